@@ -1,0 +1,1 @@
+"""Frames in, feature arrays out. Knows nothing of Prefect, HDF5 or captions."""

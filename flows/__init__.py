@@ -1,0 +1,1 @@
+"""What Prefect runs and the `reeldex` command types: tables of contents over the other packages."""
