@@ -1,0 +1,71 @@
+"""Pack clips of many videos into full batches, and know whose row is whose.
+
+Every batch has the full number of rows: what is missing when a batch must go early is filled with black
+clips. A row's bytes then depend on its own clip alone, not on what happened to share its batch, because
+the device always computes the same shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`clips` (B, T, H, W, 3) uint8 for one extractor; row i belongs to `owners[i]`, rows beyond them to nobody.
+
+    An owner is (number of the video, index of the row within it).
+    """
+
+    extractor: str
+    clips: NDArray[np.uint8]
+    owners: tuple[tuple[int, int], ...]
+
+
+class Batcher:
+    """Collects clips by extractor and shape until a batch is full."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, tuple[int, ...]], list[tuple[tuple[int, int], NDArray[np.uint8]]]] = {}
+
+    def add(
+        self, extractor: str, clips: NDArray[np.uint8], video: int, first_row: int, batch_rows: int
+    ) -> Iterator[Batch]:
+        """Take (N, T, H, W, 3) uint8 clips, rows `first_row` onwards of `video`; yield batches that are now full."""
+        key = (extractor, clips.shape[1:])
+        group = self._waiting.setdefault(key, [])
+        for offset, clip in enumerate(clips):
+            group.append(((video, first_row + offset), clip))
+            if len(group) >= batch_rows:
+                yield _pack(extractor, group, batch_rows)
+                group.clear()
+        if not group:
+            del self._waiting[key]
+
+    def flush(self, batch_rows: dict[str, int], video: int | None = None) -> Iterator[Batch]:
+        """Yield what waits, filled up to `batch_rows` of its extractor: all, or the groups with rows of `video`."""
+        for key, group in list(self._waiting.items()):
+            if video is None or any(owner[0] == video for owner, _ in group):
+                del self._waiting[key]
+                size = batch_rows[key[0]]
+                for start in range(0, len(group), size):
+                    yield _pack(key[0], group[start : start + size], size)
+
+    def discard(self, video: int) -> None:
+        """Forget the waiting rows of a video that has failed."""
+        for key, group in list(self._waiting.items()):
+            group[:] = [item for item in group if item[0][0] != video]
+            if not group:
+                del self._waiting[key]
+
+
+def _pack(extractor: str, group: list[tuple[tuple[int, int], NDArray[np.uint8]]], batch_rows: int) -> Batch:
+    shape = group[0][1].shape
+    clips = np.zeros((max(batch_rows, len(group)), *shape), np.uint8)
+    for index, (_, clip) in enumerate(group):
+        clips[index] = clip
+    return Batch(extractor, clips, tuple(owner for owner, _ in group))

@@ -1,0 +1,249 @@
+"""Compose the parts: decode ahead, batch, run the networks, hand out features or failures."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from extractors.batching import Batch, Batcher
+from extractors.clips import to_clips
+from extractors.decode import DecodeLimits, decode
+from extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
+from extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from extractors.network import Network
+    from extractors.spec import ExtractorSpec
+
+log = logging.getLogger(__name__)
+
+_MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EDQUOT}
+_QUEUE_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """`decoders`: videos decoded at the same time, ahead of the device. `limits`: what one video may cost."""
+
+    decoders: int = 2
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+
+    def __post_init__(self) -> None:
+        if self.decoders < 1:
+            raise ValueError(f"decoders must be at least 1, not {self.decoders}")
+
+
+@dataclass
+class _Video:
+    """A video under way: rows that came back, by extractor, and how many are still out."""
+
+    source: VideoSource
+    blocks: dict[str, list[tuple[int, NDArray[np.float16]]]]
+    row_count: dict[str, int]
+    outstanding: int = 0
+    summary: DecodeSummary | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.summary is not None and self.outstanding == 0
+
+
+@dataclass(frozen=True)
+class _Message:
+    """What a decoder has to say of video number `video`."""
+
+    video: int
+    content: FrameBatch | DecodeSummary | ExtractionFailure | BaseException
+
+
+def extract(
+    sources: Iterable[VideoSource],
+    networks: Sequence[Network],
+    options: EngineOptions,
+    on_decoded: Callable[[float], None] | None = None,
+) -> Iterator[VideoFeatures | ExtractionFailure]:
+    """Yield features or a failure for each source, in the order in which they are finished.
+
+    Memory depends on the options and networks, not on the number or length of videos, apart from the features
+    of videos under way. `on_decoded(seconds)` is told of further seconds of video decoded. A fault of the machine
+    (out of memory, device lost, no ffmpeg) is raised, a fault of a video yielded.
+    """
+    if not networks:
+        raise ValueError("extraction needs at least one network")
+    yield from _Extraction(networks, options, on_decoded).run(list(sources))
+
+
+class _Extraction:
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        options: EngineOptions,
+        on_decoded: Callable[[float], None] | None,
+    ) -> None:
+        self._networks: Mapping[str, Network] = {network.spec.name: network for network in networks}
+        self._specs = [network.spec for network in networks]
+        self._options = options
+        self._on_decoded = on_decoded
+        self._batcher = Batcher()
+        self._videos: dict[int, _Video] = {}
+        # Videos wait for their last rows to share a batch with others', but not for ever: what waits would
+        # be lost if the process were killed.
+        self._most_waiting = max(4 * options.decoders, *(network.batch_rows for network in networks))
+
+    def run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
+        with _Decoders(sources, self._specs, self._options) as messages:
+            for message in messages:
+                yield from self._receive(sources[message.video], message)
+        yield from self._process(self._batcher.flush(self._batch_rows()))
+
+    def _receive(self, source: VideoSource, message: _Message) -> Iterator[VideoFeatures | ExtractionFailure]:
+        number, content = message.video, message.content
+        if isinstance(content, BaseException):
+            raise content
+        if isinstance(content, ExtractionFailure):
+            self._videos.pop(number, None)
+            self._batcher.discard(number)
+            yield content
+            return
+        video = self._videos.get(number)
+        if video is None:
+            names = list(self._networks)
+            video = _Video(source, {name: [] for name in names}, dict.fromkeys(names, 0))
+            self._videos[number] = video
+        if isinstance(content, DecodeSummary):
+            video.summary = content
+            if video.complete:
+                yield self._finish(number)
+            waiting = [key for key, each in self._videos.items() if each.summary is not None]
+            if len(waiting) > self._most_waiting:
+                yield from self._process(self._batcher.flush(self._batch_rows(), video=waiting[0]))
+            return
+        network = self._networks[content.extractor]
+        clips = to_clips(content.frames, network.spec.frames_per_clip)
+        first_row = video.row_count[content.extractor]
+        video.row_count[content.extractor] += len(clips)
+        video.outstanding += len(clips)
+        full = self._batcher.add(content.extractor, clips, number, first_row, network.batch_rows)
+        yield from self._process(full)
+        if self._on_decoded is not None and content.extractor == self._specs[0].name:
+            self._on_decoded(len(content.frames) / network.spec.frames_per_second)
+
+    def _batch_rows(self) -> dict[str, int]:
+        return {name: network.batch_rows for name, network in self._networks.items()}
+
+    def _process(self, batches: Iterator[Batch]) -> Iterator[VideoFeatures | ExtractionFailure]:
+        for batch in batches:
+            rows = self._networks[batch.extractor].features(batch.clips)
+            touched = dict.fromkeys(owner[0] for owner in batch.owners)
+            for (number, row), values in zip(batch.owners, rows, strict=False):
+                self._videos[number].blocks[batch.extractor].append((row, values))
+                self._videos[number].outstanding -= 1
+            for number in touched:
+                if self._videos[number].complete:
+                    yield self._finish(number)
+
+    def _finish(self, number: int) -> VideoFeatures | ExtractionFailure:
+        video = self._videos.pop(number)
+        assert video.summary is not None  # noqa: S101 - only complete videos are finished
+        rows = {}
+        for name, blocks in video.blocks.items():
+            blocks.sort(key=lambda block: block[0])
+            rows[name] = np.stack([values for _, values in blocks])
+            blocks.clear()
+            if not np.isfinite(rows[name]).all():
+                return ExtractionFailure(
+                    video.source,
+                    FailureReason.INTERNAL_ERROR,
+                    f"{name} gave numbers that are not finite (NaN or infinite). "
+                    "Try --precision fp32; if that does not help, the weights are damaged.",
+                )
+        seconds_per_row = {name: network.spec.seconds_per_row for name, network in self._networks.items()}
+        return VideoFeatures(video.source, rows, seconds_per_row, video.summary)
+
+
+class _Decoders:
+    """Threads that each decode one video after the other into one bounded queue."""
+
+    def __init__(self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions) -> None:
+        self._sources = enumerate(sources)
+        self._specs = specs
+        self._limits = options.limits
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._messages: queue.Queue[_Message | None] = queue.Queue(maxsize=2 * options.decoders)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"decoder-{index}", daemon=True)
+            for index in range(min(options.decoders, max(1, len(sources))))
+        ]
+
+    def __enter__(self) -> Iterator[_Message]:
+        for thread in self._threads:
+            thread.start()
+        return self._receive()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _receive(self) -> Iterator[_Message]:
+        running = len(self._threads)
+        while running:
+            message = self._messages.get()
+            if message is None:
+                running -= 1
+            else:
+                yield message
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            with self._lock:
+                number, source = next(self._sources, (None, None))
+            if number is None or source is None:
+                break
+            self._decode(number, source)
+        self._put(None)
+
+    def _decode(self, number: int, source: VideoSource) -> None:
+        items = decode(source, self._specs, self._limits)
+        try:
+            for item in items:
+                if not self._put(_Message(number, item)):
+                    return
+        except ExtractionError as error:
+            self._put(_Message(number, ExtractionFailure(source, error.reason, str(error))))
+        except Exception as error:
+            if is_machine_fault(error):
+                self._put(_Message(number, error))
+                return
+            log.exception("A fault of reeldex itself while decoding %r", source.path)
+            message = f"A fault of reeldex itself: {type(error).__name__}: {error}. Please report it with the log."
+            self._put(_Message(number, ExtractionFailure(source, FailureReason.INTERNAL_ERROR, message)))
+        finally:
+            items.close()
+
+    def _put(self, message: _Message | None) -> bool:
+        """Wait for room; give up, and return False, once nobody listens any more."""
+        while not self._stop.is_set():
+            try:
+                self._messages.put(message, timeout=_QUEUE_POLL_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether an error says that the machine, not the video at hand, is at fault."""
+    if isinstance(error, OSError):
+        return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)
+    return isinstance(error, (MemoryError, FfmpegNotFoundError))

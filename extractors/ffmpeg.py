@@ -1,0 +1,69 @@
+"""Where ffmpeg is, and the options that keep it to the one local file it was given."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+
+from extractors.errors import FfmpegNotFoundError
+
+# Containers that hold video or sound themselves. Playlists and scripts that name other files or
+# addresses (hls, dash, concat, sdp, imf, image sequences ...) are absent on purpose: ffmpeg then
+# refuses such a file before it opens anything that the file names.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,asf,asf_o,ogg,rm,ivf,"
+    "h264,hevc,vvc,obu,av1,h261,h263,vc1,vc1test,dirac,cavsvideo,avs2,avs3,mjpeg,mjpeg_2000,dv,mxf,gxf,nut,nsv,"
+    "wtv,dnxhd,yuv4mpegpipe,gif,apng,swf,film_cpk,smk,bink,roq,4xm,amv,nuv,pva,ty,"
+    "mp3,wav,w64,flac,aac,ac3,eac3,dts,aiff,amr,caf,wv,ape,tta,au,opus"
+)
+
+# Given before the input: read local files only, in those containers only, and never wait for a keyboard.
+INPUT_LIMITS: dict[str, str] = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+
+
+@functools.cache
+def executable() -> str:
+    """Return the path of ffmpeg: the one on PATH, else the one that the `imageio-ffmpeg` package carries.
+
+    Raises FfmpegNotFoundError where there is neither.
+    """
+    on_path = shutil.which("ffmpeg")
+    if on_path:
+        return on_path
+    try:
+        import imageio_ffmpeg
+
+        carried: str = imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:
+        raise FfmpegNotFoundError(
+            f"There is no ffmpeg on PATH, and the Python package imageio-ffmpeg offers none ({error}). "
+            "Install ffmpeg with your system's package manager, or: pip install imageio-ffmpeg"
+        ) from error
+    return carried
+
+
+@functools.cache
+def version() -> str:
+    """Return ffmpeg's own version string, such as `9.0.2`, for the provenance of features."""
+    answer = subprocess.run([executable(), "-version"], capture_output=True, check=True)
+    return answer.stdout.decode("utf-8", "replace").split(maxsplit=3)[2]
+
+
+@functools.cache
+def passthrough_option() -> dict[str, str]:
+    """Return the output option that writes every frame as it comes, none dropped and none doubled.
+
+    It is called `fps_mode` since ffmpeg 5.1; `vsync`, its older name, is gone from ffmpeg 9.
+    """
+    answer = subprocess.run([executable(), "-hide_banner", "-h", "long"], capture_output=True, check=True)
+    return {"fps_mode" if b"-fps_mode" in answer.stdout else "vsync": "passthrough"}
+
+
+def input_url(path: str) -> str:
+    """Return how ffmpeg is told of a local file, whatever its name holds.
+
+    The `file:` prefix keeps a leading dash from being an option and a colon from being a protocol.
+    """
+    return "file:" + os.path.abspath(path)  # noqa: PTH100 - pathlib would collapse what the name may need

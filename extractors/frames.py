@@ -1,0 +1,106 @@
+"""The values that pass through the extractors. All are frozen and refuse what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extractors.errors import FailureReason
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A video to extract from: its id, unique within a run, and its path on this machine."""
+
+    video_id: str
+    path: str
+
+    def __post_init__(self) -> None:
+        if not self.video_id or not self.path:
+            raise ValueError(f"a video needs an id and a path, got {self.video_id!r} and {self.path!r}")
+
+
+@dataclass(frozen=True)
+class VideoMetadata:
+    """What the container says of its first video stream.
+
+    `width`, `height` are stored pixels, before `rotation_degrees` (counter-clockwise) is applied.
+    `duration_seconds` is the container's, None where it gives none.
+    """
+
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation_degrees: float
+    frames_per_second: float | None
+    duration_seconds: float | None
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"a video stream of {self.width} x {self.height} pixels cannot be")
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """(height, width) in pixels once the rotation is applied."""
+        quarter_turns = round(self.rotation_degrees / 90) % 4
+        return (self.width, self.height) if quarter_turns % 2 else (self.height, self.width)
+
+
+@dataclass(frozen=True)
+class FrameBatch:
+    """Consecutive frames of one video for one extractor: `frames` (N, H, W, 3) uint8, RGB."""
+
+    extractor: str
+    frames: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:
+            raise ValueError(f"frames must be (N, H, W, 3) uint8, not {self.frames.shape} {self.frames.dtype}")
+
+
+@dataclass(frozen=True)
+class DecodeSummary:
+    """How a video's decoding ended: seconds decoded, whether cut short, and what the decoder complained of."""
+
+    metadata: VideoMetadata
+    decoded_seconds: float
+    truncated: bool
+    error_count: int
+    first_error: str
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """Features of one video by extractor: `rows` (R, D) float16, each row L2-normalised, R >= 1.
+
+    Row i of an extractor begins at i * `seconds_per_row` after the start of the video.
+    """
+
+    source: VideoSource
+    rows: Mapping[str, NDArray[np.float16]]
+    seconds_per_row: Mapping[str, float]
+    summary: DecodeSummary
+
+    def __post_init__(self) -> None:
+        for name, rows in self.rows.items():
+            check_rows(rows, f"{name} of {self.source.video_id!r}")
+
+
+@dataclass(frozen=True)
+class ExtractionFailure:
+    """A video without features: why, and what to do about it."""
+
+    source: VideoSource
+    reason: FailureReason
+    message: str
+
+
+def check_rows(rows: NDArray[Any], what: str) -> None:
+    """Raise ValueError unless `rows` is (R, D) float16 with R >= 1."""
+    if rows.ndim != 2 or rows.shape[0] < 1 or rows.dtype != np.float16:
+        raise ValueError(f"{what}: rows must be (R, D) float16 with R >= 1, not {rows.shape} {rows.dtype}")

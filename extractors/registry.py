@@ -1,0 +1,84 @@
+"""The extractors by name. A further network joins by one record."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from extractors import resnet152, resnext101
+from extractors.errors import UnknownExtractorError
+from extractors.options import WeightsChoice
+from extractors.weights import PretrainedWeights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from extractors.spec import ExtractorSpec
+
+# The weights tag of made-up weights: it stands in the name of every feature space made with them.
+RANDOM_TAG = "random"
+
+
+@dataclass(frozen=True)
+class ExtractorRecord:
+    """What there is to know of an extractor.
+
+    - `build` makes the network, its classifier in the attribute `fc`; features are what enters `fc`.
+    - `pretrained` is where its published weights come from.
+    - `own_name` turns the published checkpoint's parameter names into the network's.
+    - `branch_gain_suffixes` are how the last normalisation of a residual branch ends its gain's name.
+    """
+
+    spec: ExtractorSpec
+    build: Callable[[], nn.Module]
+    pretrained: PretrainedWeights
+    own_name: Callable[[str], str]
+    branch_gain_suffixes: tuple[str, ...]
+
+    def space(self, weights: WeightsChoice) -> str:
+        """Return the name of the feature space that the extractor makes with these weights."""
+        tag = RANDOM_TAG if weights is WeightsChoice.RANDOM else self.pretrained.tag
+        return f"{self.spec.name}.{tag}"
+
+
+_RECORDS = (
+    ExtractorRecord(
+        spec=resnet152.SPEC,
+        build=resnet152.build,
+        pretrained=PretrainedWeights("imagenet1k_v1", resnet152.pretrained_url),
+        own_name=str,
+        branch_gain_suffixes=(".bn3.weight",),
+    ),
+    ExtractorRecord(
+        spec=resnext101.SPEC,
+        build=resnext101.build,
+        pretrained=PretrainedWeights("kinetics400", lambda: resnext101.PRETRAINED_URL),
+        own_name=resnext101.own_parameter_name,
+        branch_gain_suffixes=(".norm_c.weight",),
+    ),
+)
+
+EXTRACTORS: dict[str, ExtractorRecord] = {record.spec.name: record for record in _RECORDS}
+
+
+def extractor(name: str) -> ExtractorRecord:
+    """Return the record of that name. Raises UnknownExtractorError, with the nearest names."""
+    if name in EXTRACTORS:
+        return EXTRACTORS[name]
+    near = difflib.get_close_matches(name, EXTRACTORS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise UnknownExtractorError(f"There is no extractor {name!r}.{hint} There are: {', '.join(EXTRACTORS)}.")
+
+
+def extractor_of_space(space: str) -> tuple[ExtractorRecord, WeightsChoice]:
+    """Return what made the features of a space called `<extractor>.<weights tag>`. Raises UnknownExtractorError."""
+    name, _, tag = space.partition(".")
+    record = extractor(name)
+    for choice in WeightsChoice:
+        if record.space(choice) == space:
+            return record, choice
+    raise UnknownExtractorError(
+        f"The extractor {name!r} has no weights {tag!r}; there are {record.pretrained.tag!r} and {RANDOM_TAG!r}."
+    )

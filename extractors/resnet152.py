@@ -1,0 +1,39 @@
+"""The 2-D network: torchvision's ResNet-152 on one frame a second."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from extractors.spec import ExtractorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Sampling and scaling: the HowTo100M feature extractor. Mean and std: ImageNet's, in units of 1/255.
+SPEC = ExtractorSpec(
+    name="resnet152",
+    frames_per_second=1,
+    frames_per_clip=1,
+    short_side_pixels=224,
+    centre_crop=False,
+    pixel_divisor=255.0,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    feature_dim=2048,
+)
+
+
+def build() -> nn.Module:
+    """Return the network without its weights' values: (B, 3, H, W) to (B, 1000) through its classifier `fc`."""
+    from torchvision.models import resnet152
+
+    network: nn.Module = resnet152(weights=None)
+    return network
+
+
+def pretrained_url() -> str:
+    """Return where torchvision publishes the IMAGENET1K_V1 weights."""
+    from torchvision.models import ResNet152_Weights
+
+    url: str = ResNet152_Weights.IMAGENET1K_V1.url
+    return url
