@@ -1,0 +1,221 @@
+"""The `reeldex` command: what may be typed. What it does stands in `flows.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_RUN_EXITS = (
+    "Exit status: 0 all videos have features; 1 finished, but something failed; 2 wrong usage or configuration."
+)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of examples."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="reeldex",
+        description="Turn folders of raw videos into features on disk: ResNet-152 (2-D) and ResNeXt-101 (3-D), as in\n"
+        "the HowTo100M paper, in verified HDF5 shards.",
+        epilog="Example: reeldex extract ~/videos --store ~/features",
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_Version())  # type: ignore[arg-type]
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_extract, _status, _rerun, _verify, _export, _import, _weights):
+        add(commands)
+    return parser
+
+
+class _Version:
+    # Read from the installed package only when asked for: that costs more than the rest of --help.
+    def __mod__(self, _: object) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        import importlib.metadata
+
+        return f"reeldex {importlib.metadata.version('reeldex')}"
+
+
+_Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no public name
+
+
+def _command(
+    commands: _Subparsers[argparse.ArgumentParser], name: str, purpose: str, details: str, example: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.\n\n{details}",
+        epilog=f"Example: {example}",
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON on standard output")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the log, Prefect's too")
+    parser.set_defaults(run=_runner(name))
+    return parser
+
+
+def _runner(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        from flows import commands
+
+        action: Callable[[argparse.Namespace], int] = getattr(commands, f"run_{name}")
+        return action(arguments)
+
+    return run
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
+    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), help="arithmetic of the networks")
+    parser.add_argument("--decoders", type=int, metavar="N", help="videos decoded at the same time")
+    parser.add_argument("--batch-rows", type=int, metavar="N", help="clips a batch")
+    parser.add_argument(
+        "--timeout-seconds", type=float, metavar="S", help="give up on a video after waiting so long for ffmpeg"
+    )
+    parser.add_argument(
+        "--weights-file",
+        action="append",
+        default=[],
+        metavar="EXTRACTOR=PATH",
+        help="a local checkpoint for an extractor; may be given again",
+    )
+    parser.add_argument(
+        "--wait", type=float, default=0.0, metavar="S", help="wait so long for a run that holds the store"
+    )
+
+
+def _extract(commands: _Subparsers[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "extract",
+        "extract features of every video that the store does not have yet",
+        "SOURCE is a folder (searched with its subfolders), a video, a .txt list (a path a line) or a .csv list\n"
+        "(column video_path, optionally video_id). New and changed videos are extracted, the others left alone.\n"
+        f"{_RUN_EXITS}",
+        "reeldex extract ~/videos --store ~/features --weights random",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="folder, video or list")
+    parser.add_argument("--store", required=True, metavar="DIR", help="the folder of features; made if absent")
+    parser.add_argument("--extractors", metavar="A,B", help="networks, by name (default: resnet152,resnext101_3d)")
+    parser.add_argument("--weights", choices=("pretrained", "random"), help="random: made-up ones, to try things out")
+    parser.add_argument("--shard-videos", type=int, metavar="N", help="videos a shard")
+    parser.add_argument("--video-id", choices=("stem", "path"), help="id of a file in a folder: its name or its path")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would cost, and extract nothing")
+    _run_options(parser)
+
+
+def _status(commands: _Subparsers[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "status",
+        "show how far a store is, and what failed",
+        "Exit status: 0 everything is done; 1 something failed or is unfinished; 2 wrong usage.",
+        "reeldex status ~/features --failures",
+    )
+    parser.add_argument("store", metavar="DIR", help="the folder of features")
+    parser.add_argument("--failures", action="store_true", help="list every failed or truncated video and what to do")
+
+
+def _rerun(commands: _Subparsers[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "rerun",
+        "finish what a store lacks: unfinished, lost and damaged shards",
+        "Extractors and weights are those each shard was planned for. Videos that failed are left alone unless asked\n"
+        f"for. {_RUN_EXITS}",
+        "reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
+    )
+    parser.add_argument("store", metavar="DIR", help="the folder of features")
+    parser.add_argument("--failed-videos", action="store_true", help="try the videos that failed again, too")
+    parser.add_argument(
+        "--reason", action="append", default=[], metavar="R", help="only those that failed so; may be given again"
+    )
+    _run_options(parser)
+
+
+def _verify(commands: _Subparsers[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "verify",
+        "read every byte of a store again and name what is damaged",
+        "Exit status: 0 all is sound; 1 something is damaged; 2 wrong usage.",
+        "reeldex verify ~/features",
+    )
+    parser.add_argument("store", metavar="DIR", help="the folder of features")
+
+
+def _export(commands: _Subparsers[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "export",
+        "write features as .npy files, the published layout: OUT/<space>/<video id>.npy",
+        "Each file is a (rows, 2048) float16 array.",
+        "reeldex export ~/features ~/npy",
+    )
+    parser.add_argument("store", metavar="DIR", help="the folder of features")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the .npy files")
+    parser.add_argument("--space", action="append", metavar="NAME", help="only this feature space; may be given again")
+    parser.add_argument("--overwrite", action="store_true", help="replace files with other content")
+
+
+def _import(commands: _Subparsers[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "import",
+        "take .npy features into a store: NPY_DIR/<space>/<video id>.npy",
+        "Arrays must be (rows, dimensions) float16. Videos that the store has already are left alone.",
+        "reeldex import ~/npy ~/features",
+    )
+    parser.add_argument("npy", metavar="NPY_DIR", type=Path, help="folder with a folder of .npy files a feature space")
+    parser.add_argument("store", metavar="DIR", help="the folder of features; made if absent")
+    parser.add_argument(
+        "--seconds-per-row",
+        action="append",
+        default=[],
+        metavar="SPACE=S",
+        help="seconds of video a row stands for, for a space of no extractor here; may be given again",
+    )
+
+
+def _weights(commands: _Subparsers[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "weights",
+        "fetch the networks' published weights, or list where they lie",
+        "fetch downloads what is missing and verifies it; list looks, and downloads nothing.\n"
+        "Exit status: 0 all there and sound; 1 something is missing or damaged; 2 wrong usage.",
+        "reeldex weights fetch",
+    )
+    parser.add_argument("action", choices=("fetch", "list"))
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    # File names may hold bytes that the terminal's encoding cannot show.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    arguments = build_parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone, as `reeldex status DIR | head` does; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

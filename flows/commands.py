@@ -1,0 +1,249 @@
+"""What each `reeldex` command does. Answers go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from extractors.errors import DeviceError, FfmpegNotFoundError, UnknownExtractorError, WeightsError
+from flows import terminal
+from flows.config import PipelineConfig, UsageError, load_config, parse_config
+from storage.errors import StoreError
+from storage.schema import REASONS
+
+Arguments = argparse.Namespace
+_USAGE_ERRORS = (UsageError, StoreError, WeightsError, DeviceError, FfmpegNotFoundError, UnknownExtractorError)
+_FAILURES_SHOWN = 20
+
+
+def _honest(command: Callable[[Arguments], int]) -> Callable[[Arguments], int]:
+    """Show an error that has a remedy as its message alone, with exit status 2."""
+
+    @functools.wraps(command)
+    def run(arguments: Arguments) -> int:
+        terminal.set_up_logging(verbose=arguments.verbose)
+        try:
+            return command(arguments)
+        except _USAGE_ERRORS as error:
+            if arguments.json:
+                _print_json({"error": str(error), "kind": type(error).__name__})
+            sys.stderr.write(f"reeldex: {error}\n")
+            return 2
+        except KeyboardInterrupt:
+            sys.stderr.write("reeldex: stopped. What was finished is kept; run the same command to go on.\n")
+            return 130
+
+    return run
+
+
+@_honest
+def run_extract(arguments: Arguments) -> int:
+    """Run the flow `extract`, or only reckon its cost."""
+    config = _config(arguments)
+    if arguments.dry_run:
+        from flows.cost import estimate
+
+        cost = estimate(arguments.source, config)
+        _answer(arguments, cost.to_json(), str(cost))
+        return 0
+    terminal.prepare_prefect(verbose=arguments.verbose)
+    from flows.extract import extract
+    from flows.preflight import check_extract
+
+    check_extract(arguments.source, arguments.store, config)
+    return _run(arguments, lambda: extract(arguments.source, arguments.store, config, arguments.wait))
+
+
+@_honest
+def run_rerun(arguments: Arguments) -> int:
+    """Run the flow `rerun-failed`."""
+    unknown = [reason for reason in arguments.reason if reason not in REASONS]
+    if unknown:
+        raise UsageError(f"There is no reason {unknown[0]!r}. Reasons are: {', '.join(REASONS)}.")
+    if arguments.reason and not arguments.failed_videos:
+        raise UsageError("--reason goes with --failed-videos.")
+    config = _config(arguments)
+    reasons = tuple(arguments.reason or REASONS) if arguments.failed_videos else ()
+    terminal.prepare_prefect(verbose=arguments.verbose)
+    from flows.preflight import check_rerun
+    from flows.rerun import rerun
+
+    check_rerun(arguments.store, config)
+    return _run(arguments, lambda: rerun(arguments.store, config, reasons, arguments.wait))
+
+
+def _run(arguments: Arguments, flow: Callable[[], Any]) -> int:
+    from flows.run_report import ShardsLostError
+    from flows.shard_tasks import present_outcomes
+    from storage.store import FeatureStore
+
+    with terminal.watching():
+        try:
+            report = flow()
+        except ShardsLostError as lost:
+            report = lost.report
+            sys.stderr.write(f"reeldex: {lost}\n")
+    text = [str(report)]
+    if report.failed_by_reason or report.truncated:
+        failed = [each for each in present_outcomes(FeatureStore(arguments.store)) if each.status == "failed"]
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(report.failed_by_reason.items()))
+        text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
+        text += [terminal.describe_failure(each) for each in failed[:_FAILURES_SHOWN]]
+        text.append(f"All of them: reeldex status {arguments.store} --failures")
+    if report.gone:
+        text.append(f"{report.gone} videos of the store are no longer in the source; their features are kept.")
+    _answer(arguments, report.to_json(), "\n".join(text))
+    return 0 if report.well else 1
+
+
+@_honest
+def run_status(arguments: Arguments) -> int:
+    """Count what the store holds."""
+    from flows.shard_tasks import present_outcomes
+    from storage.store import FeatureStore
+
+    store = FeatureStore(arguments.store)
+    status = store.status()
+    answer: dict[str, Any] = status.to_json()
+    text = terminal.describe_status(store.path, status)
+    if arguments.failures:
+        listed = [each for each in present_outcomes(store) if each.message]
+        answer["failures"] = [each.to_json() for each in listed]
+        text = "\n".join([text, *(terminal.describe_failure(each) for each in listed)])
+    _answer(arguments, answer, text)
+    return 1 if status.failed or status.shards_unfinished else 0
+
+
+@_honest
+def run_verify(arguments: Arguments) -> int:
+    """Read every byte again."""
+    from storage.store import FeatureStore
+
+    report = FeatureStore(arguments.store).verify()
+    damages = [
+        {"file": each.file, "video_id": each.video_id, "what": each.what, "remedy": each.remedy}
+        for each in report.damages
+    ]
+    answer = {
+        "checked_files": report.checked_files,
+        "checked_videos": report.checked_videos,
+        "checked_bytes": report.checked_bytes,
+        "damages": damages,
+    }
+    lines = [
+        f"{report.checked_files} files, {report.checked_videos} videos, {report.checked_bytes:,} bytes read: "
+        + (f"{len(damages)} DAMAGED" if damages else "all sound")
+    ]
+    for each in report.damages:
+        video = f", video {each.video_id!r}" if each.video_id else ""
+        lines.append(f"  {each.file}{video}: {each.what} {each.remedy}")
+    _answer(arguments, answer, "\n".join(lines))
+    return 1 if damages else 0
+
+
+@_honest
+def run_export(arguments: Arguments) -> int:
+    """Write .npy files."""
+    from storage.convert import export_npy
+    from storage.store import FeatureStore
+
+    store = FeatureStore(arguments.store)
+    report = export_npy(store, arguments.out, arguments.space, overwrite=arguments.overwrite)
+    answer = {"written": report.written, "unchanged": report.unchanged, "written_bytes": report.written_bytes}
+    text = f"{report.written} files written ({report.written_bytes:,} bytes), {report.unchanged} were there already"
+    _answer(arguments, answer, f"{text}: {arguments.out}")
+    return 0
+
+
+@_honest
+def run_import(arguments: Arguments) -> int:
+    """Take in .npy files."""
+    from extractors.registry import EXTRACTORS
+    from storage.convert import import_npy
+    from storage.store import FeatureStore
+
+    if not arguments.npy.is_dir():
+        raise UsageError(f"There is no folder {str(arguments.npy)!r}.")
+    seconds_per_row = {
+        folder.name: EXTRACTORS[folder.name.partition(".")[0]].spec.seconds_per_row
+        for folder in sorted(arguments.npy.iterdir())
+        if folder.name.partition(".")[0] in EXTRACTORS
+    }
+    for space, text in _pairs(arguments.seconds_per_row, "--seconds-per-row SPACE=S").items():
+        try:
+            seconds_per_row[space] = float(text)
+        except ValueError as error:
+            raise UsageError(f"--seconds-per-row {space}={text}: {text!r} is no number.") from error
+    store = FeatureStore(arguments.store, create=True)
+    with store.lock():
+        report = import_npy(arguments.npy, store, seconds_per_row=seconds_per_row)
+    answer = {"imported": report.imported, "already_there": report.already_there}
+    _answer(arguments, answer, f"{report.imported} videos imported, {report.already_there} were there already")
+    return 0
+
+
+@_honest
+def run_weights(arguments: Arguments) -> int:
+    """Fetch weights or say where they lie."""
+    from extractors import weights
+    from extractors.registry import EXTRACTORS
+
+    config = load_config(arguments.config).weights
+    rows, lines, all_there = [], [], True
+    for name, record in EXTRACTORS.items():
+        path = weights.file_of(record.pretrained, config.files.get(name), config.folder)
+        row: dict[str, Any] = {"extractor": name, "file": str(path), "url": record.pretrained.url(), "sha256": None}
+        try:
+            if arguments.action == "fetch":
+                weights.find_or_fetch(record.pretrained, config.files.get(name), config.folder)
+            row["sha256"] = weights.verify(path) if path.is_file() else None
+            row["state"] = "sound" if row["sha256"] else "missing"
+        except WeightsError as error:
+            row["state"], row["error"] = ("damaged" if path.is_file() else "missing"), str(error)
+        all_there = all_there and row["state"] == "sound"
+        rows.append(row)
+        lines.append(f"{name}: {row['state']}\n  {path}\n  {row.get('error') or row['sha256'] or 'from ' + row['url']}")
+    _answer(arguments, {"weights": rows}, "\n".join(lines))
+    return 0 if all_there else 1
+
+
+def _config(arguments: Arguments) -> PipelineConfig:
+    """Return the configuration with what the command line says put over it."""
+    content = load_config(arguments.config).model_dump(mode="json")
+    given = {
+        name: value
+        for name in ("weights", "device", "precision", "shard_videos", "decoders", "batch_rows", "video_id")
+        if (value := getattr(arguments, name, None)) is not None
+    }
+    if getattr(arguments, "extractors", None):
+        given["extractors"] = [name.strip() for name in arguments.extractors.split(",")]
+    content["extract"].update(given)
+    if arguments.timeout_seconds is not None:
+        content["extract"]["limits"]["timeout_seconds"] = arguments.timeout_seconds
+    content["weights"]["files"].update(_pairs(arguments.weights_file, "--weights-file EXTRACTOR=PATH"))
+    return parse_config(content, "command line")
+
+
+def _pairs(texts: list[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{text!r} does not have the form of {option}.")
+        pairs[name] = value
+    return pairs
+
+
+def _answer(arguments: Arguments, answer: dict[str, Any], text: str) -> None:
+    if arguments.json:
+        _print_json(answer)
+    else:
+        sys.stdout.write(text + "\n")
+
+
+def _print_json(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer, indent=2, default=str) + "\n")

@@ -1,0 +1,67 @@
+"""Feature spaces into loaded networks, each loaded once a process."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from extractors.errors import UnknownExtractorError
+from extractors.options import NetworkOptions
+from extractors.registry import extractor, extractor_of_space
+from flows.config import PipelineConfig, UsageError
+from storage.schema import FeatureSpace
+
+if TYPE_CHECKING:
+    from extractors.network import Network
+
+
+def requested_spaces(config: PipelineConfig) -> tuple[str, ...]:
+    """Return the names of the feature spaces that `config` asks for. Raises UsageError for an unknown extractor."""
+    names = config.extract.extractors
+    if len(set(names)) < len(names):
+        raise UsageError(f"extract.extractors names one extractor twice: {', '.join(names)}.")
+    try:
+        for name in config.weights.files:
+            extractor(name)
+        return tuple(extractor(name).space(config.extract.weights) for name in names)
+    except UnknownExtractorError as error:
+        raise UsageError(str(error)) from error
+
+
+def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network]:
+    """Return the networks that make these spaces, from this process's memory if they have been loaded before.
+
+    Raises UsageError for a space that no extractor makes; WeightsError or DeviceError as loading does.
+    """
+    networks = []
+    for space in spaces:
+        try:
+            record, weights = extractor_of_space(space)
+        except UnknownExtractorError as error:
+            raise UsageError(
+                f"Nothing here extracts the feature space {space!r}: {error} Features that were imported can be "
+                "imported again, not extracted."
+            ) from error
+        options = NetworkOptions(
+            weights=weights,
+            weights_file=config.weights.files.get(record.spec.name),
+            weights_folder=config.weights.folder,
+            device=config.extract.device,
+            precision=config.extract.precision,
+            batch_rows=config.extract.batch_rows,
+        )
+        networks.append(_load(record.spec.name, options))
+    return networks
+
+
+@functools.lru_cache(maxsize=8)
+def _load(name: str, options: NetworkOptions) -> Network:
+    from extractors.network import load_network
+
+    return load_network(name, options)
+
+
+def feature_space(network: Network) -> FeatureSpace:
+    """Return what the store knows a network's features by."""
+    return FeatureSpace(network.space, network.fingerprint)

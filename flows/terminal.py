@@ -1,0 +1,95 @@
+"""How runs and stores look on a terminal, and where the log goes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.progress import BarListener, LogListener, listening
+from flows.sources import printable
+
+if TYPE_CHECKING:
+    from storage.schema import VideoOutcome
+    from storage.status import StoreStatus
+
+_OUR_PACKAGES = ("extractors", "storage", "flows")
+
+
+def set_up_logging(*, verbose: bool) -> None:
+    """Send the packages' log to standard error: warnings, or everything with `verbose`."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    on_terminal = sys.stderr.isatty()
+    handler: logging.Handler
+    if on_terminal:
+        handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name in _OUR_PACKAGES:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        # Progress on a terminal is the bar's; elsewhere it is lines of the log.
+        logger.setLevel(logging.INFO if verbose or not on_terminal else logging.WARNING)
+
+
+def prepare_prefect(*, verbose: bool) -> None:
+    """Set what Prefect needs to run quietly on this machine alone, unless the user has set it otherwise.
+
+    To be called before Prefect is imported: it reads its settings then.
+    """
+    wishes = {
+        "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        # The first start of all makes a database and takes longer than Prefect waits by itself.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in wishes.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Show progress while the block runs: a bar on a terminal, else lines of the log."""
+    if sys.stderr.isatty():
+        with BarListener() as bar, listening(bar):
+            yield
+    else:
+        with listening(LogListener()):
+            yield
+
+
+def describe_failure(outcome: VideoOutcome) -> str:
+    """Return one line on a video that failed or was truncated: path, reason, what to do."""
+    return f"  {printable(outcome.path)!r}: {outcome.reason or 'decoded with errors'}: {outcome.message}"
+
+
+def describe_status(path: Path, status: StoreStatus) -> str:
+    """Return the lines of `reeldex status`."""
+    speed = status.seconds_of_video_ok / status.seconds_of_work if status.seconds_of_work else 0.0
+    failed = ", ".join(f"{count} {reason}" for reason, count in sorted(status.failed_by_reason.items()))
+    videos = (
+        f"{status.videos_total}: {status.ok} ok ({status.truncated} truncated), {status.failed} failed, "
+        f"{status.pending} still to do ({status.staged} of them staged)"
+    )
+    lines = [
+        f"store    {path}",
+        f"shards   {status.shards_done} done, {status.shards_unfinished} unfinished",
+        f"videos   {videos}",
+        f"failed   {failed or 'none'}",
+        f"length   {status.seconds_of_video_ok:.1f} s of video with features",
+        f"speed    {speed:.2f} s of video per second of work",
+    ]
+    lines += [
+        f"features {space}: {rows} rows, {status.bytes_per_space[space]:,} bytes"
+        for space, rows in sorted(status.rows_per_space.items())
+    ]
+    return "\n".join(lines)
