@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Rows a batch. On a CPU more than a few gain nothing; a GPU wants many.
-_CPU_BATCH_ROWS = 4
+# Rows a batch. On a CPU more gain next to nothing, and each odd frame size costs a filled-up batch; a GPU wants many.
+_CPU_BATCH_ROWS = 2
 _CUDA_BATCH_ROWS = 64
 # Half precision counts as the same features only as long as they point the same way as float32's.
 _LEAST_COSINE = 0.9999

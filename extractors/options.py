@@ -35,5 +35,8 @@ class NetworkOptions:
     batch_rows: int | None = None
 
     def __post_init__(self) -> None:
+        # Plain strings are taken too, and refused if they name no choice.
+        object.__setattr__(self, "weights", WeightsChoice(self.weights))
+        object.__setattr__(self, "precision", Precision(self.precision))
         if self.batch_rows is not None and self.batch_rows < 1:
             raise ValueError(f"batch_rows must be at least 1, not {self.batch_rows}")

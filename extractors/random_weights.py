@@ -39,8 +39,8 @@ def _tensor(network: str, name: str, shape: tuple[int, ...], branch_gain_suffixe
         return np.zeros(shape, np.float32)
     count = int(np.prod(shape))
     fan_in = count // shape[0]
-    bits = hashlib.shake_256(f"reeldex/{network}/{name}".encode()).digest(4 * count)
-    unit = np.frombuffer(bits, "<u4").astype(np.float64) / 2**32  # [0, 1)
+    bits = hashlib.shake_256(f"reeldex/{network}/{name}".encode()).digest(2 * count)
+    unit = (np.frombuffer(bits, "<u2").astype(np.float64) + 0.5) / 2**16  # in (0, 1), its mean exactly half
     half_width = np.sqrt(3.0 * 2.0 / fan_in)  # a uniform of half-width a has variance a^2 / 3
     values: NDArray[Any] = ((2.0 * unit - 1.0) * half_width).astype(np.float32)
     return values.reshape(shape)

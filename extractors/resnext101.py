@@ -9,6 +9,7 @@ stride in time, height and width, and the stem pools 3x3x3 with stride 2.
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 from extractors.spec import ExtractorSpec
@@ -37,9 +38,14 @@ _GROUPS = 32
 
 def build() -> nn.Module:
     """Return the network without its weights' values: (B, 3, 16, 112, 112) to (B, 400) through its classifier `fc`."""
-    from pytorchvideo.models.resnet import create_bottleneck_block, create_res_stage
-    from pytorchvideo.models.stem import create_res_basic_stem
     from torch import nn
+
+    with warnings.catch_warnings():
+        # pytorchvideo compiles some functions with torch.jit at import, of which today's PyTorch warns.
+        warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        from pytorchvideo.models.resnet import create_bottleneck_block, create_res_stage
+        from pytorchvideo.models.stem import create_res_basic_stem
 
     stem = create_res_basic_stem(
         in_channels=3,

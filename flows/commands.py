@@ -7,13 +7,16 @@ import functools
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extractors.errors import DeviceError, FfmpegNotFoundError, UnknownExtractorError, WeightsError
 from flows import terminal
 from flows.config import PipelineConfig, UsageError, load_config, parse_config
 from storage.errors import StoreError
 from storage.schema import REASONS
+
+if TYPE_CHECKING:
+    from flows.run_report import RunReport
 
 Arguments = argparse.Namespace
 _USAGE_ERRORS = (UsageError, StoreError, WeightsError, DeviceError, FfmpegNotFoundError, UnknownExtractorError)
@@ -50,11 +53,15 @@ def run_extract(arguments: Arguments) -> int:
         cost = estimate(arguments.source, config)
         _answer(arguments, cost.to_json(), str(cost))
         return 0
+    from flows.preflight import check_extract, up_to_date
+
+    report = up_to_date(arguments.source, arguments.store, config)
+    if report is not None:
+        return _report(arguments, report)
+    check_extract(arguments.source, arguments.store, config)
     terminal.prepare_prefect(verbose=arguments.verbose)
     from flows.extract import extract
-    from flows.preflight import check_extract
 
-    check_extract(arguments.source, arguments.store, config)
     return _run(arguments, lambda: extract(arguments.source, arguments.store, config, arguments.wait))
 
 
@@ -68,18 +75,17 @@ def run_rerun(arguments: Arguments) -> int:
         raise UsageError("--reason goes with --failed-videos.")
     config = _config(arguments)
     reasons = tuple(arguments.reason or REASONS) if arguments.failed_videos else ()
-    terminal.prepare_prefect(verbose=arguments.verbose)
     from flows.preflight import check_rerun
-    from flows.rerun import rerun
 
     check_rerun(arguments.store, config)
+    terminal.prepare_prefect(verbose=arguments.verbose)
+    from flows.rerun import rerun
+
     return _run(arguments, lambda: rerun(arguments.store, config, reasons, arguments.wait))
 
 
-def _run(arguments: Arguments, flow: Callable[[], Any]) -> int:
+def _run(arguments: Arguments, flow: Callable[[], RunReport]) -> int:
     from flows.run_report import ShardsLostError
-    from flows.shard_tasks import present_outcomes
-    from storage.store import FeatureStore
 
     with terminal.watching():
         try:
@@ -87,13 +93,21 @@ def _run(arguments: Arguments, flow: Callable[[], Any]) -> int:
         except ShardsLostError as lost:
             report = lost.report
             sys.stderr.write(f"reeldex: {lost}\n")
+    return _report(arguments, report)
+
+
+def _report(arguments: Arguments, report: RunReport) -> int:
+    from flows.run_report import present_outcomes
+    from storage.store import FeatureStore
+
     text = [str(report)]
     if report.failed_by_reason or report.truncated:
-        failed = [each for each in present_outcomes(FeatureStore(arguments.store)) if each.status == "failed"]
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(report.failed_by_reason.items()))
+        counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
-        text += [terminal.describe_failure(each) for each in failed[:_FAILURES_SHOWN]]
-        text.append(f"All of them: reeldex status {arguments.store} --failures")
+        listed = [each for each in present_outcomes(FeatureStore(arguments.store)) if each.reason]
+        text += [terminal.describe_failure(each) for each in listed[:_FAILURES_SHOWN]]
+        if len(listed) > _FAILURES_SHOWN:
+            text.append(f"  ... and {len(listed) - _FAILURES_SHOWN} more: reeldex status {arguments.store} --failures")
     if report.gone:
         text.append(f"{report.gone} videos of the store are no longer in the source; their features are kept.")
     _answer(arguments, report.to_json(), "\n".join(text))
@@ -103,7 +117,7 @@ def _run(arguments: Arguments, flow: Callable[[], Any]) -> int:
 @_honest
 def run_status(arguments: Arguments) -> int:
     """Count what the store holds."""
-    from flows.shard_tasks import present_outcomes
+    from flows.run_report import present_outcomes
     from storage.store import FeatureStore
 
     store = FeatureStore(arguments.store)

@@ -69,7 +69,7 @@ class ExtractConfig(_Section):
         default=2, description="Videos decoded at the same time, ahead of the networks."
     )
     batch_rows: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        default=None, description="Clips a batch; null is 4 on a CPU and 64 on CUDA."
+        default=None, description="Clips a batch; null is 2 on a CPU and 64 on CUDA."
     )
     video_id: VideoIdRule = Field(
         default=VideoIdRule.STEM,

@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.config import PipelineConfig
 from flows.networks import feature_space, load_networks, requested_spaces
-from flows.plan import grow, tasks_for
+from flows.plan import plan, tasks_for
 from flows.run_report import RunReport
 from flows.shard_tasks import ONE_AT_A_TIME, run_shard_tasks
 from flows.sources import find_videos
@@ -32,6 +32,7 @@ def extract(source: str, store: str, config: PipelineConfig | None = None, wait_
         for space in spaces:
             feature_store.require_fingerprint(space)
         names = [space.name for space in spaces]
-        growth = grow(feature_store, found, names, config.extract.shard_videos)
+        growth = plan(feature_store, found, names, config.extract.shard_videos)
+        feature_store.add_shards(growth.new_shards)
         tasks = tasks_for(feature_store, found, spaces)
         return run_shard_tasks(feature_store, tasks, config, found, growth)

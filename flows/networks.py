@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from extractors.errors import UnknownExtractorError
 from extractors.options import NetworkOptions
-from extractors.registry import extractor, extractor_of_space
+from extractors.registry import ExtractorRecord, extractor, extractor_of_space
 from flows.config import PipelineConfig, UsageError
 from storage.schema import FeatureSpace
 
@@ -16,17 +16,22 @@ if TYPE_CHECKING:
     from extractors.network import Network
 
 
-def requested_spaces(config: PipelineConfig) -> tuple[str, ...]:
-    """Return the names of the feature spaces that `config` asks for. Raises UsageError for an unknown extractor."""
+def requested_records(config: PipelineConfig) -> list[ExtractorRecord]:
+    """Return the extractors that `config` asks for. Raises UsageError for an unknown or repeated one."""
     names = config.extract.extractors
     if len(set(names)) < len(names):
         raise UsageError(f"extract.extractors names one extractor twice: {', '.join(names)}.")
     try:
         for name in config.weights.files:
             extractor(name)
-        return tuple(extractor(name).space(config.extract.weights) for name in names)
+        return [extractor(name) for name in names]
     except UnknownExtractorError as error:
         raise UsageError(str(error)) from error
+
+
+def requested_spaces(config: PipelineConfig) -> tuple[str, ...]:
+    """Return the names of the feature spaces that `config` asks for. Raises UsageError for an unknown extractor."""
+    return tuple(record.space(config.extract.weights) for record in requested_records(config))
 
 
 def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network]:

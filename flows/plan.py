@@ -27,9 +27,9 @@ class ShardTask:
     retry: tuple[str, ...] = ()
 
 
-def grow(store: FeatureStore, found: Sequence[VideoEntry], spaces: Sequence[str], videos_per_shard: int) -> Growth:
-    """Add new and changed videos to the store as new shards and return what was found. The caller holds the lock."""
-    growth = plan_growth(
+def plan(store: FeatureStore, found: Sequence[VideoEntry], spaces: Sequence[str], videos_per_shard: int) -> Growth:
+    """Return what the videos `found` add to the store. Writes nothing."""
+    return plan_growth(
         store.manifests(),
         found,
         videos_per_shard=videos_per_shard,
@@ -37,8 +37,6 @@ def grow(store: FeatureStore, found: Sequence[VideoEntry], spaces: Sequence[str]
         exists=lambda path: Path(path).exists(),
         has_features=lambda video_id: _has_features(store, video_id),
     )
-    store.add_shards(growth.new_shards)
-    return growth
 
 
 def _has_features(store: FeatureStore, video_id: str) -> bool:

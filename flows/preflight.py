@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flows.config import PipelineConfig
 from flows.networks import feature_space, load_networks, requested_spaces
-from flows.plan import extractable_spaces
+from flows.plan import extractable_spaces, plan, tasks_for
+from flows.run_report import RunReport, sum_up
 from flows.sources import find_videos
+from storage.schema import FeatureSpace
 from storage.store import FeatureStore
 
 
@@ -17,6 +21,25 @@ def check_extract(source: str, store: str, config: PipelineConfig) -> None:
     feature_store = FeatureStore(store, create=True)
     for network in networks:
         feature_store.require_fingerprint(feature_space(network))
+
+
+def up_to_date(source: str, store: str, config: PipelineConfig) -> RunReport | None:
+    """Return the report on a run that has nothing to do, or None if there is, or may be, something to do.
+
+    Loads no network and starts no run: whether all is there shows in the names of the spaces and the files alone.
+    """
+    if not Path(store).is_dir() or not any(Path(store).iterdir()):
+        return None
+    found = find_videos(source, config.extract.video_id)
+    names = requested_spaces(config)
+    feature_store = FeatureStore(store)
+    if not set(names) <= set(feature_store.spaces()):
+        return None
+    growth = plan(feature_store, found, names, config.extract.shard_videos)
+    spaces = [FeatureSpace(name, feature_store.fingerprint(name)) for name in names]
+    if growth.new_shards or tasks_for(feature_store, found, spaces):
+        return None
+    return sum_up(feature_store, [], {}, found, growth)
 
 
 def check_rerun(store: str, config: PipelineConfig) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flows.shard_work import ShardReport
+    from storage.manifest import Growth
+    from storage.schema import VideoEntry, VideoOutcome
+    from storage.store import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,6 @@ class RunReport:
     """
 
     store: str
-    spaces: tuple[str, ...]
     shards_done: int
     shards_lost: Mapping[int, str]
     extracted_ok: int
@@ -67,3 +73,49 @@ class ShardsLostError(Exception):
         reasons = "; ".join(f"shard {shard:05d}: {why}" for shard, why in report.shards_lost.items())
         super().__init__(f"{report}. {reasons}. Run `reeldex rerun {report.store}` once the cause is gone.")
         self.report = report
+
+
+def sum_up(
+    store: FeatureStore,
+    reports: Sequence[ShardReport],
+    lost: Mapping[int, str],
+    found: Sequence[VideoEntry] | None,
+    growth: Growth | None,
+) -> RunReport:
+    """Return the report on a run: what its shards came to, and how the videos `found` stand now, or all without it."""
+    outcomes = present_outcomes(store, found)
+    failures = Counter(each.reason or "" for each in outcomes if each.status == "failed")
+    return RunReport(
+        store=str(store.path),
+        shards_done=len(reports),
+        shards_lost=lost,
+        extracted_ok=sum(each.ok for each in reports),
+        extracted_failed=sum(each.failed for each in reports),
+        seconds_of_video=sum(each.seconds_of_video for each in reports),
+        seconds_of_work=sum(each.seconds_of_work for each in reports),
+        failed_by_reason=dict(sorted(failures.items())),
+        truncated=sum(each.truncated for each in outcomes),
+        new=growth.new if growth else 0,
+        changed=growth.changed if growth else 0,
+        unchanged=growth.unchanged if growth else 0,
+        duplicates=growth.duplicates if growth else 0,
+        gone=len(growth.gone) if growth else 0,
+    )
+
+
+def present_outcomes(store: FeatureStore, found: Sequence[VideoEntry] | None = None) -> list[VideoOutcome]:
+    """Return the outcomes that stand now, of the videos `found` or of all; superseded and pending ones are left out.
+
+    A file is known by its path, which also tells apart two files of one id; a file that has moved, by its id.
+    """
+    by_path: dict[str, VideoOutcome] = {}
+    for manifest in store.manifests():
+        outcomes = store.outcomes(manifest.shard)
+        for position, entry in enumerate(manifest.videos):
+            by_path.pop(entry.path, None)
+            if outcomes is not None:
+                by_path[entry.path] = outcomes.videos[position]
+    if found is None:
+        return list(by_path.values())
+    present = [by_path.get(entry.path) or store.outcome(entry.video_id) for entry in found]
+    return [outcome for outcome in present if outcome is not None]

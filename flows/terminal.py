@@ -35,6 +35,7 @@ def set_up_logging(*, verbose: bool) -> None:
     for name in _OUR_PACKAGES:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
+        logger.propagate = False  # Prefect hangs a handler of its own on the root
         # Progress on a terminal is the bar's; elsewhere it is lines of the log.
         logger.setLevel(logging.INFO if verbose or not on_terminal else logging.WARNING)
 

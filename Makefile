@@ -1,0 +1,41 @@
+# `make run` and `make test` set up all they need in .venv, on a machine with Python 3.11+ (venv and pip) alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STORE ?= store
+VIDEOS ?=
+
+.PHONY: run test lint bench setup lock clean
+
+run: setup
+	$(BIN)/python -m flows.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.throughput
+
+setup: $(VENV)/.ready
+
+# Done once, and again when what is to be installed changes.
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "uv>=0.9,<1"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# Writes requirements.lock anew; without download addresses, which differ from place to place.
+lock:
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --group dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV)
