@@ -1,0 +1,84 @@
+"""Files that appear under their final name only when they are complete and on the disk."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PREFIX = ".publishing-"
+
+
+@contextmanager
+def publish(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what was written there takes its place when the block ends.
+
+    The file is fsynced before the rename and the folder after it, so that after a power cut the name holds
+    either the old content or the new one. When the block raises, the temporary is removed and `path` stays as
+    it was. Missing parent folders are made. Raises FileNotFoundError when the block wrote nothing.
+    """
+    make_folder(path.parent)
+    temporary = path.parent / f"{_PREFIX}{uuid.uuid4().hex}"
+    try:
+        yield temporary
+        _fsync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _fsync(path.parent)
+
+
+def publish_text(path: Path, text: str) -> None:
+    """Publish a UTF-8 text file."""
+    with publish(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, each one durable before the next."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _fsync(folder.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all in it; a kill on the way leaves only what `remove_leftovers` recognises."""
+    if not folder.exists():
+        return
+    doomed = folder.parent / f"{_PREFIX}{uuid.uuid4().hex}"
+    folder.rename(doomed)
+    _fsync(folder.parent)
+    shutil.rmtree(doomed)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file name is that of a temporary made by this module."""
+    return name.startswith(_PREFIX)
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove the temporaries that killed runs left in `folder`; returns how many.
+
+    Call it under the store's lock only: a temporary of a living writer looks just the same.
+    """
+    if not folder.is_dir():
+        return 0
+    leftovers = [entry for entry in folder.iterdir() if is_leftover(entry.name)]
+    for entry in leftovers:
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    return len(leftovers)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

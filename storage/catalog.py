@@ -1,0 +1,70 @@
+"""The store's manifests and outcomes in memory, read again when they change on disk."""
+
+import time
+from pathlib import Path
+
+from storage import layout
+from storage.errors import StoreDamagedError
+from storage.manifest import ShardManifest, latest_entries, list_shards, read_manifest
+from storage.outcomes import ShardOutcomes, read_outcomes
+from storage.schema import VideoEntry
+
+# Timestamps of files are coarser than the clock; a folder changed this recently may change again unseen.
+_SETTLED_AFTER_NS = 1_000_000_000
+
+
+class Catalog:
+    """Manifests and outcomes of a store, each file read once for each time it is written.
+
+    Every method raises StoreDamagedError when a file it needs is damaged.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._stamp: int | None = None
+        self._manifests: tuple[ShardManifest, ...] = ()
+        self._latest: dict[str, tuple[int, int, VideoEntry]] = {}
+        self._outcomes: dict[int, tuple[tuple[int, int, int], ShardOutcomes]] = {}
+
+    def manifests(self) -> tuple[ShardManifest, ...]:
+        """Give all manifests in the order of their shards."""
+        stamp = (self._root / layout.MANIFEST).stat().st_mtime_ns
+        if stamp != self._stamp:
+            settled = time.time_ns() - stamp > _SETTLED_AFTER_NS
+            shards = list_shards(self._root)
+            if len(shards) != len(self._manifests):
+                # A manifest never changes once it is written, so that only new ones have to be read.
+                new = [read_manifest(layout.manifest_file(self._root, at)) for at in shards[len(self._manifests) :]]
+                self._manifests = (*self._manifests[: len(shards)], *new)
+                self._latest = latest_entries(self._manifests)
+            self._stamp = stamp if settled else None
+        return self._manifests
+
+    def manifest(self, shard: int) -> ShardManifest:
+        """Give the manifest of one shard; raises ValueError when there is no such shard."""
+        manifests = self.manifests()
+        if not 0 <= shard < len(manifests):
+            raise ValueError(f"{self._root} has no shard {shard}; its {len(manifests)} shards count from 0.")
+        return manifests[shard]
+
+    def latest(self) -> dict[str, tuple[int, int, VideoEntry]]:
+        """Map each video id to the (shard, position, entry) that counts."""
+        self.manifests()
+        return self._latest
+
+    def outcomes(self, shard: int) -> ShardOutcomes | None:
+        """Give a shard's outcomes, or None while it has none."""
+        try:
+            status = layout.outcomes_file(self._root, shard).stat()
+        except FileNotFoundError:
+            return None
+        signature = (status.st_ino, status.st_size, status.st_mtime_ns)
+        known = self._outcomes.get(shard)
+        if known and known[0] == signature:
+            return known[1]
+        outcomes = read_outcomes(self._root, shard)
+        if outcomes is not None:
+            if disagreement := outcomes.disagreement(self.manifest(shard)):
+                raise StoreDamagedError(disagreement)
+            self._outcomes[shard] = (signature, outcomes)
+        return outcomes

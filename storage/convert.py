@@ -1,0 +1,187 @@
+"""Features in and out of a store as .npy files: `<folder>/<space>/<video id>.npy`."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.atomic import publish
+from storage.errors import StoreError
+from storage.manifest import plan_growth
+from storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome, check_space_name
+from storage.store import FeatureStore
+
+_SUFFIX = ".npy"
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """Files written, files that were there with the same content, and bytes written."""
+
+    written: int
+    unchanged: int
+    written_bytes: int
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """Videos taken in, and those left out because the store has their ids."""
+
+    imported: int
+    already_there: int
+
+
+def export_npy(
+    store: FeatureStore, out: Path, spaces: Sequence[str] | None = None, *, overwrite: bool = False
+) -> ExportReport:
+    """Write the rows of every video as `out/<space>/<video id>.npy`, (R, D) float16; ids with "/" make folders.
+
+    Each file appears complete or not at all. Raises StoreError when a file with other content is there,
+    unless `overwrite`; UnknownSpaceError for a space that the store does not hold.
+    """
+    written = unchanged = written_bytes = 0
+    for space in store.spaces() if spaces is None else spaces:
+        for video_id in store.ids(space):
+            path = out / space / f"{video_id}{_SUFFIX}"
+            buffer = io.BytesIO()
+            np.save(buffer, store.read(space, video_id), allow_pickle=False)
+            content = buffer.getvalue()
+            if path.is_file() and path.read_bytes() == content:
+                unchanged += 1
+                continue
+            if path.exists() and not (overwrite and path.is_file()):
+                raise StoreError(
+                    f"{path} is there already and is not what the store holds of {video_id!r}. Export into an empty "
+                    "folder, or give --overwrite to replace such files."
+                )
+            with publish(path) as temporary:
+                temporary.write_bytes(content)
+            written += 1
+            written_bytes += len(content)
+    return ExportReport(written, unchanged, written_bytes)
+
+
+def import_npy(
+    folder: Path,
+    store: FeatureStore,
+    *,
+    seconds_per_row: Mapping[str, float],
+    videos_per_shard: int = 128,
+) -> ImportReport:
+    """Take `folder/<space>/<video id>.npy` files, (R, D) float16, into a store as new shards.
+
+    `seconds_per_row` gives the time from row to row in each space. Ids that the store has stay as they are.
+    Every file is checked before anything is written; a killed import goes on when it is repeated. Hold the
+    store's lock meanwhile. Raises StoreError for a folder without such files, a space without
+    `seconds_per_row`, and for a file that is no finite 2-D float16 array; FingerprintError when the store's
+    features of a space were not imported with the same settings.
+    """
+    files = _find_files(folder)
+    spaces = {name: _check_space(folder, name, paths, seconds_per_row) for name, paths in files.items()}
+    for space in spaces.values():
+        store.require_fingerprint(space)
+    known = {entry.video_id: entry.path for manifest in store.manifests() for entry in manifest.videos}
+    new = sorted({video_id for paths in files.values() for video_id in paths} - set(known))
+    spaces_of = {video_id: tuple(name for name in sorted(files) if video_id in files[name]) for video_id in new}
+    for names, group in groupby(sorted(new, key=lambda video_id: (spaces_of[video_id], video_id)), spaces_of.get):
+        # A shard holds each of its spaces for all its videos, hence one set of shards for each set of spaces.
+        found = [_entry(video_id, files[(names or ())[0]][video_id]) for video_id in group]
+        growth = plan_growth(
+            store.manifests(),
+            found,
+            videos_per_shard=videos_per_shard,
+            spaces=names or (),
+            exists=lambda path: Path(path).exists(),
+        )
+        store.add_shards(growth.new_shards)
+    imported = _fill_shards(store, files, spaces)
+    return ImportReport(imported, len({video_id for paths in files.values() for video_id in paths}) - imported)
+
+
+def _fill_shards(
+    store: FeatureStore, files: Mapping[str, Mapping[str, Path]], spaces: Mapping[str, FeatureSpace]
+) -> int:
+    """Stage and publish each unfinished shard of these files; returns how many videos they hold."""
+    own_paths = {str(path.absolute()) for paths in files.values() for path in paths.values()}
+    imported = 0
+    for manifest in store.manifests():
+        if not all(entry.path in own_paths for entry in manifest.videos):
+            continue
+        wanted = [spaces[name] for name in manifest.spaces]
+        if store.shard_state(manifest.shard, wanted).done:
+            continue
+        staging = store.staging(manifest.shard)
+        for position in store.pending_positions(manifest.shard, wanted):
+            entry = manifest.videos[position]
+            features = {space: _rows(files[space.name][entry.video_id], space) for space in wanted}
+            staging.put(position, VideoOutcome(entry.video_id, entry.path, "ok", None, "", attempts=1), features)
+        store.publish_shard(manifest.shard, wanted, provenance={"origin": "imported npy"}, seconds_of_work=0.0)
+        imported += len(manifest.videos)
+    return imported
+
+
+def _find_files(folder: Path) -> dict[str, dict[str, Path]]:
+    """Map each space to its files by video id."""
+    found: dict[str, dict[str, Path]] = {}
+    for space_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
+        paths = sorted(path for path in space_folder.rglob(f"*{_SUFFIX}") if path.is_file())
+        if not paths:
+            continue
+        try:
+            check_space_name(space_folder.name)
+        except ValueError as error:
+            raise StoreError(f"{space_folder} cannot be imported: {error} Rename the folder.") from error
+        found[space_folder.name] = {
+            path.relative_to(space_folder).as_posix().removesuffix(_SUFFIX): path for path in paths
+        }
+    if not found:
+        raise StoreError(f"{folder} holds no {_SUFFIX} files in the layout <space>/<video id>{_SUFFIX}.")
+    return found
+
+
+def _check_space(
+    folder: Path, name: str, paths: Mapping[str, Path], seconds_per_row: Mapping[str, float]
+) -> FeatureSpace:
+    if name not in seconds_per_row:
+        raise StoreError(f"{folder / name}: seconds_per_row is not given for {name}; .npy files do not hold it.")
+    width: int | None = None
+    for path in paths.values():
+        rows = _load(path)
+        width = width or rows.shape[1]
+        if rows.shape[1] != width:
+            raise StoreError(f"{path} has rows of {rows.shape[1]} numbers, other files of {name} of {width}.")
+    return FeatureSpace(
+        name, {"origin": "imported npy", "seconds_per_row": float(seconds_per_row[name]), "dimensions": width}
+    )
+
+
+def _load(path: Path) -> npt.NDArray[np.float16]:
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreError(f"{path} cannot be read as an array of numbers: {error}.") from error
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.float16 or rows.ndim != 2:
+        found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
+        raise StoreError(
+            f"{path} holds {found}, not (rows, numbers) float16. Convert it with numpy first if the loss of "
+            "precision is acceptable; an import casts nothing."
+        )
+    if not rows.size or not np.isfinite(rows).all():
+        raise StoreError(f"{path} is empty or holds NaN or infinity. Remove or remake this file.")
+    return np.ascontiguousarray(rows, np.float16)
+
+
+def _rows(path: Path, space: FeatureSpace) -> FeatureRows:
+    seconds_per_row = space.fingerprint["seconds_per_row"]
+    if not isinstance(seconds_per_row, float):
+        raise TypeError(f"seconds_per_row of {space.name} is {seconds_per_row!r}, not a number.")
+    return FeatureRows(_load(path), 0.0, seconds_per_row, None, truncated=False, source=str(path.absolute()))
+
+
+def _entry(video_id: str, path: Path) -> VideoEntry:
+    status = path.stat()
+    return VideoEntry(video_id, str(path.absolute()), status.st_size, status.st_mtime_ns)

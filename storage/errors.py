@@ -1,0 +1,38 @@
+"""What can go wrong with a store; every message says what happened, to what, why, and what to do."""
+
+
+class StoreError(Exception):
+    """Base of every error of this package."""
+
+
+class NotAStoreError(StoreError):
+    """A folder was opened as a feature store and is none."""
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the store's lock."""
+
+
+class FingerprintError(StoreError):
+    """Features of one space were made with settings that differ from the store's."""
+
+
+class StoreDamagedError(StoreError):
+    """A file of the store is not what was once written there."""
+
+
+class StagingIncompleteError(StoreError):
+    """A shard was to be published while videos of it are still to be extracted."""
+
+
+class UnknownVideoError(StoreError, KeyError):
+    """A video id has no features to give: unknown, failed, or not extracted yet."""
+
+    # KeyError would show the message as a quoted literal.
+    __str__ = Exception.__str__
+
+
+class UnknownSpaceError(StoreError, KeyError):
+    """No features are held under the name of this feature space."""
+
+    __str__ = Exception.__str__

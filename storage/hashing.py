@@ -1,0 +1,48 @@
+"""SHA-256 of feature rows and of whole files."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+def rows_sha256(rows: npt.NDArray[np.float16]) -> str:
+    """Hex SHA-256 that names the content of a (R, D) float16 array.
+
+    Hashed are the ASCII text `<dtype> <R>x<D>` ended by a newline, such as `<f2 96x2048`, and then the bytes
+    of the rows, little-endian and in C order. Anyone can recompute it with numpy and hashlib.
+    """
+    little_endian = np.ascontiguousarray(rows, dtype="<f2")
+    return _sha256(rows.shape[0], rows.shape[1], little_endian.tobytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where the rows of a video lie in a file: (row_count, width) float16 from `offset_bytes` on, and their hash."""
+
+    offset_bytes: int
+    row_count: int
+    width: int
+    sha256: str
+
+
+def extent_is_intact(path: Path, extent: Extent) -> bool:
+    """Tell whether the bytes of a file at this place have the hash they had; reads nothing else of the file."""
+    with path.open("rb") as file:
+        file.seek(extent.offset_bytes)
+        content = file.read(extent.row_count * extent.width * 2)
+    return _sha256(extent.row_count, extent.width, content) == extent.sha256
+
+
+def _sha256(row_count: int, width: int, content: bytes) -> str:
+    digest = hashlib.sha256(f"<f2 {row_count}x{width}\n".encode("ascii"))
+    digest.update(content)
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

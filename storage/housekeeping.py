@@ -1,0 +1,64 @@
+"""Making, recognising and sweeping the folders of a store."""
+
+from pathlib import Path
+
+from storage import layout
+from storage.atomic import make_folder, remove_leftovers
+from storage.errors import NotAStoreError, StoreDamagedError
+from storage.lock import HOLDER, LOCK
+from storage.outcomes import read_outcomes
+from storage.staging import Staging
+
+_NEEDED = (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)
+
+
+def require_folders(path: Path) -> None:
+    """Raise NotAStoreError unless the folder is a store."""
+    absent = [name for name in _NEEDED if not (path / name).is_dir()]
+    if absent:
+        state = f"lacks the folders {', '.join(absent)}" if path.is_dir() else "does not exist or is no folder"
+        raise NotAStoreError(
+            f"{path} is no feature store: it {state}. `reeldex extract SOURCE --store {path}` makes a store; if you "
+            "meant another folder, check the path."
+        )
+
+
+def create_folders(path: Path) -> None:
+    """Make an absent or empty folder a store; raises NotAStoreError for anything else that is none."""
+    if path.exists() and not path.is_dir():
+        raise NotAStoreError(f"{path} is a file, not a folder. Give the path of a store with --store.")
+    present = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    # A store whose making was killed has some of the folders, and nothing else.
+    if foreign := sorted(present - {*layout.FOLDERS, LOCK, HOLDER}):
+        if set(_NEEDED) <= present:
+            return
+        raise NotAStoreError(
+            f"{path} is no feature store and not empty: it holds {', '.join(foreign[:3])}. Give an empty or new "
+            "folder with --store, or remove what is there."
+        )
+    for name in layout.FOLDERS:
+        make_folder(path / name)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed runs left: temporaries, and staged videos that outcomes contain. Needs the lock."""
+    folders = [path, *(path / name for name in layout.FOLDERS)]
+    for parent in (layout.FEATURES, layout.STAGING):
+        folders += [folder for folder in (path / parent).glob("*") if folder.is_dir()]
+    for folder in folders:
+        remove_leftovers(folder)
+    for folder in (path / layout.STAGING).glob("shard-*"):
+        shard = layout.parse_shard_stem(folder.name)
+        if shard is not None:
+            _clear_absorbed(path, shard)
+
+
+def _clear_absorbed(path: Path, shard: int) -> None:
+    try:
+        outcomes = read_outcomes(path, shard)
+        left = outcomes is None or Staging(path, shard).positions(without=outcomes.absorbed)
+    except StoreDamagedError:
+        # `FeatureStore.shard_state` reports it, and until then nothing that is staged may be lost.
+        return
+    if not left:
+        Staging(path, shard).clear()

@@ -1,0 +1,59 @@
+"""One writer at a time: the store's lock, and who holds it."""
+
+import json
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from storage.atomic import publish_text
+from storage.errors import StoreBusyError
+
+LOCK = ".lock"
+HOLDER = ".lock-holder.json"
+
+
+@contextmanager
+def hold_lock(root: Path, wait_seconds: float) -> Iterator[None]:
+    """Hold the store's lock while the block runs, waiting for it at most `wait_seconds`.
+
+    The operating system frees the lock when its holder dies. Raises StoreBusyError that names the holder.
+    """
+    lock = FileLock(root / LOCK, timeout=max(0.0, wait_seconds))
+    try:
+        lock.acquire()
+    except Timeout as timeout:
+        raise StoreBusyError(
+            f"The store {root} is in use by {_describe_holder(root / HOLDER)}. Wait until that run has ended, or end "
+            "it; the lock is free as soon as that process is gone. Reading the store needs no lock."
+        ) from timeout
+    try:
+        publish_text(root / HOLDER, json.dumps(_this_process(), indent=1) + "\n")
+        yield
+        (root / HOLDER).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _this_process() -> dict[str, object]:
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "command": shlex.join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _describe_holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_bytes())
+        return f"process {holder['pid']} on {holder['host']} since {holder['started']} ({holder['command']})"
+    except (OSError, ValueError, TypeError, KeyError):
+        # The holder writes this file just after it took the lock, so that it can be absent or incomplete.
+        return "another process, which has not yet written down who it is"

@@ -1,0 +1,287 @@
+"""Which videos belong to which shard; the assignment grows and never moves."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from storage import layout
+from storage.atomic import is_leftover
+from storage.documents import read_document, write_document
+from storage.errors import StoreDamagedError, StoreError
+from storage.schema import VideoEntry, check_space_name
+
+_KIND = "manifest"
+_Verdict = Literal["new", "changed", "unchanged", "duplicate", "absent"]
+
+
+@dataclass(frozen=True)
+class ShardManifest:
+    """The videos of one shard, in order, and the names of the spaces wanted when it was planned.
+
+    Raises ValueError when it holds no video, or two videos that one HDF5 file cannot hold together.
+    """
+
+    shard: int
+    videos: tuple[VideoEntry, ...]
+    spaces: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        layout.shard_stem(self.shard)
+        if not self.videos:
+            raise ValueError(f"Shard {self.shard} would hold no video.")
+        for space in self.spaces:
+            check_space_name(space)
+        if len(set(self.spaces)) != len(self.spaces):
+            raise ValueError(f"Shard {self.shard} names a space twice: {self.spaces}.")
+        tree = IdTree()
+        for entry in self.videos:
+            if entry.duplicate_of is None and not tree.add(entry.video_id):
+                raise ValueError(
+                    f"Shard {self.shard} cannot hold the video id {entry.video_id!r}: the shard has this id already, "
+                    "or one that is a folder of the other. Put the two into different shards."
+                )
+
+
+class IdTree:
+    """Video ids that can live in one HDF5 file: no id twice, and none that is a folder of another."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+        self._folders: set[str] = set()
+
+    def add(self, video_id: str) -> bool:
+        """Take the id in and return True, or return False when it has no place here."""
+        folders = [video_id[: match.start()] for match in re.finditer("/", video_id)]
+        if video_id in self._ids or video_id in self._folders or not self._ids.isdisjoint(folders):
+            return False
+        self._ids.add(video_id)
+        self._folders.update(folders)
+        return True
+
+
+def write_manifest(root: Path, manifest: ShardManifest) -> None:
+    """Publish a shard's manifest; raises StoreError when the shard has one, for it is never changed."""
+    path = layout.manifest_file(root, manifest.shard)
+    if path.exists():
+        raise StoreError(
+            f"{path} exists already and a manifest is never changed. Plan again from the manifests that the store "
+            "holds now; was it planned without holding the store's lock?"
+        )
+    write_document(
+        path,
+        _KIND,
+        {
+            "shard": manifest.shard,
+            "spaces": list(manifest.spaces),
+            "videos": [entry.to_json() for entry in manifest.videos],
+        },
+    )
+
+
+def read_manifest(path: Path) -> ShardManifest:
+    """Read one manifest file; raises StoreDamagedError when it is not exactly what was once written."""
+    fields = read_document(path, _KIND)
+    shard, spaces = fields.integer("shard"), fields.texts("spaces")
+    videos = tuple(VideoEntry.from_fields(video) for video in fields.objects("videos"))
+    fields.finish()
+    if layout.parse_shard_stem(path.stem) != shard:
+        fields.refuse(f"the file says that it belongs to shard {shard}")
+    try:
+        return ShardManifest(shard, videos, spaces)
+    except ValueError as error:
+        fields.refuse(str(error))
+
+
+def list_shards(root: Path) -> tuple[int, ...]:
+    """Numbers of the shards that have a manifest, in order.
+
+    Raises StoreDamagedError when a number is left out: then a manifest was lost.
+    """
+    folder = root / layout.MANIFEST
+    numbers = []
+    for path in folder.iterdir():
+        if is_leftover(path.name):
+            continue
+        number = layout.parse_shard_stem(path.stem) if path.suffix == ".json" else None
+        if number is not None:
+            numbers.append(number)
+    numbers.sort()
+    for expected, number in enumerate(numbers):
+        if number != expected:
+            raise StoreDamagedError(
+                f"{layout.manifest_file(root, expected)} is missing although later shards exist. Restore this file "
+                "from a backup: it is the only record of which videos the shard holds."
+            )
+    return tuple(numbers)
+
+
+def latest_entries(manifests: Iterable[ShardManifest]) -> dict[str, tuple[int, int, VideoEntry]]:
+    """Map each video id to the (shard, position, entry) that counts: the last one that is no duplicate."""
+    latest: dict[str, tuple[int, int, VideoEntry]] = {}
+    for manifest in manifests:
+        for position, entry in enumerate(manifest.videos):
+            if entry.duplicate_of is None:
+                latest[entry.video_id] = (manifest.shard, position, entry)
+    return latest
+
+
+def superseded_positions(manifests: Sequence[ShardManifest]) -> set[tuple[int, int]]:
+    """Find the (shard, position) of every entry that a later one replaced.
+
+    An entry is replaced by a later one of the same id, a duplicate also by one of the same id and path.
+    """
+    latest = latest_entries(manifests)
+    last_of_path: dict[tuple[str, str], tuple[int, int]] = {}
+    duplicates: list[tuple[tuple[int, int], VideoEntry]] = []
+    superseded: set[tuple[int, int]] = set()
+    for manifest in manifests:
+        for position, entry in enumerate(manifest.videos):
+            place = (manifest.shard, position)
+            last_of_path[entry.video_id, entry.path] = place
+            if entry.duplicate_of is not None:
+                duplicates.append((place, entry))
+            elif latest[entry.video_id][:2] != place:
+                superseded.add(place)
+    for place, entry in duplicates:
+        holder = latest.get(entry.video_id)
+        if last_of_path[entry.video_id, entry.path] != place or (holder and holder[2].path == entry.path):
+            superseded.add(place)
+    return superseded
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a scan adds to a store.
+
+    `new` + `changed` + `unchanged` + `duplicates` is the number of videos found. `duplicates` counts those to
+    be recorded now; a duplicate recorded before is unchanged. `gone` holds the ids of the store whose files
+    the scan did not find; the store keeps them.
+    """
+
+    new_shards: tuple[ShardManifest, ...]
+    new: int
+    changed: int
+    unchanged: int
+    duplicates: int
+    gone: tuple[str, ...]
+
+
+def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by keyword
+    manifests: Sequence[ShardManifest],
+    found: Sequence[VideoEntry],
+    *,
+    videos_per_shard: int,
+    spaces: Sequence[str],
+    exists: Callable[[str], bool],
+    has_features: Callable[[str], bool] | None = None,
+) -> Growth:
+    """Decide which found videos go into which new shards; touches no file.
+
+    A video whose id is free is new. The same path with another size or mtime is changed and supersedes the
+    old entry. Another path is a move when the old file is gone and size and mtime agree; a duplicate when the
+    old file is still there (`exists(path)`, or found by this scan); otherwise a change. The first of several
+    videos of one id in `found` wins. A file that vanished supersedes nothing: its id is gone.
+
+    With `has_features(id)`, a moved video counts as unchanged only when its features are held; otherwise it
+    is planned again under its new path, for the old one can no longer be read.
+
+    Raises ValueError when `videos_per_shard` is below 1 or a found entry is marked as a duplicate.
+    """
+    if videos_per_shard < 1:
+        raise ValueError(f"A shard holds at least one video; got videos_per_shard={videos_per_shard}.")
+    holders = {video_id: entry for video_id, (_, _, entry) in latest_entries(manifests).items()}
+    stored_ids = tuple(holders)
+    recorded = {
+        (entry.video_id, entry.path): entry
+        for manifest in manifests
+        for entry in manifest.videos
+        if entry.duplicate_of is not None
+    }
+    found_paths = {entry.path for entry in found}
+    counts = dict.fromkeys(("new", "changed", "unchanged", "duplicate", "absent"), 0)
+    absent: set[str] = set()
+    planned: list[VideoEntry] = []
+    for entry in found:
+        if entry.duplicate_of is not None:
+            raise ValueError(f"A scan does not mark duplicates itself; {entry.path!r} of {entry.video_id!r} is marked.")
+        holder = holders.get(entry.video_id)
+        holder_there = holder is not None and (holder.path in found_paths or exists(holder.path))
+        verdict = _judge(
+            entry,
+            holder,
+            recorded.get((entry.video_id, entry.path)),
+            holder_there=holder_there,
+            moves_count=has_features is None or has_features(entry.video_id),
+        )
+        counts[verdict] += 1
+        if verdict in {"new", "changed"}:
+            holders[entry.video_id] = entry
+            planned.append(entry)
+        elif verdict == "duplicate" and holder is not None:
+            duplicate = replace(entry, duplicate_of=holder.path)
+            recorded[entry.video_id, entry.path] = duplicate
+            planned.append(duplicate)
+        elif verdict == "absent":
+            absent.add(entry.video_id)
+    found_ids = {entry.video_id for entry in found} - absent
+    return Growth(
+        new_shards=_pack(planned, len(manifests), videos_per_shard, tuple(spaces)),
+        new=counts["new"],
+        changed=counts["changed"],
+        unchanged=counts["unchanged"] + counts["absent"],
+        duplicates=counts["duplicate"],
+        gone=tuple(video_id for video_id in stored_ids if video_id not in found_ids),
+    )
+
+
+def _judge(
+    entry: VideoEntry,
+    holder: VideoEntry | None,
+    recorded: VideoEntry | None,
+    *,
+    holder_there: bool,
+    moves_count: bool,
+) -> _Verdict:
+    if holder is None:
+        return "new"
+    vanished = entry.size_bytes is None and holder.size_bytes is not None
+    if holder.path == entry.path:
+        if entry.same_file(holder):
+            return "unchanged"
+        return "absent" if vanished else "changed"
+    if holder_there:
+        return "unchanged" if recorded is not None and entry.same_file(recorded) else "duplicate"
+    if vanished:
+        return "absent"
+    moved = entry.size_bytes is not None and entry.same_file(holder)
+    return "unchanged" if moved and moves_count else "changed"
+
+
+def _pack(
+    planned: Sequence[VideoEntry], first_shard: int, videos_per_shard: int, spaces: tuple[str, ...]
+) -> tuple[ShardManifest, ...]:
+    """Fill shards in order; a video goes into the first one with room that its id can share a file with.
+
+    Ids such as "a" and "a/b" cannot: in HDF5 "a" would be both a dataset and a folder. Later entries of an id
+    land in later shards, because a shard that refuses or lacks room for the first refuses the next as well.
+    """
+    shards: list[list[VideoEntry]] = []
+    trees: list[IdTree] = []
+    open_shards: list[int] = []
+    for entry in planned:
+        for shard in open_shards:
+            if entry.duplicate_of is not None or trees[shard].add(entry.video_id):
+                break
+        else:
+            shard = len(shards)
+            shards.append([])
+            trees.append(IdTree())
+            open_shards.append(shard)
+            if entry.duplicate_of is None:
+                trees[shard].add(entry.video_id)
+        shards[shard].append(entry)
+        if len(shards[shard]) == videos_per_shard:
+            open_shards.remove(shard)
+    return tuple(ShardManifest(first_shard + number, tuple(videos), spaces) for number, videos in enumerate(shards))

@@ -1,0 +1,215 @@
+"""Inspecting a shard and publishing its feature files and outcomes; safe against a kill at any point."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage import layout
+from storage.errors import StagingIncompleteError, StoreDamagedError
+from storage.manifest import ShardManifest
+from storage.outcomes import FileRecord, ShardOutcomes, read_outcomes, write_outcomes
+from storage.resume import merge_outcome, needed_spaces, staged_suffices
+from storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
+from storage.shard import ShardReader, write_shard
+from storage.staging import Staging
+
+
+@dataclass(frozen=True)
+class ShardState:
+    """How far a shard is with the spaces that are wanted.
+
+    `missing_spaces` names those without a right file. `staged_positions` are videos that wait to be
+    published; a shard can be done and have some, when a retry was killed before its publishing. `problems`
+    says what is damaged.
+    """
+
+    shard: int
+    done: bool
+    missing_spaces: tuple[str, ...]
+    staged_positions: tuple[int, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the disk holds of a shard; `held` gives the ids with intact rows for each wanted space."""
+
+    manifest: ShardManifest
+    spaces: tuple[FeatureSpace, ...]
+    outcomes: ShardOutcomes | None
+    held: Mapping[str, frozenset[str]]
+    missing: tuple[str, ...]
+    staged: Mapping[int, VideoOutcome]
+    problems: tuple[str, ...]
+
+    def state(self) -> ShardState:
+        """Sum up."""
+        return ShardState(
+            shard=self.manifest.shard,
+            done=self.outcomes is not None and not self.missing,
+            missing_spaces=self.missing,
+            staged_positions=tuple(self.staged),
+            problems=self.problems,
+        )
+
+    def previous(self, position: int) -> VideoOutcome | None:
+        """Give the recorded outcome of the video at this position."""
+        return self.outcomes.videos[position] if self.outcomes else None
+
+    def pending(self, retry: Collection[str]) -> tuple[int, ...]:
+        """Give the positions that still need extraction."""
+        names = [space.name for space in self.spaces]
+        pending = []
+        for position, entry in enumerate(self.manifest.videos):
+            needed = needed_spaces(entry, self.previous(position), names, self.held, retry)
+            staged = self.staged.get(position)
+            if needed and not (staged and staged_suffices(staged, needed)):
+                pending.append(position)
+        return tuple(pending)
+
+
+def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace]) -> Inspection:
+    """Look at a shard's outcomes, feature files and staged videos, without hashing files that look right.
+
+    A damaged outcomes or feature file becomes a problem; a damaged staged file raises StoreDamagedError.
+    """
+    problems: list[str] = []
+    outcomes: ShardOutcomes | None = None
+    try:
+        outcomes = read_outcomes(root, manifest.shard)
+        if outcomes is not None and (disagreement := outcomes.disagreement(manifest)):
+            problems.append(disagreement)
+            outcomes = None
+    except StoreDamagedError as error:
+        problems.append(str(error))
+    held: dict[str, frozenset[str]] = {}
+    missing: list[str] = []
+    for space in spaces:
+        ids, problem = _look_at_file(root, manifest.shard, space, outcomes)
+        held[space.name] = ids
+        if problem:
+            problems.append(problem)
+        if problem or outcomes is None or space.name not in outcomes.files:
+            missing.append(space.name)
+    return Inspection(
+        manifest,
+        tuple(spaces),
+        outcomes,
+        held,
+        tuple(missing),
+        _staged(root, manifest, outcomes),
+        tuple(problems),
+    )
+
+
+def publish_shard(
+    root: Path,
+    inspection: Inspection,
+    provenance: Mapping[str, JSON],
+    seconds_of_work: float,
+) -> None:
+    """Turn staged videos into feature files and outcomes, then empty the staging folder.
+
+    Feature files come first, outcomes second, the clearing last. A kill before the outcomes are written
+    leaves the staged videos, from which a rerun writes the same again; after it, the outcomes name the staged
+    files that they contain, and a rerun only clears them. Raises StagingIncompleteError when videos are still
+    to be extracted.
+    """
+    manifest, staging = inspection.manifest, Staging(root, inspection.manifest.shard)
+    if pending := inspection.pending(retry=()):
+        raise StagingIncompleteError(
+            f"Shard {manifest.shard} cannot be published: {len(pending)} of {len(manifest.videos)} videos are still "
+            f"to be extracted, the first being {manifest.videos[pending[0]].video_id!r}. Run `reeldex rerun`."
+        )
+    newly_staged = {space for outcome in inspection.staged.values() for space in outcome.rows}
+    rebuilt = [space for space in inspection.spaces if space.name in inspection.missing or space.name in newly_staged]
+    if inspection.outcomes is not None and not rebuilt and not inspection.staged:
+        staging.clear()
+        return
+    previous = [inspection.previous(position) for position in range(len(manifest.videos))]
+    rows = [dict(outcome.rows) if outcome else {} for outcome in previous]
+    files = dict(inspection.outcomes.files) if inspection.outcomes else {}
+    for space in rebuilt:
+        for counts in rows:
+            counts.pop(space.name, None)
+        path = layout.features_file(root, space.name, manifest.shard)
+        items = _assemble(root, inspection, space, rows)
+        write_shard(path, space, manifest.shard, items, provenance)
+        with ShardReader(path) as reader:
+            files[space.name] = FileRecord.of(root, path, reader.extents())
+    wanted = [space.name for space in inspection.spaces]
+    videos = tuple(
+        merge_outcome(entry, previous[at], inspection.staged.get(at), rows[at], wanted)
+        for at, entry in enumerate(manifest.videos)
+    )
+    before = inspection.outcomes.seconds_of_work if inspection.outcomes else 0.0
+    absorbed = tuple(staging.token(position) for position in staging.positions())
+    write_outcomes(
+        root,
+        ShardOutcomes(manifest.shard, videos, files, before + seconds_of_work, dict(provenance), absorbed),
+    )
+    staging.clear()
+
+
+def _assemble(
+    root: Path, inspection: Inspection, space: FeatureSpace, rows: Sequence[dict[str, int]]
+) -> Iterator[tuple[str, FeatureRows]]:
+    """Give each video's rows in the manifest's order, staged or present; count them in `rows`."""
+    manifest, held = inspection.manifest, inspection.held[space.name]
+    staging = Staging(root, manifest.shard)
+    present = layout.features_file(root, space.name, manifest.shard)
+    with ShardReader(present) if held else nullcontext() as reader:
+        for position, entry in enumerate(manifest.videos):
+            found = staging.rows(position, space) if position in inspection.staged else None
+            previous = inspection.previous(position)
+            recorded = previous is not None and space.name in previous.rows
+            if found is None and reader and recorded and entry.video_id in held:
+                found = reader.read(entry.video_id)
+            if found is not None:
+                rows[position][space.name] = found.rows.shape[0]
+                yield entry.video_id, found
+
+
+def _staged(root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None) -> dict[int, VideoOutcome]:
+    staging = Staging(root, manifest.shard)
+    positions = staging.positions(without=outcomes.absorbed if outcomes else ())
+    staged = {position: staging.outcome(position) for position in positions}
+    for position, outcome in staged.items():
+        if position >= len(manifest.videos) or manifest.videos[position].video_id != outcome.video_id:
+            raise StoreDamagedError(
+                f"{layout.staging_folder(root, manifest.shard)} holds {outcome.video_id!r} at position {position}, "
+                "where the manifest has no such video. Delete this folder and run `reeldex rerun`."
+            )
+    return staged
+
+
+def _look_at_file(
+    root: Path, shard: int, space: FeatureSpace, outcomes: ShardOutcomes | None
+) -> tuple[frozenset[str], str | None]:
+    """Return the ids whose rows a feature file holds intact, and what is wrong with the file."""
+    if outcomes is None or space.name not in outcomes.files:
+        return frozenset(), None
+    record = outcomes.files[space.name]
+    path = root / record.name
+    try:
+        with ShardReader(path) as reader:
+            if reader.shard != shard or reader.space != space:
+                return frozenset(), (
+                    f"{path} is of shard {reader.shard} and space {reader.space.name} with the settings "
+                    f"{reader.space.fingerprint_json()}, not of shard {shard} and {space.name} with "
+                    f"{space.fingerprint_json()}. Delete it and run `reeldex rerun`."
+                )
+            ids = frozenset(reader.ids())
+            size_bytes = path.stat().st_size
+            expected = {outcome.video_id for outcome in outcomes.videos if space.name in outcome.rows}
+            if size_bytes == record.size_bytes and ids == expected:
+                return ids, None
+            # A publishing killed between this file and the outcomes leaves a good file unlike them.
+            intact = ids - {video_id for video_id, _ in reader.check()}
+            return intact, (
+                f"{path} does not match the shard's outcomes: {size_bytes} bytes with {len(ids)} videos instead of "
+                f"{record.size_bytes} bytes with {len(expected)}. `reeldex rerun` makes it again."
+            )
+    except (FileNotFoundError, StoreDamagedError) as error:
+        return frozenset(), str(error)

@@ -1,0 +1,82 @@
+"""Spans of seconds to rows, and the shard files kept open between reads."""
+
+import math
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+from storage.shard import RowTiming, ShardReader
+
+_LARGEST_DENOMINATOR = 1_000_000
+
+
+def span_rows(timing: RowTiming, start_seconds: float, end_seconds: float) -> tuple[int, int]:
+    """Give (first, stop) of the rows of a span: int(s * r) up to and including int(e * r), r rows a second.
+
+    s and e count from the time of the first row. r is the simplest fraction near 1 / seconds_per_row, so that
+    16/24 seconds a row are 1.5 rows a second exactly. Clipped to the rows there are; first == stop when the
+    span lies beyond them. Raises ValueError for spans that are negative, inverted or not finite.
+    """
+    if not (math.isfinite(start_seconds) and math.isfinite(end_seconds) and 0 <= start_seconds <= end_seconds):
+        raise ValueError(f"A span needs 0 <= start <= end, both finite; got {start_seconds} to {end_seconds} seconds.")
+    rate = float(Fraction(1 / timing.seconds_per_row).limit_denominator(_LARGEST_DENOMINATOR))
+    first = int(max(0.0, start_seconds - timing.start_seconds) * rate)
+    last = int(max(0.0, end_seconds - timing.start_seconds) * rate)
+    if end_seconds < timing.start_seconds:
+        return 0, 0
+    return min(first, timing.row_count), min(last + 1, timing.row_count)
+
+
+class OpenShards:
+    """The shard files read last, kept open; a file replaced on disk is opened anew.
+
+    Safe to use from several threads, and after a fork: the child opens its own.
+    """
+
+    def __init__(self, limit: int = 16) -> None:
+        self._limit = limit
+        self._guard = threading.RLock()
+        self._process = os.getpid()
+        self._readers: OrderedDict[Path, tuple[tuple[int, int, int], ShardReader]] = OrderedDict()
+
+    @contextmanager
+    def reader(self, path: Path) -> Iterator[ShardReader]:
+        """Lend the reader of a shard file; no other thread reads meanwhile."""
+        with self._guard:
+            if self._process != os.getpid():
+                # The parent's readers stay open: closing them here could disturb the state both share.
+                self._process, self._readers = os.getpid(), OrderedDict()
+            yield self._open(path)
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._guard:
+            for _, reader in self._readers.values():
+                reader.close()
+            self._readers.clear()
+
+    def _open(self, path: Path) -> ShardReader:
+        known = self._readers.pop(path, None)
+        signature = _signature(path)
+        if known and known[0] == signature:
+            self._readers[path] = known
+            return known[1]
+        if known:
+            known[1].close()
+        reader = ShardReader(path)
+        self._readers[path] = (signature, reader)
+        if len(self._readers) > self._limit:
+            _, (_, oldest) = self._readers.popitem(last=False)
+            oldest.close()
+        return reader
+
+
+def _signature(path: Path) -> tuple[int, int, int]:
+    if not path.exists():
+        return (0, 0, 0)
+    status = path.stat()
+    return (status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,90 @@
+"""What is left to do for a shard, and what its videos' outcomes become, as pure functions."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from storage.schema import VideoEntry, VideoOutcome
+
+
+def needed_spaces(
+    entry: VideoEntry,
+    previous: VideoOutcome | None,
+    wanted: Sequence[str],
+    held: Mapping[str, Collection[str]],
+    retry: Collection[str],
+) -> tuple[str, ...]:
+    """Name the wanted spaces in which a video has to be extracted, before looking at what is staged.
+
+    `held` gives the ids with intact rows for each wanted space. A failure is final unless its reason is in
+    `retry`; rows that were there and are lost are needed again in any case. Duplicates are never extracted.
+    """
+    if entry.duplicate_of is not None:
+        return ()
+    if previous is None or (previous.status == "ok" and previous.reason in retry):
+        return tuple(wanted)
+    lacking = tuple(space for space in wanted if entry.video_id not in held[space])
+    if previous.status == "ok" or previous.reason in retry:
+        return lacking
+    return tuple(space for space in lacking if space in previous.rows)
+
+
+def staged_suffices(staged: VideoOutcome, needed: Collection[str]) -> bool:
+    """Tell whether a staged video settles the needed spaces: it failed, or has rows in all of them."""
+    return staged.status == "failed" or set(needed) <= set(staged.rows)
+
+
+def merge_outcome(
+    entry: VideoEntry,
+    previous: VideoOutcome | None,
+    staged: VideoOutcome | None,
+    rows: Mapping[str, int],
+    wanted: Collection[str],
+) -> VideoOutcome:
+    """Combine what was recorded of a video with what was newly staged.
+
+    `rows` is what its shard holds of it from now on. A failed retry leaves an earlier success standing when
+    all wanted rows are still held. Attempts add up when a failed or truncated video is tried again; an added
+    space is no second attempt. Raises ValueError when neither outcome is given, unless the entry is a
+    duplicate.
+    """
+    if entry.duplicate_of is not None:
+        return duplicate_outcome(entry)
+    if previous is None or staged is None:
+        only = staged or previous
+        if only is None:
+            raise ValueError(f"The video {entry.video_id!r} has no outcome to publish.")
+        return replace(only, rows=rows)
+    if staged.status == "ok" and not set(staged.rows) & set(wanted):
+        # Left by a run that wanted other spaces.
+        return replace(previous, rows=rows)
+    retried = previous.status == "failed" or previous.truncated
+    attempts = previous.attempts + staged.attempts if retried else max(previous.attempts, staged.attempts)
+    if staged.status == "failed":
+        stands = previous.status == "ok" and set(wanted) <= set(rows)
+        return replace(previous if stands else staged, attempts=attempts, rows=rows)
+    if previous.status == "ok" and previous.truncated and set(rows) - set(staged.rows):
+        # Some rows are still those of the earlier, truncated extraction.
+        return replace(
+            staged,
+            attempts=attempts,
+            rows=rows,
+            truncated=True,
+            reason="truncated",
+            message=staged.message if staged.truncated else previous.message,
+        )
+    return replace(staged, attempts=attempts, rows=rows)
+
+
+def duplicate_outcome(entry: VideoEntry) -> VideoOutcome:
+    """Make the outcome of a video whose id belongs to another file."""
+    return VideoOutcome(
+        video_id=entry.video_id,
+        path=entry.path,
+        status="failed",
+        reason="duplicate_id",
+        message=(
+            f"{entry.path} was not extracted: its id {entry.video_id!r} belongs to {entry.duplicate_of}. Give the ids "
+            "explicitly in a .csv list, or use `--video-id path`, which makes ids of whole relative paths."
+        ),
+        attempts=0,
+    )

@@ -1,0 +1,287 @@
+"""The values a store is made of: feature spaces, videos, rows, outcomes."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.fields import Fields
+
+FORMAT = "reeldex-features"
+FORMAT_VERSION = 1
+
+REASONS = (
+    "missing",
+    "unreadable",
+    "no_video_stream",
+    "decode_error",
+    "truncated",
+    "timeout",
+    "too_large",
+    "duplicate_id",
+    "internal_error",
+)
+"""Every reason an outcome can carry; `truncated` is the one that keeps its features."""
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+
+_SPACE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
+_LONGEST_COMPONENT_BYTES = 255
+
+
+def check_space_name(name: str) -> None:
+    """Raise ValueError unless `name` is `<network>.<tag>` in small letters, digits and underscores."""
+    if not _SPACE_NAME.fullmatch(name):
+        raise ValueError(
+            f"A feature space is named <network>.<tag>, each of small letters, digits and underscores, "
+            f"such as resnet152.imagenet1k_v1; got {name!r}."
+        )
+
+
+def check_video_id(video_id: str) -> None:
+    """Raise ValueError unless the id can name a dataset below /features and a relative file path."""
+    problem = None
+    if not video_id:
+        problem = "it is empty"
+    elif "\0" in video_id:
+        problem = "it contains a NUL character"
+    elif any(part in {"", ".", ".."} for part in video_id.split("/")):
+        problem = 'it begins or ends with "/", or has an empty, "." or ".." component'
+    else:
+        try:
+            parts = video_id.encode("utf-8").split(b"/")
+        except UnicodeEncodeError:
+            problem = "it cannot be written as UTF-8"
+        else:
+            if max(map(len, parts)) > _LONGEST_COMPONENT_BYTES:
+                problem = f"a component is longer than {_LONGEST_COMPONENT_BYTES} bytes, too long for a file name"
+    if problem:
+        raise ValueError(f"The video id {video_id!r:.300} cannot be used: {problem}. Give this video another id.")
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """A name that fixes its numbers, and the settings behind it.
+
+    `fingerprint` holds what defines the numbers (weights, sampling, preprocessing, normalisation, precision)
+    as JSON values. Equal when name and fingerprint are. Raises ValueError for a bad name or a fingerprint
+    that is not JSON.
+    """
+
+    name: str
+    fingerprint: Mapping[str, JSON]
+
+    def __post_init__(self) -> None:
+        check_space_name(self.name)
+        if not all(isinstance(key, str) for key in self.fingerprint):
+            raise ValueError(f"The fingerprint of {self.name} has keys that are no texts: {self.fingerprint!r:.300}.")
+        try:
+            copied = json.loads(json.dumps(dict(self.fingerprint), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The fingerprint of {self.name} cannot be written as JSON: {error}.") from error
+        object.__setattr__(self, "fingerprint", copied)
+
+    def fingerprint_json(self) -> str:
+        """Give the fingerprint as canonical JSON: sorted keys, no spaces."""
+        return json.dumps(self.fingerprint, sort_keys=True, separators=(",", ":"))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FeatureSpace):
+            return NotImplemented
+        return self.name == other.name and self.fingerprint_json() == other.fingerprint_json()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.fingerprint_json()))
+
+
+@dataclass(frozen=True, slots=True)
+class VideoEntry:
+    """A video as a scan found it.
+
+    `size_bytes` and `mtime_ns` are None when the file was absent. `path` may hold surrogate escapes of file
+    names that are not UTF-8. `duplicate_of` is the path that already owns this id. Raises ValueError for bad
+    values.
+    """
+
+    video_id: str
+    path: str
+    size_bytes: int | None
+    mtime_ns: int | None
+    duplicate_of: str | None = None
+
+    def __post_init__(self) -> None:
+        check_video_id(self.video_id)
+        for name, path in (("path", self.path), ("duplicate_of", self.duplicate_of)):
+            if path is not None and (not path or "\0" in path):
+                raise ValueError(f"{name} of the video {self.video_id!r} must be a file path; got {path!r}.")
+        if (self.size_bytes is None) != (self.mtime_ns is None):
+            raise ValueError(f"The video {self.video_id!r} must have both size and mtime, or neither.")
+        if self.size_bytes is not None and self.size_bytes < 0:
+            raise ValueError(f"The size of the video {self.video_id!r} is negative: {self.size_bytes} bytes.")
+
+    def same_file(self, other: "VideoEntry") -> bool:
+        """Whether both have the same size and mtime."""
+        return (self.size_bytes, self.mtime_ns) == (other.size_bytes, other.mtime_ns)
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give the fields as JSON values."""
+        return {
+            "video_id": self.video_id,
+            "path": self.path,
+            "size_bytes": self.size_bytes,
+            "mtime_ns": self.mtime_ns,
+            "duplicate_of": self.duplicate_of,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> "VideoEntry":
+        """Undo `to_json`; raises StoreDamagedError."""
+        values = (
+            fields.text("video_id"),
+            fields.text("path"),
+            fields.optional_integer("size_bytes"),
+            fields.optional_integer("mtime_ns"),
+            fields.optional_text("duplicate_of"),
+        )
+        fields.finish()
+        try:
+            return cls(*values)
+        except ValueError as error:
+            fields.refuse(str(error))
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRows:
+    """The features of one video in one space.
+
+    `rows` is (R, D) float16, R and D at least 1, C-contiguous and finite. Row k begins at `start_seconds` + k
+    * `seconds_per_row`. `duration_seconds` is the video's length, None when unknown. `source` says where the
+    video came from. Raises ValueError for anything else.
+    """
+
+    rows: npt.NDArray[np.float16]
+    start_seconds: float
+    seconds_per_row: float
+    duration_seconds: float | None
+    truncated: bool
+    source: str
+
+    def __post_init__(self) -> None:
+        rows = self.rows
+        if not isinstance(rows, np.ndarray) or rows.dtype != np.float16 or rows.ndim != 2 or not rows.size:
+            found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
+            self._refuse(f"rows must be a (R, D) float16 array with R and D of at least 1, not {found}")
+        if not rows.flags.c_contiguous:
+            self._refuse("rows must be C-contiguous; numpy.ascontiguousarray makes them so")
+        if not np.isfinite(rows).all():
+            self._refuse(f"row {int(np.argmin(np.isfinite(rows).all(axis=1)))} holds NaN or infinity")
+        if not math.isfinite(self.start_seconds):
+            self._refuse(f"start_seconds must be finite, not {self.start_seconds}")
+        if not (math.isfinite(self.seconds_per_row) and self.seconds_per_row > 0):
+            self._refuse(f"seconds_per_row must be finite and above 0, not {self.seconds_per_row}")
+        if self.duration_seconds is not None and not 0 <= self.duration_seconds < math.inf:
+            self._refuse(f"duration_seconds must be finite and not negative, or None, not {self.duration_seconds}")
+        try:
+            encoded = self.source.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            self._refuse("source cannot be encoded, not even with surrogate escapes")
+        if b"\0" in encoded:
+            self._refuse("source contains a NUL character")
+
+    def _refuse(self, why: str) -> None:
+        raise ValueError(f"Features of {self.source!r:.300} cannot be used: {why}.")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOutcome:
+    """What became of one video.
+
+    `rows` maps the name of each space to the number of rows held there. An `ok` outcome has the reason None,
+    or `truncated` with `truncated` set; a `failed` one has another of REASONS and a message. A failed outcome
+    may hold rows of spaces that were extracted earlier. Raises ValueError for anything else.
+    """
+
+    video_id: str
+    path: str
+    status: Literal["ok", "failed"]
+    reason: str | None
+    message: str
+    attempts: int
+    truncated: bool = False
+    decode_error_count: int = 0
+    duration_seconds: float | None = None
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_video_id(self.video_id)
+        if self.status == "ok":
+            if self.reason != ("truncated" if self.truncated else None):
+                self._refuse(f"an ok outcome with truncated={self.truncated} cannot have the reason {self.reason!r}")
+        elif self.status == "failed":
+            if self.reason not in REASONS or self.reason == "truncated":
+                self._refuse(f"the reason {self.reason!r} of a failure is none of {', '.join(REASONS)}")
+            if not self.message.strip():
+                self._refuse("a failure needs a message")
+        else:
+            self._refuse(f"the status is 'ok' or 'failed', not {self.status!r}")
+        if self.attempts < 0 or self.decode_error_count < 0:
+            self._refuse(f"counts cannot be negative: {self.attempts=}, {self.decode_error_count=}")
+        if self.duration_seconds is not None and not 0 <= self.duration_seconds < math.inf:
+            self._refuse(f"duration_seconds must be finite and not negative, not {self.duration_seconds}")
+        for space, count in self.rows.items():
+            check_space_name(space)
+            if count < 1:
+                self._refuse(f"the number of rows in {space} must be at least 1, not {count}")
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give the fields as JSON values."""
+        return {
+            "video_id": self.video_id,
+            "path": self.path,
+            "status": self.status,
+            "reason": self.reason,
+            "message": self.message,
+            "attempts": self.attempts,
+            "truncated": self.truncated,
+            "decode_error_count": self.decode_error_count,
+            "duration_seconds": self.duration_seconds,
+            "rows": dict(self.rows),
+        }
+
+    @classmethod
+    def from_json(cls, values: object, where: str = "outcome") -> "VideoOutcome":
+        """Undo `to_json`; raises StoreDamagedError that begins with `where`."""
+        return cls.from_fields(Fields(values, where))
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> "VideoOutcome":
+        """Undo `to_json`; raises StoreDamagedError."""
+        status = fields.text("status")
+        if status not in {"ok", "failed"}:
+            fields.refuse(f"the status is 'ok' or 'failed', not {status!r}")
+        counts = fields.child("rows")
+        try:
+            outcome = cls(
+                video_id=fields.text("video_id"),
+                path=fields.text("path"),
+                status="ok" if status == "ok" else "failed",
+                reason=fields.optional_text("reason"),
+                message=fields.text("message"),
+                attempts=fields.integer("attempts"),
+                truncated=fields.flag("truncated"),
+                decode_error_count=fields.integer("decode_error_count"),
+                duration_seconds=fields.optional_number("duration_seconds"),
+                rows={name: counts.integer(name) for name in counts.names()},
+            )
+        except ValueError as error:
+            fields.refuse(str(error))
+        fields.finish()
+        return outcome
+
+    def _refuse(self, why: str) -> None:
+        raise ValueError(f"The outcome of the video {self.video_id!r} is not possible: {why}.")

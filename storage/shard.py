@@ -1,0 +1,267 @@
+"""One HDF5 file: the features of a shard's videos in one space."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from storage.atomic import publish
+from storage.errors import StoreDamagedError, UnknownVideoError
+from storage.hashing import Extent, rows_sha256
+from storage.schema import FORMAT, FORMAT_VERSION, JSON, FeatureRows, FeatureSpace, check_video_id
+
+# What h5py raises, depending on where in a damaged file it stumbles.
+H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
+
+
+def write_shard(
+    path: Path,
+    space: FeatureSpace,
+    shard: int,
+    items: Iterable[tuple[str, FeatureRows]],
+    provenance: Mapping[str, JSON],
+) -> None:
+    """Publish the features of a shard's videos as one HDF5 file; holds one video in memory at a time.
+
+    Writes `/features/<video id>`, (R, D) float16, contiguous, with the attributes start_seconds,
+    seconds_per_row, duration_seconds (NaN when unknown), truncated, source, position (the video's place in
+    the file) and sha256 (see `hashing.rows_sha256`). The root carries format, format_version, space,
+    fingerprint (JSON), provenance (JSON), shard, created (ISO 8601, UTC). Equal items give equal datasets.
+    Raises ValueError for an id that is bad, comes twice or is a folder of another, and for rows of different
+    widths.
+    """
+    with publish(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["space"] = space.name
+        file.attrs["fingerprint"] = space.fingerprint_json()
+        file.attrs["provenance"] = json.dumps(dict(provenance), sort_keys=True)
+        file.attrs["shard"] = shard
+        file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        features = file.create_group("features", track_order=True)
+        width: int | None = None
+        for position, (video_id, rows) in enumerate(items):
+            check_video_id(video_id)
+            width = width or rows.rows.shape[1]
+            if rows.rows.shape[1] != width:
+                raise ValueError(
+                    f"The rows of {video_id!r} are {rows.rows.shape[1]} wide, others of {space.name} {width}."
+                )
+            write_rows(_parent(features, video_id), video_id.rpartition("/")[2], rows, position)
+
+
+def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -> None:
+    """Write one video as the dataset `name`; raises ValueError when the name is taken."""
+    if name in group:
+        raise ValueError(f"{group.name}/{name} is there already: an id comes twice or is a folder of another.")
+    dataset = group.create_dataset(name, data=np.ascontiguousarray(rows.rows, dtype="<f2"))
+    dataset.attrs["start_seconds"] = float(rows.start_seconds)
+    dataset.attrs["seconds_per_row"] = float(rows.seconds_per_row)
+    dataset.attrs["duration_seconds"] = math.nan if rows.duration_seconds is None else float(rows.duration_seconds)
+    dataset.attrs["truncated"] = bool(rows.truncated)
+    dataset.attrs["position"] = position
+    # h5py writes a str only if it is valid UTF-8, which the name of a file need not be.
+    source = rows.source.encode("utf-8", "surrogateescape")
+    dataset.attrs.create("source", source, dtype=h5py.string_dtype("utf-8"))
+    dataset.attrs["sha256"] = rows_sha256(rows.rows)
+
+
+def read_rows(dataset: h5py.Dataset) -> FeatureRows:
+    """Undo `write_rows`, checked against the recorded SHA-256.
+
+    Raises StoreDamagedError when they differ, and what h5py raises when the file cannot be read.
+    """
+    rows = np.empty(dataset.shape, np.float16) if _plausible(dataset) else None
+    if rows is None:
+        raise StoreDamagedError(f"the dataset {dataset.name} is {dataset.dtype} {dataset.shape}, not (R, D) float16")
+    dataset.read_direct(rows)
+    if rows_sha256(rows) != dataset.attrs["sha256"]:
+        raise StoreDamagedError(f"the rows of {dataset.name} do not match the SHA-256 recorded with them")
+    duration_seconds = float(dataset.attrs["duration_seconds"])
+    return FeatureRows(
+        rows=rows,
+        start_seconds=float(dataset.attrs["start_seconds"]),
+        seconds_per_row=float(dataset.attrs["seconds_per_row"]),
+        duration_seconds=None if math.isnan(duration_seconds) else duration_seconds,
+        truncated=bool(dataset.attrs["truncated"]),
+        source=str(dataset.attrs["source"]),
+    )
+
+
+@dataclass(frozen=True)
+class RowTiming:
+    """How many rows a video has, and when: row k begins at `start_seconds` + k * `seconds_per_row`."""
+
+    row_count: int
+    start_seconds: float
+    seconds_per_row: float
+
+
+class ShardReader:
+    """A shard file, open for reading; a context manager.
+
+    Attributes: `path`, `space` (FeatureSpace), `shard`, `provenance`, `created`. Everything raises
+    StoreDamagedError, naming the file and the remedy, where the file is not what `write_shard` wrote;
+    FileNotFoundError when it is absent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist; `reeldex rerun` makes missing shards again.")
+        with self._damage_named():
+            self._file = h5py.File(path, "r", locking=False)
+        try:
+            with self._damage_named():
+                self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_header(self) -> None:
+        attributes = self._file.attrs
+        if attributes.get("format") != FORMAT:
+            raise StoreDamagedError(f"its format is {attributes.get('format')!r}, not {FORMAT!r}")
+        if attributes["format_version"] != FORMAT_VERSION:
+            raise StoreDamagedError(
+                f"it has format version {attributes['format_version']}, this program reads {FORMAT_VERSION}"
+            )
+        self.space = FeatureSpace(str(attributes["space"]), json.loads(attributes["fingerprint"]))
+        self.shard = int(attributes["shard"])
+        self.provenance: dict[str, JSON] = json.loads(attributes["provenance"])
+        self.created = str(attributes["created"])
+        self._features: h5py.Group = self._file["features"]
+        if not isinstance(self._features, h5py.Group):
+            raise StoreDamagedError("/features is no group")
+
+    def ids(self) -> list[str]:
+        """Video ids in the order in which they were written."""
+        with self._damage_named():
+            found = sorted((int(dataset.attrs["position"]), video_id) for video_id, dataset in _walk(self._features))
+        return [video_id for _, video_id in found]
+
+    def read(self, video_id: str) -> FeatureRows:
+        """All features of one video, checked against their SHA-256; raises UnknownVideoError."""
+        with self._damage_named():
+            return read_rows(self._dataset(video_id))
+
+    def read_rows(self, video_id: str, first: int, stop: int) -> npt.NDArray[np.float16]:
+        """Rows `first` up to but not including `stop`, clipped to what is there, as (n, D) float16.
+
+        Reads only those rows, and therefore cannot check the SHA-256. Raises UnknownVideoError, and
+        ValueError for negative bounds.
+        """
+        if first < 0 or stop < 0:
+            raise ValueError(f"Rows are counted from 0; got {first} to {stop}.")
+        with self._damage_named():
+            dataset = self._dataset(video_id)
+            rows: npt.NDArray[np.float16] = dataset[first : max(first, stop)]
+        return rows
+
+    def timing(self, video_id: str) -> RowTiming:
+        """Row count and row times of one video, without reading its rows; raises UnknownVideoError."""
+        with self._damage_named():
+            dataset = self._dataset(video_id)
+            return RowTiming(
+                dataset.shape[0],
+                float(dataset.attrs["start_seconds"]),
+                float(dataset.attrs["seconds_per_row"]),
+            )
+
+    def extents(self) -> dict[str, Extent]:
+        """Give the place of each video's rows in the file."""
+        with self._damage_named():
+            return {
+                video_id: Extent(
+                    dataset.id.get_offset(), dataset.shape[0], dataset.shape[1], str(dataset.attrs["sha256"])
+                )
+                for video_id, dataset in _walk(self._features)
+            }
+
+    def check(self) -> list[tuple[str, str]]:
+        """Re-read every video; returns (video id, what is wrong) for the damaged ones."""
+        with self._damage_named():
+            datasets = list(_walk(self._features))
+        damaged = []
+        for video_id, dataset in datasets:
+            try:
+                read_rows(dataset)
+            except (StoreDamagedError, *H5PY_ERRORS) as error:
+                damaged.append((video_id, str(error)))
+        return damaged
+
+    def close(self) -> None:
+        """Close the file; the reader is of no use afterwards."""
+        self._file.close()
+
+    def __enter__(self) -> "ShardReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _dataset(self, video_id: str) -> h5py.Dataset:
+        check_video_id(video_id)
+        found = self._features.get(video_id)
+        if not isinstance(found, h5py.Dataset):
+            raise UnknownVideoError(f"{self.path} holds no features of the video {video_id!r}.")
+        if not _plausible(found):
+            raise StoreDamagedError(f"the dataset of {video_id!r} is {found.dtype} {found.shape}, not (R, D) float16")
+        return found
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except UnknownVideoError:
+            raise
+        except (StoreDamagedError, *H5PY_ERRORS) as error:
+            raise StoreDamagedError(
+                f"{self.path} is not an intact shard file: {error}. Delete it and run `reeldex rerun`, which makes it "
+                "again from the videos, or restore it from a backup."
+            ) from error
+
+
+def _parent(features: h5py.Group, video_id: str) -> h5py.Group:
+    group = features
+    for folder in video_id.split("/")[:-1]:
+        child = group.get(folder)
+        if child is None:
+            child = group.create_group(folder, track_order=True)
+        if isinstance(child, h5py.Dataset):
+            raise ValueError(  # noqa: TRY004 - the id is at fault, not a type
+                f"The id {video_id!r} has the id {child.name!r} as its folder; one file cannot hold both."
+            )
+        group = child
+    return group
+
+
+def _walk(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
+    for name, child in group.items():
+        if isinstance(child, h5py.Group):
+            yield from _walk(child, f"{prefix}{name}/")
+        elif isinstance(child, h5py.Dataset):
+            yield prefix + name, child
+        else:
+            raise StoreDamagedError(f"{prefix + name!r} is neither a dataset nor a group")
+
+
+def _plausible(dataset: h5py.Dataset) -> bool:
+    # A damaged shape must not make numpy reserve more memory than the file has bytes.
+    return bool(
+        dataset.dtype == np.float16
+        and dataset.ndim == 2
+        and dataset.size
+        and dataset.id.get_storage_size() == dataset.size * dataset.dtype.itemsize
+        and dataset.id.get_storage_size() <= Path(dataset.file.filename).stat().st_size
+    )

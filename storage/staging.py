@@ -1,0 +1,135 @@
+"""Finished videos of an unfinished shard, one file each: a killed run loses only those in flight."""
+
+import json
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+
+from storage import layout
+from storage.atomic import publish, remove_folder
+from storage.errors import FingerprintError, StoreDamagedError
+from storage.schema import FORMAT, FORMAT_VERSION, FeatureRows, FeatureSpace, VideoOutcome
+from storage.shard import H5PY_ERRORS, read_rows, write_rows
+
+
+class Staging:
+    """The staged videos of one shard, under the positions that they have in its manifest.
+
+    Reading raises KeyError for a position that is not staged and StoreDamagedError for a staged file that
+    cannot be read.
+    """
+
+    def __init__(self, store_root: Path, shard: int) -> None:
+        self._folder = layout.staging_folder(store_root, shard)
+
+    def put(self, position: int, outcome: VideoOutcome, features: Mapping[FeatureSpace, FeatureRows]) -> None:
+        """Stage one video, in place of what was staged for it.
+
+        The outcome's `rows` are those of `features`: leave them empty or let them agree. Raises ValueError
+        when they do not agree, and for an ok outcome without features.
+        """
+        rows = {space.name: features[space].rows.shape[0] for space in features}
+        if len(rows) != len(features):
+            raise ValueError(f"The features of {outcome.video_id!r} hold one space twice: {sorted(rows)}.")
+        if outcome.rows and dict(outcome.rows) != rows:
+            raise ValueError(
+                f"The outcome of {outcome.video_id!r} counts {dict(outcome.rows)}; given were {rows} rows."
+            )
+        if outcome.status == "ok" and not rows:
+            raise ValueError(f"The outcome of {outcome.video_id!r} is ok, but no features were given.")
+        outcome = replace(outcome, rows=rows)
+        path = self._folder / layout.staged_name(position)
+        with publish(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["format_version"] = FORMAT_VERSION
+            file.attrs["outcome"] = json.dumps(outcome.to_json())
+            file.attrs["token"] = uuid.uuid4().hex
+            spaces = file.create_group("spaces")
+            for space, feature_rows in features.items():
+                group = spaces.create_group(space.name)
+                group.attrs["fingerprint"] = space.fingerprint_json()
+                write_rows(group, "rows", feature_rows, position)
+
+    def positions(self, *, without: Collection[str] = ()) -> tuple[int, ...]:
+        """Positions with a staged video, in order, leaving out those whose token is in `without`."""
+        if not self._folder.is_dir():
+            return ()
+        parsed = (layout.parse_staged_name(path.name) for path in self._folder.iterdir())
+        found = sorted(position for position in parsed if position is not None)
+        return tuple(at for at in found if not without or self.token(at) not in without)
+
+    def outcome(self, position: int) -> VideoOutcome:
+        """Read the outcome of a staged video."""
+        with self._open(position) as file:
+            return VideoOutcome.from_json(json.loads(file.attrs["outcome"]), "its outcome")
+
+    def token(self, position: int) -> str:
+        """Read the text that tells this staged file from every other one, ever."""
+        with self._open(position) as file:
+            return str(file.attrs["token"])
+
+    def spaces(self, position: int) -> dict[str, FeatureSpace]:
+        """Read the spaces that a staged video has features in, by name."""
+        with self._open(position) as file:
+            return {
+                name: FeatureSpace(name, json.loads(group.attrs["fingerprint"]))
+                for name, group in file["spaces"].items()
+            }
+
+    def rows(self, position: int, space: FeatureSpace) -> FeatureRows | None:
+        """Read the features of a staged video in one space; None when it has none there.
+
+        They are checked against their SHA-256. Raises FingerprintError when they were made with other
+        settings.
+        """
+        with self._open(position) as file:
+            group = file["spaces"].get(space.name)
+            if group is None:
+                return None
+            if group.attrs["fingerprint"] != space.fingerprint_json():
+                staged = FeatureSpace(space.name, json.loads(group.attrs["fingerprint"]))
+                raise fingerprint_error(self._folder / layout.staged_name(position), staged, space)
+            return read_rows(group["rows"])
+
+    def clear(self) -> None:
+        """Remove everything that is staged for this shard."""
+        remove_folder(self._folder)
+
+    @contextmanager
+    def _open(self, position: int) -> Iterator[h5py.File]:
+        path = self._folder / layout.staged_name(position)
+        if not path.exists():
+            raise KeyError(f"Nothing is staged at {path}.")
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                _check_format(file)
+                yield file
+        except (StoreDamagedError, *H5PY_ERRORS) as error:
+            raise StoreDamagedError(
+                f"{path} is not an intact staged video: {error}. Delete it and run `reeldex rerun`; only this video "
+                "is then extracted again."
+            ) from error
+
+
+def _check_format(file: h5py.File) -> None:
+    if file.attrs.get("format") != FORMAT or file.attrs.get("format_version") != FORMAT_VERSION:
+        raise StoreDamagedError(f"it is no {FORMAT} file of version {FORMAT_VERSION}")
+
+
+def fingerprint_error(where: Path, held: FeatureSpace, wanted: FeatureSpace) -> FingerprintError:
+    """Make the error for features with other settings, naming each setting that differs."""
+    differing = [
+        f"  {key}: the store has {json.dumps(held.fingerprint.get(key))}, "
+        f"this run has {json.dumps(wanted.fingerprint.get(key))}"
+        for key in sorted({*held.fingerprint, *wanted.fingerprint})
+        if held.fingerprint.get(key) != wanted.fingerprint.get(key)
+    ]
+    return FingerprintError(
+        f"{where} holds features of {wanted.name} that were made with other settings, and the two must not "
+        "mix:\n" + "\n".join(differing) + "\nRun with the same settings as before, or give another folder "
+        "with --store."
+    )

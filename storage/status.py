@@ -1,0 +1,107 @@
+"""How far a store is, in numbers."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from storage.catalog import Catalog
+from storage.manifest import ShardManifest, superseded_positions
+from storage.outcomes import ShardOutcomes
+from storage.schema import JSON, VideoOutcome
+from storage.staging import Staging
+
+
+@dataclass(frozen=True)
+class StoreStatus:
+    """Counts over the videos that were not superseded: `videos_total` = `ok` + failed + `pending`.
+
+    `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
+    file of the recorded size. `staged` of the pending videos are extracted and wait for the rest of their
+    shard. `superseded` counts the entries that later ones replaced. `seconds_of_video_ok` adds the known
+    durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of
+    all files.
+    """
+
+    shards_total: int
+    shards_done: int
+    shards_unfinished: int
+    videos_total: int
+    ok: int
+    truncated: int
+    failed_by_reason: Mapping[str, int]
+    pending: int
+    staged: int
+    seconds_of_video_ok: float
+    rows_per_space: Mapping[str, int]
+    bytes_per_space: Mapping[str, int]
+    superseded: int
+    seconds_of_work: float
+
+    @property
+    def failed(self) -> int:
+        """Count the failed videos."""
+        return sum(self.failed_by_reason.values())
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give the fields as JSON values, and `failed`."""
+        return {**asdict(self), "failed": self.failed}
+
+
+def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
+    """Count; reads manifests, outcomes and the sizes of feature files, but opens no feature file."""
+    manifests = catalog.manifests()
+    superseded = superseded_positions(manifests)
+    failed: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    done = ok = truncated = pending = staged = 0
+    seconds_of_video = seconds_of_work = 0.0
+    for manifest in manifests:
+        outcomes = catalog.outcomes(manifest.shard)
+        done += _is_done(root, manifest, outcomes)
+        current = [at for at in range(len(manifest.videos)) if (manifest.shard, at) not in superseded]
+        if outcomes is None:
+            pending += len(current)
+            staged += len(set(current).intersection(Staging(root, manifest.shard).positions()))
+            continue
+        seconds_of_work += outcomes.seconds_of_work
+        for space, record in outcomes.files.items():
+            sizes[space] += record.size_bytes
+        for outcome in (outcomes.videos[at] for at in current):
+            rows.update(outcome.rows)
+            if outcome.status == "ok":
+                ok += 1
+                truncated += outcome.truncated
+                seconds_of_video += outcome.duration_seconds or 0.0
+            else:
+                failed[_reason(outcome)] += 1
+    return StoreStatus(
+        shards_total=len(manifests),
+        shards_done=done,
+        shards_unfinished=len(manifests) - done,
+        videos_total=ok + failed.total() + pending,
+        ok=ok,
+        truncated=truncated,
+        failed_by_reason=dict(failed.most_common()),
+        pending=pending,
+        staged=staged,
+        seconds_of_video_ok=seconds_of_video,
+        rows_per_space=dict(sorted(rows.items())),
+        bytes_per_space=dict(sorted(sizes.items())),
+        superseded=len(superseded),
+        seconds_of_work=seconds_of_work,
+    )
+
+
+def _is_done(root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None) -> bool:
+    if outcomes is None or not set(manifest.spaces) <= set(outcomes.files):
+        return False
+    paths = [(root / record.name, record.size_bytes) for record in outcomes.files.values()]
+    return all(path.is_file() and path.stat().st_size == size_bytes for path, size_bytes in paths)
+
+
+def _reason(outcome: VideoOutcome) -> str:
+    if outcome.reason is None:
+        raise ValueError(f"The failed video {outcome.video_id!r} has no reason.")
+    return outcome.reason

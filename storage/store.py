@@ -1,0 +1,258 @@
+"""FeatureStore: the one entry point to a store of features on disk."""
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from storage import layout
+from storage.catalog import Catalog
+from storage.errors import (
+    StoreDamagedError,
+    UnknownSpaceError,
+    UnknownVideoError,
+)
+from storage.housekeeping import create_folders, require_folders, sweep
+from storage.lock import hold_lock
+from storage.manifest import ShardManifest, write_manifest
+from storage.outcomes import ShardOutcomes
+from storage.publishing import Inspection, ShardState, inspect_shard, publish_shard
+from storage.reading import OpenShards, span_rows
+from storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
+from storage.shard import ShardReader
+from storage.staging import Staging, fingerprint_error
+from storage.status import StoreStatus, collect_status
+from storage.verify import VerifyReport, verify_store
+
+
+class FeatureStore:
+    """A folder of features: read them by video and span, grow it, publish shards, check it.
+
+    Reading needs no lock and sees what other processes publish; writing is done while holding `lock()`. With
+    `create`, an absent or empty folder becomes a store. Raises NotAStoreError for a folder that is none.
+    Methods raise StoreDamagedError when a file that they need is damaged. Can be pickled, and used after a
+    fork.
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = False) -> None:
+        self.path = Path(path)
+        if create:
+            create_folders(self.path)
+        require_folders(self.path)
+        self._catalog = Catalog(self.path)
+        self._open_shards = OpenShards()
+
+    def __reduce__(self) -> tuple[type["FeatureStore"], tuple[Path]]:
+        return FeatureStore, (self.path,)
+
+    def close(self) -> None:
+        """Close the feature files that reading left open; they open again when needed."""
+        self._open_shards.close()
+
+    # Growing
+
+    @contextmanager
+    def lock(self, wait_seconds: float = 0) -> Iterator[None]:
+        """Hold the store's lock while the block runs; on entry, what killed runs left behind is removed.
+
+        Raises StoreBusyError, naming the holder, when it is not free within `wait_seconds`.
+        """
+        with hold_lock(self.path, wait_seconds):
+            sweep(self.path)
+            yield
+
+    def manifests(self) -> tuple[ShardManifest, ...]:
+        """Give the manifests of all shards in order."""
+        return self._catalog.manifests()
+
+    def add_shards(self, new_shards: Iterable[ShardManifest]) -> None:
+        """Write the manifests of new shards; raises StoreError when one is there already."""
+        for manifest in new_shards:
+            write_manifest(self.path, manifest)
+
+    def staging(self, shard: int) -> Staging:
+        """Give the staging area of one shard."""
+        return Staging(self.path, self._catalog.manifest(shard).shard)
+
+    def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
+        """Tell how far a shard is with these spaces; opens its files but does not hash them."""
+        return self._inspect(shard, spaces).state()
+
+    def pending_positions(
+        self, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] | None = None
+    ) -> tuple[int, ...]:
+        """Give the positions of the manifest that still need extraction for these spaces.
+
+        Staged videos do not, nor duplicates, nor recorded failures, except those with a reason in `retry`.
+        """
+        return self._inspect(shard, spaces).pending(retry or ())
+
+    def publish_shard(
+        self,
+        shard: int,
+        spaces: Sequence[FeatureSpace],
+        *,
+        provenance: Mapping[str, JSON],
+        seconds_of_work: float,
+    ) -> None:
+        """Turn a shard's staged videos into feature files and outcomes; safe to repeat after a kill.
+
+        Files of other spaces stay as they are. Raises StagingIncompleteError when videos are still to be
+        extracted, FingerprintError when the store's features of a space were made with other settings.
+        """
+        for space in spaces:
+            self.require_fingerprint(space)
+        publish_shard(self.path, self._inspect(shard, spaces), provenance, seconds_of_work)
+
+    # Spaces
+
+    def spaces(self) -> list[str]:
+        """Name the spaces with published features, sorted."""
+        held: set[str] = set()
+        for manifest in self.manifests():
+            outcomes = self._catalog.outcomes(manifest.shard)
+            held.update(outcomes.files if outcomes else ())
+        return sorted(held)
+
+    def fingerprint(self, space: str) -> dict[str, JSON]:
+        """Give the settings behind a space's numbers; raises UnknownSpaceError."""
+        first = next(self._held(space), None)
+        if first is None:
+            raise self._unknown_space(space)
+        return dict(first[1].fingerprint)
+
+    def require_fingerprint(self, space: FeatureSpace) -> None:
+        """Raise FingerprintError when published or staged features of this space have other settings."""
+        first = next(self._held(space.name), None)
+        if first and first[1] != space:
+            raise fingerprint_error(*first, space)
+        for manifest in self.manifests():
+            staging = Staging(self.path, manifest.shard)
+            for position in staging.positions():
+                staged = staging.spaces(position).get(space.name, space)
+                if staged != space:
+                    raise fingerprint_error(layout.staging_folder(self.path, manifest.shard), staged, space)
+
+    # Reading
+
+    def ids(self, space: str | None = None) -> list[str]:
+        """List the ids with features in this space, or in any; raises UnknownSpaceError."""
+        if space is not None and space not in self.spaces():
+            raise self._unknown_space(space)
+        found = []
+        for video_id, (shard, position, _) in self._catalog.latest().items():
+            outcomes = self._catalog.outcomes(shard)
+            rows = outcomes.videos[position].rows if outcomes else {}
+            if rows if space is None else space in rows:
+                found.append(video_id)
+        return found
+
+    def __contains__(self, video_id: object) -> bool:
+        outcome = self.outcome(video_id) if isinstance(video_id, str) else None
+        return bool(outcome and outcome.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids())
+
+    def __len__(self) -> int:
+        return len(self.ids())
+
+    def outcomes(self, shard: int) -> ShardOutcomes | None:
+        """Give what became of a shard's videos, or None while it is unfinished."""
+        return self._catalog.outcomes(shard)
+
+    def outcome(self, video_id: str) -> VideoOutcome | None:
+        """Give what became of the latest version of a video; None when it is unknown or not extracted yet."""
+        if video_id not in self._catalog.latest():
+            return None
+        shard, position, _ = self._catalog.latest()[video_id]
+        outcomes = self._catalog.outcomes(shard)
+        return outcomes.videos[position] if outcomes else None
+
+    def read(self, space: str, video_id: str) -> npt.NDArray[np.float16]:
+        """Read all rows of a video as (R, D) float16; raises as `rows` does."""
+        return self.rows(space, video_id).rows
+
+    def rows(self, space: str, video_id: str) -> FeatureRows:
+        """Read all rows of a video with their times, checked against their SHA-256.
+
+        Raises UnknownSpaceError, and UnknownVideoError when the video is unknown, failed or not extracted
+        yet.
+        """
+        with self._open_shards.reader(self._find(space, video_id)) as reader:
+            return reader.read(video_id)
+
+    def read_span(self, space: str, video_id: str, start_seconds: float, end_seconds: float) -> npt.NDArray[np.float16]:
+        """Read rows int(s * r) up to and including int(e * r) as (n, D) float16, r being the rows a second.
+
+        Reads only those rows, unchecked. Clipped at the end of the video; n is 0 for a span beyond it. Raises
+        ValueError for a negative, inverted or non-finite span, otherwise as `rows` does.
+        """
+        with self._open_shards.reader(self._find(space, video_id)) as reader:
+            first, stop = span_rows(reader.timing(video_id), start_seconds, end_seconds)
+            return reader.read_rows(video_id, first, stop)
+
+    # Checking
+
+    def status(self) -> StoreStatus:
+        """Count shards, videos, failures, rows and bytes."""
+        return collect_status(self.path, self._catalog)
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+        """Re-read every byte and name what is damaged; `progress` is told (files checked, files in all)."""
+        return verify_store(self.path, progress)
+
+    def _inspect(self, shard: int, spaces: Sequence[FeatureSpace]) -> Inspection:
+        return inspect_shard(self.path, self._catalog.manifest(shard), spaces)
+
+    def _find(self, space: str, video_id: str) -> Path:
+        latest = self._catalog.latest()
+        if video_id not in latest:
+            if space not in self.spaces():
+                raise self._unknown_space(space)
+            raise UnknownVideoError(
+                f"{self.path} knows no video {video_id!r}.{_nearest(video_id, latest)} `reeldex status` shows what "
+                "the store holds."
+            )
+        shard, position, _ = latest[video_id]
+        outcomes = self._catalog.outcomes(shard)
+        outcome = outcomes.videos[position] if outcomes else None
+        if outcome and space in outcome.rows:
+            return layout.features_file(self.path, space, shard)
+        if space not in self.spaces():
+            raise self._unknown_space(space)
+        if outcome is None or outcome.status == "ok":
+            raise UnknownVideoError(
+                f"The video {video_id!r} is planned but not extracted in {space} yet. Run `reeldex rerun {self.path}`."
+            )
+        raise UnknownVideoError(
+            f"The video {video_id!r} has no features in {space}: its extraction failed as {outcome.reason} "
+            f"({outcome.message}). `reeldex rerun {self.path} --failed-videos` tries it again."
+        )
+
+    def _held(self, space: str) -> Iterator[tuple[Path, FeatureSpace]]:
+        """Give each feature file of a space that can be opened, with what it says of its space."""
+        for path in sorted((self.path / layout.FEATURES / space).glob("shard-*.h5")):
+            try:
+                with ShardReader(path) as reader:
+                    held = reader.space
+            except StoreDamagedError:
+                # `shard_state` and `verify` report it; another file of the space says the same.
+                continue
+            if held.name == space:
+                yield path, held
+
+    def _unknown_space(self, space: str) -> UnknownSpaceError:
+        held = self.spaces()
+        return UnknownSpaceError(
+            f"{self.path} holds no features named {space!r}.{_nearest(space, held)} It holds: "
+            f"{', '.join(held) or 'none yet'}."
+        )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,0 +1,188 @@
+import hashlib
+import json
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from storage.errors import StoreDamagedError, UnknownVideoError
+from storage.schema import FeatureRows, FeatureSpace
+from storage.shard import ShardReader, write_shard
+
+MakeRows = Callable[..., FeatureRows]
+
+IDS = ["z", "n/2", "-x", "a b'\"\n%41%", "n/deep/é日本", "m", "n/1", "1", "a.mp4", "日"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "shard-00003.h5"
+
+
+def test_every_id_comes_back_in_order_with_its_rows(path: Path, two_d: FeatureSpace, make_rows: MakeRows) -> None:
+    write_shard(path, two_d, 3, ((video_id, make_rows(video_id)) for video_id in IDS), {"host": "h"})
+    with ShardReader(path) as reader:
+        assert reader.ids() == IDS
+        assert (reader.space, reader.shard, reader.provenance) == (two_d, 3, {"host": "h"})
+        for video_id in IDS:
+            assert np.array_equal(reader.read(video_id).rows, make_rows(video_id).rows)
+        assert reader.check() == []
+
+
+def test_the_file_reads_with_plain_h5py_as_documented(path: Path, two_d: FeatureSpace) -> None:
+    rows = np.arange(6, dtype=np.float16).reshape(2, 3)
+    write_shard(path, two_d, 3, [("a/b", FeatureRows(rows, 0.5, 2 / 3, None, truncated=True, source="s"))], {"x": 1})
+    with h5py.File(path) as file:
+        assert dict(file.attrs) | {"created": ""} == {
+            "format": "reeldex-features",
+            "format_version": 1,
+            "space": "net2d.v1",
+            "fingerprint": '{"fps":1,"weights":"aa"}',
+            "provenance": '{"x": 1}',
+            "shard": 3,
+            "created": "",
+        }
+        assert str(file.attrs["created"]).endswith("+00:00")
+        dataset = file["features/a/b"]
+        assert dataset.chunks is None
+        assert dataset.dtype == np.float16
+        assert np.array_equal(dataset[()], rows)
+        attributes = dict(dataset.attrs)
+        assert np.isnan(attributes.pop("duration_seconds"))
+        assert attributes == {
+            "start_seconds": 0.5,
+            "seconds_per_row": 2 / 3,
+            "truncated": True,
+            "source": "s",
+            "position": 0,
+            "sha256": hashlib.sha256(b"<f2 2x3\n" + rows.tobytes()).hexdigest(),
+        }
+
+
+def test_values_survive(path: Path, two_d: FeatureSpace) -> None:
+    rows = np.ones((2, 3), np.float16)
+    given = FeatureRows(rows, 0.25, 16 / 24, 1.5, truncated=True, source="/videos/\udcff.mp4")
+    write_shard(path, two_d, 0, [("a", given)], {})
+    with ShardReader(path) as reader:
+        read = reader.read("a")
+    for name in ("start_seconds", "seconds_per_row", "duration_seconds", "truncated", "source"):
+        assert getattr(read, name) == getattr(given, name)
+        assert type(getattr(read, name)) is type(getattr(given, name))
+
+
+def test_a_shard_without_videos_has_an_empty_group(path: Path, two_d: FeatureSpace) -> None:
+    write_shard(path, two_d, 0, [], {})
+    with ShardReader(path) as reader:
+        assert reader.ids() == []
+    with h5py.File(path) as file:
+        assert list(file["features"]) == []
+
+
+def test_equal_items_give_equal_datasets(tmp_path: Path, two_d: FeatureSpace, make_rows: MakeRows) -> None:
+    contents = []
+    for name in ("one.h5", "two.h5"):
+        write_shard(tmp_path / name, two_d, 0, [(video_id, make_rows(video_id)) for video_id in IDS], {})
+        with h5py.File(tmp_path / name) as file:
+            contents.append([(file["features"][at][()].tobytes(), dict(file["features"][at].attrs)) for at in IDS])
+    assert contents[0] == contents[1]
+
+
+def test_row_ranges(path: Path, two_d: FeatureSpace, make_rows: MakeRows) -> None:
+    rows = make_rows("a", row_count=10)
+    write_shard(path, two_d, 0, [("a", rows)], {})
+    with ShardReader(path) as reader:
+        for first, stop in [(0, 10), (3, 5), (8, 99), (20, 30), (4, 4), (5, 3)]:
+            assert np.array_equal(reader.read_rows("a", first, stop), rows.rows[first:stop])
+            assert reader.read_rows("a", first, stop).shape[1] == 8
+        with pytest.raises(ValueError, match="counted from 0"):
+            reader.read_rows("a", -1, 2)
+        with pytest.raises(UnknownVideoError, match="no features of the video 'b'"):
+            reader.read_rows("b", 0, 1)
+
+
+@pytest.mark.parametrize("ids", [["a", "a"], ["a", "a/b"], ["a/b", "a"], ["a/b/c", "a/b"], ["a", "../b"], [""]])
+def test_ids_that_cannot_share_a_file_leave_none(
+    path: Path, two_d: FeatureSpace, make_rows: MakeRows, ids: list[str]
+) -> None:
+    with pytest.raises(ValueError, match="id"):
+        write_shard(path, two_d, 0, [(video_id, make_rows(video_id)) for video_id in ids], {})
+    assert list(path.parent.iterdir()) == []
+
+
+def test_rows_of_one_space_have_one_width(path: Path, two_d: FeatureSpace, make_rows: MakeRows) -> None:
+    with pytest.raises(ValueError, match="'b' are 5 wide"):
+        write_shard(path, two_d, 0, [("a", make_rows(width=4)), ("b", make_rows(width=5))], {})
+
+
+def test_one_video_at_a_time(path: Path, two_d: FeatureSpace, make_rows: MakeRows) -> None:
+    made: list[weakref.ref[FeatureRows]] = []
+
+    def items() -> Iterator[tuple[str, FeatureRows]]:
+        for video_id in "abcdef":
+            rows = make_rows(video_id)
+            made.append(weakref.ref(rows))
+            yield video_id, rows
+            del rows
+            # The writer may still hold the one that it has just written.
+            assert [ref() for ref in made[:-1]] == [None] * (len(made) - 1)
+
+    write_shard(path, two_d, 0, items(), {})
+
+
+def test_an_absent_file_is_not_a_damaged_one(path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"shard-00003\.h5 does not exist"):
+        ShardReader(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + b"\0" * 100])
+def test_a_file_that_is_no_hdf5_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StoreDamagedError, match=r"shard-00003.h5 is not an intact shard file.*reeldex rerun"):
+        ShardReader(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "x"},
+        {"format_version": 2},
+        {"space": "bad"},
+        {"fingerprint": "{"},
+        {"shard": "x"},
+        {"fingerprint": "3"},
+    ],
+)
+def test_a_foreign_hdf5_file_is_refused(
+    path: Path, two_d: FeatureSpace, make_rows: MakeRows, change: dict[str, Any]
+) -> None:
+    write_shard(path, two_d, 0, [("a", make_rows())], {})
+    with h5py.File(path, "r+") as file:
+        file.attrs.update(change)
+    with pytest.raises(StoreDamagedError, match="not an intact shard file"):
+        ShardReader(path)
+
+
+def test_check_names_the_damaged_video(path: Path, two_d: FeatureSpace, make_rows: MakeRows) -> None:
+    write_shard(path, two_d, 0, [(video_id, make_rows(video_id)) for video_id in IDS], {})
+    content = bytearray(path.read_bytes())
+    content[content.index(make_rows("m").rows.tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    with ShardReader(path) as reader:
+        (damage,) = reader.check()
+        assert damage[0] == "m"
+        assert "SHA-256" in damage[1]
+        with pytest.raises(StoreDamagedError, match="/features/m"):
+            reader.read("m")
+        reader.read("z")
+
+
+def test_a_fingerprint_with_text_of_any_length(path: Path) -> None:
+    space = FeatureSpace("net.v1", {"note": "é" * 100_000})
+    write_shard(path, space, 0, [], {"log": "x" * 100_000})
+    with ShardReader(path) as reader:
+        assert reader.space == space
+        assert json.dumps(reader.provenance) == json.dumps({"log": "x" * 100_000})
