@@ -65,8 +65,13 @@ def probe(path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS) -> VideoMet
 def require_readable_file(path: str) -> None:
     """Raise ProbeError unless `path` is a regular, non-empty file that can be opened for reading."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - paths may hold bytes that are not UTF-8
-            status = os.fstat(file.fileno())
+        status = os.stat(path)  # noqa: PTH116 - paths may hold bytes that are not UTF-8
+        # Looked at before it is opened: opening a named pipe would wait for somebody to write to it.
+        if not stat.S_ISREG(status.st_mode):
+            raise ProbeError(
+                path, FailureReason.UNREADABLE, "This is not a regular file.", "Name a video file instead."
+            )
+        os.close(os.open(path, os.O_RDONLY))
     except FileNotFoundError as error:
         raise ProbeError(
             path,
@@ -83,8 +88,6 @@ def require_readable_file(path: str) -> None:
             f"The file cannot be opened: {error.strerror}.",
             "Check its permissions and its disk.",
         ) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise ProbeError(path, FailureReason.UNREADABLE, "This is not a regular file.", "Name a video file instead.")
     if status.st_size == 0:
         raise ProbeError(path, FailureReason.UNREADABLE, "The file is empty (0 bytes).", "Fetch or copy it again.")
 

@@ -1,0 +1,47 @@
+"""What every test needs: a Prefect that is not the user's, and small real videos."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything imports Prefect: its settings and database are this run's own.
+for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+    del os.environ[name]
+_PREFECT_HOME = Path(tempfile.mkdtemp(prefix="reeldex-test-prefect-"))
+os.environ.update(
+    PREFECT_HOME=str(_PREFECT_HOME),
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    PREFECT_LOGGING_LEVEL="CRITICAL",
+    DO_NOT_TRACK="1",
+)
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_prefect_home() -> Iterator[None]:
+    yield
+    shutil.rmtree(_PREFECT_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def make_video() -> MakeVideo:
+    """Make a video of ffmpeg's test picture: `make_video(path, seconds=1.0, size="160x120", rate=25)`."""
+    from extractors import ffmpeg
+
+    def make(
+        path: Path, seconds: float = 1.0, size: str = "160x120", rate: int = 25, picture: str = "testsrc2"
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = f"{picture}=size={size}:rate={rate}:duration={seconds}"
+        command = ["-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p"]
+        subprocess.run([ffmpeg.executable(), *command, ffmpeg.input_url(str(path))], check=True)
+        return path
+
+    return make
