@@ -69,3 +69,24 @@ def _pack(extractor: str, group: list[tuple[tuple[int, int], NDArray[np.uint8]]]
     for index, (_, clip) in enumerate(group):
         clips[index] = clip
     return Batch(extractor, clips, tuple(owner for owner, _ in group))
+
+
+class RowBuffer:
+    """Rows of one video as they come back, in whatever order: one array that grows.
+
+    Rows are copied out of their batch at once. Kept as they are, thousands of small arrays would lie scattered among
+    the networks' large ones and keep the memory between them from being used again: 0.8 GB for an hour of video.
+    """
+
+    def __init__(self, feature_dim: int) -> None:
+        self._rows = np.empty((64, feature_dim), np.float16)
+
+    def put(self, row: int, values: NDArray[np.float16]) -> None:
+        """Keep `values` (D,) float16 as row number `row`."""
+        while row >= len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[row] = values
+
+    def take(self, count: int) -> NDArray[np.float16]:
+        """Return the first `count` rows, (count, D) float16."""
+        return self._rows[:count].copy()

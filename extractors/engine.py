@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import queue
@@ -12,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extractors.batching import Batch, Batcher
+from extractors.batching import Batch, Batcher, RowBuffer
 from extractors.clips import to_clips
 from extractors.decode import DecodeLimits, decode
 from extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 from extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
     from extractors.network import Network
     from extractors.spec import ExtractorSpec
@@ -47,7 +47,7 @@ class _Video:
     """A video under way: rows that came back, by extractor, and how many are still out."""
 
     source: VideoSource
-    blocks: dict[str, list[tuple[int, NDArray[np.float16]]]]
+    rows: dict[str, RowBuffer]
     row_count: dict[str, int]
     outstanding: int = 0
     summary: DecodeSummary | None = None
@@ -117,7 +117,8 @@ class _Extraction:
         video = self._videos.get(number)
         if video is None:
             names = list(self._networks)
-            video = _Video(source, {name: [] for name in names}, dict.fromkeys(names, 0))
+            buffers = {name: RowBuffer(self._networks[name].spec.feature_dim) for name in names}
+            video = _Video(source, buffers, dict.fromkeys(names, 0))
             self._videos[number] = video
         if isinstance(content, DecodeSummary):
             video.summary = content
@@ -145,7 +146,7 @@ class _Extraction:
             rows = self._networks[batch.extractor].features(batch.clips)
             touched = dict.fromkeys(owner[0] for owner in batch.owners)
             for (number, row), values in zip(batch.owners, rows, strict=False):
-                self._videos[number].blocks[batch.extractor].append((row, values))
+                self._videos[number].rows[batch.extractor].put(row, values)
                 self._videos[number].outstanding -= 1
             for number in touched:
                 if self._videos[number].complete:
@@ -155,10 +156,8 @@ class _Extraction:
         video = self._videos.pop(number)
         assert video.summary is not None  # noqa: S101 - only complete videos are finished
         rows = {}
-        for name, blocks in video.blocks.items():
-            blocks.sort(key=lambda block: block[0])
-            rows[name] = np.stack([values for _, values in blocks])
-            blocks.clear()
+        for name, buffer in video.rows.items():
+            rows[name] = buffer.take(video.row_count[name])
             if not np.isfinite(rows[name]).all():
                 return ExtractionFailure(
                     video.source,
@@ -205,20 +204,22 @@ class _Decoders:
                 yield message
 
     def _work(self) -> None:
-        while not self._stop.is_set():
-            with self._lock:
-                number, source = next(self._sources, (None, None))
-            if number is None or source is None:
-                break
-            self._decode(number, source)
-        self._put(None)
+        try:
+            while not self._stop.is_set():
+                with self._lock:
+                    number, source = next(self._sources, (None, None))
+                if number is None or source is None:
+                    return
+                self._decode(number, source)
+        finally:
+            self._put(None)  # or the engine would wait for ever
 
     def _decode(self, number: int, source: VideoSource) -> None:
-        items = decode(source, self._specs, self._limits)
         try:
-            for item in items:
-                if not self._put(_Message(number, item)):
-                    return
+            with contextlib.closing(decode(source, self._specs, self._limits)) as items:
+                for item in items:
+                    if not self._put(_Message(number, item)):
+                        return
         except ExtractionError as error:
             self._put(_Message(number, ExtractionFailure(source, error.reason, str(error))))
         except Exception as error:
@@ -228,8 +229,6 @@ class _Decoders:
             log.exception("A fault of reeldex itself while decoding %r", source.path)
             message = f"A fault of reeldex itself: {type(error).__name__}: {error}. Please report it with the log."
             self._put(_Message(number, ExtractionFailure(source, FailureReason.INTERNAL_ERROR, message)))
-        finally:
-            items.close()
 
     def _put(self, message: _Message | None) -> bool:
         """Wait for room; give up, and return False, once nobody listens any more."""

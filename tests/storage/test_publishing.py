@@ -182,7 +182,9 @@ def test_staged_videos_of_one_space_do_not_settle_two(
     assert store.pending_positions(0, [two_d, three_d]) == (0,)
 
 
-@pytest.mark.parametrize("damage", ["delete", "truncate", "foreign", "other space", "other settings", "fewer"])
+@pytest.mark.parametrize(
+    "damage", ["delete", "truncate", "foreign", "other space", "other settings", "fewer", "longer"]
+)
 def test_a_damaged_feature_file_is_seen_and_made_again(
     *, store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace, three_d: FeatureSpace, damage: str
 ) -> None:
@@ -196,6 +198,8 @@ def test_a_damaged_feature_file_is_seen_and_made_again(
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "foreign":
         path.write_bytes(b"hello")
+    elif damage == "longer":
+        path.write_bytes(path.read_bytes() + b"tail")
     elif damage == "other space":
         shutil.copyfile(store.path / "features/net3d.v1/shard-00000.h5", path)
     else:
@@ -208,7 +212,8 @@ def test_a_damaged_feature_file_is_seen_and_made_again(
     assert (state.done, state.missing_spaces, len(state.problems)) == (False, ("net2d.v1",), 1)
     assert "shard-00000.h5" in state.problems[0]
     assert "reeldex rerun" in state.problems[0]
-    expected = (0,) if damage == "fewer" else (0, 2)
+    # What is still intact in the file is kept.
+    expected = {"fewer": (0,), "longer": ()}.get(damage, (0, 2))
     assert store.pending_positions(0, [two_d, three_d]) == expected
     if damage == "other settings":
         with pytest.raises(FingerprintError):

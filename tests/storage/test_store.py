@@ -20,7 +20,9 @@ from storage.errors import (
     UnknownSpaceError,
     UnknownVideoError,
 )
+from storage.reading import span_rows
 from storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
+from storage.shard import RowTiming
 from storage.store import FeatureStore
 
 MakeRows = Callable[..., FeatureRows]
@@ -111,18 +113,19 @@ def test_spans(
     assert np.array_equal(store.read_span(two_d.name, "x", start, end), rows.rows[slice(*expected)])
 
 
-def test_published_rate_is_exact_where_naive_division_is_not(
-    store: FeatureStore, grow: Act, make_rows: MakeRows, two_d: FeatureSpace
-) -> None:
-    seconds_per_row = 1 / 49
-    assert int(1 / seconds_per_row * 1) == 49
-    rows = make_rows("x", row_count=3000, width=1, seconds_per_row=16 / 24)
-    grow("x")
-    store.staging(0).put(0, VideoOutcome("x", "/videos/x.mp4", "ok", None, "", 1), {two_d: rows})
-    store.publish_shard(0, [two_d], provenance={}, seconds_of_work=0)
-    for second in range(0, 1998, 2):
-        found = store.read_span(two_d.name, "x", second, second)
-        assert np.array_equal(found, rows.rows[second * 3 // 2 : second * 3 // 2 + 1])
+def test_the_rate_is_exact_where_a_division_is_not() -> None:
+    assert int(1 * (1 / (1 / 93))) == 92
+    assert span_rows(RowTiming(200, 0.0, 1 / 93), 1, 1) == (93, 94)
+    timing = RowTiming(3000, 0.0, 16 / 24)
+    for second in range(1998):
+        assert span_rows(timing, second, second) == (second * 3 // 2, second * 3 // 2 + 1)
+
+
+def test_spans_count_from_the_first_row() -> None:
+    timing = RowTiming(10, 5.0, 1.0)
+    assert span_rows(timing, 0, 4.5) == (0, 0)
+    assert span_rows(timing, 4, 6) == (0, 2)
+    assert span_rows(timing, 7, 7.5) == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +194,18 @@ def test_another_process_publishing_is_seen(store: FeatureStore, grow: Act, fill
     fill(1)
     assert list(reader) == ["a", "b"]
     reader.read("net2d.v1", "b")
+
+
+def test_growth_within_one_tick_of_the_folder_clock_is_seen(store: FeatureStore, grow: Act) -> None:
+    folder = store.path / "manifest"
+    grow("a")
+    tick = time.time_ns()
+    os.utime(folder, ns=(tick, tick))
+    reader = FeatureStore(store.path)
+    assert len(reader.manifests()) == 1
+    grow("b")
+    os.utime(folder, ns=(tick, tick))
+    assert len(reader.manifests()) == 2
 
 
 def test_a_replaced_shard_file_is_opened_anew(store: FeatureStore, grow: Act, fill: Act) -> None:

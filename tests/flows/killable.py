@@ -1,0 +1,47 @@
+"""An extraction in a process of its own, for tests that kill it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.config import PipelineConfig, parse_config
+from flows.networks import feature_space, load_networks, requested_spaces
+from flows.plan import plan, tasks_for
+from flows.shard_work import run_shard
+from flows.sources import find_videos
+from storage.store import FeatureStore
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
+
+
+def settings() -> PipelineConfig:
+    return parse_config({"extract": {"weights": "random", "shard_videos": 3, "device": "cpu"}}, "test")
+
+
+def extract_without_prefect(source: str, store: str, ready: "Event") -> None:
+    """Do what the flow `extract` does, shard after shard; `ready` is set once the networks are loaded."""
+    config = settings()
+    networks = load_networks(requested_spaces(config), config)
+    ready.set()
+    feature_store = FeatureStore(store, create=True)
+    with feature_store.lock():
+        found = find_videos(source, config.extract.video_id)
+        names = [network.space for network in networks]
+        feature_store.add_shards(plan(feature_store, found, names, config.extract.shard_videos).new_shards)
+        spaces = [feature_space(network) for network in networks]
+        for task in tasks_for(feature_store, found, spaces):
+            run_shard(feature_store, task.shard, networks, config.extract)
+
+
+def processes_that_name(text: str) -> list[int]:
+    """Return the ids of processes with `text` in their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue  # it ended meanwhile
+            if text.encode() in command:
+                found.append(int(entry.name))
+    return found
