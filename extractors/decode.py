@@ -54,8 +54,8 @@ def sampling_filter(stream: ffmpeg_python.nodes.FilterableStream, spec: Extracto
     """Return the filters that turn a decoded stream into what `spec` samples, its first frame prepended.
 
     The prepended frame is the first one decoded, sampled or not: a video too short for a sample at
-    `frames_per_second` still has it. `start_time=0` repeats the first picture of a video that starts late,
-    so that row i begins at i * seconds_per_row after the start of the file.
+    `frames_per_second` still has it. The second `fps` repeats the first sample of a video that starts late from
+    the start of the file on, as the published extractor's does, so that row i begins at i * seconds_per_row.
     """
     side = spec.short_side_pixels
 
@@ -72,7 +72,8 @@ def sampling_filter(stream: ffmpeg_python.nodes.FilterableStream, spec: Extracto
 
     halves = stream.filter_multi_output("split", 2)
     opening = scaled(halves[0].filter("trim", end_frame=1))
-    sampled = scaled(halves[1].filter("fps", fps=spec.frames_per_second, start_time=0))
+    rate = spec.frames_per_second
+    sampled = scaled(halves[1].filter("fps", fps=rate).filter("fps", fps=rate, start_time=0))
     # Joining two branches leaves time stamps that repeat, of which the muxer would complain.
     return ffmpeg_python.concat(opening, sampled, v=1, a=0).filter("setpts", "N")
 
@@ -81,7 +82,7 @@ def decode_arguments(path: str, specs: Sequence[ExtractorSpec], pipes: Sequence[
     """Return ffmpeg's arguments to decode `path` once into one pipe (a file descriptor) an extractor."""
     # A graph set up anew when the picture's size changes midway would start the clock at 0 again; kept, its
     # scale filter goes on to the size of the first picture. V: the first moving picture, not a cover image.
-    source = ffmpeg_python.input(ffmpeg.input_url(path), reinit_filter=0, **ffmpeg.INPUT_LIMITS)["V:0"]
+    source = ffmpeg.local_input(reinit_filter=0)["V:0"]
     branches = source.filter_multi_output("split", len(specs))
     outputs = [
         ffmpeg_python.output(
@@ -94,7 +95,7 @@ def decode_arguments(path: str, specs: Sequence[ExtractorSpec], pipes: Sequence[
         )
         for index, (spec, pipe) in enumerate(zip(specs, pipes, strict=True))
     ]
-    arguments = ffmpeg_python.merge_outputs(*outputs).get_args()
+    arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
     return ["-hide_banner", "-nostdin", "-loglevel", "error", *arguments]
 
 

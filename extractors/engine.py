@@ -20,7 +20,6 @@ from extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundErro
 from extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
 
 if TYPE_CHECKING:
-
     from extractors.network import Network
     from extractors.spec import ExtractorSpec
 

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 
+import ffmpeg as ffmpeg_python
+
 from extractors.errors import FfmpegNotFoundError
 
 # Containers that hold video or sound themselves. Playlists and scripts that name other files or
@@ -20,6 +22,7 @@ CONTAINERS = (
 )
 
 # Given before the input: read local files only, in those containers only, and never wait for a keyboard.
+_PATH_GOES_HERE = "reeldex-input"
 INPUT_LIMITS: dict[str, str] = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 
 
@@ -61,9 +64,22 @@ def passthrough_option() -> dict[str, str]:
     return {"fps_mode" if b"-fps_mode" in answer.stdout else "vsync": "passthrough"}
 
 
-def input_url(path: str) -> str:
-    """Return how ffmpeg is told of a local file, whatever its name holds.
+def local_input(**options: object) -> ffmpeg_python.nodes.FilterableStream:
+    """Return an input that is kept to local files, for `with_path` to give its path once the arguments are complete.
+
+    ffmpeg-python cannot hold a path itself: it encodes what it holds as UTF-8, and file names may be any bytes.
+    """
+    return ffmpeg_python.input(_PATH_GOES_HERE, **options, **INPUT_LIMITS)
+
+
+def with_path(arguments: list[str], path: str) -> list[str]:
+    """Return `arguments` with `path` as their one input, whatever its name holds.
 
     The `file:` prefix keeps a leading dash from being an option and a colon from being a protocol.
     """
+    return [input_url(path) if argument == _PATH_GOES_HERE else argument for argument in arguments]
+
+
+def input_url(path: str) -> str:
+    """Return how ffmpeg is told of a local file."""
     return "file:" + os.path.abspath(path)  # noqa: PTH100 - pathlib would collapse what the name may need

@@ -12,8 +12,6 @@ import stat
 import subprocess
 import time
 
-import ffmpeg as ffmpeg_python
-
 from extractors import ffmpeg
 from extractors.errors import FailureReason, ProbeError
 from extractors.frames import VideoMetadata
@@ -38,8 +36,7 @@ def probe(path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS) -> VideoMet
     Raises ProbeError with the reason `missing`, `unreadable`, `no_video_stream` or `timeout`.
     """
     require_readable_file(path)
-    url = ffmpeg.input_url(path)
-    command = ffmpeg_python.input(url, **ffmpeg.INPUT_LIMITS).output("-", format="null").get_args()
+    command = ffmpeg.with_path(ffmpeg.local_input().output("-", format="null").get_args(), path)
     inputs_only = command[: command.index("-i") + 2]
     started = time.monotonic()
     try:
@@ -58,7 +55,7 @@ def probe(path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS) -> VideoMet
             "Check that its disk or network share answers, or raise limits.timeout_seconds.",
         ) from error
     # The name comes first in what ffmpeg prints, and a name may hold anything, line breaks too.
-    text = answer.stderr.replace(os.fsencode(url), b"INPUT").decode("utf-8", "replace")
+    text = answer.stderr.replace(os.fsencode(ffmpeg.input_url(path)), b"INPUT").decode("utf-8", "replace")
     return parse_description(path, text)
 
 

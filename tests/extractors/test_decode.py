@@ -89,7 +89,7 @@ def test_a_picture_that_starts_late_keeps_its_place_in_time(tmp_path: Path, make
     frames, summary = decoded(late_start(tmp_path, make_video))
     assert {name: len(each) for name, each in frames.items()} == {"resnet152": 6, "resnext101_3d": 144}
     three_seconds = frames["resnext101_3d"][:73]
-    assert (three_seconds == three_seconds[0]).all(), "its first picture stands until it moves"
+    assert (three_seconds == three_seconds[0]).all(), "its first sample stands until the picture moves"
     assert summary.decoded_seconds == 6.0
 
 
