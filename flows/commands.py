@@ -36,6 +36,11 @@ def _honest(command: Callable[[Arguments], int]) -> Callable[[Arguments], int]:
                 _print_json({"error": str(error), "kind": type(error).__name__})
             sys.stderr.write(f"reeldex: {error}\n")
             return 2
+        except BrokenPipeError:
+            raise  # the reader of our answer has gone: main's business
+        except OSError as error:
+            sys.stderr.write(f"reeldex: {error}. Check the path, its permissions and the space on its disk.\n")
+            return 2
         except KeyboardInterrupt:
             sys.stderr.write("reeldex: stopped. What was finished is kept; run the same command to go on.\n")
             return 130
@@ -87,7 +92,7 @@ def run_rerun(arguments: Arguments) -> int:
 def _run(arguments: Arguments, flow: Callable[[], RunReport]) -> int:
     from flows.run_report import ShardsLostError
 
-    with terminal.watching():
+    with terminal.watching(), terminal.stopping_at_once():
         try:
             report = flow()
         except ShardsLostError as lost:

@@ -32,7 +32,7 @@ def up_to_date(source: str, store: str, config: PipelineConfig) -> RunReport | N
         return None
     found = find_videos(source, config.extract.video_id)
     names = requested_spaces(config)
-    feature_store = FeatureStore(store)
+    feature_store = FeatureStore(store, create=True)  # refuses a folder with anything else in it
     if not set(names) <= set(feature_store.spaces()):
         return None
     growth = plan(feature_store, found, names, config.extract.shard_videos)

@@ -7,6 +7,7 @@ the one who listens is kept here for as long as a run lasts.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,6 +114,14 @@ class BarListener:
         """Advance the bar."""
         self._failed += outcome.status == "failed"
         self._bar.update(self._task, advance=1, failed=self._failed)
+
+
+# Set when the user wants the run to end: tasks look at it, since a signal reaches the main thread alone.
+stop_requested = threading.Event()
+
+
+class RunStoppedError(Exception):
+    """The user stopped the run. What was staged stays for the next one."""
 
 
 _listener: Listener | None = None

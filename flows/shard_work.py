@@ -17,7 +17,7 @@ from extractors.engine import EngineOptions, extract
 from extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from flows.config import ExtractConfig
 from flows.networks import feature_space
-from flows.progress import listener
+from flows.progress import RunStoppedError, listener, stop_requested
 from flows.sources import printable
 from storage.schema import FeatureRows, FeatureSpace, VideoOutcome
 
@@ -79,10 +79,16 @@ def run_shard(
         ),
     )
     watcher.planned(len(sources))
+
+    def on_decoded(seconds: float) -> None:
+        if stop_requested.is_set():
+            raise RunStoppedError(f"Shard {shard:05d} was stopped. Run the same command to go on.")
+        watcher.decoded(seconds)
+
     ok = failed = 0
     seconds_of_video = 0.0
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
-    results = extract(sources, active, options, watcher.decoded) if sources else ()
+    results = extract(sources, active, options, on_decoded) if sources else ()
     for result in results:
         outcome = outcome_of(result)
         rows = _rows_of(result, {network.spec.name: spaces[network.space] for network in active})

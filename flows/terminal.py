@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
-from flows.progress import BarListener, LogListener, listening
+from flows.progress import BarListener, LogListener, listening, stop_requested
 from flows.sources import printable
 
 if TYPE_CHECKING:
@@ -66,6 +69,25 @@ def watching() -> Iterator[None]:
     else:
         with listening(LogListener()):
             yield
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the work in the task threads too, instead of after their shard, while the block runs."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stop_requested.set()
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        stop_requested.clear()
 
 
 def describe_failure(outcome: VideoOutcome) -> str:

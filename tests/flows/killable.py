@@ -1,5 +1,6 @@
 """An extraction in a process of its own, for tests that kill it."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,14 +35,14 @@ def extract_without_prefect(source: str, store: str, ready: "Event") -> None:
 
 
 def processes_that_name(text: str) -> list[int]:
-    """Return the ids of processes with `text` in their command line."""
+    """Return the ids of other processes with `text` in their command line or environment."""
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                command = (entry / "cmdline").read_bytes()
+                told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
             except OSError:
                 continue  # it ended meanwhile
-            if text.encode() in command:
+            if text.encode() in told:
                 found.append(int(entry.name))
     return found
