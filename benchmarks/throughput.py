@@ -47,7 +47,7 @@ def published_way(path: Path, name: str, module: torch.nn.Module, batch_rows: in
     spec = EXTRACTORS[name].spec
     side = spec.short_side_pixels
     scale = f"scale=w='if(gte(ih,iw),{side},trunc(iw*{side}/ih))':h='if(gte(ih,iw),trunc(ih*{side}/iw),{side})'"
-    crop = f",crop={side}:{side}" if spec.centre_crop else ""
+    crop = f",crop={side}:{side}:trunc((iw-{side})/2):trunc((ih-{side})/2)" if spec.centre_crop else ""
     graph = f"fps={spec.frames_per_second},{scale}{crop}"
     command = [ffmpeg.executable(), "-v", "error", "-i", f"file:{path}", "-vf", graph, "-f", "image2pipe"]
     raw = subprocess.run(
@@ -55,7 +55,7 @@ def published_way(path: Path, name: str, module: torch.nn.Module, batch_rows: in
     ).stdout
     header = raw[: raw.index(b"255\n") + 4]
     width, height = (int(number) for number in header.split()[1:3])
-    records = np.frombuffer(raw, np.uint8).reshape(-1, len(header) + 3 * width * height)
+    records = np.frombuffer(bytearray(raw), np.uint8).reshape(-1, len(header) + 3 * width * height)
     frames = records[:, len(header) :].reshape(-1, height, width, 3)
     clips = torch.from_numpy(to_clips(frames, spec.frames_per_clip))
     rows = []

@@ -77,23 +77,26 @@ class Network:
 
         A batch too large for the device's memory is halved, and later ones with it.
         """
-        try:
-            return self._run(clips)
-        except torch.OutOfMemoryError:
-            if len(clips) == 1:
-                raise
-        # Outside the handler, whose exception would keep the failed attempt's memory alive.
-        self.batch_rows = max(1, min(self.batch_rows, len(clips)) // 2)
-        torch.cuda.empty_cache()
-        log.warning(
-            "%s: %d clips do not fit into the memory of %s; going on with %d at a time.",
-            self.space,
-            len(clips),
-            self.device,
-            self.batch_rows,
-        )
-        middle = (len(clips) + 1) // 2
-        return np.concatenate([self.features(clips[:middle]), self.features(clips[middle:])])
+        done: list[NDArray[np.float16]] = []
+        while (start := sum(map(len, done))) < len(clips):
+            part = clips[start : start + self.batch_rows]
+            try:
+                done.append(self._run(part))
+                continue
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+            # Outside the handler, whose exception would keep the failed attempt's memory alive.
+            self.batch_rows = len(part) // 2
+            torch.cuda.empty_cache()
+            log.warning(
+                "%s: %d clips do not fit into the memory of %s; going on with %d at a time.",
+                self.space,
+                len(part),
+                self.device,
+                self.batch_rows,
+            )
+        return np.concatenate(done)
 
     def _run(self, clips: NDArray[np.uint8]) -> NDArray[np.float16]:
         features = nn.functional.normalize(self.raw_features(clips), dim=1)

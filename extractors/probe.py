@@ -22,7 +22,7 @@ _VIDEO_STREAM = re.compile(r"^ +Stream #0:\d+.*?: Video: (?!.*\(attached pic\))(
 _ANY_STREAM = re.compile(r"^ +Stream #0:\d+", re.MULTILINE)
 _SIZE = re.compile(r", (\d+)x(\d+)[ ,\n]")
 _FRAME_RATE = re.compile(r", ([\d.]+)(k?) fps")
-_ROTATION = re.compile(r"rotation of (-?[\d.]+) degrees")
+_ROTATION = re.compile(r"^ +[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees", re.MULTILINE)
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 _QUOTED_CHARACTERS = 400
 
@@ -33,7 +33,8 @@ PROBE_TIMEOUT_SECONDS = 60.0
 def probe(path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS) -> VideoMetadata:
     """Return what the container of the file at `path` says of its first video stream.
 
-    Raises ProbeError with the reason `missing`, `unreadable`, `no_video_stream` or `timeout`.
+    Raises ProbeError with the reason `missing`, `unreadable`, `no_video_stream`, `timeout` or, if ffmpeg itself is
+    killed, `decode_error`.
     """
     require_readable_file(path)
     command = ffmpeg.with_path(ffmpeg.local_input().output("-", format="null").get_args(), path)
@@ -54,6 +55,13 @@ def probe(path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS) -> VideoMet
             f"ffmpeg did not describe the file within {time.monotonic() - started:.0f} seconds.",
             "Check that its disk or network share answers, or raise limits.timeout_seconds.",
         ) from error
+    if answer.returncode < 0:
+        raise ProbeError(
+            path,
+            FailureReason.DECODE_ERROR,
+            f"ffmpeg was killed by signal {-answer.returncode} while it described the file.",
+            "If the machine ran out of memory, use fewer decoders; else the file may be malformed.",
+        )
     # The name comes first in what ffmpeg prints, and a name may hold anything, line breaks too.
     text = answer.stderr.replace(os.fsencode(ffmpeg.input_url(path)), b"INPUT").decode("utf-8", "replace")
     return parse_description(path, text)

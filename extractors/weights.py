@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
+import logging
 import re
-import socket
-import urllib.error
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import urllib.request
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,10 @@ from extractors.errors import WeightsError
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
+
 _NETWORK_TIMEOUT_SECONDS = 10.0
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def verify(path: Path) -> str:
     download leaves beside the file. Raises WeightsError if either differs.
     """
     found = sha256_of_file(path)
-    in_name = re.search(r"-([0-9a-f]{8,})\.pth$", path.name)
+    in_name = _HASH_IN_NAME.search(path.name)
     mark = _mark_of(path)
     expected = [in_name[1]] if in_name else []
     if mark.is_file():
@@ -105,34 +110,50 @@ def _mark_of(path: Path) -> Path:
 
 
 def _download(url: str, path: Path) -> None:
-    import torch
-
-    path.parent.mkdir(parents=True, exist_ok=True)
+    in_name = _HASH_IN_NAME.search(path.name)
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    log.info("Fetching %s to %s", url, path)
     try:
-        with _socket_timeout(_NETWORK_TIMEOUT_SECONDS):
-            # Written beside its target and moved there when complete; checks the hash in the name.
-            in_name = re.search(r"-([0-9a-f]{8,})\.pth$", path.name)
-            torch.hub.download_url_to_file(url, str(path), in_name[1] if in_name else None, progress=True)
-    except (OSError, urllib.error.URLError, RuntimeError) as error:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = _fetch(url, unfinished)
+        if in_name and not found.startswith(in_name[1]):
+            raise OSError(f"what came has the SHA-256 {found}, not {in_name[1]}...")  # noqa: TRY301 - told below
+        if not in_name:
+            # Nobody publishes a hash of this file: what came first is what every later use is held against.
+            _mark_of(path).write_text(found + "\n")
+        unfinished.replace(path)
+    except (OSError, http.client.HTTPException) as error:
         raise WeightsError(
             f"The weights {path.name} are not in {path.parent} and could not be fetched from {url}: {error}. "
             f"Fetch them on a machine with internet access and put them at {path}, or try things out with "
             "made-up weights: --weights random."
         ) from error
-    if not in_name:
-        # Nobody publishes a hash of this file: what came first is what every later use is held against.
-        _mark_of(path).write_text(sha256_of_file(path) + "\n")
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    # The download routine takes no timeout of its own and would wait for ever on a silent network.
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
     finally:
-        socket.setdefaulttimeout(before)
+        with contextlib.suppress(OSError):  # moved away by now, or never made
+            unfinished.unlink()
+
+
+def _fetch(url: str, path: Path) -> str:
+    """Write what lies at `url` to `path`, with a progress bar on standard error, and return its SHA-256.
+
+    Raises OSError or http.client.HTTPException.
+    """
+    from rich.console import Console
+    from rich.progress import wrap_file
+
+    digest = hashlib.sha256()
+    request = urllib.request.Request(url, headers={"User-Agent": "reeldex"})  # noqa: S310 - an address of the registry
+    with urllib.request.urlopen(request, timeout=_NETWORK_TIMEOUT_SECONDS) as answer, path.open("wb") as file:  # noqa: S310
+        promised = answer.headers.get("Content-Length")
+        name = url.rsplit("/", 1)[1]
+        with wrap_file(answer, int(promised or 0), description=name, console=Console(stderr=True)) as shown:
+            while block := shown.read(1 << 20):
+                digest.update(block)
+                file.write(block)
+        # Reading block by block, Python takes a connection that breaks off for the end of the file.
+        if promised is not None and file.tell() != int(promised):
+            raise OSError(f"the connection broke off after {file.tell()} of {promised} bytes")
+    return digest.hexdigest()
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
@@ -147,8 +168,9 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(
-            f"{path} is no PyTorch checkpoint that can be read safely: {str(error).splitlines()[0]} "
+            f"{path} is no PyTorch checkpoint that can be read safely: {first_line} "
             "Delete it to have it fetched again, or name another file."
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):

@@ -14,6 +14,7 @@ from extractors import ffmpeg, resnet152, resnext101
 from extractors.decode import DecodeLimits, decode
 from extractors.errors import DecodeError, ExtractionError, FailureReason
 from extractors.frames import DecodeSummary, VideoSource
+from extractors.probe import probe
 from tests.conftest import MakeVideo
 from tests.extractors.slow_twin import slow_frames
 from tests.flows.killable import processes_that_name
@@ -254,4 +255,30 @@ def test_closing_early_leaves_no_ffmpeg(tmp_path: Path, make_video: MakeVideo) -
     next(items)
     assert processes_that_name(str(video))
     items.close()
+    assert processes_that_name(str(video)) == []
+
+
+def test_decoding_to_the_end_or_to_an_error_leaves_no_file_open(tmp_path: Path, make_video: MakeVideo) -> None:
+    video = make_video(tmp_path / "a.mp4", seconds=2)
+    decoded(video)
+    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - without an open folder of its own
+    decoded(video)
+    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(chunk_bytes=1))
+    next(items)
+    items.close()
+    with pytest.raises(ExtractionError):
+        decoded(video, DecodeLimits(max_frame_pixels=1))
+    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_decode_that_stalls_is_given_up(
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video(tmp_path / "a.mp4", seconds=20)
+    # Known beforehand, so that the limit strikes in the decoding and not already in the probing.
+    metadata = probe(str(video))
+    monkeypatch.setattr("extractors.decode.probe", lambda *_: metadata)
+    with pytest.raises(DecodeError) as raised:
+        decoded(video, DecodeLimits(timeout_seconds=1e-3))
+    assert raised.value.reason is FailureReason.TIMEOUT
     assert processes_that_name(str(video)) == []

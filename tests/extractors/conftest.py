@@ -1,0 +1,81 @@
+"""Small real networks, registered as somebody would add a third one."""
+
+from collections.abc import Callable
+
+import pytest
+from torch import nn
+
+from extractors import registry
+from extractors.network import Network, load_network
+from extractors.options import NetworkOptions, WeightsChoice
+from extractors.registry import ExtractorRecord
+from extractors.spec import ExtractorSpec
+from extractors.weights import PretrainedWeights
+
+LoadTiny = Callable[..., list[Network]]
+
+TINY_2D = ExtractorSpec(
+    name="tiny2d",
+    frames_per_second=1,
+    frames_per_clip=1,
+    short_side_pixels=32,
+    centre_crop=False,
+    pixel_divisor=255.0,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+    feature_dim=16,
+)
+TINY_3D = ExtractorSpec(
+    name="tiny3d",
+    frames_per_second=24,
+    frames_per_clip=16,
+    short_side_pixels=24,
+    centre_crop=True,
+    pixel_divisor=1.0,
+    mean=(110.0, 110.0, 110.0),
+    std=(60.0, 60.0, 60.0),
+    feature_dim=16,
+)
+
+
+class TinyNetwork(nn.Sequential):
+    """A convolution with its BatchNorm, pooling, and the classifier that gives way to the features."""
+
+    def __init__(self, *, volumes: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, 16, 5, 2) if volumes else nn.Conv2d(3, 16, 5, 2)
+        self.norm = nn.BatchNorm3d(16) if volumes else nn.BatchNorm2d(16)
+        self.relu = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool3d(1) if volumes else nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(16, 4)
+
+
+def tiny_record(spec: ExtractorSpec) -> ExtractorRecord:
+    return ExtractorRecord(
+        spec=spec,
+        build=lambda: TinyNetwork(volumes=spec.frames_per_clip > 1),
+        pretrained=PretrainedWeights("never_published", lambda: "http://127.0.0.1:9/tiny.pth"),
+        own_name=str,
+        branch_gain_suffixes=(),
+    )
+
+
+@pytest.fixture
+def load_tiny(monkeypatch: pytest.MonkeyPatch) -> LoadTiny:
+    """Register two tiny extractors, one on frames and one on clips, and load them: `load_tiny(batch_rows=4)`."""
+    for spec in (TINY_2D, TINY_3D):
+        monkeypatch.setitem(registry.EXTRACTORS, spec.name, tiny_record(spec))
+
+    def load(batch_rows: int = 4) -> list[Network]:
+        options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", batch_rows=batch_rows)
+        return [load_network(spec.name, options) for spec in (TINY_2D, TINY_3D)]
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def random_networks() -> dict[str, Network]:
+    """Both real networks with made-up weights, two clips a batch."""
+    options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", batch_rows=2)
+    return {name: load_network(name, options) for name in ("resnet152", "resnext101_3d")}

@@ -1,0 +1,277 @@
+"""The whole engine on real videos: who shares a batch, who fails, who stops it."""
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from extractors import engine
+from extractors.decode import DecodeLimits
+from extractors.decode import decode as real_decode
+from extractors.engine import EngineOptions, extract, is_machine_fault
+from extractors.errors import DecodeError, DeviceError, FailureReason, FfmpegNotFoundError
+from extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
+from extractors.network import Network, least_cosine
+from extractors.spec import ExtractorSpec
+from tests.conftest import MakeVideo
+from tests.extractors.conftest import LoadTiny
+from tests.flows.killable import processes_that_name
+
+Rows = dict[str, dict[str, bytes]]
+Decode = Iterator[FrameBatch | DecodeSummary]
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory, make_video: MakeVideo) -> list[VideoSource]:
+    """Four videos; two share a size, one is so short that it has a single row."""
+    folder = tmp_path_factory.mktemp("engine")
+    shapes = {"a": (2.6, "160x160"), "b": (1.3, "160x120"), "c": (0.2, "160x120"), "d": (1.6, "90x160")}
+    return [
+        VideoSource(name, str(make_video(folder / f"{name}.mp4", seconds=seconds, size=size)))
+        for name, (seconds, size) in shapes.items()
+    ]
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> VideoSource:
+    (tmp_path / "broken.mp4").write_text("no video")
+    return VideoSource("broken", str(tmp_path / "broken.mp4"))
+
+
+@pytest.fixture(autouse=True)
+def _no_decoder_is_left() -> Iterator[None]:
+    yield
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("decoder-")] == []
+
+
+def features(
+    sources: Sequence[VideoSource], networks: Sequence[Network], decoders: int = 2
+) -> dict[str, VideoFeatures]:
+    """Extract, all of it successfully, by video id."""
+    found = {}
+    for result in extract(sources, networks, EngineOptions(decoders=decoders)):
+        assert isinstance(result, VideoFeatures), result
+        assert result.source.video_id not in found
+        found[result.source.video_id] = result
+    assert set(found) == {source.video_id for source in sources}
+    return found
+
+
+def rows(sources: Sequence[VideoSource], networks: Sequence[Network], decoders: int = 2) -> Rows:
+    return {
+        video_id: {name: array.tobytes() for name, array in each.rows.items()}
+        for video_id, each in features(sources, networks, decoders).items()
+    }
+
+
+def outcomes(results: Iterator[VideoFeatures | ExtractionFailure]) -> dict[str, FailureReason | None]:
+    return {
+        result.source.video_id: result.reason if isinstance(result, ExtractionFailure) else None for result in results
+    }
+
+
+def test_a_third_network_joins_by_one_record(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
+    networks = load_tiny()
+    assert [network.space for network in networks] == ["tiny2d.random", "tiny3d.random"]
+    (found,) = features(videos[:1], networks).values()
+    assert {name: array.shape for name, array in found.rows.items()} == {"tiny2d": (3, 16), "tiny3d": (4, 16)}
+    assert found.seconds_per_row == {"tiny2d": 1.0, "tiny3d": 16 / 24}
+    for array in found.rows.values():
+        assert np.linalg.norm(array.astype(np.float64), axis=1) == pytest.approx(1, abs=2e-3)
+        assert len(np.unique(array, axis=0)) == len(array), "the picture moves"
+
+
+def test_rows_lie_in_the_order_of_time_whatever_batches_they_shared(
+    load_tiny: LoadTiny, videos: list[VideoSource]
+) -> None:
+    one_by_one = features(videos, load_tiny(batch_rows=1), decoders=1)
+    shared = features(videos, load_tiny(batch_rows=3), decoders=4)
+    for video_id, each in one_by_one.items():
+        for name, array in each.rows.items():
+            assert array.shape == shared[video_id].rows[name].shape
+            assert least_cosine(array, shared[video_id].rows[name]) >= 0.9999
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 5])
+def test_company_order_and_decoders_change_no_bit(
+    load_tiny: LoadTiny, videos: list[VideoSource], batch_rows: int
+) -> None:
+    networks = load_tiny(batch_rows=batch_rows)
+    alone = {source.video_id: rows([source], networks)[source.video_id] for source in videos}
+    assert rows(videos, networks, decoders=1) == alone
+    assert rows(videos, networks, decoders=4) == alone
+    assert rows(videos[::-1], networks, decoders=4) == alone
+
+
+def test_company_changes_no_bit_of_the_real_networks_either(
+    random_networks: dict[str, Network], tmp_path: Path, make_video: MakeVideo
+) -> None:
+    networks = list(random_networks.values())
+    long = make_video(tmp_path / "long.mp4", seconds=1.3, size="120x120")
+    short = make_video(tmp_path / "short.mp4", seconds=0.6, size="120x120", picture="testsrc")
+    sources = [VideoSource("long", str(long)), VideoSource("short", str(short))]
+    alone = {source.video_id: rows([source], networks)[source.video_id] for source in sources}
+    assert rows(sources[::-1], networks, decoders=2) == alone
+
+
+def test_a_broken_video_fails_alone(load_tiny: LoadTiny, videos: list[VideoSource], broken: VideoSource) -> None:
+    networks = load_tiny()
+    alone = rows(videos, networks)
+    missing = VideoSource("missing", str(Path(broken.path).with_name("missing.mp4")))
+    results = list(extract([broken, *videos[:2], missing, *videos[2:]], networks, EngineOptions()))
+    good = {result.source.video_id: result for result in results if isinstance(result, VideoFeatures)}
+    failed = {result.source.video_id: result for result in results if isinstance(result, ExtractionFailure)}
+    assert len(results) == 6
+    assert {key: {name: array.tobytes() for name, array in each.rows.items()} for key, each in good.items()} == alone
+    assert {key: each.reason for key, each in failed.items()} == {"broken": "unreadable", "missing": "missing"}
+    assert "fetch it again" in failed["broken"].message
+
+
+def test_a_video_that_fails_midway_takes_its_rows_along(
+    load_tiny: LoadTiny, videos: list[VideoSource], tmp_path: Path, make_video: MakeVideo
+) -> None:
+    networks = load_tiny(batch_rows=3)
+    alone = rows(videos, networks)
+    doomed = make_video(tmp_path / "doomed.mp4", seconds=30, size="160x120")
+    killed: list[int] = []
+
+    def kill(_seconds: float) -> None:
+        for process in [] if killed else processes_that_name(str(doomed)):
+            os.kill(process, signal.SIGKILL)
+            killed.append(process)
+
+    # Chunks so small that most of the video is still to come when its first frames arrive.
+    options = EngineOptions(decoders=1, limits=DecodeLimits(chunk_bytes=1))
+    sources = [VideoSource("doomed", str(doomed)), *videos]
+    results = list(extract(sources, networks, options, on_decoded=kill))
+    assert killed
+    (failure,) = [result for result in results if isinstance(result, ExtractionFailure)]
+    assert (failure.source.video_id, failure.reason) == ("doomed", FailureReason.DECODE_ERROR)
+    assert "signal 9" in failure.message
+    good = {result.source.video_id: result.rows for result in results if isinstance(result, VideoFeatures)}
+    assert {key: {name: array.tobytes() for name, array in each.items()} for key, each in good.items()} == alone
+
+
+def test_a_reader_that_stops_early_ends_threads_and_ffmpeg(
+    load_tiny: LoadTiny, videos: list[VideoSource], tmp_path: Path, make_video: MakeVideo
+) -> None:
+    long = make_video(tmp_path / "long.mp4", seconds=30)
+    sources = [videos[2], *(VideoSource(f"long {index}", str(long)) for index in range(4))]
+    options = EngineOptions(decoders=3, limits=DecodeLimits(chunk_bytes=1))
+    results = extract(sources, load_tiny(batch_rows=1), options)
+    next(results)
+    assert threading.active_count() > 1
+    results.close()  # type: ignore[attr-defined]
+    assert processes_that_name(str(long)) == []
+
+
+def test_seconds_are_told_as_they_are_decoded(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
+    told: list[float] = []
+    results = list(extract(videos, load_tiny(), EngineOptions(), on_decoded=told.append))
+    assert sum(told) == sum(len(result.rows["tiny2d"]) for result in results if isinstance(result, VideoFeatures)) == 7
+
+
+def test_videos_do_not_wait_for_company_for_ever(load_tiny: LoadTiny, tmp_path: Path, make_video: MakeVideo) -> None:
+    sources = [
+        VideoSource(f"{width}", str(make_video(tmp_path / f"{width}.mp4", seconds=0.2, size=f"{width}x64", rate=10)))
+        for width in range(64, 64 + 12 * 8, 8)  # no two share a size, so no batch ever fills up
+    ]
+    told: list[float] = []
+    seen_when_finished: dict[str, int] = {}
+    for result in extract(sources, load_tiny(batch_rows=4), EngineOptions(decoders=1), on_decoded=told.append):
+        assert isinstance(result, VideoFeatures)
+        seen_when_finished[result.source.video_id] = len(told)
+    assert list(seen_when_finished) == [source.video_id for source in sources], "first come, first served"
+    assert seen_when_finished[sources[0].video_id] <= 6
+    assert len(told) == len(sources)
+
+
+# What follows replaces the decoder: a full disk or a bug cannot be had on demand.
+def failing_decoder(at_fault: str, error: Exception) -> Callable[..., Decode]:
+    def decode_then_fail(source: VideoSource, specs: Sequence[ExtractorSpec], limits: DecodeLimits) -> Decode:
+        for item in real_decode(source, specs, limits):
+            yield item
+            if source.video_id == at_fault:
+                raise error
+
+    return decode_then_fail
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "disk full"), MemoryError("full"), FfmpegNotFoundError("no ffmpeg")], ids=repr
+)
+def test_a_fault_of_the_machine_is_raised(
+    load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(engine, "decode", failing_decoder("b", error))
+    with pytest.raises(type(error)) as raised:
+        list(extract(videos, load_tiny(), EngineOptions()))
+    assert raised.value is error
+
+
+def test_a_fault_of_the_device_is_raised(
+    load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_clips: object) -> None:
+        raise torch.AcceleratorError("device lost", 1)
+
+    networks = load_tiny()
+    monkeypatch.setattr(networks[0], "features", lost)
+    with pytest.raises(torch.AcceleratorError):
+        list(extract(videos, networks, EngineOptions(decoders=3)))
+
+
+def test_a_fault_of_the_program_fails_one_video_and_is_called_that(
+    load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "decode", failing_decoder("b", ZeroDivisionError("oops")))
+    results = list(extract(videos, load_tiny(), EngineOptions()))
+    assert outcomes(iter(results)) == {"a": None, "b": "internal_error", "c": None, "d": None}
+    (failure,) = [result for result in results if isinstance(result, ExtractionFailure)]
+    assert "ZeroDivisionError: oops" in failure.message
+    assert "Traceback" in caplog.text
+
+
+def test_numbers_that_are_not_finite_are_a_failure(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
+    networks = load_tiny()
+    with torch.no_grad():
+        networks[1]._module.get_parameter("conv.bias").fill_(float("nan"))
+    (failure,) = extract(videos[:1], networks, EngineOptions())
+    assert isinstance(failure, ExtractionFailure)
+    assert failure.reason is FailureReason.INTERNAL_ERROR
+    assert "tiny3d gave numbers that are not finite" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("error", "machine"),
+    [
+        (OSError(errno.ENOSPC, ""), True),
+        (OSError(errno.EMFILE, ""), True),
+        (OSError(errno.ENOMEM, ""), True),
+        (PermissionError(errno.EACCES, ""), True),
+        (OSError(errno.EIO, ""), False),
+        (FileNotFoundError(errno.ENOENT, ""), False),
+        (MemoryError(), True),
+        (FfmpegNotFoundError(), True),
+        (ValueError(), False),
+        (DecodeError("x", FailureReason.TIMEOUT, "", ""), False),
+        (DeviceError(), False),
+    ],
+    ids=repr,
+)
+def test_faults_of_the_machine_are_told_from_those_of_a_video(error: Exception, *, machine: bool) -> None:
+    assert is_machine_fault(error) is machine
+
+
+def test_no_videos_make_no_results_and_no_networks_are_refused(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
+    assert list(extract([], load_tiny(), EngineOptions())) == []
+    with pytest.raises(ValueError, match="at least one network"):
+        list(extract(videos, [], EngineOptions()))
+    with pytest.raises(ValueError, match="decoders"):
+        EngineOptions(decoders=0)

@@ -1,0 +1,254 @@
+"""Networks: their names, made-up weights, folding, and what they refuse. Golden values are tested elsewhere."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from extractors.errors import DeviceError, WeightsError
+from extractors.network import Network, fold_batch_norms, load_network, resolve_device
+from extractors.options import NetworkOptions, Precision, WeightsChoice
+from extractors.preprocess import normalise
+from extractors.random_weights import random_state
+from extractors.registry import EXTRACTORS
+from tests.extractors.conftest import TINY_2D, LoadTiny, TinyNetwork
+
+CONFORMANCE = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"
+NAMES = ("resnet152", "resnext101_3d")
+# Over names, types, shapes and bytes: features made with made-up weights on two machines belong together.
+RANDOM_WEIGHTS_SHA256 = {
+    "resnet152": "1bc9c5efaf201c8723296f09f127fe76d0f9f419340e8ad4573c9f606c5fb895",
+    "resnext101_3d": "c4584dfc90102275e3f91eb3e4881f75987f12f4b8582b511204c813735bca0b",
+}
+
+
+def noise_clips(frames_per_clip: int, count: int = 2, side: int = 112) -> NDArray[np.uint8]:
+    """Clips (count, T, side, side, 3) uint8 of coarse noise, each of another grain."""
+    generator = np.random.Generator(np.random.PCG64(5))
+    clips = []
+    for index in range(count):
+        grain = 4 * 2**index
+        cells = -(-side // grain)
+        coarse = generator.integers(0, 256, (frames_per_clip, cells, cells, 3), np.uint8)
+        clips.append(coarse.repeat(grain, 1).repeat(grain, 2)[:, :side, :side])
+    return np.stack(clips)
+
+
+@pytest.mark.parametrize(("name", "keys"), [(NAMES[0], "resnet152_keys.json"), (NAMES[1], "resnext101_keys.json")])
+def test_the_published_parameters_are_the_networks_one_to_one(name: str, keys: str) -> None:
+    if not CONFORMANCE.is_dir():
+        pytest.skip("the lists of published parameter names lie outside this repository")
+    published = json.loads((CONFORMANCE / keys).read_text())
+    with torch.device("meta"):
+        own = {key: list(value.shape) for key, value in EXTRACTORS[name].build().state_dict().items()}
+    mapped = {EXTRACTORS[name].own_name(key): shape for key, shape in published.items()}
+    assert len(mapped) == len(published)
+    assert mapped == own
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_made_up_weights_are_the_same_everywhere_and_named_so(random_networks: dict[str, Network], name: str) -> None:
+    network = random_networks[name]
+    assert network.space == f"{name}.random"
+    assert network.fingerprint["weights"] == {"sha256": RANDOM_WEIGHTS_SHA256[name]}
+    assert network.fingerprint["precision"] == "float32"
+    json.dumps(network.fingerprint)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_batch_norm_of_a_network_is_folded(random_networks: dict[str, Network], name: str) -> None:
+    kinds = [type(module) for module in random_networks[name]._module.modules()]
+    assert kinds.count(nn.BatchNorm2d) + kinds.count(nn.BatchNorm3d) == 0
+    assert kinds.count(nn.Conv2d) + kinds.count(nn.Conv3d) > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "stages"), [("resnet152", 50, r"layer"), ("resnext101_3d", 33, r"stage")], ids=NAMES
+)
+def test_made_up_weights_carry_a_signal_through_every_block(
+    random_networks: dict[str, Network], name: str, blocks: int, stages: str
+) -> None:
+    network = random_networks[name]
+    spreads: list[float] = []
+    hooks = [
+        block.register_forward_hook(lambda _module, _inputs, output: spreads.append(float(output.std())))
+        for stage_name, stage in network._module.named_children()
+        if stage_name.startswith(stages)
+        for block in (stage if isinstance(stage, nn.Sequential) else stage.get_submodule("res_blocks")).children()
+    ]
+    clips = noise_clips(network.spec.frames_per_clip)
+    going_in = float(normalise(torch.from_numpy(clips), network.spec).std())
+    try:
+        rows = network.features(clips)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert len(spreads) == blocks
+    assert 0.05 < min(spreads) / going_in <= max(spreads) / going_in < 50
+    assert rows.dtype == np.float16
+    assert rows.shape == (2, 2048)
+    assert np.linalg.norm(rows.astype(np.float64), axis=1) == pytest.approx(1, abs=2e-3)
+    assert float(rows[0].astype(np.float64) @ rows[1].astype(np.float64)) < 0.9999, "different clips look different"
+
+
+def test_made_up_weights_hang_on_the_parameters_name_alone() -> None:
+    shapes = {"a.weight": (4, 3, 3), "b.weight": (4, 3, 3), "n.weight": (4,), "n.running_var": (4,)}
+    state = random_state("net", shapes, ())
+    assert (random_state("net", {"b.weight": (4, 3, 3)}, ())["b.weight"] == state["b.weight"]).all()
+    assert not (state["a.weight"] == state["b.weight"]).all()
+    assert not (random_state("other", shapes, ())["a.weight"] == state["a.weight"]).all()
+
+
+def test_made_up_weights_have_the_variance_that_keeps_a_signal() -> None:
+    weights = random_state("net", {"w": (512, 64, 3, 3)}, ())["w"].astype(np.float64)
+    assert weights.var() == pytest.approx(2 / (64 * 9), rel=0.01)
+    assert abs(weights.mean()) < 0.01 * weights.std()
+
+
+@pytest.mark.parametrize("volumes", [False, True])
+def test_folding_batch_norm_changes_nothing(*, volumes: bool) -> None:
+    torch.manual_seed(0)
+    network = TinyNetwork(volumes=volumes).double()
+    generator = np.random.default_rng(1)
+    with torch.no_grad():
+        for name, value in network.norm.state_dict().items():
+            if name != "num_batches_tracked":
+                value.copy_(torch.from_numpy(generator.uniform(0.5, 2.0, value.shape)))
+    network.eval()
+    clips = torch.from_numpy(generator.normal(size=(2, 3, *((16,) if volumes else ()), 24, 24)))
+    with torch.inference_mode():
+        before = network(clips)
+        fold_batch_norms(network)
+        after = network(clips)
+    assert isinstance(network.norm, nn.Identity)
+    assert torch.allclose(before, after, rtol=1e-12, atol=1e-12)
+
+
+def test_a_batch_norm_that_does_not_follow_a_convolution_stays() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)).eval()
+    fold_batch_norms(network)
+    assert [type(module) for module in network] == [nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.BatchNorm2d]
+
+
+def tiny_state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return dict(TinyNetwork(volumes=False).state_dict())
+
+
+def load_tiny_file(path: Path, state: dict[str, torch.Tensor]) -> Network:
+    torch.save(state, path)
+    return load_network("tiny2d", NetworkOptions(weights_file=path, device="cpu"))
+
+
+def test_a_fitting_checkpoint_of_any_float_type_is_loaded_and_names_the_space(
+    load_tiny: LoadTiny, tmp_path: Path
+) -> None:
+    network = load_tiny_file(tmp_path / "tiny.pth", tiny_state())
+    assert network.space == "tiny2d.never_published"
+    assert network.precision is Precision.FP32
+    double = {name: value.double() if value.is_floating_point() else value for name, value in tiny_state().items()}
+    clips = noise_clips(1, side=32)
+    same = load_tiny_file(tmp_path / "double.pth", double)
+    assert (same.features(clips) == network.features(clips)).all()
+    assert same.fingerprint != network.fingerprint, "another file"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"conv.weight": None}, "conv.weight is missing"),
+        ({"classifier.weight": torch.zeros(1)}, "classifier.weight is unknown"),
+        ({"norm.bias": torch.zeros(7)}, r"norm.bias is \(7,\) instead of \(16,\)"),
+        ({f"more.{index}": torch.zeros(1) for index in range(9)}, "more.4 is unknown and 4 more"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_by_parameter(
+    load_tiny: LoadTiny, tmp_path: Path, change: dict[str, torch.Tensor | None], told: str
+) -> None:
+    state = {name: value for name, value in {**tiny_state(), **change}.items() if value is not None}
+    with pytest.raises(WeightsError, match=f"tiny.pth do not fit.*{told}"):
+        load_tiny_file(tmp_path / "tiny.pth", state)
+
+
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16])
+def test_half_precision_on_a_cpu_is_refused(load_tiny: LoadTiny, precision: Precision) -> None:
+    options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", precision=precision)
+    with pytest.raises(DeviceError, match=f"{precision} needs a CUDA device"):
+        load_network("tiny2d", options)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "mps", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(DeviceError, match=r"Use .*auto"):
+        resolve_device(device)
+
+
+def test_auto_is_a_device_that_is_there() -> None:
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch_rows": 0}, {"weights": "made-up"}, {"precision": "fp8"}],
+    ids=["batch_rows", "weights", "precision"],
+)
+def test_options_refuse_what_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        NetworkOptions(**wrong)
+
+
+class Cramped(nn.Module):
+    """Stands in for a device with room for so many clips: a real one cannot be filled up in a test."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.sizes: list[int] = []
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(clips))
+        if len(clips) > self.room:
+            raise torch.OutOfMemoryError("full")
+        return clips.mean(dim=(2, 3))
+
+
+def cramped_network(room: int, batch_rows: int = 8) -> tuple[Network, Cramped]:
+    module = Cramped(room)
+    network = Network(
+        TINY_2D,
+        module,
+        device=torch.device("cpu"),
+        precision=Precision.FP32,
+        batch_rows=batch_rows,
+        space="tiny2d.random",
+        weights_sha256="0",
+    )
+    return network, module
+
+
+@pytest.mark.parametrize(("room", "batch_rows", "sizes"), [(8, 8, [8]), (4, 4, [8, 4, 4]), (3, 2, [8, 4, 2, 2, 2, 2])])
+def test_a_batch_too_large_for_the_memory_is_halved(room: int, batch_rows: int, sizes: list[int]) -> None:
+    clips = noise_clips(1, count=4, side=32).repeat(2, axis=0)
+    expected = cramped_network(room=8)[0].features(clips)
+    network, module = cramped_network(room)
+    assert (network.features(clips) == expected).all()
+    assert module.sizes == sizes
+    assert network.batch_rows == batch_rows, "later batches are made no larger"
+
+
+def test_more_clips_than_a_batch_holds_are_taken_in_turn() -> None:
+    clips = noise_clips(1, count=4, side=32)
+    network, module = cramped_network(room=8, batch_rows=3)
+    assert (network.features(clips) == cramped_network(room=8)[0].features(clips)).all()
+    assert module.sizes == [3, 1]
+
+
+def test_a_single_clip_too_large_for_the_memory_is_the_machines_fault() -> None:
+    network, _ = cramped_network(room=0)
+    with pytest.raises(torch.OutOfMemoryError):
+        network.features(noise_clips(1, side=32))
