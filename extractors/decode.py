@@ -11,6 +11,7 @@ import fcntl
 import os
 import selectors
 import subprocess
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 # A pipe this large holds a few frames, so that ffmpeg seldom waits. Linux grants it to ordinary users.
 _PIPE_BYTES = 1 << 20
 _STDERR_KEPT_BYTES = 64 * 1024
+_STOP_POLL_SECONDS = 0.5
+
+
+class DecodeStoppedError(Exception):
+    """Another thread asked for the decoding to end. Says nothing about the video, whose path it carries."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +106,13 @@ def decode_arguments(path: str, specs: Sequence[ExtractorSpec], pipes: Sequence[
 
 
 def decode(
-    source: VideoSource, specs: Sequence[ExtractorSpec], limits: DecodeLimits
+    source: VideoSource, specs: Sequence[ExtractorSpec], limits: DecodeLimits, stop: threading.Event | None = None
 ) -> Generator[FrameBatch | DecodeSummary, None, None]:
     """Yield the frames of a video for each extractor as they come, and a DecodeSummary last.
 
     Each FrameBatch but an extractor's last holds whole clips. Closing the iterator early ends ffmpeg.
-    Raises ProbeError or DecodeError; frames yielded before a DecodeError are then void.
+    Raises ProbeError or DecodeError; frames yielded before a DecodeError are then void. Raises DecodeStoppedError soon
+    after another thread has set `stop`, even while ffmpeg keeps silent.
     """
     metadata = probe(source.path, min(limits.timeout_seconds, 60.0))
     for spec in specs:
@@ -114,7 +121,10 @@ def decode(
     process, readers = _start(source.path, specs)
     errors = _StderrTail()
     try:
-        yield from _drain(source.path, process, dict(zip(readers, streams, strict=True)), errors, limits)
+        assert process.stderr is not None  # noqa: S101 - started with a pipe
+        pipes: dict[int, FrameStream | _StderrTail] = {process.stderr.fileno(): errors}
+        pipes.update(zip(readers, streams, strict=True))
+        yield from _drain(source.path, pipes, limits, stop)
         process.wait()
     finally:
         if process.poll() is None:
@@ -201,20 +211,20 @@ def _start(path: str, specs: Sequence[ExtractorSpec]) -> tuple[subprocess.Popen[
 
 def _drain(
     path: str,
-    process: subprocess.Popen[bytes],
-    streams: Mapping[int, FrameStream],
-    errors: _StderrTail,
+    pipes: Mapping[int, FrameStream | _StderrTail],
     limits: DecodeLimits,
+    stop: threading.Event | None,
 ) -> Iterator[FrameBatch]:
-    assert process.stderr is not None  # noqa: S101 - started with a pipe
+    """Read all pipes as data arrives until each has ended; yield the chunks of frames."""
     waited_seconds = 0.0
     with selectors.DefaultSelector() as selector:
-        for reader, stream in streams.items():
-            selector.register(reader, selectors.EVENT_READ, stream)
-        selector.register(process.stderr.fileno(), selectors.EVENT_READ, errors)
+        for descriptor, reader in pipes.items():
+            selector.register(descriptor, selectors.EVENT_READ, reader)
         while selector.get_map():
+            if stop is not None and stop.is_set():
+                raise DecodeStoppedError(path)
             started = time.monotonic()
-            ready = selector.select(timeout=limits.timeout_seconds - waited_seconds)
+            ready = selector.select(timeout=min(_STOP_POLL_SECONDS, limits.timeout_seconds - waited_seconds))
             waited_seconds += time.monotonic() - started
             if waited_seconds >= limits.timeout_seconds:
                 raise DecodeError(

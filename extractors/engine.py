@@ -15,7 +15,7 @@ import numpy as np
 
 from extractors.batching import Batch, Batcher, RowBuffer
 from extractors.clips import to_clips
-from extractors.decode import DecodeLimits, decode
+from extractors.decode import DecodeLimits, DecodeStoppedError, decode
 from extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 from extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
 
@@ -215,10 +215,12 @@ class _Decoders:
 
     def _decode(self, number: int, source: VideoSource) -> None:
         try:
-            with contextlib.closing(decode(source, self._specs, self._limits)) as items:
+            with contextlib.closing(decode(source, self._specs, self._limits, self._stop)) as items:
                 for item in items:
                     if not self._put(_Message(number, item)):
                         return
+        except DecodeStoppedError:
+            return  # nobody listens any more
         except ExtractionError as error:
             self._put(_Message(number, ExtractionFailure(source, error.reason, str(error))))
         except Exception as error:

@@ -1,7 +1,9 @@
 """Real videos through a real ffmpeg, with everything that is odd about real videos."""
 
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from extractors import ffmpeg, resnet152, resnext101
-from extractors.decode import DecodeLimits, decode
+from extractors.decode import DecodeLimits, DecodeStoppedError, decode
 from extractors.errors import DecodeError, ExtractionError, FailureReason
 from extractors.frames import DecodeSummary, VideoSource
 from extractors.probe import probe
@@ -281,4 +283,17 @@ def test_a_decode_that_stalls_is_given_up(
     with pytest.raises(DecodeError) as raised:
         decoded(video, DecodeLimits(timeout_seconds=1e-3))
     assert raised.value.reason is FailureReason.TIMEOUT
+    assert processes_that_name(str(video)) == []
+
+
+def test_a_silent_ffmpeg_does_not_keep_a_stop_waiting(tmp_path: Path, make_video: MakeVideo) -> None:
+    video = make_video(tmp_path / "a.mp4", seconds=20)
+    stop = threading.Event()
+    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(chunk_bytes=1), stop)
+    next(items)
+    for process in processes_that_name(str(video)):
+        os.kill(process, signal.SIGSTOP)  # as when its disk no longer answers
+    threading.Timer(0.5, stop.set).start()
+    with pytest.raises(DecodeStoppedError):
+        list(items)
     assert processes_that_name(str(video)) == []

@@ -194,8 +194,10 @@ def test_videos_do_not_wait_for_company_for_ever(load_tiny: LoadTiny, tmp_path: 
 
 # What follows replaces the decoder: a full disk or a bug cannot be had on demand.
 def failing_decoder(at_fault: str, error: Exception) -> Callable[..., Decode]:
-    def decode_then_fail(source: VideoSource, specs: Sequence[ExtractorSpec], limits: DecodeLimits) -> Decode:
-        for item in real_decode(source, specs, limits):
+    def decode_then_fail(
+        source: VideoSource, specs: Sequence[ExtractorSpec], limits: DecodeLimits, stop: threading.Event
+    ) -> Decode:
+        for item in real_decode(source, specs, limits, stop):
             yield item
             if source.video_id == at_fault:
                 raise error

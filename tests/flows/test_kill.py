@@ -98,10 +98,10 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
     store.add_shards(plan(store, found, [space.name for space in spaces], 10).new_shards)
     real = decode
 
-    def breaks_at_the_fourth(source, specs, limits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def breaks_at_the_fourth(source, *rest):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
         if source.video_id == "video 3":
             raise FfmpegNotFoundError("ffmpeg has been removed")
-        return real(source, specs, limits)
+        return real(source, *rest)
 
     one_decoder = config.extract.model_copy(update={"decoders": 1})
     monkeypatch.setattr(engine, "decode", breaks_at_the_fourth)
