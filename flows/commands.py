@@ -114,7 +114,7 @@ def _report(arguments: Arguments, report: RunReport) -> int:
         if len(listed) > _FAILURES_SHOWN:
             text.append(f"  ... and {len(listed) - _FAILURES_SHOWN} more: reeldex status {arguments.store} --failures")
     if report.gone:
-        text.append(f"{report.gone} videos of the store are no longer in the source; their features are kept.")
+        text.append(f"{report.gone} videos of the store are not in this source; their features are kept.")
     _answer(arguments, report.to_json(), "\n".join(text))
     return 0 if report.well else 1
 
