@@ -289,3 +289,34 @@ def test_json_answers_an_error_too(reeldex: Reeldex) -> None:
     answer = reeldex("status", "nowhere", "--json")
     assert answer.status == 2
     assert answer.json["kind"] == "NotAStoreError"
+
+
+def test_a_lost_shard_is_named_the_others_are_done_and_rerun_finishes_it(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from extractors import engine
+    from extractors.decode import decode
+
+    folder, store = tmp_path / "videos", tmp_path / "store"
+    for name in ("a", "b", "c"):
+        make_video(folder / f"{name}.mp4", seconds=0.3)
+
+    # A machine that runs out of memory cannot be had otherwise.
+    def out_of_memory_at_b(source, *rest):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
+        if source.video_id == "b":
+            raise MemoryError("no memory left")
+        return decode(source, *rest)
+
+    monkeypatch.setattr(engine, "decode", out_of_memory_at_b)
+    run = ("extract", folder, "--store", store, *RANDOM, "--extractors", "resnet152", "--shard-videos", 1)
+    answer = reeldex(*run, "--json")
+    assert answer.status == 1
+    assert answer.json["shards_done"] == 2
+    assert answer.json["shards_lost"] == {"1": "MemoryError: no memory left"}
+    assert f"reeldex rerun {store}" in answer.err
+    assert "Traceback" not in answer.err
+    assert reeldex("status", store, "--json").json["shards_unfinished"] == 1
+
+    monkeypatch.setattr(engine, "decode", decode)
+    assert reeldex("rerun", store).status == 0
+    assert FeatureStore(store).ids() == ["a", "b", "c"]
