@@ -23,7 +23,7 @@ from extractors import ffmpeg
 from extractors.errors import DecodeError, FailureReason
 from extractors.frame_stream import FrameStream
 from extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
-from extractors.probe import probe
+from extractors.probe import PROBE_TIMEOUT_SECONDS, probe
 
 if TYPE_CHECKING:
     from extractors.spec import ExtractorSpec
@@ -114,7 +114,7 @@ def decode(
     Raises ProbeError or DecodeError; frames yielded before a DecodeError are then void. Raises DecodeStoppedError soon
     after another thread has set `stop`, even while ffmpeg keeps silent.
     """
-    metadata = probe(source.path, min(limits.timeout_seconds, 60.0))
+    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS))
     for spec in specs:
         _require_size(source.path, spec, metadata, limits)
     streams = [FrameStream(spec, limits.chunk_bytes) for spec in specs]

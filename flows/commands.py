@@ -82,7 +82,9 @@ def run_rerun(arguments: Arguments) -> int:
     reasons = tuple(arguments.reason or REASONS) if arguments.failed_videos else ()
     from flows.preflight import check_rerun
 
-    check_rerun(arguments.store, config)
+    report = check_rerun(arguments.store, config, reasons)
+    if report is not None:
+        return _report(arguments, report)
     terminal.prepare_prefect(verbose=arguments.verbose)
     from flows.rerun import rerun
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.errors import UnknownExtractorError
-from extractors.registry import extractor_of_space
 from flows.shard_work import work_left
+from storage.errors import StoreDamagedError, UnknownSpaceError
 from storage.manifest import Growth, plan_growth
+from storage.schema import FeatureSpace
 
 if TYPE_CHECKING:
-    from storage.manifest import ShardManifest
-    from storage.schema import FeatureSpace, VideoEntry
+    from storage.schema import VideoEntry
     from storage.store import FeatureStore
 
 
@@ -55,13 +54,24 @@ def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], spaces: Sequence
     ]
 
 
-def extractable_spaces(manifest: ShardManifest) -> tuple[str, ...]:
-    """Return those of a shard's spaces that an extractor here makes; imported ones of other names are left out."""
-    names = []
-    for name in manifest.spaces:
-        try:
-            extractor_of_space(name)
-        except UnknownExtractorError:
-            continue
-        names.append(name)
-    return tuple(names)
+def stored_spaces(store: FeatureStore, names: Sequence[str]) -> list[FeatureSpace] | None:
+    """Return these spaces with the fingerprints of the store's own files, None if one has no file to tell it."""
+    try:
+        return [FeatureSpace(name, store.fingerprint(name)) for name in names]
+    except (UnknownSpaceError, StoreDamagedError):
+        return None
+
+
+def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask]:
+    """Return the shards that lack something of the spaces they were planned for, or hold failures to `retry`.
+
+    Judged by the fingerprints that the store holds, so that no network is loaded for what is complete, and features
+    that were imported count as complete too.
+    """
+    tasks = []
+    for manifest in store.manifests():
+        names = manifest.spaces
+        spaces = stored_spaces(store, names)
+        if spaces is None or work_left(store, manifest.shard, spaces, retry):
+            tasks.append(ShardTask(manifest.shard, names, tuple(retry)))
+    return tasks

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from flows.config import PipelineConfig
 from flows.networks import feature_space, load_networks, requested_spaces
-from flows.plan import extractable_spaces, plan, tasks_for
+from flows.plan import plan, stored_spaces, tasks_for, unfinished
 from flows.run_report import RunReport, sum_up
 from flows.sources import find_videos
-from storage.schema import FeatureSpace
 from storage.store import FeatureStore
 
 
@@ -33,16 +33,23 @@ def up_to_date(source: str, store: str, config: PipelineConfig) -> RunReport | N
     found = find_videos(source, config.extract.video_id)
     names = requested_spaces(config)
     feature_store = FeatureStore(store, create=True)  # refuses a folder with anything else in it
-    if not set(names) <= set(feature_store.spaces()):
+    spaces = stored_spaces(feature_store, names)
+    if spaces is None:
         return None
     growth = plan(feature_store, found, names, config.extract.shard_videos)
-    spaces = [FeatureSpace(name, feature_store.fingerprint(name)) for name in names]
     if growth.new_shards or tasks_for(feature_store, found, spaces):
         return None
     return sum_up(feature_store, [], {}, found, growth)
 
 
-def check_rerun(store: str, config: PipelineConfig) -> None:
-    """Raise what `rerun` would raise for a folder that is no store, absent weights or a wrong device."""
-    for manifest in FeatureStore(store).manifests():
-        load_networks(extractable_spaces(manifest), config)
+def check_rerun(store: str, config: PipelineConfig, reasons: Sequence[str]) -> RunReport | None:
+    """Return the report on a rerun that has nothing to do, without loading a network; None if there is something.
+
+    Raises what `rerun` would raise for a folder that is no store, absent weights, a wrong device or other settings.
+    """
+    feature_store = FeatureStore(store)
+    tasks = unfinished(feature_store, reasons)
+    for task in tasks:
+        for network in load_networks(task.spaces, config):
+            feature_store.require_fingerprint(feature_space(network))
+    return None if tasks else sum_up(feature_store, [], {}, None, None)

@@ -8,10 +8,9 @@ from prefect import flow
 
 from flows.config import PipelineConfig
 from flows.networks import feature_space, load_networks
-from flows.plan import ShardTask, extractable_spaces
+from flows.plan import unfinished
 from flows.run_report import RunReport
 from flows.shard_tasks import ONE_AT_A_TIME, run_shard_tasks
-from flows.shard_work import work_left
 from storage.store import FeatureStore
 
 
@@ -30,12 +29,8 @@ def rerun(
     config = config or PipelineConfig()
     feature_store = FeatureStore(store)
     with feature_store.lock(wait_seconds):
-        tasks = []
-        for manifest in feature_store.manifests():
-            names = extractable_spaces(manifest)
-            spaces = [feature_space(network) for network in load_networks(names, config)]
-            if spaces and work_left(feature_store, manifest.shard, spaces, reasons):
-                for space in spaces:
-                    feature_store.require_fingerprint(space)
-                tasks.append(ShardTask(manifest.shard, names, tuple(reasons)))
+        tasks = unfinished(feature_store, reasons)
+        for task in tasks:
+            for network in load_networks(task.spaces, config):
+                feature_store.require_fingerprint(feature_space(network))
         return run_shard_tasks(feature_store, tasks, config)

@@ -136,6 +136,9 @@ def test_damage_is_named_and_rerun_repairs_what_was_removed(
     assert reeldex("verify", store).status == 0
     assert FeatureStore(store).read(SPACES[0], "a").tobytes() == good.tobytes()
     assert reeldex("rerun", store, "--json").json["shards_done"] == 0
+    file.unlink()
+    assert reeldex("extract", tmp_path / "videos", "--store", store, *RANDOM).status == 0, "extract mends it as well"
+    assert FeatureStore(store).read(SPACES[0], "a").tobytes() == good.tobytes()
 
 
 def test_broken_videos_are_tried_again_when_asked_for(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
@@ -181,6 +184,10 @@ def test_export_and_import_keep_every_byte(reeldex: Reeldex, tmp_path: Path, mak
     assert reeldex("export", copy, tmp_path / "npy2").status == 0
     for file in (tmp_path / "npy").rglob("*.npy"):
         assert (tmp_path / "npy2" / file.relative_to(tmp_path / "npy")).read_bytes() == file.read_bytes()
+    # No weights are there for the imported space, and none are needed where nothing is missing.
+    (tmp_path / "npy").joinpath(SPACES[0]).rename(tmp_path / "npy" / "resnet152.imagenet1k_v1")
+    assert reeldex("import", tmp_path / "npy", tmp_path / "published").status == 0
+    assert reeldex("rerun", tmp_path / "published", "--json").json["shards_done"] == 0
     span = FeatureStore(copy).read_span(SPACES[1], "a b", 0.0, 0.7)
     assert len(span) == 2, "1.5 rows a second: rows 0 and 1"
 
