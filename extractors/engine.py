@@ -7,6 +7,7 @@ import errno
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -42,6 +43,14 @@ class EngineOptions:
 
 
 @dataclass
+class WorkTimes:
+    """Where the time goes: seconds that the networks computed, and that they waited for decoded frames."""
+
+    device_seconds: float = 0.0
+    waiting_seconds: float = 0.0
+
+
+@dataclass
 class _Video:
     """A video under way: rows that came back, by extractor, and how many are still out."""
 
@@ -69,16 +78,17 @@ def extract(
     networks: Sequence[Network],
     options: EngineOptions,
     on_decoded: Callable[[float], None] | None = None,
+    times: WorkTimes | None = None,
 ) -> Iterator[VideoFeatures | ExtractionFailure]:
     """Yield features or a failure for each source, in the order in which they are finished.
 
     Memory depends on the options and networks, not on the number or length of videos, apart from the features
-    of videos under way. `on_decoded(seconds)` is told of further seconds of video decoded. A fault of the machine
-    (out of memory, device lost, no ffmpeg) is raised, a fault of a video yielded.
+    of videos under way. `on_decoded(seconds)` is told of further seconds of video decoded, and `times` is added
+    to. A fault of the machine (out of memory, device lost, no ffmpeg) is raised, a fault of a video yielded.
     """
     if not networks:
         raise ValueError("extraction needs at least one network")
-    yield from _Extraction(networks, options, on_decoded).run(list(sources))
+    yield from _Extraction(networks, options, on_decoded, times or WorkTimes()).run(list(sources))
 
 
 class _Extraction:
@@ -87,11 +97,13 @@ class _Extraction:
         networks: Sequence[Network],
         options: EngineOptions,
         on_decoded: Callable[[float], None] | None,
+        times: WorkTimes,
     ) -> None:
         self._networks: Mapping[str, Network] = {network.spec.name: network for network in networks}
         self._specs = [network.spec for network in networks]
         self._options = options
         self._on_decoded = on_decoded
+        self._times = times
         self._batcher = Batcher()
         self._videos: dict[int, _Video] = {}
         # Videos wait for their last rows to share a batch with others', but not for ever: what waits would
@@ -100,7 +112,12 @@ class _Extraction:
 
     def run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
         with _Decoders(sources, self._specs, self._options) as messages:
-            for message in messages:
+            while True:
+                started = time.monotonic()
+                message = next(messages, None)
+                self._times.waiting_seconds += time.monotonic() - started
+                if message is None:
+                    break
                 yield from self._receive(sources[message.video], message)
         yield from self._process(self._batcher.flush(self._batch_rows()))
 
@@ -142,7 +159,9 @@ class _Extraction:
 
     def _process(self, batches: Iterator[Batch]) -> Iterator[VideoFeatures | ExtractionFailure]:
         for batch in batches:
+            started = time.monotonic()
             rows = self._networks[batch.extractor].features(batch.clips)
+            self._times.device_seconds += time.monotonic() - started
             touched = dict.fromkeys(owner[0] for owner in batch.owners)
             for (number, row), values in zip(batch.owners, rows, strict=False):
                 self._videos[number].rows[batch.extractor].put(row, values)

@@ -11,7 +11,9 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from extractors import weights as weight_files
+from extractors.devices import resolve_device
 from extractors.errors import DeviceError, WeightsError
+from extractors.fingerprint import fingerprint
 from extractors.options import NetworkOptions, Precision, WeightsChoice
 from extractors.preprocess import normalise
 from extractors.random_weights import random_state
@@ -56,12 +58,7 @@ class Network:
         self.precision = precision
         self.batch_rows = batch_rows
         self.space = space
-        self.fingerprint: dict[str, Any] = {
-            "extractor": spec.definition(),
-            "weights": {"sha256": weights_sha256},
-            "rows": {"normalisation": "l2", "dtype": "float16"},
-            "precision": "float32" if precision is Precision.FP32 else "half",
-        }
+        self.fingerprint: dict[str, Any] = fingerprint(spec, weights_sha256, precision)
         self._dtype = _DTYPES[precision]
         self._module = module.to(device=device, dtype=self._dtype)
 
@@ -154,25 +151,6 @@ def least_cosine(first: NDArray[np.float16], second: NDArray[np.float16]) -> flo
     a, b = first.astype(np.float64), second.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return float(((a * b).sum(axis=1) / norms).min())
-
-
-def resolve_device(device: str) -> torch.device:
-    """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`. Raises DeviceError if it is not there."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise DeviceError(f"{device!r} is no device. Use auto, cpu, cuda or cuda:N.") from error
-    if resolved.type not in ("cpu", "cuda"):
-        raise DeviceError(f"The device {device!r} is not supported. Use auto, cpu, cuda or cuda:N.")
-    if resolved.type == "cuda":
-        count = torch.cuda.device_count()
-        if (resolved.index or 0) >= count:
-            raise DeviceError(
-                f"There is no device {device!r}: PyTorch sees {count} CUDA device(s) here. Use --device cpu or auto."
-            )
-    return resolved
 
 
 def _load_module(record: ExtractorRecord, options: NetworkOptions) -> tuple[nn.Module, str]:

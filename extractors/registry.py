@@ -47,14 +47,14 @@ _RECORDS = (
     ExtractorRecord(
         spec=resnet152.SPEC,
         build=resnet152.build,
-        pretrained=PretrainedWeights("imagenet1k_v1", resnet152.pretrained_url),
+        pretrained=PretrainedWeights("imagenet1k_v1", resnet152.PRETRAINED_URL),
         own_name=str,
         branch_gain_suffixes=(".bn3.weight",),
     ),
     ExtractorRecord(
         spec=resnext101.SPEC,
         build=resnext101.build,
-        pretrained=PretrainedWeights("kinetics400", lambda: resnext101.PRETRAINED_URL),
+        pretrained=PretrainedWeights("kinetics400", resnext101.PRETRAINED_URL),
         own_name=resnext101.own_parameter_name,
         branch_gain_suffixes=(".norm_c.weight",),
     ),

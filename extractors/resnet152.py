@@ -9,6 +9,9 @@ from extractors.spec import ExtractorSpec
 if TYPE_CHECKING:
     from torch import nn
 
+# Where torchvision publishes IMAGENET1K_V1. Written out, since torchvision takes seconds to import; a test compares.
+PRETRAINED_URL = "https://download.pytorch.org/models/resnet152-394f9c45.pth"
+
 # Sampling and scaling: the HowTo100M feature extractor. Mean and std: ImageNet's, in units of 1/255.
 SPEC = ExtractorSpec(
     name="resnet152",
@@ -29,11 +32,3 @@ def build() -> nn.Module:
 
     network: nn.Module = resnet152(weights=None)
     return network
-
-
-def pretrained_url() -> str:
-    """Return where torchvision publishes the IMAGENET1K_V1 weights."""
-    from torchvision.models import ResNet152_Weights
-
-    url: str = ResNet152_Weights.IMAGENET1K_V1.url
-    return url

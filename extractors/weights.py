@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import http.client
 import logging
+import os
 import re
 import urllib.request
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,19 +30,20 @@ _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
 class PretrainedWeights:
     """Where a network's published weights come from. `tag` names them in the feature space.
 
-    `url` is called only when needed: the address may be known to a library that is slow to import. A file name
-    such as `resnet152-394f9c45.pth` carries the beginning of its SHA-256, by torchvision's custom.
+    A file name such as `resnet152-394f9c45.pth` carries the beginning of its SHA-256, by torchvision's custom.
     """
 
     tag: str
-    url: Callable[[], str]
+    url: str
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloaded weights: the one of PyTorch's hub, moved by TORCH_HOME."""
-    import torch
+    """Return the folder for downloaded weights: the one of PyTorch's hub, moved by TORCH_HOME.
 
-    return Path(torch.hub.get_dir()) / "checkpoints"
+    Found by PyTorch's own rule and without importing it, so that absent weights can be told of at once.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
 
 
 def sha256_of_file(path: Path) -> str:
@@ -64,7 +66,7 @@ def sha256_of_state(state: Mapping[str, object]) -> str:
 
 def file_of(weights: PretrainedWeights, local_path: Path | None = None, folder: Path | None = None) -> Path:
     """Return where the weights lie or would lie: `local_path` if given, else in `folder` or the cache folder."""
-    return local_path or (folder or cache_folder()) / weights.url().rsplit("/", 1)[1]
+    return local_path or (folder or cache_folder()) / weights.url.rsplit("/", 1)[1]
 
 
 def find_or_fetch(weights: PretrainedWeights, local_path: Path | None = None, folder: Path | None = None) -> Path:
@@ -79,7 +81,7 @@ def find_or_fetch(weights: PretrainedWeights, local_path: Path | None = None, fo
             "Correct the path, or remove it to have them downloaded."
         )
     if not path.is_file():
-        _download(weights.url(), path)
+        _download(weights.url, path)
     verify(path)
     return path
 

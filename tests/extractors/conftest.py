@@ -55,7 +55,7 @@ def tiny_record(spec: ExtractorSpec) -> ExtractorRecord:
     return ExtractorRecord(
         spec=spec,
         build=lambda: TinyNetwork(volumes=spec.frames_per_clip > 1),
-        pretrained=PretrainedWeights("never_published", lambda: "http://127.0.0.1:9/tiny.pth"),
+        pretrained=PretrainedWeights("never_published", "http://127.0.0.1:9/tiny.pth"),
         own_name=str,
         branch_gain_suffixes=(),
     )

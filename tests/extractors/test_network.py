@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from extractors.devices import resolve_device, usable_devices
 from extractors.errors import DeviceError, WeightsError
-from extractors.network import Network, fold_batch_norms, load_network, resolve_device
+from extractors.network import Network, fold_batch_norms, load_network
 from extractors.options import NetworkOptions, Precision, WeightsChoice
 from extractors.preprocess import normalise
 from extractors.random_weights import random_state
@@ -189,6 +190,7 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 
 
 def test_auto_is_a_device_that_is_there() -> None:
+    assert usable_devices("auto") == (tuple(f"cuda:{n}" for n in range(torch.cuda.device_count())) or ("cpu",))
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 

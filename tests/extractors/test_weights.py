@@ -22,7 +22,7 @@ NAMED = f"net-{DIGEST[:8]}.pth"
 
 
 def published(url: str) -> PretrainedWeights:
-    return PretrainedWeights("v1", lambda: url)
+    return PretrainedWeights("v1", url)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,0 +1,21 @@
+"""All that defines the numbers of a feature space, as JSON values that a store holds features against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extractors.options import Precision
+from extractors.spec import ExtractorSpec
+
+
+def fingerprint(spec: ExtractorSpec, weights_sha256: str, precision: Precision) -> dict[str, Any]:
+    """Return the fingerprint of the features that `spec` defines, with weights of that SHA-256.
+
+    Both half precisions count as one class; `precision` is the one computed in, so not AUTO.
+    """
+    return {
+        "extractor": spec.definition(),
+        "weights": {"sha256": weights_sha256},
+        "rows": {"normalisation": "l2", "dtype": "float16"},
+        "precision": "float32" if precision is Precision.FP32 else "half",
+    }
