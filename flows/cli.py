@@ -75,7 +75,7 @@ def _runner(name: str) -> Callable[[argparse.Namespace], int]:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
-    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda (all), cuda:N or cuda:N,cuda:M")
     parser.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), help="arithmetic of the networks")
     parser.add_argument("--decoders", type=int, metavar="N", help="videos decoded at the same time")
     parser.add_argument("--batch-rows", type=int, metavar="N", help="clips a batch")
@@ -110,6 +110,9 @@ def _extract(commands: _Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--weights", choices=("pretrained", "random"), help="random: made-up ones, to try things out")
     parser.add_argument("--shard-videos", type=int, metavar="N", help="videos a shard")
     parser.add_argument("--video-id", choices=("stem", "path"), help="id of a file in a folder: its name or its path")
+    parser.add_argument(
+        "--settle-seconds", type=float, metavar="S", help="leave files written to within so many seconds to a later run"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what it would cost, and extract nothing")
     _run_options(parser)
 

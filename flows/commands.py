@@ -9,18 +9,22 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from extractors.errors import DeviceError, FfmpegNotFoundError, UnknownExtractorError, WeightsError
+from extractors.errors import WeightsError
 from flows import terminal
-from flows.config import PipelineConfig, UsageError, load_config, parse_config
-from storage.errors import StoreError
+from flows.config import PipelineConfig, UsageError, WhenBusy, load_config, parse_config
+from flows.errors import WRONG_USE, WrongUseError
 from storage.schema import REASONS
 
 if TYPE_CHECKING:
     from flows.run_report import RunReport
 
 Arguments = argparse.Namespace
-_USAGE_ERRORS = (UsageError, StoreError, WeightsError, DeviceError, FfmpegNotFoundError, UnknownExtractorError)
 _FAILURES_SHOWN = 20
+# Section of the configuration -> the options that are called as its keys are.
+_OPTIONS = {
+    "extract": ("weights", "shard_videos", "video_id", "settle_seconds"),
+    "compute": ("device", "precision", "decoders", "batch_rows"),
+}
 
 
 def _honest(command: Callable[[Arguments], int]) -> Callable[[Arguments], int]:
@@ -31,7 +35,7 @@ def _honest(command: Callable[[Arguments], int]) -> Callable[[Arguments], int]:
         terminal.set_up_logging(verbose=arguments.verbose)
         try:
             return command(arguments)
-        except _USAGE_ERRORS as error:
+        except (*WRONG_USE, WrongUseError) as error:
             if arguments.json:
                 _print_json({"error": str(error), "kind": type(error).__name__})
             sys.stderr.write(f"reeldex: {error}\n")
@@ -67,7 +71,8 @@ def run_extract(arguments: Arguments) -> int:
     terminal.prepare_prefect(verbose=arguments.verbose)
     from flows.extract import extract
 
-    return _run(arguments, lambda: extract(arguments.source, arguments.store, config, arguments.wait))
+    sections = (config.extract, config.compute, config.weights)
+    return _run(arguments, lambda: extract(arguments.source, arguments.store, *sections, *_patience(arguments)))
 
 
 @_honest
@@ -88,13 +93,19 @@ def run_rerun(arguments: Arguments) -> int:
     terminal.prepare_prefect(verbose=arguments.verbose)
     from flows.rerun import rerun
 
-    return _run(arguments, lambda: rerun(arguments.store, config, reasons, arguments.wait))
+    sections = (config.compute, config.weights)
+    retry = (arguments.failed_videos, list(reasons))
+    return _run(arguments, lambda: rerun(arguments.store, *retry, *sections, *_patience(arguments)))
 
 
-def _run(arguments: Arguments, flow: Callable[[], RunReport]) -> int:
+def _patience(arguments: Arguments) -> tuple[WhenBusy, float]:
+    return (WhenBusy.WAIT if arguments.wait else WhenBusy.FAIL, arguments.wait)
+
+
+def _run(arguments: Arguments, flow: Callable[[], Any]) -> int:
     from flows.run_report import ShardsLostError
 
-    with terminal.watching(), terminal.stopping_at_once():
+    with terminal.watching():
         try:
             report = flow()
         except ShardsLostError as lost:
@@ -217,7 +228,7 @@ def run_weights(arguments: Arguments) -> int:
     rows, lines, all_there = [], [], True
     for name, record in EXTRACTORS.items():
         path = weights.file_of(record.pretrained, config.files.get(name), config.folder)
-        row: dict[str, Any] = {"extractor": name, "file": str(path), "url": record.pretrained.url(), "sha256": None}
+        row: dict[str, Any] = {"extractor": name, "file": str(path), "url": record.pretrained.url, "sha256": None}
         try:
             if arguments.action == "fetch":
                 weights.find_or_fetch(record.pretrained, config.files.get(name), config.folder)
@@ -235,16 +246,14 @@ def run_weights(arguments: Arguments) -> int:
 def _config(arguments: Arguments) -> PipelineConfig:
     """Return the configuration with what the command line says put over it."""
     content = load_config(arguments.config).model_dump(mode="json")
-    given = {
-        name: value
-        for name in ("weights", "device", "precision", "shard_videos", "decoders", "batch_rows", "video_id")
-        if (value := getattr(arguments, name, None)) is not None
-    }
+    for section, names in _OPTIONS.items():
+        content[section].update(
+            {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
+        )
     if getattr(arguments, "extractors", None):
-        given["extractors"] = [name.strip() for name in arguments.extractors.split(",")]
-    content["extract"].update(given)
+        content["extract"]["extractors"] = [name.strip() for name in arguments.extractors.split(",")]
     if arguments.timeout_seconds is not None:
-        content["extract"]["limits"]["timeout_seconds"] = arguments.timeout_seconds
+        content["compute"]["limits"]["timeout_seconds"] = arguments.timeout_seconds
     content["weights"]["files"].update(_pairs(arguments.weights_file, "--weights-file EXTRACTOR=PATH"))
     return parse_config(content, "command line")
 

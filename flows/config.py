@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import difflib
+import zoneinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from extractors.options import Precision, WeightsChoice
+from extractors.registry import EXTRACTORS
+from storage.schema import REASONS
 
 CONFIG_FILE_NAME = "pipeline.yaml"
+# Names of the deployments that are always there.
+RESERVED_NAMES = ("extract", "rerun-failed", "verify")
 
 
 class UsageError(Exception):
     """The command, the configuration or the input cannot be used as given. The message says what to change."""
+
+
+# A plain string, so that an unknown name gets the registry's own error; a choice of them in a form.
+ExtractorName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EXTRACTORS)})]
+
+
+def _known_reason(reason: str) -> str:
+    if reason not in REASONS:
+        raise ValueError(f"there is no reason {reason!r}; reasons are: {', '.join(REASONS)}")
+    return reason
+
+
+# What a flow's form asks for besides these sections.
+NonEmpty = Annotated[str, Field(min_length=1)]
+ReasonName = Annotated[str, AfterValidator(_known_reason), WithJsonSchema({"type": "string", "enum": list(REASONS)})]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class VideoIdRule(StrEnum):
@@ -35,47 +56,137 @@ class LimitsConfig(_Section):
 
     timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         default=1800.0,
+        title="Time limit (s)",
         description="Seconds of waiting for ffmpeg; time spent in the networks does not count.",
     )
     max_frame_pixels: Annotated[int, Field(ge=1)] = Field(
-        default=67_108_864, description="Width x height of a frame, as stored and as scaled."
+        default=67_108_864,
+        title="Largest frame (pixels)",
+        description="Width x height of a frame, as stored and as scaled.",
     )
 
 
 class WeightsConfig(_Section):
     """Where the published weights lie."""
 
-    folder: Path | None = Field(default=None, description="Cache folder; null is PyTorch's own (TORCH_HOME moves it).")
+    folder: Path | None = Field(
+        default=None,
+        title="Folder of downloaded weights",
+        description="Empty is PyTorch's own, which TORCH_HOME moves.",
+    )
     files: dict[str, Path] = Field(
-        default_factory=dict, description="A local checkpoint for an extractor, by the extractor's name."
+        default_factory=dict,
+        title="Local checkpoints",
+        description="A file by the extractor's name, instead of the downloaded one.",
     )
 
 
 class ExtractConfig(_Section):
-    """How features are extracted."""
+    """What is extracted: it defines the features and how they are filed."""
 
-    extractors: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        default=("resnet152", "resnext101_3d"), description="Networks to run on every video."
+    extractors: Annotated[tuple[ExtractorName, ...], Field(min_length=1)] = Field(
+        default=tuple(EXTRACTORS),
+        title="Extractors",
+        description="Networks to run on every video. All of them share one decoding.",
     )
-    weights: WeightsChoice = Field(default=WeightsChoice.PRETRAINED, description="pretrained, or random for trials.")
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
-        default="auto", description="auto, cpu, cuda or cuda:N."
+    weights: WeightsChoice = Field(
+        default=WeightsChoice.PRETRAINED,
+        title="Weights",
+        description="pretrained: the published ones. random: made-up ones for trials; such features mean nothing.",
     )
-    precision: Precision = Field(default=Precision.AUTO, description="auto, fp32, fp16 or bf16.")
     shard_videos: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        default=64, description="Videos in a shard: what one task does, and what a failure repeats."
-    )
-    decoders: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=2, description="Videos decoded at the same time, ahead of the networks."
-    )
-    batch_rows: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        default=None, description="Clips a batch; null is 2 on a CPU and 64 on CUDA."
+        default=64,
+        title="Videos in a shard",
+        description="What one task does, one file holds, and a lost task repeats.",
     )
     video_id: VideoIdRule = Field(
         default=VideoIdRule.STEM,
-        description="stem: the file's name without ending; path: its path in the folder.",
+        title="Video id",
+        description="Id of a file in a folder. stem: its name without ending; path: its path in the folder.",
     )
-    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    settle_seconds: Seconds = Field(
+        default=0.0,
+        title="Settle time (s)",
+        description="A file that was written to within so many seconds is left to the next run: it may still be "
+        "being copied.",
+    )
+
+
+class ComputeConfig(_Section):
+    """How it is computed, on what, and what happens when that fails."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+(,cuda:\d+)*)$")] = Field(
+        default="auto",
+        title="Device",
+        description="auto: every CUDA device, or the CPU if there is none. Or cpu, cuda (all), cuda:N, cuda:N,cuda:M.",
+    )
+    precision: Precision = Field(
+        default=Precision.AUTO,
+        title="Precision",
+        description="auto: float32 on a CPU; half precision on CUDA where features stay within cosine 0.9999 of it.",
+    )
+    decoders: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=2,
+        title="Decoders",
+        description="Videos decoded at the same time on each device, ahead of the networks.",
+    )
+    batch_rows: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        default=None, title="Clips a batch", description="Empty is 2 on a CPU and 64 on CUDA."
+    )
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, title="Limits of a video")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=3,
+        title="Retries",
+        description="How often a shard is tried again after a fault of the machine: a worker process that died, no "
+        "memory, a lost device. A broken video is not tried again.",
+    )
+    retry_delay_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=10.0,
+        title="Retry delay (s)",
+        description="Wait before the first such retry; each later one waits twice as long.",
+    )
+
+
+class WhenBusy(StrEnum):
+    """What a run does that finds its store in use by another: wait for it, leave its work to a later run, or fail."""
+
+    WAIT = "wait"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+class ScheduleConfig(_Section):
+    """Extraction of a folder again and again: a deployment of its own."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$")] = Field(
+        description="Name of the deployment."
+    )
+    source: Path = Field(description="Folder of videos, or list.")
+    store: Path = Field(description="Folder of the feature store.")
+    cron: str | None = Field(default=None, description="When, as five cron fields.")
+    interval_seconds: Annotated[float, Field(ge=10)] | None = Field(default=None, description="Or: how often.")
+    timezone: str | None = Field(
+        default=None, description="Time zone of the cron fields, such as Europe/Paris; null is UTC."
+    )
+    when_busy: WhenBusy = Field(
+        default=WhenBusy.WAIT, description="While an earlier run still goes on, or the store is in use: wait or skip."
+    )
+    settle_seconds: Seconds = Field(
+        default=60.0, description="Files written to within so many seconds wait for the next run."
+    )
+    active: bool = Field(default=True, description="false: made, but paused.")
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> ScheduleConfig:
+        if (self.cron is None) == (self.interval_seconds is None):
+            raise ValueError(f"the schedule {self.name!r} needs either cron or interval_seconds")
+        if self.timezone is not None and self.cron is None:
+            raise ValueError(f"the schedule {self.name!r}: a timezone goes with cron")
+        if self.timezone is not None and self.timezone not in zoneinfo.available_timezones():
+            raise ValueError(f"the schedule {self.name!r}: there is no time zone {self.timezone!r}")
+        if self.name in RESERVED_NAMES:
+            raise ValueError(f"a schedule cannot be called {self.name!r}: a deployment of reeldex has that name")
+        return self
 
 
 class PipelineConfig(_Section):
@@ -83,7 +194,16 @@ class PipelineConfig(_Section):
 
     version: Literal[1] = 1
     extract: ExtractConfig = Field(default_factory=ExtractConfig)
+    compute: ComputeConfig = Field(default_factory=ComputeConfig)
     weights: WeightsConfig = Field(default_factory=WeightsConfig)
+    schedules: tuple[ScheduleConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> PipelineConfig:
+        names = [schedule.name for schedule in self.schedules]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two schedules are called {', '.join(sorted(repeated))}")
+        return self
 
 
 def load_config(path: Path | None) -> PipelineConfig:

@@ -2,37 +2,82 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from prefect import flow
 
-from flows.config import PipelineConfig
-from flows.networks import feature_space, load_networks, requested_spaces
-from flows.plan import plan, tasks_for
-from flows.run_report import RunReport
-from flows.shard_tasks import ONE_AT_A_TIME, run_shard_tasks
-from flows.sources import find_videos
+from flows.config import ComputeConfig, ExtractConfig, NonEmpty, PipelineConfig, Seconds, WeightsConfig, WhenBusy
+from flows.networks import requested_spaces
+from flows.plan import ShardTask
+from flows.preflight import require_device, require_fitting_store, require_weights
+from flows.run_names import extract_run_name
+from flows.shard_tasks import run_shard_tasks
+from flows.sources import find_settled_videos
+from flows.states import completed, ended
+from flows.store_access import held
+from flows.tasks import plan_extraction
 from storage.store import FeatureStore
 
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
-@flow(name="extract", task_runner=ONE_AT_A_TIME)
-def extract(source: str, store: str, config: PipelineConfig | None = None, wait_seconds: float = 0.0) -> RunReport:
+    from flows.run_report import RunReport
+
+DESCRIPTION = """\
+Extract **features of every video** in a folder that the store does not have yet.
+
+1. *source*: a folder (searched with its subfolders), one video, or a `.csv` or `.txt` list of videos.
+2. *store*: the folder for the features; it is made if it is not there.
+3. Press **Submit**. New and changed videos are extracted, the others are left alone: running it again is safe.
+
+While it runs, its *Artifacts* tab shows progress. When it has ended, the tab holds a summary, a table of the videos
+that failed with what to do about each, and pictures of what was processed.
+
+A broken video never fails the run: it ends as *Completed with failures* and names them. If shards were lost (a dead
+process, no memory), the run is *Failed*; press **Retry** to do just those.
+"""
+
+
+@flow(name="extract", description=DESCRIPTION, flow_run_name=extract_run_name)
+def extract(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
+    source: NonEmpty,
+    store: NonEmpty,
+    options: ExtractConfig = ExtractConfig(),  # noqa: B008 - frozen
+    compute: ComputeConfig = ComputeConfig(),  # noqa: B008
+    weights: WeightsConfig = WeightsConfig(),  # noqa: B008
+    when_busy: WhenBusy = WhenBusy.WAIT,
+    wait_seconds: Seconds = 86_400.0,
+) -> State[Any]:
     """Extract features of every video in a folder, file or list that the store does not have yet.
 
     Args:
         source: A folder of videos, one video, or a .csv or .txt list.
         store: The folder of the feature store; made if it is not there.
-        config: How to extract; the defaults of pipeline.yaml if not given.
-        wait_seconds: How long to wait for another run that holds the store.
+        options: What is extracted.
+        compute: On what it is computed, and how.
+        weights: Where the networks' weights lie.
+        when_busy: What to do while another run holds the store. wait for it; skip this run; or fail.
+        wait_seconds: How long to wait for such a run at most, in seconds.
     """
-    config = config or PipelineConfig()
-    found = find_videos(source, config.extract.video_id)
-    networks = load_networks(requested_spaces(config), config)
-    spaces = [feature_space(network) for network in networks]
+    config = PipelineConfig(extract=options, compute=compute, weights=weights)
+    wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
+    return ended(lambda: completed(_extract(source, store, config, when_busy, wait)))
+
+
+def _extract(source: str, store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
+    found = find_settled_videos(source, config.extract).videos
+    names = requested_spaces(config)
+    require_weights(config)
+    require_device(config)
     feature_store = FeatureStore(store, create=True)
-    with feature_store.lock(wait_seconds):
-        for space in spaces:
-            feature_store.require_fingerprint(space)
-        names = [space.name for space in spaces]
-        growth = plan(feature_store, found, names, config.extract.shard_videos)
-        feature_store.add_shards(growth.new_shards)
-        tasks = tasks_for(feature_store, found, spaces)
-        return run_shard_tasks(feature_store, tasks, config, found, growth)
+    require_fitting_store(feature_store, config)
+    with held(feature_store, when_busy, wait_seconds):
+        settings = config.model_dump(mode="json")
+        plan = plan_extraction(source, store, names, settings)
+        manifests = feature_store.manifests()
+        if any(shard >= len(manifests) for shard in plan["shards"]):
+            # A retried run remembers its plan, but the store has been removed since.
+            plan = plan_extraction.with_options(refresh_cache=True)(source, store, names, settings)
+            manifests = feature_store.manifests()
+        tasks = [ShardTask(shard, len(manifests[shard].videos), names) for shard in plan["shards"]]
+        return run_shard_tasks(feature_store, tasks, config, found, plan["found"])

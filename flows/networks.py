@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from extractors.errors import UnknownExtractorError
-from extractors.options import NetworkOptions
+from extractors.options import NetworkOptions, WeightsChoice
 from extractors.registry import ExtractorRecord, extractor, extractor_of_space
 from flows.config import PipelineConfig, UsageError
 from storage.schema import FeatureSpace
@@ -34,6 +34,17 @@ def requested_spaces(config: PipelineConfig) -> tuple[str, ...]:
     return tuple(record.space(config.extract.weights) for record in requested_records(config))
 
 
+def extractor_record(space: str) -> tuple[ExtractorRecord, WeightsChoice]:
+    """Return what makes the features of a space. Raises UsageError for a space that nothing here extracts."""
+    try:
+        return extractor_of_space(space)
+    except UnknownExtractorError as error:
+        raise UsageError(
+            f"Nothing here extracts the feature space {space!r}: {error} Features that were imported can be "
+            "imported again, not extracted."
+        ) from error
+
+
 def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network]:
     """Return the networks that make these spaces, from this process's memory if they have been loaded before.
 
@@ -41,20 +52,14 @@ def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network
     """
     networks = []
     for space in spaces:
-        try:
-            record, weights = extractor_of_space(space)
-        except UnknownExtractorError as error:
-            raise UsageError(
-                f"Nothing here extracts the feature space {space!r}: {error} Features that were imported can be "
-                "imported again, not extracted."
-            ) from error
+        record, weights = extractor_record(space)
         options = NetworkOptions(
             weights=weights,
             weights_file=config.weights.files.get(record.spec.name),
             weights_folder=config.weights.folder,
-            device=config.extract.device,
-            precision=config.extract.precision,
-            batch_rows=config.extract.batch_rows,
+            device=config.compute.device,
+            precision=config.compute.precision,
+            batch_rows=config.compute.batch_rows,
         )
         networks.append(_load(record.spec.name, options))
     return networks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +13,19 @@ from storage.manifest import Growth, plan_growth
 from storage.schema import FeatureSpace
 
 if TYPE_CHECKING:
-    from storage.schema import VideoEntry
+    from storage.schema import JSON, VideoEntry
     from storage.store import FeatureStore
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """A shard to work on and the names of the spaces it is to have; `retry`: reasons to try failed videos again for."""
+    """A shard to work on, how many videos it holds, the names of the spaces it is to have, and why to try videos again.
+
+    `retry` holds the reasons for which failed videos are tried again.
+    """
 
     shard: int
+    videos: int
     spaces: tuple[str, ...]
     retry: tuple[str, ...] = ()
 
@@ -43,35 +47,47 @@ def _has_features(store: FeatureStore, video_id: str) -> bool:
     return outcome is not None and bool(outcome.rows)
 
 
-def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], spaces: Sequence[FeatureSpace]) -> list[ShardTask]:
-    """Return the shards that hold any of the videos `found` and lack something in these spaces."""
+def stored_spaces(store: FeatureStore, names: Sequence[str]) -> list[FeatureSpace]:
+    """Return these spaces with the fingerprints of the store's own files.
+
+    A space of which the store has no file yet gets an empty fingerprint: nothing is there that could fit it.
+    """
+    return [FeatureSpace(name, _stored_fingerprint(store, name)) for name in names]
+
+
+def _stored_fingerprint(store: FeatureStore, name: str) -> Mapping[str, JSON]:
+    try:
+        return store.fingerprint(name)
+    except (UnknownSpaceError, StoreDamagedError):
+        return {}
+
+
+def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], names: Sequence[str]) -> list[ShardTask]:
+    """Return the shards that hold any of the videos `found` and lack something in the spaces of these names.
+
+    Judged by the fingerprints that the store holds, so that no network is loaded for what is complete.
+    """
     ids = {entry.video_id for entry in found}
-    names = tuple(space.name for space in spaces)
+    spaces = stored_spaces(store, names)
     return [
-        ShardTask(manifest.shard, names)
+        ShardTask(manifest.shard, len(manifest.videos), tuple(names))
         for manifest in store.manifests()
         if any(entry.video_id in ids for entry in manifest.videos) and work_left(store, manifest.shard, spaces)
     ]
 
 
-def stored_spaces(store: FeatureStore, names: Sequence[str]) -> list[FeatureSpace] | None:
-    """Return these spaces with the fingerprints of the store's own files, None if one has no file to tell it."""
-    try:
-        return [FeatureSpace(name, store.fingerprint(name)) for name in names]
-    except (UnknownSpaceError, StoreDamagedError):
-        return None
-
-
 def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask]:
     """Return the shards that lack something of the spaces they were planned for, or hold failures to `retry`.
 
-    Judged by the fingerprints that the store holds, so that no network is loaded for what is complete, and features
-    that were imported count as complete too.
+    Judged as by `tasks_for`; features that were imported count as complete too.
     """
+    known: dict[tuple[str, ...], list[FeatureSpace]] = {}
     tasks = []
     for manifest in store.manifests():
         names = manifest.spaces
-        spaces = stored_spaces(store, names)
-        if spaces is None or work_left(store, manifest.shard, spaces, retry):
-            tasks.append(ShardTask(manifest.shard, names, tuple(retry)))
+        if names not in known:
+            known[names] = stored_spaces(store, names)
+        spaces = known[names]
+        if work_left(store, manifest.shard, spaces, retry):
+            tasks.append(ShardTask(manifest.shard, len(manifest.videos), names, tuple(retry)))
     return tasks

@@ -1,26 +1,78 @@
-"""What can be known to be wrong before a run starts, so that it is said at once and without a run."""
+"""What can be known to be wrong before a run starts, so that it is said at once. No network is loaded for it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from extractors.errors import DeviceError
+from extractors.fingerprint import fingerprint
+from extractors.options import Precision, WeightsChoice
+from extractors.weights import find_or_fetch, verify
 from flows.config import PipelineConfig
-from flows.networks import feature_space, load_networks, requested_spaces
+from flows.networks import extractor_record, requested_records, requested_spaces
 from flows.plan import plan, stored_spaces, tasks_for, unfinished
-from flows.run_report import RunReport, sum_up
-from flows.sources import find_videos
+from flows.run_report import RunReport, count_found, present_outcomes, sum_up
+from flows.sources import find_settled_videos
+from flows.workers import POOL
+from storage.schema import FeatureSpace
 from storage.store import FeatureStore
+
+if TYPE_CHECKING:
+    from extractors.registry import ExtractorRecord
 
 
 def check_extract(source: str, store: str, config: PipelineConfig) -> None:
     """Raise what `extract` would raise for a bad source, absent weights, a wrong device or an unfit store."""
-    find_videos(source, config.extract.video_id)
-    spaces = requested_spaces(config)
-    networks = load_networks(spaces, config)
-    feature_store = FeatureStore(store, create=True)
-    for network in networks:
-        feature_store.require_fingerprint(feature_space(network))
+    find_settled_videos(source, config.extract)
+    require_weights(config)
+    require_device(config)
+    require_fitting_store(FeatureStore(store, create=True), config)
+
+
+def require_weights(config: PipelineConfig) -> None:
+    """Raise WeightsError for published weights that are wanted and neither here nor to be fetched, or damaged."""
+    if config.extract.weights is WeightsChoice.PRETRAINED:
+        for record in requested_records(config):
+            find_or_fetch(record.pretrained, config.weights.files.get(record.spec.name), config.weights.folder)
+
+
+def require_device(config: PipelineConfig) -> None:
+    """Raise DeviceError or WrongUseError for a device that is not there, or cannot do the precision asked for."""
+    device, precision = config.compute.device, config.compute.precision
+    if device == "cpu" and precision in (Precision.FP16, Precision.BF16):
+        raise DeviceError(f"Precision {precision} needs a CUDA device, and this run is on cpu. Use fp32 or auto.")
+    if device not in ("auto", "cpu"):
+        POOL.devices(device)
+
+
+def require_fitting_store(store: FeatureStore, config: PipelineConfig, spaces: Sequence[str] | None = None) -> None:
+    """Raise FingerprintError if the store's features, in these spaces or those of `config`, were made otherwise.
+
+    What only a loaded network knows, such as the precision that `auto` chooses on CUDA, is left to the worker.
+    """
+    for held in stored_spaces(store, spaces or requested_spaces(config)):
+        if held.fingerprint:
+            record, weights = extractor_record(held.name)
+            expected = _expected(record, weights, config)
+            store.require_fingerprint(FeatureSpace(held.name, {**held.fingerprint, **expected}))
+
+
+def _expected(record: ExtractorRecord, weights: WeightsChoice, config: PipelineConfig) -> dict[str, Any]:
+    """Return the parts of a fingerprint that are known without loading the network."""
+    sha256 = None
+    if weights is WeightsChoice.PRETRAINED:
+        local = config.weights.files.get(record.spec.name)
+        sha256 = verify(find_or_fetch(record.pretrained, local, config.weights.folder))
+    precision = config.compute.precision
+    if precision is Precision.AUTO and config.compute.device == "cpu":
+        precision = Precision.FP32
+    whole = fingerprint(record.spec, sha256 or "", precision)
+    known = {"extractor", "rows"}
+    known |= {"weights"} if sha256 else set()
+    known |= {"precision"} if precision is not Precision.AUTO else set()
+    return {key: value for key, value in whole.items() if key in known}
 
 
 def up_to_date(source: str, store: str, config: PipelineConfig) -> RunReport | None:
@@ -30,26 +82,34 @@ def up_to_date(source: str, store: str, config: PipelineConfig) -> RunReport | N
     """
     if not Path(store).is_dir() or not any(Path(store).iterdir()):
         return None
-    found = find_videos(source, config.extract.video_id)
+    found = find_settled_videos(source, config.extract)
     names = requested_spaces(config)
     feature_store = FeatureStore(store, create=True)  # refuses a folder with anything else in it
-    spaces = stored_spaces(feature_store, names)
-    if spaces is None:
+    growth = plan(feature_store, found.videos, names, config.extract.shard_videos)
+    if growth.new_shards or tasks_for(feature_store, found.videos, names):
         return None
-    growth = plan(feature_store, found, names, config.extract.shard_videos)
-    if growth.new_shards or tasks_for(feature_store, found, spaces):
-        return None
-    return sum_up(feature_store, [], {}, found, growth)
+    outcomes = present_outcomes(feature_store, found.videos)
+    return sum_up(feature_store, [], {}, outcomes, count_found(growth, found))
 
 
 def check_rerun(store: str, config: PipelineConfig, reasons: Sequence[str]) -> RunReport | None:
-    """Return the report on a rerun that has nothing to do, without loading a network; None if there is something.
+    """Return the report on a rerun that has nothing to do; None if there is something.
 
-    Raises what `rerun` would raise for a folder that is no store, absent weights, a wrong device or other settings.
+    Raises what `rerun` would raise for a folder that is no store, absent weights or other settings.
     """
     feature_store = FeatureStore(store)
     tasks = unfinished(feature_store, reasons)
-    for task in tasks:
-        for network in load_networks(task.spaces, config):
-            feature_store.require_fingerprint(feature_space(network))
-    return None if tasks else sum_up(feature_store, [], {}, None, None)
+    if not tasks:
+        return sum_up(feature_store, [], {}, present_outcomes(feature_store))
+    require_rerunnable(feature_store, sorted({name for task in tasks for name in task.spaces}), config)
+    return None
+
+
+def require_rerunnable(store: FeatureStore, spaces: Sequence[str], config: PipelineConfig) -> None:
+    """Raise UsageError for a space that nothing here extracts; WeightsError and FingerprintError as for `extract`."""
+    for space in spaces:
+        record, weights = extractor_record(space)
+        if weights is WeightsChoice.PRETRAINED:
+            find_or_fetch(record.pretrained, config.weights.files.get(record.spec.name), config.weights.folder)
+    require_device(config)
+    require_fitting_store(store, config, spaces)

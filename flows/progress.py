@@ -1,17 +1,18 @@
 """How work under way is told to whoever watches: a progress bar, log lines, or nobody.
 
-Tasks run in threads of the process that started the flow and cannot be handed objects through Prefect, so
-the one who listens is kept here for as long as a run lasts.
+Videos are worked on in worker processes, which tell the process of the flow. There, tasks run in threads and cannot
+be handed objects through Prefect, so the one who listens is kept here for as long as a run lasts.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
+
+from flows.sources import printable
 
 if TYPE_CHECKING:
     from storage.schema import VideoOutcome
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOG_EVERY_SECONDS = 30.0
+_WARNINGS_SHOWN = 20  # a shard; a folder of broken files must not flood the log
 
 
 class Listener(Protocol):
     """Is told what happens in a run. All times are seconds of video."""
 
-    def planned(self, videos: int) -> None:
-        """Hear that `videos` further videos are to be extracted."""
+    def planned(self, videos: int, of: int) -> None:
+        """Hear that `videos` of a shard's `of` videos are to be extracted."""
 
     def decoded(self, seconds: float) -> None:
         """Hear that `seconds` further seconds of some video have been decoded."""
@@ -35,14 +37,14 @@ class Listener(Protocol):
 
 
 class LogListener:
-    """Writes a line to the log now and then: the listener where there is no terminal."""
+    """Writes a line to the log now and then, and a warning for each video that fails, up to a number."""
 
     def __init__(self) -> None:
         self._started = self._last_line = time.monotonic()
-        self._videos = self._planned = self._failed = 0
+        self._videos = self._planned = self._failed = self._warnings = 0
         self._seconds = 0.0
 
-    def planned(self, videos: int) -> None:
+    def planned(self, videos: int, of: int) -> None:  # noqa: ARG002 - others of the shard are done
         """Count them."""
         self._planned += videos
 
@@ -55,7 +57,20 @@ class LogListener:
         """Count it; write a line if the last one is long ago."""
         self._videos += 1
         self._failed += outcome.status == "failed"
+        self._warn(outcome)
         self._tell()
+
+    def _warn(self, outcome: VideoOutcome) -> None:
+        if not outcome.message:
+            return
+        self._warnings += 1
+        if self._warnings <= _WARNINGS_SHOWN:
+            what = outcome.reason or outcome.status
+            log.warning("%s: %s: %s", printable(outcome.path), what, outcome.message)
+        elif self._warnings == _WARNINGS_SHOWN + 1:
+            log.warning(
+                "Further videos with something to say of are counted only; `reeldex status --failures` lists all."
+            )
 
     def _tell(self) -> None:
         now = time.monotonic()
@@ -100,7 +115,7 @@ class BarListener:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def planned(self, videos: int) -> None:
+    def planned(self, videos: int, of: int) -> None:  # noqa: ARG002 - others of the shard are done
         """Lengthen the bar."""
         total = self._bar.tasks[0].total or 0
         self._bar.update(self._task, total=total + videos)
@@ -116,12 +131,26 @@ class BarListener:
         self._bar.update(self._task, advance=1, failed=self._failed)
 
 
-# Set when the user wants the run to end: tasks look at it, since a signal reaches the main thread alone.
-stop_requested = threading.Event()
+class _Both:
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+
+    def planned(self, videos: int, of: int) -> None:
+        for each in self._listeners:
+            each.planned(videos, of)
+
+    def decoded(self, seconds: float) -> None:
+        for each in self._listeners:
+            each.decoded(seconds)
+
+    def finished(self, outcome: VideoOutcome) -> None:
+        for each in self._listeners:
+            each.finished(outcome)
 
 
-class RunStoppedError(Exception):
-    """The user stopped the run. What was staged stays for the next one."""
+def both(*listeners: Listener) -> Listener:
+    """Return a listener that passes on all it hears to each of these, in their order; to nobody without any."""
+    return _Both(listeners)
 
 
 _listener: Listener | None = None
@@ -139,5 +168,5 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def listener() -> Listener:
-    """Return who listens; a new LogListener if nobody does."""
-    return _listener or LogListener()
+    """Return who listens, or one who does nothing."""
+    return _listener or both()

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flows.shard_work import ShardReport
+    from flows.sources import FoundVideos
     from storage.manifest import Growth
     from storage.schema import VideoEntry, VideoOutcome
     from storage.store import FeatureStore
+
+
+_SHARDS_NAMED = 20  # in one message
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,9 @@ class RunReport:
     - `extracted_ok`, `extracted_failed` count the videos worked on in this run.
     - `failed_by_reason` counts all videos of the source (of the store, for a rerun) that have no features now,
       whenever they failed; `truncated` those whose features end early.
+    - `device_seconds` of the work went to the networks, `waiting_seconds` to waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
-      that were not found there.
+      that were not found there, `unsettled` those left to the next run because they may still be being written.
     """
 
     store: str
@@ -33,6 +38,8 @@ class RunReport:
     extracted_failed: int
     seconds_of_video: float
     seconds_of_work: float
+    device_seconds: float
+    waiting_seconds: float
     failed_by_reason: Mapping[str, int]
     truncated: int
     new: int = 0
@@ -40,6 +47,7 @@ class RunReport:
     unchanged: int = 0
     duplicates: int = 0
     gone: int = 0
+    unsettled: int = 0
 
     @property
     def well(self) -> bool:
@@ -60,9 +68,12 @@ class RunReport:
             )
         else:
             text = "nothing to do"
+        if self.unsettled:
+            text += f"; {self.unsettled} videos were written to just now and are left to the next run"
         if self.shards_lost:
-            names = ", ".join(f"{shard:05d}" for shard in self.shards_lost)
-            text += f"; {len(self.shards_lost)} shards LOST: {names}"
+            names = [f"{shard:05d}" for shard in self.shards_lost]
+            more = f" and {len(names) - _SHARDS_NAMED} more" if len(names) > _SHARDS_NAMED else ""
+            text += f"; {len(names)} shards LOST: {', '.join(names[:_SHARDS_NAMED])}{more}"
         return text
 
 
@@ -70,8 +81,17 @@ class ShardsLostError(Exception):
     """Some shards did not finish, through a fault of the machine or of reeldex. `report` is what was done."""
 
     def __init__(self, report: RunReport) -> None:
-        reasons = "; ".join(f"shard {shard:05d}: {why}" for shard, why in report.shards_lost.items())
-        super().__init__(f"{report}. {reasons}. Run `reeldex rerun {report.store}` once the cause is gone.")
+        by_reason: dict[str, list[str]] = {}
+        for shard, why in report.shards_lost.items():
+            by_reason.setdefault(why, []).append(f"{shard:05d}")
+        reasons = "; ".join(
+            f"shard {', '.join(shards[:_SHARDS_NAMED])}"
+            f"{f' and {len(shards) - _SHARDS_NAMED} more' if len(shards) > _SHARDS_NAMED else ''}: {why}"
+            for why, shards in by_reason.items()
+        )
+        super().__init__(
+            f"{report}. {reasons} Once the cause is gone, press Retry, or run `reeldex rerun {report.store}`."
+        )
         self.report = report
 
 
@@ -79,11 +99,13 @@ def sum_up(
     store: FeatureStore,
     reports: Sequence[ShardReport],
     lost: Mapping[int, str],
-    found: Sequence[VideoEntry] | None,
-    growth: Growth | None,
+    outcomes: Sequence[VideoOutcome],
+    found_counts: Mapping[str, int] | None = None,
 ) -> RunReport:
-    """Return the report on a run: what its shards came to, and how the videos `found` stand now, or all without it."""
-    outcomes = present_outcomes(store, found)
+    """Return the report on a run: what its shards came to, and how the videos it is about stand now, by `outcomes`.
+
+    `found_counts` are RunReport's fields on what the source held, as `count_found` gives them.
+    """
     failures = Counter(each.reason or "" for each in outcomes if each.status == "failed")
     return RunReport(
         store=str(store.path),
@@ -93,14 +115,25 @@ def sum_up(
         extracted_failed=sum(each.failed for each in reports),
         seconds_of_video=sum(each.seconds_of_video for each in reports),
         seconds_of_work=sum(each.seconds_of_work for each in reports),
+        device_seconds=sum(each.device_seconds for each in reports),
+        waiting_seconds=sum(each.waiting_seconds for each in reports),
         failed_by_reason=dict(sorted(failures.items())),
         truncated=sum(each.truncated for each in outcomes),
-        new=growth.new if growth else 0,
-        changed=growth.changed if growth else 0,
-        unchanged=growth.unchanged if growth else 0,
-        duplicates=growth.duplicates if growth else 0,
-        gone=len(growth.gone) if growth else 0,
+        **(found_counts or {}),
     )
+
+
+def count_found(growth: Growth, found: FoundVideos) -> dict[str, int]:
+    """Return the fields of RunReport that count what a source holds."""
+    unsettled = {entry.video_id for entry in found.unsettled}
+    return {
+        "new": growth.new,
+        "changed": growth.changed,
+        "unchanged": growth.unchanged,
+        "duplicates": growth.duplicates,
+        "gone": len(set(growth.gone) - unsettled),
+        "unsettled": len(unsettled),
+    }
 
 
 def present_outcomes(store: FeatureStore, found: Sequence[VideoEntry] | None = None) -> list[VideoOutcome]:

@@ -13,16 +13,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from extractors.decode import DecodeLimits
-from extractors.engine import EngineOptions, extract
+from extractors.engine import EngineOptions, WorkTimes, extract
 from extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
-from flows.config import ExtractConfig
 from flows.networks import feature_space
-from flows.progress import RunStoppedError, listener, stop_requested
 from flows.sources import printable
 from storage.schema import FeatureRows, FeatureSpace, VideoOutcome
 
 if TYPE_CHECKING:
     from extractors.network import Network
+    from flows.progress import Listener
+    from flows.worker_process import ShardJob
     from storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
@@ -30,13 +30,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What one run did to a shard: videos extracted or failed in it, seconds of video and of work."""
+    """What one run did to a shard: videos extracted or failed in it, seconds of video and of work.
+
+    Of the work, the networks computed for `device_seconds` and waited for decoded frames for `waiting_seconds`.
+    """
 
     shard: int
     ok: int
     failed: int
     seconds_of_video: float
     seconds_of_work: float
+    device_seconds: float
+    waiting_seconds: float
+
+    def __str__(self) -> str:
+        speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
+        return (
+            f"Shard {self.shard:05d}: {self.ok} videos ok, {self.failed} failed, {self.seconds_of_work:.1f} seconds, "
+            f"{speed:.2f} s of video per second"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -51,45 +63,31 @@ def work_left(store: FeatureStore, shard: int, spaces: Sequence[FeatureSpace], r
     return not state.done or bool(state.staged_positions) or bool(store.pending_positions(shard, spaces, retry))
 
 
-def run_shard(
-    store: FeatureStore,
-    shard: int,
-    networks: Sequence[Network],
-    config: ExtractConfig,
-    retry: Collection[str] = (),
-) -> ShardReport:
-    """Extract the videos that a shard lacks and publish it. The caller holds the store's lock.
+def run_shard(store: FeatureStore, networks: Sequence[Network], job: ShardJob, listener: Listener) -> ShardReport:
+    """Extract the videos that a shard lacks and publish it. Whoever runs the flow holds the store's lock.
 
     A broken video ends in its outcome; a broken machine raises, and what was staged stays for the next run.
     """
     started = time.monotonic()
+    shard, compute = job.shard, job.config.compute
     spaces = {network.space: feature_space(network) for network in networks}
     missing = store.shard_state(shard, list(spaces.values())).missing_spaces
     # Videos tried again need whatever they lack; else nothing is extracted that is published already.
-    active = [network for network in networks if retry or network.space in missing]
-    positions = store.pending_positions(shard, list(spaces.values()), retry)
+    active = [network for network in networks if job.retry or network.space in missing]
+    positions = store.pending_positions(shard, list(spaces.values()), job.retry)
     entries = store.manifests()[shard].videos
     position_of = {entries[position].video_id: position for position in positions}
     sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]
-    staging, watcher = store.staging(shard), listener()
-    options = EngineOptions(
-        decoders=config.decoders,
-        limits=DecodeLimits(
-            timeout_seconds=config.limits.timeout_seconds, max_frame_pixels=config.limits.max_frame_pixels
-        ),
+    limits = DecodeLimits(
+        timeout_seconds=compute.limits.timeout_seconds, max_frame_pixels=compute.limits.max_frame_pixels
     )
-    watcher.planned(len(sources))
-
-    def on_decoded(seconds: float) -> None:
-        if stop_requested.is_set():
-            raise RunStoppedError(f"Shard {shard:05d} was stopped. Run the same command to go on.")
-        watcher.decoded(seconds)
-
+    staging, times = store.staging(shard), WorkTimes()
+    listener.planned(len(sources), len(entries))
     ok = failed = 0
     seconds_of_video = 0.0
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
-    results = extract(sources, active, options, on_decoded) if sources else ()
-    for result in results:
+    options = EngineOptions(compute.decoders, limits)
+    for result in extract(sources, active, options, listener.decoded, times) if sources else ():
         outcome = outcome_of(result)
         rows = _rows_of(result, {network.spec.name: spaces[network.space] for network in active})
         staging.put(position_of[outcome.video_id], outcome, rows)
@@ -98,9 +96,7 @@ def run_shard(
             seconds_of_video += outcome.duration_seconds or 0.0
         else:
             failed += 1
-        if outcome.message:
-            log.warning("%s: %s: %s", printable(outcome.path), outcome.reason or outcome.status, outcome.message)
-        watcher.finished(outcome)
+        listener.finished(outcome)
     seconds_of_work = time.monotonic() - started
     store.publish_shard(
         shard,
@@ -108,8 +104,11 @@ def run_shard(
         provenance=provenance(networks[0]),
         seconds_of_work=seconds_of_work if sources else 0.0,
     )
-    log.info("Shard %05d: %d videos ok, %d failed, %.1f seconds", shard, ok, failed, seconds_of_work)
-    return ShardReport(shard, ok, failed, seconds_of_video, seconds_of_work)
+    report = ShardReport(
+        shard, ok, failed, seconds_of_video, seconds_of_work, times.device_seconds, times.waiting_seconds
+    )
+    log.info("%s", report)
+    return report
 
 
 def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from flows.config import UsageError, VideoIdRule
+from flows.config import ExtractConfig, UsageError, VideoIdRule
 from storage.schema import VideoEntry
 
 # File name endings that are taken for videos when a folder is searched. A list may name any file.
@@ -44,6 +46,38 @@ def find_videos(source: str, rule: VideoIdRule) -> list[VideoEntry]:
             raise UsageError(f"The list {source!r} names no video.")
         return entries
     return [_entry(_stem(path), path)]
+
+
+@dataclass(frozen=True)
+class FoundVideos:
+    """Videos of a source: `videos` to work on now, and `unsettled` ones that may still be being written."""
+
+    videos: list[VideoEntry]
+    unsettled: list[VideoEntry]
+
+
+def find_settled_videos(source: str, options: ExtractConfig) -> FoundVideos:
+    """Find videos as `find_videos` does, and set those apart that were written to within `settle_seconds`.
+
+    Told by the time of the last change of the file's inode (ctime), which every writing sets and no copying
+    program can carry over from elsewhere.
+    """
+    found = find_videos(source, options.video_id)
+    if not options.settle_seconds:
+        return FoundVideos(found, [])
+    latest_ns = time.time_ns() - int(options.settle_seconds * 1e9)
+    settled = [_changed_ns(entry.path) <= latest_ns for entry in found]
+    return FoundVideos(
+        [entry for entry, is_settled in zip(found, settled, strict=True) if is_settled],
+        [entry for entry, is_settled in zip(found, settled, strict=True) if not is_settled],
+    )
+
+
+def _changed_ns(path: str) -> int:
+    try:
+        return os.stat(path).st_ctime_ns  # noqa: PTH116 - a str path keeps bytes that are not UTF-8
+    except OSError:
+        return 0  # absent: extraction says so, as this video's own outcome
 
 
 def entry_now(video_id: str, path: str) -> VideoEntry:

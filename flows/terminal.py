@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from flows.progress import BarListener, LogListener, listening, stop_requested
+from flows.logs import OUR_PACKAGES
+from flows.progress import BarListener, listening
 from flows.sources import printable
 
 if TYPE_CHECKING:
     from storage.schema import VideoOutcome
     from storage.status import StoreStatus
-
-_OUR_PACKAGES = ("extractors", "storage", "flows")
 
 
 def set_up_logging(*, verbose: bool) -> None:
@@ -35,7 +31,9 @@ def set_up_logging(*, verbose: bool) -> None:
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for name in _OUR_PACKAGES:
+    # How a run ended is the command's own answer; in the log it is for those who watch the run elsewhere.
+    handler.addFilter(lambda record: record.name != "flows.states")
+    for name in OUR_PACKAGES:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.propagate = False  # Prefect hangs a handler of its own on the root
@@ -55,6 +53,9 @@ def prepare_prefect(*, verbose: bool) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        # The packages' log belongs to the run's.
+        "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(OUR_PACKAGES),
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     }
     for name, value in wishes.items():
         os.environ.setdefault(name, value)
@@ -62,32 +63,12 @@ def prepare_prefect(*, verbose: bool) -> None:
 
 @contextmanager
 def watching() -> Iterator[None]:
-    """Show progress while the block runs: a bar on a terminal, else lines of the log."""
+    """Show a progress bar while the block runs, on a terminal; elsewhere the log tells."""
     if sys.stderr.isatty():
         with BarListener() as bar, listening(bar):
             yield
     else:
-        with listening(LogListener()):
-            yield
-
-
-@contextmanager
-def stopping_at_once() -> Iterator[None]:
-    """Let Ctrl-C end the work in the task threads too, instead of after their shard, while the block runs."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stop_requested.set()
-        signal.default_int_handler(number, frame)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-    before = signal.signal(signal.SIGINT, stop)
-    try:
         yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        stop_requested.clear()
 
 
 def describe_failure(outcome: VideoOutcome) -> str:

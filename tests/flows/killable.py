@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.config import PipelineConfig, parse_config
-from flows.networks import feature_space, load_networks, requested_spaces
+from flows.networks import load_networks, requested_spaces
 from flows.plan import plan, tasks_for
+from flows.progress import both
 from flows.shard_work import run_shard
 from flows.sources import find_videos
+from flows.worker_process import ShardJob
 from storage.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def settings() -> PipelineConfig:
-    return parse_config({"extract": {"weights": "random", "shard_videos": 3, "device": "cpu"}}, "test")
+    return parse_config({"extract": {"weights": "random", "shard_videos": 3}, "compute": {"device": "cpu"}}, "test")
 
 
 def extract_without_prefect(source: str, store: str, ready: "Event") -> None:
@@ -29,9 +31,8 @@ def extract_without_prefect(source: str, store: str, ready: "Event") -> None:
         found = find_videos(source, config.extract.video_id)
         names = [network.space for network in networks]
         feature_store.add_shards(plan(feature_store, found, names, config.extract.shard_videos).new_shards)
-        spaces = [feature_space(network) for network in networks]
-        for task in tasks_for(feature_store, found, spaces):
-            run_shard(feature_store, task.shard, networks, config.extract)
+        for task in tasks_for(feature_store, found, names):
+            run_shard(feature_store, networks, ShardJob(store, task.shard, task.spaces, config), both())
 
 
 def processes_that_name(text: str) -> list[int]:

@@ -21,19 +21,19 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_file_of_the_working_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("pipeline.yaml").write_text("extract: {decoders: 7}\n", encoding="utf-8")
-    assert load_config(None).extract.decoders == 7
+    Path("pipeline.yaml").write_text("compute: {decoders: 7}\n", encoding="utf-8")
+    assert load_config(None).compute.decoders == 7
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"extract": {"decoder": 3}}, "extract.decoder: unknown key; did you mean 'extract.decoders'?"),
-        ({"extract": {"limits": {"timeout": 3}}}, "extract.limits.timeout: unknown key"),
+        ({"compute": {"decoder": 3}}, "compute.decoder: unknown key; did you mean 'compute.decoders'?"),
+        ({"compute": {"limits": {"timeout": 3}}}, "compute.limits.timeout: unknown key"),
         ({"extrct": {}}, "did you mean 'extract'?"),
-        ({"extract": {"decoders": 0}}, "extract.decoders"),
+        ({"compute": {"decoders": 0}}, "compute.decoders"),
         ({"extract": {"weights": "pretraind"}}, "extract.weights"),
-        ({"extract": {"device": "gpu"}}, "extract.device"),
+        ({"compute": {"device": "gpu"}}, "compute.device"),
         ({"extract": {"extractors": []}}, "extract.extractors"),
         ({"version": 2}, "version"),
     ],

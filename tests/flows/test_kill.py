@@ -87,8 +87,10 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
     from extractors.decode import decode
     from flows.networks import feature_space, load_networks, requested_spaces
     from flows.plan import plan
+    from flows.progress import both
     from flows.shard_work import run_shard
     from flows.sources import find_videos
+    from flows.worker_process import ShardJob
 
     config = settings()
     networks = load_networks(requested_spaces(config), config)
@@ -103,14 +105,15 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
             raise FfmpegNotFoundError("ffmpeg has been removed")
         return real(source, *rest)
 
-    one_decoder = config.extract.model_copy(update={"decoders": 1})
+    one_decoder = config.model_copy(update={"compute": config.compute.model_copy(update={"decoders": 1})})
+    job = ShardJob(str(store.path), 0, tuple(space.name for space in spaces), one_decoder)
     monkeypatch.setattr(engine, "decode", breaks_at_the_fourth)
     with pytest.raises(FfmpegNotFoundError):
-        run_shard(store, 0, networks, one_decoder)
+        run_shard(store, networks, job, both())
     staged = store.shard_state(0, spaces)
     assert not staged.done
     assert staged.staged_positions, "what was finished is kept"
     monkeypatch.setattr(engine, "decode", real)
-    report = run_shard(store, 0, networks, one_decoder)
+    report = run_shard(store, networks, job, both())
     assert report.ok + report.failed + len(staged.staged_positions) == len(found)
     assert store.shard_state(0, spaces).done

@@ -1,0 +1,170 @@
+"""What a run shows in the Prefect UI besides its log: progress, a summary, failed videos, pictures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
+from prefect.settings import get_current_settings
+
+from extractors.errors import ExtractionError
+from extractors.thumbnail import thumbnail
+from flows.progress import both, listener, listening
+from flows.report import MOST_FAILURES_LISTED, Picture, contact_sheet, failure_rows, summary
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from flows.run_report import RunReport
+    from storage.schema import VideoOutcome
+    from storage.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+_UPDATE_SECONDS = 5.0
+_PICTURES = 12
+_PICTURES_SECONDS = 20.0  # spent on pictures at most; they are worth no more
+# Reports are for people to look at: a server that does not take one is told of in the log and costs no run.
+_SERVER_ERRORS = (httpx.HTTPError, PrefectException)
+
+
+def can_be_seen() -> bool:
+    """Whether this run has a server that somebody can look at, now or later."""
+    return FlowRunContext.get() is not None and get_current_settings().api.url is not None
+
+
+@contextmanager
+def progress_shown(videos: int) -> Iterator[None]:
+    """Show in the UI how many of `videos` are done while the block runs."""
+    if not can_be_seen() or not videos:
+        yield
+        return
+    shown = _Progress(videos)
+    with listening(both(listener(), shown)):
+        try:
+            yield
+        finally:
+            shown.update(force=True)
+
+
+class _Progress:
+    """A listener that keeps a progress artifact up to date."""
+
+    def __init__(self, videos: int) -> None:
+        self._videos = videos
+        self._lock = threading.Lock()
+        self._started = self._updated = time.monotonic()
+        self._skipped = self._finished = self._failed = 0
+        self._seconds = 0.0
+        self._artifact: UUID | None = None
+        try:
+            # Awaitable only in asynchronous code.
+            self._artifact = cast("UUID", create_progress_artifact(0.0, key="progress", description=str(self)))
+        except _SERVER_ERRORS as error:
+            log.warning("The server shows no progress of this run: %s", error)
+
+    def __str__(self) -> str:
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        text = f"{self._skipped + self._finished:,} of {self._videos:,} videos done, {self._failed:,} failed, "
+        text += f"{self._seconds / elapsed:,.1f} s of video per second"
+        left = self._videos - self._skipped - self._finished
+        if self._finished and left:
+            text += f", about {_duration(elapsed / self._finished * left)} left"
+        return text
+
+    def planned(self, videos: int, of: int) -> None:
+        self._skipped += of - videos
+        self.update()
+
+    def decoded(self, seconds: float) -> None:
+        self._seconds += seconds
+        self.update()
+
+    def finished(self, outcome: VideoOutcome) -> None:
+        self._finished += 1
+        self._failed += outcome.status == "failed"
+        self.update()
+
+    def update(self, *, force: bool = False) -> None:
+        """Tell the server, if the last time is long ago."""
+        with self._lock:
+            now = time.monotonic()
+            if self._artifact is None or (now - self._updated < _UPDATE_SECONDS and not force):
+                return
+            self._updated = now
+        percent = 100.0 * min(1.0, (self._skipped + self._finished) / self._videos)
+        try:
+            with get_client(sync_client=True) as client:
+                client.update_artifact(self._artifact, ArtifactUpdate(data=percent, description=str(self)))
+        except _SERVER_ERRORS as error:
+            log.warning("The server was not told of progress: %s", error)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def publish_report(
+    store: FeatureStore, report: RunReport, shards: Sequence[int], outcomes: Sequence[VideoOutcome]
+) -> None:
+    """Publish the summary of a run, a table of the failures among `outcomes`, and pictures out of `shards`."""
+    if not can_be_seen():
+        return
+    try:
+        create_markdown_artifact(summary(report), key="summary", description=f"{report}")
+        failures = failure_rows(outcomes)
+        if failures:
+            total = sum(1 for each in outcomes if each.reason)
+            said = f"{total:,} videos failed or are truncated"
+            if total > MOST_FAILURES_LISTED:
+                said += f"; the first {MOST_FAILURES_LISTED:,}. All: reeldex status {report.store} --failures"
+            create_table_artifact(failures, key="failed-videos", description=said)
+        pictures = list(_pictures(store, shards))
+        if pictures:
+            create_markdown_artifact(contact_sheet(pictures), key="contact-sheet", description="Some of the videos")
+    except _SERVER_ERRORS as error:
+        log.warning("The server did not take the report on this run: %s", error)
+
+
+def publish_table(rows: list[dict[str, Any]], key: str, description: str) -> None:
+    """Publish a table, if there is anybody to see it."""
+    if can_be_seen():
+        create_table_artifact(rows, key=key, description=description)
+
+
+def _pictures(store: FeatureStore, shards: Sequence[int]) -> Iterator[Picture]:
+    deadline = time.monotonic() + _PICTURES_SECONDS
+    for outcome in _spread(store, shards):
+        at_seconds = (outcome.duration_seconds or 0.0) / 2
+        if time.monotonic() > deadline:
+            return
+        try:
+            yield Picture(outcome.video_id, at_seconds, thumbnail(outcome.path, at_seconds))
+        except ExtractionError as error:
+            log.info("No picture of %s: %s", outcome.video_id, error)
+
+
+def _spread(store: FeatureStore, shards: Sequence[int]) -> list[VideoOutcome]:
+    """Return some videos with features, spread evenly over the shards and within them."""
+    chosen: list[VideoOutcome] = []
+    some = shards[:: max(1, len(shards) // _PICTURES)][:_PICTURES]
+    for number, shard in enumerate(some):
+        outcomes = store.outcomes(shard)
+        ok = [each for each in outcomes.videos if each.status == "ok"] if outcomes is not None else []
+        share = -(-(_PICTURES - len(chosen)) // (len(some) - number))
+        chosen += ok[:: max(1, len(ok) // share)][:share]
+    return chosen

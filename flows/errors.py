@@ -1,0 +1,37 @@
+"""Errors told apart by who can mend them."""
+
+from __future__ import annotations
+
+from extractors.errors import DeviceError, FfmpegNotFoundError, UnknownExtractorError, WeightsError
+from flows.config import UsageError
+from storage.errors import StoreError
+
+# Something has to be changed before trying again makes sense. The message says what.
+WRONG_USE = (UsageError, StoreError, WeightsError, DeviceError, FfmpegNotFoundError, UnknownExtractorError)
+
+# What libraries raise, by name, so that they need not be imported to ask: a full or lost device.
+_DEVICE_ERRORS = ("OutOfMemoryError", "AcceleratorError")
+_DEVICE_WORDS = ("CUDA", "cuDNN", "can't allocate memory", "out of memory")
+
+
+class RunStoppedError(Exception):
+    """The user stopped the run. What was staged stays for the next one."""
+
+
+class MachineFaultError(Exception):
+    """The machine failed a shard: a worker process died, memory or a device was lost. Trying again may help."""
+
+
+class WrongUseError(Exception):
+    """A worker process found something that has to be changed before trying again. The message says what."""
+
+
+class InternalError(Exception):
+    """A fault of reeldex itself in a worker process; the message ends with its stack trace."""
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether an error means that the machine failed, so that the same work may go well later."""
+    if isinstance(error, (MemoryError, OSError)) or type(error).__name__ in _DEVICE_ERRORS:
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_WORDS)

@@ -1,0 +1,67 @@
+"""Child processes that end when their parent does, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import runpy
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing.context import SpawnProcess
+
+
+def end_with_parent(action: Callable[[], None]) -> None:
+    """Call `action` once the parent of this process, which multiprocessing started, is gone.
+
+    A killed parent cannot tell its children anything; what they see is the closing of a pipe that it held.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("this process was not started by multiprocessing: it has no parent to watch")
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        action()
+
+    threading.Thread(target=watch, name="leash", daemon=True).start()
+
+
+def become_group_leader() -> None:
+    """Make this process the first of a process group of its own, which its children join.
+
+    Ctrl-C on a terminal then reaches only those who decide, and all that belongs to the process ends by one signal.
+    """
+    with contextlib.suppress(PermissionError):  # it leads a session, and so a group, already
+        os.setpgid(0, 0)
+
+
+def kill_own_group() -> None:
+    """End this process and its children at once, without any of them having a say."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def start_program(module: str, arguments: Sequence[str], environment: dict[str, str], log: str | None) -> SpawnProcess:
+    """Start `python -m module arguments` as a leader of its group that is asked to end when this process is gone.
+
+    `environment` is added to this process's own; output is appended to the file `log` if one is given.
+    """
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_run_program, args=(module, list(arguments), environment, log), name=module)
+    process.start()
+    return process
+
+
+def _run_program(module: str, arguments: list[str], environment: dict[str, str], log: str | None) -> None:
+    become_group_leader()
+    end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    os.environ.update(environment)
+    if log is not None:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        for stream in (1, 2):
+            os.dup2(file, stream)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

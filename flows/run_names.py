@@ -1,0 +1,28 @@
+"""What runs are called in the Prefect UI."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+from prefect.runtime import flow_run
+
+
+def extract_run_name() -> str:
+    """Return a name such as `extract kitchen-videos 2026-11-22 14:03`, the time being this machine's."""
+    return _name("extract", flow_run.parameters.get("source"))
+
+
+def rerun_run_name() -> str:
+    """Return a name such as `rerun-failed features 2026-11-22 14:03`."""
+    return _name("rerun-failed", flow_run.parameters.get("store"))
+
+
+def verify_run_name() -> str:
+    """Return a name such as `verify features 2026-11-22 14:03`."""
+    return _name("verify", flow_run.parameters.get("store"))
+
+
+def _name(flow: str, subject: Any) -> str:  # noqa: ANN401 - as the caller gave it
+    started = flow_run.scheduled_start_time
+    return f"{flow} {PurePath(str(subject)).name or subject} {started.astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,66 @@
+"""The flow `verify`: read every byte of a store again and name what is damaged."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow
+from prefect.states import Completed, Failed
+
+from flows.artifacts import publish_table
+from flows.config import NonEmpty
+from flows.report import damage_rows
+from flows.run_names import verify_run_name
+from flows.states import ended
+from storage.errors import StoreDamagedError
+from storage.store import FeatureStore
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = """\
+**Read every byte** of a store again and compare it with the checksums that were recorded.
+
+1. *store*: the folder of features. Press **Submit**.
+
+A sound store ends as *Completed*. Damage ends as *Failed*, with a table of the files and what to do about each in the
+*Artifacts* tab; **rerun-failed** extracts damaged shards again.
+"""
+
+_LOG_EVERY_SECONDS = 30.0
+
+
+@flow(name="verify", description=DESCRIPTION, flow_run_name=verify_run_name)
+def verify(store: NonEmpty) -> State[Any]:
+    """Read every byte of a store again and name what is damaged.
+
+    Args:
+        store: The folder of the feature store.
+    """
+    return ended(lambda: _verify(FeatureStore(store)))
+
+
+def _verify(store: FeatureStore) -> State[Any]:
+    report = store.verify(_Progress())
+    read = f"{report.checked_files:,} files, {report.checked_videos:,} videos, {report.checked_bytes:,} bytes read"
+    if not report.damages:
+        log.info("All sound: %s", read)
+        return Completed(message=f"All sound: {read}.", data=report)
+    message = f"{len(report.damages):,} damages found: {read}. The artifact `damages` says what to do."
+    log.error("%s", message)
+    publish_table(damage_rows(report.damages), "damages", message)
+    return Failed(message=message, data=StoreDamagedError(message))
+
+
+class _Progress:
+    def __init__(self) -> None:
+        self._last_line = time.monotonic()
+
+    def __call__(self, checked: int, total: int) -> None:
+        if time.monotonic() - self._last_line > _LOG_EVERY_SECONDS:
+            self._last_line = time.monotonic()
+            log.info("%d of %d files checked", checked, total)
