@@ -62,9 +62,10 @@ class _Progress:
 
     def __init__(self, videos: int) -> None:
         self._videos = videos
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # events come from the threads of several tasks
         self._started = self._updated = time.monotonic()
-        self._skipped = self._finished = self._failed = 0
+        self._finished = self._failed = 0
+        self._done: dict[int, int] = {}  # videos of each shard that need no more work
         self._seconds = 0.0
         self._artifact: UUID | None = None
         try:
@@ -75,25 +76,33 @@ class _Progress:
 
     def __str__(self) -> str:
         elapsed = max(time.monotonic() - self._started, 1e-9)
-        text = f"{self._skipped + self._finished:,} of {self._videos:,} videos done, {self._failed:,} failed, "
+        done = self._done_in_all()
+        text = f"{done:,} of {self._videos:,} videos done, {self._failed:,} failed, "
         text += f"{self._seconds / elapsed:,.1f} s of video per second"
-        left = self._videos - self._skipped - self._finished
-        if self._finished and left:
-            text += f", about {_duration(elapsed / self._finished * left)} left"
+        if self._finished and done < self._videos:
+            text += f", about {_duration(elapsed / self._finished * (self._videos - done))} left"
         return text
 
-    def planned(self, videos: int, of: int) -> None:
-        self._skipped += of - videos
+    def planned(self, shard: int, videos: int, of: int) -> None:
+        with self._lock:
+            self._done[shard] = of - videos  # anew, if the shard is tried again
         self.update()
 
     def decoded(self, seconds: float) -> None:
-        self._seconds += seconds
+        with self._lock:
+            self._seconds += seconds
         self.update()
 
-    def finished(self, outcome: VideoOutcome) -> None:
-        self._finished += 1
-        self._failed += outcome.status == "failed"
+    def finished(self, shard: int, outcome: VideoOutcome) -> None:
+        with self._lock:
+            self._done[shard] += 1
+            self._finished += 1
+            self._failed += outcome.status == "failed"
         self.update()
+
+    def _done_in_all(self) -> int:
+        with self._lock:
+            return sum(self._done.values())
 
     def update(self, *, force: bool = False) -> None:
         """Tell the server, if the last time is long ago."""
@@ -102,7 +111,7 @@ class _Progress:
             if self._artifact is None or (now - self._updated < _UPDATE_SECONDS and not force):
                 return
             self._updated = now
-        percent = 100.0 * min(1.0, (self._skipped + self._finished) / self._videos)
+        percent = 100.0 * min(1.0, self._done_in_all() / self._videos)
         try:
             with get_client(sync_client=True) as client:
                 client.update_artifact(self._artifact, ArtifactUpdate(data=percent, description=str(self)))
@@ -129,7 +138,7 @@ def publish_report(
         failures = failure_rows(outcomes)
         if failures:
             total = sum(1 for each in outcomes if each.reason)
-            said = f"{total:,} videos failed or are truncated"
+            said = f"Failed or truncated videos: {total:,}"
             if total > MOST_FAILURES_LISTED:
                 said += f"; the first {MOST_FAILURES_LISTED:,}. All: reeldex status {report.store} --failures"
             create_table_artifact(failures, key="failed-videos", description=said)

@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=_Version())  # type: ignore[arg-type]
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_extract, _status, _rerun, _verify, _export, _import, _weights):
+    for add in (_extract, _status, _rerun, _verify, _export, _import, _weights, _up):
         add(commands)
     return parser
 
@@ -201,6 +201,28 @@ def _weights(commands: _Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("action", choices=("fetch", "list"))
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
+
+
+def _up(commands: _Subparsers[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "up",
+        "run everything from the Prefect UI: server, deployments and worker on this machine",
+        "Starts a Prefect server on loopback, or uses the one that PREFECT_API_URL or your Prefect profile names,\n"
+        "and offers the flows and the schedules of pipeline.yaml there. Runs are done in the present folder.\n"
+        "Ends on Ctrl-C.\n"
+        "Exit status: 0 ended as asked; 2 wrong usage, or a part ended by itself.",
+        "reeldex up --port 4200",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
+    parser.add_argument("--port", type=int, default=4200, metavar="N", help="port of the server (default: 4200)")
+    parser.add_argument(
+        "--home",
+        type=Path,
+        metavar="DIR",
+        help="Prefect's state (default: PREFECT_HOME, or else ~/.local/state/reeldex/prefect)",
+    )
+    parser.add_argument("--runs", type=int, default=4, metavar="N", help="runs at a time (default: 4)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -243,6 +243,19 @@ def run_weights(arguments: Arguments) -> int:
     return 0 if all_there else 1
 
 
+@_honest
+def run_up(arguments: Arguments) -> int:
+    """Serve until told to stop."""
+    from flows.up import UpOptions, up
+
+    if not 0 < arguments.port < 65536:
+        raise UsageError(f"--port {arguments.port}: ports are 1 to 65535.")
+    if arguments.runs < 1:
+        raise UsageError(f"--runs {arguments.runs}: at least one run at a time is needed.")
+    up(load_config(arguments.config), UpOptions(arguments.port, arguments.home, arguments.runs))
+    return 0
+
+
 def _config(arguments: Arguments) -> PipelineConfig:
     """Return the configuration with what the command line says put over it."""
     content = load_config(arguments.config).model_dump(mode="json")

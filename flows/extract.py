@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
 from flows.config import ComputeConfig, ExtractConfig, NonEmpty, PipelineConfig, Seconds, WeightsConfig, WhenBusy
+from flows.names import extract_run_name
 from flows.networks import requested_spaces
 from flows.plan import ShardTask
 from flows.preflight import require_device, require_fitting_store, require_weights
-from flows.run_names import extract_run_name
 from flows.shard_tasks import run_shard_tasks
 from flows.sources import find_settled_videos
 from flows.states import completed, ended
@@ -19,8 +20,6 @@ from flows.tasks import plan_extraction
 from storage.store import FeatureStore
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-
     from flows.run_report import RunReport
 
 DESCRIPTION = """\

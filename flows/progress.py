@@ -26,14 +26,14 @@ _WARNINGS_SHOWN = 20  # a shard; a folder of broken files must not flood the log
 class Listener(Protocol):
     """Is told what happens in a run. All times are seconds of video."""
 
-    def planned(self, videos: int, of: int) -> None:
+    def planned(self, shard: int, videos: int, of: int) -> None:
         """Hear that `videos` of a shard's `of` videos are to be extracted."""
 
     def decoded(self, seconds: float) -> None:
         """Hear that `seconds` further seconds of some video have been decoded."""
 
-    def finished(self, outcome: VideoOutcome) -> None:
-        """Hear of a video that has its outcome."""
+    def finished(self, shard: int, outcome: VideoOutcome) -> None:
+        """Hear of a video of a shard that has its outcome."""
 
 
 class LogListener:
@@ -44,7 +44,7 @@ class LogListener:
         self._videos = self._planned = self._failed = self._warnings = 0
         self._seconds = 0.0
 
-    def planned(self, videos: int, of: int) -> None:  # noqa: ARG002 - others of the shard are done
+    def planned(self, shard: int, videos: int, of: int) -> None:  # noqa: ARG002 - counted over all shards
         """Count them."""
         self._planned += videos
 
@@ -53,7 +53,7 @@ class LogListener:
         self._seconds += seconds
         self._tell()
 
-    def finished(self, outcome: VideoOutcome) -> None:
+    def finished(self, shard: int, outcome: VideoOutcome) -> None:  # noqa: ARG002 - counted over all shards
         """Count it; write a line if the last one is long ago."""
         self._videos += 1
         self._failed += outcome.status == "failed"
@@ -115,7 +115,7 @@ class BarListener:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def planned(self, videos: int, of: int) -> None:  # noqa: ARG002 - others of the shard are done
+    def planned(self, shard: int, videos: int, of: int) -> None:  # noqa: ARG002 - counted over all shards
         """Lengthen the bar."""
         total = self._bar.tasks[0].total or 0
         self._bar.update(self._task, total=total + videos)
@@ -125,7 +125,7 @@ class BarListener:
         self._seconds += seconds
         self._bar.update(self._task, speed=self._seconds / (time.monotonic() - self._started))
 
-    def finished(self, outcome: VideoOutcome) -> None:
+    def finished(self, shard: int, outcome: VideoOutcome) -> None:  # noqa: ARG002 - counted over all shards
         """Advance the bar."""
         self._failed += outcome.status == "failed"
         self._bar.update(self._task, advance=1, failed=self._failed)
@@ -135,17 +135,17 @@ class _Both:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
 
-    def planned(self, videos: int, of: int) -> None:
+    def planned(self, shard: int, videos: int, of: int) -> None:
         for each in self._listeners:
-            each.planned(videos, of)
+            each.planned(shard, videos, of)
 
     def decoded(self, seconds: float) -> None:
         for each in self._listeners:
             each.decoded(seconds)
 
-    def finished(self, outcome: VideoOutcome) -> None:
+    def finished(self, shard: int, outcome: VideoOutcome) -> None:
         for each in self._listeners:
-            each.finished(outcome)
+            each.finished(shard, outcome)
 
 
 def both(*listeners: Listener) -> Listener:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
 from flows.config import ComputeConfig, NonEmpty, PipelineConfig, ReasonName, Seconds, WeightsConfig, WhenBusy
+from flows.names import rerun_run_name
 from flows.plan import ShardTask
 from flows.preflight import require_rerunnable
-from flows.run_names import rerun_run_name
 from flows.shard_tasks import run_shard_tasks
 from flows.states import completed, ended
 from flows.store_access import held
@@ -18,8 +19,6 @@ from storage.schema import REASONS
 from storage.store import FeatureStore
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-
     from flows.run_report import RunReport
 
 DESCRIPTION = """\

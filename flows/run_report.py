@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _SHARDS_NAMED = 20  # in one message
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number and what it counts: `1 video`, `2,000 videos`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class RunReport:
     """What one `extract` or `rerun` did.
@@ -62,18 +67,18 @@ class RunReport:
         if self.shards_done or self.shards_lost:
             speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
             text = (
-                f"{self.extracted_ok} videos extracted, {self.extracted_failed} failed, "
-                f"{self.shards_done} shards done; "
+                f"{counted(self.extracted_ok, 'video')} extracted, {self.extracted_failed:,} failed, "
+                f"{counted(self.shards_done, 'shard')} done; "
                 f"{self.seconds_of_video:.1f} s of video at {speed:.2f} s of video per second"
             )
         else:
             text = "nothing to do"
         if self.unsettled:
-            text += f"; {self.unsettled} videos were written to just now and are left to the next run"
+            text += f"; {counted(self.unsettled, 'video')} left to the next run, having been written to just now"
         if self.shards_lost:
             names = [f"{shard:05d}" for shard in self.shards_lost]
             more = f" and {len(names) - _SHARDS_NAMED} more" if len(names) > _SHARDS_NAMED else ""
-            text += f"; {len(names)} shards LOST: {', '.join(names[:_SHARDS_NAMED])}{more}"
+            text += f"; {counted(len(names), 'shard')} LOST: {', '.join(names[:_SHARDS_NAMED])}{more}"
         return text
 
 

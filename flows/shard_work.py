@@ -82,7 +82,7 @@ def run_shard(store: FeatureStore, networks: Sequence[Network], job: ShardJob, l
         timeout_seconds=compute.limits.timeout_seconds, max_frame_pixels=compute.limits.max_frame_pixels
     )
     staging, times = store.staging(shard), WorkTimes()
-    listener.planned(len(sources), len(entries))
+    listener.planned(shard, len(sources), len(entries))
     ok = failed = 0
     seconds_of_video = 0.0
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
@@ -96,7 +96,7 @@ def run_shard(store: FeatureStore, networks: Sequence[Network], job: ShardJob, l
             seconds_of_video += outcome.duration_seconds or 0.0
         else:
             failed += 1
-        listener.finished(outcome)
+        listener.finished(shard, outcome)
     seconds_of_work = time.monotonic() - started
     store.publish_shard(
         shard,
@@ -127,7 +127,7 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
         )
     if summary.error_count:
         notes.append(
-            f"The decoder complained {summary.error_count} times, first: {printable(summary.first_error)}. "
+            f"The decoder complained {summary.error_count} times, first: {printable(summary.first_error).rstrip('.')}. "
             "Features are kept; some pictures may be damaged."
         )
     return VideoOutcome(

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.states import Completed, Failed
 
-from flows.errors import WRONG_USE, InternalError, MachineFaultError, WrongUseError
-from flows.run_report import ShardsLostError
+from flows.artifacts import can_be_seen
+from flows.errors import WRONG_USE, InternalError, MachineFaultError, RunStoppedError, WrongUseError
+from flows.logs import leave_out_traces, let_through
+from flows.lost_runs import mark_process
+from flows.run_report import ShardsLostError, counted
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_EXPECTED = (*WRONG_USE, WrongUseError, MachineFaultError, InternalError, ShardsLostError, OSError)
+_EXPECTED = (*WRONG_USE, WrongUseError, MachineFaultError, InternalError, RunStoppedError, ShardsLostError, OSError)
 
 
 class RunSkippedError(Exception):
@@ -30,6 +33,10 @@ def ended(work: Callable[[], State[Any]]) -> State[Any]:
 
     An error that is expected stands in the state and the log as its message, without a stack trace.
     """
+    let_through()
+    leave_out_traces(_EXPECTED)
+    if can_be_seen():
+        mark_process()
     try:
         return work()
     except RunSkippedError as skipped:
@@ -48,7 +55,8 @@ def completed(report: RunReport) -> State[Any]:
     if not report.well:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         total = sum(report.failed_by_reason.values())
-        message = f"{total} videos have no features: {counts}. {sentence}"
+        verb = "has" if total == 1 else "have"
+        message = f"{counted(total, 'video')} {verb} no features: {counts}. {sentence}"
         return Completed(name="Completed with failures", message=message, data=report)
     if not report.shards_done:
         return Completed(name="Nothing new", message=sentence, data=report)

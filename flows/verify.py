@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.artifacts import publish_table
 from flows.config import NonEmpty
+from flows.names import verify_run_name
 from flows.report import damage_rows
-from flows.run_names import verify_run_name
+from flows.run_report import counted
 from flows.states import ended
 from storage.errors import StoreDamagedError
 from storage.store import FeatureStore
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def _verify(store: FeatureStore) -> State[Any]:
     if not report.damages:
         log.info("All sound: %s", read)
         return Completed(message=f"All sound: {read}.", data=report)
-    message = f"{len(report.damages):,} damages found: {read}. The artifact `damages` says what to do."
+    message = f"{counted(len(report.damages), 'damage')} found: {read}. The artifact `damages` says what to do."
     log.error("%s", message)
     publish_table(damage_rows(report.damages), "damages", message)
     return Failed(message=message, data=StoreDamagedError(message))

@@ -93,14 +93,14 @@ class _Line:
         with self._lock, contextlib.suppress(BrokenPipeError):
             self._connection.send(message)
 
-    def planned(self, videos: int, of: int) -> None:
-        self.send(Told("planned", (videos, of)))
+    def planned(self, shard: int, videos: int, of: int) -> None:
+        self.send(Told("planned", (shard, videos, of)))
 
     def decoded(self, seconds: float) -> None:
         self.send(Told("decoded", (seconds,)))
 
-    def finished(self, outcome: VideoOutcome) -> None:
-        self.send(Told("finished", (outcome,)))
+    def finished(self, shard: int, outcome: VideoOutcome) -> None:
+        self.send(Told("finished", (shard, outcome)))
 
 
 def _devices(choice: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What runs are called in the Prefect UI."""
+"""What runs, and what they need, are called on a Prefect server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from pathlib import PurePath
 from typing import Any
 
 from prefect.runtime import flow_run
+
+# The work pool that runs are taken from, and the tag of all that is ours.
+WORK_POOL = "reeldex"
+TAG = "reeldex"
 
 
 def extract_run_name() -> str:

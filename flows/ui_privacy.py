@@ -1,0 +1,25 @@
+"""Prefect's web page kept to its own server: it asks an analytics service for settings even with analytics off."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_POLICY = '<meta http-equiv="Content-Security-Policy" content="connect-src \'self\' ws: http://127.0.0.1:* http://localhost:*">'
+_HEAD = "<head>"
+
+
+def keep_to_itself(ui_folder: Path) -> None:
+    """Forbid the pages that a server serves out of `ui_folder` (PREFECT_UI_STATIC_DIRECTORY) any other host.
+
+    To be called once the server has put them there.
+    """
+    pages = sorted(ui_folder.glob("*/index.html"))
+    if not pages:
+        log.warning("Prefect's web page is not in %s; it may contact an analytics service from the browser.", ui_folder)
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        if _POLICY not in text:
+            page.write_text(text.replace(_HEAD, _HEAD + _POLICY, 1), encoding="utf-8")
