@@ -12,12 +12,16 @@ OUR_PACKAGES = ("extractors", "storage", "embedding", "search", "flows")
 log = logging.getLogger(__name__)
 
 
-def let_through() -> None:
-    """Let our packages' log reach Prefect from INFO on, unless a level was set for it."""
+def send_to_prefect() -> None:
+    """Send our packages' log, from INFO on unless another level was set for it, to Prefect's log of the present run."""
+    from prefect.logging.handlers import APILogHandler
+
     for name in OUR_PACKAGES:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.INFO)
+        if not any(isinstance(handler, APILogHandler) for handler in logger.handlers):
+            logger.addHandler(APILogHandler())
 
 
 class _Untraced(logging.Filter):

@@ -42,7 +42,7 @@ def mark_process() -> None:
 def crash_lost_runs(message: str, *, waiting_too: bool = False) -> int:
     """Show runs of this machine whose process is gone as crashed, saying why; return how many there were.
 
-    `waiting_too`: also those that no process had begun yet, because the worker that took them is gone.
+    `waiting_too`: also those that this machine's worker had taken and no process begun, because the worker is gone.
     """
     going_on = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     filters = FlowRunFilter(
@@ -51,7 +51,7 @@ def crash_lost_runs(message: str, *, waiting_too: bool = False) -> int:
     lost = 0
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=filters):
-            if _is_lost(run) or (waiting_too and _PROCESS not in run.labels):
+            if _is_lost(run) or (waiting_too and _waits_here(run)):
                 client.set_flow_run_state(run.id, Crashed(message=message), force=True)
                 lost += 1
     return lost
@@ -62,6 +62,10 @@ def _is_lost(run: FlowRun) -> bool:
         return False
     process = str(run.labels.get(_PROCESS))
     return _process(int(process.partition("@")[0])) != process
+
+
+def _waits_here(run: FlowRun) -> bool:
+    return run.labels.get("prefect.worker.name") == socket.gethostname() and _PROCESS not in run.labels
 
 
 def _process(process_id: int) -> str:

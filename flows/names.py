@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Any
-
-from prefect.runtime import flow_run
 
 # The work pool that runs are taken from, and the tag of all that is ours.
 WORK_POOL = "reeldex"
@@ -14,19 +11,22 @@ TAG = "reeldex"
 
 def extract_run_name() -> str:
     """Return a name such as `extract kitchen-videos 2026-11-22 14:03`, the time being this machine's."""
-    return _name("extract", flow_run.parameters.get("source"))
+    return _name("extract", "source")
 
 
 def rerun_run_name() -> str:
     """Return a name such as `rerun-failed features 2026-11-22 14:03`."""
-    return _name("rerun-failed", flow_run.parameters.get("store"))
+    return _name("rerun-failed", "store")
 
 
 def verify_run_name() -> str:
     """Return a name such as `verify features 2026-11-22 14:03`."""
-    return _name("verify", flow_run.parameters.get("store"))
+    return _name("verify", "store")
 
 
-def _name(flow: str, subject: Any) -> str:  # noqa: ANN401 - as the caller gave it
+def _name(flow: str, parameter: str) -> str:
+    from prefect.runtime import flow_run
+
+    subject = str(flow_run.parameters.get(parameter))
     started = flow_run.scheduled_start_time
-    return f"{flow} {PurePath(str(subject)).name or subject} {started.astimezone():%Y-%m-%d %H:%M}"
+    return f"{flow} {PurePath(subject).name or subject} {started.astimezone():%Y-%m-%d %H:%M}"

@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import can_be_seen
 from flows.errors import WRONG_USE, InternalError, MachineFaultError, RunStoppedError, WrongUseError
-from flows.logs import leave_out_traces, let_through
+from flows.logs import leave_out_traces, send_to_prefect
 from flows.lost_runs import mark_process
 from flows.run_report import ShardsLostError, counted
 
@@ -33,9 +33,9 @@ def ended(work: Callable[[], State[Any]]) -> State[Any]:
 
     An error that is expected stands in the state and the log as its message, without a stack trace.
     """
-    let_through()
     leave_out_traces(_EXPECTED)
     if can_be_seen():
+        send_to_prefect()
         mark_process()
     try:
         return work()

@@ -53,8 +53,7 @@ def prepare_prefect(*, verbose: bool) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        # The packages' log belongs to the run's.
-        "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(OUR_PACKAGES),
+        # Our log goes to Prefect's of a run, too; what is logged besides runs, does not.
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     }
     for name, value in wishes.items():

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from flows.config import PipelineConfig, UsageError
 from flows.leash import start_program
-from flows.logs import OUR_PACKAGES
+from flows.names import WORK_POOL
 from flows.ui_privacy import keep_to_itself
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 180.0  # a new database is made on the first start
 _END_SECONDS = 15.0
 _LOOK_SECONDS = 0.5
+_MOST_RESTARTS, _RESTARTS_SECONDS = 3, 60.0  # of a worker that keeps dying
 
 # Nothing leaves the machine, and what happens is seen soon. A user's own setting of the same name comes before these.
 _SETTINGS: Mapping[str, str] = {
@@ -43,7 +44,6 @@ _SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(OUR_PACKAGES),
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # Runs of many shards write many states; by default the server takes them in one at a time.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
@@ -88,10 +88,11 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
             _require_answer(api_url)
         if not stopping:
             _prepare(config)
-            arguments = ["worker", "start", "--type", "process", "--pool", _work_pool(), "--name", socket.gethostname()]
-            parts.start("worker", [*arguments, "--limit", str(options.runs)], home / "worker.log")
+            worker = ["worker", "start", "--type", "process", "--pool", WORK_POOL, "--name", socket.gethostname()]
+            worker += ["--limit", str(options.runs)]
+            parts.start("worker", worker, home / "worker.log")
             _say(_welcome(api_url, home))
-            parts.watch(stopping)
+            parts.watch(stopping, worker)
         parts.end_worker()
 
 
@@ -136,12 +137,6 @@ def _prepare(config: PipelineConfig) -> None:
     POOL.stop()  # its worker was only asked which devices there are
 
 
-def _work_pool() -> str:
-    from flows.names import WORK_POOL
-
-    return WORK_POOL
-
-
 def _welcome(api_url: str, home: Path) -> str:
     ui = api_url.removesuffix("/api")
     return f"""
@@ -162,6 +157,7 @@ class _Parts:
     def __init__(self) -> None:
         self._processes: dict[str, SpawnProcess] = {}
         self._logs: dict[str, Path] = {}
+        self._restarts: list[float] = []
 
     def __enter__(self) -> _Parts:
         return self
@@ -185,11 +181,25 @@ class _Parts:
                 )
             time.sleep(_LOOK_SECONDS)
 
-    def watch(self, stopping: list[int]) -> None:
+    def watch(self, stopping: list[int], worker_arguments: list[str]) -> None:
         while not stopping:
+            if not self._processes["worker"].is_alive():
+                self._restart_worker(worker_arguments)
             self._require_alive()
             time.sleep(_LOOK_SECONDS)
         _say("Stopping. Runs that go on now are shown as crashed; Retry goes on with them after the next start.")
+
+    def _restart_worker(self, arguments: list[str]) -> None:
+        """Start the worker again after it died; its runs that died with it are shown as crashed."""
+        from flows.lost_runs import crash_lost_runs
+
+        self._restarts = [*self._restarts[-_MOST_RESTARTS + 1 :], time.monotonic()]
+        if len(self._restarts) == _MOST_RESTARTS and self._restarts[-1] - self._restarts[0] < _RESTARTS_SECONDS:
+            return  # it does not stay alive: for `_require_alive` to tell
+        _say(f"The worker ended by itself (exit status {self._processes['worker'].exitcode}); starting it again.")
+        self._end("worker")
+        crash_lost_runs("Its worker died. Retry goes on where it stopped.", waiting_too=True)
+        self.start("worker", arguments, self._logs["worker"])
 
     def end_worker(self) -> None:
         """End the worker and its runs, and say so to the server while it is there."""
