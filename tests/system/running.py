@@ -1,0 +1,165 @@
+"""`reeldex up` as a person starts it, in a process of its own, with what tests ask of its server."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+_STARTED_WORK = re.compile(r"^Shard (\d{5}): (\d+) of (\d+) videos to extract$")
+
+
+class ReeldexUp:
+    """A running `reeldex up`; `folder` is where it was started and where its runs work."""
+
+    def __init__(self, folder: Path, pipeline: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "pipeline.yaml").write_text(pipeline, encoding="utf-8")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            "HOME": str(folder / "home"),  # a user without any settings of their own
+            "XDG_STATE_HOME": str(folder / "state"),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is up."""
+        log = self.folder / "up.log"
+        command = [sys.executable, "-m", "flows.cli", "up", "--port", str(self.port)]
+        with log.open("wb") as file:
+            # Its own session: a signal to it is not one to the tests.
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=self.environment, stdout=file, stderr=file, start_new_session=True
+            )
+        self.until(lambda: b"reeldex is up." in log.read_bytes(), seconds=240)
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it as Ctrl-C does, and return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def until(self, true: Callable[[], Any], seconds: float = 180) -> Any:  # noqa: ANN401 - what `true` returns
+        """Wait until `true()` is, and return what it returned."""
+        deadline = time.monotonic() + seconds
+        while not (found := true()):
+            assert self.process is None or self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.2)
+        return found
+
+    def said(self) -> str:
+        """Return all that it and its parts have logged, for a failed test."""
+        logs = [self.folder / "up.log", *self.folder.glob("state/reeldex/prefect/*.log")]
+        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-6000:]}" for log in logs if log.is_file())
+
+    def api(self, path: str, body: Any = None, method: str | None = None) -> Any:  # noqa: ANN401 - JSON
+        """Ask the server: GET without a body, else POST."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            f"{self.url}/api{path}", data=data, headers={"Content-Type": "application/json"}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.loads(answer.read() or b"null")
+
+    def deployment(self, name: str) -> Any:  # noqa: ANN401 - JSON
+        """Return a deployment by `flow/name`."""
+        flow, _, own = name.partition("/")
+        return self.api(f"/deployments/name/{urllib.parse.quote(flow)}/{urllib.parse.quote(own)}")
+
+    def launch(self, name: str, **parameters: Any) -> str:  # noqa: ANN401 - the flow's
+        """Launch a deployment as the UI does; return the run's id."""
+        deployment = self.deployment(name)
+        body = {"parameters": {**deployment["parameters"], **parameters}, "state": {"type": "SCHEDULED"}}
+        run = self.api(f"/deployments/{deployment['id']}/create_flow_run", body)
+        return str(run["id"])
+
+    def run(self, run_id: str) -> Any:  # noqa: ANN401 - JSON
+        """Return a flow run."""
+        return self.api(f"/flow_runs/{run_id}")
+
+    def ended(self, run_id: str, seconds: float = 240) -> Any:  # noqa: ANN401 - JSON
+        """Wait for a run's end; return its state."""
+        self.until(lambda: self.run(run_id)["state"]["type"] in FINAL, seconds)
+        return self.run(run_id)["state"]
+
+    def retry(self, run_id: str) -> Any:  # noqa: ANN401 - JSON
+        """Do what the UI's Retry does, and wait for the end."""
+        before = self.run(run_id)["state_id"]
+        self.api(f"/flow_runs/{run_id}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}})
+        self.until(lambda: self.run(run_id)["state_id"] != before)
+        return self.ended(run_id)
+
+    def cancel(self, run_id: str) -> None:
+        """Do what the UI's Cancel does."""
+        self.api(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+
+    def log(self, run_id: str) -> list[dict[str, Any]]:
+        """Return the lines of a run's log, in order, once the server has them all."""
+        query = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+        before: list[dict[str, Any]] = []
+        while True:
+            lines: list[dict[str, Any]] = []
+            while page := self.api("/logs/filter", {**query, "offset": len(lines)}):
+                lines += page
+            if lines and len(lines) == len(before):
+                return lines
+            before = lines
+            time.sleep(2.5)  # logs are sent every two seconds
+
+    def worked_on(self, run_id: str) -> list[tuple[int, int]]:
+        """Return (shard, videos to extract) of every piece of work that a run began, in order, over all attempts."""
+        found = [_STARTED_WORK.match(line["message"]) for line in self.log(run_id)]
+        return [(int(match[1]), int(match[2])) for match in found if match]
+
+    def artifacts(self, run_id: str) -> dict[str, Any]:
+        """Return the latest artifact of each key of a run."""
+        query = {"artifacts": {"flow_run_id": {"any_": [run_id]}}, "sort": "CREATED_DESC"}
+        newest: dict[str, Any] = {}
+        for artifact in self.api("/artifacts/filter", query):
+            newest.setdefault(artifact["key"], artifact)
+        return newest
+
+    def process_of(self, run_id: str) -> int:
+        """Return the id of the process that does a run."""
+        label = self.until(lambda: self.run(run_id)["labels"].get("reeldex.process"))
+        return int(label.partition("@")[0])
+
+    def stand_in_the_way(self, store: str, shard: int) -> Path:
+        """Make a store in which this shard's features cannot be published, until what is returned is removed."""
+        from storage.store import FeatureStore
+
+        shutil.rmtree(self.folder / store, ignore_errors=True)
+        FeatureStore(self.folder / store, create=True)
+        folder = self.folder / store / "features" / "resnet152.random" / f"shard-{shard:05d}.h5"
+        folder.mkdir(parents=True)
+        return folder
+
+
+def running_processes(text: str) -> list[int]:
+    """Return the ids of living processes with `text` in their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if text.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it ended meanwhile
+    return found

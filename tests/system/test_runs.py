@@ -1,0 +1,238 @@
+"""Every way in which a run ends, is tried again, or goes on, on a real server with a real worker."""
+
+import itertools
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from storage.store import FeatureStore
+from tests.conftest import MakeVideo
+from tests.system.running import ReeldexUp, running_processes
+
+
+def _parent(process_id: int) -> int:
+    return int(Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+
+
+def _decoders(up: ReeldexUp, folder: str) -> list[int]:
+    return running_processes(f"file:{up.folder / folder}")
+
+
+def test_retry_does_the_lost_shard_alone_and_reports_on_all(up: ReeldexUp) -> None:
+    in_the_way = up.stand_in_the_way("lost", 1)
+    run = up.launch("extract/extract", source="good", store="lost")
+    state = up.ended(run)
+    assert (state["type"], state["name"]) == ("FAILED", "Failed")
+    assert "1 shard LOST: 00001" in state["message"]
+    assert "press Retry" in state["message"]
+    # Tried twice by itself, being a fault of the machine; its two videos were not extracted again.
+    assert up.worked_on(run) == [(0, 2), (1, 2), (1, 0), (2, 2)]
+    assert not any("Traceback" in line["message"] for line in up.log(run))
+
+    in_the_way.rmdir()
+    state = up.retry(run)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Completed")
+    assert "6 videos extracted, 0 failed, 3 shards done" in state["message"] or "3 shards done" in state["message"]
+    assert up.worked_on(run)[4:] == [(1, 0)]
+    assert len(FeatureStore(up.folder / "lost")) == 6
+
+    # A shard that is gone although its task was completed is not taken for done.
+    (up.folder / "lost" / "features" / "resnet152.random" / "shard-00002.h5").unlink()
+    run = up.launch("rerun-failed/rerun-failed", store="lost")
+    assert up.ended(run)["name"] == "Completed"
+    assert up.worked_on(run) == [(2, 2)]
+
+
+def test_the_same_run_again_says_that_nothing_is_new(up: ReeldexUp) -> None:
+    for name, worked_on in (("Completed", [(0, 2), (1, 2), (2, 2)]), ("Nothing new", [])):
+        run = up.launch("extract/extract", source="good", store="again")
+        assert up.ended(run)["name"] == name
+        assert up.worked_on(run) == worked_on
+
+
+def test_broken_videos_do_not_fail_a_run_and_are_tried_again_when_asked_for(up: ReeldexUp) -> None:
+    shutil.copytree(up.folder / "mixed", up.folder / "mending")
+    run = up.launch("extract/extract", source="mending", store="mended")
+    state = up.ended(run)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Completed with failures")
+    assert state["message"].startswith("1 video has no features: 1 unreadable.")
+    artifacts = up.artifacts(run)
+    assert "| Without features now | 1 |" in artifacts["summary"]["data"]
+    failed = artifacts["failed-videos"]["data"]
+    assert "broken.mp4" in failed
+    assert "rerun-failed" in failed
+    assert artifacts["contact-sheet"]["data"].count("data:image/jpeg;base64,") == 2
+    assert artifacts["progress"]["data"] == 100.0
+    assert "3 of 3 videos done, 1 failed" in artifacts["progress"]["description"]
+
+    shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "mending" / "broken.mp4")
+    for reasons, name in ((["timeout"], "Completed with failures"), (["unreadable"], "Completed")):
+        run = up.launch("rerun-failed/rerun-failed", store="mended", broken_videos=True, reasons=reasons)
+        assert up.ended(run)["name"] == name
+    assert up.worked_on(run) == [(0, 1)]
+
+
+def test_what_a_form_cannot_check_is_said_without_a_stack_trace(up: ReeldexUp) -> None:
+    (up.folder / "no videos").mkdir()
+    FeatureStore(up.folder / "other", create=True)
+    no_weights = {"folder": str(up.folder / "no weights"), "files": {"resnet152": str(up.folder / "none.pth")}}
+    pretrained = {"extractors": ["resnet152"], "weights": "pretrained"}
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        ("extract/extract", {"source": "nowhere", "store": "s"}, "There is no file or folder 'nowhere'."),
+        ("extract/extract", {"source": "no videos", "store": "s"}, "There are no videos in the folder"),
+        (
+            "extract/extract",
+            {"source": "good", "store": "s", "options": pretrained, "weights": no_weights},
+            "none.pth, the path given in the configuration",
+        ),
+        ("extract/extract", {"source": "good", "store": "good"}, "good"),
+        ("rerun-failed/rerun-failed", {"store": "nowhere"}, "no feature store"),
+        ("verify/verify", {"store": "nowhere"}, "no feature store"),
+    ]
+    runs = [(up.launch(name, **parameters), said) for name, parameters, said in cases]
+    for run, said in runs:
+        state = up.ended(run)
+        assert state["type"] == "FAILED"
+        assert said in state["message"]
+        lines = [line["message"] for line in up.log(run)]
+        assert any(said in line for line in lines)
+        assert not any("Traceback" in line for line in lines)
+    assert not (up.folder / "s").exists()
+
+
+def test_a_worker_process_that_dies_takes_only_its_shard_with_it(up: ReeldexUp, make_video: MakeVideo) -> None:
+    for index in range(3):
+        make_video(up.folder / "three" / f"{index}.mp4", seconds=150, size="320x240")
+    settings = up.deployment("extract/extract")["parameters"]
+    one_video_shards = {**settings["options"], "shard_videos": 1}
+    run = up.launch("extract/extract", source="three", store="three-store", options=one_video_shards)
+    decoder = up.until(lambda: _decoders(up, "three/1.mp4"))[0]
+    os.kill(_parent(decoder), signal.SIGKILL)
+    state = up.ended(run)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Completed")
+    assert up.worked_on(run) == [(0, 1), (1, 1), (1, 1), (2, 1)]
+    assert any("was killed by SIGKILL" in line["message"] for line in up.log(run))
+
+
+def test_a_killed_run_is_crashed_and_goes_on_where_it_stopped(up: ReeldexUp) -> None:
+    shutil.copytree(up.folder / "good", up.folder / "interrupted")
+    shutil.copy(up.folder / "long" / "long 0.mp4", up.folder / "interrupted" / "z long.mp4")
+    run = up.launch("extract/extract", source="interrupted", store="interrupted-store")
+    up.until(lambda: FeatureStore(up.folder / "interrupted-store").status().shards_done == 3)
+    os.kill(up.process_of(run), signal.SIGKILL)
+    assert up.ended(run)["type"] == "CRASHED"
+    up.until(lambda: not _decoders(up, "interrupted"), seconds=10)
+
+    shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "interrupted" / "z long.mp4")
+    assert up.retry(run)["type"] == "COMPLETED"
+    assert [shard for shard, _ in up.worked_on(run)] == [0, 1, 2, 3, 3]
+
+
+def test_a_cancelled_run_leaves_no_process_and_a_store_that_goes_on(up: ReeldexUp) -> None:
+    run = up.launch("extract/extract", source="long", store="cancelled")
+    up.until(lambda: _decoders(up, "long"))
+    up.cancel(run)
+    up.until(lambda: not _decoders(up, "long"), seconds=10)
+    assert up.ended(run, seconds=20)["type"] == "CANCELLED"
+    store = FeatureStore(up.folder / "cancelled")
+    with store.lock():  # nobody holds it any more
+        assert store.status().pending == 2
+
+
+def test_two_runs_share_a_device_shard_by_shard_and_a_store_not_at_all(up: ReeldexUp) -> None:
+    first = up.launch("extract/extract", source="good", store="shared")
+    up.until(lambda: up.run(first)["state"]["type"] == "RUNNING")
+    other = up.launch("extract/extract", source="good", store="other-store")
+    skipped = up.launch("extract/extract", source="good", store="shared", when_busy="skip")
+    refused = up.launch("extract/extract", source="good", store="shared", when_busy="fail")
+    later = up.launch("extract/extract", source="good", store="shared")
+    assert up.ended(skipped)["name"] == "Skipped"
+    assert "is in use by process" in up.ended(refused)["message"]
+    assert up.ended(first)["name"] == "Completed"
+    assert up.ended(other)["name"] == "Completed"
+    assert up.ended(later)["name"] == "Nothing new"
+    spans = []
+    for run in (first, other):
+        lines = [line for line in up.log(run) if line["message"].startswith("Shard ")]
+        spans += [(a["timestamp"], b["timestamp"]) for a, b in zip(lines[::2], lines[1::2], strict=True)]
+    spans.sort()
+    assert len(spans) == 6
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans)), spans
+
+
+def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up: ReeldexUp) -> None:
+    deployment = up.deployment("extract/growing folder")
+    assert (deployment["concurrency_limit"], deployment["schedules"][0]["active"]) == (1, False)
+    shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "growing" / "a.mp4")
+    time.sleep(3.5)
+    schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
+    up.api(schedule, {"active": True}, method="PATCH")
+    query = {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+
+    def ended_runs() -> list[str]:
+        runs = [run for run in up.api("/flow_runs/filter", query) if run["state"]["type"] == "COMPLETED"]
+        return [run["state"]["name"] for run in runs]
+
+    up.until(lambda: ended_runs()[:2] == ["Completed", "Nothing new"])
+    growing = (up.folder / "growing" / "b.mp4").open("wb")
+    content = (up.folder / "good" / "good 1.mp4").read_bytes()
+    seen = len(ended_runs())
+    with growing:
+        while len(ended_runs()) < seen + 2:  # written to all the while two runs pass
+            growing.write(content[:100])
+            growing.flush()
+            time.sleep(1)
+        growing.seek(0)
+        growing.truncate()
+        growing.write(content)
+    assert ended_runs()[seen:] == ["Nothing new"] * (len(ended_runs()) - seen)
+    up.until(lambda: ended_runs()[seen:].count("Completed") == 1)
+    up.api(schedule, {"active": False}, method="PATCH")
+    store = FeatureStore(up.folder / "grown")
+    assert store.ids() == ["a", "b"]
+    assert [len(manifest.videos) for manifest in store.manifests()] == [1, 1]
+
+
+def test_a_run_that_gives_no_sign_of_life_is_crashed_and_can_be_retried(up: ReeldexUp) -> None:
+    run = up.launch("extract/extract", source="long", store="frozen")
+    up.until(lambda: _decoders(up, "long"))
+    # As good as a machine that is switched off: nobody who could tell of it is told.
+    os.kill(up.process_of(run), signal.SIGSTOP)
+    state = up.ended(run, seconds=300)
+    assert state["type"] == "CRASHED"
+    assert "No sign of life" in state["message"]
+    os.kill(up.process_of(run), signal.SIGKILL)
+    up.until(lambda: not _decoders(up, "long"), seconds=10)
+
+
+def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(up: ReeldexUp) -> None:
+    deployment = up.deployment("extract/nightly")
+    assert deployment["schedules"][0]["schedule"]["timezone"] == "Europe/Paris"
+    assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
+    edited = {"active": False, "schedule": {"cron": "0 3 * * *", "timezone": "Europe/Paris"}}
+    up.api(schedule, edited, method="PATCH")
+    run = up.launch("extract/extract", source="long", store="stopped")
+    up.until(lambda: _decoders(up, "long"))
+    assert up.stop() == 0
+    assert running_processes(str(up.folder)) == []
+    assert running_processes(f"--port\0{up.port}") == []
+
+    configuration = (up.folder / "pipeline.yaml").read_text(encoding="utf-8")
+    kept = [line for line in configuration.splitlines() if "growing folder" not in line]
+    (up.folder / "pipeline.yaml").write_text("\n".join(kept), encoding="utf-8")
+    up.start()
+    assert up.ended(run)["type"] == "CRASHED"
+    held = up.deployment("extract/nightly")["schedules"][0]
+    assert (held["active"], held["schedule"]["cron"]) == (False, "0 3 * * *")
+    names = {each["name"] for each in up.api("/deployments/filter", {})}
+    assert names == {"extract", "rerun-failed", "verify", "nightly"}
+    changed = "\n".join(kept).replace("0 2 * * *", "0 4 * * *")
+    (up.folder / "pipeline.yaml").write_text(changed, encoding="utf-8")
+    assert up.stop() == 0
+    up.start()
+    held = up.deployment("extract/nightly")["schedules"][0]
+    assert (held["active"], held["schedule"]["cron"]) == (True, "0 4 * * *")
