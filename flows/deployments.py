@@ -14,12 +14,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.schedules import Cron, Interval
 from prefect.types.entrypoint import EntrypointType
 
-from flows.config import ScheduleConfig, WhenBusy
+from flows.config import ScheduleConfig, UsageError, WhenBusy
 from flows.extract import extract
 from flows.names import TAG, WORK_POOL
 from flows.rerun import rerun
@@ -83,7 +84,14 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
 def _rhythm(schedule: ScheduleConfig) -> Schedule:
     more: dict[str, Any] = {"slug": _slug(schedule), "active": schedule.active}
     if schedule.cron is not None:
-        return Cron(schedule.cron, timezone=schedule.timezone or "UTC", **more)
+        try:
+            rhythm = Cron(schedule.cron, timezone=schedule.timezone or "UTC", **more)
+            CronSchedule(cron=schedule.cron)  # which checks the fields
+        except ValueError as error:
+            raise UsageError(
+                f"the schedule {schedule.name!r}: {schedule.cron!r} are no cron fields such as '0 2 * * *' ({error})."
+            ) from error
+        return rhythm
     return Interval(timedelta(seconds=schedule.interval_seconds or 0.0), **more)
 
 

@@ -1,10 +1,11 @@
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from flows.config import UsageError, VideoIdRule
-from flows.sources import find_videos
+from flows.config import ExtractConfig, UsageError, VideoIdRule
+from flows.sources import find_settled_videos, find_videos
 
 
 def touch(path: Path) -> Path:
@@ -90,3 +91,21 @@ def test_nothing_to_extract_is_an_error_that_says_what_was_looked_for(tmp_path: 
         find_videos(str(tmp_path), VideoIdRule.STEM)
     with pytest.raises(UsageError, match="no file or folder"):
         find_videos(str(tmp_path / "none"), VideoIdRule.STEM)
+
+
+def test_what_was_written_to_just_now_is_set_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    for name in ("old.mp4", "copied.mp4"):
+        (folder / name).write_bytes(b"x")
+    time.sleep(0.6)
+    # Its modification time is a year ago, as a copying program may set it; it was written now all the same.
+    (folder / "copied.mp4").write_bytes(b"xy")
+    os.utime(folder / "copied.mp4", (time.time() - 31_536_000,) * 2)
+    found = find_settled_videos(str(folder), ExtractConfig(settle_seconds=0.5))
+    assert [[entry.video_id for entry in part] for part in (found.videos, found.unsettled)] == [["old"], ["copied"]]
+    everything = find_settled_videos(str(folder), ExtractConfig())
+    assert (len(everything.videos), everything.unsettled) == (2, [])
+    (folder / "missing.txt").write_text("nowhere.mp4\n", encoding="utf-8")
+    listed = find_settled_videos(str(folder / "missing.txt"), ExtractConfig(settle_seconds=60))
+    assert len(listed.videos) == 1, "an absent file has an outcome of its own"

@@ -1,0 +1,74 @@
+import base64
+import re
+
+import pytest
+
+from flows.report import MOST_FAILURES_LISTED, REMEDIES, Picture, contact_sheet, failure_rows, summary
+from flows.run_report import RunReport, ShardsLostError
+from storage.schema import REASONS, VideoOutcome
+
+
+def _report(**fields: object) -> RunReport:
+    known = {
+        "store": "s",
+        "shards_done": 3,
+        "shards_lost": {},
+        "extracted_ok": 5,
+        "extracted_failed": 1,
+        "seconds_of_video": 60.0,
+        "seconds_of_work": 20.0,
+        "device_seconds": 15.0,
+        "waiting_seconds": 5.0,
+        "failed_by_reason": {"missing": 1},
+        "truncated": 0,
+    }
+    return RunReport(**{**known, **fields})  # type: ignore[arg-type]
+
+
+def test_every_reason_has_a_remedy() -> None:
+    assert set(REMEDIES) == set(REASONS)
+
+
+def test_the_summary_says_what_bounds_the_speed() -> None:
+    assert "the device: its networks were busy 75% of the time" in summary(_report())
+    assert "decoding: the networks waited for frames 80% of the time" in summary(
+        _report(device_seconds=1.0, waiting_seconds=4.0)
+    )
+    assert "nothing was extracted" in summary(_report(device_seconds=0.0, waiting_seconds=0.0))
+    assert "60.0 s at 3.00 s of video per second" in summary(_report())
+    assert "| - missing | 1 |" in summary(_report())
+
+
+def test_lost_shards_are_listed_up_to_a_number_and_cannot_break_the_table() -> None:
+    text = summary(_report(shards_lost=dict.fromkeys(range(2000), "a | pipe\nand a line")))
+    assert "| 00000 | a \\| pipe and a line |" in text
+    assert "1,950 more" in text
+    assert len(text) < 10_000
+
+
+def test_shards_lost_for_one_reason_are_named_together() -> None:
+    message = str(ShardsLostError(_report(shards_lost=dict.fromkeys(range(30), "No memory."))))
+    assert message.count("No memory.") == 1
+    assert "00019 and 10 more: No memory." in message
+
+
+def test_failures_are_listed_up_to_a_number_with_what_to_do() -> None:
+    outcomes = [VideoOutcome("ok", "/ok.mp4", "ok", None, "", attempts=1)]
+    outcomes += [
+        VideoOutcome(f"v{index}", f"/{index}.mp4", "failed", "timeout", "x" * 10_000, attempts=1)
+        for index in range(MOST_FAILURES_LISTED + 5)
+    ]
+    rows = failure_rows(outcomes)
+    assert len(rows) == MOST_FAILURES_LISTED
+    assert rows[0]["video"] == "/0.mp4"
+    assert rows[0]["what to do"] == REMEDIES["timeout"]
+    assert len(rows[0]["what happened"]) == 400
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_a_contact_sheet_holds_its_pictures_itself(count: int) -> None:
+    sheet = contact_sheet([Picture(f"a|b_{index}", 1.25, f"jpeg {index}".encode()) for index in range(count)])
+    images = re.findall(r"!\[\]\(data:image/jpeg;base64,([^)]*)\)", sheet)
+    assert [base64.b64decode(image).decode() for image in images] == [f"jpeg {index}" for index in range(count)]
+    assert sheet.count("a\\|b\\_") == count
+    assert {line.replace("\\|", "").count("|") for line in sheet.splitlines()} == {5}, "every row has four cells"

@@ -1,0 +1,115 @@
+"""What a person does in the Prefect UI, done in a real browser."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from storage.store import FeatureStore
+from tests.system.prefect_page import CHROMIUM, PrefectPage, prefect_page
+from tests.system.running import ReeldexUp, running_processes
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian's package is `chromium`)")
+
+
+@pytest.fixture(scope="module")
+def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
+    with prefect_page(up) as page:
+        yield page
+
+
+def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui: PrefectPage) -> None:
+    shutil.copytree(up.folder / "mixed", up.folder / "kitchen-videos")
+    ui.open_form("extract")
+    for explanation in (
+        "A folder of videos, one video, or a .csv or .txt list.",
+        "What one task does, one file holds, and a lost task repeats.",
+        "pretrained: the published ones. random: made-up ones for trials; such features mean nothing.",
+    ):
+        assert ui.page.get_by_text(explanation).is_visible()
+    assert ui.field("Videos in a shard").input_value() == "2", "the default of pipeline.yaml"
+
+    ui.field("source").fill("kitchen-videos")
+    ui.field("store").fill("kitchen")
+    ui.field("Videos in a shard").fill("0")
+    assert any("greater than or equal to 1" in said for said in ui.refused())
+    ui.field("Videos in a shard").fill("3")
+    run = ui.submit()
+    ui.shows_state("Completed with failures")
+    assert ui.page.get_by_text("extract kitchen-videos 2").first.is_visible(), "the run says what it runs"
+    ui.tab("Task Runs")
+    ui.page.get_by_text("shard-00000 (3 videos)").first.wait_for()
+    assert up.run(run)["parameters"]["options"]["shard_videos"] == 3
+
+    ui.tab("Artifacts")
+    ui.open_artifact("failed-videos")
+    ui.page.get_by_text("unreadable", exact=True).first.wait_for()
+    assert ui.page.get_by_text("rerun-failed with this reason").first.is_visible()
+    ui.page.go_back()
+    ui.tab("Artifacts")
+    ui.open_artifact("contact-sheet")
+    pictures = ui.page.locator("main table img")
+    pictures.nth(1).wait_for()
+    assert pictures.count() == 2
+    assert ui.page.evaluate("[...document.querySelectorAll('main table img')].every(each => each.naturalWidth == 160)")
+    ui.page.go_back()
+    ui.tab("Artifacts")
+    ui.open_artifact("summary")
+    ui.page.get_by_text("What bounds the speed").wait_for()
+    assert len(FeatureStore(up.folder / "kitchen")) == 2
+
+
+def test_retry_is_pressed_on_a_run_that_lost_a_shard(up: ReeldexUp, ui: PrefectPage) -> None:
+    in_the_way = up.stand_in_the_way("retried", 1)
+    ui.open_form("extract")
+    ui.field("source").fill("good")
+    ui.field("store").fill("retried")
+    run = ui.submit()
+    ui.shows_state("Failed")
+    in_the_way.rmdir()
+    ui.choose("Retry")
+    ui.shows_state("Completed")
+    assert up.worked_on(run) == [(0, 2), (1, 2), (1, 0), (2, 2), (1, 0)]
+
+
+def test_broken_videos_are_tried_again_by_rerun_failed(up: ReeldexUp, ui: PrefectPage) -> None:
+    shutil.copytree(up.folder / "mixed", up.folder / "mixed again")
+    assert up.ended(up.launch("extract/extract", source="mixed again", store="mixed-store"))["type"] == "COMPLETED"
+    shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "mixed again" / "broken.mp4")
+    ui.open_form("rerun-failed")
+    ui.field("store").fill("mixed-store")
+    ui.switch_on("broken_videos")
+    run = ui.submit()
+    ui.shows_state("Completed")
+    assert [videos for _, videos in up.worked_on(run)] == [1]
+    assert len(FeatureStore(up.folder / "mixed-store")) == 3
+
+
+def test_cancel_is_pressed_on_a_run_that_goes_on(up: ReeldexUp, ui: PrefectPage) -> None:
+    ui.open_form("extract")
+    ui.field("source").fill("long")
+    ui.field("store").fill("cancelled in the browser")
+    run = ui.submit()
+    decoders = f"file:{up.folder / 'long'}"
+    up.until(lambda: running_processes(decoders))
+    ui.choose("Cancel")
+    up.until(lambda: not running_processes(decoders), seconds=10)
+    ui.shows_state("Cancelled", seconds=30)
+    assert up.run(run)["state"]["type"] == "CANCELLED"
+
+
+def test_a_schedule_is_paused(up: ReeldexUp, ui: PrefectPage) -> None:
+    ui.go("/deployments")
+    ui.page.get_by_role("link", name="nightly", exact=True).click()
+    switch = ui.page.get_by_role("switch", name="At 02:00 AM")
+    switch.wait_for()
+    assert switch.get_attribute("aria-checked") == "true"
+    switch.click()
+    up.until(lambda: up.deployment("extract/nightly")["schedules"][0]["active"] is False, seconds=20)
+    switch.click()
+    up.until(lambda: up.deployment("extract/nightly")["schedules"][0]["active"] is True, seconds=20)
+
+
+def test_no_page_has_asked_for_anything_outside_this_machine(ui: PrefectPage) -> None:
+    assert ui.page.url.startswith("http://127.0.0.1:"), "the tests before have opened pages"
+    assert ui.outside == []
