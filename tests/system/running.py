@@ -1,5 +1,6 @@
 """`reeldex up` as a person starts it, in a process of its own, with what tests ask of its server."""
 
+import http
 import json
 import os
 import re
@@ -75,8 +76,16 @@ class ReeldexUp:
         request = urllib.request.Request(  # noqa: S310 - our own server
             f"{self.url}/api{path}", data=data, headers={"Content-Type": "application/json"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return json.loads(answer.read() or b"null")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                # SQLite was busy for too long; whoever asked is to ask again, as Prefect's own client does.
+                if error.code != http.HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
 
     def deployment(self, name: str) -> Any:  # noqa: ANN401 - JSON
         """Return a deployment by `flow/name`."""

@@ -26,7 +26,7 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
         "What one task does, one file holds, and a lost task repeats.",
         "pretrained: the published ones. random: made-up ones for trials; such features mean nothing.",
     ):
-        assert ui.page.get_by_text(explanation).is_visible()
+        ui.page.get_by_text(explanation).wait_for()
     assert ui.field("Videos in a shard").input_value() == "2", "the default of pipeline.yaml"
 
     ui.field("source").fill("kitchen-videos")
@@ -36,7 +36,7 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
     ui.field("Videos in a shard").fill("3")
     run = ui.submit()
     ui.shows_state("Completed with failures")
-    assert ui.page.get_by_text("extract kitchen-videos 2").first.is_visible(), "the run says what it runs"
+    ui.page.get_by_text("extract kitchen-videos 2").first.wait_for()  # the run says what it runs
     ui.tab("Task Runs")
     ui.page.get_by_text("shard-00000 (3 videos)").first.wait_for()
     assert up.run(run)["parameters"]["options"]["shard_videos"] == 3
@@ -44,7 +44,7 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
     ui.tab("Artifacts")
     ui.open_artifact("failed-videos")
     ui.page.get_by_text("unreadable", exact=True).first.wait_for()
-    assert ui.page.get_by_text("rerun-failed with this reason").first.is_visible()
+    ui.page.get_by_text("rerun-failed with this reason").first.wait_for()
     ui.page.go_back()
     ui.tab("Artifacts")
     ui.open_artifact("contact-sheet")
