@@ -1,4 +1,7 @@
-"""What a run shows in the Prefect UI besides its log: progress, a summary, failed videos, pictures."""
+"""What a run shows in the Prefect UI besides its log: progress, a summary, failed videos, pictures.
+
+None has a key: a card with one leads to the history of that key over all runs, one without straight to its content.
+"""
 
 from __future__ import annotations
 
@@ -70,14 +73,14 @@ class _Progress:
         self._artifact: UUID | None = None
         try:
             # Awaitable only in asynchronous code.
-            self._artifact = cast("UUID", create_progress_artifact(0.0, key="progress", description=str(self)))
+            self._artifact = cast("UUID", create_progress_artifact(0.0, description=str(self)))
         except _SERVER_ERRORS as error:
             log.warning("The server shows no progress of this run: %s", error)
 
     def __str__(self) -> str:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         done = self._done_in_all()
-        text = f"{done:,} of {self._videos:,} videos done, {self._failed:,} failed, "
+        text = f"Progress: {done:,} of {self._videos:,} videos done, {self._failed:,} failed, "
         text += f"{self._seconds / elapsed:,.1f} s of video per second"
         if self._finished and done < self._videos:
             text += f", about {_duration(elapsed / self._finished * (self._videos - done))} left"
@@ -134,25 +137,25 @@ def publish_report(
     if not can_be_seen():
         return
     try:
-        create_markdown_artifact(summary(report), key="summary", description=f"{report}")
+        create_markdown_artifact(summary(report), description=f"Summary: {report}")
         failures = failure_rows(outcomes)
         if failures:
             total = sum(1 for each in outcomes if each.reason)
-            said = f"Failed or truncated videos: {total:,}"
+            said = f"Failed videos: {total:,}, truncated ones among them"
             if total > MOST_FAILURES_LISTED:
                 said += f"; the first {MOST_FAILURES_LISTED:,}. All: reeldex status {report.store} --failures"
-            create_table_artifact(failures, key="failed-videos", description=said)
+            create_table_artifact(failures, description=said)
         pictures = list(_pictures(store, shards))
         if pictures:
-            create_markdown_artifact(contact_sheet(pictures), key="contact-sheet", description="Some of the videos")
+            create_markdown_artifact(contact_sheet(pictures), description=f"Pictures: {len(pictures)} of the videos")
     except _SERVER_ERRORS as error:
         log.warning("The server did not take the report on this run: %s", error)
 
 
-def publish_table(rows: list[dict[str, Any]], key: str, description: str) -> None:
+def publish_table(rows: list[dict[str, Any]], description: str) -> None:
     """Publish a table, if there is anybody to see it."""
     if can_be_seen():
-        create_table_artifact(rows, key=key, description=description)
+        create_table_artifact(rows, description=description)
 
 
 def _pictures(store: FeatureStore, shards: Sequence[int]) -> Iterator[Picture]:

@@ -55,7 +55,7 @@ def extract(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         options: What is extracted.
         compute: On what it is computed, and how.
         weights: Where the networks' weights lie.
-        when_busy: What to do while another run holds the store. wait for it; skip this run; or fail.
+        when_busy: What to do while another run holds the store (wait for it, skip this run, or fail).
         wait_seconds: How long to wait for such a run at most, in seconds.
     """
     config = PipelineConfig(extract=options, compute=compute, weights=weights)

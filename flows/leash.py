@@ -44,24 +44,22 @@ def kill_own_group() -> None:
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
-def start_program(module: str, arguments: Sequence[str], environment: dict[str, str], log: str | None) -> SpawnProcess:
+def start_program(module: str, arguments: Sequence[str], log: str) -> SpawnProcess:
     """Start `python -m module arguments` as a leader of its group that is asked to end when this process is gone.
 
-    `environment` is added to this process's own; output is appended to the file `log` if one is given.
+    What it prints is appended to the file `log`.
     """
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_run_program, args=(module, list(arguments), environment, log), name=module)
+    process = context.Process(target=_run_program, args=(module, list(arguments), log), name=module)
     process.start()
     return process
 
 
-def _run_program(module: str, arguments: list[str], environment: dict[str, str], log: str | None) -> None:
+def _run_program(module: str, arguments: list[str], log: str) -> None:
     become_group_leader()
     end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    os.environ.update(environment)
-    if log is not None:
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        for stream in (1, 2):
-            os.dup2(file, stream)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(file, stream)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

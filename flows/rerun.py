@@ -50,7 +50,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         reasons: Only those that failed, or were truncated, for these reasons; all if none is named.
         compute: On what it is computed, and how.
         weights: Where the networks' weights lie.
-        when_busy: What to do while another run holds the store. wait for it; skip this run; or fail.
+        when_busy: What to do while another run holds the store (wait for it, skip this run, or fail).
         wait_seconds: How long to wait for such a run at most, in seconds.
     """
     config = PipelineConfig(compute=compute, weights=weights)

@@ -77,10 +77,11 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
             api_url = f"http://{_LOOPBACK}:{options.port}/api"
             _require_free(options.port)
             _say(f"Starting a Prefect server; its state lies in {home}")
-            arguments = ["server", "start", "--host", _LOOPBACK, "--port", str(options.port)]
             os.environ["PREFECT_API_URL"] = api_url
             ui_folder = Path(os.environ.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(home.absolute() / "ui")))
-            parts.start("server", arguments, home / "server.log")
+            parts.start(
+                "server", ["flows.server", "--host", _LOOPBACK, "--port", str(options.port)], home / "server.log"
+            )
             parts.wait_for_health(api_url, stopping)
             keep_to_itself(ui_folder)
         else:
@@ -88,7 +89,17 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
             _require_answer(api_url)
         if not stopping:
             _prepare(config)
-            worker = ["worker", "start", "--type", "process", "--pool", WORK_POOL, "--name", socket.gethostname()]
+            worker = [
+                "prefect",
+                "worker",
+                "start",
+                "--type",
+                "process",
+                "--pool",
+                WORK_POOL,
+                "--name",
+                socket.gethostname(),
+            ]
             worker += ["--limit", str(options.runs)]
             parts.start("worker", worker, home / "worker.log")
             _say(_welcome(api_url, home))
@@ -166,8 +177,9 @@ class _Parts:
         for name in reversed(list(self._processes)):
             self._end(name)
 
-    def start(self, name: str, arguments: list[str], log_file: Path) -> None:
-        self._processes[name] = start_program("prefect", arguments, {}, str(log_file))
+    def start(self, name: str, program: list[str], log_file: Path) -> None:
+        module, *arguments = program
+        self._processes[name] = start_program(module, arguments, str(log_file))
         self._logs[name] = log_file
 
     def wait_for_health(self, api_url: str, stopping: list[int]) -> None:
@@ -181,15 +193,15 @@ class _Parts:
                 )
             time.sleep(_LOOK_SECONDS)
 
-    def watch(self, stopping: list[int], worker_arguments: list[str]) -> None:
+    def watch(self, stopping: list[int], worker: list[str]) -> None:
         while not stopping:
             if not self._processes["worker"].is_alive():
-                self._restart_worker(worker_arguments)
+                self._restart_worker(worker)
             self._require_alive()
             time.sleep(_LOOK_SECONDS)
         _say("Stopping. Runs that go on now are shown as crashed; Retry goes on with them after the next start.")
 
-    def _restart_worker(self, arguments: list[str]) -> None:
+    def _restart_worker(self, program: list[str]) -> None:
         """Start the worker again after it died; its runs that died with it are shown as crashed."""
         from flows.lost_runs import crash_lost_runs
 
@@ -199,7 +211,7 @@ class _Parts:
         _say(f"The worker ended by itself (exit status {self._processes['worker'].exitcode}); starting it again.")
         self._end("worker")
         crash_lost_runs("Its worker died. Retry goes on where it stopped.", waiting_too=True)
-        self.start("worker", arguments, self._logs["worker"])
+        self.start("worker", program, self._logs["worker"])
 
     def end_worker(self) -> None:
         """End the worker and its runs, and say so to the server while it is there."""

@@ -49,9 +49,9 @@ def _verify(store: FeatureStore) -> State[Any]:
     if not report.damages:
         log.info("All sound: %s", read)
         return Completed(message=f"All sound: {read}.", data=report)
-    message = f"{counted(len(report.damages), 'damage')} found: {read}. The artifact `damages` says what to do."
+    message = f"{counted(len(report.damages), 'damage')} found: {read}. The table among the artifacts says what to do."
     log.error("%s", message)
-    publish_table(damage_rows(report.damages), "damages", message)
+    publish_table(damage_rows(report.damages), f"Damages: {len(report.damages):,}")
     return Failed(message=message, data=StoreDamagedError(message))
 
 

@@ -11,8 +11,9 @@ PIPELINE = """
 extract: {weights: random, extractors: [resnet152], shard_videos: 2}
 compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 schedules:
-  - {name: growing folder, source: growing, store: grown, interval_seconds: 10, settle_seconds: 3.0, active: false}
-  - {name: nightly, source: good, store: night, cron: "0 2 * * *", timezone: Europe/Paris, when_busy: skip}
+  - {name: growing folder, source: growing, store: grown, interval_seconds: 15, settle_seconds: 3.0, when_busy: skip,
+     active: false}
+  - {name: nightly, source: good, store: night, cron: "0 2 * * *", timezone: Europe/Paris}
 """
 
 

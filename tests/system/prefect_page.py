@@ -81,9 +81,11 @@ class PrefectPage:
         """Open a tab of a page."""
         self.page.get_by_role("tab", name=name).click()
 
-    def open_artifact(self, key: str) -> None:
-        """Open an artifact from the tab of artifacts."""
-        self.page.get_by_text(key, exact=True).first.click()
+    def open_artifact(self, caption: str) -> None:
+        """Open the artifact whose caption begins so from the open run, and wait for its own page."""
+        self.tab("Artifacts")
+        self.page.get_by_text(re.compile(rf"^{re.escape(caption)}: ")).first.click()
+        self.page.wait_for_url("**/artifacts/artifact/**")
 
     def choose(self, item: str) -> None:
         """Choose `Retry` or `Cancel` in the menu of the open run, and confirm it."""

@@ -138,11 +138,11 @@ class ReeldexUp:
         return [(int(match[1]), int(match[2])) for match in found if match]
 
     def artifacts(self, run_id: str) -> dict[str, Any]:
-        """Return the latest artifact of each key of a run."""
+        """Return a run's artifacts by the first words of their captions; the latest of each."""
         query = {"artifacts": {"flow_run_id": {"any_": [run_id]}}, "sort": "CREATED_DESC"}
         newest: dict[str, Any] = {}
         for artifact in self.api("/artifacts/filter", query):
-            newest.setdefault(artifact["key"], artifact)
+            newest.setdefault(artifact["description"].partition(":")[0], artifact)
         return newest
 
     def process_of(self, run_id: str) -> int:

@@ -46,12 +46,10 @@ def _photograph(ui: PrefectPage, out: Path) -> None:
     ui.shows_state("Completed with failures")
     ui.tab("Artifacts")
     shot("run")
-    for key in ("failed-videos", "contact-sheet", "summary"):
-        ui.open_artifact(key)
-        ui.page.wait_for_url("**/artifacts/artifact/**")
-        shot(key)
+    for caption, name in (("Failed videos", "failed-videos"), ("Pictures", "pictures"), ("Summary", "summary")):
+        ui.open_artifact(caption)
+        shot(name)
         ui.page.go_back()
-        ui.tab("Artifacts")
 
 
 if __name__ == "__main__":

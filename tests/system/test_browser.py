@@ -41,20 +41,17 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
     ui.page.get_by_text("shard-00000 (3 videos)").first.wait_for()
     assert up.run(run)["parameters"]["options"]["shard_videos"] == 3
 
-    ui.tab("Artifacts")
-    ui.open_artifact("failed-videos")
+    ui.open_artifact("Failed videos")
     ui.page.get_by_text("unreadable", exact=True).first.wait_for()
     ui.page.get_by_text("rerun-failed with this reason").first.wait_for()
     ui.page.go_back()
-    ui.tab("Artifacts")
-    ui.open_artifact("contact-sheet")
+    ui.open_artifact("Pictures")
     pictures = ui.page.locator("main table img")
     pictures.nth(1).wait_for()
     assert pictures.count() == 2
     assert ui.page.evaluate("[...document.querySelectorAll('main table img')].every(each => each.naturalWidth == 160)")
     ui.page.go_back()
-    ui.tab("Artifacts")
-    ui.open_artifact("summary")
+    ui.open_artifact("Summary")
     ui.page.get_by_text("What bounds the speed").wait_for()
     assert len(FeatureStore(up.folder / "kitchen")) == 2
 
