@@ -52,7 +52,7 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
     assert ui.page.evaluate("[...document.querySelectorAll('main table img')].every(each => each.naturalWidth == 160)")
     ui.page.go_back()
     ui.open_artifact("Summary")
-    ui.page.get_by_text("What bounds the speed").wait_for()
+    ui.page.get_by_role("cell", name="What bounds the speed").wait_for()
     assert len(FeatureStore(up.folder / "kitchen")) == 2
 
 
