@@ -1,0 +1,38 @@
+"""What can go wrong with the embedding; every message says what happened, to what, why, and what to do."""
+
+from collections.abc import Sequence
+
+
+class EmbeddingError(Exception):
+    """Base of every error of this package."""
+
+
+class WordVectorsError(EmbeddingError):
+    """A file of word vectors is absent, damaged or of no known format, or vectors cannot be trained."""
+
+
+class CheckpointError(EmbeddingError):
+    """A checkpoint is absent, damaged, or holds no text-video embedding."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """A checkpoint belongs to other word vectors, other feature spaces or another model than those at hand."""
+
+
+class ScoresError(EmbeddingError, ValueError):
+    """Scores cannot be ranked: they hold NaN, or their shape does not fit what they are held against."""
+
+
+class TrainingError(EmbeddingError):
+    """Training cannot begin or go on."""
+
+
+class LossNotFiniteError(TrainingError):
+    """The loss of a step is NaN or infinite; `sample_ids` are the samples of its batch."""
+
+    def __init__(self, message: str, sample_ids: Sequence[str]) -> None:
+        super().__init__(message)
+        self.sample_ids = tuple(sample_ids)
+
+    def __reduce__(self) -> tuple[type["LossNotFiniteError"], tuple[str, tuple[str, ...]]]:
+        return LossNotFiniteError, (str(self), self.sample_ids)
