@@ -1,0 +1,78 @@
+"""The published embedding's own values, where they lie beside the repository."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from embedding.loss import MaxMarginRankingLoss
+from embedding.model import TextVideoEmbedding
+from tests.embedding import golden
+
+pytestmark = golden.needs_golden_values
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Any]:
+    return golden.expected()
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray[Any, Any]]:
+    return golden.arrays()
+
+
+@pytest.fixture
+def model() -> TextVideoEmbedding:
+    state = torch.load(golden.DATA / "checkpoint.pth", weights_only=True)
+    return TextVideoEmbedding.from_state(state)
+
+
+def test_the_state_dict_has_exactly_the_published_entries(model: TextVideoEmbedding) -> None:
+    keys = json.loads((golden.FOLDER.parent / "embedding_keys.json").read_text())
+    assert {name: list(value.shape) for name, value in model.state_dict().items()} == keys
+
+
+def test_dimensions_are_those_of_the_checkpoint(model: TextVideoEmbedding, expected: dict[str, Any]) -> None:
+    dims = expected["dims"]
+    spec = model.spec
+    assert (spec.video_dim, spec.embed_dim) == (dims["feature_dim"], dims["embd_dim"])
+    assert (spec.word_dim, spec.sentence_dim, spec.max_words) == (dims["we_dim"], dims["embd_dim"], dims["max_words"])
+
+
+def test_ranking_losses_and_their_gradients(expected: dict[str, Any], arrays: dict[str, Any]) -> None:
+    for case in expected["max_margin_loss"]:
+        scores = torch.tensor(arrays[case["scores"]], requires_grad=True)
+        loss = MaxMarginRankingLoss(
+            case["margin"],
+            pairs_per_video=case["n_pair"],
+            negative_weighting=case["negative_weighting"],
+            hard_negative_rate=case["hard_negative_rate"],
+        )(scores)
+        loss.backward()
+        assert loss.item() == pytest.approx(case["loss"], abs=1e-6)
+        assert scores.grad is not None
+        np.testing.assert_allclose(scores.grad.numpy(), arrays[case["grad"]], rtol=0, atol=1e-6)
+
+
+def test_six_steps_of_adam(model: TextVideoEmbedding, expected: dict[str, Any], arrays: dict[str, Any]) -> None:
+    case = expected["train"]
+    videos = torch.tensor(arrays["train_video"]).flatten(0, 1)
+    sentences = torch.tensor(arrays["train_text"]).flatten(0, 1)
+    ranking = MaxMarginRankingLoss(
+        case["margin"], pairs_per_video=case["n_pair"], hard_negative_rate=case["hard_negative_rate"]
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=case["lr"])
+    losses = []
+    for _ in case["loss_per_step"]:
+        optimizer.zero_grad()
+        loss = ranking(model(videos, sentences))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses == pytest.approx(case["loss_per_step"], abs=1e-5)
+    state = model.state_dict()
+    sums = {name: state[name].double().sum().item() for name in case["weight_sums_after"]}
+    assert sums == pytest.approx(case["weight_sums_after"], abs=1e-5)
