@@ -36,3 +36,19 @@ class LossNotFiniteError(TrainingError):
 
     def __reduce__(self) -> tuple[type["LossNotFiniteError"], tuple[str, tuple[str, ...]]]:
         return LossNotFiniteError, (str(self), self.sample_ids)
+
+
+class DatasetError(EmbeddingError):
+    """A file of a data set is not what its reader expects; the message names file, column and row."""
+
+
+class UnsafePickleError(DatasetError):
+    """A pickle asks for something else than arrays, containers, strings and numbers; nothing of it was executed."""
+
+
+class FeaturesError(EmbeddingError):
+    """Features of videos cannot be found or read, or do not fit together."""
+
+
+class MissingVideosError(FeaturesError):
+    """More videos of a data set than the stated share cannot be used."""
