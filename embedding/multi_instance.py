@@ -1,0 +1,113 @@
+"""EPIC-KITCHENS-100 multi-instance retrieval: graded relevance, mean average precision, nDCG.
+
+Protocol: Damen et al., Rescaling Egocentric Vision, arXiv 2006.13256, section 4.5; relevance and nDCG: Wray et
+al., On Semantic Similarity in Video Retrieval, arXiv 2103.10095. Ties are never broken in the model's favour:
+among equal scores the less relevant answer stands first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from embedding.errors import ScoresError
+from embedding.metrics import Floats, checked_scores, in_row_blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is done to what: one verb class and the classes of all nouns."""
+
+    verb: int
+    nouns: frozenset[int]
+
+
+def class_relevance(videos: Sequence[Action], sentences: Sequence[Action]) -> npt.NDArray[np.float32]:
+    """Give the relevance of each sentence to each video: (videos, sentences) float32 in 0..1.
+
+    The mean of the overlap of the verbs, 1 or 0, and of the intersection over union of the sets of nouns (0 when
+    both are empty).
+    """
+    if not videos or not sentences:
+        raise ScoresError("Relevance needs at least one video and one sentence.")
+    first, first_of = _distinct(videos)
+    second, second_of = _distinct(sentences)
+    nouns = sorted(set().union(*(action.nouns for action in (*first, *second))))
+    left, right = _indicators(first, nouns), _indicators(second, nouns)
+    shared = left @ right.T
+    union = left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - shared
+    overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    verbs = np.array([action.verb for action in first])[:, None] == np.array([action.verb for action in second])
+    table = ((verbs + overlap) / 2).astype(np.float32)
+    relevance: npt.NDArray[np.float32] = table[np.ix_(first_of, second_of)]
+    return relevance
+
+
+def _distinct(actions: Sequence[Action]) -> tuple[list[Action], list[int]]:
+    """Each distinct action once, and where each of the given ones is among them."""
+    seen: dict[Action, int] = {}
+    positions = [seen.setdefault(action, len(seen)) for action in actions]
+    return list(seen), positions
+
+
+def _indicators(actions: Sequence[Action], nouns: Sequence[int]) -> npt.NDArray[np.float64]:
+    return np.array([[noun in action.nouns for noun in nouns] for action in actions], dtype=np.float64).reshape(
+        len(actions), len(nouns)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MultiInstanceMetrics:
+    """Mean average precision and nDCG of one direction, in 0..1.
+
+    `mean_average_precision` is what the challenge's program computes: precision at a fully relevant answer counts
+    each answer up to it with its graded relevance. `binary_average_precision` is the textbook's, in which only
+    fully relevant answers (relevance 1) count.
+    """
+
+    mean_average_precision: float
+    binary_average_precision: float
+    ndcg: float
+    query_count: int
+
+    def to_json(self) -> dict[str, float]:
+        """Give the fields by name."""
+        return asdict(self)
+
+
+def multi_instance_metrics(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> MultiInstanceMetrics:
+    """Measure one direction: (queries, answers) scores against their relevance in 0..1.
+
+    Give both transposed for the other direction. Raises ScoresError when shapes differ, for NaN, and for a query
+    without a fully relevant answer, whose average precision is not defined.
+    """
+    array, graded = checked_scores(scores), checked_scores(relevance)
+    if array.shape != graded.shape:
+        raise ScoresError(f"Scores are {array.shape}, and their relevance is {graded.shape}: they must be alike.")
+    if graded.min() < 0 or graded.max() > 1:
+        raise ScoresError(f"Relevance lies in 0..1, not in {graded.min()}..{graded.max()}.")
+    without = np.flatnonzero(~(graded == 1).any(axis=1))
+    if len(without):
+        raise ScoresError(
+            f"{len(without)} queries have no fully relevant answer, the first is number {without[0]}. Leave them out."
+        )
+    figures = in_row_blocks(len(array), lambda block: _figures(array[block], graded[block]))
+    average, binary, ndcg = figures.mean(axis=0).tolist()
+    return MultiInstanceMetrics(average, binary, ndcg, query_count=len(array))
+
+
+def _figures(scores: Floats, relevance: Floats) -> npt.NDArray[np.float64]:
+    """(n, 3): graded and binary average precision, and nDCG, of each query."""
+    # The last key counts first: descending score, then, among equals, ascending relevance.
+    order = np.lexsort((relevance, -scores))
+    ranked = np.take_along_axis(relevance, order, axis=1).astype(np.float64)
+    full = ranked == 1
+    positions = np.arange(1, ranked.shape[1] + 1)
+    graded = np.where(full, np.cumsum(ranked, axis=1), 0) / positions
+    binary = np.where(full, np.cumsum(full, axis=1), 0) / positions
+    ideal = -np.sort(-relevance.astype(np.float64), axis=1)
+    # As many answers count as are relevant at all, so that a bad ranking gains nothing from its length.
+    discounts = (ideal > 0) / np.log2(positions + 1)
+    ndcg = (ranked * discounts).sum(axis=1) / (ideal * discounts).sum(axis=1)
+    return np.stack([graded.sum(axis=1) / full.sum(axis=1), binary.sum(axis=1) / full.sum(axis=1), ndcg], axis=1)

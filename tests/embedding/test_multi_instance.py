@@ -1,0 +1,108 @@
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from embedding.errors import ScoresError
+from embedding.multi_instance import Action, class_relevance, multi_instance_metrics
+
+Matrix = npt.NDArray[np.float64]
+
+
+def slow_figures(scores: Matrix, relevance: Matrix) -> tuple[float, float, float]:
+    """Graded and binary average precision, and nDCG, by their definitions, one answer after the other."""
+    average, binary, ndcg = [], [], []
+    for row, grades in zip(scores.tolist(), relevance.tolist(), strict=True):
+        ranked = [grade for _, grade in sorted(zip(row, grades, strict=True), key=lambda pair: (-pair[0], pair[1]))]
+        full = ranked.count(1.0)
+        average.append(sum(sum(ranked[: at + 1]) / (at + 1) for at, g in enumerate(ranked) if g == 1) / full)
+        binary.append(sum(ranked[: at + 1].count(1.0) / (at + 1) for at, g in enumerate(ranked) if g == 1) / full)
+        counted = sum(grade > 0 for grade in grades)
+        gained = sum(grade / math.log2(at + 2) for at, grade in enumerate(ranked[:counted]))
+        ideal = sorted(grades, reverse=True)
+        ndcg.append(gained / sum(grade / math.log2(at + 2) for at, grade in enumerate(ideal[:counted])))
+    return sum(average) / len(average), sum(binary) / len(binary), sum(ndcg) / len(ndcg)
+
+
+def random_actions(count: int, seed: int) -> list[Action]:
+    generator = np.random.default_rng(seed)
+    return [
+        Action(int(generator.integers(4)), frozenset(generator.integers(0, 5, generator.integers(1, 4)).tolist()))
+        for _ in range(count)
+    ]
+
+
+def test_relevance_is_that_of_the_definition() -> None:
+    videos, sentences = random_actions(25, 0), random_actions(40, 1)
+    relevance = class_relevance(videos, sentences)
+    assert relevance.shape == (25, 40)
+    for row, video in enumerate(videos):
+        for column, sentence in enumerate(sentences):
+            overlap = len(video.nouns & sentence.nouns) / len(video.nouns | sentence.nouns)
+            wanted = ((video.verb == sentence.verb) + overlap) / 2
+            assert relevance[row, column] == pytest.approx(wanted, abs=1e-7)
+
+
+def test_actions_without_nouns_share_none() -> None:
+    assert class_relevance([Action(1, frozenset())], [Action(1, frozenset()), Action(2, frozenset({3}))]).tolist() == [
+        [0.5, 0.0]
+    ]
+    with pytest.raises(ScoresError, match="at least one video and one sentence"):
+        class_relevance([], [Action(1, frozenset())])
+
+
+@pytest.mark.parametrize("levels", [0, 2])
+def test_both_directions_are_those_of_the_slow_computation(levels: int) -> None:
+    videos = random_actions(60, 0)
+    sentences = list(dict.fromkeys(videos))
+    relevance = class_relevance(videos, sentences).astype(np.float64)
+    scores = np.random.default_rng(5).normal(size=relevance.shape)
+    scores = np.round(scores * levels) if levels else scores
+    for these, those in ((scores, relevance), (scores.T, relevance.T)):
+        found = multi_instance_metrics(these, those)
+        wanted = slow_figures(these, those)
+        assert (found.mean_average_precision, found.binary_average_precision, found.ndcg) == pytest.approx(wanted)
+        assert found.query_count == len(these)
+
+
+def test_more_queries_than_are_worked_on_at_a_time() -> None:
+    generator = np.random.default_rng(0)
+    relevance = generator.choice([0, 0.5, 1.0], (1100, 7))
+    relevance[:, 0] = 1
+    scores = generator.normal(size=relevance.shape)
+    assert multi_instance_metrics(scores, relevance).ndcg == pytest.approx(slow_figures(scores, relevance)[2])
+
+
+def test_the_perfect_ranking() -> None:
+    relevance = class_relevance(random_actions(20, 3), list(dict.fromkeys(random_actions(20, 3))))
+    found = multi_instance_metrics(relevance, relevance)
+    assert found.ndcg == pytest.approx(1)
+    assert found.binary_average_precision == pytest.approx(1)
+    assert found.mean_average_precision == pytest.approx(1)
+
+
+def test_the_published_example_of_ndcg() -> None:
+    # Of the example that the challenge's own program checks itself with.
+    scores = np.array([[1.0, 0.7, 0.4, 0.0], [0.3, 0.9, 0.6, 0.1], [0.2, 0.5, 0.8, 0.4]])
+    relevance = np.array([[1.0, 0.5, 0.25, 0.0], [0.0, 1.0, 0.4, 0.0], [0.5, 0.3, 1.0, 0.0]])
+    assert multi_instance_metrics(scores, relevance).ndcg == pytest.approx(0.9371789900735429, abs=1e-12)
+
+
+def test_what_cannot_be_measured_is_refused() -> None:
+    relevance = np.array([[1.0, 0.5], [0.5, 0.5]])
+    with pytest.raises(ScoresError, match="1 queries have no fully relevant answer, the first is number 1"):
+        multi_instance_metrics(np.zeros((2, 2)), relevance)
+    with pytest.raises(ScoresError, match=r"\(2, 3\), and their relevance is \(2, 2\)"):
+        multi_instance_metrics(np.zeros((2, 3)), relevance)
+    with pytest.raises(ScoresError, match="are NaN"):
+        multi_instance_metrics(np.full((2, 2), np.nan), relevance)
+    with pytest.raises(ScoresError, match=r"lies in 0\.\.1"):
+        multi_instance_metrics(np.zeros((1, 1)), np.array([[2.0]]))
+    multi_instance_metrics(relevance[:1], relevance[:1])
+    Action(1, frozenset({2}))
+
+
+def test_a_tie_is_broken_against_the_model() -> None:
+    relevance = np.array([[1.0, 0.0, 0.0]])
+    assert multi_instance_metrics(np.zeros((1, 3)), relevance).binary_average_precision == pytest.approx(1 / 3)
