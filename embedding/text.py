@@ -1,0 +1,207 @@
+"""Files of word vectors: opened through gensim once, from a memory-mapped cache after that; or trained."""
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedding.errors import WordVectorsError
+from embedding.word_cache import cache_fingerprint, write_cache
+from embedding.word_files import WordFormat, detect_format, require_safe_pickle, require_word_file
+from embedding.word_vectors import WordVectors, tokenise
+from storage.atomic import publish, publish_text
+from storage.hashing import file_sha256
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
+
+__all__ = [
+    "WordFormat",
+    "WordTraining",
+    "WordVectors",
+    "default_cache_folder",
+    "open_word_vectors",
+    "tokenise",
+    "train_word_vectors",
+]
+
+log = logging.getLogger(__name__)
+
+
+def open_word_vectors(
+    source: Path, *, cache_folder: Path | None = None, file_format: WordFormat = WordFormat.AUTO
+) -> WordVectors:
+    """Open a file of word vectors, converting it into a cache the first time and whenever its content changes.
+
+    Read are the binary word2vec format (GoogleNews), the text format (with or without a first line of counts),
+    gensim's own KeyedVectors and Word2Vec files, and the first two compressed as .gz or .bz2. A changed
+    modification time with the same content does not convert again. `cache_folder` is `default_cache_folder()`
+    when None. Raises WordVectorsError.
+    """
+    parts = require_word_file(source)
+    folder = cache_folder or default_cache_folder()
+    name = hashlib.sha256(os.fsencode(source.absolute())).hexdigest()[:16]
+    cache = folder / f"{source.name[:100]}-{name}.words"
+    signature = _signature(parts, file_format)
+    known = _read_note(_note_of(cache))
+    if known is None or known[0] != signature or known[1] != cache_fingerprint(cache):
+        fingerprint = _content_sha256(parts)
+        if known is None or known[0]["format"] != file_format or fingerprint != cache_fingerprint(cache):
+            _convert(source, file_format, cache, fingerprint)
+        note = {"source": signature, "fingerprint": fingerprint}
+        _publish_text_or_say(_note_of(cache), json.dumps(note, indent=1))
+    return WordVectors(cache)
+
+
+def default_cache_folder() -> Path:
+    """Give the folder for caches: `reeldex/word-vectors` in XDG_CACHE_HOME or in ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "reeldex" / "word-vectors"
+
+
+def _convert(source: Path, file_format: WordFormat, cache: Path, fingerprint: str) -> None:
+    log.info("Converting %s to %s, which is done once", source, cache)
+    read = _read_with_gensim(source, file_format)
+    try:
+        write_cache(cache, read.index_to_key, read.vectors, fingerprint)
+    except OSError as error:
+        raise _unwritable(cache, error) from error
+
+
+def _read_with_gensim(source: Path, file_format: WordFormat) -> "KeyedVectors":
+    found = detect_format(source) if file_format is WordFormat.AUTO else file_format
+    try:
+        with warnings.catch_warnings():
+            # gensim opens a text without counts twice and closes it once.
+            warnings.simplefilter("ignore", ResourceWarning)
+            read = _load(source, found)
+    except UnicodeDecodeError as error:
+        raise WordVectorsError(
+            f"{source}, read as {found}, holds words that are not UTF-8 ({error}). It is damaged, or of another format."
+        ) from error
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise WordVectorsError(
+            f"{source}, read as {found}, is no intact file of word vectors: {error}. Get it again, or name its format."
+        ) from error
+    if not len(read):
+        raise WordVectorsError(f"{source} holds no word vectors.")
+    return read
+
+
+def _load(source: Path, file_format: WordFormat) -> "KeyedVectors":
+    from gensim.models import KeyedVectors, Word2Vec
+
+    if file_format is not WordFormat.GENSIM:
+        return KeyedVectors.load_word2vec_format(
+            str(source),
+            binary=file_format is WordFormat.BINARY,
+            no_header=file_format is WordFormat.TEXT_WITHOUT_COUNTS,
+        )
+    # gensim would execute whatever the pickle asks for.
+    is_whole_model = require_safe_pickle(source)
+    return Word2Vec.load(str(source)).wv if is_whole_model else KeyedVectors.load(str(source))
+
+
+def _publish_text_or_say(path: Path, text: str) -> None:
+    try:
+        publish_text(path, text)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> WordVectorsError:
+    return WordVectorsError(
+        f"The cache of word vectors cannot be written to {path}: {error}. Give another folder for it, with about as "
+        "much room as the vectors take."
+    )
+
+
+def _signature(parts: Sequence[Path], file_format: WordFormat) -> dict[str, object]:
+    """Note what is quickly seen of a source: it stays the same as long as nobody writes to it."""
+    files = [[part.name, part.stat().st_size, part.stat().st_mtime_ns] for part in parts]
+    return {"files": files, "format": str(file_format)}
+
+
+def _content_sha256(parts: Sequence[Path]) -> str:
+    """Hash a file; of several, hash their names and hashes."""
+    if len(parts) == 1:
+        return file_sha256(parts[0])
+    return hashlib.sha256("".join(f"{part.name} {file_sha256(part)}\n" for part in parts).encode()).hexdigest()
+
+
+def _note_of(cache: Path) -> Path:
+    return cache.with_name(cache.name + ".source.json")
+
+
+def _read_note(path: Path) -> tuple[dict[str, object], str] | None:
+    """Give how the source looked when the cache was last found to be its; None when that is not known."""
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        return {"files": note["source"]["files"], "format": note["source"]["format"]}, str(note["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class WordTraining:
+    """How word vectors are learnt from one's own captions; raises ValueError for what cannot be.
+
+    `window` is in words, `min_count` the number of times a word must occur to get a vector.
+    """
+
+    dim: int = 300
+    window: int = 5
+    min_count: int = 1
+    epochs: int = 20
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "window", "min_count", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} of word vectors must be at least 1, not {getattr(self, name)}")
+
+
+class _Sentences:
+    """Captions as words, again and again, as gensim reads them once for the vocabulary and once an epoch."""
+
+    def __init__(self, captions: Iterable[object]) -> None:
+        # What can be read only once must be kept.
+        self._captions = list(captions) if iter(captions) is captions else captions
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return (words for caption in self._captions if (words := tokenise(caption)))
+
+
+def train_word_vectors(captions: Iterable[object], path: Path, training: WordTraining | None = None) -> None:
+    """Learn word vectors from captions with gensim's Word2Vec and publish them at `path` in binary word2vec format.
+
+    The same captions in the same order and the same settings give the same bytes. Raises WordVectorsError when
+    no word is frequent enough.
+    """
+    from gensim.models import Word2Vec
+
+    how = training or WordTraining()
+    sentences = _Sentences(captions)
+    if not any(count >= how.min_count for count in Counter(word for words in sentences for word in words).values()):
+        raise WordVectorsError(
+            f"No word occurs {how.min_count} times in the captions, so that no vectors can be trained. Give more "
+            "captions, or lower min_count."
+        )
+    # One thread: several would race for the weights, and two trainings would differ.
+    model = Word2Vec(
+        sentences=sentences,
+        vector_size=how.dim,
+        window=how.window,
+        min_count=how.min_count,
+        epochs=how.epochs,
+        seed=how.seed,
+        workers=1,
+    )
+    with publish(path) as temporary:
+        model.wv.save_word2vec_format(str(temporary), binary=True)

@@ -1,0 +1,132 @@
+"""Which format a file of word vectors has, and whether a pickled one is safe to open."""
+
+import bz2
+import gzip
+import pickle
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, cast
+
+from embedding.errors import WordVectorsError
+
+_LONGEST_LINE_BYTES = 1 << 20
+_PICKLE_START = b"\x80"
+
+_NUMPY_CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_ADMITTED = {
+    ("gensim.models.keyedvectors", "KeyedVectors"),
+    # What gensim 3 called the two.
+    ("gensim.models.keyedvectors", "Word2VecKeyedVectors"),
+    ("gensim.models.keyedvectors", "Vocab"),
+    # The rest of a whole Word2Vec model, which gensim saves too.
+    ("gensim.models.word2vec", "Word2Vec"),
+    ("gensim.models.word2vec", "Word2VecVocab"),
+    ("gensim.models.word2vec", "Word2VecTrainables"),
+    ("gensim.utils", "call_on_class_only"),
+    ("numpy.random._pickle", "__randomstate_ctor"),
+    ("numpy.random._pickle", "__bit_generator_ctor"),
+    ("numpy.random._mt19937", "MT19937"),
+    ("collections", "defaultdict"),
+    *((module, name) for module in ("builtins", "__builtin__") for name in ("int", "hash")),
+    *((module, name) for module in _NUMPY_CORES for name in ("_reconstruct", "scalar")),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+}
+
+
+class WordFormat(StrEnum):
+    """The formats of word vectors; AUTO tells them apart by their beginning."""
+
+    AUTO = "auto"
+    BINARY = "binary word2vec format"
+    TEXT = "text format"
+    TEXT_WITHOUT_COUNTS = "text format without a first line of counts"
+    GENSIM = "gensim's own format"
+
+
+def require_word_file(source: Path) -> list[Path]:
+    """Give the files that word vectors consist of: `source` and the arrays gensim stored beside it.
+
+    Raises WordVectorsError when there is no such file.
+    """
+    if not source.is_file():
+        raise WordVectorsError(
+            f"There are no word vectors at {source}. The published ones are GoogleNews-vectors-negative300.bin; "
+            "correct the path, or train vectors on your own captions."
+        )
+    beside = (path for path in source.parent.iterdir() if path.name.startswith(source.name + "."))
+    return [source, *sorted(path for path in beside if path.suffix == ".npy")]
+
+
+def detect_format(source: Path) -> WordFormat:
+    """Tell the format of a file by its first lines; raises WordVectorsError when it is none of those known."""
+    try:
+        with _open(source) as file:
+            first = file.readline(_LONGEST_LINE_BYTES)
+            second = file.readline(_LONGEST_LINE_BYTES)
+    except (OSError, EOFError) as error:
+        raise WordVectorsError(f"{source} cannot be read: {error}.") from error
+    if first.startswith(_PICKLE_START):
+        return WordFormat.GENSIM
+    counts = first.split()
+    if len(counts) == 2 and all(count.isdigit() for count in counts):
+        return WordFormat.TEXT if _is_row(second, int(counts[1])) else WordFormat.BINARY
+    if len(counts) > 2 and _is_row(first, len(counts) - 1):
+        return WordFormat.TEXT_WITHOUT_COUNTS
+    raise WordVectorsError(
+        f"{source} is no file of word vectors that can be read: it begins with {first[:40]!r}. Known are the binary "
+        "and the text word2vec format and files saved by gensim."
+    )
+
+
+def _open(source: Path) -> IO[bytes]:
+    if source.suffix == ".gz":
+        return cast(IO[bytes], gzip.open(source, "rb"))
+    if source.suffix == ".bz2":
+        return cast(IO[bytes], bz2.open(source, "rb"))
+    return source.open("rb")
+
+
+def _is_row(line: bytes, dim: int) -> bool:
+    """Whether a line is a word and `dim` numbers."""
+    parts = line.rstrip().split(b" ")
+    if len(parts) != dim + 1:
+        return False
+    try:
+        [float(part) for part in parts[1:]]
+    except ValueError:
+        return False
+    return True
+
+
+class _GensimUnpickler(pickle.Unpickler):
+    """Loads what gensim saves, and refuses everything else before it is imported."""
+
+    source: Path
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - whatever is admitted
+        if (module_name, global_name) not in _ADMITTED:
+            raise WordVectorsError(
+                f"{self.source} asks for {module_name}.{global_name}, which word vectors saved by gensim do not need; "
+                "it was not run, and the file is refused. Get vectors in the binary or text word2vec format instead."
+            )
+        return super().find_class(module_name, global_name)
+
+
+def require_safe_pickle(source: Path) -> bool:
+    """Make sure that a pickle asks for nothing but word vectors; tells whether it is a whole Word2Vec model.
+
+    Reads it once, executing nothing but what builds them. Raises WordVectorsError naming what it refuses.
+    """
+    try:
+        with _open(source) as file:
+            unpickler = _GensimUnpickler(file, encoding="latin1")
+            unpickler.source = source
+            kind = type(unpickler.load()).__name__
+    except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise WordVectorsError(f"{source} is no intact pickle: {error}. Get the file again.") from error
+    except (AttributeError, ImportError) as error:
+        raise WordVectorsError(f"{source} was saved by a gensim that this one cannot read: {error}.") from error
+    if kind not in {"KeyedVectors", "Word2Vec"}:
+        raise WordVectorsError(f"{source} holds a {kind}, no word vectors.")
+    return kind == "Word2Vec"
