@@ -1,0 +1,151 @@
+"""HowTo100M's captions: which videos have them, and the windows that short ones grow to."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from embedding.errors import DatasetError
+from embedding.unpickling import load_pickle
+from embedding.word_vectors import tokenise
+
+_FIELDS = ("start", "end", "text")
+
+
+@dataclass(frozen=True)
+class VideoCaptions:
+    """What is said in a video, in the order of the starts; times in seconds.
+
+    Raises ValueError unless there is at least one caption, each has a start, a later or equal end and a text,
+    and starts are finite, not negative and in order.
+    """
+
+    start_seconds: tuple[float, ...]
+    end_seconds: tuple[float, ...]
+    texts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        counts = (len(self.start_seconds), len(self.end_seconds), len(self.texts))
+        if len(set(counts)) != 1:
+            raise ValueError("it has {} starts, {} ends and {} texts".format(*counts))
+        if not self.texts:
+            raise ValueError("it has no captions")
+        for at, (start, end) in enumerate(zip(self.start_seconds, self.end_seconds, strict=True)):
+            if not (math.isfinite(end) and 0 <= start <= end):
+                raise ValueError(f"caption {at} lasts from {start} to {end} seconds")
+        for at, (before, after) in enumerate(pairwise(self.start_seconds), start=1):
+            if after < before:
+                raise ValueError(f"caption {at} starts at {after} seconds, before the one ahead of it ({before})")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class CaptionWindow:
+    """Neighbouring captions taken as one: from caption `first` up to and including `last`; times in seconds.
+
+    `words` are the caption's own, then those of each neighbour in the order in which they were joined.
+    """
+
+    first: int
+    last: int
+    start_seconds: float
+    end_seconds: float
+    words: tuple[str, ...]
+
+
+def grow_window(captions: VideoCaptions, caption: int, min_seconds: float, min_words: int = 0) -> CaptionWindow:
+    """Grow a caption to its neighbours until it lasts `min_seconds` and has `min_words`, or there are no more.
+
+    With a `min_seconds`, the neighbour with which the window gets shorter comes first, the earlier one at a tie;
+    without, the one with more words, the earlier one at a tie. As the published HowTo100M reader does.
+    """
+    first = last = caption
+    words = list(tokenise(captions.texts[caption]))
+    starts, ends = captions.start_seconds, captions.end_seconds
+    while len(words) < min_words or ends[last] - starts[first] < min_seconds:
+        earlier, later = first > 0, last < len(captions) - 1
+        if not (earlier or later):
+            break
+        if earlier and later:
+            if min_seconds > 0:
+                earlier = ends[last] - starts[first - 1] <= ends[last + 1] - starts[first]
+            else:
+                before, after = (tokenise(captions.texts[at]) for at in (first - 1, last + 1))
+                earlier = len(after) <= len(before)
+        if earlier:
+            first -= 1
+            words.extend(tokenise(captions.texts[first]))
+        else:
+            last += 1
+            words.extend(tokenise(captions.texts[last]))
+    return CaptionWindow(first, last, starts[first], ends[last], tuple(words))
+
+
+class CaptionFile:
+    """The captions of many videos: for each id `start`, `end` (seconds) and `text`, of equal lengths."""
+
+    def __init__(self, path: Path, entries: Mapping[str, object]) -> None:
+        self.path = path
+        self._entries = entries
+
+    def captions(self, video_id: str) -> VideoCaptions:
+        """Give the captions of a video; raises DatasetError when it has none or they are not what they should be."""
+        if video_id not in self._entries:
+            raise DatasetError(f"{self.path} has no captions of the video {video_id!r}.")
+        entry = self._entries[video_id]
+        try:
+            if not isinstance(entry, Mapping):
+                raise TypeError(f"it holds a {type(entry).__name__}, not start, end and text")  # noqa: TRY301 - told below
+            start, end, text = (_as_list(entry, field) for field in _FIELDS)
+            return VideoCaptions(_as_floats(start), _as_floats(end), tuple(map(str, text)))
+        except (TypeError, ValueError) as error:
+            raise DatasetError(
+                f"{self.path}: the captions of the video {video_id!r} cannot be used: {error}."
+            ) from error
+
+    def problem(self, video_id: str) -> str | None:
+        """Say why a video's captions cannot be used, None when they can."""
+        try:
+            self.captions(video_id)
+        except DatasetError as error:
+            return str(error)
+        return None
+
+
+def load_captions(path: Path) -> CaptionFile:
+    """Read captions from a pickle (.pickle, .pkl), executing nothing of it, or from JSON; raises DatasetError."""
+    entries: object
+    if path.suffix == ".json":
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path} cannot be read as JSON: {error}.") from error
+    elif path.suffix in {".pickle", ".pkl"}:
+        entries = load_pickle(path)
+    else:
+        raise DatasetError(f"{path} is neither .json nor .pickle or .pkl: in which format it is cannot be told.")
+    if not isinstance(entries, dict) or not all(isinstance(key, str) for key in entries):
+        raise DatasetError(f"{path} does not map video ids to their captions (start, end, text).")
+    return CaptionFile(path, entries)
+
+
+def _as_floats(values: Sequence[object]) -> tuple[float, ...]:
+    return tuple(np.asarray(values, dtype=np.float64).tolist())
+
+
+def _as_list(entry: Mapping[str, object], field: str) -> Sequence[object]:
+    if field not in entry:
+        raise ValueError(f"it lacks {field!r}; it has {', '.join(sorted(map(repr, entry))) or 'nothing'}")
+    values = entry[field]
+    if isinstance(values, np.ndarray):
+        listed: list[object] = values.tolist()
+        return listed
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{field!r} is a {type(values).__name__}, not a list")
+    return values

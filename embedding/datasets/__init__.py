@@ -1,0 +1,1 @@
+"""One reader for each data set, in the published file formats and from reeldex stores."""

@@ -1,0 +1,203 @@
+"""EPIC-KITCHENS by label files: one label for each 3-D row, cut into segments, of which samples join several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from embedding.datasets.locations import FeatureLocation, required
+from embedding.datasets.readers import SegmentReader, rows_ratio
+from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out
+from embedding.datasets.tables import read_table, read_text
+from embedding.errors import DatasetError, FeaturesError
+from embedding.features import STREAMS, FeatureSource
+
+NAME = "epic"
+BACKGROUND = "background"
+Labels = Literal["verb", "narration"]
+
+# Label files are made from a video's length, as the features are, but not always rounded alike.
+_MOST_ROWS_APART = 3
+
+
+@dataclass(frozen=True)
+class EpicLabelOptions:
+    """Where the label files lie, and how samples are made of them.
+
+    - `train_labels`, `test_labels`: folders of `<video id>.txt`, a label a line for each 3-D row, either in it or in
+      its subfolder `verb` or `narration`.
+    - `features`: rows of the videos. The published features have 2 rows a second in 2-D, 1.5 in 3-D.
+    - `labels`: which labels; `verb_only`: train on their classes by the triplet loss, which only verbs have.
+    - `verb_classes`: csv with the columns `id`, `key` and `instances`; without it each verb is a class.
+    - `clips_per_sample`: consecutive segments joined to a sample; `clips_before` 0 takes those that follow a segment,
+      1 those ahead of it. Segments of at most `clips_filter_length` rows are dropped beforehand.
+    """
+
+    train_labels: Path | None = None
+    test_labels: Path | None = None
+    features: FeatureLocation | None = None
+    verb_classes: Path | None = None
+    labels: Labels = "narration"
+    verb_only: bool = False
+    clips_per_sample: int = 1
+    clips_before: int = 0
+    clips_filter_length: int = 0
+    max_missing_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.labels not in get_args(Labels):
+            raise ValueError(f"labels are {' or '.join(get_args(Labels))}, not {self.labels!r}.")
+        if self.verb_only and self.labels != "verb":
+            raise ValueError("verb_only trains on classes of verbs; it needs labels = verb.")
+        if self.clips_per_sample < 1 or self.clips_before not in {0, 1} or self.clips_filter_length < 0:
+            raise ValueError(
+                "clips_per_sample is at least 1, clips_before 0 or 1, clips_filter_length at least 0; got "
+                f"{self.clips_per_sample}, {self.clips_before} and {self.clips_filter_length}."
+            )
+
+
+@dataclass(frozen=True)
+class EpicPreset:
+    """The settings of one published command line: options of the data set, and of training."""
+
+    clips_per_sample: int
+    clips_before: int
+    labels: Labels
+    epochs: int
+    clips_filter_length: int = 0
+    verb_only: bool = False
+    learning_rate: float = 1e-4
+    batch_size: int = 256
+    embedding_dim: int = 6144
+
+
+PRESETS = MappingProxyType(
+    {
+        "narration-2-before": EpicPreset(2, 1, "narration", epochs=75),
+        "narration-3-before": EpicPreset(3, 1, "narration", epochs=75),
+        "verb-2": EpicPreset(2, 0, "verb", epochs=100),
+        "verb-3": EpicPreset(3, 0, "verb", epochs=100),
+    }
+)
+"""The four published command lines by name; all begin with the published HowTo100M checkpoint."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows `first` up to but not including `stop`, all of one label."""
+
+    first: int
+    stop: int
+    label: str
+
+
+def cut_segments(labels: Sequence[str]) -> list[Segment]:
+    """Cut one label a row into segments of equal labels."""
+    segments = []
+    first = 0
+    for label, rows in groupby(labels):
+        stop = first + sum(1 for _ in rows)
+        segments.append(Segment(first, stop, label))
+        first = stop
+    return segments
+
+
+def join_segments(segments: Sequence[Segment], options: EpicLabelOptions) -> list[tuple[Segment, ...]]:
+    """Give for each segment that is long enough itself and those that it is joined with, in the order of time."""
+    kept = [each for each in segments if each.stop - each.first > options.clips_filter_length]
+    count = options.clips_per_sample
+    if options.clips_before:
+        return [tuple(kept[max(at - count + 1, 0) : at + 1]) for at in range(len(kept))]
+    return [tuple(kept[at : at + count]) for at in range(len(kept))]
+
+
+def open_training(options: EpicLabelOptions) -> ClipTrainingSet:
+    """Open the training set: each segment, joined with its neighbours, and their labels as its caption."""
+    clips, reader, unusable = _open(options, options.train_labels, "train_labels")
+    return ClipTrainingSet(NAME, [[clip] for clip in clips], reader, unusable=unusable)
+
+
+def open_evaluation(options: EpicLabelOptions) -> EvaluationSet:
+    """Open the test set: each joined segment and the labels that have to find it."""
+    clips, reader, unusable = _open(options, options.test_labels, "test_labels")
+    return EvaluationSet(NAME, clips, reader, unusable=unusable)
+
+
+def _open(
+    options: EpicLabelOptions, given: Path | None, option: str
+) -> tuple[list[Clip], SegmentReader, UnusableVideos]:
+    folder = required(given, option, "EPIC-KITCHENS by label files")
+    if options.features is None:
+        raise DatasetError("EPIC-KITCHENS needs features: a store, or folders of .npy files.")
+    labels = _read_labels(folder / options.labels if (folder / options.labels).is_dir() else folder)
+    source = options.features.open()
+    unusable = sort_out(NAME, labels, lambda video: _problem(source, video, labels[video]), options.max_missing_share)
+    usable = {video_id: each for video_id, each in labels.items() if video_id not in unusable.reasons}
+    classes = _verb_classes(options.verb_classes, usable) if options.labels == "verb" else {}
+    clips = []
+    runs = {}
+    for video_id, rows in usable.items():
+        count = source.video(1, video_id).timing.row_count
+        for joined in join_segments(cut_segments(rows[:count]), options):
+            clip_id = f"{video_id}@rows{joined[0].first}-{joined[-1].stop}"
+            own = joined[-1] if options.clips_before else joined[0]
+            caption = " ".join(segment.label for segment in joined)
+            clips.append(Clip(clip_id, video_id, (caption,), classes.get(own.label, -1)))
+            runs[clip_id] = [(segment.first, segment.stop) for segment in joined]
+    if not clips:
+        raise DatasetError(
+            f"{folder}: no segment is longer than clips_filter_length = {options.clips_filter_length} rows. Lower it."
+        )
+    return clips, SegmentReader(source, runs), unusable
+
+
+def _read_labels(folder: Path) -> dict[str, list[str]]:
+    """Map the video of each label file to its labels, one a row."""
+    files = sorted(folder.glob("*.txt")) if folder.is_dir() else []
+    if not files:
+        raise DatasetError(f"{folder} holds no label files (<video id>.txt). Correct the path.")
+    found = {}
+    for path in files:
+        rows = [line.strip() for line in read_text(path).rstrip("\n").split("\n")]
+        if "" in rows and rows != [""]:
+            raise DatasetError(
+                f"{path}, line {rows.index('') + 1}: it is empty; each line is the label of one 3-D row."
+            )
+        found[path.name.removesuffix(".txt")] = [label for label in rows if label]
+    return found
+
+
+def _problem(source: FeatureSource, video_id: str, labels: Sequence[str]) -> str | None:
+    """Say why a video with these labels cannot be used."""
+    if problem := source.problem(video_id):
+        return problem
+    if not labels:
+        return "its label file is empty"
+    try:
+        two_d, three_d = (source.video(stream, video_id).timing for stream in range(len(STREAMS)))
+    except FeaturesError as error:
+        return str(error)
+    if abs(len(labels) - three_d.row_count) > _MOST_ROWS_APART:
+        return f"it has {len(labels)} labels and {three_d.row_count} rows of 3-D features, one a label"
+    if three_d.row_count * rows_ratio(three_d, two_d) > two_d.row_count + _MOST_ROWS_APART:
+        return (
+            f"its {two_d.row_count} rows of 2-D features end before its {three_d.row_count} rows of 3-D features; "
+            "check rows_per_second"
+        )
+    return None
+
+
+def _verb_classes(table: Path | None, labels: dict[str, list[str]]) -> dict[str, int]:
+    """Map each label to its class; the background, and verbs that no class names, have the class behind the last."""
+    seen = sorted({label for rows in labels.values() for label in rows} - {BACKGROUND})
+    if table is None:
+        return {**{label: number for number, label in enumerate(seen)}, BACKGROUND: len(seen)}
+    known: dict[str, int] = {}
+    for row in read_table(table, ["id", "key"], ["instances"]):
+        instances = row.values.get("instances", "").strip("[] ").split(",")
+        for verb in (row.text("key"), *(name.strip(" '\"") for name in instances)):
+            known.setdefault(verb, row.integer("id"))
+    behind = max(known.values(), default=-1) + 1
+    return {label: known.get(label, behind) for label in (*seen, BACKGROUND)}

@@ -1,0 +1,144 @@
+"""EPIC-KITCHENS-100 multi-instance retrieval, by its official annotation files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embedding.datasets.locations import FeatureLocation, required
+from embedding.datasets.readers import SpanReader
+from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out, without_clips
+from embedding.datasets.tables import Row, read_table
+from embedding.errors import DatasetError
+from embedding.multi_instance import Action, class_relevance
+
+NAME = "epic-retrieval"
+_COLUMNS = (
+    "narration_id", "video_id", "start_timestamp", "stop_timestamp", "narration", "verb_class", "all_noun_classes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EpicRetrievalOptions:
+    """Where the official annotations lie (EPIC_100_retrieval_train.csv, _test.csv, _test_sentence.csv).
+
+    `features` holds the whole videos under their official ids, such as P01_11.
+    """
+
+    train_csv: Path | None = None
+    test_csv: Path | None = None
+    test_sentence_csv: Path | None = None
+    features: FeatureLocation | None = None
+    max_missing_share: float = 0.1
+
+    @classmethod
+    def published(cls, folder: Path) -> "EpicRetrievalOptions":
+        """Give the files as the official annotations name them."""
+        return cls(
+            train_csv=folder / "EPIC_100_retrieval_train.csv",
+            test_csv=folder / "EPIC_100_retrieval_test.csv",
+            test_sentence_csv=folder / "EPIC_100_retrieval_test_sentence.csv",
+        )
+
+
+@dataclass(frozen=True)
+class NarratedAction:
+    """One row of the annotations: what is done in `video_id` from `start_seconds` to `end_seconds`."""
+
+    narration_id: str
+    video_id: str
+    start_seconds: float
+    end_seconds: float
+    narration: str
+    action: Action
+
+
+def read_actions(path: Path) -> list[NarratedAction]:
+    """Read an annotation file; raises DatasetError with file, row and column of what is wrong."""
+    actions: dict[str, NarratedAction] = {}
+    for row in read_table(path, _COLUMNS):
+        narration_id = row.text("narration_id")
+        if narration_id in actions:
+            raise row.refusal("narration_id", f"{narration_id!r} is there twice")
+        actions[narration_id] = NarratedAction(
+            narration_id,
+            row.text("video_id"),
+            *row.span("start_timestamp", "stop_timestamp"),
+            row.text("narration"),
+            Action(row.integer("verb_class"), row.classes("all_noun_classes")),
+        )
+    if not actions:
+        raise DatasetError(f"{path} has no rows below its first line.")
+    return list(actions.values())
+
+
+def open_training(options: EpicRetrievalOptions) -> ClipTrainingSet:
+    """Open the training set: each row a clip and its narration."""
+    purpose = f"Training on {NAME}"
+    actions = read_actions(required(options.train_csv, "train_csv", purpose))
+    clips, reader, unusable = _clips(actions, options)
+    return ClipTrainingSet(NAME, [[clip] for clip in clips], reader, unusable=unusable)
+
+
+def open_evaluation(options: EpicRetrievalOptions) -> EvaluationSet:
+    """Open the test set: all clips, the distinct sentences, and the relevance of each sentence to each clip.
+
+    A sentence takes verb and nouns from the clip that bears its narration_id. Sentences to which no usable clip is
+    fully relevant are left out.
+    """
+    purpose = f"Evaluating on {NAME}"
+    actions = read_actions(required(options.test_csv, "test_csv", purpose))
+    by_id = {each.narration_id: each for each in actions}
+    sentences = read_table(
+        required(options.test_sentence_csv, "test_sentence_csv", purpose), ["narration_id", "narration"]
+    )
+    clips, reader, unusable = _clips(actions, options)
+    relevance = class_relevance(
+        [by_id[clip.clip_id].action for clip in clips], [_action(row, by_id).action for row in sentences]
+    ).T
+    answered = np.flatnonzero((relevance == 1).any(axis=1))
+    if not len(answered):
+        raise DatasetError(f"{NAME}: no clip that is left is fully relevant to any sentence.")
+    kept = np.ascontiguousarray(relevance[answered])
+    return EvaluationSet(
+        NAME,
+        clips,
+        reader,
+        captions=tuple(sentences[at].text("narration") for at in answered),
+        right_clips=_right_clips(kept, [sentences[at].text("narration_id") for at in answered], clips),
+        relevance=kept,
+        unusable=unusable,
+    )
+
+
+def _clips(
+    actions: Sequence[NarratedAction], options: EpicRetrievalOptions
+) -> tuple[list[Clip], SpanReader, UnusableVideos]:
+    if options.features is None:
+        raise DatasetError(f"{NAME} needs features: a store, or folders of .npy files.")
+    source = options.features.open()
+    unusable = sort_out(NAME, (each.video_id for each in actions), source.problem, options.max_missing_share)
+    kept = [each for each in actions if each.video_id not in unusable.reasons]
+    reader = SpanReader(source, {each.narration_id: (each.start_seconds, each.end_seconds) for each in kept})
+    clips = [Clip(each.narration_id, each.video_id, (each.narration,), each.action.verb) for each in kept]
+    clips, unusable = without_clips(NAME, clips, reader.clips_beyond_end(clips), unusable, options.max_missing_share)
+    return clips, reader, unusable
+
+
+def _action(row: Row, by_id: dict[str, NarratedAction]) -> NarratedAction:
+    narration_id = row.text("narration_id")
+    if narration_id not in by_id:
+        raise row.refusal("narration_id", f"the test clips have no {narration_id!r}")
+    return by_id[narration_id]
+
+
+def _right_clips(
+    relevance: np.ndarray[tuple[int, ...], np.dtype[np.float32]], narration_ids: Sequence[str], clips: Sequence[Clip]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Give each sentence the clip it was taken from, or, where that is left out, the first fully relevant one."""
+    places = {clip.clip_id: at for at, clip in enumerate(clips)}
+    first = (relevance == 1).argmax(axis=1)
+    return np.array(
+        [places.get(narration_id, int(first[at])) for at, narration_id in enumerate(narration_ids)], dtype=np.int64
+    )

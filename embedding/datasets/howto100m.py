@@ -1,0 +1,139 @@
+"""HowTo100M: narrated videos, whose captions with their windows of the video are drawn to train on."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from embedding.block_pooling import pool_spans
+from embedding.captions import CaptionFile, grow_window, load_captions
+from embedding.datasets.locations import FeatureLocation, required
+from embedding.datasets.records import RetrievalSample, UnusableVideos, draw_generator, sort_out
+from embedding.datasets.tables import Row, read_table
+from embedding.errors import DatasetError
+from embedding.features import FeatureSource
+from storage.schema import JSON
+
+log = logging.getLogger(__name__)
+
+NAME = "howto100m"
+
+
+@dataclass(frozen=True)
+class Howto100mOptions:
+    """Where HowTo100M lies, and how captions are taken from it.
+
+    - `csv`: column `video_id`; with folders of .npy files also `path`, each video's file in both folders (without
+      that column, files are found by name). Others, such as `task_id`, are not needed.
+    - `captions`: a pickle or JSON of {video id: {"start": [...], "end": [...], "text": [...]}}, times in seconds.
+    - `min_seconds`, `min_words`: what a window grows to (published: `min_time` 5.0 and `min_words` 0).
+    - `n_pair`: captions drawn from each video.
+    """
+
+    csv: Path | None = None
+    captions: Path | None = None
+    features: FeatureLocation | None = None
+    min_seconds: float = 5.0
+    min_words: int = 0
+    n_pair: int = 1
+    max_missing_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.n_pair < 1 or self.min_seconds < 0 or self.min_words < 0:
+            raise ValueError(
+                f"n_pair must be at least 1, min_seconds and min_words at least 0; got {self.n_pair}, "
+                f"{self.min_seconds} and {self.min_words}."
+            )
+
+    @classmethod
+    def published(cls, folder: Path) -> "Howto100mOptions":
+        """Give the files as the published archive names them; features are in the folders beside them."""
+        return cls(
+            csv=folder / "HowTo100M_v1.csv",
+            captions=folder / "caption.pickle",
+            features=FeatureLocation(folder_2d=folder / "feature_2d", folder_3d=folder / "feature_3d"),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Howto100mTrainingSet:
+    """Videos with captions; a sample is `pairs_per_sample` of a video's captions, drawn with replacement."""
+
+    video_ids: tuple[str, ...]
+    source: FeatureSource
+    captions: CaptionFile
+    min_seconds: float
+    min_words: int
+    pairs_per_sample: int
+    unusable: UnusableVideos
+    name: str = NAME
+    _told: set[str] = field(default_factory=set, init=False, repr=False)
+
+    @property
+    def video_dim(self) -> int:
+        """Numbers in a clip's vector."""
+        return sum(self.source.stream_dims)
+
+    def __len__(self) -> int:
+        return len(self.video_ids)
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give what defines the numbers of each stream, for a checkpoint."""
+        return self.source.fingerprints()
+
+    def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
+        """Give one sample; reads only the rows of its windows. Raises FeaturesError.
+
+        A window beyond the video's end has zeros for its features, as published; the log says so once a video.
+        """
+        count = len(self.captions.captions(self.video_ids[index]))
+        drawn = draw_generator(seed, epoch, index).integers(count, size=self.pairs_per_sample)
+        return self.windows(index, drawn.tolist())
+
+    def windows(self, index: int, chosen: list[int]) -> RetrievalSample:
+        """Give the windows of these captions of a video, by number; raises FeaturesError."""
+        video_id = self.video_ids[index]
+        captions = self.captions.captions(video_id)
+        grown = [grow_window(captions, caption, self.min_seconds, self.min_words) for caption in chosen]
+        spans = [(window.start_seconds, window.end_seconds) for window in grown]
+        video = pool_spans(self.source, video_id, spans)
+        beyond = int(np.count_nonzero(~video.any(axis=1)))
+        if beyond and video_id not in self._told:
+            self._told.add(video_id)
+            log.warning("%d captions drawn from the video %r lie beyond the end of its features", beyond, video_id)
+        return RetrievalSample(
+            clip_ids=tuple(f"{video_id}@{start:g}-{end:g}" for start, end in spans),
+            video=video,
+            captions=tuple(" ".join(window.words) for window in grown),
+        )
+
+
+def open_training(options: Howto100mOptions) -> Howto100mTrainingSet:
+    """Open the training set: each video with `n_pair` of its captions, drawn anew each epoch."""
+    purpose = "Training on HowTo100M"
+    rows = read_table(required(options.csv, "csv", purpose), ["video_id"], ["path"])
+    if options.features is None:
+        raise DatasetError(f"{purpose} needs features: a store, or folders of .npy files.")
+    captions = load_captions(required(options.captions, "captions", purpose))
+    source = options.features.open(_paths(rows))
+
+    def problem(video_id: str) -> str | None:
+        return source.problem(video_id) or captions.problem(video_id)
+
+    unusable = sort_out(NAME, (row.text("video_id") for row in rows), problem, options.max_missing_share)
+    return Howto100mTrainingSet(
+        video_ids=tuple(row.text("video_id") for row in rows if row.text("video_id") not in unusable.reasons),
+        source=source,
+        captions=captions,
+        min_seconds=options.min_seconds,
+        min_words=options.min_words,
+        pairs_per_sample=options.n_pair,
+        unusable=unusable,
+    )
+
+
+def _paths(rows: list[Row]) -> dict[str, str] | None:
+    if not rows or "path" not in rows[0].values:
+        return None
+    return {row.text("video_id"): row.text("path") for row in rows}

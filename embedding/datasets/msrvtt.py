@@ -1,0 +1,94 @@
+"""MSR-VTT: the JSFusion 1k-A test set, and training on one of each video's captions."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedding.datasets.locations import FeatureLocation, required, whole_videos
+from embedding.datasets.readers import distinct_ids
+from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, sort_out
+from embedding.datasets.tables import read_table, read_text
+from embedding.errors import DatasetError
+
+NAME = "msrvtt"
+
+
+@dataclass(frozen=True)
+class MsrvttOptions:
+    """Where MSR-VTT lies: features of whole videos from `features`, or else from the published .pth files.
+
+    - `train_csv`: column `video_id`. `train_json`: `sentences`, each with `video_id` and `caption`.
+    - `test_csv`: columns `video_id` and `sentence`, one row a video.
+    """
+
+    train_csv: Path | None = None
+    train_json: Path | None = None
+    train_features: Path | None = None
+    test_csv: Path | None = None
+    test_features: Path | None = None
+    features: FeatureLocation | None = None
+    max_missing_share: float = 0.1
+
+    @classmethod
+    def published(cls, folder: Path) -> "MsrvttOptions":
+        """Give the files as the published archive names them."""
+        return cls(
+            train_csv=folder / "MSRVTT_train.csv",
+            train_json=folder / "MSRVTT_data.json",
+            train_features=folder / "MSRVTT_train.pth",
+            test_csv=folder / "MSRVTT_JSFUSION_test.csv",
+            test_features=folder / "MSRVTT_JSFUSION_test.pth",
+        )
+
+
+def open_training(options: MsrvttOptions) -> ClipTrainingSet:
+    """Open the training set: each video with one of its captions, drawn anew each epoch."""
+    purpose = "Training on MSR-VTT"
+    table = required(options.train_csv, "train_csv", purpose)
+    sentences_file = required(options.train_json, "train_json", purpose)
+    sentences = _sentences(sentences_file)
+    reader = whole_videos(options.features, options.train_features, "train_features", purpose)
+    rows = read_table(table, ["video_id"])
+
+    def problem(video_id: str) -> str | None:
+        return reader.problem(video_id) if video_id in sentences else f"{sentences_file} has no caption of it"
+
+    unusable = sort_out(NAME, (row.text("video_id") for row in rows), problem, options.max_missing_share)
+    videos = [row.text("video_id") for row in rows if row.text("video_id") not in unusable.reasons]
+    groups = [
+        [Clip(clip_id, video_id, tuple(sentences[video_id]))]
+        for clip_id, video_id in zip(distinct_ids(videos), videos, strict=True)
+    ]
+    return ClipTrainingSet(NAME, groups, reader, unusable=unusable)
+
+
+def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
+    """Open the test set: each row a video and the sentence that has to find it."""
+    purpose = "Evaluating on MSR-VTT"
+    rows = read_table(required(options.test_csv, "test_csv", purpose), ["video_id", "sentence"])
+    reader = whole_videos(options.features, options.test_features, "test_features", purpose)
+    unusable = sort_out(NAME, (row.text("video_id") for row in rows), reader.problem, options.max_missing_share)
+    kept = [row for row in rows if row.text("video_id") not in unusable.reasons]
+    ids = distinct_ids(row.text("video_id") for row in kept)
+    clips = [
+        Clip(clip_id, row.text("video_id"), (row.text("sentence"),)) for clip_id, row in zip(ids, kept, strict=True)
+    ]
+    return EvaluationSet(NAME, clips, reader, unusable=unusable)
+
+
+def _sentences(path: Path) -> dict[str, list[str]]:
+    try:
+        held = json.loads(read_text(path))
+    except ValueError as error:
+        raise DatasetError(f"{path} is no JSON: {error}.") from error
+    if not isinstance(held, dict) or not isinstance(held.get("sentences"), list):
+        raise DatasetError(f"{path} has to hold a list under 'sentences'.")
+    captions = defaultdict(list)
+    for number, sentence in enumerate(held["sentences"]):
+        try:
+            video_id, caption = sentence["video_id"], sentence["caption"]
+        except (TypeError, KeyError) as error:
+            raise DatasetError(f"{path}: entry {number} of 'sentences' lacks 'video_id' or 'caption'.") from error
+        captions[str(video_id)].append(str(caption))
+    return captions

@@ -1,0 +1,194 @@
+"""Where the vectors of clips come from: vectors made beforehand, whole videos, spans of videos, runs of rows."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedding.block_pooling import pool_groups, pool_spans, pool_whole, rows_beyond_end
+from embedding.datasets.records import Clip, Vectors
+from embedding.errors import DatasetError, FeaturesError
+from embedding.features import STREAMS, FeatureSource
+from embedding.pooling import join_streams
+from embedding.unpickling import load_pth
+from storage.schema import JSON
+from storage.shard import RowTiming
+
+if TYPE_CHECKING:
+    import torch
+
+Half = npt.NDArray[Any]
+# A clip may begin in the last row that rounding has cut off.
+_SLACK_ROWS = 1
+
+
+class VectorReader:
+    """One vector a stream and video, pooled beforehand, as the published .pth and .pkl files hold them.
+
+    They are L2-normalised by stream and joined, 2-D before 3-D. Raises DatasetError when their widths differ.
+    """
+
+    def __init__(self, path: Path, vectors: Mapping[str, tuple[Half, Half]]) -> None:
+        self.path = path
+        self._vectors = vectors
+        if not vectors:
+            raise DatasetError(f"{path} holds no features of any video.")
+        first = next(iter(vectors.values()))
+        self._widths = (len(first[0]), len(first[1]))
+        for video_id, pair in vectors.items():
+            for stream, vector, width in zip(STREAMS, pair, self._widths, strict=True):
+                if vector.shape != (width,):
+                    raise DatasetError(
+                        f"{path}: the {stream} features of {video_id!r} are {vector.shape}, others are ({width},)."
+                    )
+
+    @property
+    def video_dim(self) -> int:
+        """Numbers in a vector."""
+        return sum(self._widths)
+
+    def problem(self, video_id: str) -> str | None:
+        """Say why this video cannot be used, None when it can."""
+        if video_id not in self._vectors:
+            return f"{self.path} has no features of it"
+        if not all(np.isfinite(vector).all() for vector in self._vectors[video_id]):
+            return f"its features in {self.path} hold NaN or infinity"
+        return None
+
+    def read(self, clip: Clip) -> Vectors:
+        """Give the vector of a clip's video; raises FeaturesError."""
+        if clip.video_id not in self._vectors:
+            raise FeaturesError(f"{self.path} has no features of the video {clip.video_id!r}.")
+        return join_streams(self._vectors[clip.video_id])
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give file name and width: such files say no more of themselves."""
+        return {
+            name: {"space": None, "fingerprint": {"origin": "vectors made beforehand", "dimensions": width}}
+            for name, width in zip(STREAMS, self._widths, strict=True)
+        }
+
+
+def load_vectors(path: Path) -> VectorReader:
+    """Read a published .pth file: {"2d": {video id: (D2,) tensor}, "3d": {video id: (D3,) tensor}}.
+
+    Raises DatasetError when it is anything else; UnsafePickleError when it cannot be read safely.
+    """
+    import torch
+
+    held = load_pth(path)
+    if not isinstance(held, dict) or not set(STREAMS) <= set(held):
+        keys = ", ".join(map(repr, held)) if isinstance(held, dict) else type(held).__name__
+        raise DatasetError(f"{path} has to hold the features under '2d' and '3d'; it holds {keys:.300}.")
+    for stream in STREAMS:
+        if not isinstance(held[stream], dict):
+            raise DatasetError(f"{path}: {stream!r} has to map video ids to tensors.")
+        for video_id, vector in held[stream].items():
+            if not isinstance(vector, torch.Tensor) or vector.ndim != 1 or not vector.is_floating_point():
+                found = f"{vector.dtype} {tuple(vector.shape)}" if isinstance(vector, torch.Tensor) else type(vector)
+                raise DatasetError(f"{path}: {stream!r} of {video_id!r} is {found}, not a vector of floats.")
+    two_d, three_d = held["2d"], held["3d"]
+    shared = [video_id for video_id in two_d if video_id in three_d]
+    return VectorReader(path, {video_id: (_numpy(two_d[video_id]), _numpy(three_d[video_id])) for video_id in shared})
+
+
+def _numpy(vector: "torch.Tensor") -> Half:
+    array: Half = vector.float().numpy()
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class _SourceReader:
+    source: FeatureSource
+
+    @property
+    def video_dim(self) -> int:
+        """Numbers in a vector."""
+        return sum(self.source.stream_dims)
+
+    def problem(self, video_id: str) -> str | None:
+        """Say why this video cannot be used, None when it can."""
+        return self.source.problem(video_id)
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give what defines the numbers of each stream."""
+        return self.source.fingerprints()
+
+
+@dataclass(frozen=True, eq=False)
+class WholeVideoReader(_SourceReader):
+    """Clips that are whole videos of a source."""
+
+    def read(self, clip: Clip) -> Vectors:
+        """Pool all rows of a clip's video; raises FeaturesError."""
+        return pool_whole(self.source, clip.video_id)
+
+
+@dataclass(frozen=True, eq=False)
+class SpanReader(_SourceReader):
+    """Clips that are spans of videos: `spans` maps clip ids to (start, end) in seconds."""
+
+    spans: Mapping[str, tuple[float, float]]
+
+    def read(self, clip: Clip) -> Vectors:
+        """Pool the rows of a clip's span; raises FeaturesError."""
+        vector: Vectors = pool_spans(self.source, clip.video_id, [self.spans[clip.clip_id]], _SLACK_ROWS)[0]
+        return vector
+
+    def clips_beyond_end(self, clips: Iterable[Clip]) -> dict[str, str]:
+        """Find the clips that begin beyond their video's features: clip id to what is wrong; raises FeaturesError."""
+        found = {}
+        timings: dict[str, list[RowTiming]] = {}
+        for clip in clips:
+            if clip.video_id not in timings:
+                timings[clip.video_id] = [
+                    self.source.video(stream, clip.video_id).timing for stream in range(len(STREAMS))
+                ]
+            span = self.spans[clip.clip_id]
+            if max(rows_beyond_end(timing, span) for timing in timings[clip.video_id]) > _SLACK_ROWS:
+                found[clip.clip_id] = f"it begins at {span[0]:g} seconds, beyond the end of its video's features"
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentReader(_SourceReader):
+    """Clips that are runs of 3-D rows: `runs` maps clip ids to runs (first, stop), all pooled into one vector.
+
+    The 2-D rows are floor(first * r) up to but not including ceil(stop * r), r being the ratio of the rates, and at
+    least the last one.
+    """
+
+    runs: Mapping[str, Sequence[tuple[int, int]]]
+
+    def read(self, clip: Clip) -> Vectors:
+        """Pool the rows of a clip's runs; raises FeaturesError."""
+        runs = self.runs[clip.clip_id]
+        two_d, three_d = (self.source.video(stream, clip.video_id).timing for stream in range(len(STREAMS)))
+        scaled = [scaled_run(run, rows_ratio(three_d, two_d)) for run in runs]
+        last = two_d.row_count - 1
+        return pool_groups(self.source, clip.video_id, [[(min(first, last), stop) for first, stop in scaled], runs])
+
+
+def rows_ratio(stream: RowTiming, other: RowTiming) -> Fraction:
+    """Give how many rows of the other stream last as long as one of this."""
+    return Fraction(stream.seconds_per_row / other.seconds_per_row).limit_denominator(1000)
+
+
+def scaled_run(run: tuple[int, int], ratio: Fraction) -> tuple[int, int]:
+    """Give floor(first * ratio) and ceil(stop * ratio)."""
+    return math.floor(run[0] * ratio), math.ceil(run[1] * ratio)
+
+
+def distinct_ids(names: Iterable[str]) -> list[str]:
+    """Give each name an id of its own: itself, and from its second occurrence on with #2, #3 ... behind it."""
+    counts: dict[str, int] = {}
+    ids = []
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+        ids.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return ids

@@ -1,0 +1,268 @@
+"""What every reader gives: samples to train on, and whole sets to evaluate on."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from embedding.errors import DatasetError, MissingVideosError
+from storage.schema import JSON
+
+log = logging.getLogger(__name__)
+
+Vectors = npt.NDArray[np.float32]
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A piece of a video, and the captions that describe it.
+
+    `clip_id` is its own within a set; `video_id` is whose features are read; `class_id` is its verb class or -1.
+    """
+
+    clip_id: str
+    video_id: str
+    captions: tuple[str, ...]
+    class_id: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalSample:
+    """What one index of a training set gives in one epoch: n pairs of a clip and a caption.
+
+    `video` is (n, video_dim) float32, each stream L2-normalised. `clip_ids` name the clips in messages. `class_ids`
+    are the verb classes of the EPIC-KITCHENS label files, -1 where there are none.
+    """
+
+    clip_ids: tuple[str, ...]
+    video: Vectors
+    captions: tuple[str, ...]
+    class_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.class_ids:
+            object.__setattr__(self, "class_ids", (-1,) * len(self.captions))
+        counts = {len(self.clip_ids), len(self.captions), len(self.class_ids)}
+        if self.video.ndim != 2 or counts != {len(self.video)} or not self.captions:
+            raise ValueError(
+                f"A sample needs a clip id, a vector and a caption for each pair; got {len(self.clip_ids)} ids, "
+                f"vectors {self.video.shape}, {len(self.captions)} captions and {len(self.class_ids)} classes."
+            )
+
+
+@dataclass(frozen=True)
+class UnusableVideos:
+    """Videos that a data set names and that cannot be used, with the reason of each; `total` counts all it names.
+
+    `clips` are those left out of usable videos, by clip id.
+    """
+
+    total: int = 0
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    clips: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """The share of the videos that cannot be used, 0 to 1."""
+        return len(self.reasons) / self.total if self.total else 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was left out, as figures that are to be compared with published ones need it."""
+        return not (self.reasons or self.clips)
+
+    def __str__(self) -> str:
+        said = [f"{len(self.reasons)} of {self.total} videos cannot be used.", *_listed(self.reasons)]
+        if self.clips:
+            said += [f"{len(self.clips)} clips of other videos cannot be used.", *_listed(self.clips)]
+        return "\n".join(said)
+
+
+def _listed(reasons: Mapping[str, str]) -> list[str]:
+    lines = [f"  {name}: {reason}" for name, reason in list(reasons.items())[:_LISTED]]
+    return [*lines, f"  and {len(reasons) - _LISTED} more"] if len(reasons) > _LISTED else lines
+
+
+def sort_out(
+    name: str, video_ids: Iterable[str], problem: Callable[[str], str | None], max_missing_share: float
+) -> UnusableVideos:
+    """Find the videos that cannot be used, and say so in the log.
+
+    Raises MissingVideosError when they are more than `max_missing_share` (0 to 1) of all, or all.
+    """
+    if not 0 <= max_missing_share <= 1:
+        raise ValueError(f"max_missing_share is a share from 0 to 1, not {max_missing_share}.")
+    distinct = list(dict.fromkeys(video_ids))
+    if not distinct:
+        raise DatasetError(f"{name} names no videos: its files are empty.")
+    found = UnusableVideos(
+        len(distinct), {video_id: reason for video_id in distinct if (reason := problem(video_id)) is not None}
+    )
+    if found.share > max_missing_share or len(found.reasons) == found.total:
+        raise MissingVideosError(
+            f"{name}: {found}\nThat is {found.share:.1%}; at most {max_missing_share:.1%} may be missing. Extract "
+            "these videos, correct the paths, or raise max_missing_share to go on without them."
+        )
+    if found.reasons:
+        log.warning("%s goes on without some videos: %s", name, found)
+    return found
+
+
+def without_clips(
+    name: str, clips: Sequence[Clip], left_out: Mapping[str, str], unusable: UnusableVideos, max_missing_share: float
+) -> tuple[list[Clip], UnusableVideos]:
+    """Leave clips out of usable videos, and say so in the log; raises MissingVideosError as `sort_out` does."""
+    found = replace(unusable, clips=left_out)
+    if len(left_out) > max_missing_share * len(clips) or len(left_out) == len(clips):
+        raise MissingVideosError(
+            f"{name}: {found}\nAt most {max_missing_share:.1%} of the {len(clips)} clips may be missing. Check that "
+            "annotations and features belong to the same videos, or raise max_missing_share to go on without them."
+        )
+    if left_out:
+        log.warning("%s goes on without some clips: %s", name, found)
+    return [clip for clip in clips if clip.clip_id not in left_out], found
+
+
+def draw_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """Give the generator of one sample's draws: the same for the same three numbers, whatever was drawn before."""
+    return np.random.default_rng([seed, epoch, index])
+
+
+class TrainingSet(Protocol):
+    """Samples to train on, each the same for the same (seed, epoch, index), in whatever order they are asked for."""
+
+    @property
+    def name(self) -> str:
+        """The data set's name in the registry."""
+
+    @property
+    def video_dim(self) -> int:
+        """Numbers in a clip's vector."""
+
+    @property
+    def pairs_per_sample(self) -> int:
+        """Pairs in each sample."""
+
+    @property
+    def unusable(self) -> UnusableVideos:
+        """The videos that were left out."""
+
+    def __len__(self) -> int: ...
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give what defines the numbers of each feature stream, for a checkpoint."""
+
+    def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
+        """Give one sample; raises FeaturesError when its features cannot be read."""
+
+
+class ClipReader(Protocol):
+    """Where the vectors of clips come from."""
+
+    @property
+    def video_dim(self) -> int:
+        """Numbers in a vector."""
+
+    def read(self, clip: Clip) -> Vectors:
+        """Give a clip's (video_dim,) float32 vector; raises FeaturesError."""
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give what defines the numbers of each feature stream, for a checkpoint."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClipTrainingSet:
+    """A training set of clips in groups; a sample is `pairs_per_sample` clips of one group, drawn with replacement.
+
+    For each clip one of its captions is drawn. With one pair a sample, a group of one clip draws only the caption.
+    """
+
+    name: str
+    groups: Sequence[Sequence[Clip]]
+    reader: ClipReader
+    pairs_per_sample: int = 1
+    unusable: UnusableVideos = field(default_factory=UnusableVideos)
+
+    def __post_init__(self) -> None:
+        if self.pairs_per_sample < 1 or not self.groups or not all(self.groups):
+            raise ValueError(f"{self.name} needs a pair in each sample and a clip in each group.")
+
+    @property
+    def video_dim(self) -> int:
+        """Numbers in a clip's vector."""
+        return self.reader.video_dim
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give what defines the numbers of each feature stream, for a checkpoint."""
+        return self.reader.fingerprints()
+
+    def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
+        """Give one sample; raises FeaturesError when its features cannot be read."""
+        draw = draw_generator(seed, epoch, index)
+        group = self.groups[index]
+        clips = [group[at] for at in draw.integers(len(group), size=self.pairs_per_sample)]
+        return RetrievalSample(
+            clip_ids=tuple(clip.clip_id for clip in clips),
+            video=np.stack([self.reader.read(clip) for clip in clips]),
+            captions=tuple(clip.captions[draw.integers(len(clip.captions))] for clip in clips),
+            class_ids=tuple(clip.class_id for clip in clips),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationSet:
+    """N clips and M sentences to rank them by.
+
+    `right_clips` (M,) int64 gives the clip that each sentence belongs to; by default sentence i belongs to clip i.
+    `relevance`, where the protocol knows several right clips, is (M, N) float32, 0 to 1.
+    """
+
+    name: str
+    clips: Sequence[Clip]
+    reader: ClipReader
+    captions: tuple[str, ...] = ()
+    right_clips: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    relevance: npt.NDArray[np.float32] | None = None
+    unusable: UnusableVideos = field(default_factory=UnusableVideos)
+
+    def __post_init__(self) -> None:
+        if not self.captions:
+            object.__setattr__(self, "captions", tuple(clip.captions[0] for clip in self.clips))
+            object.__setattr__(self, "right_clips", np.arange(len(self.clips), dtype=np.int64))
+        sentences, clips = len(self.captions), len(self.clips)
+        if not clips or self.right_clips.shape != (sentences,):
+            raise ValueError(
+                f"{self.name} needs clips and a right one for each sentence; got {clips} clips, {sentences} sentences "
+                f"and {self.right_clips.shape} right clips."
+            )
+        if not ((self.right_clips >= 0) & (self.right_clips < clips)).all():
+            raise ValueError(f"{self.name}: the right clip of a sentence is none of the {clips} clips.")
+        if self.relevance is not None and self.relevance.shape != (sentences, clips):
+            raise ValueError(
+                f"{self.name}: relevance is (sentences, clips) = ({sentences}, {clips}), not {self.relevance.shape}."
+            )
+
+    @property
+    def video_dim(self) -> int:
+        """Numbers in a clip's vector."""
+        return self.reader.video_dim
+
+    @property
+    def class_ids(self) -> npt.NDArray[np.int64]:
+        """The (N,) int64 verb classes of the clips, -1 where there are none."""
+        return np.array([clip.class_id for clip in self.clips], dtype=np.int64)
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give what defines the numbers of each feature stream, to hold against a checkpoint."""
+        return self.reader.fingerprints()
+
+    def videos(self, first: int, stop: int) -> Vectors:
+        """Read the vectors of the clips from `first` up to but not including `stop`: (n, video_dim) float32."""
+        return np.stack([self.reader.read(clip) for clip in self.clips[first:stop]])

@@ -1,0 +1,143 @@
+"""Tables of text, read strictly: what is wrong is said with file, row and column."""
+
+import csv
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedding.errors import DatasetError
+
+_CLOCK = re.compile(r"(\d+):(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
+_CLASSES = re.compile(r"\[\s*(\d+\s*(,\s*\d+\s*)*)?\]")
+_LARGEST_FIELD_BYTES = 10_000_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table; `line` is the line of the file it ends on, counted from 1."""
+
+    path: Path
+    line: int
+    values: Mapping[str, str]
+
+    def text(self, column: str) -> str:
+        """Give a text, without surrounding space; raises DatasetError when it is empty."""
+        text = self.values[column].strip()
+        if not text:
+            raise self.refusal(column, "it is empty")
+        return text
+
+    def integer(self, column: str) -> int:
+        """Give a whole number that is not negative; raises DatasetError."""
+        text = self.text(column)
+        if not text.isdecimal():
+            raise self.refusal(column, f"{text!r} is no whole number")
+        return int(text)
+
+    def seconds(self, column: str) -> float:
+        """Give seconds, written as a number or as hours:minutes:seconds; raises DatasetError."""
+        text = self.text(column)
+        clock = _CLOCK.fullmatch(text)
+        try:
+            seconds = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]) if clock else float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            raise self.refusal(column, f"{text!r} is no time in seconds, nor hours:minutes:seconds")
+        return seconds
+
+    def span(self, start_column: str, end_column: str) -> tuple[float, float]:
+        """Give (start, end) in seconds; raises DatasetError when it ends before it starts."""
+        start, end = self.seconds(start_column), self.seconds(end_column)
+        if end < start:
+            raise self.refusal(end_column, f"it ends at {end} seconds, before its start at {start}")
+        return start, end
+
+    def classes(self, column: str) -> frozenset[int]:
+        """Give the numbers of a list such as `[2, 15]`; raises DatasetError for anything else or an empty one."""
+        text = self.text(column)
+        if not _CLASSES.fullmatch(text):
+            raise self.refusal(column, f"{text!r} is no list of classes such as [2, 15]")
+        numbers = frozenset(int(number) for number in re.findall(r"\d+", text))
+        if not numbers:
+            raise self.refusal(column, "it names no class")
+        return numbers
+
+    def refusal(self, column: str, why: str) -> DatasetError:
+        """Make the error that says what is wrong with this row."""
+        return DatasetError(f"{self.path}, line {self.line}, column {column!r}: {why}.")
+
+
+def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
+    """Read a comma-separated table whose first line names its columns; others than these are passed over.
+
+    Raises DatasetError when the file or a column is absent, and for a row of another length than the first.
+    """
+    lines = csv.reader(_lines(path))
+    header = next(lines, None)
+    if header is None:
+        raise DatasetError(f"{path} is empty; its first line has to name the columns {', '.join(columns)}.")
+    names = [name.strip() for name in header]
+    for column in columns:
+        if column not in names:
+            near = difflib.get_close_matches(column, names, n=1)
+            hint = f" Did you mean {near[0]!r} there?" if near else ""
+            raise DatasetError(
+                f"{path} has no column {column!r}.{hint} Its columns are: {', '.join(names)}; needed are: "
+                f"{', '.join(columns)}."
+            )
+    places = {name: names.index(name) for name in (*columns, *optional) if name in names}
+    return [
+        Row(path, lines.line_num, {name: values[place] for name, place in places.items()})
+        for values in lines
+        if values and _is_long_enough(path, lines.line_num, values, names)
+    ]
+
+
+def read_tab_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
+    """Read a tab-separated table without a header, `columns` saying which column stands where, from 0.
+
+    Quotation marks are text like any other: each line is a row. Raises DatasetError for a line that is too short.
+    """
+    needed = max(columns.values()) + 1
+    rows = []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        values = line.rstrip("\n").split("\t")
+        if len(values) < needed:
+            raise DatasetError(
+                f"{path}, line {number}: it has {len(values)} tab-separated columns, and column {needed} is needed."
+            )
+        rows.append(Row(path, number, {name: values[place] for name, place in columns.items()}))
+    return rows
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file, with any of the usual line ends; raises DatasetError, with the line that is not UTF-8."""
+    if not path.is_file():
+        raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error}.") from error
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DatasetError(f"{path}, line {line}: it is not UTF-8 ({error.reason}). Convert the file.") from error
+
+
+def _lines(path: Path) -> list[str]:
+    csv.field_size_limit(_LARGEST_FIELD_BYTES)
+    # Not `splitlines`, which also cuts at characters that occur within texts.
+    return [f"{line}\n" for line in read_text(path).split("\n")]
+
+
+def _is_long_enough(path: Path, line: int, values: Sequence[str], names: Sequence[str]) -> bool:
+    if len(values) != len(names):
+        raise DatasetError(f"{path}, line {line}: it has {len(values)} columns, the first line names {len(names)}.")
+    return True

@@ -1,0 +1,131 @@
+"""YouCook2: steps of recipes, several of each video."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedding.datasets.locations import FeatureLocation, required
+from embedding.datasets.readers import SpanReader, VectorReader, distinct_ids
+from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out, without_clips
+from embedding.datasets.tables import read_table
+from embedding.errors import DatasetError
+from embedding.unpickling import load_pickle
+
+NAME = "youcook2"
+_FIELDS = ("id", "caption", "2d", "3d")
+
+
+@dataclass(frozen=True)
+class Youcook2Options:
+    """Where YouCook2 lies: the published .pkl files, or csv files beside features of the whole videos.
+
+    - `train_pkl`, `test_pkl`: a list of {"id": "<video>_<clip>", "caption", "2d": (D2,), "3d": (D3,)}.
+    - `train_csv`, `test_csv`, with `features`: columns `video_id`, `start`, `end` (seconds) and `text`, a row a clip.
+    - `n_pair`: clips drawn from each video of a training sample; 1 takes each clip by itself.
+
+    The test set is the data set's validation split: its test split was never published with annotations.
+    """
+
+    train_pkl: Path | None = None
+    test_pkl: Path | None = None
+    train_csv: Path | None = None
+    test_csv: Path | None = None
+    features: FeatureLocation | None = None
+    n_pair: int = 1
+    max_missing_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.n_pair < 1:
+            raise ValueError(f"n_pair must be at least 1, not {self.n_pair}.")
+
+    @classmethod
+    def published(cls, folder: Path) -> "Youcook2Options":
+        """Give the files as the published archive names them."""
+        return cls(train_pkl=folder / "youcook_train.pkl", test_pkl=folder / "youcook_val.pkl")
+
+
+@dataclass(frozen=True, eq=False)
+class _Clips:
+    clips: list[Clip]
+    videos: list[str]  # the video of each clip, which the .pkl files know only from the clip's id
+    reader: VectorReader | SpanReader
+    unusable: UnusableVideos
+
+
+def open_training(options: Youcook2Options) -> ClipTrainingSet:
+    """Open the training set: each clip by itself, or with `n_pair` above 1 so many clips of a video at a time."""
+    found = _open(options, options.train_pkl, options.train_csv, "train")
+    groups: Sequence[list[Clip]] = [[clip] for clip in found.clips]
+    if options.n_pair > 1:
+        by_video = defaultdict(list)
+        for video_id, clip in zip(found.videos, found.clips, strict=True):
+            by_video[video_id].append(clip)
+        groups = list(by_video.values())
+    return ClipTrainingSet(NAME, groups, found.reader, options.n_pair, found.unusable)
+
+
+def open_evaluation(options: Youcook2Options) -> EvaluationSet:
+    """Open the test set: each clip and the caption that has to find it."""
+    found = _open(options, options.test_pkl, options.test_csv, "test")
+    return EvaluationSet(NAME, found.clips, found.reader, unusable=found.unusable)
+
+
+def _open(options: Youcook2Options, pkl: Path | None, table: Path | None, split: str) -> _Clips:
+    purpose = f"YouCook2's {split} split"
+    if options.features is not None:
+        return _from_table(
+            required(table, f"{split}_csv beside the features", purpose), options.features, options.max_missing_share
+        )
+    path = required(pkl, f"{split}_pkl, or features with {split}_csv,", purpose)
+    return _from_pickle(path, options.max_missing_share)
+
+
+def _from_pickle(path: Path, max_missing_share: float) -> _Clips:
+    held = load_pickle(path)
+    if not isinstance(held, list) or not held:
+        raise DatasetError(f"{path} has to hold a list of clips, not an empty one or a {type(held).__name__}.")
+    vectors = {}
+    captions = {}
+    ids = distinct_ids(str(_field(path, at, entry, "id")) for at, entry in enumerate(held))
+    for at, (clip_id, entry) in enumerate(zip(ids, held, strict=True)):
+        captions[clip_id] = str(_field(path, at, entry, "caption"))
+        vectors[clip_id] = (_vector(path, at, entry, "2d"), _vector(path, at, entry, "3d"))
+    reader = VectorReader(path, vectors)
+    unusable = sort_out(NAME, captions, reader.problem, max_missing_share)
+    clips = [Clip(clip_id, clip_id, (captions[clip_id],)) for clip_id in captions if clip_id not in unusable.reasons]
+    # The published rule: a clip's id is its video's, an underscore and the clip's number.
+    return _Clips(clips, [clip.clip_id.rpartition("_")[0] or clip.clip_id for clip in clips], reader, unusable)
+
+
+def _from_table(path: Path, features: FeatureLocation, max_missing_share: float) -> _Clips:
+    rows = read_table(path, ["video_id", "start", "end", "text"])
+    source = features.open()
+    unusable = sort_out(NAME, (row.text("video_id") for row in rows), source.problem, max_missing_share)
+    kept = [row for row in rows if row.text("video_id") not in unusable.reasons]
+    spans = [row.span("start", "end") for row in kept]
+    ids = distinct_ids(
+        f"{row.text('video_id')}@{start:g}-{end:g}" for row, (start, end) in zip(kept, spans, strict=True)
+    )
+    clips = [Clip(clip_id, row.text("video_id"), (row.text("text"),)) for clip_id, row in zip(ids, kept, strict=True)]
+    reader = SpanReader(source, dict(zip(ids, spans, strict=True)))
+    clips, unusable = without_clips(NAME, clips, reader.clips_beyond_end(clips), unusable, max_missing_share)
+    return _Clips(clips, [clip.video_id for clip in clips], reader, unusable)
+
+
+def _field(path: Path, at: int, entry: object, name: str) -> object:
+    if not isinstance(entry, dict) or name not in entry:
+        raise DatasetError(f"{path}: entry {at} lacks {name!r}; each needs {', '.join(_FIELDS)}.")
+    value: object = entry[name]
+    return value
+
+
+def _vector(path: Path, at: int, entry: object, stream: str) -> npt.NDArray[Any]:
+    vector = _field(path, at, entry, stream)
+    if not isinstance(vector, np.ndarray) or vector.ndim != 1 or vector.dtype.kind != "f":
+        raise DatasetError(f"{path}: {stream!r} of entry {at} is no vector of floats.")
+    return vector

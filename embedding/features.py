@@ -1,0 +1,250 @@
+"""Where the rows of videos come from: a reeldex store, or folders of .npy files in the published layout."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from embedding.errors import FeaturesError
+from embedding.pooling import Floats
+from storage.errors import StoreError
+from storage.schema import JSON
+from storage.shard import RowTiming
+from storage.store import FeatureStore
+
+STREAMS = ("2d", "3d")
+"""The streams in the order in which their pooled vectors are joined."""
+PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
+"""Rows a second of the published .npy features, by stream."""
+
+_VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
+
+
+@dataclass(frozen=True, eq=False)
+class VideoRows:
+    """One stream of one video, open for reading.
+
+    `read` takes runs of rows (first, stop), clipped at the video's end, and gives each as (n, D); it raises
+    FeaturesError.
+    """
+
+    timing: RowTiming
+    read: Callable[[Sequence[tuple[int, int]]], Sequence[Floats]]
+
+
+class FeatureSource(Protocol):
+    """Rows of 2-D and 3-D features of videos. A stream is given by its place in STREAMS."""
+
+    @property
+    def stream_dims(self) -> tuple[int, int]:
+        """Numbers in a row of each stream."""
+
+    def problem(self, video_id: str) -> str | None:
+        """Say why this video cannot be used, None when it can; reads no rows."""
+
+    def video(self, stream: int, video_id: str) -> VideoRows:
+        """Open one stream of a video; raises FeaturesError."""
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give what defines the numbers of each stream, for a checkpoint."""
+
+
+def name_without_suffix(video_id: str) -> str:
+    """Give the name by which data sets know a video: without folders and without the ending of a video file."""
+    name = video_id.rsplit("/", 1)[-1]
+    for suffix in _VIDEO_SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _by_name(ids: Iterable[str]) -> dict[str, list[str]]:
+    """Map each id, and each name without folders and ending, to the ids it can mean."""
+    known: dict[str, list[str]] = {}
+    for video_id in ids:
+        known.setdefault(name_without_suffix(video_id), []).append(video_id)
+    return known
+
+
+class StoreFeatures:
+    """Features of a reeldex store, in a 2-D and a 3-D space of it.
+
+    Without names, the spaces are the store's only ones of the networks resnet152 and resnext101_3d. A video is
+    known by its id in the store or by that id without folders and without the video file's ending. Raises
+    FeaturesError when a space is not there.
+    """
+
+    def __init__(self, store: FeatureStore, space_2d: str | None = None, space_3d: str | None = None) -> None:
+        self.store = store
+        self.spaces = (
+            space_2d or _only_space(store, "resnet152", "2-D"),
+            space_3d or _only_space(store, "resnext101_3d", "3-D"),
+        )
+        try:
+            held = [set(store.ids(space)) for space in self.spaces]
+        except StoreError as error:
+            raise FeaturesError(str(error)) from error
+        self._ids = held[0] & held[1]
+        if not self._ids:
+            raise FeaturesError(f"{store.path} holds no video with features in both {' and '.join(self.spaces)}.")
+        self._by_name = _by_name(self._ids)
+
+    @cached_property
+    def stream_dims(self) -> tuple[int, int]:
+        """Numbers in a row of each stream."""
+        video_id = min(self._ids)
+        widths = [self.video(stream, video_id).read([(0, 1)])[0].shape[1] for stream in range(len(STREAMS))]
+        return widths[0], widths[1]
+
+    def problem(self, video_id: str) -> str | None:
+        """Say why this video cannot be used, None when it can."""
+        if video_id in self._ids or len(self._by_name.get(video_id, ())) == 1:
+            return None
+        if candidates := self._by_name.get(video_id):
+            return f"several videos of the store bear this name: {', '.join(sorted(candidates)[:3])}"
+        outcome = self.store.outcome(video_id)
+        if outcome is None:
+            return "the store has no features of it"
+        if outcome.status == "failed":
+            return f"its extraction failed as {outcome.reason}"
+        lacking = [space for space in self.spaces if space not in outcome.rows]
+        return f"the store has no features of it in {' and '.join(lacking)}"
+
+    def video(self, stream: int, video_id: str) -> VideoRows:
+        """Open one stream of a video; raises FeaturesError."""
+        store_id = self._store_id(video_id)
+        try:
+            timing = self.store.timing(self.spaces[stream], store_id)
+        except StoreError as error:
+            raise FeaturesError(str(error)) from error
+        return VideoRows(timing, partial(self._read, self.spaces[stream], store_id))
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give each stream's space and the settings behind its numbers."""
+        return {
+            name: {"space": space, "fingerprint": self.store.fingerprint(space)}
+            for name, space in zip(STREAMS, self.spaces, strict=True)
+        }
+
+    def _read(self, space: str, store_id: str, runs: Sequence[tuple[int, int]]) -> Sequence[Floats]:
+        try:
+            return self.store.read_runs(space, store_id, runs)
+        except StoreError as error:
+            raise FeaturesError(str(error)) from error
+
+    def _store_id(self, video_id: str) -> str:
+        if video_id in self._ids:
+            return video_id
+        if problem := self.problem(video_id):
+            raise FeaturesError(f"The video {video_id!r} cannot be read from {self.store.path}: {problem}.")
+        return self._by_name[video_id][0]
+
+
+class NpyFeatures:
+    """Features in two folders with one .npy file a video, (rows, numbers), as the published extractor writes them.
+
+    `folders` and `rows_per_second` go by stream. `paths` gives each video's file within both folders; without it,
+    a file is found by its name: `<video id>.npy` or `<video id>.<mp4, webm, ...>.npy`, in whatever subfolder. Files
+    are mapped into memory; only rows that are asked for are read. Raises FeaturesError.
+    """
+
+    def __init__(
+        self,
+        folders: tuple[Path, Path],
+        paths: Mapping[str, str] | None = None,
+        rows_per_second: tuple[float, float] = PUBLISHED_ROWS_PER_SECOND,
+    ) -> None:
+        self.folders = folders
+        self._seconds_per_row = [1 / rate for rate in rows_per_second]
+        for folder in folders:
+            if not folder.is_dir():
+                raise FeaturesError(f"There is no folder {folder} with features. Correct the path.")
+        self._paths = [dict(paths) if paths is not None else _npy_paths(folder) for folder in folders]
+
+    @cached_property
+    def stream_dims(self) -> tuple[int, int]:
+        """Numbers in a row of each stream, as the first usable video has them."""
+        for video_id in self._paths[0]:
+            if self.problem(video_id) is None:
+                widths = [self._open(stream, video_id).shape[1] for stream in range(len(STREAMS))]
+                return widths[0], widths[1]
+        raise FeaturesError(
+            f"{self.folders[0]} and {self.folders[1]} hold features of no video in common. The files of a video must "
+            "have the same path in both."
+        )
+
+    def problem(self, video_id: str) -> str | None:
+        """Say why this video cannot be used, None when it can; looks for its files and does not open them."""
+        for stream, folder in enumerate(self.folders):
+            path = self._paths[stream].get(video_id)
+            if path is None:
+                return f"{folder} has no .npy file of it"
+            file = folder / path
+            if not file.is_file():
+                return f"there is no file {file}"
+            if not file.stat().st_size:
+                return f"{file} is empty"
+        return None
+
+    def video(self, stream: int, video_id: str) -> VideoRows:
+        """Map one stream of a video into memory; raises FeaturesError."""
+        rows = self._open(stream, video_id)
+        width = self.stream_dims[stream]
+        if rows.shape[1] != width:
+            raise FeaturesError(
+                f"{self._file(stream, video_id)} has rows of {rows.shape[1]} numbers, other files of {width}."
+            )
+        timing = RowTiming(len(rows), 0.0, self._seconds_per_row[stream])
+        return VideoRows(timing, lambda runs: [rows[first:stop] for first, stop in runs])
+
+    def fingerprints(self) -> dict[str, JSON]:
+        """Give width and rate of each stream: .npy files say no more of themselves."""
+        return {
+            name: {"space": None, "fingerprint": {"origin": "npy files", "dimensions": width, "seconds_per_row": rate}}
+            for name, width, rate in zip(STREAMS, self.stream_dims, self._seconds_per_row, strict=True)
+        }
+
+    def _file(self, stream: int, video_id: str) -> Path:
+        path = self._paths[stream].get(video_id)
+        if path is None:
+            raise FeaturesError(f"{self.folders[stream]} has no .npy file of the video {video_id!r}.")
+        return self.folders[stream] / path
+
+    def _open(self, stream: int, video_id: str) -> Floats:
+        file = self._file(stream, video_id)
+        try:
+            rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise FeaturesError(
+                f"{file} cannot be read as an array of numbers: {error}. Extract this video again, or leave it out."
+            ) from error
+        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f":
+            found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
+            raise FeaturesError(f"{file} holds {found}, not (rows, numbers) of a float type.")
+        # As a plain array, slices of it are cheap; the map stays open as long as they are used.
+        return rows.view(np.ndarray)
+
+
+def _npy_paths(folder: Path) -> dict[str, str]:
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.npy"))
+    known = _by_name(file.removesuffix(".npy") for file in files)
+    for name, found in known.items():
+        if len(found) > 1:
+            listed = ", ".join(f"{each}.npy" for each in found[:3])
+            raise FeaturesError(f"{folder} holds several files of the video {name!r}: {listed}. Keep one of them.")
+    return {name: f"{found[0]}.npy" for name, found in known.items()}
+
+
+def _only_space(store: FeatureStore, network: str, kind: str) -> str:
+    found = [space for space in store.spaces() if space.startswith(f"{network}.")]
+    if len(found) == 1:
+        return found[0]
+    held = ", ".join(store.spaces()) or "none yet"
+    reason = "none" if not found else f"{len(found)}"
+    raise FeaturesError(
+        f"Which {kind} features of {store.path} are meant cannot be told: it has {reason} of the network {network}. "
+        f"Name the space; the store holds: {held}."
+    )
