@@ -1,0 +1,239 @@
+"""Checkpoints: the published one's plain weights, and one's own with all that training needs to go on.
+
+Both are read with `weights_only=True`: nothing in a file is executed.
+"""
+
+import json
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embedding.errors import CheckpointError, CheckpointMismatchError
+from embedding.model import ModelSpec, TextVideoEmbedding
+from storage.atomic import publish
+from storage.schema import JSON
+
+PUBLISHED_CHECKPOINT_URL = "https://www.rocq.inria.fr/cluster-willow/amiech/howto100m/models/howto100m_pt_model.pth"
+"""Weights trained on HowTo100M; they go with GoogleNews-vectors-negative300.bin and 2-D before 3-D features."""
+
+_FORMAT = "reeldex-embedding"
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a model was trained on.
+
+    - `word_vectors`: hex SHA-256 of the word vectors' source; None when not known, as for the published checkpoint.
+    - `features`: each stream, `2d` and `3d`, to its `space` and that space's `fingerprint`, in the order in which
+      their vectors are joined; the space is None for files that do not tell it. Empty when nothing is known.
+    - `config`: the settings of the training.
+
+    Raises ValueError for what is not JSON.
+    """
+
+    word_vectors: str | None = None
+    features: Mapping[str, JSON] = field(default_factory=dict)
+    config: Mapping[str, JSON] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("features", "config"):
+            try:
+                copied = json.loads(json.dumps(getattr(self, name), allow_nan=False))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} of a checkpoint must be JSON: {error}") from error
+            object.__setattr__(self, name, copied)
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training stands.
+
+    - `epoch`: epochs finished; `step_in_epoch`: steps done of the one begun; `step`: steps in all.
+    - `loss_sum`: the sum of the losses of the epoch begun.
+    - `best`: the best figure so far, None before the first.
+    - `optimizer`, `scaler`: their state dicts, learning rates included.
+    - `random_states`: what `embedding.random_states.capture` gave.
+    """
+
+    epoch: int
+    step_in_epoch: int
+    step: int
+    loss_sum: float
+    best: float | None
+    optimizer: Mapping[str, Any]
+    scaler: Mapping[str, Any]
+    random_states: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's sizes and weights, what it was trained on, and where its training stands (None: weights alone)."""
+
+    spec: ModelSpec
+    weights: Mapping[str, Tensor]
+    origin: Origin = field(default_factory=Origin)
+    training: TrainingState | None = None
+
+    def model(self) -> TextVideoEmbedding:
+        """Make the model, in evaluation mode; raises CheckpointError when the weights do not fit the sizes."""
+        model = TextVideoEmbedding(self.spec)
+        model.load_weights(self.weights)
+        return model.eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Publish a checkpoint as one file: after a kill at any moment it is the old one or the new one."""
+    training = checkpoint.training
+    content = {
+        "format": _FORMAT,
+        "format_version": _FORMAT_VERSION,
+        "spec": asdict(checkpoint.spec),
+        "weights": {name: value.detach().cpu() for name, value in checkpoint.weights.items()},
+        # As text, so that numbers, texts and nesting come back as they were.
+        "origin": json.dumps(asdict(checkpoint.origin)),
+        "training": None if training is None else {name: getattr(training, name) for name in _training_fields()},
+    }
+    with publish(path) as temporary, temporary.open("wb") as file:
+        # Given a name instead of a file, torch would write the temporary's name into it.
+        torch.save(content, file)
+
+
+def _training_fields() -> tuple[str, ...]:
+    return tuple(TrainingState.__dataclass_fields__)
+
+
+def load_checkpoint(path: Path, *, max_words: int = 20) -> Checkpoint:
+    """Read a checkpoint of `reeldex train`, or a plain state dict such as the published one.
+
+    A state dict's sizes are read off its shapes; `max_words`, which has no shape, is for it alone. Raises
+    CheckpointError for what is absent, damaged or no text-video embedding.
+    """
+    content = _read(path)
+    if content.get("format") == _FORMAT:
+        return _from_own(path, content)
+    # Other trainers put the weights under a name of their own.
+    state = content.get("state_dict", content)
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(
+            f"{path} is no checkpoint of a text-video embedding: it holds {', '.join(map(str, list(content)[:5]))}. "
+            "Give the published checkpoint or one of `reeldex train`."
+        )
+    try:
+        return Checkpoint(ModelSpec.from_state(state, max_words), state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
+    try:
+        with warnings.catch_warnings():
+            # torch warns of pickles by other writers before it refuses them; the refusal says enough.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{path} is no PyTorch file that can be read safely: {first_line} Get it again, or name another file."
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__} and no weights by name. Name another file.")
+    return content
+
+
+def _from_own(path: Path, content: dict[str, Any]) -> Checkpoint:
+    version = content.get("format_version")
+    if version != _FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has the format version {version!r}, and this reeldex reads {_FORMAT_VERSION}. Use the reeldex "
+            "that wrote it."
+        )
+    try:
+        training = content["training"]
+        return Checkpoint(
+            ModelSpec(**content["spec"]),
+            content["weights"],
+            Origin(**json.loads(content["origin"])),
+            None if training is None else TrainingState(**training),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or was changed: {error!r}. Take another checkpoint.") from error
+
+
+def require_word_vectors(checkpoint: Checkpoint, fingerprint: str, dim: int) -> None:
+    """Raise CheckpointMismatchError when a checkpoint was trained with other word vectors than these."""
+    if checkpoint.spec.word_dim != dim:
+        raise CheckpointMismatchError(
+            f"The checkpoint takes word vectors of {checkpoint.spec.word_dim} numbers, and these have {dim}. Give the "
+            "word vectors it was trained with; the published checkpoint's are GoogleNews-vectors-negative300.bin."
+        )
+    known = checkpoint.origin.word_vectors
+    if known is not None and known != fingerprint:
+        raise CheckpointMismatchError(
+            f"The checkpoint was trained with word vectors of the SHA-256 {known}, and these have {fingerprint}. The "
+            "same words would mean other things to it: give the file it was trained with."
+        )
+
+
+def require_features(checkpoint: Checkpoint, features: Mapping[str, JSON], video_dim: int) -> None:
+    """Raise CheckpointMismatchError when a checkpoint was trained on features of another kind than these.
+
+    `features` is as in `Origin`, `video_dim` the length of the joined vector. Only what both sides know is held
+    against each other: of features from .npy, .pth and .pkl files that is their number alone.
+    """
+    trained = {stream: _Stream.of(known) for stream, known in checkpoint.origin.features.items()}
+    given = {stream: _Stream.of(known) for stream, known in features.items()}
+    names = ", ".join(f"{stream} {known.space or 'of unknown kind'}" for stream, known in trained.items())
+    if checkpoint.spec.video_dim != video_dim:
+        raise CheckpointMismatchError(
+            f"The checkpoint takes video vectors of {checkpoint.spec.video_dim} numbers, and the features make "
+            f"{video_dim}. It was trained on {names or 'features that it does not name'}; give it such features."
+        )
+    for stream in [stream for stream in trained if stream in given]:
+        one, other = trained[stream], given[stream]
+        if one.space is None or other.space is None:
+            continue
+        if one.space != other.space:
+            raise CheckpointMismatchError(
+                f"The checkpoint was trained on {stream} features of {one.space}, and these are of {other.space}: "
+                "their numbers mean other things. Give the same kind, or train anew."
+            )
+        keys = {*one.fingerprint, *other.fingerprint}
+        unlike = sorted(key for key in keys if one.fingerprint.get(key) != other.fingerprint.get(key))
+        if unlike:
+            raise CheckpointMismatchError(
+                f"The {stream} features of {one.space} are not those the checkpoint was trained on: they differ in "
+                f"{', '.join(unlike)}. Extract the videos with the same settings and weights, or train anew."
+            )
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """What is known of one stream of features."""
+
+    space: str | None
+    fingerprint: Mapping[str, JSON]
+
+    @classmethod
+    def of(cls, known: JSON) -> "_Stream":
+        held = known if isinstance(known, Mapping) else {}
+        space, fingerprint = held.get("space"), held.get("fingerprint")
+        return cls(str(space) if space else None, fingerprint if isinstance(fingerprint, Mapping) else {})
+
+
+def require_training(checkpoint: Checkpoint, path: Path) -> TrainingState:
+    """Give where a training stands; raises CheckpointError when the file holds weights alone."""
+    if checkpoint.training is None:
+        raise CheckpointError(
+            f"{path} holds weights and no state of a training, so that none can be resumed from it. Start a training "
+            "from these weights instead."
+        )
+    return checkpoint.training
