@@ -16,32 +16,44 @@ from storage.shard import RowTiming
 _HALF_INFINITY = 0x7C00
 
 
-def pool_blocks(blocks: Sequence[Floats], width: int) -> npt.NDArray[np.float32]:
-    """Take each (n, width) block's element-wise maximum and normalise it: (len(blocks), width) float32.
+def pool_runs(rows: Floats, runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
+    """Take the element-wise maximum of each run (first, stop) of (R, D) rows and normalise it: (runs, D) float32.
 
-    Zeros for a block without rows. The same numbers as `pooling.pool_rows` of each. Raises ValueError for a
-    block of another width, and for NaN or infinity, which a maximum could hide.
+    Zeros for a run without rows. The same numbers as `pooling.pool_rows` of each. Raises ValueError for NaN and
+    infinity, which a maximum could hide.
     """
-    pooled = np.zeros((len(blocks), width), dtype=np.float32)
-    halves: list[int] = []
-    bits = np.zeros((len(blocks), width), dtype=np.int16)
-    for at, block in enumerate(blocks):
-        if block.ndim != 2 or block.shape[1] != width:
-            raise ValueError(f"rows of {width} numbers were expected, not an array {block.shape}")
-        if not len(block):
-            continue
-        if block.dtype == np.float16 and block.view(np.uint16).max() < _HALF_INFINITY:
-            # Finite halves without a sign, as rectified features are, stand in the order of their bits. NumPy has
-            # vector instructions for the maximum of integers and none for that of halves.
-            np.maximum.reduce(block.view(np.int16), axis=0, out=bits[at])
-            halves.append(at)
-        else:
-            wide = block.astype(np.float32)
-            if not np.isfinite(wide).all():
-                raise ValueError(f"row {int(np.argmin(np.isfinite(wide).all(axis=1)))} of a span holds NaN or infinity")
+    if rows.dtype != np.float16:
+        return _pool_slowly(rows, runs)
+    # Halves without a sign stand in the order of their bits; NumPy has vector instructions for the maximum of integers
+    # and none for that of halves. What has a sign, or is no number, is larger than all of them and so comes to light.
+    bits = rows.view(np.uint16)
+    largest = np.zeros((len(runs), rows.shape[1]), dtype=np.uint16)
+    for at, (first, stop) in enumerate(runs):
+        if first < stop:
+            np.maximum.reduce(bits[first:stop], axis=0, out=largest[at])
+    if largest.max(initial=0) >= _HALF_INFINITY:
+        return _pool_slowly(rows, runs)
+    return normalise(_widened(largest))
+
+
+def _widened(halves: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """Turn the bits of finite halves without a sign into float32: exponents differ by 112, mantissas by 13 bits."""
+    wide = halves.astype(np.uint32)
+    wide <<= 13
+    result = wide.view(np.float32)
+    result *= np.float32(2.0**112)
+    return result
+
+
+def _pool_slowly(rows: Floats, runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
+    pooled = np.zeros((len(runs), rows.shape[1]), dtype=np.float32)
+    for at, (first, stop) in enumerate(runs):
+        wide = rows[first:stop].astype(np.float32)
+        finite = np.isfinite(wide).all(axis=1)
+        if not finite.all():
+            raise ValueError(f"row {first + int(np.argmin(finite))} holds NaN or infinity")
+        if len(wide):
             np.maximum.reduce(wide, axis=0, out=pooled[at])
-    if halves:
-        pooled[halves] = bits[halves].view(np.float16)
     return normalise(pooled)
 
 
@@ -54,15 +66,20 @@ def pool_spans(
     3-D. Reads those rows only. A stream is zero in a span beyond its end; one that begins less than `slack_rows` rows
     beyond it, as rounding may have it, has the last row. Raises FeaturesError.
     """
-    pooled = []
-    for stream in range(len(STREAMS)):
+    # Captions that are drawn twice, or grow to the same window, are pooled once.
+    places = {span: at for at, span in enumerate(dict.fromkeys(spans))}
+    order = np.array([places[span] for span in spans], dtype=np.intp)
+    widths = source.stream_dims
+    joined = np.empty((len(spans), sum(widths)), dtype=np.float32)
+    for stream, begin in enumerate((0, widths[0])):
         video = source.video(stream, video_id)
         try:
-            runs = [_run(video.timing, span, slack_rows) for span in spans]
+            runs = [_run(video.timing, span, slack_rows) for span in places]
         except ValueError as error:
             raise FeaturesError(f"The video {video_id!r}: {error}") from error
-        pooled.append(_pool(source, stream, video_id, video.read(runs)))
-    return np.concatenate(pooled, axis=1)
+        pooled = _pool(stream, video_id, video.rows, runs)
+        np.take(pooled, order, axis=0, out=joined[:, begin : begin + widths[stream]], mode="clip")
+    return joined
 
 
 def rows_beyond_end(timing: RowTiming, span: tuple[float, float]) -> int:
@@ -80,11 +97,10 @@ def _run(timing: RowTiming, span: tuple[float, float], slack_rows: int) -> tuple
 
 def pool_whole(source: FeatureSource, video_id: str) -> npt.NDArray[np.float32]:
     """Pool all rows of a video to (D2 + D3,) float32; raises FeaturesError."""
-    pooled = []
-    for stream in range(len(STREAMS)):
-        video = source.video(stream, video_id)
-        pooled.append(_pool(source, stream, video_id, video.read([(0, video.timing.row_count)]))[0])
-    return np.concatenate(pooled)
+    videos = [source.video(stream, video_id) for stream in range(len(STREAMS))]
+    return np.concatenate(
+        [_pool(stream, video_id, video.rows, [(0, len(video.rows))])[0] for stream, video in enumerate(videos)]
+    )
 
 
 def pool_groups(
@@ -93,14 +109,15 @@ def pool_groups(
     """Pool groups of runs of rows, one group a stream, to one (D2 + D3,) float32 vector; raises FeaturesError."""
     pooled = []
     for stream, runs in enumerate(groups):
-        rows = np.concatenate(source.video(stream, video_id).read(runs))
-        pooled.append(_pool(source, stream, video_id, [rows])[0])
+        video = source.video(stream, video_id)
+        rows = np.concatenate([video.rows[first:stop] for first, stop in runs])
+        pooled.append(_pool(stream, video_id, rows, [(0, len(rows))])[0])
     return np.concatenate(pooled)
 
 
-def _pool(source: FeatureSource, stream: int, video_id: str, blocks: Sequence[Floats]) -> npt.NDArray[np.float32]:
+def _pool(stream: int, video_id: str, rows: Floats, runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
     try:
-        return pool_blocks(blocks, source.stream_dims[stream])
+        return pool_runs(rows, runs)
     except ValueError as error:
         raise FeaturesError(
             f"The {STREAMS[stream]} features of the video {video_id!r} cannot be used: {error}. Extract this video "

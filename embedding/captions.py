@@ -1,10 +1,8 @@
 """HowTo100M's captions: which videos have them, and the windows that short ones grow to."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +32,14 @@ class VideoCaptions:
             raise ValueError("it has {} starts, {} ends and {} texts".format(*counts))
         if not self.texts:
             raise ValueError("it has no captions")
-        for at, (start, end) in enumerate(zip(self.start_seconds, self.end_seconds, strict=True)):
-            if not (math.isfinite(end) and 0 <= start <= end):
-                raise ValueError(f"caption {at} lasts from {start} to {end} seconds")
-        for at, (before, after) in enumerate(pairwise(self.start_seconds), start=1):
-            if after < before:
-                raise ValueError(f"caption {at} starts at {after} seconds, before the one ahead of it ({before})")
+        starts, ends = np.array(self.start_seconds), np.array(self.end_seconds)
+        possible = (starts >= 0) & (starts <= ends) & np.isfinite(ends)
+        if not possible.all():
+            at = int(np.argmin(possible))
+            raise ValueError(f"caption {at} lasts from {starts[at]} to {ends[at]} seconds")
+        if (starts[1:] < starts[:-1]).any():
+            at = int(np.argmax(starts[1:] < starts[:-1])) + 1
+            raise ValueError(f"caption {at} starts at {starts[at]} seconds, before the one ahead of it")
 
     def __len__(self) -> int:
         return len(self.texts)

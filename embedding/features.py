@@ -1,8 +1,8 @@
 """Where the rows of videos come from: a reeldex store, or folders of .npy files in the published layout."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -25,14 +25,10 @@ _VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mp
 
 @dataclass(frozen=True, eq=False)
 class VideoRows:
-    """One stream of one video, open for reading.
-
-    `read` takes runs of rows (first, stop), clipped at the video's end, and gives each as (n, D); it raises
-    FeaturesError.
-    """
+    """One stream of one video: when its rows are, and `rows`, (R, D), of which only what is used is read."""
 
     timing: RowTiming
-    read: Callable[[Sequence[tuple[int, int]]], Sequence[Floats]]
+    rows: Floats
 
 
 class FeatureSource(Protocol):
@@ -96,7 +92,7 @@ class StoreFeatures:
     def stream_dims(self) -> tuple[int, int]:
         """Numbers in a row of each stream."""
         video_id = min(self._ids)
-        widths = [self.video(stream, video_id).read([(0, 1)])[0].shape[1] for stream in range(len(STREAMS))]
+        widths = [self.video(stream, video_id).rows.shape[1] for stream in range(len(STREAMS))]
         return widths[0], widths[1]
 
     def problem(self, video_id: str) -> str | None:
@@ -117,10 +113,9 @@ class StoreFeatures:
         """Open one stream of a video; raises FeaturesError."""
         store_id = self._store_id(video_id)
         try:
-            timing = self.store.timing(self.spaces[stream], store_id)
+            return VideoRows(*self.store.map_rows(self.spaces[stream], store_id))
         except StoreError as error:
             raise FeaturesError(str(error)) from error
-        return VideoRows(timing, partial(self._read, self.spaces[stream], store_id))
 
     def fingerprints(self) -> dict[str, JSON]:
         """Give each stream's space and the settings behind its numbers."""
@@ -128,12 +123,6 @@ class StoreFeatures:
             name: {"space": space, "fingerprint": self.store.fingerprint(space)}
             for name, space in zip(STREAMS, self.spaces, strict=True)
         }
-
-    def _read(self, space: str, store_id: str, runs: Sequence[tuple[int, int]]) -> Sequence[Floats]:
-        try:
-            return self.store.read_runs(space, store_id, runs)
-        except StoreError as error:
-            raise FeaturesError(str(error)) from error
 
     def _store_id(self, video_id: str) -> str:
         if video_id in self._ids:
@@ -197,8 +186,7 @@ class NpyFeatures:
             raise FeaturesError(
                 f"{self._file(stream, video_id)} has rows of {rows.shape[1]} numbers, other files of {width}."
             )
-        timing = RowTiming(len(rows), 0.0, self._seconds_per_row[stream])
-        return VideoRows(timing, lambda runs: [rows[first:stop] for first, stop in runs])
+        return VideoRows(RowTiming(len(rows), 0.0, self._seconds_per_row[stream]), rows)
 
     def fingerprints(self) -> dict[str, JSON]:
         """Give width and rate of each stream: .npy files say no more of themselves."""

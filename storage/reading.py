@@ -4,20 +4,15 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from storage.shard import RowTiming, ShardReader
 
 _LARGEST_DENOMINATOR = 1_000_000
-# Runs that are at most so many rows apart are read together: 16 rows of 4 KiB cost less than a further read.
-_GAP_ROWS = 16
 
 
 def span_rows(timing: RowTiming, start_seconds: float, end_seconds: float) -> tuple[int, int]:
@@ -40,31 +35,6 @@ def span_rows(timing: RowTiming, start_seconds: float, end_seconds: float) -> tu
 @lru_cache
 def _rows_per_second(seconds_per_row: float) -> float:
     return float(Fraction(1 / seconds_per_row).limit_denominator(_LARGEST_DENOMINATOR))
-
-
-def read_runs(
-    runs: Sequence[tuple[int, int]], read: Callable[[int, int], npt.NDArray[np.float16]]
-) -> list[npt.NDArray[np.float16]]:
-    """Give the rows of each run (first, stop), reading overlapping and close ones at once with `read(first, stop)`.
-
-    The arrays may share memory. Raises ValueError for a run that is negative or inverted.
-    """
-    for first, stop in runs:
-        if not 0 <= first <= stop:
-            raise ValueError(f"A run of rows needs 0 <= first <= stop; got {first} to {stop}.")
-    rows: list[npt.NDArray[np.float16] | None] = [None] * len(runs)
-    waiting = sorted(range(len(runs)), key=lambda at: runs[at])
-    while waiting:
-        group, stop = [waiting[0]], runs[waiting[0]][1]
-        while len(group) < len(waiting) and runs[waiting[len(group)]][0] <= stop + _GAP_ROWS:
-            stop = max(stop, runs[waiting[len(group)]][1])
-            group.append(waiting[len(group)])
-        begin = runs[group[0]][0]
-        block = read(begin, stop)
-        for at in group:
-            rows[at] = block[runs[at][0] - begin : runs[at][1] - begin]
-        waiting = waiting[len(group) :]
-    return [each for each in rows if each is not None]
 
 
 class OpenShards:

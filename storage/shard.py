@@ -115,6 +115,7 @@ class ShardReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._bytes: npt.NDArray[np.uint8] | None = None
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist; `reeldex rerun` makes missing shards again.")
         with self._damage_named():
@@ -169,12 +170,22 @@ class ShardReader:
     def timing(self, video_id: str) -> RowTiming:
         """Row count and row times of one video, without reading its rows; raises UnknownVideoError."""
         with self._damage_named():
+            return _timing(self._dataset(video_id))
+
+    def map_rows(self, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
+        """Row times of one video and its rows as a read-only (R, D) float16 view of the file.
+
+        Nothing is read but the pages of rows that are used, and only then; therefore the SHA-256 is not checked. The
+        view stays usable after `close`. Raises UnknownVideoError.
+        """
+        with self._damage_named():
             dataset = self._dataset(video_id)
-            return RowTiming(
-                dataset.shape[0],
-                float(dataset.attrs["start_seconds"]),
-                float(dataset.attrs["seconds_per_row"]),
-            )
+            if self._bytes is None:
+                self._bytes = np.memmap(self.path, np.uint8, mode="r").view(np.ndarray)
+            # An intact file is never written again, so that the view cannot change or lose its end.
+            start, size = dataset.id.get_offset(), dataset.size * dataset.dtype.itemsize
+            rows = self._bytes[start : start + size].view(np.float16).reshape(dataset.shape)
+            return _timing(dataset), rows
 
     def extents(self) -> dict[str, Extent]:
         """Give the place of each video's rows in the file."""
@@ -244,6 +255,10 @@ def _parent(features: h5py.Group, video_id: str) -> h5py.Group:
             )
         group = child
     return group
+
+
+def _timing(dataset: h5py.Dataset) -> RowTiming:
+    return RowTiming(dataset.shape[0], float(dataset.attrs["start_seconds"]), float(dataset.attrs["seconds_per_row"]))
 
 
 def _walk(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:

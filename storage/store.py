@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from storage.lock import hold_lock
 from storage.manifest import ShardManifest, write_manifest
 from storage.outcomes import ShardOutcomes
 from storage.publishing import Inspection, ShardState, inspect_shard, publish_shard
-from storage.reading import OpenShards, read_runs, span_rows
+from storage.reading import OpenShards, span_rows
 from storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
 from storage.shard import RowTiming, ShardReader
 from storage.staging import Staging, fingerprint_error
@@ -196,19 +195,13 @@ class FeatureStore:
             first, stop = span_rows(reader.timing(video_id), start_seconds, end_seconds)
             return reader.read_rows(video_id, first, stop)
 
-    def timing(self, space: str, video_id: str) -> RowTiming:
-        """Give a video's row count and row times without reading its rows; raises as `rows` does."""
-        with self._open_shards.reader(self._find(space, video_id)) as reader:
-            return reader.timing(video_id)
+    def map_rows(self, space: str, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
+        """Give the row times of a video and its rows, (R, D) float16, as a read-only view of the file.
 
-    def read_runs(self, space: str, video_id: str, runs: Sequence[tuple[int, int]]) -> list[npt.NDArray[np.float16]]:
-        """Read runs of rows, each from `first` up to but not including `stop`, as (n, D) float16 arrays.
-
-        Overlapping and close runs are read at once and share memory. Unchecked and clipped as by `read_span`.
-        Raises ValueError for a negative or inverted run, otherwise as `rows` does.
+        What of it is used is read, unchecked, when it is used. Raises as `rows` does.
         """
         with self._open_shards.reader(self._find(space, video_id)) as reader:
-            return read_runs(runs, partial(reader.read_rows, video_id))
+            return reader.map_rows(video_id)
 
     # Checking
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from embedding.block_pooling import pool_spans
-from embedding.captions import CaptionFile, grow_window, load_captions
+from embedding.captions import CaptionFile, VideoCaptions, grow_window, load_captions
 from embedding.datasets.locations import FeatureLocation, required
 from embedding.datasets.records import RetrievalSample, UnusableVideos, draw_generator, sort_out
 from embedding.datasets.tables import Row, read_table
@@ -87,18 +87,20 @@ class Howto100mTrainingSet:
 
         A window beyond the video's end has zeros for its features, as published; the log says so once a video.
         """
-        count = len(self.captions.captions(self.video_ids[index]))
-        drawn = draw_generator(seed, epoch, index).integers(count, size=self.pairs_per_sample)
-        return self.windows(index, drawn.tolist())
+        captions = self.captions.captions(self.video_ids[index])
+        drawn = draw_generator(seed, epoch, index).integers(len(captions), size=self.pairs_per_sample)
+        return self._sample(self.video_ids[index], captions, drawn.tolist())
 
     def windows(self, index: int, chosen: list[int]) -> RetrievalSample:
         """Give the windows of these captions of a video, by number; raises FeaturesError."""
-        video_id = self.video_ids[index]
-        captions = self.captions.captions(video_id)
-        grown = [grow_window(captions, caption, self.min_seconds, self.min_words) for caption in chosen]
+        return self._sample(self.video_ids[index], self.captions.captions(self.video_ids[index]), chosen)
+
+    def _sample(self, video_id: str, captions: VideoCaptions, chosen: list[int]) -> RetrievalSample:
+        windows = {caption: grow_window(captions, caption, self.min_seconds, self.min_words) for caption in set(chosen)}
+        grown = [windows[caption] for caption in chosen]
         spans = [(window.start_seconds, window.end_seconds) for window in grown]
         video = pool_spans(self.source, video_id, spans)
-        beyond = int(np.count_nonzero(~video.any(axis=1)))
+        beyond = len(video) - int(np.count_nonzero(video.any(axis=1)))
         if beyond and video_id not in self._told:
             self._told.add(video_id)
             log.warning("%d captions drawn from the video %r lie beyond the end of its features", beyond, video_id)
