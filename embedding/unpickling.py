@@ -5,6 +5,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embedding.errors import DatasetError, UnsafePickleError
 
 _NUMPY_SCALARS = ("bool", "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -36,6 +38,15 @@ _BROKEN = (
 )
 
 
+def _present_name(module_name: str) -> str:
+    """Give the name that a module of NumPy has in the installed version, whichever version wrote the pickle."""
+    core = "numpy._core." if int(np.__version__.partition(".")[0]) >= 2 else "numpy.core."
+    for name in ("numpy._core.", "numpy.core."):
+        if module_name.startswith(name):
+            return core + module_name.removeprefix(name)
+    return module_name
+
+
 def _latin1(text: str, encoding: str) -> bytes:
     """Stand in for _codecs.encode, by which protocol 2 writes bytes: always latin1."""
     if encoding not in {"latin1", "latin-1"}:
@@ -60,7 +71,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
                 "need; it was not run, and the file is refused. Only NumPy arrays, plain containers, strings and "
                 "numbers are read. Get the file from its publisher again, or convert it to JSON or .pth yourself."
             )
-        return super().find_class(module_name, global_name)
+        return super().find_class(_present_name(module_name), global_name)
 
     def persistent_load(self, pid: object) -> Any:  # noqa: ANN401 - it never returns
         raise UnsafePickleError(

@@ -78,7 +78,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
     """
     lines = csv.reader(_lines(path))
     header = next(lines, None)
-    if header is None:
+    if not header:
         raise DatasetError(f"{path} is empty; its first line has to name the columns {', '.join(columns)}.")
     names = [name.strip() for name in header]
     for column in columns:
@@ -90,11 +90,16 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
                 f"{', '.join(columns)}."
             )
     places = {name: names.index(name) for name in (*columns, *optional) if name in names}
-    return [
-        Row(path, lines.line_num, {name: values[place] for name, place in places.items()})
-        for values in lines
-        if values and _is_long_enough(path, lines.line_num, values, names)
-    ]
+    rows = []
+    for values in lines:
+        if not values:
+            continue
+        if len(values) != len(names):
+            raise DatasetError(
+                f"{path}, line {lines.line_num}: it has {len(values)} columns, the first line names {len(names)}."
+            )
+        rows.append(Row(path, lines.line_num, {name: values[place] for name, place in places.items()}))
+    return rows
 
 
 def read_tab_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
@@ -135,9 +140,3 @@ def _lines(path: Path) -> list[str]:
     csv.field_size_limit(_LARGEST_FIELD_BYTES)
     # Not `splitlines`, which also cuts at characters that occur within texts.
     return [f"{line}\n" for line in read_text(path).split("\n")]
-
-
-def _is_long_enough(path: Path, line: int, values: Sequence[str], names: Sequence[str]) -> bool:
-    if len(values) != len(names):
-        raise DatasetError(f"{path}, line {line}: it has {len(values)} columns, the first line names {len(names)}.")
-    return True

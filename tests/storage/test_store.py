@@ -113,6 +113,22 @@ def test_spans(
     assert np.array_equal(store.read_span(two_d.name, "x", start, end), rows.rows[slice(*expected)])
 
 
+def test_rows_are_mapped_and_outlast_the_reader(store: FeatureStore, grow: Act, fill: Act, make_rows: MakeRows) -> None:
+    grow("a", "b/c", "d", videos_per_shard=2)
+    fill(0)
+    fill(1)
+    for video_id in ("a", "b/c", "d"):
+        timing, rows = store.map_rows("net2d.v1", video_id)
+        assert np.array_equal(rows, make_rows(f"{video_id} net2d.v1").rows)
+        assert timing == RowTiming(6, 0.0, 1.0)
+        assert not rows.flags.writeable
+        assert not rows.flags.owndata
+    store.close()
+    assert np.array_equal(rows, make_rows("d net2d.v1").rows)
+    with pytest.raises(UnknownVideoError, match="knows no video 'z'"):
+        store.map_rows("net2d.v1", "z")
+
+
 def test_the_rate_is_exact_where_a_division_is_not() -> None:
     assert int(1 * (1 / (1 / 93))) == 92
     assert span_rows(RowTiming(200, 0.0, 1 / 93), 1, 1) == (93, 94)

@@ -1,0 +1,288 @@
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from embedding.block_pooling import pool_spans, pool_whole
+from embedding.datasets import howto100m, lsmdc, msrvtt, youcook2
+from embedding.datasets.locations import FeatureLocation
+from embedding.datasets.registry import DATASETS
+from embedding.errors import DatasetError, FeaturesError, MissingVideosError
+from embedding.features import StoreFeatures
+from tests.embedding.feature_files import make_store, rows_of, write_npy
+
+VIDEOS = [f"video{at}" for at in range(6)]
+
+
+def write_vectors(path: Path, video_ids: list[str]) -> Path:
+    generator = np.random.default_rng(0)
+    vectors = {
+        stream: {video_id: torch.from_numpy(generator.normal(size=width)) for video_id in video_ids}
+        for stream, width in (("2d", 6), ("3d", 4))
+    }
+    torch.save(vectors, path)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureLocation:
+    return FeatureLocation(store=make_store(tmp_path, {f"{each}.mp4": rows_of(each) for each in VIDEOS}).path)
+
+
+@pytest.fixture
+def msrvtt_files(tmp_path: Path) -> msrvtt.MsrvttOptions:
+    sentences = [{"video_id": video_id, "caption": f"{video_id} {at}"} for video_id in VIDEOS for at in range(20)]
+    (tmp_path / "train.csv").write_text("video_id\n" + "\n".join(VIDEOS) + "\n")
+    (tmp_path / "data.json").write_text(json.dumps({"sentences": sentences}))
+    (tmp_path / "test.csv").write_text(
+        "key,vid_key,video_id,sentence\n" + "".join(f"r,m,{each},a {each}\n" for each in VIDEOS)
+    )
+    return msrvtt.MsrvttOptions(
+        tmp_path / "train.csv",
+        tmp_path / "data.json",
+        write_vectors(tmp_path / "train.pth", VIDEOS),
+        tmp_path / "test.csv",
+        write_vectors(tmp_path / "test.pth", VIDEOS),
+    )
+
+
+def test_msrvtt_draws_one_of_a_videos_captions(msrvtt_files: msrvtt.MsrvttOptions) -> None:
+    training = msrvtt.open_training(msrvtt_files)
+    assert len(training) == 6
+    drawn = {training.sample(0, epoch, 2).captions[0] for epoch in range(200)}
+    assert drawn == {f"video2 {at}" for at in range(20)}
+
+
+def test_msrvtt_from_a_store_pools_whole_videos(msrvtt_files: msrvtt.MsrvttOptions, store: FeatureLocation) -> None:
+    options = replace(msrvtt_files, features=store, train_features=None, test_features=None)
+    source = store.open()
+    assert isinstance(source, StoreFeatures)
+    held = msrvtt.open_evaluation(options)
+    assert held.captions == tuple(f"a {each}" for each in VIDEOS)
+    for at, video_id in enumerate(VIDEOS):
+        assert np.array_equal(held.videos(at, at + 1)[0], pool_whole(source, video_id))
+    assert np.array_equal(msrvtt.open_training(options).sample(0, 0, 3).video[0], held.videos(3, 4)[0])
+    assert held.fingerprints() == source.fingerprints()
+
+
+def test_msrvtt_goes_on_without_some_videos(tmp_path: Path, msrvtt_files: msrvtt.MsrvttOptions) -> None:
+    options = replace(msrvtt_files, test_features=write_vectors(tmp_path / "fewer.pth", VIDEOS[1:]))
+    with pytest.raises(MissingVideosError, match=r"(?s)msrvtt: 1 of 6 videos.*video0: .*fewer\.pth has no features"):
+        msrvtt.open_evaluation(options)
+    held = msrvtt.open_evaluation(replace(options, max_missing_share=0.2))
+    assert [clip.video_id for clip in held.clips] == VIDEOS[1:]
+    assert list(held.unusable.reasons) == ["video0"]
+
+
+def test_msrvtt_videos_without_captions_are_missing(tmp_path: Path, msrvtt_files: msrvtt.MsrvttOptions) -> None:
+    (tmp_path / "data.json").write_text(json.dumps({"sentences": [{"video_id": "video1", "caption": "x"}]}))
+    training = msrvtt.open_training(replace(msrvtt_files, max_missing_share=0.9))
+    assert len(training) == 1
+    assert "data.json has no caption of it" in training.unusable.reasons["video0"]
+
+
+def test_features_that_are_no_numbers_are_missing(tmp_path: Path, msrvtt_files: msrvtt.MsrvttOptions) -> None:
+    vectors = torch.load(tmp_path / "test.pth", weights_only=True)
+    vectors["3d"]["video4"][2] = float("nan")
+    torch.save(vectors, tmp_path / "test.pth")
+    held = msrvtt.open_evaluation(replace(msrvtt_files, max_missing_share=0.2))
+    assert "hold NaN" in held.unusable.reasons["video4"]
+
+
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [
+        ([1], "has to hold the features under '2d' and '3d'; it holds list"),
+        ({"2d": {}}, "it holds '2d'"),
+        ({"2d": {}, "3d": {}}, "holds no features of any video"),
+        ({"2d": 3, "3d": {}}, "'2d' has to map video ids to tensors"),
+        ({"2d": {"a": torch.zeros(2, 2)}, "3d": {"a": torch.zeros(2)}}, r"'2d' of a is torch.float32 \(2, 2\)"),
+        ({"2d": {"a": torch.zeros(2).int()}, "3d": {"a": torch.zeros(2)}}, "'2d' of a is torch.int32"),
+        (
+            {"2d": {"a": torch.zeros(2), "b": torch.zeros(3)}, "3d": dict.fromkeys("ab", torch.zeros(2))},
+            r"the 2d features of 'b' are \(3,\), others are \(2,\)",
+        ),
+    ],
+)
+def test_pth_files_that_hold_something_else(
+    tmp_path: Path, msrvtt_files: msrvtt.MsrvttOptions, held: object, why: str
+) -> None:
+    torch.save(held, tmp_path / "test.pth")
+    with pytest.raises(DatasetError, match=f"test.pth.*{why}".replace("of a ", "of 'a' ")):
+        msrvtt.open_evaluation(msrvtt_files)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "a list under 'sentences'"),
+        ('{"sentences": [{"caption": "x"}]}', "entry 0 of 'sentences'"),
+        ('{"sentences": [3]}', "entry 0 of 'sentences'"),
+    ],
+)
+def test_msrvtt_json_that_cannot_be_used(
+    tmp_path: Path, msrvtt_files: msrvtt.MsrvttOptions, content: str, why: str
+) -> None:
+    (tmp_path / "data.json").write_text(content)
+    with pytest.raises(DatasetError, match=f"data.json .*{why}|data.json: {why}"):
+        msrvtt.open_training(msrvtt_files)
+
+
+def test_options_that_are_not_given_are_named() -> None:
+    cases: list[tuple[Callable[[Any], object], object, str]] = [
+        (msrvtt.open_training, msrvtt.MsrvttOptions(), "Training on MSR-VTT needs train_csv"),
+        (msrvtt.open_evaluation, msrvtt.MsrvttOptions(), "Evaluating on MSR-VTT needs test_csv"),
+        (lsmdc.open_training, lsmdc.LsmdcOptions(), "Training on LSMDC needs train_features, or a store"),
+        (youcook2.open_evaluation, youcook2.Youcook2Options(), "needs test_pkl, or features with test_csv"),
+        (howto100m.open_training, howto100m.Howto100mOptions(), "Training on HowTo100M needs csv"),
+    ]
+    for open_set, options, named in cases:
+        with pytest.raises(DatasetError, match=named):
+            open_set(options)
+
+
+def test_lsmdc_reads_clip_and_sixth_column(tmp_path: Path, store: FeatureLocation) -> None:
+    lines = [f"{each}\t1\t2\t1\t2\t\"{each} says, it's late" for each in (*VIDEOS, "video1")]
+    (tmp_path / "l.csv").write_text("\n".join(lines) + "\n")
+    options = lsmdc.LsmdcOptions(train_csv=tmp_path / "l.csv", test_csv=tmp_path / "l.csv", features=store)
+    held = lsmdc.open_evaluation(options)
+    assert len(held.clips) == 7
+    assert held.captions[2] == "\"video2 says, it's late"
+    assert [clip.clip_id for clip in held.clips][-1] == "video1#2"
+    assert np.array_equal(held.videos(1, 2), held.videos(6, 7))
+    assert len(lsmdc.open_training(options)) == 7
+    (tmp_path / "l.csv").write_text("video1\t1\t2\n")
+    with pytest.raises(DatasetError, match=r"l\.csv, line 1: it has 3 tab-separated columns"):
+        lsmdc.open_training(options)
+
+
+def test_youcook2_from_a_store_pools_spans(tmp_path: Path, store: FeatureLocation) -> None:
+    rows = "video0,2,5.5,cut it\nvideo0,6,9,stir\nvideo3,00:00:01.5,00:00:04,fry\nvideo3,300,310,too late\n"
+    (tmp_path / "y.csv").write_text("video_id,start,end,text\n" + rows)
+    options = youcook2.Youcook2Options(
+        train_csv=tmp_path / "y.csv", test_csv=tmp_path / "y.csv", features=store, max_missing_share=0.3
+    )
+    held = youcook2.open_evaluation(options)
+    assert held.captions == ("cut it", "stir", "fry")
+    assert list(held.unusable.clips) == ["video3@300-310"]
+    source = store.open()
+    expected = pool_spans(source, "video0", [(2, 5.5), (6, 9)])
+    assert np.array_equal(held.videos(0, 2), expected)
+    together = youcook2.open_training(replace(options, n_pair=5))
+    assert len(together) == 2
+    assert {clip_id.partition("@")[0] for clip_id in together.sample(0, 0, 1).clip_ids} == {"video3"}
+    assert len(youcook2.open_training(options)) == 3
+    with pytest.raises(MissingVideosError, match=r"(?s)1 clips of other videos.*video3@300-310: it begins at 300"):
+        youcook2.open_evaluation(replace(options, max_missing_share=0.1))
+
+
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [
+        ({}, "a list of clips, not an empty one or a dict"),
+        ([], "a list of clips, not an empty one"),
+        ([{"id": "a_0", "caption": "x", "2d": np.zeros(2)}], "entry 0 lacks '3d'; each needs id, caption, 2d, 3d"),
+        ([{"id": "a_0", "caption": "x", "2d": np.zeros(2), "3d": [1.0]}], "'3d' of entry 0 is no vector of floats"),
+        ([3], "entry 0 lacks 'id'"),
+    ],
+)
+def test_youcook2_pickles_that_hold_something_else(tmp_path: Path, held: object, why: str) -> None:
+    (tmp_path / "y.pkl").write_bytes(pickle.dumps(held))
+    with pytest.raises(DatasetError, match=rf"y\.pkl.*{why}"):
+        youcook2.open_training(youcook2.Youcook2Options(train_pkl=tmp_path / "y.pkl"))
+
+
+def test_n_pair_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="n_pair must be at least 1"):
+        youcook2.Youcook2Options(n_pair=0)
+    for options in ({"n_pair": 0}, {"min_words": -1}):
+        with pytest.raises(ValueError, match="n_pair must be at least 1, min_seconds and min_words at least 0"):
+            howto100m.Howto100mOptions(**options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def narrated(tmp_path: Path, store: FeatureLocation) -> howto100m.Howto100mOptions:
+    spoken = {
+        each: {"start": [0, 3, 7, 12], "end": [3, 7.5, 9, 15], "text": ["a", "b it's", "c", "d"]} for each in VIDEOS
+    }
+    (tmp_path / "captions.json").write_text(json.dumps(spoken))
+    (tmp_path / "h.csv").write_text("video_id,category_1,task_id\n" + "".join(f"{each},x,1\n" for each in VIDEOS))
+    return howto100m.Howto100mOptions(tmp_path / "h.csv", tmp_path / "captions.json", store, n_pair=8)
+
+
+def test_howto100m_reads_the_windows_of_drawn_captions(narrated: howto100m.Howto100mOptions) -> None:
+    training = howto100m.open_training(narrated)
+    sample = training.sample(1, 0, 4)
+    assert sample.video.shape == (8, 10)
+    assert narrated.features
+    source = narrated.features.open()
+    for clip_id, caption, vector in zip(sample.clip_ids, sample.captions, sample.video, strict=True):
+        video_id, _, span = clip_id.partition("@")
+        start, end = map(float, span.split("-"))
+        assert video_id == "video4"
+        assert np.array_equal(vector, pool_spans(source, "video4", [(start, end)])[0])
+        assert end - start >= 5
+        assert caption in {"a b it's", "b it's a", "c b it's", "d c", "b it's c"}
+    again = training.sample(1, 0, 4)
+    assert again.captions == sample.captions
+    assert training.sample(1, 1, 4).captions != sample.captions
+
+
+def test_howto100m_from_npy_files_with_and_without_paths(tmp_path: Path, narrated: howto100m.Howto100mOptions) -> None:
+    folders = write_npy(tmp_path / "npy", {f"deep/{each}.mp4": rows_of(each) for each in VIDEOS})
+    npy = replace(narrated, features=FeatureLocation(folder_2d=folders[0], folder_3d=folders[1]))
+    expected = howto100m.open_training(narrated).sample(3, 0, 2)
+    assert np.array_equal(howto100m.open_training(npy).sample(3, 0, 2).video, expected.video)
+    (tmp_path / "h.csv").write_text("video_id,path\n" + "".join(f"{each}, deep/{each}.mp4.npy\n" for each in VIDEOS))
+    assert np.array_equal(howto100m.open_training(npy).sample(3, 0, 2).video, expected.video)
+    (tmp_path / "h.csv").write_text("video_id,path\nvideo0,deep/video0.mp4.npy\nvideo1,elsewhere.npy\n")
+    training = howto100m.open_training(replace(npy, max_missing_share=0.5))
+    assert "there is no file" in training.unusable.reasons["video1"]
+
+
+def test_howto100m_leaves_out_videos_without_usable_captions(
+    tmp_path: Path, narrated: howto100m.Howto100mOptions
+) -> None:
+    spoken = json.loads((tmp_path / "captions.json").read_text())
+    del spoken["video0"]
+    spoken["video1"]["end"][2] = 1
+    (tmp_path / "captions.json").write_text(json.dumps(spoken))
+    training = howto100m.open_training(replace(narrated, max_missing_share=0.5))
+    assert list(training.video_ids) == VIDEOS[2:]
+    assert "no captions of the video 'video0'" in training.unusable.reasons["video0"]
+    assert "caption 2 lasts from 7.0 to 1.0 seconds" in training.unusable.reasons["video1"]
+
+
+def test_captions_beyond_the_features_are_zeros_and_said_once(
+    tmp_path: Path, narrated: howto100m.Howto100mOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoken = {each: {"start": [500], "end": [510], "text": ["late"]} for each in VIDEOS}
+    (tmp_path / "captions.json").write_text(json.dumps(spoken))
+    training = howto100m.open_training(narrated)
+    for epoch in range(3):
+        assert not training.sample(0, epoch, 1).video.any()
+    assert caplog.text.count("8 captions drawn from the video 'video1' lie beyond the end") == 1
+
+
+def test_a_damaged_file_stops_with_its_name(tmp_path: Path, narrated: howto100m.Howto100mOptions) -> None:
+    folders = write_npy(tmp_path / "npy", {each: rows_of(each) for each in VIDEOS})
+    npy = replace(narrated, features=FeatureLocation(folder_2d=folders[0], folder_3d=folders[1]))
+    training = howto100m.open_training(npy)
+    (folders[1] / "video5.npy").write_bytes(b"damaged")
+    with pytest.raises(FeaturesError, match=r"video5\.npy cannot be read"):
+        training.sample(0, 0, 5)
+
+
+def test_every_data_set_is_registered_under_its_name() -> None:
+    assert set(DATASETS) == {"howto100m", "msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval"}
+    for name, record in DATASETS.items():
+        assert record.name == name
+        assert record.title
+        record.options()
