@@ -286,3 +286,17 @@ def test_every_data_set_is_registered_under_its_name() -> None:
         assert record.name == name
         assert record.title
         record.options()
+
+
+def test_sets_reach_worker_processes(
+    msrvtt_files: msrvtt.MsrvttOptions, narrated: howto100m.Howto100mOptions, store: FeatureLocation
+) -> None:
+    for training in (
+        msrvtt.open_training(msrvtt_files),
+        msrvtt.open_training(replace(msrvtt_files, features=store)),
+        howto100m.open_training(narrated),
+    ):
+        expected = training.sample(5, 6, 1)
+        found = pickle.loads(pickle.dumps(training)).sample(5, 6, 1)  # noqa: S301 - written just now
+        assert found.captions == expected.captions
+        assert np.array_equal(found.video, expected.video)
