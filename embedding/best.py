@@ -1,0 +1,24 @@
+"""By which figure the best of a training's checkpoints is chosen."""
+
+from collections.abc import Mapping
+
+from embedding.errors import TrainingError
+
+_DEFAULT = "text_to_video/recall_at_10"
+
+
+def figure_of_merit(figures: Mapping[str, float], mean_loss: float, best_by: str | None) -> float:
+    """Give what a checkpoint is judged by; higher is better.
+
+    That is the figure named `best_by` (a median rank counts negatively), or the mean of all recalls at 10 of text
+    to video, or without figures the negative mean loss. Raises TrainingError when there is no such figure.
+    """
+    if best_by is None:
+        recalls = [value for name, value in figures.items() if name.endswith(_DEFAULT)]
+        return sum(recalls) / len(recalls) if recalls else -mean_loss
+    if best_by not in figures:
+        raise TrainingError(
+            f"The best checkpoint cannot be chosen by {best_by!r}: the evaluation gives "
+            f"{', '.join(sorted(figures)) or 'no figures'}."
+        )
+    return -figures[best_by] if best_by.endswith("median_rank") else figures[best_by]

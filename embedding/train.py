@@ -1,0 +1,305 @@
+"""Training: steps, epochs, checkpoints, and going on where it was killed."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from embedding import random_states
+from embedding.batches import Batch, BatchOptions, TrainingBatches
+from embedding.best import figure_of_merit
+from embedding.checkpoint import (
+    Checkpoint,
+    Origin,
+    TrainingState,
+    load_checkpoint,
+    require_features,
+    require_training,
+    require_word_vectors,
+    save_checkpoint,
+)
+from embedding.datasets.records import TrainingSet
+from embedding.distributed import Place, gather, gather_ids, process_group
+from embedding.errors import CheckpointMismatchError, LossNotFiniteError, TrainingError
+from embedding.model import ModelSpec, TextVideoEmbedding
+from embedding.scalars import ScalarLog
+from embedding.text import WordVectors
+from embedding.training_options import BatchLoss, TrainingOptions
+from storage.schema import JSON
+
+log = logging.getLogger(__name__)
+
+LAST = "last.pth"
+BEST = "best.pth"
+
+Evaluate = Callable[[TextVideoEmbedding], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What became of one step, for whoever shows progress: epochs count from 0, steps from 1."""
+
+    epoch: int
+    step_in_epoch: int
+    steps_per_epoch: int
+    step: int
+    loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is trained, on what, to where.
+
+    - `model`: where it starts, new (`new_model`) or from a checkpoint; trained in place.
+    - `folder`: gets `last.pth`, `best.pth` and `tensorboard/`.
+    - `evaluate`: gives the figures of the model it is handed, by name; called by the first process alone.
+    - `on_step`: called after each step. `config`: further settings, kept in the checkpoints.
+    - `resume`: go on from `last.pth` if it is there.
+    """
+
+    model: TextVideoEmbedding
+    samples: TrainingSet
+    words: WordVectors
+    options: TrainingOptions
+    folder: Path
+    evaluate: Evaluate | None = None
+    on_step: Callable[[StepReport], None] = lambda _: None
+    config: Mapping[str, JSON] = field(default_factory=dict)
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """How a training ended: its steps in all, its last epoch's mean loss (NaN if none was left), its checkpoints."""
+
+    steps: int
+    mean_loss: float
+    best: float | None
+    last_checkpoint: Path
+    best_checkpoint: Path
+
+
+def new_model(spec: ModelSpec, seed: int) -> TextVideoEmbedding:
+    """Make an untrained model whose weights depend on sizes and seed alone."""
+    random_states.seed_all(seed)
+    return TextVideoEmbedding(spec)
+
+
+def train(job: TrainingJob, place: Place | None = None) -> TrainingResult:
+    """Train to the end; killed at any step and resumed, it ends with the same weights (bit for bit on a CPU).
+
+    Several processes, as `Place.from_environment` finds them, share each batch and compute one loss over all of it.
+    The model is in training mode while steps are made and at no other time. Raises TrainingError for what cannot
+    begin, LossNotFiniteError for a NaN, CheckpointMismatchError for what is to be resumed with other settings.
+    """
+    where = place or Place.from_environment()
+    job.options.check_device()
+    device = where.device(job.options.device)
+    with process_group(where, device):
+        job.model.to(device)
+        try:
+            return _Training(job, where, device).run()
+        finally:
+            job.model.eval()
+
+
+class _Towers(nn.Module):
+    """Both embeddings at once, as DistributedDataParallel watches over one forward pass."""
+
+    def __init__(self, model: TextVideoEmbedding) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, videos: Tensor, sentences: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.embed_videos(videos), self.model.embed_sentences(sentences)
+
+
+class _Training:
+    def __init__(self, job: TrainingJob, place: Place, device: torch.device) -> None:
+        options = job.options
+        self.job, self.place, self.device, self.options = job, place, device, options
+        _require_fit(job)
+        cuda = device.type == "cuda"
+        batching = BatchOptions(options.batch_size, options.seed, job.model.spec.max_words, options.workers, cuda)
+        self.batches = TrainingBatches(job.samples, job.words, batching, place)
+        self.loss = BatchLoss(options, job.samples.pairs_per_sample)
+        self.optimizer = torch.optim.Adam(job.model.parameters(), lr=options.learning_rate)
+        self.scaler = torch.amp.GradScaler(enabled=options.mixed_precision)
+        self.origin = Origin(
+            job.words.fingerprint, job.samples.fingerprints(), {**job.config, "options": asdict(options)}
+        )
+        self.epoch, self.step_in_epoch, self.step, self.loss_sum = 0, 0, 0, 0.0
+        self.best: float | None = None
+        self._begin()
+        towers: nn.Module = _Towers(job.model)
+        if place.world > 1:
+            towers = DistributedDataParallel(towers, broadcast_buffers=False)
+        self.towers = cast(nn.Module, torch.compile(towers)) if options.compile_model else towers
+
+    def run(self) -> TrainingResult:
+        mean_loss = math.nan
+        with ScalarLog(self.job.folder / "tensorboard", enabled=self.place.is_first, purge_step=self.step) as scalars:
+            if self.step == 0 and self.place.is_first:
+                self._look_before(scalars)
+            while self.epoch < self.options.epochs:
+                self._steps(scalars)
+                mean_loss = self.loss_sum / self.batches.steps_per_epoch
+                self._end_epoch(mean_loss, scalars)
+        return TrainingResult(self.step, mean_loss, self.best, self.job.folder / LAST, self.job.folder / BEST)
+
+    def _look_before(self, scalars: ScalarLog) -> None:
+        """Evaluate the model before its first step: a base line, and faults of the evaluation show at once."""
+        if self._evaluates:
+            figures = self._evaluate()
+            scalars.add(0, figures)
+            figure_of_merit(figures, 0.0, self.options.best_by)
+
+    def _steps(self, scalars: ScalarLog) -> None:
+        self.job.model.train()
+        for batch in self.batches.epoch(self.epoch, self.step_in_epoch):
+            loss = self._step(batch.to(self.device))
+            self.step_in_epoch += 1
+            self.step += 1
+            self.loss_sum += loss
+            rate = self.learning_rate
+            if self.step % self.options.log_every == 0:
+                scalars.add(self.step, {"train/loss": loss, "train/learning_rate": rate})
+            every = self.options.checkpoint_every_steps
+            if every and self.step % every == 0:
+                self._save(LAST)
+            steps = self.batches.steps_per_epoch
+            self.job.on_step(StepReport(self.epoch, self.step_in_epoch, steps, self.step, loss, rate))
+
+    def _step(self, batch: Batch) -> float:
+        self.optimizer.zero_grad()
+        with torch.autocast(self.device.type, torch.float16, enabled=self.options.mixed_precision):
+            videos, sentences = self.towers(batch.videos, batch.sentences)
+        everyone = self.place
+        scores = gather(sentences.float(), everyone) @ gather(videos.float(), everyone).t()
+        loss = self.loss(scores, gather(batch.class_ids, everyone))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise self._not_finite(value, batch)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return value
+
+    def _not_finite(self, value: float, batch: Batch) -> LossNotFiniteError:
+        ids = gather_ids(batch.clip_ids, self.place)
+        finite = batch.videos.isfinite().all(dim=1) & batch.sentences.isfinite().flatten(1).all(dim=1)
+        own = tuple(clip_id for clip_id, good in zip(batch.clip_ids, finite.tolist(), strict=True) if not good)
+        culprits = gather_ids(own, self.place)
+        cause = (
+            f"Features or word vectors of {', '.join(culprits[:5])} are not finite: extract these videos again."
+            if culprits
+            else "All features are finite, so that the weights have diverged: lower the learning rate."
+        )
+        return LossNotFiniteError(
+            f"The loss of step {self.step_in_epoch + 1} of epoch {self.epoch + 1} is {value}. {cause} The batch held "
+            f"{', '.join(ids)}.",
+            ids,
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _end_epoch(self, mean_loss: float, scalars: ScalarLog) -> None:
+        self.job.model.eval()
+        for group in self.optimizer.param_groups:
+            group["lr"] *= self.options.lr_decay
+        self.epoch, self.step_in_epoch, self.loss_sum = self.epoch + 1, 0, 0.0
+        log.info("Epoch %d of %d: mean loss %.4f", self.epoch, self.options.epochs, mean_loss)
+        if not self.place.is_first:
+            return
+        figures = self._evaluate() if self._evaluates and self._is_due else {}
+        scalars.add(self.step, {"train/epoch_loss": mean_loss, **figures})
+        merit = figure_of_merit(figures, mean_loss, self.options.best_by) if figures or not self._evaluates else None
+        if merit is not None and (self.best is None or merit > self.best):
+            self.best = merit
+            # Before the last one, which says how good the best one is: the other way round a kill could lose it.
+            self._save(BEST)
+        self._save(LAST)
+
+    @property
+    def _evaluates(self) -> bool:
+        return self.job.evaluate is not None and self.options.evaluate_every > 0
+
+    @property
+    def _is_due(self) -> bool:
+        return self.epoch == self.options.epochs or self.epoch % self.options.evaluate_every == 0
+
+    def _evaluate(self) -> dict[str, float]:
+        self.job.model.eval()
+        with torch.no_grad():
+            return dict(self.job.evaluate(self.job.model)) if self.job.evaluate else {}
+
+    def _save(self, name: str) -> None:
+        if not self.place.is_first:
+            return
+        state = TrainingState(
+            epoch=self.epoch,
+            step_in_epoch=self.step_in_epoch,
+            step=self.step,
+            loss_sum=self.loss_sum,
+            best=self.best,
+            optimizer=self.optimizer.state_dict(),
+            scaler=self.scaler.state_dict(),
+            random_states=random_states.capture(),
+        )
+        weights = self.job.model.state_dict()
+        save_checkpoint(self.job.folder / name, Checkpoint(self.job.model.spec, weights, self.origin, state))
+
+    def _begin(self) -> None:
+        path = self.job.folder / LAST
+        if not path.exists():
+            random_states.seed_all(self.options.seed)
+            return
+        if not self.job.resume:
+            raise TrainingError(
+                f"{self.job.folder} holds a training already. Resume it, or choose another folder for a new one."
+            )
+        checkpoint = load_checkpoint(path)
+        state = require_training(checkpoint, path)
+        self._require_same(checkpoint)
+        self.job.model.load_weights(checkpoint.weights)
+        self.optimizer.load_state_dict(dict(state.optimizer))
+        self.scaler.load_state_dict(dict(state.scaler))
+        self.epoch, self.step_in_epoch, self.step = state.epoch, state.step_in_epoch, state.step
+        self.loss_sum, self.best = state.loss_sum, state.best
+        random_states.restore(state.random_states)
+        log.info("Going on after step %d, in epoch %d", self.step, self.epoch + 1)
+
+    def _require_same(self, checkpoint: Checkpoint) -> None:
+        require_word_vectors(checkpoint, self.job.words.fingerprint, self.job.words.dim)
+        require_features(checkpoint, self.origin.features, self.job.samples.video_dim)
+        unlike = self.options.differences(checkpoint.origin.config.get("options"))
+        if checkpoint.spec != self.job.model.spec:
+            unlike.append(f"the model was {checkpoint.spec} and is {self.job.model.spec}")
+        if unlike:
+            raise CheckpointMismatchError(
+                f"The training in {self.job.folder} was begun with other settings: {'; '.join(unlike)}. Resume it "
+                "with the same ones, or choose another folder for a new one."
+            )
+
+
+def _require_fit(job: TrainingJob) -> None:
+    spec = job.model.spec
+    if spec.video_dim != job.samples.video_dim:
+        raise TrainingError(
+            f"The model takes video vectors of {spec.video_dim} numbers, and those of {job.samples.name} have "
+            f"{job.samples.video_dim}. Make the model's video_dim that number, or give other features."
+        )
+    if spec.word_dim != job.words.dim:
+        raise TrainingError(
+            f"The model takes word vectors of {spec.word_dim} numbers, and these have {job.words.dim}. Make the "
+            "model's word_dim that number, or give other word vectors."
+        )

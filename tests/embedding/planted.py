@@ -1,0 +1,81 @@
+"""A small real training: clips of a few kinds, captions that say the kind, and a network that can tell them apart."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from embedding import word_cache
+from embedding.datasets.records import Clip, ClipTrainingSet, Vectors
+from embedding.model import ModelSpec
+from embedding.text import WordVectors
+from embedding.train import TrainingJob, new_model
+from embedding.training_options import TrainingOptions
+from storage.schema import JSON
+
+KINDS = ("red", "green", "blue", "round", "square", "striped", "slow", "fast")
+SPEC = ModelSpec(video_dim=12, embed_dim=10, word_dim=6, sentence_dim=8, max_words=4)
+OPTIONS = TrainingOptions(epochs=3, batch_size=4, learning_rate=0.01, log_every=2)
+
+
+@dataclass(frozen=True)
+class KindReader:
+    """Vectors of clips named `<kind>-<number>`: the kind's own and a little noise of the clip's own."""
+
+    video_dim: int = SPEC.video_dim
+    broken: frozenset[str] = field(default_factory=frozenset)
+
+    def read(self, clip: Clip) -> Vectors:
+        kind, number = clip.video_id.split("-")
+        vector = np.random.default_rng(KINDS.index(kind)).normal(size=self.video_dim)
+        vector += 0.1 * np.random.default_rng([KINDS.index(kind), int(number)]).normal(size=self.video_dim)
+        if clip.clip_id in self.broken:
+            vector[3] = np.nan
+        return vector.astype(np.float32)
+
+    def fingerprints(self) -> dict[str, JSON]:
+        return {"2d": {"space": "net2d.v1", "fingerprint": {"fps": 1}}}
+
+
+def clips(per_kind: int, first: int = 0) -> list[Clip]:
+    return [
+        Clip(f"{kind}-{number}", f"{kind}-{number}", (f"the {kind} one", f"{kind} again"), at)
+        for number in range(first, first + per_kind)
+        for at, kind in enumerate(KINDS)
+    ]
+
+
+def training_set(per_kind: int = 2, pairs: int = 1, **reader: Any) -> ClipTrainingSet:  # noqa: ANN401
+    groups = [[clip] for clip in clips(per_kind)]
+    return ClipTrainingSet("planted", groups, KindReader(**reader), pairs)
+
+
+def word_vectors(folder: Path) -> WordVectors:
+    """Vectors of the kinds' names and two more words, written once a folder."""
+    cache = folder / "planted.words"
+    if not cache.exists():
+        words = [*KINDS, "the", "one"]
+        vectors = np.random.default_rng(7).normal(size=(len(words), SPEC.word_dim))
+        word_cache.write_cache(cache, words, vectors, "planted words")
+    return WordVectors(cache)
+
+
+def job(folder: Path, **changes: Any) -> TrainingJob:  # noqa: ANN401
+    """A training of the planted set to `folder`/run; `options` are changes of OPTIONS."""
+    options = replace(OPTIONS, **changes.pop("options", {}))
+    fields: dict[str, Any] = {
+        "model": new_model(SPEC, options.seed),
+        "samples": training_set(),
+        "words": changes.get("words") or word_vectors(folder),
+        "options": options,
+        "folder": folder / "run",
+    }
+    return TrainingJob(**{**fields, **changes})
+
+
+def same_weights(one: Callable[[], dict[str, torch.Tensor]], other: Callable[[], dict[str, torch.Tensor]]) -> bool:
+    first, second = one(), other()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

@@ -1,0 +1,39 @@
+"""Trains the planted set several times, noting the loss of each step: run by torchrun in the tests.
+
+Usage: train_planted FOLDER CASES, the cases a JSON object of name to options, with `pairs` among the options.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embedding.train import train
+from tests.embedding import planted
+
+
+def losses_of(folder: Path, options: dict[str, Any]) -> list[float]:
+    """Train in `folder`, whose word vectors are one folder up, and give the loss of each step."""
+    losses: list[float] = []
+    changes = {name: value for name, value in options.items() if name != "pairs"}
+    samples = planted.training_set(pairs=options.get("pairs", 1))
+    words = planted.word_vectors(folder.parent)
+    train(
+        planted.job(
+            folder, options=changes, samples=samples, words=words, on_step=lambda report: losses.append(report.loss)
+        )
+    )
+    return losses
+
+
+def main(folder: str, cases: str) -> None:
+    torch.set_num_threads(1)
+    losses = {name: losses_of(Path(folder) / name, options) for name, options in json.loads(cases).items()}
+    Path(folder, f"losses.{os.environ['RANK']}").write_text(json.dumps(losses))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
