@@ -345,8 +345,15 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     planted.word_vectors(tmp_path / "two")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = ["-m", "tests.embedding.train_planted", str(tmp_path / "two"), json.dumps(cases)]
-    done = subprocess.run([*command, *script], cwd=ROOT, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    errors = tmp_path / "errors"
+    with errors.open("wb") as file:
+        torchrun = subprocess.Popen([*command, *script], cwd=ROOT, stderr=file, stdout=file)
+        try:
+            assert torchrun.wait(timeout=300) == 0, errors.read_text()[-3000:]
+        finally:
+            # Asked to end, it ends its processes too; killed, it would leave them.
+            torchrun.terminate()
+            torchrun.wait(timeout=60)
     first, second = (json.loads((tmp_path / f"two/losses.{rank}").read_text()) for rank in range(2))
     assert first == second
     (tmp_path / "one").mkdir()
