@@ -1,14 +1,22 @@
 """The published embedding's own values, where they lie beside the repository."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from embedding.checkpoint import load_checkpoint
+from embedding.datasets.lsmdc import LsmdcOptions
+from embedding.datasets.msrvtt import MsrvttOptions
+from embedding.datasets.registry import DATASETS
+from embedding.datasets.youcook2 import Youcook2Options
+from embedding.evaluate import measure, score
 from embedding.loss import MaxMarginRankingLoss
 from embedding.model import TextVideoEmbedding
+from embedding.text import open_word_vectors
 from tests.embedding import golden
 
 pytestmark = golden.needs_golden_values
@@ -76,3 +84,28 @@ def test_six_steps_of_adam(model: TextVideoEmbedding, expected: dict[str, Any], 
     state = model.state_dict()
     sums = {name: state[name].double().sum().item() for name in case["weight_sums_after"]}
     assert sums == pytest.approx(case["weight_sums_after"], abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [7, 1000])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("msrvtt", MsrvttOptions.published(golden.DATA)),
+        ("youcook2", Youcook2Options.published(golden.DATA)),
+        ("lsmdc", LsmdcOptions.published(golden.DATA)),
+    ],
+)
+def test_scores_and_metrics_of_the_test_sets(
+    name: str, options: object, *, batch_size: int, expected: dict[str, Any], arrays: dict[str, Any], tmp_path: Path
+) -> None:
+    words = open_word_vectors(golden.DATA / "word2vec.bin", cache_folder=tmp_path)
+    model = load_checkpoint(golden.DATA / "checkpoint.pth").model()
+    open_evaluation = DATASETS[name].open_evaluation
+    assert open_evaluation is not None
+    test_set = open_evaluation(options)
+    scores = score(model, test_set, words, batch_size)
+    np.testing.assert_allclose(scores, arrays[f"sim_{name}"], rtol=0, atol=1e-5)
+    found = measure(scores, test_set).directions["text_to_video"].retrieval
+    wanted = expected["eval"][name]
+    assert (found.recall_at_1, found.recall_at_5, found.recall_at_10) == (wanted["R1"], wanted["R5"], wanted["R10"])
+    assert found.median_rank == wanted["MR"]

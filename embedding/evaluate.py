@@ -1,0 +1,203 @@
+"""Evaluation over a whole test set: embeddings batch by batch, then all scores, then the figures."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from embedding.datasets.records import EvaluationSet
+from embedding.errors import EmbeddingError, ScoresError
+from embedding.metrics import (
+    Integers,
+    Interval,
+    RetrievalMetrics,
+    bootstrap,
+    class_ranks,
+    ranks_of_any_right,
+    ranks_of_right,
+    summarise,
+)
+from embedding.model import TextVideoEmbedding
+from embedding.multi_instance import MultiInstanceMetrics, multi_instance_metrics
+from embedding.text import WordVectors
+
+log = logging.getLogger(__name__)
+
+Scores = npt.NDArray[np.float32]
+DIRECTIONS = ("text_to_video", "video_to_text")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationOptions:
+    """How to evaluate; `batch_size`, in sentences or clips, changes speed and memory and no figure but by rounding.
+
+    `resamples` is for the 95 % intervals, 0 for none; `seed` for their drawing.
+    """
+
+    batch_size: int = 256
+    resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.resamples < 0:
+            raise ValueError(f"A batch has at least 1 sample, and resamples are 0 or more; got {self}.")
+
+
+@dataclass(frozen=True)
+class DirectionResult:
+    """The figures of one direction. `by_class` ranks verb classes, `multi_instance` goes by graded relevance."""
+
+    retrieval: RetrievalMetrics
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    by_class: RetrievalMetrics | None = None
+    multi_instance: MultiInstanceMetrics | None = None
+
+    def figures(self) -> dict[str, float]:
+        """Give all figures by name, those of classes as `class/...`, of relevance as `multi_instance/...`."""
+        found = self.retrieval.to_json()
+        for prefix, more in (("class", self.by_class), ("multi_instance", self.multi_instance)):
+            if more is not None:
+                found.update({f"{prefix}/{name}": value for name, value in more.to_json().items()})
+        return found
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """What a model reaches on a test set: results by direction, and what was left out of it."""
+
+    name: str
+    clip_count: int
+    sentence_count: int
+    unusable_videos: int
+    directions: Mapping[str, DirectionResult]
+
+    def figures(self) -> dict[str, float]:
+        """Give all figures by `<set>/<direction>/<figure>`, for TensorBoard and to choose the best checkpoint by."""
+        return {
+            f"{self.name}/{direction}/{name}": value
+            for direction, result in self.directions.items()
+            for name, value in result.figures().items()
+        }
+
+
+def embed_videos(model: TextVideoEmbedding, test_set: EvaluationSet, batch_size: int) -> Scores:
+    """Embed all clips of a set: (N, embed_dim) float32. The model is left in evaluation mode."""
+    return _in_batches(
+        model, len(test_set.clips), batch_size, lambda first, stop: _embed_clips(model, test_set, first, stop)
+    )
+
+
+def embed_sentences(
+    model: TextVideoEmbedding, captions: tuple[str, ...], words: WordVectors, batch_size: int
+) -> Scores:
+    """Embed sentences: (M, embed_dim) float32. The model is left in evaluation mode."""
+    max_words = model.spec.max_words
+
+    def embed(first: int, stop: int) -> torch.Tensor:
+        vectors = words.sentence_vectors(captions[first:stop], max_words)
+        return model.embed_sentences(torch.from_numpy(vectors).to(_device(model)))
+
+    return _in_batches(model, len(captions), batch_size, embed)
+
+
+def _embed_clips(model: TextVideoEmbedding, test_set: EvaluationSet, first: int, stop: int) -> torch.Tensor:
+    return model.embed_videos(torch.from_numpy(test_set.videos(first, stop)).to(_device(model)))
+
+
+def _device(model: TextVideoEmbedding) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _in_batches(
+    model: TextVideoEmbedding, count: int, batch_size: int, embed: Callable[[int, int], torch.Tensor]
+) -> Scores:
+    model.eval()
+    with torch.no_grad():
+        parts = [
+            embed(first, min(first + batch_size, count)).float().cpu().numpy() for first in range(0, count, batch_size)
+        ]
+    return np.concatenate(parts)
+
+
+def score(model: TextVideoEmbedding, test_set: EvaluationSet, words: WordVectors, batch_size: int = 256) -> Scores:
+    """Give the scores of all sentences of a set against all its clips: (M, N) float32.
+
+    Raises EmbeddingError when the set's vectors are not as long as the model takes them.
+    """
+    spec = model.spec
+    if test_set.video_dim != spec.video_dim or words.dim != spec.word_dim:
+        raise EmbeddingError(
+            f"The model takes video vectors of {spec.video_dim} and word vectors of {spec.word_dim} numbers; those of "
+            f"{test_set.name} have {test_set.video_dim}, the word vectors {words.dim}. Give those it was trained with."
+        )
+    sentences = embed_sentences(model, test_set.captions, words, batch_size)
+    unknown = words.unknown_words(test_set.captions)
+    if unknown:
+        log.info("%s: %d words without a vector, as %s", test_set.name, len(unknown), ", ".join(list(unknown)[:5]))
+    result: Scores = sentences @ embed_videos(model, test_set, batch_size).T
+    return result
+
+
+def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions | None = None) -> SetResult:
+    """Turn the (M, N) scores of a whole set into figures of both directions; raises ScoresError for NaN."""
+    how = options or EvaluationOptions()
+    shape = (len(test_set.captions), len(test_set.clips))
+    if scores.shape != shape:
+        raise ScoresError(f"{test_set.name} has {shape} sentences and clips, and the scores are {scores.shape}.")
+    right = test_set.right_clips
+    ranks = (ranks_of_right(scores, right), ranks_of_any_right(scores, right))
+    classes = test_set.class_ids
+    graded = test_set.relevance
+    results = {}
+    for at, direction in enumerate(DIRECTIONS):
+        these = scores if at == 0 else scores.T
+        by_class = None
+        if graded is None and (classes >= 0).all():
+            ends = (classes[right], classes)
+            by_class = _by_class(these, ends[at], ends[1 - at])
+        results[direction] = DirectionResult(
+            retrieval=summarise(ranks[at]),
+            intervals=bootstrap(ranks[at], resamples=how.resamples, seed=how.seed) if how.resamples else {},
+            by_class=by_class,
+            multi_instance=None if graded is None else _by_relevance(these, graded if at == 0 else graded.T),
+        )
+    return SetResult(test_set.name, shape[1], shape[0], len(test_set.unusable.reasons), results)
+
+
+def _by_class(scores: Scores, query_classes: Integers, item_classes: Integers) -> RetrievalMetrics:
+    # A clip that is no sentence's right one may have a class that no sentence has.
+    asked = np.isin(query_classes, item_classes)
+    return summarise(class_ranks(scores[asked], query_classes[asked], item_classes))
+
+
+def _by_relevance(scores: Scores, relevance: npt.NDArray[np.float32]) -> MultiInstanceMetrics:
+    # With some videos left out, others may be without a fully relevant answer; `query_count` tells.
+    asked = (relevance == 1).any(axis=1)
+    return multi_instance_metrics(scores[asked], relevance[asked])
+
+
+def evaluate(
+    model: TextVideoEmbedding,
+    test_sets: Iterable[EvaluationSet],
+    words: WordVectors,
+    options: EvaluationOptions | None = None,
+) -> list[SetResult]:
+    """Evaluate a model on test sets, each as a whole."""
+    how = options or EvaluationOptions()
+    return [measure(score(model, test_set, words, how.batch_size), test_set, how) for test_set in test_sets]
+
+
+def evaluation_during_training(
+    test_sets: Iterable[EvaluationSet], words: WordVectors, batch_size: int = 256
+) -> Callable[[TextVideoEmbedding], dict[str, float]]:
+    """Make what `TrainingJob.evaluate` wants: all figures of all sets by name, without intervals."""
+    kept = list(test_sets)
+    how = EvaluationOptions(batch_size, resamples=0)
+
+    def run(model: TextVideoEmbedding) -> dict[str, float]:
+        return {name: value for each in evaluate(model, kept, words, how) for name, value in each.figures().items()}
+
+    return run

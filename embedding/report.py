@@ -1,0 +1,152 @@
+"""Results of an evaluation for people and programs: a table, JSON, the first answers to each sentence."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from embedding.datasets.records import EvaluationSet
+from embedding.evaluate import DIRECTIONS, DirectionResult, Scores, SetResult
+from embedding.metrics import Interval, top_k
+from embedding.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
+from storage.atomic import publish, publish_text
+from storage.schema import JSON
+
+_RANKING_COLUMNS = ("sentence", "caption", "rank", "clip_id", "score", "right")
+_RETRIEVAL_COLUMNS = ("test set", "direction", "R@1", "R@5", "R@10", "median rank", "queries")
+_GRADED_COLUMNS = ("test set", "direction", "mAP", "binary mAP", "nDCG", "queries")
+_WORDS = {"text_to_video": "text to video", "video_to_text": "video to text"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A heading, rows of texts under columns, and notes below."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[at]) for line in lines) for at in range(len(self.columns))]
+        # Texts at the left, numbers at the right.
+        shown = [
+            "  ".join(
+                cell.ljust(width) if at < 2 else cell.rjust(width)
+                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        return "\n".join([self.title, shown[0], "-" * len(shown[0]), *shown[1:], *self.notes])
+
+
+def retrieval_table(results: Sequence[SetResult], title: str = "Retrieval") -> Table:
+    """Lay out recalls in per cent with 95 % intervals and the median rank, the paper's beside one's own."""
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for result in results:
+        rows += [(result.name, _WORDS[name], *_cells(result.directions[name])) for name in DIRECTIONS]
+        published = published_results(result.name, result.sentence_count)
+        rows += [(result.name, f"  published: {each.trained_on}", *_published_cells(each)) for each in published]
+        counts = {each.query_count for each in PUBLISHED_RESULTS if each.test_set == result.name}
+        if counts and not published:
+            notes.append(
+                f"{result.name}: published figures are over {counts.pop()} sentences, these over "
+                f"{result.sentence_count}: they cannot be compared."
+            )
+        if result.unusable_videos:
+            notes.append(f"{result.name}: {result.unusable_videos} videos could not be used.")
+    return Table(title, _RETRIEVAL_COLUMNS, tuple(rows), tuple(notes))
+
+
+def _cells(result: DirectionResult) -> tuple[str, ...]:
+    figures = result.retrieval
+    recalls = [
+        f"{100 * value:.1f}{_interval(result.intervals.get(name), 100)}"
+        for name, value in (
+            ("recall_at_1", figures.recall_at_1),
+            ("recall_at_5", figures.recall_at_5),
+            ("recall_at_10", figures.recall_at_10),
+        )
+    ]
+    median = f"{figures.median_rank:g}{_interval(result.intervals.get('median_rank'), 1)}"
+    return (*recalls, median, str(figures.query_count))
+
+
+def _interval(interval: Interval | None, scale: float) -> str:
+    if interval is None:
+        return ""
+    low, high = scale * interval.low, scale * interval.high
+    return f" [{low:.1f}, {high:.1f}]" if scale != 1 else f" [{low:g}, {high:g}]"
+
+
+def _published_cells(result: PublishedResult) -> tuple[str, ...]:
+    recalls = (result.recall_at_1, result.recall_at_5, result.recall_at_10)
+    return (*(f"{value:.1f}" for value in recalls), f"{result.median_rank:g}", str(result.query_count))
+
+
+def further_tables(results: Sequence[SetResult]) -> list[Table]:
+    """Lay out the ranks of verb classes, and mAP and nDCG, of the sets that have them."""
+    classes: list[tuple[str, ...]] = []
+    graded: list[tuple[str, ...]] = []
+    for result in results:
+        for direction in DIRECTIONS:
+            held = result.directions[direction]
+            if held.by_class is not None:
+                classes.append((result.name, _WORDS[direction], *_cells(DirectionResult(held.by_class))))
+            if (several := held.multi_instance) is not None:
+                values = (several.mean_average_precision, several.binary_average_precision, several.ndcg)
+                cells = (*(f"{100 * value:.1f}" for value in values), str(several.query_count))
+                graded.append((result.name, _WORDS[direction], *cells))
+    tables = []
+    if classes:
+        tables.append(Table("Rank of the right class", _RETRIEVAL_COLUMNS, tuple(classes)))
+    if graded:
+        tables.append(Table("Multi-instance retrieval", _GRADED_COLUMNS, tuple(graded)))
+    return tables
+
+
+def report_json(results: Iterable[SetResult], about: dict[str, JSON]) -> dict[str, JSON]:
+    """Give all figures, intervals and comparable published figures as JSON; `about` says of what and how."""
+    sets: dict[str, JSON] = {}
+    for result in results:
+        sets[result.name] = {
+            "clips": result.clip_count,
+            "sentences": result.sentence_count,
+            "unusable_videos": result.unusable_videos,
+            "directions": {name: _direction_json(held) for name, held in result.directions.items()},
+            "published": [asdict(each) for each in published_results(result.name, result.sentence_count)],
+        }
+    return {**about, "sets": sets}
+
+
+def _direction_json(result: DirectionResult) -> dict[str, JSON]:
+    found: dict[str, JSON] = {
+        "retrieval": result.retrieval.to_json(),
+        "intervals_95": {name: [each.low, each.high] for name, each in result.intervals.items()},
+    }
+    if result.by_class is not None:
+        found["by_class"] = result.by_class.to_json()
+    if result.multi_instance is not None:
+        found["multi_instance"] = result.multi_instance.to_json()
+    return found
+
+
+def save_report(path: Path, results: Iterable[SetResult], about: dict[str, JSON]) -> None:
+    """Publish `report_json` as a file."""
+    publish_text(path, json.dumps(report_json(results, about), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def save_ranking(path: Path, scores: Scores, test_set: EvaluationSet, k: int) -> None:
+    """Publish the k best clips of each sentence as csv, one row each, best first: UTF-8, ranks from 1."""
+    columns, values = top_k(scores, k)
+    with publish(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(_RANKING_COLUMNS)
+        for number, caption in enumerate(test_set.captions):
+            for at, (column, value) in enumerate(zip(columns[number].tolist(), values[number].tolist(), strict=True)):
+                clip = test_set.clips[column]
+                right = int(column == test_set.right_clips[number])
+                writer.writerow((number, caption, at + 1, clip.clip_id, f"{value:.6f}", right))
