@@ -19,17 +19,16 @@ from embedding.checkpoint import (
     Origin,
     TrainingState,
     load_checkpoint,
-    require_features,
     require_training,
-    require_word_vectors,
     save_checkpoint,
 )
 from embedding.datasets.records import TrainingSet
 from embedding.distributed import Place, gather, gather_ids, process_group
-from embedding.errors import CheckpointMismatchError, LossNotFiniteError, TrainingError
+from embedding.errors import LossNotFiniteError, TrainingError
 from embedding.model import ModelSpec, TextVideoEmbedding
 from embedding.scalars import ScalarLog
 from embedding.text import WordVectors
+from embedding.training_checks import description, require_fit, require_same
 from embedding.training_options import BatchLoss, TrainingOptions
 from storage.schema import JSON
 
@@ -125,16 +124,15 @@ class _Training:
     def __init__(self, job: TrainingJob, place: Place, device: torch.device) -> None:
         options = job.options
         self.job, self.place, self.device, self.options = job, place, device, options
-        _require_fit(job)
+        require_fit(job.model.spec, job.samples, job.words)
         cuda = device.type == "cuda"
         batching = BatchOptions(options.batch_size, options.seed, job.model.spec.max_words, options.workers, cuda)
         self.batches = TrainingBatches(job.samples, job.words, batching, place)
         self.loss = BatchLoss(options, job.samples.pairs_per_sample)
         self.optimizer = torch.optim.Adam(job.model.parameters(), lr=options.learning_rate)
-        self.scaler = torch.amp.GradScaler(enabled=options.mixed_precision)
-        self.origin = Origin(
-            job.words.fingerprint, job.samples.fingerprints(), {**job.config, "options": asdict(options)}
-        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=options.mixed_precision)
+        told: dict[str, JSON] = {"options": asdict(options), "samples": description(job.samples)}
+        self.origin = Origin(job.words.fingerprint, job.samples.fingerprints(), {**job.config, **told})
         self.epoch, self.step_in_epoch, self.step, self.loss_sum = 0, 0, 0, 0.0
         self.best: float | None = None
         self._begin()
@@ -269,7 +267,7 @@ class _Training:
             )
         checkpoint = load_checkpoint(path)
         state = require_training(checkpoint, path)
-        self._require_same(checkpoint)
+        require_same(checkpoint, Checkpoint(self.job.model.spec, {}, self.origin), self.job.words.dim, self.options)
         self.job.model.load_weights(checkpoint.weights)
         self.optimizer.load_state_dict(dict(state.optimizer))
         self.scaler.load_state_dict(dict(state.scaler))
@@ -277,29 +275,3 @@ class _Training:
         self.loss_sum, self.best = state.loss_sum, state.best
         random_states.restore(state.random_states)
         log.info("Going on after step %d, in epoch %d", self.step, self.epoch + 1)
-
-    def _require_same(self, checkpoint: Checkpoint) -> None:
-        require_word_vectors(checkpoint, self.job.words.fingerprint, self.job.words.dim)
-        require_features(checkpoint, self.origin.features, self.job.samples.video_dim)
-        unlike = self.options.differences(checkpoint.origin.config.get("options"))
-        if checkpoint.spec != self.job.model.spec:
-            unlike.append(f"the model was {checkpoint.spec} and is {self.job.model.spec}")
-        if unlike:
-            raise CheckpointMismatchError(
-                f"The training in {self.job.folder} was begun with other settings: {'; '.join(unlike)}. Resume it "
-                "with the same ones, or choose another folder for a new one."
-            )
-
-
-def _require_fit(job: TrainingJob) -> None:
-    spec = job.model.spec
-    if spec.video_dim != job.samples.video_dim:
-        raise TrainingError(
-            f"The model takes video vectors of {spec.video_dim} numbers, and those of {job.samples.name} have "
-            f"{job.samples.video_dim}. Make the model's video_dim that number, or give other features."
-        )
-    if spec.word_dim != job.words.dim:
-        raise TrainingError(
-            f"The model takes word vectors of {spec.word_dim} numbers, and these have {job.words.dim}. Make the "
-            "model's word_dim that number, or give other word vectors."
-        )

@@ -87,6 +87,31 @@ def test_killed_at_any_step_and_resumed_it_ends_with_the_same_weights(
     assert planted.same_weights(lambda: dict(best[0].weights), lambda: dict(best[1].weights))
 
 
+def test_a_process_killed_outright_is_resumed_with_the_same_weights(tmp_path: Path) -> None:
+    script = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from embedding.train import train\n"
+        "from tests.embedding import planted\n"
+        "def die(report):\n"
+        "    if report.step == 6:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        # As many threads as here, on which the order of sums depends.
+        f"torch.set_num_threads({torch.get_num_threads()})\n"
+        f"folder = Path({str(tmp_path / 'b')!r})\n"
+        "train(planted.job(folder, options={'checkpoint_every_steps': 4}, on_step=die))\n"
+    )
+    (tmp_path / "b").mkdir()
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True)
+    assert killed.returncode == -9, killed.stderr.decode()[-2000:]
+    options = {"checkpoint_every_steps": 4}
+    resumed = train(planted.job(tmp_path / "b", options=options, resume=True, model=new_model(planted.SPEC, 77)))
+    undisturbed = train(planted.job(tmp_path / "a", options=options))
+    one, other = (load_checkpoint(result.last_checkpoint).weights for result in (undisturbed, resumed))
+    assert planted.same_weights(lambda: dict(one), lambda: dict(other))
+
+
 def test_a_resumed_training_repeats_no_step_that_is_kept(tmp_path: Path) -> None:
     steps: list[int] = []
     options = {"checkpoint_every_steps": 1}
@@ -127,6 +152,7 @@ def test_a_folder_with_a_training_is_not_overwritten(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"options": {"learning_rate": 0.5, "seed": 9}}, "learning_rate was 0.01 and is 0.5; seed was 1 and is 9"),
+        ({"samples": planted.training_set(3)}, "the samples were .*16.* and are .*24"),
         ({"model": new_model(replace(planted.SPEC, embed_dim=9), 1)}, "the model was ModelSpec.*embed_dim=10"),
     ],
 )
@@ -319,6 +345,44 @@ def test_triplets_train_too(tmp_path: Path) -> None:
     train(planted.job(tmp_path, options=options, on_step=lambda r: losses.append(r.loss)))
     assert losses[-1] < 0.5 * losses[0]
     assert losses[0] > 0
+
+
+def test_mixed_precision_has_nearly_the_same_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A CPU is refused because it gains nothing; it computes the same way as a GPU, which may not be there.
+    monkeypatch.setattr(TrainingOptions, "check_device", lambda _: None)
+    losses: dict[bool, list[float]] = {True: [], False: []}
+    for mixed, found in losses.items():
+        options = {"mixed_precision": mixed, "checkpoint_every_steps": 1}
+
+        def note(report: StepReport, found: list[float] = found) -> None:
+            found.append(report.loss)
+
+        train(planted.job(tmp_path / str(mixed), options=options, on_step=note))
+    assert losses[True] == pytest.approx(losses[False], abs=2e-3)
+    assert losses[True] != losses[False]
+    state = require_training(load_checkpoint(tmp_path / "True/run/last.pth"), tmp_path)
+    assert state.scaler["scale"] > 0
+
+
+def test_a_compiled_model_has_the_same_losses_and_plain_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without the compiler behind it, which takes half a minute: what is traced is the same.
+    compiled: list[object] = []
+
+    def trace(module: torch.nn.Module) -> object:
+        compiled.append(module)
+        return compile_module(module, backend="eager")
+
+    compile_module = torch.compile
+    monkeypatch.setattr(torch, "compile", trace)
+    losses: dict[bool, list[float]] = {}
+    for wanted in (False, True):
+        found = losses[wanted] = []
+        options = {"compile_model": wanted}
+        train(planted.job(tmp_path / str(wanted), options=options, on_step=lambda r, found=found: found.append(r.loss)))
+    assert len(compiled) == 1
+    assert losses[True] == pytest.approx(losses[False], abs=1e-5)
+    weights = load_checkpoint(tmp_path / "True/run/last.pth").weights
+    assert weights.keys() == new_model(planted.SPEC, 1).state_dict().keys()
 
 
 def test_new_models_depend_on_the_seed_alone() -> None:

@@ -1,0 +1,49 @@
+"""Whether what a training is given fits together, and fits what it was begun with."""
+
+from embedding.checkpoint import Checkpoint, require_features, require_word_vectors
+from embedding.datasets.records import TrainingSet
+from embedding.errors import CheckpointMismatchError, TrainingError
+from embedding.model import ModelSpec
+from embedding.text import WordVectors
+from embedding.training_options import TrainingOptions
+from storage.schema import JSON
+
+
+def description(samples: TrainingSet) -> dict[str, JSON]:
+    """Give what a resumed training must find unchanged of its data, beside the features' own fingerprints."""
+    return {"name": samples.name, "count": len(samples), "pairs_per_sample": samples.pairs_per_sample}
+
+
+def require_fit(spec: ModelSpec, samples: TrainingSet, words: WordVectors) -> None:
+    """Raise TrainingError when a model does not take these vectors of videos or of words."""
+    if spec.video_dim != samples.video_dim:
+        raise TrainingError(
+            f"The model takes video vectors of {spec.video_dim} numbers, and those of {samples.name} have "
+            f"{samples.video_dim}. Make the model's video_dim that number, or give other features."
+        )
+    if spec.word_dim != words.dim:
+        raise TrainingError(
+            f"The model takes word vectors of {spec.word_dim} numbers, and these have {words.dim}. Make the "
+            "model's word_dim that number, or give other word vectors."
+        )
+
+
+def require_same(begun: Checkpoint, now: Checkpoint, word_dim: int, options: TrainingOptions) -> None:
+    """Raise CheckpointMismatchError when a training cannot go on as it was begun.
+
+    `begun` is its checkpoint; `now` has the sizes and the origin it would have now. What changes no weight, such as
+    the number of epochs or of data workers, may differ.
+    """
+    require_word_vectors(begun, str(now.origin.word_vectors), word_dim)
+    require_features(begun, now.origin.features, now.spec.video_dim)
+    unlike = options.differences(begun.origin.config.get("options"))
+    before, after = begun.origin.config.get("samples"), now.origin.config.get("samples")
+    if before != after:
+        unlike.append(f"the samples were {before} and are {after}")
+    if begun.spec != now.spec:
+        unlike.append(f"the model was {begun.spec} and is {now.spec}")
+    if unlike:
+        raise CheckpointMismatchError(
+            f"The training was begun with other settings: {'; '.join(unlike)}. Resume it with the same ones, or "
+            "choose another folder for a new one."
+        )
