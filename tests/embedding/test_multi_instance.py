@@ -1,4 +1,7 @@
+import ast
+import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -106,3 +109,30 @@ def test_what_cannot_be_measured_is_refused() -> None:
 def test_a_tie_is_broken_against_the_model() -> None:
     relevance = np.array([[1.0, 0.0, 0.0]])
     assert multi_instance_metrics(np.zeros((1, 3)), relevance).binary_average_precision == pytest.approx(1 / 3)
+
+
+EPIC = Path(__file__).resolve().parents[2].parent / "shared" / "epic"
+
+
+@pytest.mark.skipif(not EPIC.is_dir(), reason="the published annotations lie outside this repository")
+def test_the_published_annotations_are_measured_as_by_the_slow_computation() -> None:
+    def rows(name: str) -> list[dict[str, str]]:
+        with (EPIC / name).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    actions = {
+        row["narration_id"]: Action(int(row["verb_class"]), frozenset(ast.literal_eval(row["all_noun_classes"])))
+        for row in rows("EPIC_100_retrieval_test.csv")
+    }
+    sentences = [actions[row["narration_id"]] for row in rows("EPIC_100_retrieval_test_sentence.csv")]
+    relevance = class_relevance(list(actions.values()), sentences)
+    assert relevance.shape == (9668, 3842)
+    generator = np.random.default_rng(0)
+    assert (relevance == 1).any(axis=0).all()
+    assert (relevance == 1).any(axis=1).all()
+    for graded in (relevance, relevance.T):
+        some = graded[generator.choice(len(graded), 25, replace=False)].astype(np.float64)
+        scores = generator.normal(size=some.shape)
+        found = multi_instance_metrics(scores, some)
+        wanted = slow_figures(scores, some)
+        assert (found.mean_average_precision, found.binary_average_precision, found.ndcg) == pytest.approx(wanted)
