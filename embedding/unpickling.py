@@ -5,19 +5,13 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from embedding.errors import DatasetError, UnsafePickleError
+from embedding.pickled_arrays import STAND_INS
 
 _NUMPY_SCALARS = ("bool", "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _NUMPY_FLOATS = ("float16", "float32", "float64")
 _ADMITTED = frozenset(
     {
-        # How NumPy pickles arrays and numbers; `numpy.core` became `numpy._core` in NumPy 2.
-        *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
         *(("numpy", name) for name in _NUMPY_SCALARS + _NUMPY_FLOATS),
         # Containers without behaviour, under the names of Python 2 and 3.
         ("collections", "OrderedDict"),
@@ -38,15 +32,6 @@ _BROKEN = (
 )
 
 
-def _present_name(module_name: str) -> str:
-    """Give the name that a module of NumPy has in the installed version, whichever version wrote the pickle."""
-    core = "numpy._core." if int(np.__version__.partition(".")[0]) >= 2 else "numpy.core."
-    for name in ("numpy._core.", "numpy.core."):
-        if module_name.startswith(name):
-            return core + module_name.removeprefix(name)
-    return module_name
-
-
 def _latin1(text: str, encoding: str) -> bytes:
     """Stand in for _codecs.encode, by which protocol 2 writes bytes: always latin1."""
     if encoding not in {"latin1", "latin-1"}:
@@ -65,13 +50,15 @@ class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - whatever is admitted
         if (module_name, global_name) == ("_codecs", "encode"):
             return _latin1
+        if (module_name, global_name) in STAND_INS:
+            return STAND_INS[module_name, global_name]
         if (module_name, global_name) not in _ADMITTED:
             raise UnsafePickleError(
                 f"{self._path} asks for {module_name}.{global_name}, which a file of features or captions does not "
                 "need; it was not run, and the file is refused. Only NumPy arrays, plain containers, strings and "
                 "numbers are read. Get the file from its publisher again, or convert it to JSON or .pth yourself."
             )
-        return super().find_class(_present_name(module_name), global_name)
+        return super().find_class(module_name, global_name)
 
     def persistent_load(self, pid: object) -> Any:  # noqa: ANN401 - it never returns
         raise UnsafePickleError(
@@ -82,8 +69,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
 def load_pickle(path: Path) -> object:
     """Read a pickle that holds NumPy arrays, plain containers, strings and numbers, executing nothing of it.
 
-    Raises UnsafePickleError, naming what it asks for, when it holds anything else; DatasetError when the file
-    is absent or no intact pickle.
+    Arrays are of booleans, numbers, texts or objects. Raises UnsafePickleError, naming what it asks for, when it holds
+    anything else; DatasetError when the file is absent or no intact pickle, and for arrays of other types.
     """
     _require_file(path)
     try:

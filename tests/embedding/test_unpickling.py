@@ -21,6 +21,10 @@ def written(path: Path, value: object, protocol: int = pickle.HIGHEST_PROTOCOL) 
     return path
 
 
+def ordinary_array(value: object) -> object:
+    return np.asarray(value) if isinstance(value, np.ndarray) else value
+
+
 class Call:
     """Pickles as a call, which an ordinary unpickler makes."""
 
@@ -50,7 +54,8 @@ def test_what_features_and_captions_are_made_of_is_read(tmp_path: Path, protocol
     read = load_pickle(written(tmp_path / "x.pkl", value, protocol))
     assert isinstance(read, dict)
     ordinary = pickle.loads((tmp_path / "x.pkl").read_bytes())  # noqa: S301 - written just now
-    assert repr(read) == repr(ordinary)
+    # Arrays that were read are of a class of their own, which shows in nothing but their names.
+    assert repr({name: ordinary_array(value) for name, value in read.items()}) == repr(ordinary)
     assert read["half"].dtype == np.float16
     assert read["text"] == value["text"]
     assert read["big_endian"].tolist() == [0, 1, 2]
@@ -123,6 +128,69 @@ def test_what_is_no_intact_pickle(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"x\.pkl is no intact pickle"):
         load_pickle(path)
+
+
+class Elements:
+    """Pickles as a numpy.dtype that is told to be something else."""
+
+    def __init__(self, code: str, *structure: object, flags: int = 0) -> None:
+        self.reduced = (np.dtype, (code, False, True), (3, "|", *structure, flags))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.reduced
+
+
+class Hostile:
+    """Pickles as an array, or with `scalar` as one number, of these elements and these bytes."""
+
+    def __init__(self, elements: Elements, content: object, *, scalar: bool = False) -> None:
+        reduced = (np.float32(1) if scalar else np.zeros(1)).__reduce__()
+        array = (*reduced[:2], (1, (1,), elements, False, content))
+        self.reduced: tuple[object, ...] = (reduced[0], (elements, content)) if scalar else array
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.reduced
+
+
+ADDRESS = b"A" * 8
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Hostile(Elements("O8", None, None, None, -1, -1), ADDRESS),
+        Hostile(Elements("O8", None, None, None, -1, -1), ADDRESS, scalar=True),
+        Hostile(Elements("V8", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1), ADDRESS),
+        Hostile(Elements("V8", None, ("a",), {"a": (np.dtype("S8"), 1 << 40)}, 8, 1), ADDRESS),
+        Hostile(Elements("S8", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1), ADDRESS),
+        Hostile(Elements("f8", (np.dtype("O"), (1,)), None, None, -1, -1), ADDRESS),
+        Hostile(Elements("S8", None, None, None, 1 << 40, 1), ADDRESS),
+    ],
+)
+def test_addresses_in_a_pickle_are_never_followed(tmp_path: Path, value: object) -> None:
+    # NumPy takes these over unchecked, and reads at that address as soon as somebody looks at the array.
+    path = written(tmp_path / "x.pkl", [value], 2)
+    with pytest.raises(DatasetError, match=r"x\.pkl is no intact pickle"):
+        load_pickle(path)
+
+
+def test_no_array_is_laid_over_bytes_of_a_pickle(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.pkl", Call(np.ndarray, (1,), "O8", ADDRESS))
+    with pytest.raises(DatasetError, match=r"x\.pkl is no intact pickle"):
+        load_pickle(path)
+
+
+@pytest.mark.parametrize("value", [np.zeros(2, "M8[s]"), np.zeros(2, [("a", "f4")]), np.zeros(2, "V3")])
+def test_arrays_of_neither_numbers_nor_texts_are_refused(tmp_path: Path, value: object) -> None:
+    with pytest.raises(DatasetError, match=r"an array of elements '[MV].*', neither numbers nor texts"):
+        load_pickle(written(tmp_path / "x.pkl", value))
+
+
+def test_arrays_that_were_read_reach_worker_processes(tmp_path: Path) -> None:
+    read = load_pickle(written(tmp_path / "x.pkl", np.array([[1.5, 2.5]], np.float16), 2))
+    again = pickle.loads(pickle.dumps(read))  # noqa: S301 - written just now
+    assert again.tolist() == [[1.5, 2.5]]
+    assert again.dtype == np.float16
 
 
 def test_absent_files(tmp_path: Path) -> None:
