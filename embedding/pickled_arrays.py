@@ -69,6 +69,13 @@ def _scalar(dtype: object, content: bytes | str) -> object:
     return np.ndarray((), checked, held)[()]
 
 
+def _latin1(text: str, encoding: str) -> bytes:
+    """Stand in for _codecs.encode, by which protocol 2 writes bytes: always latin1."""
+    if encoding not in {"latin1", "latin-1"}:
+        raise ValueError(f"bytes are encoded as {encoding!r}, not as latin1")
+    return text.encode("latin1")
+
+
 # `numpy.core` became `numpy._core` in NumPy 2.
 _CORES = ("numpy.core", "numpy._core")
 STAND_INS: Mapping[tuple[str, str], Any] = MappingProxyType(
@@ -76,9 +83,10 @@ STAND_INS: Mapping[tuple[str, str], Any] = MappingProxyType(
         # Only named by pickles, and never called.
         ("numpy", "ndarray"): "numpy.ndarray",
         ("numpy", "dtype"): ElementType,
+        ("_codecs", "encode"): _latin1,
         **{(f"{core}.multiarray", "_reconstruct"): _reconstruct for core in _CORES},
         **{(f"{core}.multiarray", "scalar"): _scalar for core in _CORES},
         **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in _CORES},
     }
 )
-"""What an unpickler that reads arrays from strangers gives for the names by which NumPy pickles them."""
+"""What an unpickler that reads arrays from strangers gives for the names by which they and their bytes are pickled."""

@@ -85,12 +85,15 @@ def _read_with_gensim(source: Path, file_format: WordFormat) -> "KeyedVectors":
         raise WordVectorsError(
             f"{source}, read as {found}, holds words that are not UTF-8 ({error}). It is damaged, or of another format."
         ) from error
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, IndexError) as error:
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, MemoryError) as error:
+        reason = str(error) or "it asks for too much memory"
         raise WordVectorsError(
-            f"{source}, read as {found}, is no intact file of word vectors: {error}. Get it again, or name its format."
+            f"{source}, read as {found}, is no intact file of word vectors: {reason}. Get it again, or name its format."
         ) from error
     if not len(read):
         raise WordVectorsError(f"{source} holds no word vectors.")
+    if not all(isinstance(word, str) for word in read.index_to_key):
+        raise WordVectorsError(f"{source} holds vectors of other things than words. Give vectors whose keys are words.")
     return read
 
 

@@ -32,13 +32,6 @@ _BROKEN = (
 )
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    """Stand in for _codecs.encode, by which protocol 2 writes bytes: always latin1."""
-    if encoding not in {"latin1", "latin-1"}:
-        raise ValueError(f"bytes are encoded as {encoding!r}, not as latin1")
-    return text.encode("latin1")
-
-
 class _RestrictedUnpickler(pickle.Unpickler):
     """Loads what _ADMITTED names and refuses everything else before it is imported."""
 
@@ -48,8 +41,6 @@ class _RestrictedUnpickler(pickle.Unpickler):
         self._path = path
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - whatever is admitted
-        if (module_name, global_name) == ("_codecs", "encode"):
-            return _latin1
         if (module_name, global_name) in STAND_INS:
             return STAND_INS[module_name, global_name]
         if (module_name, global_name) not in _ADMITTED:

@@ -5,32 +5,31 @@ import gzip
 import pickle
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, Self, cast
 
 from embedding.errors import WordVectorsError
+from embedding.pickled_arrays import STAND_INS
 
 _LONGEST_LINE_BYTES = 1 << 20
 _PICKLE_START = b"\x80"
 
-_NUMPY_CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_GENSIM_CLASSES = {
+    ("gensim.models.keyedvectors", "KeyedVectors"): "KeyedVectors",
+    # What gensim 3 called it, and kept of each word.
+    ("gensim.models.keyedvectors", "Word2VecKeyedVectors"): "KeyedVectors",
+    ("gensim.models.keyedvectors", "Vocab"): "Vocab",
+    # A whole Word2Vec model, which gensim saves too.
+    ("gensim.models.word2vec", "Word2Vec"): "Word2Vec",
+    ("gensim.models.word2vec", "Word2VecVocab"): "Word2VecVocab",
+    ("gensim.models.word2vec", "Word2VecTrainables"): "Word2VecTrainables",
+}
 _ADMITTED = {
-    ("gensim.models.keyedvectors", "KeyedVectors"),
-    # What gensim 3 called the two.
-    ("gensim.models.keyedvectors", "Word2VecKeyedVectors"),
-    ("gensim.models.keyedvectors", "Vocab"),
-    # The rest of a whole Word2Vec model, which gensim saves too.
-    ("gensim.models.word2vec", "Word2Vec"),
-    ("gensim.models.word2vec", "Word2VecVocab"),
-    ("gensim.models.word2vec", "Word2VecTrainables"),
     ("gensim.utils", "call_on_class_only"),
     ("numpy.random._pickle", "__randomstate_ctor"),
     ("numpy.random._pickle", "__bit_generator_ctor"),
     ("numpy.random._mt19937", "MT19937"),
     ("collections", "defaultdict"),
     *((module, name) for module in ("builtins", "__builtin__") for name in ("int", "hash")),
-    *((module, name) for module in _NUMPY_CORES for name in ("_reconstruct", "scalar")),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
 }
 
 
@@ -99,15 +98,35 @@ def _is_row(line: bytes, dim: int) -> bool:
     return True
 
 
-class _GensimUnpickler(pickle.Unpickler):
-    """Loads what gensim saves, and refuses everything else before it is imported."""
+class _Held:
+    """Stands in for gensim's classes: what one holds, and nothing that is done when one is made."""
 
-    source: Path
+    made: ClassVar[list["_Held"]]
+
+    def __new__(cls, *arguments: object) -> Self:
+        if arguments:
+            raise ValueError(f"a {cls.__name__} is made from arguments, which gensim never saves")
+        one = super().__new__(cls)
+        cls.made.append(one)
+        return one
+
+
+class _GensimUnpickler(pickle.Unpickler):
+    """Loads what gensim saves, inert, and refuses everything else before it is imported."""
+
+    def __init__(self, file: IO[bytes], source: Path) -> None:
+        super().__init__(file, encoding="latin1")
+        self.made: list[_Held] = []
+        self._source = source
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - whatever is admitted
+        if (module_name, global_name) in STAND_INS:
+            return STAND_INS[module_name, global_name]
+        if (module_name, global_name) in _GENSIM_CLASSES:
+            return type(_GENSIM_CLASSES[module_name, global_name], (_Held,), {"made": self.made})
         if (module_name, global_name) not in _ADMITTED:
             raise WordVectorsError(
-                f"{self.source} asks for {module_name}.{global_name}, which word vectors saved by gensim do not need; "
+                f"{self._source} asks for {module_name}.{global_name}, which word vectors saved by gensim do not need; "
                 "it was not run, and the file is refused. Get vectors in the binary or text word2vec format instead."
             )
         return super().find_class(module_name, global_name)
@@ -116,17 +135,25 @@ class _GensimUnpickler(pickle.Unpickler):
 def require_safe_pickle(source: Path) -> bool:
     """Make sure that a pickle asks for nothing but word vectors; tells whether it is a whole Word2Vec model.
 
-    Reads it once, executing nothing but what builds them. Raises WordVectorsError naming what it refuses.
+    Reads it once, executing nothing but what builds arrays. Raises WordVectorsError naming what it refuses.
     """
     try:
         with _open(source) as file:
-            unpickler = _GensimUnpickler(file, encoding="latin1")
-            unpickler.source = source
-            kind = type(unpickler.load()).__name__
-    except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
+            unpickler = _GensimUnpickler(file, source)
+            loaded = unpickler.load()
+    except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         raise WordVectorsError(f"{source} is no intact pickle: {error}. Get the file again.") from error
+    except MemoryError as error:
+        raise WordVectorsError(f"{source} is no intact pickle: it asks for too much memory. Get it again.") from error
     except (AttributeError, ImportError) as error:
         raise WordVectorsError(f"{source} was saved by a gensim that this one cannot read: {error}.") from error
-    if kind not in {"KeyedVectors", "Word2Vec"}:
+    kind = type(loaded).__name__
+    if not isinstance(loaded, _Held) or kind not in {"KeyedVectors", "Word2Vec"}:
         raise WordVectorsError(f"{source} holds a {kind}, no word vectors.")
+    # gensim would open the pickles that these name, files beside this one, and execute what they ask for.
+    if any(vars(each).get("__scipys") for each in unpickler.made):
+        raise WordVectorsError(
+            f"{source} refers to pickles beside it, which word vectors do not need; they were not opened, and the "
+            "file is refused. Get vectors in the binary or text word2vec format instead."
+        )
     return kind == "Word2Vec"

@@ -15,6 +15,7 @@ from embedding import text, word_cache
 from embedding.errors import WordVectorsError
 from embedding.text import WordTraining, WordVectors, open_word_vectors, tokenise, train_word_vectors
 from embedding.word_files import WordFormat, detect_format
+from tests.embedding.test_unpickling import ADDRESS, Elements, Hostile
 
 WORDS = ["cut", "Cut", "don't", "häuten", "刀", "in", "New_York"]
 
@@ -254,6 +255,59 @@ def test_a_pickle_that_asks_for_more_is_refused_and_not_run(
     assert not (tmp_path / "executed").exists()
 
 
+class Made:
+    """Pickles as a call of one of gensim's classes."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Word2Vec, (None, "/etc/hostname")
+
+
+def test_a_pickle_makes_none_of_gensim_s_objects_from_arguments(tmp_path: Path, keyed: KeyedVectors) -> None:
+    keyed.extra = Made()
+    (tmp_path / "bad.kv").write_bytes(pickle.dumps(keyed))
+    with pytest.raises(WordVectorsError, match=r"bad\.kv is no intact pickle: a Word2Vec is made from arguments"):
+        opened(tmp_path / "bad.kv")
+
+
+@pytest.mark.parametrize("within", ["vectors", "model"])
+def test_pickles_beside_a_pickle_are_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyed: KeyedVectors, within: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    vars(keyed)["__scipys"] = ["beside"]
+    model = Word2Vec([WORDS], vector_size=8, min_count=1)
+    model.wv = keyed
+    vars(model)["__recursive_saveloads"] = ["wv"]
+    (tmp_path / "bad.kv").write_bytes(pickle.dumps(keyed if within == "vectors" else model))
+    for name in ("bad.kv.beside", "bad.kv.wv.beside"):
+        (tmp_path / name).write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(WordVectorsError, match=r"bad\.kv refers to pickles beside it, .*they were not opened"):
+        opened(tmp_path / "bad.kv")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_addresses_in_gensim_s_pickles_are_never_followed(tmp_path: Path, keyed: KeyedVectors) -> None:
+    keyed.extra = Hostile(Elements("O8", None, None, None, -1, -1), ADDRESS)
+    (tmp_path / "bad.kv").write_bytes(pickle.dumps(keyed))
+    with pytest.raises(WordVectorsError, match=r"bad\.kv is no intact pickle"):
+        opened(tmp_path / "bad.kv")
+
+
+def test_vectors_under_their_older_name_are_read(tmp_path: Path, keyed: KeyedVectors) -> None:
+    content = pickle.dumps(keyed, protocol=2).replace(b"\nKeyedVectors\n", b"\nWord2VecKeyedVectors\n")
+    assert b"\nWord2VecKeyedVectors\n" in content
+    (tmp_path / "old.kv").write_bytes(content)
+    assert list(opened(tmp_path / "old.kv")) == WORDS
+
+
+def test_vectors_of_anything_but_words_are_said(tmp_path: Path) -> None:
+    numbered = KeyedVectors(2)
+    numbered.add_vectors([7, 8], np.ones((2, 2), dtype=np.float32))
+    numbered.save(str(tmp_path / "v.kv"))
+    with pytest.raises(WordVectorsError, match=r"v\.kv holds vectors of other things than words"):
+        opened(tmp_path / "v.kv")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -262,6 +316,8 @@ def test_a_pickle_that_asks_for_more_is_refused_and_not_run(
         (b"3 8\ncut 1 2", "no intact file of word vectors"),
         (b"0 8\n", "no"),
         (b"\x80\x04garbage", "no intact pickle"),
+        (b"99999999999999 300\ncut \x00", "no intact file of word vectors"),
+        (b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", "no intact pickle"),
         (pickle.dumps({"a": 1}), "holds a dict, no word vectors"),
     ],
 )
