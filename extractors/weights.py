@@ -30,11 +30,14 @@ _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
 class PretrainedWeights:
     """Where a network's published weights come from. `tag` names them in the feature space.
 
+    `otherwise` is what someone can do who cannot get them.
+
     A file name such as `resnet152-394f9c45.pth` carries the beginning of its SHA-256, by torchvision's custom.
     """
 
     tag: str
     url: str
+    otherwise: str = "try things out with made-up weights: --weights random"
 
 
 def cache_folder() -> Path:
@@ -81,7 +84,7 @@ def find_or_fetch(weights: PretrainedWeights, local_path: Path | None = None, fo
             "Correct the path, or remove it to have them downloaded."
         )
     if not path.is_file():
-        _download(weights.url, path)
+        _download(weights, path)
     verify(path)
     return path
 
@@ -111,13 +114,13 @@ def _mark_of(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _download(url: str, path: Path) -> None:
+def _download(weights: PretrainedWeights, path: Path) -> None:
     in_name = _HASH_IN_NAME.search(path.name)
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    log.info("Fetching %s to %s", url, path)
+    log.info("Fetching %s to %s", weights.url, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        found = _fetch(url, unfinished)
+        found = _fetch(weights.url, unfinished)
         if in_name and not found.startswith(in_name[1]):
             raise OSError(f"what came has the SHA-256 {found}, not {in_name[1]}...")  # noqa: TRY301 - told below
         if not in_name:
@@ -126,9 +129,8 @@ def _download(url: str, path: Path) -> None:
         unfinished.replace(path)
     except (OSError, http.client.HTTPException) as error:
         raise WeightsError(
-            f"The weights {path.name} are not in {path.parent} and could not be fetched from {url}: {error}. "
-            f"Fetch them on a machine with internet access and put them at {path}, or try things out with "
-            "made-up weights: --weights random."
+            f"The weights {path.name} are not in {path.parent} and could not be fetched from {weights.url}: {error}. "
+            f"Fetch them on a machine with internet access and put them at {path}, or {weights.otherwise}."
         ) from error
     finally:
         with contextlib.suppress(OSError):  # moved away by now, or never made

@@ -46,6 +46,28 @@ def can_be_seen() -> bool:
     return FlowRunContext.get() is not None and get_current_settings().api.url is not None
 
 
+class ProgressArtifact:
+    """Progress of the present run in the UI. A server that does not take it is told of in the log."""
+
+    def __init__(self, description: str) -> None:
+        self._id: UUID | None = None
+        try:
+            # Awaitable only in asynchronous code.
+            self._id = cast("UUID", create_progress_artifact(0.0, description=description))
+        except _SERVER_ERRORS as error:
+            log.warning("The server shows no progress of this run: %s", error)
+
+    def update(self, percent: float, description: str) -> None:
+        """Tell the server."""
+        if self._id is None:
+            return
+        try:
+            with get_client(sync_client=True) as client:
+                client.update_artifact(self._id, ArtifactUpdate(data=percent, description=description))
+        except _SERVER_ERRORS as error:
+            log.warning("The server was not told of progress: %s", error)
+
+
 @contextmanager
 def progress_shown(videos: int) -> Iterator[None]:
     """Show in the UI how many of `videos` are done while the block runs."""
@@ -70,12 +92,7 @@ class _Progress:
         self._finished = self._failed = 0
         self._done: dict[int, int] = {}  # videos of each shard that need no more work
         self._seconds = 0.0
-        self._artifact: UUID | None = None
-        try:
-            # Awaitable only in asynchronous code.
-            self._artifact = cast("UUID", create_progress_artifact(0.0, description=str(self)))
-        except _SERVER_ERRORS as error:
-            log.warning("The server shows no progress of this run: %s", error)
+        self._artifact = ProgressArtifact(str(self))
 
     def __str__(self) -> str:
         elapsed = max(time.monotonic() - self._started, 1e-9)
@@ -111,15 +128,10 @@ class _Progress:
         """Tell the server, if the last time is long ago."""
         with self._lock:
             now = time.monotonic()
-            if self._artifact is None or (now - self._updated < _UPDATE_SECONDS and not force):
+            if now - self._updated < _UPDATE_SECONDS and not force:
                 return
             self._updated = now
-        percent = 100.0 * min(1.0, self._done_in_all() / self._videos)
-        try:
-            with get_client(sync_client=True) as client:
-                client.update_artifact(self._artifact, ArtifactUpdate(data=percent, description=str(self)))
-        except _SERVER_ERRORS as error:
-            log.warning("The server was not told of progress: %s", error)
+        self._artifact.update(100.0 * min(1.0, self._done_in_all() / self._videos), str(self))
 
 
 def _duration(seconds: float) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from flows import embedding_cli
+from flows.cli_command import HelpFormatter, Subparsers, command
 
 _RUN_EXITS = (
     "Exit status: 0 all videos have features; 1 finished, but something failed; 2 wrong usage or configuration."
 )
-
-
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of examples."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,13 +21,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="reeldex",
         description="Turn folders of raw videos into features on disk: ResNet-152 (2-D) and ResNeXt-101 (3-D), as in\n"
-        "the HowTo100M paper, in verified HDF5 shards.",
+        "the HowTo100M paper, in verified HDF5 shards; train and evaluate the paper's text-video embedding on them.",
         epilog="Example: reeldex extract ~/videos --store ~/features",
-        formatter_class=_HelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=_Version())  # type: ignore[arg-type]
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_extract, _status, _rerun, _verify, _export, _import, _weights, _up):
+    ours = (_extract, _status, _rerun, _verify, _export, _import, _weights)
+    for add in (*ours, embedding_cli.train, embedding_cli.evaluate, _up):
         add(commands)
     return parser
 
@@ -42,35 +42,6 @@ class _Version:
         import importlib.metadata
 
         return f"reeldex {importlib.metadata.version('reeldex')}"
-
-
-_Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no public name
-
-
-def _command(
-    commands: _Subparsers[argparse.ArgumentParser], name: str, purpose: str, details: str, example: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=purpose,
-        description=f"{purpose[0].upper()}{purpose[1:]}.\n\n{details}",
-        epilog=f"Example: {example}",
-        formatter_class=_HelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON on standard output")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show the log, Prefect's too")
-    parser.set_defaults(run=_runner(name))
-    return parser
-
-
-def _runner(name: str) -> Callable[[argparse.Namespace], int]:
-    def run(arguments: argparse.Namespace) -> int:
-        from flows import commands
-
-        action: Callable[[argparse.Namespace], int] = getattr(commands, f"run_{name}")
-        return action(arguments)
-
-    return run
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +65,8 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _extract(commands: _Subparsers[argparse.ArgumentParser]) -> None:
-    parser = _command(
+def _extract(commands: Subparsers) -> None:
+    parser = command(
         commands,
         "extract",
         "extract features of every video that the store does not have yet",
@@ -117,8 +88,8 @@ def _extract(commands: _Subparsers[argparse.ArgumentParser]) -> None:
     _run_options(parser)
 
 
-def _status(commands: _Subparsers[argparse.ArgumentParser]) -> None:
-    parser = _command(
+def _status(commands: Subparsers) -> None:
+    parser = command(
         commands,
         "status",
         "show how far a store is, and what failed",
@@ -129,8 +100,8 @@ def _status(commands: _Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--failures", action="store_true", help="list every failed or truncated video and what to do")
 
 
-def _rerun(commands: _Subparsers[argparse.ArgumentParser]) -> None:
-    parser = _command(
+def _rerun(commands: Subparsers) -> None:
+    parser = command(
         commands,
         "rerun",
         "finish what a store lacks: unfinished, lost and damaged shards",
@@ -146,8 +117,8 @@ def _rerun(commands: _Subparsers[argparse.ArgumentParser]) -> None:
     _run_options(parser)
 
 
-def _verify(commands: _Subparsers[argparse.ArgumentParser]) -> None:
-    parser = _command(
+def _verify(commands: Subparsers) -> None:
+    parser = command(
         commands,
         "verify",
         "read every byte of a store again and name what is damaged",
@@ -157,8 +128,8 @@ def _verify(commands: _Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("store", metavar="DIR", help="the folder of features")
 
 
-def _export(commands: _Subparsers[argparse.ArgumentParser]) -> None:
-    parser = _command(
+def _export(commands: Subparsers) -> None:
+    parser = command(
         commands,
         "export",
         "write features as .npy files, the published layout: OUT/<space>/<video id>.npy",
@@ -171,8 +142,8 @@ def _export(commands: _Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files with other content")
 
 
-def _import(commands: _Subparsers[argparse.ArgumentParser]) -> None:
-    parser = _command(
+def _import(commands: Subparsers) -> None:
+    parser = command(
         commands,
         "import",
         "take .npy features into a store: NPY_DIR/<space>/<video id>.npy",
@@ -190,21 +161,23 @@ def _import(commands: _Subparsers[argparse.ArgumentParser]) -> None:
     )
 
 
-def _weights(commands: _Subparsers[argparse.ArgumentParser]) -> None:
-    parser = _command(
+def _weights(commands: Subparsers) -> None:
+    parser = command(
         commands,
         "weights",
         "fetch the networks' published weights, or list where they lie",
-        "fetch downloads what is missing and verifies it; list looks, and downloads nothing.\n"
+        "fetch downloads what is missing and verifies it; list looks, and downloads nothing. The weights of the\n"
+        "published text-video embedding (a few hundred MB) are fetched with --embedding alone.\n"
         "Exit status: 0 all there and sound; 1 something is missing or damaged; 2 wrong usage.",
         "reeldex weights fetch",
     )
     parser.add_argument("action", choices=("fetch", "list"))
+    parser.add_argument("--embedding", action="store_true", help="the published text-video embedding, too")
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
 
 
-def _up(commands: _Subparsers[argparse.ArgumentParser]) -> None:
-    parser = _command(
+def _up(commands: Subparsers) -> None:
+    parser = command(
         commands,
         "up",
         "run everything from the Prefect UI: server, deployments and worker on this machine",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import functools
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from extractors.errors import WeightsError
 from flows import terminal
+from flows.answers import Arguments, honest, pairs, respond
 from flows.config import PipelineConfig, UsageError, WhenBusy, load_config, parse_config
-from flows.errors import WRONG_USE, WrongUseError
 from storage.schema import REASONS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from extractors.weights import PretrainedWeights
     from flows.run_report import RunReport
 
-Arguments = argparse.Namespace
 _FAILURES_SHOWN = 20
 # Section of the configuration -> the options that are called as its keys are.
 _OPTIONS = {
@@ -27,32 +26,7 @@ _OPTIONS = {
 }
 
 
-def _honest(command: Callable[[Arguments], int]) -> Callable[[Arguments], int]:
-    """Show an error that has a remedy as its message alone, with exit status 2."""
-
-    @functools.wraps(command)
-    def run(arguments: Arguments) -> int:
-        terminal.set_up_logging(verbose=arguments.verbose)
-        try:
-            return command(arguments)
-        except (*WRONG_USE, WrongUseError) as error:
-            if arguments.json:
-                _print_json({"error": str(error), "kind": type(error).__name__})
-            sys.stderr.write(f"reeldex: {error}\n")
-            return 2
-        except BrokenPipeError:
-            raise  # the reader of our answer has gone: main's business
-        except OSError as error:
-            sys.stderr.write(f"reeldex: {error}. Check the path, its permissions and the space on its disk.\n")
-            return 2
-        except KeyboardInterrupt:
-            sys.stderr.write("reeldex: stopped. What was finished is kept; run the same command to go on.\n")
-            return 130
-
-    return run
-
-
-@_honest
+@honest
 def run_extract(arguments: Arguments) -> int:
     """Run the flow `extract`, or only reckon its cost."""
     config = _config(arguments)
@@ -60,7 +34,7 @@ def run_extract(arguments: Arguments) -> int:
         from flows.cost import estimate
 
         cost = estimate(arguments.source, config)
-        _answer(arguments, cost.to_json(), str(cost))
+        respond(arguments, cost.to_json(), str(cost))
         return 0
     from flows.preflight import check_extract, up_to_date
 
@@ -75,7 +49,7 @@ def run_extract(arguments: Arguments) -> int:
     return _run(arguments, lambda: extract(arguments.source, arguments.store, *sections, *_patience(arguments)))
 
 
-@_honest
+@honest
 def run_rerun(arguments: Arguments) -> int:
     """Run the flow `rerun-failed`."""
     unknown = [reason for reason in arguments.reason if reason not in REASONS]
@@ -128,11 +102,11 @@ def _report(arguments: Arguments, report: RunReport) -> int:
             text.append(f"  ... and {len(listed) - _FAILURES_SHOWN} more: reeldex status {arguments.store} --failures")
     if report.gone:
         text.append(f"{report.gone} videos of the store are not in this source; their features are kept.")
-    _answer(arguments, report.to_json(), "\n".join(text))
+    respond(arguments, report.to_json(), "\n".join(text))
     return 0 if report.well else 1
 
 
-@_honest
+@honest
 def run_status(arguments: Arguments) -> int:
     """Count what the store holds."""
     from flows.run_report import present_outcomes
@@ -146,11 +120,11 @@ def run_status(arguments: Arguments) -> int:
         listed = [each for each in present_outcomes(store) if each.message]
         answer["failures"] = [each.to_json() for each in listed]
         text = "\n".join([text, *(terminal.describe_failure(each) for each in listed)])
-    _answer(arguments, answer, text)
+    respond(arguments, answer, text)
     return 1 if status.failed or status.shards_unfinished else 0
 
 
-@_honest
+@honest
 def run_verify(arguments: Arguments) -> int:
     """Read every byte again."""
     from storage.store import FeatureStore
@@ -173,11 +147,11 @@ def run_verify(arguments: Arguments) -> int:
     for each in report.damages:
         video = f", video {each.video_id!r}" if each.video_id else ""
         lines.append(f"  {each.file}{video}: {each.what} {each.remedy}")
-    _answer(arguments, answer, "\n".join(lines))
+    respond(arguments, answer, "\n".join(lines))
     return 1 if damages else 0
 
 
-@_honest
+@honest
 def run_export(arguments: Arguments) -> int:
     """Write .npy files."""
     from storage.convert import export_npy
@@ -187,11 +161,11 @@ def run_export(arguments: Arguments) -> int:
     report = export_npy(store, arguments.out, arguments.space, overwrite=arguments.overwrite)
     answer = {"written": report.written, "unchanged": report.unchanged, "written_bytes": report.written_bytes}
     text = f"{report.written} files written ({report.written_bytes:,} bytes), {report.unchanged} were there already"
-    _answer(arguments, answer, f"{text}: {arguments.out}")
+    respond(arguments, answer, f"{text}: {arguments.out}")
     return 0
 
 
-@_honest
+@honest
 def run_import(arguments: Arguments) -> int:
     """Take in .npy files."""
     from extractors.registry import EXTRACTORS
@@ -205,7 +179,7 @@ def run_import(arguments: Arguments) -> int:
         for folder in sorted(arguments.npy.iterdir())
         if folder.name.partition(".")[0] in EXTRACTORS
     }
-    for space, text in _pairs(arguments.seconds_per_row, "--seconds-per-row SPACE=S").items():
+    for space, text in pairs(arguments.seconds_per_row, "--seconds-per-row SPACE=S").items():
         try:
             seconds_per_row[space] = float(text)
         except ValueError as error:
@@ -214,36 +188,51 @@ def run_import(arguments: Arguments) -> int:
     with store.lock():
         report = import_npy(arguments.npy, store, seconds_per_row=seconds_per_row)
     answer = {"imported": report.imported, "already_there": report.already_there}
-    _answer(arguments, answer, f"{report.imported} videos imported, {report.already_there} were there already")
+    respond(arguments, answer, f"{report.imported} videos imported, {report.already_there} were there already")
     return 0
 
 
-@_honest
+@honest
 def run_weights(arguments: Arguments) -> int:
-    """Fetch weights or say where they lie."""
-    from extractors import weights
+    """Fetch weights or say where they lie; the embedding's are fetched, and missed, only if they are asked for."""
     from extractors.registry import EXTRACTORS
+    from flows.published_files import published_checkpoint
 
     config = load_config(arguments.config).weights
-    rows, lines, all_there = [], [], True
-    for name, record in EXTRACTORS.items():
-        path = weights.file_of(record.pretrained, config.files.get(name), config.folder)
-        row: dict[str, Any] = {"extractor": name, "file": str(path), "url": record.pretrained.url, "sha256": None}
-        try:
-            if arguments.action == "fetch":
-                weights.find_or_fetch(record.pretrained, config.files.get(name), config.folder)
-            row["sha256"] = weights.verify(path) if path.is_file() else None
-            row["state"] = "sound" if row["sha256"] else "missing"
-        except WeightsError as error:
-            row["state"], row["error"] = ("damaged" if path.is_file() else "missing"), str(error)
-        all_there = all_there and row["state"] == "sound"
-        rows.append(row)
-        lines.append(f"{name}: {row['state']}\n  {path}\n  {row.get('error') or row['sha256'] or 'from ' + row['url']}")
-    _answer(arguments, {"weights": rows}, "\n".join(lines))
-    return 0 if all_there else 1
+    rows = {
+        name: _weights_row(record.pretrained, config.files.get(name), config.folder, fetch=arguments.action == "fetch")
+        for name, record in EXTRACTORS.items()
+    }
+    fetch = arguments.embedding and arguments.action == "fetch"
+    embedding = _weights_row(published_checkpoint(), None, config.folder, fetch=fetch)
+    asked_for = [*rows.values(), *([embedding] if arguments.embedding else [])]
+    lines = [
+        f"{name}: {row['state']}\n  {row['file']}\n  {row.get('error') or row['sha256'] or 'from ' + row['url']}"
+        for name, row in {**rows, "embedding (HowTo100M)": embedding}.items()
+    ]
+    listed = [{"extractor": name, **row} for name, row in rows.items()]
+    respond(arguments, {"weights": listed, "embedding": embedding}, "\n".join(lines))
+    return 0 if all(row["state"] == "sound" for row in asked_for) else 1
 
 
-@_honest
+def _weights_row(
+    published: PretrainedWeights, local: Path | None, folder: Path | None, *, fetch: bool
+) -> dict[str, Any]:
+    from extractors import weights
+
+    path = weights.file_of(published, local, folder)
+    row: dict[str, Any] = {"file": str(path), "url": published.url, "sha256": None}
+    try:
+        if fetch:
+            weights.find_or_fetch(published, local, folder)
+        row["sha256"] = weights.verify(path) if path.is_file() else None
+        row["state"] = "sound" if row["sha256"] else "missing"
+    except WeightsError as error:
+        row["state"], row["error"] = ("damaged" if path.is_file() else "missing"), str(error)
+    return row
+
+
+@honest
 def run_up(arguments: Arguments) -> int:
     """Serve until told to stop."""
     from flows.up import UpOptions, up
@@ -267,26 +256,5 @@ def _config(arguments: Arguments) -> PipelineConfig:
         content["extract"]["extractors"] = [name.strip() for name in arguments.extractors.split(",")]
     if arguments.timeout_seconds is not None:
         content["compute"]["limits"]["timeout_seconds"] = arguments.timeout_seconds
-    content["weights"]["files"].update(_pairs(arguments.weights_file, "--weights-file EXTRACTOR=PATH"))
+    content["weights"]["files"].update(pairs(arguments.weights_file, "--weights-file EXTRACTOR=PATH"))
     return parse_config(content, "command line")
-
-
-def _pairs(texts: list[str], option: str) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"{text!r} does not have the form of {option}.")
-        pairs[name] = value
-    return pairs
-
-
-def _answer(arguments: Arguments, answer: dict[str, Any], text: str) -> None:
-    if arguments.json:
-        _print_json(answer)
-    else:
-        sys.stdout.write(text + "\n")
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(answer, indent=2, default=str) + "\n")

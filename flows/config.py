@@ -6,18 +6,21 @@ import difflib
 import zoneinfo
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, model_validator
 
 from extractors.options import Precision, WeightsChoice
 from extractors.registry import EXTRACTORS
+from flows.dataset_config import DatasetsConfig
+from flows.embedding_config import EvaluateConfig, TrainConfig, WordsConfig
+from flows.section import Section
 from storage.schema import REASONS
 
 CONFIG_FILE_NAME = "pipeline.yaml"
 # Names of the deployments that are always there.
-RESERVED_NAMES = ("extract", "rerun-failed", "verify")
+RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate")
 
 
 class UsageError(Exception):
@@ -47,11 +50,7 @@ class VideoIdRule(StrEnum):
     PATH = "path"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LimitsConfig(_Section):
+class LimitsConfig(Section):
     """What one video may cost before it counts as failed."""
 
     timeout_seconds: Annotated[float, Field(gt=0)] = Field(
@@ -66,7 +65,7 @@ class LimitsConfig(_Section):
     )
 
 
-class WeightsConfig(_Section):
+class WeightsConfig(Section):
     """Where the published weights lie."""
 
     folder: Path | None = Field(
@@ -81,7 +80,7 @@ class WeightsConfig(_Section):
     )
 
 
-class ExtractConfig(_Section):
+class ExtractConfig(Section):
     """What is extracted: it defines the features and how they are filed."""
 
     extractors: Annotated[tuple[ExtractorName, ...], Field(min_length=1)] = Field(
@@ -112,7 +111,7 @@ class ExtractConfig(_Section):
     )
 
 
-class ComputeConfig(_Section):
+class ComputeConfig(Section):
     """How it is computed, on what, and what happens when that fails."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+(,cuda:\d+)*)$")] = Field(
@@ -155,7 +154,7 @@ class WhenBusy(StrEnum):
     FAIL = "fail"
 
 
-class ScheduleConfig(_Section):
+class ScheduleConfig(Section):
     """Extraction of a folder again and again: a deployment of its own."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$")] = Field(
@@ -189,13 +188,17 @@ class ScheduleConfig(_Section):
         return self
 
 
-class PipelineConfig(_Section):
+class PipelineConfig(Section):
     """The whole of `pipeline.yaml`."""
 
     version: Literal[1] = 1
     extract: ExtractConfig = Field(default_factory=ExtractConfig)
     compute: ComputeConfig = Field(default_factory=ComputeConfig)
     weights: WeightsConfig = Field(default_factory=WeightsConfig)
+    datasets: DatasetsConfig = Field(default_factory=DatasetsConfig)
+    words: WordsConfig = Field(default_factory=WordsConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     schedules: tuple[ScheduleConfig, ...] = ()
 
     @model_validator(mode="after")
@@ -204,6 +207,10 @@ class PipelineConfig(_Section):
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two schedules are called {', '.join(sorted(repeated))}")
         return self
+
+    def with_store(self, dataset: str, store: str) -> PipelineConfig:
+        """Return this configuration with a data set's features in a store; as it is if `store` is empty."""
+        return self.model_copy(update={"datasets": self.datasets.with_store(dataset, store)}) if store else self
 
 
 def load_config(path: Path | None) -> PipelineConfig:
@@ -252,6 +259,8 @@ def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, field in model.model_fields.items():
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _dotted_keys(field.annotation, f"{prefix}{name}.")
+        # A section that may be absent is a union with None.
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not ScheduleConfig:
+                keys += _dotted_keys(kind, f"{prefix}{name}.")
     return keys

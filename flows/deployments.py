@@ -21,9 +21,11 @@ from prefect.schedules import Cron, Interval
 from prefect.types.entrypoint import EntrypointType
 
 from flows.config import ScheduleConfig, UsageError, WhenBusy
+from flows.evaluate import evaluate
 from flows.extract import extract
 from flows.names import TAG, WORK_POOL
 from flows.rerun import rerun
+from flows.train import train
 from flows.verify import verify
 
 if TYPE_CHECKING:
@@ -57,7 +59,15 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
             **more,
         )
 
-    offers = [offer(extract, "extract", whole), offer(rerun, "rerun-failed", compute), offer(verify, "verify", {})]
+    inputs = {name: settings[name] for name in ("datasets", "words", "weights")}
+    evaluation = {"evaluation": settings["evaluate"], **inputs}
+    offers = [
+        offer(extract, "extract", whole),
+        offer(rerun, "rerun-failed", compute),
+        offer(verify, "verify", {}),
+        offer(train, "train", {"options": settings["train"], **evaluation}),
+        offer(evaluate, "evaluate", evaluation),
+    ]
     for schedule in config.schedules:
         options = {**settings["extract"], "settle_seconds": schedule.settle_seconds}
         parameters = {

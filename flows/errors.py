@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from embedding.errors import EmbeddingError
 from extractors.errors import DeviceError, FfmpegNotFoundError, UnknownExtractorError, WeightsError
 from flows.config import UsageError
 from storage.errors import StoreError
 
 # Something has to be changed before trying again makes sense. The message says what.
-WRONG_USE = (UsageError, StoreError, WeightsError, DeviceError, FfmpegNotFoundError, UnknownExtractorError)
+WRONG_USE = (
+    UsageError,
+    StoreError,
+    WeightsError,
+    DeviceError,
+    FfmpegNotFoundError,
+    UnknownExtractorError,
+    EmbeddingError,
+)
 
 # What libraries raise, by name, so that they need not be imported to ask: a full or lost device.
 _DEVICE_ERRORS = ("OutOfMemoryError", "AcceleratorError")

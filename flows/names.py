@@ -24,6 +24,16 @@ def verify_run_name() -> str:
     return _name("verify", "store")
 
 
+def train_run_name() -> str:
+    """Return a name such as `train msrvtt 2026-11-22 14:03`."""
+    return _name("train", "dataset")
+
+
+def evaluate_run_name() -> str:
+    """Return a name such as `evaluate best.pth 2026-11-22 14:03`."""
+    return _name("evaluate", "checkpoint")
+
+
 def _name(flow: str, parameter: str) -> str:
     from prefect.runtime import flow_run
 

@@ -1,0 +1,27 @@
+"""All that is said in a training set, to learn word vectors from."""
+
+from collections.abc import Iterator
+
+from embedding.datasets.howto100m import Howto100mTrainingSet
+from embedding.datasets.records import ClipTrainingSet, TrainingSet
+
+
+class Texts:
+    """The captions of a training set, in its order and as often as they are asked for.
+
+    Raises TypeError for a training set of a kind that does not tell its captions.
+    """
+
+    def __init__(self, samples: TrainingSet) -> None:
+        if not isinstance(samples, ClipTrainingSet | Howto100mTrainingSet):
+            raise TypeError(f"The captions of a {type(samples).__name__} are not known here.")
+        self._samples = samples
+
+    def __iter__(self) -> Iterator[str]:
+        if isinstance(self._samples, Howto100mTrainingSet):
+            for video_id in self._samples.video_ids:
+                yield from self._samples.captions.captions(video_id).texts
+        else:
+            for group in self._samples.groups:
+                for clip in group:
+                    yield from clip.captions

@@ -1,0 +1,166 @@
+"""What training and evaluation need, opened as the configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.config import PipelineConfig, UsageError
+from flows.embedding_config import WordFileFormat
+from flows.published_files import GOOGLE_NEWS, data_folder
+
+if TYPE_CHECKING:
+    from embedding.checkpoint import Checkpoint
+    from embedding.datasets.records import EvaluationSet, TrainingSet
+    from embedding.text import WordVectors
+    from embedding.training_options import TrainingOptions
+    from flows.dataset_config import FeaturesConfig
+
+OWN_WORD_VECTORS = "word-vectors.bin"
+"""What word vectors are called that were trained for a training, in its folder."""
+
+
+def dataset_options(dataset: str, config: PipelineConfig) -> Any:  # noqa: ANN401 - each data set has its own options
+    """Return the options of a data set, by its name in the registry. Raises UsageError for what cannot be."""
+    from embedding.datasets.registry import DATASETS
+
+    key = dataset.replace("-", "_")
+    section = getattr(config.datasets, key)
+    kind = DATASETS[dataset].options
+    try:
+        options = _published(kind, dataset, section.folder, config) if section.folder else kind()
+        given = {
+            field.name: value
+            for field in fields(kind)
+            if field.name != "features" and (value := getattr(section, field.name)) is not None
+        }
+        if section.features is not None:
+            given["features"] = _location(section.features)
+        return replace(options, **given)
+    except ValueError as error:
+        raise UsageError(f"datasets.{key}: {error}") from error
+
+
+def _published(kind: Any, dataset: str, folder: Path, config: PipelineConfig) -> Any:  # noqa: ANN401
+    found = data_folder(folder, config.weights.folder)
+    if dataset == "epic":
+        return kind(train_labels=found / "train", test_labels=found / "test")
+    return kind.published(found)
+
+
+def _location(features: FeaturesConfig) -> Any:  # noqa: ANN401 - imported where it is needed
+    from embedding.datasets.locations import FeatureLocation
+
+    return FeatureLocation(**{field.name: getattr(features, field.name) for field in fields(FeatureLocation)})
+
+
+def open_training_set(dataset: str, config: PipelineConfig) -> TrainingSet:
+    """Open the training split of a data set. Raises UsageError or an error of the embedding."""
+    from embedding.datasets.registry import DATASETS
+
+    return DATASETS[dataset].open_training(dataset_options(dataset, config))
+
+
+def open_test_sets(datasets: Iterable[str], config: PipelineConfig) -> list[EvaluationSet]:
+    """Open the test splits of data sets. Raises UsageError or an error of the embedding."""
+    from embedding.datasets.registry import DATASETS
+
+    opened = []
+    for dataset in dict.fromkeys(datasets):
+        opening = DATASETS[dataset].open_evaluation
+        if opening is None:
+            raise UsageError(f"{dataset} has no test set. Evaluate on another data set.")
+        opened.append(opening(dataset_options(dataset, config)))
+    return opened
+
+
+def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
+    """Return how to train; a data set of verb classes alone is trained by the triplet loss."""
+    from embedding.training_options import TrainingOptions
+
+    given = {
+        field.name: getattr(config.train, field.name) for field in fields(TrainingOptions) if field.name != "device"
+    }
+    epic = config.datasets.epic
+    has_classes = dataset == "epic-retrieval" or (dataset == "epic" and epic.labels == "verb")
+    if dataset == "epic" and epic.verb_only:
+        given["loss"] = "triplet"
+    elif given["loss"] == "triplet" and not has_classes:
+        raise UsageError(
+            "train.loss: triplet needs verb classes: the data set epic with labels verb, or epic-retrieval."
+        )
+    try:
+        return TrainingOptions(**given, device=chosen_device(config.train.device))
+    except ValueError as error:
+        raise UsageError(f"train: {error}") from error
+
+
+def with_preset(config: PipelineConfig) -> PipelineConfig:
+    """Return the configuration with the settings of `train.preset`, if it names one, put into their places."""
+    name = config.train.preset
+    if name is None:
+        return config
+    from embedding.datasets.epic_labels import PRESETS
+
+    preset = PRESETS[name]
+    train = {
+        "preset": None,
+        "epochs": preset.epochs,
+        "learning_rate": preset.learning_rate,
+        "batch_size": preset.batch_size,
+        "model": config.train.model.model_copy(update={"embed_dim": preset.embedding_dim}),
+    }
+    names = ("clips_per_sample", "clips_before", "clips_filter_length", "labels", "verb_only")
+    epic = {name: getattr(preset, name) for name in names}
+    datasets = config.datasets.model_copy(update={"epic": config.datasets.epic.model_copy(update=epic)})
+    return config.model_copy(update={"train": config.train.model_copy(update=train), "datasets": datasets})
+
+
+def chosen_device(wanted: str) -> str:
+    """Return the device that `auto` means here; any other as it is."""
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None = None) -> Path:
+    """Return the file of word vectors to use. Raises UsageError when there is none.
+
+    That is the one of the configuration; else the one that was trained for a training in one of `folders`; else the
+    one that the checkpoint was trained with, if it is still there; else GoogleNews' in the folder of a data set.
+    """
+    if config.words.file is not None:
+        return config.words.file
+    candidates = [folder / OWN_WORD_VECTORS for folder in folders]
+    if checkpoint is not None and (used := checkpoint.origin.config.get("word_file")):
+        candidates.append(Path(str(used)))
+    sections = (getattr(config.datasets, name) for name in type(config.datasets).model_fields)
+    candidates += [
+        data_folder(section.folder, config.weights.folder) / GOOGLE_NEWS for section in sections if section.folder
+    ]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise UsageError(
+        f"Which word vectors are to be used is not said (words.file). Give --word-vectors FILE, such as {GOOGLE_NEWS}, "
+        "or have them learnt from the captions that are trained on: --train-word-vectors."
+    )
+
+
+def open_words(path: Path, config: PipelineConfig) -> WordVectors:
+    """Open word vectors through the cache. Raises WordVectorsError."""
+    from embedding.text import WordFormat, open_word_vectors
+
+    formats = {
+        WordFileFormat.AUTO: WordFormat.AUTO,
+        WordFileFormat.BINARY: WordFormat.BINARY,
+        WordFileFormat.TEXT: WordFormat.TEXT,
+        WordFileFormat.TEXT_WITHOUT_COUNTS: WordFormat.TEXT_WITHOUT_COUNTS,
+        WordFileFormat.GENSIM: WordFormat.GENSIM,
+    }
+    words = config.words
+    return open_word_vectors(path, cache_folder=words.cache_folder, file_format=formats[words.format])

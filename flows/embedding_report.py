@@ -1,0 +1,29 @@
+"""The figures of an evaluation in the Prefect UI and in the log of its run."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from flows.artifacts import publish_table
+
+if TYPE_CHECKING:
+    from embedding.report import Table
+    from flows.evaluation import EvaluationReport
+
+log = logging.getLogger(__name__)
+
+_KEYS = {"Rank of the right class": "classes", "Multi-instance retrieval": "multi-instance"}
+
+
+def publish_evaluation(report: EvaluationReport) -> None:
+    """Publish the tables of an evaluation, the paper's figures beside one's own, and say them in the log."""
+    for table in report.tables():
+        log.info("%s", table)
+        said = " ".join([f"{table.title}.", *table.notes])
+        publish_table(table_rows(table), _KEYS.get(table.title, "metrics"), said)
+
+
+def table_rows(table: Table) -> list[dict[str, str]]:
+    """Return the rows of a table by its columns."""
+    return [dict(zip(table.columns, (cell.strip() for cell in row), strict=True)) for row in table.rows]

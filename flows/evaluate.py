@@ -1,0 +1,64 @@
+"""The flow `evaluate`: how well sentences find videos with a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.config import NonEmpty, PipelineConfig, WeightsConfig
+from flows.dataset_config import DatasetsConfig
+from flows.embedding_config import EvaluateConfig, TestSet, WordsConfig
+from flows.embedding_report import publish_evaluation
+from flows.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
+from flows.names import evaluate_run_name
+from flows.states import ended
+
+DESCRIPTION = """\
+Measure **how well sentences find videos** with a checkpoint, over whole test sets.
+
+1. *checkpoint*: a path, or `published` for the HowTo100M one (it is fetched if it is not there).
+2. *test_sets*: which data sets; where they lie stands in *datasets*. *store*: the feature store of their videos.
+3. Press **Submit**. *Artifacts* shows R@1, R@5, R@10 and the median rank in both directions, with 95 % intervals and,
+   where the protocol is the same, the paper's figures beside them. The same as JSON lies beside the checkpoint.
+"""
+
+
+@flow(name="evaluate", description=DESCRIPTION, flow_run_name=evaluate_run_name)
+def evaluate(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
+    checkpoint: NonEmpty,
+    test_sets: Annotated[list[TestSet], Field(min_length=1)],
+    store: str = "",
+    ranking: str = "",
+    evaluation: EvaluateConfig = EvaluateConfig(),  # noqa: B008 - frozen
+    datasets: DatasetsConfig = DatasetsConfig(),  # noqa: B008
+    words: WordsConfig = WordsConfig(),  # noqa: B008
+    weights: WeightsConfig = WeightsConfig(),  # noqa: B008
+) -> State[Any]:
+    """Evaluate a checkpoint of the text-video embedding.
+
+    Args:
+        checkpoint: The checkpoint, or published.
+        test_sets: The data sets to evaluate on.
+        store: The feature store of their videos; empty is what datasets says.
+        ranking: A csv file for the best clips of each sentence; empty writes none.
+        evaluation: How to evaluate.
+        datasets: Where the data sets lie.
+        words: Where the vectors of words come from.
+        weights: Where downloads lie.
+    """
+    config = PipelineConfig(datasets=datasets, words=words, evaluate=evaluation, weights=weights)
+    for each in test_sets:
+        config = config.with_store(each, store)
+    names = tuple(each.value for each in test_sets)
+    return ended(lambda: _evaluate(EvaluationRequest(checkpoint, names, config, Path(ranking) if ranking else None)))
+
+
+def _evaluate(request: EvaluationRequest) -> State[Any]:
+    report: EvaluationReport = evaluate_checkpoint(request)
+    publish_evaluation(report)
+    return Completed(message=report.sentence(), data=report)

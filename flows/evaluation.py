@@ -1,0 +1,143 @@
+"""One evaluation of a checkpoint, from the configuration to tables and files. Nothing of Prefect's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.config import PipelineConfig
+from flows.embedding_inputs import chosen_device, dataset_options, open_test_sets, open_words, word_file
+from flows.published_files import checkpoint_path
+
+if TYPE_CHECKING:
+    from embedding.checkpoint import Checkpoint
+    from embedding.datasets.records import EvaluationSet
+    from embedding.evaluate import SetResult
+    from embedding.model import TextVideoEmbedding
+    from embedding.report import Table
+    from embedding.text import WordVectors
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """Which checkpoint is to be evaluated on which test sets, and where rankings go, if anywhere."""
+
+    checkpoint: str
+    datasets: tuple[str, ...]
+    config: PipelineConfig
+    ranking: Path | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What an evaluation came to: results by test set, and the files that were written."""
+
+    checkpoint: str
+    results: tuple[SetResult, ...]
+    report_file: str
+    ranking_files: tuple[str, ...] = ()
+
+    def tables(self) -> list[Table]:
+        """Return the tables for people, the one of recalls first."""
+        from embedding.report import further_tables, retrieval_table
+
+        title = f"Retrieval with {self.checkpoint} (R@k in per cent; 95 % intervals)"
+        return [retrieval_table(self.results, title), *further_tables(self.results)]
+
+    def sentence(self) -> str:
+        """Return the first figures, for the state of a run."""
+        said = []
+        for result in self.results:
+            figures = result.directions["text_to_video"].retrieval
+            recalls = (figures.recall_at_1, figures.recall_at_5, figures.recall_at_10)
+            shown = ", ".join(f"R@{k} {100 * recall:.1f}" for k, recall in zip((1, 5, 10), recalls, strict=True))
+            said.append(f"{result.name}, text to video: {shown}, median rank {figures.median_rank:g}.")
+        return " ".join(said)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures as JSON values."""
+        from embedding.report import report_json
+
+        files = {"report_file": self.report_file, "ranking_files": list(self.ranking_files)}
+        return {**report_json(self.results, {"checkpoint": self.checkpoint}), **files}
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(table) for table in self.tables())
+
+
+def require_evaluable(request: EvaluationRequest) -> None:
+    """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
+    from embedding.errors import CheckpointError
+
+    checked_device(request.config.evaluate.device)
+    for dataset in request.datasets:
+        dataset_options(dataset, request.config)
+    path = checkpoint_path(request.checkpoint, request.config.weights.folder)
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
+
+
+def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
+    """Evaluate as requested. Raises UsageError, EmbeddingError, WeightsError."""
+    from embedding.checkpoint import load_checkpoint, require_word_vectors
+
+    config = request.config
+    path = checkpoint_path(request.checkpoint, config.weights.folder)
+    checkpoint = load_checkpoint(path, max_words=config.evaluate.max_words)
+    words = open_words(word_file(config, [path.parent], checkpoint), config)
+    require_word_vectors(checkpoint, words.fingerprint, words.dim)
+    test_sets = open_test_sets(request.datasets, config)
+    for test_set in test_sets:
+        require_fit(checkpoint, test_set)
+    model = checkpoint.model().to(checked_device(config.evaluate.device))
+    return evaluate_model(model, test_sets, words, config, path, request.ranking)
+
+
+def checked_device(wanted: str) -> str:
+    """Return the device to evaluate on. Raises TrainingError for one that is not there."""
+    from embedding.training_options import TrainingOptions
+
+    device = chosen_device(wanted)
+    TrainingOptions(device=device).check_device()
+    return device
+
+
+def require_fit(checkpoint: Checkpoint, test_set: EvaluationSet) -> None:
+    """Raise CheckpointMismatchError for a test set with features of another kind than were trained on."""
+    from embedding.checkpoint import require_features
+
+    require_features(checkpoint, test_set.fingerprints(), test_set.video_dim)
+
+
+def evaluate_model(  # noqa: PLR0913, PLR0917 - what is evaluated on what, and where the answer goes
+    model: TextVideoEmbedding,
+    test_sets: Sequence[EvaluationSet],
+    words: WordVectors,
+    config: PipelineConfig,
+    checkpoint: Path,
+    ranking: Path | None = None,
+) -> EvaluationReport:
+    """Evaluate a model on test sets, each as a whole; write JSON beside its checkpoint and rankings where asked to."""
+    from embedding.evaluate import EvaluationOptions, measure, score
+    from embedding.report import save_ranking, save_report
+
+    options = EvaluationOptions(config.evaluate.batch_size, config.evaluate.resamples, config.evaluate.seed)
+    results, rankings = [], []
+    for test_set in test_sets:
+        log.info("%s: %d sentences, %d clips", test_set.name, len(test_set.captions), len(test_set.clips))
+        scores = score(model, test_set, words, options.batch_size)
+        results.append(measure(scores, test_set, options))
+        if ranking is not None:
+            several = len(test_sets) > 1
+            path = ranking.with_name(f"{ranking.stem}.{test_set.name}{ranking.suffix}") if several else ranking
+            save_ranking(path, scores, test_set, config.evaluate.ranking_length)
+            rankings.append(str(path))
+    report_file = checkpoint.with_name(f"{checkpoint.stem}.{'+'.join(each.name for each in test_sets)}.json")
+    about = {"checkpoint": str(checkpoint), "word_vectors": words.fingerprint}
+    save_report(report_file, results, {**about, "settings": config.evaluate.model_dump(mode="json")})
+    return EvaluationReport(str(checkpoint), tuple(results), str(report_file), tuple(rankings))

@@ -1,0 +1,91 @@
+"""The flow `train`: from features and captions to checkpoints of the text-video embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows.artifacts import ProgressArtifact, can_be_seen
+from flows.config import NonEmpty, PipelineConfig, WeightsConfig
+from flows.dataset_config import DatasetsConfig
+from flows.embedding_config import EvaluateConfig, TrainConfig, TrainingDataset, WordsConfig
+from flows.embedding_inputs import with_preset
+from flows.embedding_report import publish_evaluation
+from flows.errors import MachineFaultError, is_machine_fault
+from flows.names import train_run_name
+from flows.states import ended
+from flows.training import TrainingReport, TrainingRequest, train_embedding
+from flows.training_progress import StepLog, told
+
+DESCRIPTION = """\
+Train the **text-video embedding** on features that were extracted and captions that go with them.
+
+1. *dataset*: which data set; where it lies stands in *datasets*. *store*: the feature store of its videos.
+2. *folder*: gets `last.pth`, `best.pth`, `tensorboard/` and the figures as JSON.
+3. *checkpoint*: what to begin with. A path, `published` for the HowTo100M one, or empty to begin anew.
+4. Press **Submit**. The log shows the loss; *Artifacts* shows progress and at the end a table of retrieval figures
+   with the paper's beside them, if *options* names test sets to evaluate on.
+
+**Retry** of a run that failed or was stopped goes on after its last checkpoint, and ends with the same weights as if
+nothing had happened (bit for bit on a CPU).
+"""
+
+
+@flow(name="train", description=DESCRIPTION, flow_run_name=train_run_name)
+def train(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
+    dataset: TrainingDataset,
+    folder: NonEmpty,
+    store: str = "",
+    checkpoint: str = "",
+    resume: bool = False,  # noqa: FBT001, FBT002
+    options: TrainConfig = TrainConfig(),  # noqa: B008 - frozen
+    datasets: DatasetsConfig = DatasetsConfig(),  # noqa: B008
+    words: WordsConfig = WordsConfig(),  # noqa: B008
+    evaluation: EvaluateConfig = EvaluateConfig(),  # noqa: B008
+    weights: WeightsConfig = WeightsConfig(),  # noqa: B008
+) -> State[Any]:
+    """Train the text-video embedding.
+
+    Args:
+        dataset: The data set to train on.
+        folder: The folder of this training; made if it is not there.
+        store: The feature store of the data set's videos; empty is what datasets says.
+        checkpoint: A checkpoint to begin with, or published; empty begins anew.
+        resume: Go on with the training that the folder holds.
+        options: How to train.
+        datasets: Where the data sets lie.
+        words: Where the vectors of words come from.
+        evaluation: How to evaluate.
+        weights: Where downloads lie.
+    """
+    config = with_preset(
+        PipelineConfig(datasets=datasets, words=words, train=options, evaluate=evaluation, weights=weights)
+    )
+    again = resume or flow_run.run_count > 1
+    return ended(
+        lambda: _train(
+            TrainingRequest(dataset.value, Path(folder), config.with_store(dataset, store), checkpoint or None, again)
+        )
+    )
+
+
+def _train(request: TrainingRequest) -> State[Any]:
+    epochs = request.config.train.epochs
+    artifact = ProgressArtifact("Opening the data set") if can_be_seen() else None
+    try:
+        report: TrainingReport = train_embedding(request, told(StepLog(epochs, artifact)))
+    except RuntimeError as error:
+        if is_machine_fault(error):
+            raise MachineFaultError(
+                f"The device failed the training: {error} With no memory left, lower train.batch_size or n_pair. Then "
+                "go on with this training: Retry, or --resume."
+            ) from error
+        raise
+    if report.evaluation is not None:
+        publish_evaluation(report.evaluation)
+    return Completed(message=f"{report}.", data=report)
