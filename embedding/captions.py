@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embedding.datasets.tables import read_text
 from embedding.errors import DatasetError
 from embedding.unpickling import load_pickle
 from embedding.word_vectors import tokenise
@@ -123,8 +124,8 @@ def load_captions(path: Path) -> CaptionFile:
     entries: object
     if path.suffix == ".json":
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            entries = json.loads(read_text(path))
+        except (ValueError, RecursionError) as error:
             raise DatasetError(f"{path} cannot be read as JSON: {error}.") from error
     elif path.suffix in {".pickle", ".pkl"}:
         entries = load_pickle(path)
@@ -136,14 +137,17 @@ def load_captions(path: Path) -> CaptionFile:
 
 
 def _as_floats(values: Sequence[object]) -> tuple[float, ...]:
-    return tuple(np.asarray(values, dtype=np.float64).tolist())
+    times = np.asarray(values, dtype=np.float64)
+    if times.ndim != 1:
+        raise ValueError("its times are no list of numbers")
+    return tuple(times.tolist())
 
 
 def _as_list(entry: Mapping[str, object], field: str) -> Sequence[object]:
     if field not in entry:
         raise ValueError(f"it lacks {field!r}; it has {', '.join(sorted(map(repr, entry))) or 'nothing'}")
     values = entry[field]
-    if isinstance(values, np.ndarray):
+    if isinstance(values, np.ndarray) and values.ndim:
         listed: list[object] = values.tolist()
         return listed
     if not isinstance(values, list | tuple):

@@ -80,7 +80,7 @@ def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
 def _sentences(path: Path) -> dict[str, list[str]]:
     try:
         held = json.loads(read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is no JSON: {error}.") from error
     if not isinstance(held, dict) or not isinstance(held.get("sentences"), list):
         raise DatasetError(f"{path} has to hold a list under 'sentences'.")

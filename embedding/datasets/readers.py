@@ -89,7 +89,7 @@ def load_vectors(path: Path) -> VectorReader:
         if not isinstance(held[stream], dict):
             raise DatasetError(f"{path}: {stream!r} has to map video ids to tensors.")
         for video_id, vector in held[stream].items():
-            if not isinstance(vector, torch.Tensor) or vector.ndim != 1 or not vector.is_floating_point():
+            if not _is_vector(vector):
                 found = f"{vector.dtype} {tuple(vector.shape)}" if isinstance(vector, torch.Tensor) else type(vector)
                 raise DatasetError(f"{path}: {stream!r} of {video_id!r} is {found}, not a vector of floats.")
     two_d, three_d = held["2d"], held["3d"]
@@ -97,8 +97,16 @@ def load_vectors(path: Path) -> VectorReader:
     return VectorReader(path, {video_id: (_numpy(two_d[video_id]), _numpy(three_d[video_id])) for video_id in shared})
 
 
+def _is_vector(value: object) -> bool:
+    import torch
+
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
+        return False
+    return value.ndim == 1 and value.numel() > 0 and value.is_floating_point()
+
+
 def _numpy(vector: "torch.Tensor") -> Half:
-    array: Half = vector.float().numpy()
+    array: Half = vector.detach().float().numpy()
     return array
 
 
@@ -185,10 +193,19 @@ def scaled_run(run: tuple[int, int], ratio: Fraction) -> tuple[int, int]:
 
 
 def distinct_ids(names: Iterable[str]) -> list[str]:
-    """Give each name an id of its own: itself, and from its second occurrence on with #2, #3 ... behind it."""
+    """Give each name an id of its own: itself, and from its second occurrence on with #2, #3 ... behind it.
+
+    A number that makes another one's name is passed over.
+    """
+    given = list(names)
+    taken = set(given)
     counts: dict[str, int] = {}
     ids = []
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-        ids.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    for name in given:
+        number = counts.get(name, 0) + 1
+        while number > 1 and f"{name}#{number}" in taken:
+            number += 1
+        counts[name] = number
+        ids.append(name if number == 1 else f"{name}#{number}")
+        taken.add(ids[-1])
     return ids

@@ -7,8 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embedding.errors import DatasetError
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 _CLOCK = re.compile(r"(\d+):(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 _CLASSES = re.compile(r"\[\s*(\d+\s*(,\s*\d+\s*)*)?\]")
@@ -74,9 +78,22 @@ class Row:
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
     """Read a comma-separated table whose first line names its columns; others than these are passed over.
 
-    Raises DatasetError when the file or a column is absent, and for a row of another length than the first.
+    Raises DatasetError when the file or a column is absent or a column is named twice, for a row of another length
+    than the first, and for a quotation mark that is not closed.
     """
-    lines = csv.reader(_lines(path))
+    csv.field_size_limit(_LARGEST_FIELD_BYTES)
+    # Strict, as an opened quotation would otherwise take all rows behind it for one text.
+    lines = csv.reader(_lines(path), strict=True)
+    try:
+        return _rows(path, lines, columns, optional)
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path}, line {lines.line_num}: it cannot be read as comma-separated text: {error}. Quote texts that hold "
+            "commas, and write quotation marks within them twice."
+        ) from error
+
+
+def _rows(path: Path, lines: "Reader", columns: Sequence[str], optional: Sequence[str]) -> list[Row]:
     header = next(lines, None)
     if not header:
         raise DatasetError(f"{path} is empty; its first line has to name the columns {', '.join(columns)}.")
@@ -89,6 +106,9 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
                 f"{path} has no column {column!r}.{hint} Its columns are: {', '.join(names)}; needed are: "
                 f"{', '.join(columns)}."
             )
+    for column in (*columns, *optional):
+        if names.count(column) > 1:
+            raise DatasetError(f"{path} has several columns {column!r}, so that it is not clear which one is meant.")
     places = {name: names.index(name) for name in (*columns, *optional) if name in names}
     rows = []
     for values in lines:
@@ -137,6 +157,5 @@ def read_text(path: Path) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    csv.field_size_limit(_LARGEST_FIELD_BYTES)
     # Not `splitlines`, which also cuts at characters that occur within texts.
     return [f"{line}\n" for line in read_text(path).split("\n")]

@@ -75,6 +75,18 @@ def test_captions_are_read_from_pickle_and_json(tmp_path: Path, suffix: str) -> 
     assert all(isinstance(start, float) for start in captions.start_seconds)
 
 
+def test_a_mark_at_the_beginning_of_json_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"v": {"start": [0], "end": [1], "text": ["a"]}}).encode())
+    assert load_captions(path).captions("v").texts == ("a",)
+
+
+def test_arrays_without_a_length_are_no_lists(tmp_path: Path) -> None:
+    path = tmp_path / "captions.pkl"
+    path.write_bytes(pickle.dumps({"v": {"start": np.array(0.0), "end": np.array(1.0), "text": np.array("a")}}))
+    assert "'start' is a " in (load_captions(path).problem("v") or "")
+
+
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
@@ -89,6 +101,7 @@ def test_captions_are_read_from_pickle_and_json(tmp_path: Path, suffix: str) -> 
         ({"start": ["x"], "end": [1], "text": ["a"]}, "could not convert"),
         ({"start": [0], "end": [1]}, "it lacks 'text'; it has 'end', 'start'"),
         ({"start": 0, "end": [1], "text": ["a"]}, "'start' is a int"),
+        ({"start": [[0, 1]], "end": [[1, 2]], "text": ["a"]}, "its times are no list of numbers"),
         (["a"], "it holds a list"),
     ],
 )
@@ -106,6 +119,7 @@ def test_caption_files_that_cannot_be_used(tmp_path: Path) -> None:
     for name, content, why in (
         ("a.txt", b"", "neither .json nor .pickle"),
         ("a.json", b"{", "cannot be read as JSON"),
+        ("b.json", b"[" * 200_000, "cannot be read as JSON"),
         ("a.json", b"[]", "does not map video ids"),
         ("a.pkl", pickle.dumps({1: 2}), "does not map video ids"),
     ):

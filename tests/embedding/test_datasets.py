@@ -12,6 +12,8 @@ import torch
 from embedding.block_pooling import pool_spans, pool_whole
 from embedding.datasets import howto100m, lsmdc, msrvtt, youcook2
 from embedding.datasets.locations import FeatureLocation
+from embedding.datasets.readers import _is_vector, distinct_ids, load_vectors
+from embedding.datasets.records import Clip
 from embedding.datasets.registry import DATASETS
 from embedding.errors import DatasetError, FeaturesError, MissingVideosError
 from embedding.features import StoreFeatures
@@ -103,6 +105,7 @@ def test_features_that_are_no_numbers_are_missing(tmp_path: Path, msrvtt_files: 
         ({"2d": {}, "3d": {}}, "holds no features of any video"),
         ({"2d": 3, "3d": {}}, "'2d' has to map video ids to tensors"),
         ({"2d": {"a": torch.zeros(2, 2)}, "3d": {"a": torch.zeros(2)}}, r"'2d' of a is torch.float32 \(2, 2\)"),
+        ({"2d": {"a": torch.zeros(0)}, "3d": {"a": torch.zeros(2)}}, r"'2d' of a is torch.float32 \(0,\)"),
         ({"2d": {"a": torch.zeros(2).int()}, "3d": {"a": torch.zeros(2)}}, "'2d' of a is torch.int32"),
         (
             {"2d": {"a": torch.zeros(2), "b": torch.zeros(3)}, "3d": dict.fromkeys("ab", torch.zeros(2))},
@@ -118,10 +121,28 @@ def test_pth_files_that_hold_something_else(
         msrvtt.open_evaluation(msrvtt_files)
 
 
+def test_vectors_that_were_parameters_are_vectors(tmp_path: Path) -> None:
+    vectors = {"a": torch.nn.Parameter(torch.tensor([3.0, 4.0]))}
+    torch.save({"2d": vectors, "3d": vectors}, tmp_path / "p.pth")
+    found = load_vectors(tmp_path / "p.pth").read(Clip("a", "a", ("x",)))
+    assert np.allclose(found, [0.6, 0.8, 0.6, 0.8])
+
+
+def test_sparse_vectors_are_refused() -> None:
+    # Not through a file: PyTorch warns of sparse tensors in it.
+    assert not _is_vector(torch.zeros(2).to_sparse())
+
+
+def test_names_that_come_twice_get_ids_of_their_own() -> None:
+    assert distinct_ids(["a", "b", "a", "a"]) == ["a", "b", "a#2", "a#3"]
+    assert distinct_ids(["a", "a", "a#2", "a"]) == ["a", "a#3", "a#2", "a#4"]
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
         ("{", "is no JSON"),
+        ("[" * 200_000, "is no JSON"),
         ("[]", "a list under 'sentences'"),
         ('{"sentences": [{"caption": "x"}]}', "entry 0 of 'sentences'"),
         ('{"sentences": [3]}', "entry 0 of 'sentences'"),

@@ -28,6 +28,10 @@ def test_columns_are_found_by_name_and_others_passed_over(tmp_path: Path) -> Non
         ("video_id,text\na,b,c\n", "line 2: it has 3 columns, the first line names 2"),
         ("video_id,text\na,b\nc\n", "line 3: it has 1 columns"),
         (b"video_id,text\na,b\nc,caf\xe9\n", "line 3: it is not UTF-8"),
+        ('video_id,text\na,b\nc,"a cat\nd,e\n', "line 5: it cannot be read as .*: unexpected end of data"),
+        ('video_id,text\na,"b"c\n', "line 2: it cannot be read as comma-separated text"),
+        ("video_id,text\na," + "b" * 10_000_001, "line 2: .* field larger than field limit"),
+        ("video_id,text,text\na,b,c\n", "has several columns 'text'"),
     ],
 )
 def test_tables_that_cannot_be_read(tmp_path: Path, content: str | bytes, why: str) -> None:
