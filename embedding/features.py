@@ -50,27 +50,42 @@ class FeatureSource(Protocol):
 
 def name_without_suffix(video_id: str) -> str:
     """Give the name by which data sets know a video: without folders and without the ending of a video file."""
-    name = video_id.rsplit("/", 1)[-1]
+    return _without_suffix(video_id.rsplit("/", 1)[-1])
+
+
+def _without_suffix(video_id: str) -> str:
     for suffix in _VIDEO_SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
+        if video_id.lower().endswith(suffix) and len(video_id) > len(suffix):
+            return video_id[: -len(suffix)]
+    return video_id
 
 
-def _by_name(ids: Iterable[str]) -> dict[str, list[str]]:
-    """Map each id, and each name without folders and ending, to the ids it can mean."""
-    known: dict[str, list[str]] = {}
-    for video_id in ids:
-        known.setdefault(name_without_suffix(video_id), []).append(video_id)
-    return known
+class _KnownVideos:
+    """The ids under which features lie, found as a data set names them."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._ids = set(ids)
+        self.by_name: dict[str, list[str]] = {}
+        for video_id in sorted(self._ids):
+            self.by_name.setdefault(name_without_suffix(video_id), []).append(video_id)
+
+    def meant(self, video_id: str) -> list[str]:
+        """Give the ids that a data set can mean: one if all is well."""
+        if video_id in self._ids:
+            return [video_id]
+        if (bare := _without_suffix(video_id)) in self._ids:
+            return [bare]
+        found = self.by_name.get(bare, [])
+        # A name with another ending is another video.
+        return [each for each in found if bare == video_id or each.rpartition("/")[2] in {video_id, bare}]
 
 
 class StoreFeatures:
     """Features of a reeldex store, in a 2-D and a 3-D space of it.
 
     Without names, the spaces are the store's only ones of the networks resnet152 and resnext101_3d. A video is
-    known by its id in the store or by that id without folders and without the video file's ending. Raises
-    FeaturesError when a space is not there.
+    known by its id in the store or by that id without folders and without the video file's ending; an ending that the
+    store's id lacks is passed over. Raises FeaturesError when a space is not there.
     """
 
     def __init__(self, store: FeatureStore, space_2d: str | None = None, space_3d: str | None = None) -> None:
@@ -86,7 +101,7 @@ class StoreFeatures:
         self._ids = held[0] & held[1]
         if not self._ids:
             raise FeaturesError(f"{store.path} holds no video with features in both {' and '.join(self.spaces)}.")
-        self._by_name = _by_name(self._ids)
+        self._known = _KnownVideos(self._ids)
 
     @cached_property
     def stream_dims(self) -> tuple[int, int]:
@@ -97,10 +112,11 @@ class StoreFeatures:
 
     def problem(self, video_id: str) -> str | None:
         """Say why this video cannot be used, None when it can."""
-        if video_id in self._ids or len(self._by_name.get(video_id, ())) == 1:
+        meant = self._known.meant(video_id)
+        if len(meant) == 1:
             return None
-        if candidates := self._by_name.get(video_id):
-            return f"several videos of the store bear this name: {', '.join(sorted(candidates)[:3])}"
+        if meant:
+            return f"several videos of the store bear this name: {', '.join(meant[:3])}"
         outcome = self.store.outcome(video_id)
         if outcome is None:
             return "the store has no features of it"
@@ -125,19 +141,18 @@ class StoreFeatures:
         }
 
     def _store_id(self, video_id: str) -> str:
-        if video_id in self._ids:
-            return video_id
         if problem := self.problem(video_id):
             raise FeaturesError(f"The video {video_id!r} cannot be read from {self.store.path}: {problem}.")
-        return self._by_name[video_id][0]
+        return self._known.meant(video_id)[0]
 
 
 class NpyFeatures:
     """Features in two folders with one .npy file a video, (rows, numbers), as the published extractor writes them.
 
     `folders` and `rows_per_second` go by stream. `paths` gives each video's file within both folders; without it,
-    a file is found by its name: `<video id>.npy` or `<video id>.<mp4, webm, ...>.npy`, in whatever subfolder. Files
-    are mapped into memory; only rows that are asked for are read. Raises FeaturesError.
+    a file is found by its name: `<video id>.npy` or `<video id>.<mp4, webm, ...>.npy`, in whatever subfolder; an ending
+    of the id that the file lacks is passed over. Files are mapped into memory; only rows that are asked for are read.
+    Raises FeaturesError.
     """
 
     def __init__(
@@ -151,12 +166,13 @@ class NpyFeatures:
         for folder in folders:
             if not folder.is_dir():
                 raise FeaturesError(f"There is no folder {folder} with features. Correct the path.")
-        self._paths = [dict(paths) if paths is not None else _npy_paths(folder) for folder in folders]
+        self._paths = dict(paths) if paths is not None else None
+        self._files = [_npy_files(folder) for folder in folders] if paths is None else []
 
     @cached_property
     def stream_dims(self) -> tuple[int, int]:
         """Numbers in a row of each stream, as the first usable video has them."""
-        for video_id in self._paths[0]:
+        for video_id in self._files[0].by_name if self._paths is None else self._paths:
             if self.problem(video_id) is None:
                 widths = [self._open(stream, video_id).shape[1] for stream in range(len(STREAMS))]
                 return widths[0], widths[1]
@@ -168,10 +184,9 @@ class NpyFeatures:
     def problem(self, video_id: str) -> str | None:
         """Say why this video cannot be used, None when it can; looks for its files and does not open them."""
         for stream, folder in enumerate(self.folders):
-            path = self._paths[stream].get(video_id)
-            if path is None:
+            file = self._path(stream, video_id)
+            if file is None:
                 return f"{folder} has no .npy file of it"
-            file = folder / path
             if not file.is_file():
                 return f"there is no file {file}"
             if not file.stat().st_size:
@@ -196,10 +211,16 @@ class NpyFeatures:
         }
 
     def _file(self, stream: int, video_id: str) -> Path:
-        path = self._paths[stream].get(video_id)
+        path = self._path(stream, video_id)
         if path is None:
             raise FeaturesError(f"{self.folders[stream]} has no .npy file of the video {video_id!r}.")
-        return self.folders[stream] / path
+        return path
+
+    def _path(self, stream: int, video_id: str) -> Path | None:
+        if self._paths is None:
+            meant = self._files[stream].meant(video_id)
+            return self.folders[stream] / f"{meant[0]}.npy" if meant else None
+        return self.folders[stream] / self._paths[video_id] if video_id in self._paths else None
 
     def _open(self, stream: int, video_id: str) -> Floats:
         file = self._file(stream, video_id)
@@ -216,14 +237,13 @@ class NpyFeatures:
         return rows.view(np.ndarray)
 
 
-def _npy_paths(folder: Path) -> dict[str, str]:
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.npy"))
-    known = _by_name(file.removesuffix(".npy") for file in files)
-    for name, found in known.items():
+def _npy_files(folder: Path) -> _KnownVideos:
+    known = _KnownVideos(path.relative_to(folder).as_posix().removesuffix(".npy") for path in folder.rglob("*.npy"))
+    for name, found in known.by_name.items():
         if len(found) > 1:
             listed = ", ".join(f"{each}.npy" for each in found[:3])
             raise FeaturesError(f"{folder} holds several files of the video {name!r}: {listed}. Keep one of them.")
-    return {name: f"{found[0]}.npy" for name, found in known.items()}
+    return known
 
 
 def _only_space(store: FeatureStore, network: str, kind: str) -> str:

@@ -85,6 +85,30 @@ def test_npy_files_are_found_by_name_and_by_path(tmp_path: Path) -> None:
     assert "has no .npy file of it" in (NpyFeatures(folders).problem("b") or "")
 
 
+@pytest.mark.parametrize("kind", ["store", "npy"])
+def test_ids_with_and_without_the_ending_of_a_video_file(tmp_path: Path, kind: str) -> None:
+    videos = {video_id: rows_of(video_id) for video_id in ("x/a.mp4", "b", "c.d")}
+    source = (
+        StoreFeatures(make_store(tmp_path, videos)) if kind == "store" else NpyFeatures(write_npy(tmp_path, videos))
+    )
+    meant = {
+        "x/a.mp4": "x/a.mp4",
+        "a": "x/a.mp4",
+        "a.mp4": "x/a.mp4",
+        "b": "b",
+        "b.mp4": "b",
+        "b.WEBM": "b",
+        "c.d": "c.d",
+    }
+    for asked, video_id in meant.items():
+        assert source.problem(asked) is None
+        assert np.array_equal(source.video(0, asked).rows, videos[video_id][0])
+    for asked in ("a.webm", "y/a.mp4", "y/b", "c"):
+        assert "has no" in (source.problem(asked) or "")
+        with pytest.raises(FeaturesError, match="has no"):
+            source.video(0, asked)
+
+
 def test_npy_files_that_cannot_be_used(tmp_path: Path) -> None:
     folders = write_npy(tmp_path, {video_id: rows_of(video_id) for video_id in "abcdef"})
     (folders[0] / "b.npy").write_bytes(b"")
