@@ -120,15 +120,21 @@ def load_checkpoint(path: Path, *, max_words: int = 20) -> Checkpoint:
         return _from_own(path, content)
     # Other trainers put the weights under a name of their own.
     state = content.get("state_dict", content)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not _are_weights(state):
         raise CheckpointError(
             f"{path} is no checkpoint of a text-video embedding: it holds {', '.join(map(str, list(content)[:5]))}. "
             "Give the published checkpoint or one of `reeldex train`."
         )
     try:
         return Checkpoint(ModelSpec.from_state(state, max_words), state)
-    except CheckpointError as error:
+    except (CheckpointError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _are_weights(held: object) -> bool:
+    return isinstance(held, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in held.items()
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -158,6 +164,8 @@ def _from_own(path: Path, content: dict[str, Any]) -> Checkpoint:
         )
     try:
         training = content["training"]
+        if not _are_weights(content["weights"]):
+            raise TypeError("its weights are no tensors by name")  # noqa: TRY301 - told below
         return Checkpoint(
             ModelSpec(**content["spec"]),
             content["weights"],

@@ -24,7 +24,7 @@ from embedding.checkpoint import (
     save_checkpoint,
 )
 from embedding.errors import CheckpointError, CheckpointMismatchError
-from embedding.model import ModelSpec, TextVideoEmbedding
+from embedding.model import _SIZED_BY, ModelSpec, TextVideoEmbedding
 from storage.schema import JSON
 
 SPEC = ModelSpec(video_dim=6, embed_dim=5, word_dim=4, sentence_dim=3, max_words=7)
@@ -144,6 +144,9 @@ def damaged(content: dict[str, Any]) -> dict[str, Any]:
         ([1, 2], "holds a list and no weights by name"),
         ({"a": 1}, "no checkpoint of a text-video embedding: it holds a"),
         ({"conv1.weight": torch.ones(1)}, r"lack GU_video\.fc\.weight.* begin with conv1\.weight"),
+        ({1: torch.ones(1)}, "no checkpoint of a text-video embedding: it holds 1"),
+        ({name: torch.zeros(0, 3) for name in _SIZED_BY}, "embed_dim of a model must be a whole number of at least 1"),
+        (damaged({"origin": "{}", "weights": {"GU_video.fc.weight": 5}}), "its weights are no tensors by name"),
         (damaged({"format_version": 9}), "format version 9, and this reeldex reads 1"),
         (damaged({}), "damaged or was changed: KeyError"),
         (damaged({"origin": "{"}), "damaged or was changed: JSONDecodeError"),

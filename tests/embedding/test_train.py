@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embedding.batches import BatchOptions, TrainingBatches, epoch_order
 from embedding.checkpoint import load_checkpoint, require_training
+from embedding.datasets.records import ClipTrainingSet
 from embedding.distributed import Place
 from embedding.errors import CheckpointMismatchError, LossNotFiniteError, TrainingError
 from embedding.metrics import ranks_of_right, summarise
@@ -167,6 +168,8 @@ def test_what_does_not_fit_together_is_said_before_the_first_step(tmp_path: Path
         ({"model": new_model(replace(planted.SPEC, video_dim=9), 1)}, "video vectors of 9 numbers, and .* have 12"),
         ({"model": new_model(replace(planted.SPEC, word_dim=9), 1)}, "word vectors of 9 numbers, and these have 6"),
         ({"options": {"batch_size": 17}}, "planted has 16 samples, fewer than the 17 of one batch"),
+        ({"options": {"batch_size": 1}}, "batch of 1 sample with 1 pairs leaves the ranking loss without negatives"),
+        ({"options": {"batch_size": 1}, "samples": planted.training_set(pairs=3)}, "1 sample with 3 pairs leaves"),
         ({"options": {"device": "cuda:99"}}, "cuda:99 is not to be had"),
         ({"options": {"device": "abacus"}}, "'abacus' is no device"),
         ({"options": {"mixed_precision": True}}, "needs a CUDA device"),
@@ -345,6 +348,18 @@ def test_triplets_train_too(tmp_path: Path) -> None:
     train(planted.job(tmp_path, options=options, on_step=lambda r: losses.append(r.loss)))
     assert losses[-1] < 0.5 * losses[0]
     assert losses[0] > 0
+
+
+def test_one_video_s_captions_are_enough_where_negatives_are_not_weighted(tmp_path: Path) -> None:
+    options = {"batch_size": 1, "epochs": 1, "negative_weighting": False}
+    assert train(planted.job(tmp_path, samples=planted.training_set(pairs=3), options=options)).steps == 16
+
+
+def test_triplets_of_samples_without_classes_are_refused(tmp_path: Path) -> None:
+    groups = [[replace(clip, class_id=-1)] for clip in planted.clips(2)]
+    samples = ClipTrainingSet("unclassed", groups, planted.KindReader())
+    with pytest.raises(TrainingError, match=r"samples of this data set have none\. Train with the ranking loss"):
+        train(planted.job(tmp_path, samples=samples, options={"loss": "triplet"}))
 
 
 def test_mixed_precision_has_nearly_the_same_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
