@@ -16,6 +16,7 @@ from torch import Tensor
 
 from embedding.errors import CheckpointError, CheckpointMismatchError
 from embedding.model import ModelSpec, TextVideoEmbedding
+from embedding.unpickling import refused_by_torch
 from storage.atomic import publish
 from storage.schema import JSON
 
@@ -146,9 +147,9 @@ def _read(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path} is no PyTorch file that can be read safely: {first_line} Get it again, or name another file."
+            f"{path} is no PyTorch file that can be read safely: {refused_by_torch(error)}. Nothing of it was "
+            "executed. Get it again, or name another file."
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__} and no weights by name. Name another file.")

@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ _ADMITTED = frozenset(
         *((module, name) for module in ("builtins", "__builtin__") for name in ("set", "frozenset", "complex")),
     }
 )
+_ASKED_FOR = re.compile(r"\bGLOBAL ([\w.]+)")
 _BROKEN = (
     pickle.UnpicklingError,
     EOFError,
@@ -84,11 +87,14 @@ def load_pth(path: Path) -> object:
 
     _require_file(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch warns of pickles by other writers before it refuses them; the refusal says enough.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsafePickleError(
-            f"{path} cannot be read safely: {_first_line(error)} Nothing of it was executed. Only tensors in plain "
-            "containers are read. Get the file from its publisher again."
+            f"{path} cannot be read safely: {refused_by_torch(error)}. Nothing of it was executed. Only tensors in "
+            "plain containers are read. Get the file from its publisher again."
         ) from error
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}.") from error
@@ -96,6 +102,15 @@ def load_pth(path: Path) -> object:
         raise DatasetError(
             f"{path} is no intact PyTorch file: {_first_line(error)}. Get it from its publisher again."
         ) from error
+
+
+def refused_by_torch(error: BaseException) -> str:
+    """Say what PyTorch's restricted reader found, without its advice to read the file unrestricted."""
+    if asked := _ASKED_FOR.search(str(error)):
+        return f"it asks for {asked[1]}"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is no file of PyTorch's, or holds more than tensors"
+    return _first_line(error).rstrip(".")
 
 
 def _require_file(path: Path) -> None:
