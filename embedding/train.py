@@ -131,7 +131,7 @@ class _Training:
         self.loss = BatchLoss(options, job.samples.pairs_per_sample)
         self.optimizer = torch.optim.Adam(job.model.parameters(), lr=options.learning_rate)
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.mixed_precision)
-        told: dict[str, JSON] = {"options": asdict(options), "samples": description(job.samples)}
+        told: dict[str, JSON] = {"options": asdict(options), "samples": description(job.samples, options.seed)}
         self.origin = Origin(job.words.fingerprint, job.samples.fingerprints(), {**job.config, **told})
         self.epoch, self.step_in_epoch, self.step, self.loss_sum = 0, 0, 0, 0.0
         self.best: float | None = None

@@ -1,5 +1,8 @@
 """Whether what a training is given fits together, and fits what it was begun with."""
 
+import hashlib
+import json
+
 from embedding.checkpoint import Checkpoint, require_features, require_word_vectors
 from embedding.datasets.records import TrainingSet
 from embedding.errors import CheckpointMismatchError, TrainingError
@@ -8,10 +11,24 @@ from embedding.text import WordVectors
 from embedding.training_options import TrainingOptions
 from storage.schema import JSON
 
+_PROBES = 8
 
-def description(samples: TrainingSet) -> dict[str, JSON]:
-    """Give what a resumed training must find unchanged of its data, beside the features' own fingerprints."""
-    return {"name": samples.name, "count": len(samples), "pairs_per_sample": samples.pairs_per_sample}
+
+def description(samples: TrainingSet, seed: int) -> dict[str, JSON]:
+    """Give what a resumed training must find unchanged of its data, beside the features' own fingerprints.
+
+    `drawn` is a hash of what a few samples of the first epoch hold: other captions, another order, or windows grown
+    to another length show in it. Raises FeaturesError as these samples do.
+    """
+    spread = sorted({len(samples) * part // _PROBES for part in range(_PROBES)})
+    drawn = [samples.sample(seed, 0, index) for index in spread]
+    text = json.dumps([[sample.clip_ids, sample.captions, sample.class_ids] for sample in drawn])
+    return {
+        "name": samples.name,
+        "count": len(samples),
+        "pairs_per_sample": samples.pairs_per_sample,
+        "drawn": hashlib.sha256(text.encode()).hexdigest()[:16],
+    }
 
 
 def require_fit(spec: ModelSpec, samples: TrainingSet, words: WordVectors) -> None:

@@ -149,10 +149,17 @@ def test_a_folder_with_a_training_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "run/last.pth").read_bytes() == before
 
 
+def retold() -> ClipTrainingSet:
+    """As many samples of the same clips, with other captions."""
+    groups = [[replace(clip, captions=("another",))] for clip in planted.clips(2)]
+    return ClipTrainingSet("planted", groups, planted.KindReader())
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"options": {"learning_rate": 0.5, "seed": 9}}, "learning_rate was 0.01 and is 0.5; seed was 1 and is 9"),
+        ({"samples": retold()}, "the samples were .*'count': 16.*'drawn'.* and are .*'count': 16"),
         ({"samples": planted.training_set(3)}, "the samples were .*16.* and are .*24"),
         ({"model": new_model(replace(planted.SPEC, embed_dim=9), 1)}, "the model was ModelSpec.*embed_dim=10"),
     ],
