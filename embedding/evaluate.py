@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +17,14 @@ from embedding.metrics import (
     Interval,
     RetrievalMetrics,
     bootstrap,
+    bootstrap_means,
     class_ranks,
     ranks_of_any_right,
     ranks_of_right,
     summarise,
 )
 from embedding.model import TextVideoEmbedding
-from embedding.multi_instance import MultiInstanceMetrics, multi_instance_metrics
+from embedding.multi_instance import FIGURES, MultiInstanceMetrics, mean_figures, query_figures
 from embedding.text import WordVectors
 
 log = logging.getLogger(__name__)
@@ -48,7 +51,10 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class DirectionResult:
-    """The figures of one direction. `by_class` ranks verb classes, `multi_instance` goes by graded relevance."""
+    """The figures of one direction. `by_class` ranks verb classes, `multi_instance` goes by graded relevance.
+
+    `intervals` has the names of `figures`.
+    """
 
     retrieval: RetrievalMetrics
     intervals: Mapping[str, Interval] = field(default_factory=dict)
@@ -154,29 +160,40 @@ def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions 
     results = {}
     for at, direction in enumerate(DIRECTIONS):
         these = scores if at == 0 else scores.T
-        by_class = None
+        intervals = _intervals("", bootstrap, ranks[at], how)
+        by_class = several = None
         if graded is None and (classes >= 0).all():
             ends = (classes[right], classes)
-            by_class = _by_class(these, ends[at], ends[1 - at])
-        results[direction] = DirectionResult(
-            retrieval=summarise(ranks[at]),
-            intervals=bootstrap(ranks[at], resamples=how.resamples, seed=how.seed) if how.resamples else {},
-            by_class=by_class,
-            multi_instance=None if graded is None else _by_relevance(these, graded if at == 0 else graded.T),
-        )
+            found = _class_ranks(these, ends[at], ends[1 - at])
+            by_class = summarise(found)
+            intervals.update(_intervals("class/", bootstrap, found, how))
+        if graded is not None:
+            figures = _graded_figures(these, graded if at == 0 else graded.T)
+            several = mean_figures(figures)
+            intervals.update(_intervals("multi_instance/", partial(bootstrap_means, names=FIGURES), figures, how))
+        results[direction] = DirectionResult(summarise(ranks[at]), intervals, by_class, several)
     return SetResult(test_set.name, shape[1], shape[0], len(test_set.unusable.reasons), results)
 
 
-def _by_class(scores: Scores, query_classes: Integers, item_classes: Integers) -> RetrievalMetrics:
+def _intervals(
+    prefix: str, draw: Callable[..., dict[str, Interval]], measured: npt.NDArray[Any], how: EvaluationOptions
+) -> dict[str, Interval]:
+    if not how.resamples:
+        return {}
+    found = draw(measured, resamples=how.resamples, seed=how.seed)
+    return {f"{prefix}{name}": interval for name, interval in found.items()}
+
+
+def _class_ranks(scores: Scores, query_classes: Integers, item_classes: Integers) -> Integers:
     # A clip that is no sentence's right one may have a class that no sentence has.
     asked = np.isin(query_classes, item_classes)
-    return summarise(class_ranks(scores[asked], query_classes[asked], item_classes))
+    return class_ranks(scores[asked], query_classes[asked], item_classes)
 
 
-def _by_relevance(scores: Scores, relevance: npt.NDArray[np.float32]) -> MultiInstanceMetrics:
+def _graded_figures(scores: Scores, relevance: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     # With some videos left out, others may be without a fully relevant answer; `query_count` tells.
     asked = (relevance == 1).any(axis=1)
-    return multi_instance_metrics(scores[asked], relevance[asked])
+    return query_figures(scores[asked], relevance[asked])
 
 
 def evaluate(

@@ -112,15 +112,33 @@ def summarise(ranks: Sequence[int] | Integers) -> RetrievalMetrics:
 def bootstrap(ranks: Sequence[int] | Integers, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
     """Give 95 % percentile intervals of the figures of `summarise`, by name, over resampled queries."""
     array = _checked_ranks(ranks)
+    names = [*(f"recall_at_{k}" for k in RECALL_AT), "median_rank"]
+    return _intervals(names, len(array), lambda drawn: _figures(array[drawn]), (resamples, seed))
+
+
+def bootstrap_means(
+    figures: npt.NDArray[np.float64], names: Sequence[str], *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Interval]:
+    """Give 95 % percentile intervals of the means of (queries, figures), by name, over resampled queries."""
+    return _intervals(names, len(figures), lambda drawn: figures[drawn].mean(axis=1).T, (resamples, seed))
+
+
+def _intervals(
+    names: Sequence[str],
+    query_count: int,
+    measure: Callable[[Integers], npt.NDArray[np.float64]],
+    drawing: tuple[int, int],
+) -> dict[str, Interval]:
+    """Turn what `measure` makes of (n, queries) drawn queries, (figures, n), into intervals."""
+    resamples, seed = drawing
     if resamples < 1:
         raise ValueError(f"An interval needs at least 1 resample, not {resamples}.")
     generator = np.random.default_rng(seed)
-    drawn = []
+    found = []
     for first in range(0, resamples, _BOOTSTRAP_ROWS):
         count = min(_BOOTSTRAP_ROWS, resamples - first)
-        drawn.append(_figures(array[generator.integers(0, len(array), (count, len(array)))]))
-    low, high = np.percentile(np.concatenate(drawn, axis=1), (2.5, 97.5), axis=1)
-    names = [*(f"recall_at_{k}" for k in RECALL_AT), "median_rank"]
+        found.append(measure(generator.integers(0, query_count, (count, query_count))))
+    low, high = np.percentile(np.concatenate(found, axis=1), (2.5, 97.5), axis=1)
     return {name: Interval(float(low[at]), float(high[at])) for at, name in enumerate(names)}
 
 

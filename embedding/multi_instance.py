@@ -76,8 +76,23 @@ class MultiInstanceMetrics:
         return asdict(self)
 
 
+FIGURES = ("mean_average_precision", "binary_average_precision", "ndcg")
+"""What `query_figures` gives for each query, in this order."""
+
+
 def multi_instance_metrics(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> MultiInstanceMetrics:
-    """Measure one direction: (queries, answers) scores against their relevance in 0..1.
+    """Measure one direction as `query_figures` does, over all queries."""
+    return mean_figures(query_figures(scores, relevance))
+
+
+def mean_figures(figures: npt.NDArray[np.float64]) -> MultiInstanceMetrics:
+    """Take the means of (queries, 3) figures of queries."""
+    average, binary, ndcg = figures.mean(axis=0).tolist()
+    return MultiInstanceMetrics(average, binary, ndcg, query_count=len(figures))
+
+
+def query_figures(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Measure each query of one direction: (queries, answers) scores against their relevance in 0..1 to (queries, 3).
 
     Give both transposed for the other direction. Raises ScoresError when shapes differ, for NaN, and for a query
     without a fully relevant answer, whose average precision is not defined.
@@ -92,9 +107,7 @@ def multi_instance_metrics(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> M
         raise ScoresError(
             f"{len(without)} queries have no fully relevant answer, the first is number {without[0]}. Leave them out."
         )
-    figures = in_row_blocks(len(array), lambda block: _figures(array[block], graded[block]))
-    average, binary, ndcg = figures.mean(axis=0).tolist()
-    return MultiInstanceMetrics(average, binary, ndcg, query_count=len(array))
+    return in_row_blocks(len(array), lambda block: _figures(array[block], graded[block]))
 
 
 def _figures(scores: Floats, relevance: Floats) -> npt.NDArray[np.float64]:

@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from embedding.datasets.records import EvaluationSet
 from embedding.evaluate import DIRECTIONS, DirectionResult, Scores, SetResult
-from embedding.metrics import Interval, top_k
+from embedding.metrics import Interval, RetrievalMetrics, top_k
+from embedding.multi_instance import FIGURES
 from embedding.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
 from storage.atomic import publish, publish_text
 from storage.schema import JSON
@@ -47,7 +48,9 @@ def retrieval_table(results: Sequence[SetResult], title: str = "Retrieval") -> T
     rows: list[tuple[str, ...]] = []
     notes: list[str] = []
     for result in results:
-        rows += [(result.name, _WORDS[name], *_cells(result.directions[name])) for name in DIRECTIONS]
+        for name in DIRECTIONS:
+            held = result.directions[name]
+            rows.append((result.name, _WORDS[name], *_cells(held.retrieval, held.intervals)))
         published = published_results(result.name, result.sentence_count)
         rows += [(result.name, f"  published: {each.trained_on}", *_published_cells(each)) for each in published]
         counts = {each.query_count for each in PUBLISHED_RESULTS if each.test_set == result.name}
@@ -61,17 +64,16 @@ def retrieval_table(results: Sequence[SetResult], title: str = "Retrieval") -> T
     return Table(title, _RETRIEVAL_COLUMNS, tuple(rows), tuple(notes))
 
 
-def _cells(result: DirectionResult) -> tuple[str, ...]:
-    figures = result.retrieval
+def _cells(figures: RetrievalMetrics, intervals: Mapping[str, Interval], prefix: str = "") -> tuple[str, ...]:
     recalls = [
-        f"{100 * value:.1f}{_interval(result.intervals.get(name), 100)}"
+        f"{100 * value:.1f}{_interval(intervals.get(prefix + name), 100)}"
         for name, value in (
             ("recall_at_1", figures.recall_at_1),
             ("recall_at_5", figures.recall_at_5),
             ("recall_at_10", figures.recall_at_10),
         )
     ]
-    median = f"{figures.median_rank:g}{_interval(result.intervals.get('median_rank'), 1)}"
+    median = f"{figures.median_rank:g}{_interval(intervals.get(prefix + 'median_rank'), 1)}"
     return (*recalls, median, str(figures.query_count))
 
 
@@ -95,11 +97,15 @@ def further_tables(results: Sequence[SetResult]) -> list[Table]:
         for direction in DIRECTIONS:
             held = result.directions[direction]
             if held.by_class is not None:
-                classes.append((result.name, _WORDS[direction], *_cells(DirectionResult(held.by_class))))
+                cells = _cells(held.by_class, held.intervals, "class/")
+                classes.append((result.name, _WORDS[direction], *cells))
             if (several := held.multi_instance) is not None:
-                values = (several.mean_average_precision, several.binary_average_precision, several.ndcg)
-                cells = (*(f"{100 * value:.1f}" for value in values), str(several.query_count))
-                graded.append((result.name, _WORDS[direction], *cells))
+                named = ((name, getattr(several, name)) for name in FIGURES)
+                shown = [
+                    f"{100 * value:.1f}{_interval(held.intervals.get(f'multi_instance/{name}'), 100)}"
+                    for name, value in named
+                ]
+                graded.append((result.name, _WORDS[direction], *shown, str(several.query_count)))
     tables = []
     if classes:
         tables.append(Table("Rank of the right class", _RETRIEVAL_COLUMNS, tuple(classes)))

@@ -126,6 +126,19 @@ def test_graded_relevance_is_measured_in_both_directions() -> None:
     assert result.directions["text_to_video"].by_class is None
 
 
+def test_every_figure_but_the_number_of_queries_has_its_interval() -> None:
+    for result in (measure(random_scores(24, 24), planted_set()), measure(random_scores(6, 8), graded_set())):
+        for held in result.directions.values():
+            figures = {name: value for name, value in held.figures().items() if not name.endswith("query_count")}
+            assert held.intervals.keys() == figures.keys()
+            for name, value in figures.items():
+                assert held.intervals[name].low <= value <= held.intervals[name].high
+    assert (
+        measure(random_scores(6, 8), graded_set(), EvaluationOptions(resamples=0)).directions["text_to_video"].intervals
+        == {}
+    )
+
+
 def test_scores_that_do_not_fit_or_are_nan_are_refused() -> None:
     with pytest.raises(ScoresError, match=r"\(24, 24\) sentences and clips, and the scores are \(3, 3\)"):
         measure(random_scores(3, 3), planted_set())
@@ -208,14 +221,20 @@ def test_classes_and_relevance_have_tables_of_their_own() -> None:
     classes, graded = further_tables(results)
     assert [line[0] for line in classes.rows] == ["planted", "planted"]
     assert [line[0] for line in graded.rows] == ["graded", "graded"]
-    several = results[1].directions["text_to_video"].multi_instance
+    held = results[1].directions["text_to_video"]
+    several = held.multi_instance
     assert several is not None
-    assert graded.rows[0][2:] == (
-        f"{100 * several.mean_average_precision:.1f}",
-        f"{100 * several.binary_average_precision:.1f}",
-        f"{100 * several.ndcg:.1f}",
-        "6",
-    )
+
+    def shown(name: str) -> str:
+        interval = held.intervals[f"multi_instance/{name}"]
+        return f"{100 * getattr(several, name):.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+    assert graded.rows[0][2:] == (*map(shown, ("mean_average_precision", "binary_average_precision", "ndcg")), "6")
+    by_class = results[0].directions["video_to_text"]
+    assert by_class.by_class is not None
+    interval = by_class.intervals["class/recall_at_1"]
+    recall = f"{100 * by_class.by_class.recall_at_1:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    assert classes.rows[1][2] == recall
 
 
 def test_the_report_is_json_with_all_figures(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from embedding.errors import ScoresError
 from embedding.metrics import (
     bootstrap,
+    bootstrap_means,
     checked_scores,
     class_ranks,
     ranks_of_any_right,
@@ -110,6 +111,17 @@ def test_intervals_depend_on_the_seed_alone() -> None:
     ranks = np.random.default_rng(3).integers(1, 30, 50)
     assert bootstrap(ranks, resamples=250) == bootstrap(ranks, resamples=250)
     assert bootstrap(ranks, resamples=250) != bootstrap(ranks, resamples=250, seed=1)
+
+
+def test_intervals_of_means_are_those_of_shares() -> None:
+    ranks = np.random.default_rng(3).integers(1, 30, 100)
+    shares = np.stack([ranks <= 1, ranks <= 10], axis=1).astype(np.float64)
+    found = bootstrap_means(shares, ("one", "ten"), resamples=250)
+    wanted = bootstrap(ranks, resamples=250)
+    for name, same in (("one", "recall_at_1"), ("ten", "recall_at_10")):
+        assert (found[name].low, found[name].high) == pytest.approx((wanted[same].low, wanted[same].high))
+    with pytest.raises(ValueError, match="at least 1 resample, not 0"):
+        bootstrap_means(shares, ("one", "ten"), resamples=0)
 
 
 def test_class_ranks_are_those_of_the_slow_count() -> None:
