@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -101,6 +101,8 @@ def train(job: TrainingJob, place: Place | None = None) -> TrainingResult:
     where = place or Place.from_environment()
     job.options.check_device()
     device = where.device(job.options.device)
+    # With several processes each has a device of its own, and there may be fewer.
+    replace(job.options, device=str(device)).check_device()
     with process_group(where, device):
         job.model.to(device)
         try:

@@ -151,7 +151,7 @@ def _read_header(path: Path) -> dict[str, Any]:
         fault = None if size == header["size_bytes"] else f"it has {size} bytes, not {header['size_bytes']}"
     except OSError as error:
         fault = str(error)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         fault = "its header is damaged"
     if fault:
         raise WordVectorsError(

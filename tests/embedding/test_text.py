@@ -177,11 +177,17 @@ def test_a_changed_source_is_converted_again(source: Path, keyed: KeyedVectors) 
     assert "onion" not in before, "what was open stays as it was"
 
 
-@pytest.mark.parametrize("damage", ["cut short", "other magic", "emptied"])
+@pytest.mark.parametrize("damage", ["cut short", "other magic", "emptied", "other header"])
 def test_a_damaged_cache_is_made_again(source: Path, damage: str) -> None:
     cache = opened(source).cache
     content = cache.read_bytes()
-    cache.write_bytes({"cut short": content[:-5], "other magic": b"x" + content[1:], "emptied": b""}[damage])
+    damaged = {
+        "cut short": content[:-5],
+        "other magic": b"x" + content[1:],
+        "emptied": b"",
+        "other header": content[:16] + (2).to_bytes(8, "little") + b"[]" + content[26:],
+    }
+    cache.write_bytes(damaged[damage])
     with pytest.raises(WordVectorsError, match="no intact cache of word vectors"):
         WordVectors(cache)
     assert list(opened(source)) == WORDS

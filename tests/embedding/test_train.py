@@ -458,6 +458,13 @@ def test_a_batch_must_divide_among_the_processes(tmp_path: Path) -> None:
         TrainingBatches(planted.training_set(), planted.word_vectors(tmp_path), options, Place(1, 2))
 
 
+def test_more_processes_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One GPU is claimed to be there; nothing is computed on it.
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(TrainingError, match="device cuda:1 is not to be had: PyTorch sees 1 CUDA devices"):
+        train(planted.job(tmp_path, options={"device": "cuda"}), Place(1, 2, 1))
+
+
 def test_processes_share_each_batch_in_the_order_of_one(tmp_path: Path) -> None:
     options = BatchOptions(batch_size=4, seed=1, max_words=4)
 
