@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from embedding.errors import WordVectorsError
 from embedding.word_cache import cache_fingerprint, write_cache
 from embedding.word_files import WordFormat, detect_format, require_safe_pickle, require_word_file
@@ -90,11 +92,22 @@ def _read_with_gensim(source: Path, file_format: WordFormat) -> "KeyedVectors":
         raise WordVectorsError(
             f"{source}, read as {found}, is no intact file of word vectors: {reason}. Get it again, or name its format."
         ) from error
-    if not len(read):
-        raise WordVectorsError(f"{source} holds no word vectors.")
-    if not all(isinstance(word, str) for word in read.index_to_key):
-        raise WordVectorsError(f"{source} holds vectors of other things than words. Give vectors whose keys are words.")
+    _require_words_and_vectors(source, read)
     return read
+
+
+def _require_words_and_vectors(source: Path, read: "KeyedVectors") -> None:
+    words, vectors = getattr(read, "index_to_key", None), getattr(read, "vectors", None)
+    if not isinstance(words, list) or not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
+        raise WordVectorsError(f"{source} lacks the words or the vectors. Get it again.")
+    if not words:
+        raise WordVectorsError(f"{source} holds no word vectors.")
+    if not all(isinstance(word, str) for word in words):
+        raise WordVectorsError(f"{source} holds vectors of other things than words. Give vectors whose keys are words.")
+    if vectors.ndim != 2 or len(vectors) != len(words) or not vectors.shape[1]:
+        raise WordVectorsError(
+            f"{source} holds {len(words)} words and vectors of the shape {vectors.shape}. Get it again."
+        )
 
 
 def _load(source: Path, file_format: WordFormat) -> "KeyedVectors":

@@ -315,6 +315,25 @@ def test_vectors_of_anything_but_words_are_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"vectors": np.ones((2, 8), dtype=np.float32)}, r"holds 7 words and vectors of the shape \(2, 8\)"),
+        ({"vectors": np.array([["x"]] * 7)}, "lacks the words or the vectors"),
+        ({"vectors": None}, "lacks the words or the vectors"),
+        ({"index_to_key": None}, "lacks the words or the vectors"),
+        ({"index_to_key": []}, "holds no word vectors"),
+    ],
+)
+def test_words_and_vectors_that_do_not_fit_are_said(
+    tmp_path: Path, keyed: KeyedVectors, changes: dict[str, object], said: str
+) -> None:
+    vars(keyed).update(changes)
+    (tmp_path / "v.kv").write_bytes(pickle.dumps(keyed))
+    with pytest.raises(WordVectorsError, match=rf"v\.kv.* {said}"):
+        opened(tmp_path / "v.kv")
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"", "no file of word vectors that can be read"),
