@@ -21,6 +21,7 @@ lint: setup
 bench: setup
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.howto100m_samples --videos 100 --minutes 6.5
 
 setup: $(VENV)/.ready
 

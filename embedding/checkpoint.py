@@ -146,7 +146,8 @@ def _read(path: Path) -> dict[str, Any]:
             # torch warns of pickles by other writers before it refuses them; the refusal says enough.
             warnings.simplefilter("ignore", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    # Of what is no pickle at all, torch's reader raises whatever it stumbles over.
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         raise CheckpointError(
             f"{path} is no PyTorch file that can be read safely: {refused_by_torch(error)}. Nothing of it was "
             "executed. Get it again, or name another file."

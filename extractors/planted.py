@@ -27,8 +27,6 @@ COLOURS = {
     "green": (30, 180, 60),
     "blue": (40, 60, 220),
     "yellow": (240, 220, 40),
-    "purple": (150, 40, 170),
-    "grey": (150, 150, 150),
 }
 # What is darker, as an expression of the pixel.
 TEXTURES = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows.config import PipelineConfig, UsageError
 from flows.embedding_config import WordFileFormat
 from flows.published_files import GOOGLE_NEWS, data_folder
+from storage.store import FeatureStore
 
 if TYPE_CHECKING:
     from embedding.checkpoint import Checkpoint
@@ -53,6 +54,8 @@ def _published(kind: Any, dataset: str, folder: Path, config: PipelineConfig) ->
 def _location(features: FeaturesConfig) -> Any:  # noqa: ANN401 - imported where it is needed
     from embedding.datasets.locations import FeatureLocation
 
+    if features.store is not None:
+        FeatureStore(features.store)  # says at once if there is none
     return FeatureLocation(**{field.name: getattr(features, field.name) for field in fields(FeatureLocation)})
 
 

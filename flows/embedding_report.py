@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from flows.artifacts import publish_table
+from flows.artifacts import can_be_seen, publish_table
 
 if TYPE_CHECKING:
     from embedding.report import Table
@@ -18,6 +18,8 @@ _KEYS = {"Rank of the right class": "classes", "Multi-instance retrieval": "mult
 
 def publish_evaluation(report: EvaluationReport) -> None:
     """Publish the tables of an evaluation, the paper's figures beside one's own, and say them in the log."""
+    if not can_be_seen():
+        return  # then the tables are the command's own answer
     for table in report.tables():
         log.info("%s", table)
         said = " ".join([f"{table.title}.", *table.notes])

@@ -1,0 +1,117 @@
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedding.datasets.epic_labels import PRESETS, EpicPreset
+from embedding.datasets.registry import DATASETS
+from embedding.evaluate import EvaluationOptions
+from embedding.model import ModelSpec
+from embedding.text import WordTraining
+from embedding.training_options import TrainingOptions
+from flows.config import PipelineConfig, UsageError, parse_config
+from flows.dataset_config import DatasetsConfig
+from flows.embedding_config import (
+    EpicPresetName,
+    EvaluateConfig,
+    ModelConfig,
+    TestSet,
+    TrainConfig,
+    TrainingDataset,
+    WordTrainingConfig,
+)
+from flows.embedding_inputs import dataset_options, training_options, with_preset
+from storage.store import FeatureStore
+
+
+def defaults(kind: type, *without: str) -> dict[str, Any]:
+    made = kind()
+    return {each.name: getattr(made, each.name) for each in fields(kind) if each.name not in without}
+
+
+def written(section: Any, *without: str) -> dict[str, Any]:  # noqa: ANN401
+    return {name: getattr(section, name) for name in type(section).model_fields if name not in without}
+
+
+def test_every_option_of_the_embedding_has_its_place_and_its_published_default() -> None:
+    ours = written(TrainConfig(), "model", "preset", "evaluate_on", "device")
+    assert ours == defaults(TrainingOptions, "device")
+    assert written(EvaluateConfig(), "device", "max_words", "ranking_length") == defaults(EvaluationOptions)
+    assert written(WordTrainingConfig()) == defaults(WordTraining)
+    sizes = ModelConfig()
+    assert ModelSpec(4096, sizes.embed_dim, 300, sizes.sentence_dim, sizes.max_words) == ModelSpec()
+    for name, record in DATASETS.items():
+        section = getattr(DatasetsConfig(), name.replace("-", "_"))
+        assert written(section, "folder") == defaults(record.options), name
+
+
+def test_names_are_those_of_the_registry() -> None:
+    assert [each.value for each in TrainingDataset] == list(DATASETS)
+    assert [each.value for each in TestSet] == [name for name, record in DATASETS.items() if record.open_evaluation]
+    assert [each.value for each in EpicPresetName] == list(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"datasets": {"msrvtt": {"test_cvs": "x"}}}, "did you mean 'datasets.msrvtt.test_csv'?"),
+        ({"datasets": {"lsmdc": {"features": {"stor": "x"}}}}, "did you mean 'datasets.lsmdc.features.store'?"),
+        ({"datasets": {"lsmdc": {"features": {"folder_2d": "x"}}}}, "datasets.lsmdc.features"),
+        ({"datasets": {"epic": {"verb_only": True}}}, "it needs labels: verb"),
+        ({"train": {"model": {"embd_dim": 3}}}, "did you mean 'train.model.embed_dim'?"),
+        ({"train": {"epochs": 0}}, "train.epochs"),
+        ({"train": {"evaluate_on": ["howto100m"]}}, "train.evaluate_on.0"),
+        ({"words": {"fil": "x"}}, "did you mean 'words.file'?"),
+        ({"evaluate": {"resamples": -1}}, "evaluate.resamples"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_dotted_path(content: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_config(content, "here.yaml")
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_a_preset_s_settings_take_the_places_of_others(name: str) -> None:
+    config = with_preset(parse_config({"train": {"preset": name, "margin": 0.3}}, "test"))
+    preset: EpicPreset = PRESETS[name]
+    assert (config.train.epochs, config.train.learning_rate) == (preset.epochs, 1e-4)
+    assert (config.train.preset, config.train.margin, config.train.model.embed_dim) == (None, 0.3, 6144)
+    epic = config.datasets.epic
+    assert (epic.clips_per_sample, epic.clips_before, epic.labels) == (
+        preset.clips_per_sample,
+        preset.clips_before,
+        preset.labels,
+    )
+    assert with_preset(config) == config
+
+
+def test_a_folder_gives_the_published_names_and_what_is_named_comes_before_it(tmp_path: Path) -> None:
+    FeatureStore(tmp_path, create=True)
+    section = {"folder": "data", "test_csv": "own.csv", "features": {"store": str(tmp_path), "space_2d": "a"}}
+    options = dataset_options("msrvtt", parse_config({"datasets": {"msrvtt": section}}, "test"))
+    assert options.test_csv == Path("own.csv")
+    assert options.train_json == Path("data/MSRVTT_data.json")
+    assert (options.features.store, options.features.space_2d) == (tmp_path, "a")
+
+
+def test_a_store_named_by_itself_keeps_the_spaces() -> None:
+    config = parse_config({"datasets": {"epic": {"features": {"store": "s", "space_3d": "b"}}}}, "test")
+    features = config.with_store("epic", "other").datasets.epic.features
+    assert features is not None
+    assert (features.store, features.space_3d) == (Path("other"), "b")
+    assert config.with_store("epic", "") == config
+    fresh = PipelineConfig().with_store("epic-retrieval", "s").datasets.epic_retrieval.features
+    assert fresh is not None
+    assert fresh.store == Path("s")
+
+
+def test_verbs_alone_are_trained_by_the_triplet_loss_and_nothing_else_is_without_classes() -> None:
+    verbs = parse_config({"datasets": {"epic": {"labels": "verb", "verb_only": True}}}, "test")
+    assert training_options("epic", verbs).loss == "triplet"
+    assert training_options("msrvtt", verbs).loss == "ranking"
+    triplet = parse_config({"train": {"loss": "triplet"}}, "test")
+    assert training_options("epic-retrieval", triplet).loss == "triplet"
+    with pytest.raises(UsageError, match="needs verb classes"):
+        training_options("msrvtt", triplet)
