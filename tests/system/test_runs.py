@@ -234,7 +234,7 @@ def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(
     held = up.deployment("extract/nightly")["schedules"][0]
     assert (held["active"], held["schedule"]["cron"]) == (False, "0 3 * * *")
     names = {each["name"] for each in up.api("/deployments/filter", {})}
-    assert names == {"extract", "rerun-failed", "verify", "nightly"}
+    assert names == {"extract", "rerun-failed", "verify", "train", "evaluate", "nightly"}
     changed = "\n".join(kept).replace("0 2 * * *", "0 4 * * *")
     (up.folder / "pipeline.yaml").write_text(changed, encoding="utf-8")
     assert up.stop() == 0

@@ -1,0 +1,60 @@
+"""Training and evaluation from the Prefect UI: forms, states, artifacts, Retry."""
+
+import json
+
+from tests.flows.captioned import KINDS, make_captioned
+from tests.system.running import ReeldexUp
+
+
+def test_forms_know_their_choices_and_say_what_is_meant(up: ReeldexUp) -> None:
+    schema = up.deployment("train/train")["parameter_openapi_schema"]
+    kinds = schema["definitions"]
+    assert kinds["TrainingDataset"]["enum"][0] == "howto100m"
+    assert schema["required"] == ["dataset", "folder"]
+    assert schema["properties"]["folder"]["minLength"] == 1
+    assert "The data set to train on" in schema["properties"]["dataset"]["description"]
+    assert kinds["TrainConfig"]["properties"]["margin"]["exclusiveMinimum"] == 0
+    assert kinds["EpicConfig"]["properties"]["clips_before"]["maximum"] == 1
+    assert kinds["Youcook2Config"]["properties"]["n_pair"]["type"] == "integer"
+    evaluate = up.deployment("evaluate/evaluate")["parameter_openapi_schema"]
+    assert evaluate["definitions"]["TestSet"]["enum"] == ["msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval"]
+
+
+def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up: ReeldexUp) -> None:
+    folder = make_captioned(up.folder / "captioned")
+    options = up.deployment("train/train")["parameters"]["options"]
+    small = {**options, "model": {**options["model"], "embed_dim": 16}, "epochs": 3, "batch_size": 4, "device": "cpu"}
+    data = {"datasets": {"msrvtt": {"folder": str(folder)}}, "store": str(folder / "store")}
+    words = {"train_own": True, "cache_folder": str(folder / "cache"), "training": {"dim": 8}}
+    given = {"dataset": "msrvtt", "folder": "captioned/run", "words": words, **data}
+    broken = up.launch("train/train", **given, options={**small, "learning_rate": 1e30, "epochs": 50})
+    state = up.ended(broken)
+    assert state["type"] == "FAILED"
+    assert "The batch held" in state["message"]
+    assert not any("Traceback" in line["message"] for line in up.log(broken))
+
+    given["folder"] = "captioned/other run"
+    run = up.launch("train/train", **given, options={**small, "evaluate_on": ["msrvtt"]})
+    state = up.ended(run)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Completed")
+    assert "3 epochs (9 steps) on 12 samples of msrvtt" in state["message"]
+    assert up.run(run)["name"].startswith("train msrvtt 20")
+    artifacts = up.artifacts(run)
+    assert artifacts["progress"]["data"] == 100.0
+    table = json.loads(artifacts["metrics"]["data"])
+    assert [row["direction"] for row in table] == ["text to video", "video to text"]
+    assert table[0]["queries"] == str(len(KINDS))
+    assert "they cannot be compared" in artifacts["metrics"]["description"]
+    assert any("Epoch 3 of 3: mean loss" in line["message"] for line in up.log(run))
+    again = up.launch("train/train", **given, options=small)
+    assert "holds a training already" in up.ended(again)["message"]
+
+    checkpoint = str(up.folder / "captioned" / "other run" / "best.pth")
+    run = up.launch("evaluate/evaluate", checkpoint=checkpoint, test_sets=["msrvtt"], **data)
+    state = up.ended(run)
+    assert state["name"] == "Completed"
+    assert "msrvtt, text to video: R@1" in state["message"]
+    assert up.run(run)["name"].startswith("evaluate best.pth 20")
+    assert len(json.loads(up.artifacts(run)["metrics"]["data"])) == 2
+    missing = up.launch("evaluate/evaluate", checkpoint="none.pth", test_sets=["msrvtt"])
+    assert "no checkpoint at none.pth" in up.ended(missing)["message"]
