@@ -61,22 +61,24 @@ class WordFileFormat(StrEnum):
 class WordTrainingConfig(Section):
     """How word vectors are learnt from one's own captions."""
 
-    dim: Count = Field(default=300, title="Numbers in a vector")
+    dim: Count = Field(default=300, title="Size", description="Numbers in a vector.")
     window: Count = Field(default=5, title="Window", description="Words to either side.")
     min_count: Count = Field(default=1, title="Least count", description="Times that a word must occur.")
-    epochs: Count = Field(default=20, title="Epochs")
-    seed: NotNegative = Field(default=1, title="Seed")
+    epochs: Count = Field(default=20, title="Epochs", description="Passes over the captions.")
+    seed: NotNegative = Field(default=1, title="Seed", description="Another seed gives other vectors.")
 
 
 class WordsConfig(Section):
-    """Where the vectors of words come from."""
+    """Where word vectors lie, or how they are learnt."""
 
     file: Path | None = Field(
         default=None,
         title="File",
         description="Such as GoogleNews-vectors-negative300.bin. Empty is word-vectors.bin beside the checkpoint.",
     )
-    format: WordFileFormat = Field(default=WordFileFormat.AUTO, title="Format of the file")
+    format: WordFileFormat = Field(
+        default=WordFileFormat.AUTO, title="Format of the file", description="auto tells it by the file's beginning."
+    )
     cache_folder: Path | None = Field(
         default=None,
         title="Cache folder",
@@ -93,11 +95,11 @@ class WordsConfig(Section):
 class ModelConfig(Section):
     """Sizes of a new model; one that begins with a checkpoint has the checkpoint's."""
 
-    embed_dim: Count = Field(default=6144, title="Numbers in the common space")
+    embed_dim: Count = Field(default=6144, title="Common space", description="Numbers in a vector of it.")
     sentence_dim: NotNegative = Field(
-        default=0, title="Numbers in a sentence's vector", description="0 is as many as in the common space."
+        default=0, title="Sentence", description="Numbers in its vector; 0 is as many as in the common space."
     )
-    max_words: Count = Field(default=20, title="Words of a sentence that count")
+    max_words: Count = Field(default=20, title="Words", description="Words of a sentence that count.")
 
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")]
@@ -112,25 +114,27 @@ class TrainConfig(Section):
         title="Preset",
         description="The settings of a published EPIC-KITCHENS command line, in place of those given here.",
     )
-    epochs: Count = Field(default=20, title="Epochs")
+    epochs: Count = Field(default=20, title="Epochs", description="Passes over the data set.")
     batch_size: Count = Field(
         default=256, title="Batch size", description="Samples a step, of all processes; a sample has n_pair pairs."
     )
-    learning_rate: Rate = Field(default=1e-4, title="Learning rate")
+    learning_rate: Rate = Field(default=1e-4, title="Learning rate", description="Adam's, in the first epoch.")
     lr_decay: Rate = Field(
         default=0.9, title="Decay", description="What the learning rate is multiplied with after each epoch."
     )
     loss: Literal["ranking", "triplet"] = Field(
         default="ranking", title="Loss", description="ranking over pairs, or triplet over verb classes."
     )
-    margin: Rate = Field(default=0.1, title="Margin")
+    margin: Rate = Field(
+        default=0.1, title="Margin", description="By which a right pair is to score above a wrong one."
+    )
     negative_weighting: bool = Field(
         default=True, title="Negative weighting", description="Weight negatives of the same video and of others."
     )
     hard_negative_rate: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.5, title="Share of the same video's negatives"
+        default=0.5, title="Share of the same video", description="Weight of a batch's negatives of the same video."
     )
-    seed: NotNegative = Field(default=1, title="Seed")
+    seed: NotNegative = Field(default=1, title="Seed", description="Of weights, of the order and of draws.")
     workers: NotNegative = Field(default=0, title="Workers", description="Processes that read samples ahead.")
     device: Device = Field(default="auto", title="Device", description="auto is CUDA if there is any, else the CPU.")
     mixed_precision: bool = Field(default=False, title="Mixed precision", description="CUDA only.")
@@ -159,7 +163,7 @@ class EvaluateConfig(Section):
     resamples: NotNegative = Field(
         default=1000, title="Resamples", description="For the bootstrap 95 % intervals; 0 is none."
     )
-    seed: NotNegative = Field(default=0, title="Seed of the intervals")
+    seed: NotNegative = Field(default=0, title="Seed", description="Of the intervals.")
     device: Device = Field(default="auto", title="Device", description="auto is CUDA if there is any, else the CPU.")
     max_words: Count = Field(
         default=20, title="Words of a sentence that count", description="For weights that do not say it themselves."

@@ -48,7 +48,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         ranking: A csv file for the best clips of each sentence; empty writes none.
         evaluation: How to evaluate.
         datasets: Where the data sets lie.
-        words: Where the vectors of words come from.
+        words: The vectors of words.
         weights: Where downloads lie.
     """
     config = PipelineConfig(datasets=datasets, words=words, evaluate=evaluation, weights=weights)

@@ -59,7 +59,7 @@ def train(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         resume: Go on with the training that the folder holds.
         options: How to train.
         datasets: Where the data sets lie.
-        words: Where the vectors of words come from.
+        words: The vectors of words.
         evaluation: How to evaluate.
         weights: Where downloads lie.
     """
