@@ -10,7 +10,7 @@ from pathlib import Path
 from flows import cli
 
 _SAMPLES = "samples"
-_PLANTED = Path(_SAMPLES) / "planted"
+_PLANTED = Path("planted")
 # Small sizes and a training long enough for them: a minute or two in all on two cores.
 TRAINING = (
     "--embed-dim", "256", "--word-dim", "64", "--set", "words.training.epochs=200", "--epochs", "120",

@@ -1,0 +1,35 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from embedding.datasets.howto100m import Howto100mOptions, open_training
+from embedding.datasets.locations import FeatureLocation
+from embedding.datasets.texts import Texts
+from tests.embedding import planted
+from tests.embedding.feature_files import make_store, rows_of
+
+
+def test_all_captions_of_clips_are_given_again_and_again() -> None:
+    samples = planted.training_set(per_kind=2)
+    texts = Texts(samples)
+    said = list(texts)
+    assert len(said) == 2 * 2 * len(planted.KINDS)
+    assert said[:4] == ["the red one", "red again", "the green one", "green again"]
+    assert list(texts) == said
+
+
+def test_howto100m_gives_what_is_said_in_its_usable_videos(tmp_path: Path) -> None:
+    store = make_store(tmp_path, {"a": rows_of("a"), "b": rows_of("b")})
+    (tmp_path / "v.csv").write_text("video_id\nb\na\nlost\n")
+    spoken = {name: {"start": [0, 2], "end": [1, 3], "text": [f"{name} one", f"{name} two"]} for name in "ab"}
+    (tmp_path / "c.json").write_text(json.dumps({**spoken, "lost": spoken["a"]}))
+    options = Howto100mOptions(
+        tmp_path / "v.csv", tmp_path / "c.json", FeatureLocation(store=store.path), max_missing_share=0.5
+    )
+    assert list(Texts(open_training(options))) == ["b one", "b two", "a one", "a two"]
+
+
+def test_another_kind_of_training_set_is_refused() -> None:
+    with pytest.raises(TypeError, match="captions of a str"):
+        Texts("no training set")  # type: ignore[arg-type]
