@@ -99,7 +99,9 @@ def _config(arguments: Arguments, datasets: list[str], settings: Any) -> Pipelin
     if arguments.preset:
         preset = EpicPresetName(arguments.preset)
         config = config.model_copy(update={"train": config.train.model_copy(update={"preset": preset})})
-    content = with_preset(config).model_dump(mode="json")
+    elif arguments.command == "evaluate" and "epic" not in datasets:
+        config = config.model_copy(update={"train": config.train.model_copy(update={"preset": None})})
+    content = with_preset(config, datasets).model_dump(mode="json")
     for name, value in pairs(arguments.settings, "--set KEY=VALUE").items():
         _put(content, name, value)
     content["datasets"]["epic"].update(epic)

@@ -100,11 +100,16 @@ def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
         raise UsageError(f"train: {error}") from error
 
 
-def with_preset(config: PipelineConfig) -> PipelineConfig:
-    """Return the configuration with the settings of `train.preset`, if it names one, put into their places."""
+def with_preset(config: PipelineConfig, datasets: Iterable[str] = ("epic",)) -> PipelineConfig:
+    """Return the configuration with the settings of `train.preset`, if it names one, put into their places.
+
+    Raises UsageError when that is none for any of the data sets that are trained or evaluated on.
+    """
     name = config.train.preset
     if name is None:
         return config
+    if "epic" not in datasets:
+        raise UsageError(f"train.preset: {name} is for the data set epic. Leave it out, or use that data set.")
     from embedding.datasets.epic_labels import PRESETS
 
     preset = PRESETS[name]
@@ -117,8 +122,8 @@ def with_preset(config: PipelineConfig) -> PipelineConfig:
     }
     names = ("clips_per_sample", "clips_before", "clips_filter_length", "labels", "verb_only")
     epic = {name: getattr(preset, name) for name in names}
-    datasets = config.datasets.model_copy(update={"epic": config.datasets.epic.model_copy(update=epic)})
-    return config.model_copy(update={"train": config.train.model_copy(update=train), "datasets": datasets})
+    sections = config.datasets.model_copy(update={"epic": config.datasets.epic.model_copy(update=epic)})
+    return config.model_copy(update={"train": config.train.model_copy(update=train), "datasets": sections})
 
 
 def chosen_device(wanted: str) -> str:

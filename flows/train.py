@@ -63,15 +63,14 @@ def train(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         evaluation: How to evaluate.
         weights: Where downloads lie.
     """
-    config = with_preset(
-        PipelineConfig(datasets=datasets, words=words, train=options, evaluate=evaluation, weights=weights)
-    )
+    config = PipelineConfig(datasets=datasets, words=words, train=options, evaluate=evaluation, weights=weights)
     again = resume or flow_run.run_count > 1
-    return ended(
-        lambda: _train(
-            TrainingRequest(dataset.value, Path(folder), config.with_store(dataset, store), checkpoint or None, again)
-        )
-    )
+
+    def work() -> State[Any]:
+        ready = with_preset(config, [dataset]).with_store(dataset, store)
+        return _train(TrainingRequest(dataset.value, Path(folder), ready, checkpoint or None, again))
+
+    return ended(work)
 
 
 def _train(request: TrainingRequest) -> State[Any]:

@@ -257,6 +257,13 @@ def test_wrong_use_is_said_with_status_2(reeldex: Reeldex, arguments: tuple[str,
     assert said in told.json["error"]
 
 
+def test_a_preset_of_the_configuration_is_in_the_way_of_no_evaluation(reeldex: Reeldex) -> None:
+    Path("pipeline.yaml").write_text("train: {preset: verb-2}\n", encoding="utf-8")
+    assert "is for the data set epic" in reeldex("train", "--dataset", "msrvtt", "--out", "o").err
+    evaluated = reeldex("evaluate", "--dataset", "msrvtt", "--checkpoint", "none.pth")
+    assert "no checkpoint at none.pth" in evaluated.err
+
+
 def test_features_of_another_kind_than_trained_on_are_refused(reeldex: Reeldex, tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path / "one"))
     assert reeldex("train", *data, "--out", tmp_path / "a", *own_words(tmp_path), *TRAIN, "--epochs", 1).status == 0

@@ -85,7 +85,13 @@ def test_a_preset_s_settings_take_the_places_of_others(name: str) -> None:
         preset.clips_before,
         preset.labels,
     )
-    assert with_preset(config) == config
+    assert with_preset(config, ["msrvtt"]) == config
+
+
+def test_a_preset_is_for_epic_kitchens_alone() -> None:
+    config = parse_config({"train": {"preset": "verb-2"}}, "test")
+    with pytest.raises(UsageError, match="verb-2 is for the data set epic"):
+        with_preset(config, ["msrvtt"])
 
 
 def test_a_folder_gives_the_published_names_and_what_is_named_comes_before_it(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Training and evaluation from the Prefect UI: forms, states, artifacts, Retry."""
 
 import json
+import os
+import signal
 
 from tests.flows.captioned import KINDS, make_captioned
 from tests.system.running import ReeldexUp
@@ -58,3 +60,25 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     assert len(json.loads(up.artifacts(run)["metrics"]["data"])) == 2
     missing = up.launch("evaluate/evaluate", checkpoint="none.pth", test_sets=["msrvtt"])
     assert "no checkpoint at none.pth" in up.ended(missing)["message"]
+
+
+def test_a_killed_training_goes_on_when_it_is_retried(up: ReeldexUp) -> None:
+    folder = make_captioned(up.folder / "killed")
+    options = up.deployment("train/train")["parameters"]["options"]
+    small = {**options, "model": {**options["model"], "embed_dim": 16}, "batch_size": 4, "device": "cpu"}
+    run = up.launch(
+        "train/train",
+        dataset="msrvtt",
+        folder="killed/run",
+        store=str(folder / "store"),
+        datasets={"msrvtt": {"folder": str(folder)}},
+        words={"train_own": True, "cache_folder": str(folder / "cache"), "training": {"dim": 8}},
+        options={**small, "epochs": 500},
+    )
+    up.until((folder / "run" / "last.pth").exists)
+    os.kill(up.process_of(run), signal.SIGKILL)
+    assert up.ended(run)["type"] == "CRASHED"
+    state = up.retry(run)
+    assert state["type"] == "COMPLETED"
+    assert "500 epochs (1,500 steps)" in state["message"]
+    assert any(line["message"].startswith("Going on after step ") for line in up.log(run))
