@@ -53,7 +53,7 @@ class ProgressArtifact:
         self._id: UUID | None = None
         try:
             # Awaitable only in asynchronous code.
-            self._id = cast("UUID", create_progress_artifact(0.0, description=description))
+            self._id = cast("UUID", create_progress_artifact(0.0, description=f"Progress: {description}"))
         except _SERVER_ERRORS as error:
             log.warning("The server shows no progress of this run: %s", error)
 
@@ -63,7 +63,7 @@ class ProgressArtifact:
             return
         try:
             with get_client(sync_client=True) as client:
-                client.update_artifact(self._id, ArtifactUpdate(data=percent, description=description))
+                client.update_artifact(self._id, ArtifactUpdate(data=percent, description=f"Progress: {description}"))
         except _SERVER_ERRORS as error:
             log.warning("The server was not told of progress: %s", error)
 
@@ -97,7 +97,7 @@ class _Progress:
     def __str__(self) -> str:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         done = self._done_in_all()
-        text = f"Progress: {done:,} of {self._videos:,} videos done, {self._failed:,} failed, "
+        text = f"{done:,} of {self._videos:,} videos done, {self._failed:,} failed, "
         text += f"{self._seconds / elapsed:,.1f} s of video per second"
         if self._finished and done < self._videos:
             text += f", about {_duration(elapsed / self._finished * (self._videos - done))} left"

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KEYS = {"Rank of the right class": "classes", "Multi-instance retrieval": "multi-instance"}
-
 
 def publish_evaluation(report: EvaluationReport) -> None:
     """Publish the tables of an evaluation, the paper's figures beside one's own, and say them in the log."""
@@ -22,8 +20,8 @@ def publish_evaluation(report: EvaluationReport) -> None:
         return  # then the tables are the command's own answer
     for table in report.tables():
         log.info("%s", table)
-        said = " ".join([f"{table.title}.", *table.notes])
-        publish_table(table_rows(table), _KEYS.get(table.title, "metrics"), said)
+        said = " ".join(table.notes) or f"{len(table.rows)} rows"
+        publish_table(table_rows(table), f"{table.title}: {said}")
 
 
 def table_rows(table: Table) -> list[dict[str, str]]:
