@@ -153,7 +153,7 @@ def publish_report(
         failures = failure_rows(outcomes)
         if failures:
             total = sum(1 for each in outcomes if each.reason)
-            said = f"Failed videos: {total:,}, truncated ones among them"
+            said = f"Failed videos: {total:,}, with those that are truncated"
             if total > MOST_FAILURES_LISTED:
                 said += f"; the first {MOST_FAILURES_LISTED:,}. All: reeldex status {report.store} --failures"
             create_table_artifact(failures, description=said)

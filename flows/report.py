@@ -95,8 +95,8 @@ def failure_rows(outcomes: Sequence[VideoOutcome]) -> list[dict[str, str]]:
         {
             "video": printable(each.path),
             "reason": each.reason or "",
-            "what happened": each.message[:_MESSAGE_CHARACTERS],
             "what to do": REMEDIES[each.reason or ""],
+            "what happened": each.message[:_MESSAGE_CHARACTERS],
         }
         for each in troubled[:MOST_FAILURES_LISTED]
     ]

@@ -65,13 +65,14 @@ class UpOptions:
 
 def up(config: PipelineConfig, options: UpOptions) -> None:
     """Serve until SIGINT or SIGTERM comes, or a part of it ends. Raises UsageError when it cannot begin."""
-    home = options.home or Path(os.environ.get("PREFECT_HOME") or default_home())
+    own_home = os.environ.get("PREFECT_HOME")
+    api_url = configured_api_url(os.environ, Path(own_home) if own_home else Path.home() / ".prefect")
+    home = options.home or Path(own_home or default_home())
     home.mkdir(parents=True, exist_ok=True)
     for name, value in {**_SETTINGS, "PREFECT_HOME": str(home.absolute())}.items():
         os.environ.setdefault(name, value)
     if options.home is not None:
         os.environ["PREFECT_HOME"] = str(home.absolute())
-    api_url = configured_api_url(os.environ, Path.home() / ".prefect")
     with _stop_signals() as stopping, _Parts() as parts:
         if api_url is None:
             api_url = f"http://{_LOOPBACK}:{options.port}/api"
@@ -108,10 +109,7 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
 
 
 def configured_api_url(environment: Mapping[str, str], prefect_folder: Path) -> str | None:
-    """Return the server that the user's settings name: PREFECT_API_URL, or else the active profile of Prefect.
-
-    The profile counts only if the user has not moved Prefect's state elsewhere.
-    """
+    """Return the server that the user's settings name: PREFECT_API_URL, or else the active profile of Prefect."""
     if environment.get("PREFECT_API_URL"):
         return environment["PREFECT_API_URL"]
     try:
