@@ -3,8 +3,8 @@
 python -m benchmarks.memory [--minutes 60]
 
 The long video repeats the short one, of one minute, so that nothing but the length differs. Both networks run for
-real, with random weights. Peak memory is the kernel's own figure (ru_maxrss) for the largest process of the run,
-which is reeldex itself. On two cores an hour of video takes some 20 minutes.
+real, with random weights. Peak memory is the kernel's own figure (ru_maxrss) for the largest process of the run that
+was waited for, which is the worker process with the networks. On two cores an hour of video takes some 20 minutes.
 """
 
 from __future__ import annotations
