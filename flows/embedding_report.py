@@ -20,8 +20,7 @@ def publish_evaluation(report: EvaluationReport) -> None:
         return  # then the tables are the command's own answer
     for table in report.tables():
         log.info("%s", table)
-        said = " ".join(table.notes) or f"{len(table.rows)} rows"
-        publish_table(table_rows(table), f"{table.title}: {said}")
+        publish_table(table_rows(table), " ".join([f"Figures: {table.title}.", *table.notes]))
 
 
 def table_rows(table: Table) -> list[dict[str, str]]:

@@ -44,10 +44,10 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     assert up.run(run)["name"].startswith("train msrvtt 20")
     artifacts = up.artifacts(run)
     assert artifacts["Progress"]["data"] == 100.0
-    table = json.loads(artifacts["Retrieval"]["data"])
+    table = json.loads(artifacts["Figures"]["data"])
     assert [row["direction"] for row in table] == ["text to video", "video to text"]
     assert table[0]["queries"] == str(len(KINDS))
-    assert "they cannot be compared" in artifacts["Retrieval"]["description"]
+    assert "they cannot be compared" in artifacts["Figures"]["description"]
     assert any("Epoch 3 of 3: mean loss" in line["message"] for line in up.log(run))
     again = up.launch("train/train", **given, options=small)
     assert "holds a training already" in up.ended(again)["message"]
@@ -58,7 +58,7 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     assert state["name"] == "Completed"
     assert "msrvtt, text to video: R@1" in state["message"]
     assert up.run(run)["name"].startswith("evaluate best.pth 20")
-    assert len(json.loads(up.artifacts(run)["Retrieval"]["data"])) == 2
+    assert len(json.loads(up.artifacts(run)["Figures"]["data"])) == 2
     missing = up.launch("evaluate/evaluate", checkpoint="none.pth", test_sets=["msrvtt"])
     assert "no checkpoint at none.pth" in up.ended(missing)["message"]
 
