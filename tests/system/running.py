@@ -110,6 +110,9 @@ class ReeldexUp:
 
     def retry(self, run_id: str) -> Any:  # noqa: ANN401 - JSON
         """Do what the UI's Retry does, and wait for the end."""
+        if self.run(run_id)["state"]["type"] == "CRASHED":
+            # Prefect may report a crash twice, seconds apart; the second report would undo a retry between them.
+            time.sleep(8)
         before = self.run(run_id)["state_id"]
         self.api(f"/flow_runs/{run_id}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}})
         self.until(lambda: self.run(run_id)["state_id"] != before)

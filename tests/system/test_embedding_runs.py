@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 from tests.flows.captioned import KINDS, make_captioned
 from tests.system.running import ReeldexUp
@@ -79,7 +78,6 @@ def test_a_killed_training_goes_on_when_it_is_retried(up: ReeldexUp) -> None:
     up.until((folder / "run" / "last.pth").exists)
     os.kill(up.process_of(run), signal.SIGKILL)
     assert up.ended(run)["type"] == "CRASHED"
-    time.sleep(5)  # the worker, too, reports the death, and may do so after the first who noticed it
     state = up.retry(run)
     assert state["type"] == "COMPLETED", (state, up.log(run)[-5:])
     assert "500 epochs (1,500 steps)" in state["message"]
