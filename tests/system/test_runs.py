@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.system.running import ReeldexUp, running_processes
@@ -223,17 +225,17 @@ def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(
     assert running_processes(str(up.folder)) == []
     assert running_processes(f"--port\0{up.port}") == []
 
-    configuration = (up.folder / "pipeline.yaml").read_text(encoding="utf-8")
-    kept = [line for line in configuration.splitlines() if "growing folder" not in line]
-    (up.folder / "pipeline.yaml").write_text("\n".join(kept), encoding="utf-8")
+    configuration = yaml.safe_load((up.folder / "pipeline.yaml").read_text(encoding="utf-8"))
+    configuration["schedules"] = [each for each in configuration["schedules"] if each["name"] == "nightly"]
+    (up.folder / "pipeline.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
     up.start()
     assert up.ended(run)["type"] == "CRASHED"
     held = up.deployment("extract/nightly")["schedules"][0]
     assert (held["active"], held["schedule"]["cron"]) == (False, "0 3 * * *")
     names = {each["name"] for each in up.api("/deployments/filter", {})}
     assert names == {"extract", "rerun-failed", "verify", "train", "evaluate", "nightly"}
-    changed = "\n".join(kept).replace("0 2 * * *", "0 4 * * *")
-    (up.folder / "pipeline.yaml").write_text(changed, encoding="utf-8")
+    configuration["schedules"][0]["cron"] = "0 4 * * *"
+    (up.folder / "pipeline.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
     assert up.stop() == 0
     up.start()
     held = up.deployment("extract/nightly")["schedules"][0]
