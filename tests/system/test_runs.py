@@ -37,7 +37,7 @@ def test_retry_does_the_lost_shard_alone_and_reports_on_all(up: ReeldexUp) -> No
     in_the_way.rmdir()
     state = up.retry(run)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed")
-    assert "6 videos extracted, 0 failed, 3 shards done" in state["message"] or "3 shards done" in state["message"]
+    assert "0 failed, 3 shards done" in state["message"]
     assert up.worked_on(run)[4:] == [(1, 0)]
     assert len(FeatureStore(up.folder / "lost")) == 6
 
