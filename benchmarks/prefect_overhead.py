@@ -2,6 +2,7 @@
 
 The videos of the list are not there, so that each ends as `missing` and nothing is decoded or computed: what is left
 is the planning, the worker process, the store, and Prefect with its server on SQLite, all as `reeldex up` runs them.
+"Extraction" is then the recording of a shard's failures, "around it" all the rest.
 
     python -m benchmarks.prefect_overhead --shards 2000 --videos-per-shard 50
 """
@@ -65,8 +66,8 @@ def _measure(up: ReeldexUp, shards: int, videos_per_shard: int) -> None:
             work = FeatureStore(up.folder / "store").status().seconds_of_work
             over = (ended - _seconds(tasks[0]["start_time"]) - work) / shards
             print(f"  shards, one after the other      {ended - _seconds(tasks[0]['start_time']):8.1f} s")
-            print(f"  of it in the worker, a shard     {1000 * work / shards:8.1f} ms")
-            print(f"  around it (Prefect), a shard     {1000 * over:8.1f} ms")
+            print(f"  of it extraction, a shard        {1000 * work / shards:8.1f} ms")
+            print(f"  around it, a shard               {1000 * over:8.1f} ms")
         else:
             print(f"  Running to the end               {ended - begun:8.1f} s")
         _print_artifacts(up, run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import traceback
@@ -19,6 +20,7 @@ from flows.progress import LogListener, both
 if TYPE_CHECKING:
     from flows.shard_work import ShardReport
     from storage.schema import VideoOutcome
+    from storage.store import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,19 @@ def _devices(choice: str) -> tuple[str, ...]:
 def _extract(job: ShardJob, line: _Line) -> ShardReport:
     from flows.networks import feature_space, load_networks
     from flows.shard_work import run_shard
-    from storage.store import FeatureStore
 
     networks = load_networks(job.spaces, job.config)
-    store = FeatureStore(job.store)
-    for network in networks:
-        store.require_fingerprint(feature_space(network))
+    store = _store(job.store)
+    store.require_fingerprint(*map(feature_space, networks))
     return run_shard(store, networks, job, both(LogListener(), line))
+
+
+@functools.lru_cache(maxsize=1)
+def _store(path: str) -> FeatureStore:
+    """Keep a store from shard to shard: it remembers what it has read, and notices what is new."""
+    from storage.store import FeatureStore
+
+    return FeatureStore(path)
 
 
 def _to_raise(error: Exception) -> Exception:

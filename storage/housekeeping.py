@@ -47,10 +47,8 @@ def sweep(path: Path) -> None:
         folders += [folder for folder in (path / parent).glob("*") if folder.is_dir()]
     for folder in folders:
         remove_leftovers(folder)
-    for folder in (path / layout.STAGING).glob("shard-*"):
-        shard = layout.parse_shard_stem(folder.name)
-        if shard is not None:
-            _clear_absorbed(path, shard)
+    for shard in layout.staged_shards(path):
+        _clear_absorbed(path, shard)
 
 
 def _clear_absorbed(path: Path, shard: int) -> None:

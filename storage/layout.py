@@ -46,6 +46,13 @@ def staging_folder(root: Path, shard: int) -> Path:
     return root / STAGING / shard_stem(shard)
 
 
+def staged_shards(root: Path) -> list[int]:
+    """Numbers of the shards that have a staging folder, in order."""
+    # A store that was copied without its empty folders has none.
+    found = (root / STAGING).glob("shard-*")
+    return sorted(shard for path in found if (shard := parse_shard_stem(path.name)) is not None)
+
+
 def staged_name(position: int) -> str:
     """Name of the staged file of the video at this position of its manifest: `00012.h5`."""
     if position < 0:

@@ -103,8 +103,7 @@ class FeatureStore:
         Files of other spaces stay as they are. Raises StagingIncompleteError when videos are still to be
         extracted, FingerprintError when the store's features of a space were made with other settings.
         """
-        for space in spaces:
-            self.require_fingerprint(space)
+        self.require_fingerprint(*spaces)
         publish_shard(self.path, self._inspect(shard, spaces), provenance, seconds_of_work)
 
     # Spaces
@@ -124,17 +123,19 @@ class FeatureStore:
             raise self._unknown_space(space)
         return dict(first[1].fingerprint)
 
-    def require_fingerprint(self, space: FeatureSpace) -> None:
-        """Raise FingerprintError when published or staged features of this space have other settings."""
-        first = next(self._held(space.name), None)
-        if first and first[1] != space:
-            raise fingerprint_error(*first, space)
-        for manifest in self.manifests():
-            staging = Staging(self.path, manifest.shard)
+    def require_fingerprint(self, *spaces: FeatureSpace) -> None:
+        """Raise FingerprintError when published or staged features of one of these spaces have other settings."""
+        for space in spaces:
+            first = next(self._held(space.name), None)
+            if first and first[1] != space:
+                raise fingerprint_error(*first, space)
+        for shard in layout.staged_shards(self.path):
+            staging = Staging(self.path, shard)
             for position in staging.positions():
-                staged = staging.spaces(position).get(space.name, space)
-                if staged != space:
-                    raise fingerprint_error(layout.staging_folder(self.path, manifest.shard), staged, space)
+                staged = staging.spaces(position)
+                for space in spaces:
+                    if staged.get(space.name, space) != space:
+                        raise fingerprint_error(layout.staging_folder(self.path, shard), staged[space.name], space)
 
     # Reading
 
