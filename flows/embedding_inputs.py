@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.config import PipelineConfig, UsageError
 from flows.embedding_config import WordFileFormat
-from flows.published_files import GOOGLE_NEWS, data_folder
+from flows.published_files import GOOGLE_NEWS, PUBLISHED_DATASETS, data_folder, is_published
 from storage.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ def dataset_options(dataset: str, config: PipelineConfig) -> Any:  # noqa: ANN40
 
 
 def _published(kind: Any, dataset: str, folder: Path, config: PipelineConfig) -> Any:  # noqa: ANN401
+    if is_published(folder) and dataset not in PUBLISHED_DATASETS:
+        raise UsageError(
+            f"The published evaluation data hold {', '.join(PUBLISHED_DATASETS)}, and not {dataset}. Give "
+            "the folder of its files."
+        )
     found = data_folder(folder, config.weights.folder)
     if dataset == "epic":
         return kind(train_labels=found / "train", test_labels=found / "test")
@@ -143,20 +148,24 @@ def word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Check
     """
     if config.words.file is not None:
         return config.words.file
-    candidates = [folder / OWN_WORD_VECTORS for folder in folders]
-    if checkpoint is not None and (used := checkpoint.origin.config.get("word_file")):
-        candidates.append(Path(str(used)))
-    sections = (getattr(config.datasets, name) for name in type(config.datasets).model_fields)
-    candidates += [
-        data_folder(section.folder, config.weights.folder) / GOOGLE_NEWS for section in sections if section.folder
-    ]
-    for candidate in candidates:
+    for candidate in _word_files(config, folders, checkpoint):
         if candidate.is_file():
             return candidate
     raise UsageError(
         f"Which word vectors are to be used is not said (words.file). Give --word-vectors FILE, such as {GOOGLE_NEWS}, "
         "or have them learnt from the captions that are trained on: --train-word-vectors."
     )
+
+
+def _word_files(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None) -> Iterator[Path]:
+    """Give where word vectors may lie, best first; `published` data are fetched only when it comes to them."""
+    for folder in folders:
+        yield folder / OWN_WORD_VECTORS
+    if checkpoint is not None and (used := checkpoint.origin.config.get("word_file")):
+        yield Path(str(used))
+    given = [getattr(config.datasets, name).folder for name in type(config.datasets).model_fields]
+    for folder in sorted((each for each in given if each), key=is_published):
+        yield data_folder(folder, config.weights.folder) / GOOGLE_NEWS
 
 
 def open_words(path: Path, config: PipelineConfig) -> WordVectors:

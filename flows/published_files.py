@@ -6,6 +6,7 @@ import logging
 import shutil
 import uuid
 import zipfile
+import zlib
 from pathlib import Path
 
 from extractors.errors import WeightsError
@@ -19,6 +20,8 @@ PUBLISHED = "published"
 CHECKPOINT_NAME = "howto100m"
 EVALUATION_DATA_URL = "https://www.rocq.inria.fr/cluster-willow/amiech/howto100m/metadata_eval.zip"
 GOOGLE_NEWS = "GoogleNews-vectors-negative300.bin"
+PUBLISHED_DATASETS = ("msrvtt", "youcook2", "lsmdc")
+"""Those whose files the published evaluation data hold."""
 
 # A file of the archive that is known by its name: the folder it lies in is the data folder.
 _LANDMARK = "MSRVTT_JSFUSION_test.csv"
@@ -37,12 +40,17 @@ def checkpoint_path(given: str, weights_folder: Path | None) -> Path:
     return find_or_fetch(published_checkpoint(), None, weights_folder) if given == PUBLISHED else Path(given)
 
 
+def is_published(folder: Path) -> bool:
+    """Whether a data folder is the published one, which has to be fetched."""
+    return str(folder) == PUBLISHED
+
+
 def data_folder(given: Path, weights_folder: Path | None) -> Path:
     """Return the folder that `given` means; for `published`, fetch and unpack the published archive once.
 
     It holds annotations and vectors of MSR-VTT, YouCook2 and LSMDC and the word vectors. Raises WeightsError.
     """
-    if str(given) != PUBLISHED:
+    if not is_published(given):
         return given
     archive = PretrainedWeights("evaluation-data", EVALUATION_DATA_URL, f"{_LOCAL}: --data DIR")
     unpacked = (weights_folder or cache_folder()) / "metadata_eval"
@@ -66,7 +74,8 @@ def _unpack(archive: Path, folder: Path) -> None:
         with zipfile.ZipFile(archive) as opened:
             opened.extractall(unfinished)
         unfinished.replace(folder)
-    except (OSError, zipfile.BadZipFile) as error:
+    # Of a damaged member, zlib and zipfile raise errors of their own.
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise WeightsError(
             f"{archive} could not be unpacked to {folder}: {error}. Delete it to have it fetched again."
         ) from error

@@ -17,6 +17,8 @@ from embedding.text import WordTraining, train_word_vectors
 from embedding.train import new_model
 from extractors.errors import WeightsError
 from flows import published_files
+from flows.config import parse_config
+from flows.embedding_inputs import OWN_WORD_VECTORS, word_file
 from tests.flows.captioned import KINDS, write_rows
 from tests.flows.conftest import Reeldex
 
@@ -103,12 +105,42 @@ def test_what_cannot_be_fetched_or_unpacked_says_what_to_do(
     (published / "metadata_eval.zip").write_bytes(b"no archive")
     with pytest.raises(WeightsError, match="Delete it to have it fetched again"):
         published_files.data_folder(Path("published"), tmp_path / "weights")
+    with zipfile.ZipFile(published / "metadata_eval.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", "a" * 1000)
+    damaged = bytearray((published / "metadata_eval.zip").read_bytes())
+    damaged[35:40] = b"\xff" * 5
+    (tmp_path / "weights" / "metadata_eval.zip").unlink()
+    (tmp_path / "weights" / "metadata_eval.zip.sha256").unlink()
+    (published / "metadata_eval.zip").write_bytes(damaged)
+    with pytest.raises(WeightsError, match="Delete it to have it fetched again"):
+        published_files.data_folder(Path("published"), tmp_path / "weights")
     assert not (tmp_path / "weights" / "metadata_eval").exists()
     assert not list((tmp_path / "weights").glob("*.partial"))
     (published / "howto100m_pt_model.pth").unlink()
     answer = reeldex("evaluate", "--checkpoint", "published", "--dataset", "msrvtt")
     assert answer.status == 2
     assert "--checkpoint FILE" in answer.err
+
+
+def test_published_data_are_not_fetched_for_data_sets_that_they_lack(reeldex: Reeldex, tmp_path: Path) -> None:
+    Path("pipeline.yaml").write_text(f"weights: {{folder: {tmp_path}/weights}}\n", encoding="utf-8")
+    for name in ("howto100m", "epic", "epic-retrieval"):
+        answer = reeldex("train", "--dataset", name, "--data", "published", "--out", "o", "--train-word-vectors")
+        assert answer.status == 2
+        assert f"hold msrvtt, youcook2, lsmdc, and not {name}" in answer.err
+    assert not (tmp_path / "weights").exists()
+
+
+def test_word_vectors_at_hand_come_before_those_that_would_be_fetched(tmp_path: Path) -> None:
+    for name in ("run", "data"):
+        (tmp_path / name).mkdir()
+    datasets = {"msrvtt": {"folder": "published"}, "lsmdc": {"folder": str(tmp_path / "data")}}
+    config = parse_config({"datasets": datasets, "weights": {"folder": str(tmp_path / "weights")}}, "test")
+    (tmp_path / "data" / published_files.GOOGLE_NEWS).touch()
+    assert word_file(config, [tmp_path / "run"]) == tmp_path / "data" / published_files.GOOGLE_NEWS
+    (tmp_path / "run" / OWN_WORD_VECTORS).touch()
+    assert word_file(config, [tmp_path / "run"]) == tmp_path / "run" / OWN_WORD_VECTORS
+    assert not (tmp_path / "weights").exists()
 
 
 def test_the_real_addresses_and_sizes_are_those_that_were_published() -> None:
