@@ -1,24 +1,35 @@
 """By which figure the best of a training's checkpoints is chosen."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from embedding.errors import TrainingError
 
 _DEFAULT = "text_to_video/recall_at_10"
 
 
-def figure_of_merit(figures: Mapping[str, float], mean_loss: float, best_by: str | None) -> float:
-    """Give what a checkpoint is judged by; higher is better.
+@dataclass(frozen=True, slots=True)
+class Merit:
+    """What a checkpoint is judged by, and how good it is by that; higher is better."""
+
+    by: str
+    value: float
+
+
+def figure_of_merit(figures: Mapping[str, float], mean_loss: float, best_by: str | None) -> Merit:
+    """Give what a checkpoint is judged by.
 
     That is the figure named `best_by` (a median rank counts negatively), or the mean of all recalls at 10 of text
     to video, or without figures the negative mean loss. Raises TrainingError when there is no such figure.
     """
     if best_by is None:
-        recalls = [value for name, value in figures.items() if name.endswith(_DEFAULT)]
-        return sum(recalls) / len(recalls) if recalls else -mean_loss
+        recalls = {name: value for name, value in figures.items() if name.endswith(_DEFAULT)}
+        if not recalls:
+            return Merit("loss", -mean_loss)
+        return Merit(" + ".join(sorted(recalls)), sum(recalls.values()) / len(recalls))
     if best_by not in figures:
         raise TrainingError(
             f"The best checkpoint cannot be chosen by {best_by!r}: the evaluation gives "
             f"{', '.join(sorted(figures)) or 'no figures'}."
         )
-    return -figures[best_by] if best_by.endswith("median_rank") else figures[best_by]
+    return Merit(best_by, -figures[best_by] if best_by.endswith("median_rank") else figures[best_by])

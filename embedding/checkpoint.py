@@ -58,7 +58,7 @@ class TrainingState:
 
     - `epoch`: epochs finished; `step_in_epoch`: steps done of the one begun; `step`: steps in all.
     - `loss_sum`: the sum of the losses of the epoch begun.
-    - `best`: the best figure so far, None before the first.
+    - `best`: the best figure so far, None before the first; `best_by`: which one.
     - `optimizer`, `scaler`: their state dicts, learning rates included.
     - `random_states`: what `embedding.random_states.capture` gave.
     """
@@ -71,6 +71,7 @@ class TrainingState:
     optimizer: Mapping[str, Any]
     scaler: Mapping[str, Any]
     random_states: Mapping[str, Any]
+    best_by: str = ""
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,12 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """How a training ended: its steps in all, its last epoch's mean loss (NaN if none was left), its checkpoints."""
+    """How a training ended: its epochs and steps in all, its checkpoints.
 
+    `mean_loss` is its last epoch's, NaN if none was left to do.
+    """
+
+    epochs: int
     steps: int
     mean_loss: float
     best: float | None
@@ -137,6 +141,7 @@ class _Training:
         self.origin = Origin(job.words.fingerprint, job.samples.fingerprints(), {**job.config, **told})
         self.epoch, self.step_in_epoch, self.step, self.loss_sum = 0, 0, 0, 0.0
         self.best: float | None = None
+        self.best_by = ""
         self._begin()
         towers: nn.Module = _Towers(job.model)
         if place.world > 1:
@@ -145,6 +150,11 @@ class _Training:
 
     def run(self) -> TrainingResult:
         mean_loss = math.nan
+        if self.options.best_by and self.place.is_first and not self._evaluates:
+            raise TrainingError(
+                f"The best checkpoint cannot be chosen by {self.options.best_by!r}: nothing is evaluated. Name "
+                "test sets to evaluate on, or leave best_by out."
+            )
         with ScalarLog(self.job.folder / "tensorboard", enabled=self.place.is_first, purge_step=self.step) as scalars:
             if self.step == 0 and self.place.is_first:
                 self._look_before(scalars)
@@ -152,7 +162,8 @@ class _Training:
                 self._steps(scalars)
                 mean_loss = self.loss_sum / self.batches.steps_per_epoch
                 self._end_epoch(mean_loss, scalars)
-        return TrainingResult(self.step, mean_loss, self.best, self.job.folder / LAST, self.job.folder / BEST)
+        last, best = self.job.folder / LAST, self.job.folder / BEST
+        return TrainingResult(self.epoch, self.step, mean_loss, self.best, last, best)
 
     def _look_before(self, scalars: ScalarLog) -> None:
         """Evaluate the model before its first step: a base line, and faults of the evaluation show at once."""
@@ -223,8 +234,9 @@ class _Training:
         figures = self._evaluate() if self._evaluates and self._is_due else {}
         scalars.add(self.step, {"train/epoch_loss": mean_loss, **figures})
         merit = figure_of_merit(figures, mean_loss, self.options.best_by) if figures or not self._evaluates else None
-        if merit is not None and (self.best is None or merit > self.best):
-            self.best = merit
+        # Figures of another kind, of a training that was resumed with other test sets, say nothing about these.
+        if merit is not None and (self.best is None or merit.by != self.best_by or merit.value > self.best):
+            self.best, self.best_by = merit.value, merit.by
             # Before the last one, which says how good the best one is: the other way round a kill could lose it.
             self._save(BEST)
         self._save(LAST)
@@ -251,6 +263,7 @@ class _Training:
             step=self.step,
             loss_sum=self.loss_sum,
             best=self.best,
+            best_by=self.best_by,
             optimizer=self.optimizer.state_dict(),
             scaler=self.scaler.state_dict(),
             random_states=random_states.capture(),
@@ -261,6 +274,8 @@ class _Training:
     def _begin(self) -> None:
         path = self.job.folder / LAST
         if not path.exists():
+            if self.job.resume:
+                log.warning("There is no %s to go on from: the training begins anew", path)
             random_states.seed_all(self.options.seed)
             return
         if not self.job.resume:
@@ -274,6 +289,6 @@ class _Training:
         self.optimizer.load_state_dict(dict(state.optimizer))
         self.scaler.load_state_dict(dict(state.scaler))
         self.epoch, self.step_in_epoch, self.step = state.epoch, state.step_in_epoch, state.step
-        self.loss_sum, self.best = state.loss_sum, state.best
+        self.loss_sum, self.best, self.best_by = state.loss_sum, state.best, state.best_by
         random_states.restore(state.random_states)
         log.info("Going on after step %d, in epoch %d", self.step, self.epoch + 1)

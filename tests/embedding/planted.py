@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from embedding import word_cache
 from embedding.datasets.records import Clip, ClipTrainingSet, Vectors
 from embedding.model import ModelSpec
 from embedding.text import WordVectors
-from embedding.train import TrainingJob, new_model
+from embedding.train import StepReport, TrainingJob, new_model
 from embedding.training_options import TrainingOptions
 from storage.schema import JSON
 
@@ -79,3 +80,24 @@ def job(folder: Path, **changes: Any) -> TrainingJob:  # noqa: ANN401
 def same_weights(one: Callable[[], dict[str, torch.Tensor]], other: Callable[[], dict[str, torch.Tensor]]) -> bool:
     first, second = one(), other()
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process, which no handler of errors may catch."""
+
+
+def kill_at(step: int) -> Callable[[StepReport], None]:
+    """Give an `on_step` that ends the training after a step."""
+
+    def on_step(report: StepReport) -> None:
+        if report.step == step:
+            raise Killed
+
+    return on_step
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Give what TensorBoard shows of the training in `folder`/run: (step, value) by name."""
+    events = EventAccumulator(str(folder / "run/tensorboard"))
+    events.Reload()
+    return {tag: [(each.step, each.value) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
