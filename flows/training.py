@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from flows.embedding_inputs import (
 from flows.evaluation import EvaluationReport, evaluate_model, require_fit
 from flows.published_files import checkpoint_path
 from flows.run_report import counted
+from flows.training_progress import OnStep
 
 if TYPE_CHECKING:
     from embedding.checkpoint import Checkpoint
@@ -30,11 +32,9 @@ if TYPE_CHECKING:
     from embedding.distributed import Place
     from embedding.model import TextVideoEmbedding
     from embedding.text import WordVectors
-    from embedding.train import StepReport, TrainingResult
+    from embedding.train import Evaluate, TrainingResult
 
 log = logging.getLogger(__name__)
-
-OnStep = Callable[["StepReport"], None]
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,16 @@ def require_startable(request: TrainingRequest) -> None:
     training_options(request.dataset, request.config).check_device()
     for dataset in (request.dataset, *request.config.train.evaluate_on):
         dataset_options(dataset, request.config)
+    if request.folder.exists() and not request.folder.is_dir():
+        raise UsageError(f"{request.folder} is a file. Name a folder for the training.")
     if (request.folder / LAST).exists() and not request.resume:
         raise TrainingError(
             f"{request.folder} holds a training already. Go on with it (--resume), or choose another folder."
+        )
+    if request.config.train.best_by and not (request.config.train.evaluate_on and request.config.train.evaluate_every):
+        raise UsageError(
+            f"train.best_by: the best checkpoint cannot be chosen by {request.config.train.best_by}, as nothing is "
+            "evaluated. Name test sets (train.evaluate_on, --evaluate-on), or leave it out."
         )
     if request.config.words.train_own and request.config.words.file is not None:
         raise UsageError("words.file and words.train_own exclude each other: give one of them.")
@@ -116,8 +123,21 @@ def train_embedding(request: TrainingRequest, on_step: OnStep) -> TrainingReport
     place = Place.from_environment()
     options = training_options(request.dataset, request.config)
     samples = open_training_set(request.dataset, request.config)
-    with process_group(place, place.device(options.device)):
+    alone = _alone_in(request.folder) if place.is_first else nullcontext()
+    with alone, process_group(place, place.device(options.device)):
         return _Training(request, samples, place).run(on_step)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a training's folder, made if it is not there, against others; remove what killed ones left half written."""
+    from storage.atomic import make_folder, remove_leftovers
+    from storage.lock import hold_lock
+
+    make_folder(folder)
+    with hold_lock(folder, 0, "training folder"):
+        remove_leftovers(folder)
+        yield
 
 
 class _Training:
@@ -208,9 +228,7 @@ class _Training:
             require_fit(ours, test_set)
         return test_sets
 
-    def _evaluation(
-        self, test_sets: list[EvaluationSet], words: WordVectors
-    ) -> Callable[[TextVideoEmbedding], Mapping[str, float]]:
+    def _evaluation(self, test_sets: list[EvaluationSet], words: WordVectors) -> Evaluate:
         from embedding.evaluate import evaluation_during_training
 
         run = evaluation_during_training(test_sets, words, self.config.evaluate.batch_size)
@@ -236,7 +254,7 @@ class _Training:
         return TrainingReport(
             dataset=self.request.dataset,
             folder=str(self.request.folder),
-            epochs=self.config.train.epochs,
+            epochs=result.epochs,
             steps=result.steps,
             samples=len(self.samples),
             unusable_videos=len(self.samples.unusable.reasons),

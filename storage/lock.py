@@ -1,4 +1,4 @@
-"""One writer at a time: the store's lock, and who holds it."""
+"""One writer at a time: the lock of a folder, and who holds it."""
 
 import json
 import os
@@ -20,8 +20,8 @@ HOLDER = ".lock-holder.json"
 
 
 @contextmanager
-def hold_lock(root: Path, wait_seconds: float) -> Iterator[None]:
-    """Hold the store's lock while the block runs, waiting for it at most `wait_seconds`.
+def hold_lock(root: Path, wait_seconds: float, what: str = "store") -> Iterator[None]:
+    """Hold the lock of a folder, a `what`, while the block runs, waiting for it at most `wait_seconds`.
 
     The operating system frees the lock when its holder dies. Raises StoreBusyError that names the holder.
     """
@@ -30,8 +30,8 @@ def hold_lock(root: Path, wait_seconds: float) -> Iterator[None]:
         lock.acquire()
     except Timeout as timeout:
         raise StoreBusyError(
-            f"The store {root} is in use by {_describe_holder(root / HOLDER)}. Wait until that run has ended, or end "
-            "it; the lock is free as soon as that process is gone. Reading the store needs no lock."
+            f"The {what} {root} is in use by {_describe_holder(root / HOLDER)}. Wait until that run has ended, or end "
+            f"it; the lock is free as soon as that process is gone. Reading the {what} needs no lock."
         ) from timeout
     try:
         publish_text(root / HOLDER, json.dumps(_this_process(), indent=1) + "\n")
