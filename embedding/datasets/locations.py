@@ -51,7 +51,7 @@ class FeatureLocation:
 def required(path: Path | None, option: str, purpose: str) -> Path:
     """Give a path that an option has to name; raises DatasetError."""
     if path is None:
-        raise DatasetError(f"{purpose} needs {option}, which is not given.")
+        raise DatasetError(f"{purpose} needs {option}, which is not given. Name it, or the folder of published names.")
     return path
 
 
@@ -61,4 +61,4 @@ def whole_videos(
     """Open vectors of whole videos: a location's rows pooled, or else a published .pth file."""
     if features is not None:
         return WholeVideoReader(features.open())
-    return load_vectors(required(file, f"{option}, or a store with features,", purpose))
+    return load_vectors(required(file, f"{option}, or a store with features", purpose))

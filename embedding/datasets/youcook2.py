@@ -81,7 +81,7 @@ def _open(options: Youcook2Options, pkl: Path | None, table: Path | None, split:
         return _from_table(
             required(table, f"{split}_csv beside the features", purpose), options.features, options.max_missing_share
         )
-    path = required(pkl, f"{split}_pkl, or features with {split}_csv,", purpose)
+    path = required(pkl, f"{split}_pkl, or features with {split}_csv", purpose)
     return _from_pickle(path, options.max_missing_share)
 
 
