@@ -27,15 +27,11 @@ def honest(command: Callable[[Arguments], int]) -> Callable[[Arguments], int]:
         try:
             return command(arguments)
         except (*WRONG_USE, WrongUseError) as error:
-            if arguments.json:
-                print_json({"error": str(error), "kind": type(error).__name__})
-            sys.stderr.write(f"reeldex: {error}\n")
-            return 2
+            return refuse(arguments, error, 2)
         except BrokenPipeError:
             raise  # the reader of our answer has gone: main's business
         except OSError as error:
-            sys.stderr.write(f"reeldex: {error}. Check the path, its permissions and the space on its disk.\n")
-            return 2
+            return refuse(arguments, error, 2, ". Check the path, its permissions and the space on its disk.")
         except KeyboardInterrupt:
             to_go_on = _TO_GO_ON.get(arguments.command, "What was finished is kept; run the same command to go on.")
             sys.stderr.write(f"reeldex: stopped. {to_go_on}\n")
@@ -53,6 +49,14 @@ def pairs(texts: list[str], option: str) -> dict[str, str]:
             raise UsageError(f"{text!r} does not have the form of {option}.")
         found[name] = value
     return found
+
+
+def refuse(arguments: Arguments, error: BaseException, status: int, advice: str = "") -> int:
+    """Say what went wrong, as JSON too if that was asked for, and return the exit status."""
+    if arguments.json:
+        print_json({"error": f"{error}{advice}", "kind": type(error).__name__})
+    sys.stderr.write(f"reeldex: {error}{advice}\n")
+    return status
 
 
 def respond(arguments: Arguments, found: dict[str, Any], text: str) -> None:

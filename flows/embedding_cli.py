@@ -69,7 +69,7 @@ def evaluate(commands: Subparsers) -> None:
         "measure how well sentences find videos with a checkpoint",
         "Prints R@1, R@5, R@10 and the median rank over whole test sets, both directions, with 95 % intervals, and\n"
         "the paper's figures beside them where the protocol is the same. The same as JSON lies beside the checkpoint.\n"
-        "Exit status: 0 evaluated; 2 wrong usage, configuration or input.",
+        "Exit status: 0 evaluated; 1 stopped by a fault of the machine; 2 wrong usage, configuration or input.",
         "reeldex evaluate --checkpoint published --data published --dataset msrvtt --dataset youcook2 --dataset lsmdc",
         _MODULE,
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import yaml
 
 from flows import terminal
-from flows.answers import Arguments, honest, pairs, respond
+from flows.answers import Arguments, honest, pairs, refuse, respond
 from flows.config import PipelineConfig, UsageError, load_config, parse_config
 from flows.embedding_config import EpicPresetName, TestSet, TrainingDataset
 
@@ -55,8 +54,7 @@ def run_train(arguments: Arguments) -> int:
                 weights=config.weights,
             )
     except (LossNotFiniteError, MachineFaultError) as error:
-        sys.stderr.write(f"reeldex: {error}\n")
-        return 1
+        return refuse(arguments, error, 1)
     text = [f"{report}."] if report.evaluation is None else [f"{report}.", "", str(report.evaluation)]
     respond(arguments, report.to_json(), "\n".join(text))
     return 0
@@ -66,6 +64,7 @@ def run_train(arguments: Arguments) -> int:
 def run_evaluate(arguments: Arguments) -> int:
     """Run the flow `evaluate`."""
     config = _config(arguments, arguments.dataset, _evaluate_settings)
+    from flows.errors import MachineFaultError
     from flows.evaluation import EvaluationRequest, require_evaluable
 
     names = tuple(dict.fromkeys(arguments.dataset))
@@ -73,15 +72,18 @@ def run_evaluate(arguments: Arguments) -> int:
     terminal.prepare_prefect(verbose=arguments.verbose)
     from flows.evaluate import evaluate
 
-    report: Any = evaluate(
-        arguments.checkpoint,
-        [TestSet(name) for name in names],
-        ranking=str(arguments.save_ranking or ""),
-        evaluation=config.evaluate,
-        datasets=config.datasets,
-        words=config.words,
-        weights=config.weights,
-    )
+    try:
+        report: Any = evaluate(
+            arguments.checkpoint,
+            [TestSet(name) for name in names],
+            ranking=str(arguments.save_ranking or ""),
+            evaluation=config.evaluate,
+            datasets=config.datasets,
+            words=config.words,
+            weights=config.weights,
+        )
+    except MachineFaultError as error:
+        return refuse(arguments, error, 1)
     files = "\n".join(f"  {file}" for file in (report.report_file, *report.ranking_files))
     respond(arguments, report.to_json(), f"{report}\n\nWritten:\n{files}")
     return 0
@@ -140,6 +142,10 @@ def _put(content: dict[str, Any], dotted: str, text: str) -> None:
         if not isinstance(inner, dict):
             raise UsageError(f"--set {dotted}: {name} is no section of the configuration.")
         section = inner
+    if isinstance(section.get(key), dict):
+        raise UsageError(
+            f"--set {dotted}={text}: {dotted} is a section. Set its keys one by one: --set {dotted}.KEY=VALUE."
+        )
     try:
         section[key] = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -157,7 +163,8 @@ def _put_dataset(section: dict[str, Any], arguments: Arguments, *, only: bool) -
     features = _features(arguments)
     if not features:
         return
-    before = dict(section["features"] or {})
+    given = section["features"]
+    before = given if isinstance(given, dict) else {}
     replaced = ("folder_2d", "folder_3d") if "store" in features else ("store",) if "folder_2d" in features else ()
     section["features"] = {**{key: value for key, value in before.items() if key not in replaced}, **features}
 

@@ -15,6 +15,9 @@ from pydantic import Field
 from flows.dataset_config import Count, NotNegative, Rate
 from flows.section import Section
 
+# What each of the random generators takes.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
 
 class TrainingDataset(StrEnum):
     """The data sets that can be trained on, by their names in `embedding.datasets.registry`."""
@@ -65,7 +68,7 @@ class WordTrainingConfig(Section):
     window: Count = Field(default=5, title="Window", description="Words to either side.")
     min_count: Count = Field(default=1, title="Least count", description="Times that a word must occur.")
     epochs: Count = Field(default=20, title="Epochs", description="Passes over the captions.")
-    seed: NotNegative = Field(default=1, title="Seed", description="Another seed gives other vectors.")
+    seed: Seed = Field(default=1, title="Seed", description="Another seed gives other vectors.")
 
 
 class WordsConfig(Section):
@@ -134,7 +137,7 @@ class TrainConfig(Section):
     hard_negative_rate: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.5, title="Share of the same video", description="Weight of a batch's negatives of the same video."
     )
-    seed: NotNegative = Field(default=1, title="Seed", description="Of weights, of the order and of draws.")
+    seed: Seed = Field(default=1, title="Seed", description="Of weights, of the order and of draws.")
     workers: NotNegative = Field(default=0, title="Workers", description="Processes that read samples ahead.")
     device: Device = Field(default="auto", title="Device", description="auto is CUDA if there is any, else the CPU.")
     mixed_precision: bool = Field(default=False, title="Mixed precision", description="CUDA only.")
@@ -163,7 +166,7 @@ class EvaluateConfig(Section):
     resamples: NotNegative = Field(
         default=1000, title="Resamples", description="For the bootstrap 95 % intervals; 0 is none."
     )
-    seed: NotNegative = Field(default=0, title="Seed", description="Of the intervals.")
+    seed: Seed = Field(default=0, title="Seed", description="Of the intervals.")
     device: Device = Field(default="auto", title="Device", description="auto is CUDA if there is any, else the CPU.")
     max_words: Count = Field(
         default=20, title="Words of a sentence that count", description="For weights that do not say it themselves."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from embedding.errors import EmbeddingError
 from extractors.errors import DeviceError, FfmpegNotFoundError, UnknownExtractorError, WeightsError
 from flows.config import UsageError
@@ -28,7 +31,7 @@ class RunStoppedError(Exception):
 
 
 class MachineFaultError(Exception):
-    """The machine failed a shard: a worker process died, memory or a device was lost. Trying again may help."""
+    """The machine failed the work: a worker process died, memory or a device was lost. Trying again may help."""
 
 
 class WrongUseError(Exception):
@@ -44,3 +47,17 @@ def is_machine_fault(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, OSError)) or type(error).__name__ in _DEVICE_ERRORS:
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_WORDS)
+
+
+@contextmanager
+def machine_faults_told(what: str, remedy: str) -> Iterator[None]:
+    """Turn what libraries raise of memory that is full or a device that is lost into MachineFaultError.
+
+    `what` is what was going on, `remedy` what to do. A disk's OSError, which names its file, is passed on as it is.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_machine_fault(error):
+            raise
+        raise MachineFaultError(f"The machine failed {what}: {type(error).__name__}: {error}. {remedy}") from error

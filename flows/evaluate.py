@@ -14,6 +14,7 @@ from flows.config import NonEmpty, PipelineConfig, WeightsConfig
 from flows.dataset_config import DatasetsConfig
 from flows.embedding_config import EvaluateConfig, TestSet, WordsConfig
 from flows.embedding_report import publish_evaluation
+from flows.errors import machine_faults_told
 from flows.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
 from flows.names import evaluate_run_name
 from flows.states import ended
@@ -59,6 +60,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 
 
 def _evaluate(request: EvaluationRequest) -> State[Any]:
-    report: EvaluationReport = evaluate_checkpoint(request)
+    with machine_faults_told("the evaluation", "With no memory left, lower evaluate.batch_size."):
+        report: EvaluationReport = evaluate_checkpoint(request)
     publish_evaluation(report)
     return Completed(message=report.sentence(), data=report)

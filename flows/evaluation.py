@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.config import PipelineConfig
+from flows.config import PipelineConfig, UsageError
 from flows.embedding_inputs import chosen_device, dataset_options, open_test_sets, open_words, word_file
 from flows.published_files import checkpoint_path
 
@@ -80,6 +81,20 @@ def require_evaluable(request: EvaluationRequest) -> None:
     path = checkpoint_path(request.checkpoint, request.config.weights.folder)
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
+    _require_writable(path.parent, "The figures are written as JSON beside the checkpoint, and")
+    if request.ranking is not None:
+        if request.ranking.is_dir():
+            raise UsageError(f"{request.ranking} is a folder. Name a file for the ranking.")
+        _require_writable(request.ranking.parent, "The ranking cannot be written:")
+
+
+def _require_writable(folder: Path, why: str) -> None:
+    """Raise UsageError when a folder, or the nearest above it that is there, takes no files."""
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    if not there.is_dir():
+        raise UsageError(f"{why} {there} is a file.")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"{why} {there} cannot be written to. Choose another place.")
 
 
 def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:

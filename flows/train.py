@@ -16,7 +16,7 @@ from flows.dataset_config import DatasetsConfig
 from flows.embedding_config import EvaluateConfig, TrainConfig, TrainingDataset, WordsConfig
 from flows.embedding_inputs import with_preset
 from flows.embedding_report import publish_evaluation
-from flows.errors import MachineFaultError, is_machine_fault
+from flows.errors import machine_faults_told
 from flows.names import train_run_name
 from flows.states import ended
 from flows.training import TrainingReport, TrainingRequest, train_embedding
@@ -34,6 +34,10 @@ Train the **text-video embedding** on features that were extracted and captions 
 **Retry** of a run that failed or was stopped goes on after its last checkpoint, and ends with the same weights as if
 nothing had happened (bit for bit on a CPU).
 """
+
+_AFTER_A_FAULT = (
+    "With no memory left, lower train.batch_size or n_pair. Then go on with this training: Retry, or --resume."
+)
 
 
 @flow(name="train", description=DESCRIPTION, flow_run_name=train_run_name)
@@ -76,15 +80,8 @@ def train(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def _train(request: TrainingRequest) -> State[Any]:
     epochs = request.config.train.epochs
     artifact = ProgressArtifact("Opening the data set") if can_be_seen() else None
-    try:
+    with machine_faults_told("the training", _AFTER_A_FAULT):
         report: TrainingReport = train_embedding(request, told(StepLog(epochs, artifact)))
-    except RuntimeError as error:
-        if is_machine_fault(error):
-            raise MachineFaultError(
-                f"The device failed the training: {error} With no memory left, lower train.batch_size or n_pair. Then "
-                "go on with this training: Retry, or --resume."
-            ) from error
-        raise
     if report.evaluation is not None:
         publish_evaluation(report.evaluation)
     return Completed(message=f"{report}.", data=report)

@@ -35,6 +35,16 @@ def make_captioned(folder: Path, per_kind: int = 3) -> Path:
     return folder
 
 
+def data_of(folder: Path) -> tuple[object, ...]:
+    """Give the options that name what `make_captioned` made."""
+    return ("--dataset", "msrvtt", "--store", folder / "store", "--data", folder)
+
+
+def own_words(folder: Path) -> tuple[object, ...]:
+    """Give the options that have word vectors learnt, with a cache of the test's own."""
+    return ("--train-word-vectors", "--word-cache", folder / "cache")
+
+
 def write_rows(path: Path, rows: list[list[str]]) -> None:
     """Write a csv file."""
     with path.open("w", encoding="utf-8", newline="") as file:

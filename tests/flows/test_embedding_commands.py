@@ -10,30 +10,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
 import torch
 
 from embedding.checkpoint import load_checkpoint
 from tests.embedding.feature_files import make_store, rows_of
-from tests.flows.captioned import KINDS, TRAIN, make_captioned, rows_of_kind
+from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words, rows_of_kind
 from tests.flows.conftest import Reeldex
 from tests.flows.killable import processes_that_name
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN_WORDS = ("--train-word-vectors", "--word-cache")
-
-
-def data_of(folder: Path) -> tuple[object, ...]:
-    return ("--dataset", "msrvtt", "--store", folder / "store", "--data", folder)
 
 
 def weights_of(path: Path) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in load_checkpoint(path).weights.items()}
-
-
-def own_words(folder: Path) -> tuple[object, ...]:
-    return (*OWN_WORDS, folder / "cache")
 
 
 def test_from_captions_and_features_to_a_checkpoint_a_table_json_and_a_ranking(
@@ -211,68 +200,3 @@ def test_epic_kitchens_by_label_files_by_preset_and_by_verbs(reeldex: Reeldex, t
     assert "Rank of the right class" in answer.out
     options: Any = load_checkpoint(tmp_path / "verbs" / "last.pth").origin.config["options"]
     assert options["loss"] == "triplet"
-
-
-def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reeldex: Reeldex, tmp_path: Path) -> None:
-    data = data_of(make_captioned(tmp_path))
-    train = ("train", *data, *own_words(tmp_path), *TRAIN, "--epochs", 50, "--learning-rate", 1e30)
-    answer = reeldex(*train, "--out", tmp_path / "run")
-    assert answer.status == 1
-    assert "The batch held" in answer.err
-    assert "lower the learning rate" in answer.err
-    assert "Traceback" not in answer.err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("train", "--out", "o", "--train-word-vectors"), "which is not given"),
-        (("train", "--store", "nowhere", "--data", "here", "--out", "o", "--train-word-vectors"), "no feature store"),
-        (("train", "--data", "here", "--out", "o"), "--word-vectors FILE"),
-        (("train", "--out", "o", "--word-vectors", "none.bin", "--train-word-vectors"), "exclude"),
-        (("train", "--out", "o", "--checkpoint", "none.pth"), "no checkpoint at none.pth"),
-        (("train", "--out", "o", "--train-word-vectors", "--device", "cuda:99"), "Use --device cpu"),
-        (("train", "--out", "o", "--device", "gpu"), "train.device"),
-        (("train", "--out", "o", "--preset", "verb-2"), "--preset goes with --dataset epic"),
-        (("train", "--out", "o", "--clips-before", "1"), "--clips-before goes with --dataset epic"),
-        (("train", "--out", "o", "--n-pair", "3"), "datasets.msrvtt.n_pair: unknown key"),
-        (("train", "--out", "o", "--file", "test_cvs=x"), "did you mean 'datasets.msrvtt.test_csv'"),
-        (("train", "--out", "o", "--set", "train.epoch=3"), "did you mean 'train.epochs'"),
-        (("train", "--out", "o", "--set", "train.epochs.n=3"), "epochs is no section"),
-        (("train", "--out", "o", "--features-2d", "a"), "--features-2d DIR and --features-3d DIR"),
-        (("train", "--out", "o", "--loss", "triplet"), "needs verb classes"),
-        (("evaluate", "--checkpoint", "none.pth"), "no checkpoint at none.pth"),
-        (("evaluate", "--checkpoint", "text.pth"), "text.pth"),
-        (("evaluate", "--checkpoint", "text.pth", "--resamples", "-1"), "evaluate.resamples"),
-    ],
-)
-def test_wrong_use_is_said_with_status_2(reeldex: Reeldex, arguments: tuple[str, ...], said: str) -> None:
-    Path("text.pth").write_text("this is no checkpoint\n", encoding="utf-8")
-    answer = reeldex(*arguments, "--dataset", "msrvtt")
-    assert (answer.status, answer.out) == (2, "")
-    assert said in answer.err
-    assert "Traceback" not in answer.err
-    assert not Path("o", "last.pth").exists()
-    told = reeldex(*arguments, "--dataset", "msrvtt", "--json")
-    assert said in told.json["error"]
-
-
-def test_a_preset_of_the_configuration_is_in_the_way_of_no_evaluation(reeldex: Reeldex) -> None:
-    Path("pipeline.yaml").write_text("train: {preset: verb-2}\n", encoding="utf-8")
-    assert "is for the data set epic" in reeldex("train", "--dataset", "msrvtt", "--out", "o").err
-    evaluated = reeldex("evaluate", "--dataset", "msrvtt", "--checkpoint", "none.pth")
-    assert "no checkpoint at none.pth" in evaluated.err
-
-
-def test_features_of_another_kind_than_trained_on_are_refused(reeldex: Reeldex, tmp_path: Path) -> None:
-    data = data_of(make_captioned(tmp_path / "one"))
-    assert reeldex("train", *data, "--out", tmp_path / "a", *own_words(tmp_path), *TRAIN, "--epochs", 1).status == 0
-    for kind, width in (("2d", 6), ("3d", 5)):
-        (tmp_path / kind).mkdir()
-        for name in KINDS:
-            np.save(tmp_path / kind / f"{name}2.npy", np.ones((4, width), np.float16))
-    folders = ("--features-2d", tmp_path / "2d", "--features-3d", tmp_path / "3d", "--rows-per-second", "1,1.5")
-    evaluate = ("evaluate", "--dataset", "msrvtt", "--data", tmp_path / "one", *folders)
-    answer = reeldex(*evaluate, "--checkpoint", tmp_path / "a" / "best.pth", "--word-cache", tmp_path / "cache")
-    assert answer.status == 2
-    assert "takes video vectors of 10 numbers, and the features make 11" in answer.err

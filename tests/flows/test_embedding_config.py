@@ -62,6 +62,7 @@ def test_names_are_those_of_the_registry() -> None:
         ({"datasets": {"epic": {"verb_only": True}}}, "it needs labels: verb"),
         ({"train": {"model": {"embd_dim": 3}}}, "did you mean 'train.model.embed_dim'?"),
         ({"train": {"epochs": 0}}, "train.epochs"),
+        ({"train": {"seed": 2**32}}, "train.seed"),
         ({"train": {"evaluate_on": ["howto100m"]}}, "train.evaluate_on.0"),
         ({"words": {"fil": "x"}}, "did you mean 'words.file'?"),
         ({"evaluate": {"resamples": -1}}, "evaluate.resamples"),
