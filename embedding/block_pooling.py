@@ -1,4 +1,4 @@
-"""Many spans of a video pooled at once: what `embedding.pooling` does to one, reading only the rows it needs."""
+"""From a video's feature rows to the vectors that stand for spans of it, reading only the rows they need."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _HALF_INFINITY = 0x7C00
 def pool_runs(rows: Floats, runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
     """Take the element-wise maximum of each run (first, stop) of (R, D) rows and normalise it: (runs, D) float32.
 
-    Zeros for a run without rows. The same numbers as `pooling.pool_rows` of each. Raises ValueError for NaN and
+    Zeros for a run without rows. Raises ValueError for NaN and
     infinity, which a maximum could hide.
     """
     if rows.dtype != np.float16:

@@ -80,11 +80,6 @@ FIGURES = ("mean_average_precision", "binary_average_precision", "ndcg")
 """What `query_figures` gives for each query, in this order."""
 
 
-def multi_instance_metrics(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> MultiInstanceMetrics:
-    """Measure one direction as `query_figures` does, over all queries."""
-    return mean_figures(query_figures(scores, relevance))
-
-
 def mean_figures(figures: npt.NDArray[np.float64]) -> MultiInstanceMetrics:
     """Take the means of (queries, 3) figures of queries."""
     average, binary, ndcg = figures.mean(axis=0).tolist()

@@ -7,9 +7,10 @@ import pytest
 from embedding.block_pooling import pool_groups, pool_runs, pool_spans, pool_whole, rows_beyond_end
 from embedding.errors import FeaturesError
 from embedding.features import NpyFeatures, StoreFeatures
-from embedding.pooling import join_streams, pool_rows, pool_span
+from embedding.pooling import join_streams
 from storage.shard import RowTiming
 from tests.embedding.feature_files import RATES, WIDTHS, make_store, rows_of, write_npy
+from tests.embedding.slow_pooling import pool_rows, pool_span
 
 RUNS = [(0, 1), (0, 12), (3, 7), (11, 12), (5, 5), (12, 12), (3, 7)]
 

@@ -18,8 +18,8 @@ from embedding.datasets.epic_labels import (
 )
 from embedding.datasets.locations import FeatureLocation
 from embedding.errors import DatasetError, FeaturesError, MissingVideosError
-from embedding.pooling import pool_rows
 from tests.embedding.feature_files import make_store, rows_of, write_npy
+from tests.embedding.slow_pooling import pool_rows
 
 # 20 seconds are 30 rows in 3-D.
 LABELS = {

@@ -9,7 +9,7 @@ from embedding.block_pooling import pool_spans
 from embedding.datasets.epic_retrieval import EpicRetrievalOptions, open_evaluation, open_training, read_actions
 from embedding.datasets.locations import FeatureLocation
 from embedding.errors import DatasetError, MissingVideosError
-from embedding.multi_instance import multi_instance_metrics
+from embedding.multi_instance import mean_figures, query_figures
 from tests.embedding.feature_files import make_store, rows_of
 
 OFFICIAL = Path(__file__).resolve().parents[2].parent / "shared" / "epic"
@@ -138,5 +138,5 @@ def test_the_official_protocol_from_files_to_figures(tmp_path: Path) -> None:
         shared = len(said.nouns & seen.nouns) / len(said.nouns | seen.nouns)
         assert held.relevance[sentence, clip] == pytest.approx(((said.verb == seen.verb) + shared) / 2)
     assert (held.relevance[np.arange(3842), held.right_clips] == 1).all()
-    perfect = multi_instance_metrics(held.relevance[:50], held.relevance[:50])
+    perfect = mean_figures(query_figures(held.relevance[:50], held.relevance[:50]))
     assert (perfect.mean_average_precision, perfect.ndcg) == (1, 1)

@@ -21,7 +21,7 @@ from embedding.evaluate import (
 )
 from embedding.metrics import class_ranks, ranks_of_right, summarise
 from embedding.model import ModelSpec, TextVideoEmbedding
-from embedding.multi_instance import multi_instance_metrics
+from embedding.multi_instance import mean_figures, query_figures
 from embedding.published_results import PUBLISHED_RESULTS, published_results
 from embedding.report import further_tables, report_json, retrieval_table, save_ranking, save_report
 from embedding.train import new_model
@@ -118,11 +118,11 @@ def test_graded_relevance_is_measured_in_both_directions() -> None:
     test_set, scores = graded_set(), random_scores(6, 8)
     assert test_set.relevance is not None
     result = measure(scores, test_set)
-    assert result.directions["text_to_video"].multi_instance == multi_instance_metrics(scores, test_set.relevance)
+    assert result.directions["text_to_video"].multi_instance == mean_figures(query_figures(scores, test_set.relevance))
     found = result.directions["video_to_text"].multi_instance
     asked = (test_set.relevance == 1).any(axis=0)
     assert not asked[7]
-    assert found == multi_instance_metrics(scores.T[asked], test_set.relevance.T[asked])
+    assert found == mean_figures(query_figures(scores.T[asked], test_set.relevance.T[asked]))
     assert result.directions["text_to_video"].by_class is None
 
 

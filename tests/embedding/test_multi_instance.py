@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from embedding.errors import ScoresError
-from embedding.multi_instance import Action, class_relevance, multi_instance_metrics
+from embedding.multi_instance import Action, class_relevance, mean_figures, query_figures
 
 Matrix = npt.NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def test_both_directions_are_those_of_the_slow_computation(levels: int) -> None:
     scores = np.random.default_rng(5).normal(size=relevance.shape)
     scores = np.round(scores * levels) if levels else scores
     for these, those in ((scores, relevance), (scores.T, relevance.T)):
-        found = multi_instance_metrics(these, those)
+        found = mean_figures(query_figures(these, those))
         wanted = slow_figures(these, those)
         assert (found.mean_average_precision, found.binary_average_precision, found.ndcg) == pytest.approx(wanted)
         assert found.query_count == len(these)
@@ -74,12 +74,12 @@ def test_more_queries_than_are_worked_on_at_a_time() -> None:
     relevance = generator.choice([0, 0.5, 1.0], (1100, 7))
     relevance[:, 0] = 1
     scores = generator.normal(size=relevance.shape)
-    assert multi_instance_metrics(scores, relevance).ndcg == pytest.approx(slow_figures(scores, relevance)[2])
+    assert mean_figures(query_figures(scores, relevance)).ndcg == pytest.approx(slow_figures(scores, relevance)[2])
 
 
 def test_the_perfect_ranking() -> None:
     relevance = class_relevance(random_actions(20, 3), list(dict.fromkeys(random_actions(20, 3))))
-    found = multi_instance_metrics(relevance, relevance)
+    found = mean_figures(query_figures(relevance, relevance))
     assert found.ndcg == pytest.approx(1)
     assert found.binary_average_precision == pytest.approx(1)
     assert found.mean_average_precision == pytest.approx(1)
@@ -89,26 +89,26 @@ def test_the_published_example_of_ndcg() -> None:
     # Of the example that the challenge's own program checks itself with.
     scores = np.array([[1.0, 0.7, 0.4, 0.0], [0.3, 0.9, 0.6, 0.1], [0.2, 0.5, 0.8, 0.4]])
     relevance = np.array([[1.0, 0.5, 0.25, 0.0], [0.0, 1.0, 0.4, 0.0], [0.5, 0.3, 1.0, 0.0]])
-    assert multi_instance_metrics(scores, relevance).ndcg == pytest.approx(0.9371789900735429, abs=1e-12)
+    assert mean_figures(query_figures(scores, relevance)).ndcg == pytest.approx(0.9371789900735429, abs=1e-12)
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
     relevance = np.array([[1.0, 0.5], [0.5, 0.5]])
     with pytest.raises(ScoresError, match="1 queries have no fully relevant answer, the first is number 1"):
-        multi_instance_metrics(np.zeros((2, 2)), relevance)
+        mean_figures(query_figures(np.zeros((2, 2)), relevance))
     with pytest.raises(ScoresError, match=r"\(2, 3\), and their relevance is \(2, 2\)"):
-        multi_instance_metrics(np.zeros((2, 3)), relevance)
+        mean_figures(query_figures(np.zeros((2, 3)), relevance))
     with pytest.raises(ScoresError, match="are NaN"):
-        multi_instance_metrics(np.full((2, 2), np.nan), relevance)
+        mean_figures(query_figures(np.full((2, 2), np.nan), relevance))
     with pytest.raises(ScoresError, match=r"lies in 0\.\.1"):
-        multi_instance_metrics(np.zeros((1, 1)), np.array([[2.0]]))
-    multi_instance_metrics(relevance[:1], relevance[:1])
+        mean_figures(query_figures(np.zeros((1, 1)), np.array([[2.0]])))
+    mean_figures(query_figures(relevance[:1], relevance[:1]))
     Action(1, frozenset({2}))
 
 
 def test_a_tie_is_broken_against_the_model() -> None:
     relevance = np.array([[1.0, 0.0, 0.0]])
-    assert multi_instance_metrics(np.zeros((1, 3)), relevance).binary_average_precision == pytest.approx(1 / 3)
+    assert mean_figures(query_figures(np.zeros((1, 3)), relevance)).binary_average_precision == pytest.approx(1 / 3)
 
 
 EPIC = Path(__file__).resolve().parents[2].parent / "shared" / "epic"
@@ -133,6 +133,6 @@ def test_the_published_annotations_are_measured_as_by_the_slow_computation() -> 
     for graded in (relevance, relevance.T):
         some = graded[generator.choice(len(graded), 25, replace=False)].astype(np.float64)
         scores = generator.normal(size=some.shape)
-        found = multi_instance_metrics(scores, some)
+        found = mean_figures(query_figures(scores, some))
         wanted = slow_figures(scores, some)
         assert (found.mean_average_precision, found.binary_average_precision, found.ndcg) == pytest.approx(wanted)
