@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from embedding.datasets.records import RetrievalSample, TrainingSet
 from embedding.distributed import Place
-from embedding.errors import TrainingError
+from embedding.errors import EmbeddingError, TrainingError
 from embedding.text import WordVectors
 
 Key = tuple[int, int]  # (epoch, index of the sample)
@@ -57,14 +57,19 @@ def epoch_order(sample_count: int, seed: int, epoch: int) -> npt.NDArray[np.int6
     return np.random.default_rng([seed, epoch]).permutation(sample_count)
 
 
-class _Samples(Dataset[RetrievalSample]):
+class _Samples(Dataset[RetrievalSample | EmbeddingError]):
+    """Samples by their keys. An error is handed on as a value: raised in a worker, it would become its stack trace."""
+
     def __init__(self, samples: TrainingSet, seed: int) -> None:
         self._samples = samples
         self._seed = seed
 
-    def __getitem__(self, key: Key) -> RetrievalSample:
+    def __getitem__(self, key: Key) -> RetrievalSample | EmbeddingError:
         epoch, index = key
-        return self._samples.sample(self._seed, epoch, index)
+        try:
+            return self._samples.sample(self._seed, epoch, index)
+        except EmbeddingError as error:
+            return error
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,11 @@ class _Collate:
     words: WordVectors
     max_words: int
 
-    def __call__(self, samples: Sequence[RetrievalSample]) -> Batch:
+    def __call__(self, found: Sequence[RetrievalSample | EmbeddingError]) -> Batch | EmbeddingError:
+        samples = [each for each in found if isinstance(each, RetrievalSample)]
+        for each in found:
+            if isinstance(each, EmbeddingError):
+                return each
         captions = [caption for sample in samples for caption in sample.captions]
         return Batch(
             videos=torch.from_numpy(np.concatenate([sample.video for sample in samples])),
@@ -136,7 +145,7 @@ class TrainingBatches:
                 "multiple."
             )
         self._plan = _Plan()
-        self._loader: DataLoader[RetrievalSample] = DataLoader(
+        self._loader: DataLoader[RetrievalSample | EmbeddingError] = DataLoader(
             _Samples(samples, options.seed),
             batch_sampler=self._plan,
             num_workers=options.workers,
@@ -148,7 +157,7 @@ class TrainingBatches:
         )
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Give this process's part of each batch of an epoch, from a step on."""
+        """Give this process's part of each batch of an epoch, from a step on; raises what its samples do."""
         order = epoch_order(self._sample_count, self._options.seed, epoch)
         size = self._options.batch_size
         share = size // self._place.world
@@ -156,4 +165,7 @@ class TrainingBatches:
         for step in range(first_step, self.steps_per_epoch):
             first = step * size + self._place.rank * share
             self._plan.batches.append([(epoch, int(index)) for index in order[first : first + share]])
-        yield from self._loader
+        for batch in self._loader:
+            if isinstance(batch, EmbeddingError):
+                raise batch
+            yield batch

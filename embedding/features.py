@@ -227,8 +227,10 @@ class NpyFeatures:
         try:
             rows = np.load(file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
+            # NumPy takes whatever it does not know for a pickle, and advises to read it unsafely.
+            reason = "it is no .npy file" if "allow_pickle" in str(error) else str(error)
             raise FeaturesError(
-                f"{file} cannot be read as an array of numbers: {error}. Extract this video again, or leave it out."
+                f"{file} cannot be read as an array of numbers: {reason}. Extract this video again, or leave it out."
             ) from error
         if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f":
             found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__

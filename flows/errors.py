@@ -21,9 +21,11 @@ WRONG_USE = (
     EmbeddingError,
 )
 
+# How PyTorch begins to tell of a process that read samples and was killed.
+_DEAD_READER = "DataLoader worker (pid"
 # What libraries raise, by name, so that they need not be imported to ask: a full or lost device.
 _DEVICE_ERRORS = ("OutOfMemoryError", "AcceleratorError")
-_DEVICE_WORDS = ("CUDA", "cuDNN", "can't allocate memory", "out of memory")
+_DEVICE_WORDS = ("CUDA", "cuDNN", "can't allocate memory", "out of memory", _DEAD_READER)
 
 
 class RunStoppedError(Exception):

@@ -1,7 +1,7 @@
 """A small real training: clips of a few kinds, captions that say the kind, and a network that can tell them apart."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embedding import word_cache
 from embedding.datasets.records import Clip, ClipTrainingSet, Vectors
+from embedding.errors import FeaturesError
 from embedding.model import ModelSpec
 from embedding.text import WordVectors
 from embedding.train import StepReport, TrainingJob, new_model
@@ -27,9 +28,12 @@ class KindReader:
     """Vectors of clips named `<kind>-<number>`: the kind's own and a little noise of the clip's own."""
 
     video_dim: int = SPEC.video_dim
-    broken: frozenset[str] = field(default_factory=frozenset)
+    broken: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
 
     def read(self, clip: Clip) -> Vectors:
+        if clip.clip_id in self.unreadable:
+            raise FeaturesError(f"{clip.clip_id} cannot be read")
         kind, number = clip.video_id.split("-")
         vector = np.random.default_rng(KINDS.index(kind)).normal(size=self.video_dim)
         vector += 0.1 * np.random.default_rng([KINDS.index(kind), int(number)]).normal(size=self.video_dim)

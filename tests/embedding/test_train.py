@@ -10,7 +10,7 @@ import torch
 from embedding.batches import BatchOptions, epoch_order
 from embedding.checkpoint import load_checkpoint, require_training
 from embedding.datasets.records import ClipTrainingSet
-from embedding.errors import LossNotFiniteError, TrainingError
+from embedding.errors import FeaturesError, LossNotFiniteError, TrainingError
 from embedding.metrics import ranks_of_right, summarise
 from embedding.model import ModelSpec, TextVideoEmbedding
 from embedding.train import StepReport, new_model, train
@@ -222,3 +222,12 @@ def test_an_epoch_takes_each_sample_once_in_an_order_of_its_own() -> None:
 def test_batch_options_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 sample"):
         BatchOptions(batch_size=0, seed=1, max_words=4)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_video_that_cannot_be_read_ends_the_training_with_its_own_message(tmp_path: Path, workers: int) -> None:
+    # Beyond those that are looked at before the first step.
+    samples = planted.training_set(unreadable=frozenset({"fast-0"}))
+    with pytest.raises(FeaturesError) as raised:
+        train(planted.job(tmp_path, samples=samples, options={"workers": workers}))
+    assert str(raised.value) == "fast-0 cannot be read"

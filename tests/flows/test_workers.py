@@ -154,6 +154,7 @@ def test_devices_are_lent_one_shard_each() -> None:
         OSError(28, "No space left on device"),
         RuntimeError("CUDA error: device-side assert triggered"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("DataLoader worker (pid 71) is killed by signal: Killed."),
     ],
 )
 def test_faults_of_the_machine_are_told_from_bugs(error: Exception) -> None:
