@@ -12,6 +12,7 @@ from storage.store import FeatureStore
 SPACES = ("resnet152.test", "resnext101_3d.test")
 WIDTHS = (6, 4)
 RATES = (1.0, 1.5)
+VIDEOS = [f"video{at}" for at in range(6)]
 
 Rows = npt.NDArray[np.float16]
 

@@ -15,11 +15,9 @@ from embedding.datasets.locations import FeatureLocation
 from embedding.datasets.readers import _is_vector, distinct_ids, load_vectors
 from embedding.datasets.records import Clip
 from embedding.datasets.registry import DATASETS
-from embedding.errors import DatasetError, FeaturesError, MissingVideosError
+from embedding.errors import DatasetError, MissingVideosError
 from embedding.features import StoreFeatures
-from tests.embedding.feature_files import make_store, rows_of, write_npy
-
-VIDEOS = [f"video{at}" for at in range(6)]
+from tests.embedding.feature_files import VIDEOS
 
 
 def write_vectors(path: Path, video_ids: list[str]) -> Path:
@@ -30,11 +28,6 @@ def write_vectors(path: Path, video_ids: list[str]) -> Path:
     }
     torch.save(vectors, path)
     return path
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureLocation:
-    return FeatureLocation(store=make_store(tmp_path, {f"{each}.mp4": rows_of(each) for each in VIDEOS}).path)
 
 
 @pytest.fixture
@@ -226,79 +219,6 @@ def test_n_pair_that_cannot_be() -> None:
     for options in ({"n_pair": 0}, {"min_words": -1}):
         with pytest.raises(ValueError, match="n_pair must be at least 1, min_seconds and min_words at least 0"):
             howto100m.Howto100mOptions(**options)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def narrated(tmp_path: Path, store: FeatureLocation) -> howto100m.Howto100mOptions:
-    spoken = {
-        each: {"start": [0, 3, 7, 12], "end": [3, 7.5, 9, 15], "text": ["a", "b it's", "c", "d"]} for each in VIDEOS
-    }
-    (tmp_path / "captions.json").write_text(json.dumps(spoken))
-    (tmp_path / "h.csv").write_text("video_id,category_1,task_id\n" + "".join(f"{each},x,1\n" for each in VIDEOS))
-    return howto100m.Howto100mOptions(tmp_path / "h.csv", tmp_path / "captions.json", store, n_pair=8)
-
-
-def test_howto100m_reads_the_windows_of_drawn_captions(narrated: howto100m.Howto100mOptions) -> None:
-    training = howto100m.open_training(narrated)
-    sample = training.sample(1, 0, 4)
-    assert sample.video.shape == (8, 10)
-    assert narrated.features
-    source = narrated.features.open()
-    for clip_id, caption, vector in zip(sample.clip_ids, sample.captions, sample.video, strict=True):
-        video_id, _, span = clip_id.partition("@")
-        start, end = map(float, span.split("-"))
-        assert video_id == "video4"
-        assert np.array_equal(vector, pool_spans(source, "video4", [(start, end)])[0])
-        assert end - start >= 5
-        assert caption in {"a b it's", "b it's a", "c b it's", "d c", "b it's c"}
-    again = training.sample(1, 0, 4)
-    assert again.captions == sample.captions
-    assert training.sample(1, 1, 4).captions != sample.captions
-
-
-def test_howto100m_from_npy_files_with_and_without_paths(tmp_path: Path, narrated: howto100m.Howto100mOptions) -> None:
-    folders = write_npy(tmp_path / "npy", {f"deep/{each}.mp4": rows_of(each) for each in VIDEOS})
-    npy = replace(narrated, features=FeatureLocation(folder_2d=folders[0], folder_3d=folders[1]))
-    expected = howto100m.open_training(narrated).sample(3, 0, 2)
-    assert np.array_equal(howto100m.open_training(npy).sample(3, 0, 2).video, expected.video)
-    (tmp_path / "h.csv").write_text("video_id,path\n" + "".join(f"{each}, deep/{each}.mp4.npy\n" for each in VIDEOS))
-    assert np.array_equal(howto100m.open_training(npy).sample(3, 0, 2).video, expected.video)
-    (tmp_path / "h.csv").write_text("video_id,path\nvideo0,deep/video0.mp4.npy\nvideo1,elsewhere.npy\n")
-    training = howto100m.open_training(replace(npy, max_missing_share=0.5))
-    assert "there is no file" in training.unusable.reasons["video1"]
-
-
-def test_howto100m_leaves_out_videos_without_usable_captions(
-    tmp_path: Path, narrated: howto100m.Howto100mOptions
-) -> None:
-    spoken = json.loads((tmp_path / "captions.json").read_text())
-    del spoken["video0"]
-    spoken["video1"]["end"][2] = 1
-    (tmp_path / "captions.json").write_text(json.dumps(spoken))
-    training = howto100m.open_training(replace(narrated, max_missing_share=0.5))
-    assert list(training.video_ids) == VIDEOS[2:]
-    assert "no captions of the video 'video0'" in training.unusable.reasons["video0"]
-    assert "caption 2 lasts from 7.0 to 1.0 seconds" in training.unusable.reasons["video1"]
-
-
-def test_captions_beyond_the_features_are_zeros_and_said_once(
-    tmp_path: Path, narrated: howto100m.Howto100mOptions, caplog: pytest.LogCaptureFixture
-) -> None:
-    spoken = {each: {"start": [500], "end": [510], "text": ["late"]} for each in VIDEOS}
-    (tmp_path / "captions.json").write_text(json.dumps(spoken))
-    training = howto100m.open_training(narrated)
-    for epoch in range(3):
-        assert not training.sample(0, epoch, 1).video.any()
-    assert caplog.text.count("8 captions drawn from the video 'video1' lie beyond the end") == 1
-
-
-def test_a_damaged_file_stops_with_its_name(tmp_path: Path, narrated: howto100m.Howto100mOptions) -> None:
-    folders = write_npy(tmp_path / "npy", {each: rows_of(each) for each in VIDEOS})
-    npy = replace(narrated, features=FeatureLocation(folder_2d=folders[0], folder_3d=folders[1]))
-    training = howto100m.open_training(npy)
-    (folders[1] / "video5.npy").write_bytes(b"damaged")
-    with pytest.raises(FeaturesError, match=r"video5\.npy cannot be read"):
-        training.sample(0, 0, 5)
 
 
 def test_every_data_set_is_registered_under_its_name() -> None:

@@ -1,0 +1,46 @@
+"""Word vectors in a file, features in a store, and captions that go with them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gensim.models import KeyedVectors
+
+from embedding.datasets import howto100m
+from embedding.datasets.locations import FeatureLocation
+from tests.embedding.feature_files import VIDEOS, make_store, rows_of
+from tests.embedding.word_sources import WORDS
+
+
+@pytest.fixture
+def vectors() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    return np.random.default_rng(0).normal(size=(len(WORDS), 8)).astype(np.float32)
+
+
+@pytest.fixture
+def keyed(vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> KeyedVectors:
+    keyed = KeyedVectors(8)
+    keyed.add_vectors(WORDS, vectors)
+    return keyed
+
+
+@pytest.fixture
+def source(tmp_path: Path, keyed: KeyedVectors) -> Path:
+    keyed.save_word2vec_format(str(tmp_path / "words.bin"), binary=True)
+    return tmp_path / "words.bin"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureLocation:
+    return FeatureLocation(store=make_store(tmp_path, {f"{each}.mp4": rows_of(each) for each in VIDEOS}).path)
+
+
+@pytest.fixture
+def narrated(tmp_path: Path, store: FeatureLocation) -> howto100m.Howto100mOptions:
+    spoken = {
+        each: {"start": [0, 3, 7, 12], "end": [3, 7.5, 9, 15], "text": ["a", "b it's", "c", "d"]} for each in VIDEOS
+    }
+    (tmp_path / "captions.json").write_text(json.dumps(spoken))
+    (tmp_path / "h.csv").write_text("video_id,category_1,task_id\n" + "".join(f"{each},x,1\n" for each in VIDEOS))
+    return howto100m.Howto100mOptions(tmp_path / "h.csv", tmp_path / "captions.json", store, n_pair=8)

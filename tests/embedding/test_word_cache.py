@@ -1,0 +1,131 @@
+import logging
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gensim.models import KeyedVectors
+
+from embedding import text, word_cache
+from embedding.errors import WordVectorsError
+from embedding.text import WordVectors, open_word_vectors
+from tests.embedding.word_sources import WORDS, opened, save
+
+
+def test_a_second_start_reads_neither_the_source_nor_gensim(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(source)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(text, "_read_with_gensim", fail)
+    monkeypatch.setattr(text, "_content_sha256", fail)
+    assert len(opened(source)) == len(WORDS)
+
+
+def test_a_touched_source_is_hashed_and_not_converted_again(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(source)
+    os.utime(source, ns=(1, 1))
+    monkeypatch.setattr(text, "_read_with_gensim", lambda *_: pytest.fail("converted again"))
+    assert len(opened(source)) == len(WORDS)
+    monkeypatch.setattr(text, "_content_sha256", lambda _: pytest.fail("hashed again"))
+    assert len(opened(source)) == len(WORDS)
+
+
+def test_a_changed_source_is_converted_again(source: Path, keyed: KeyedVectors) -> None:
+    before = opened(source)
+    keyed.add_vectors(["onion"], np.ones((1, 8), dtype=np.float32))
+    keyed.save_word2vec_format(str(source), binary=True)
+    after = opened(source)
+    assert "onion" in after
+    assert after.fingerprint != before.fingerprint
+    assert "onion" not in before, "what was open stays as it was"
+
+
+@pytest.mark.parametrize("damage", ["cut short", "other magic", "emptied", "other header"])
+def test_a_damaged_cache_is_made_again(source: Path, damage: str) -> None:
+    cache = opened(source).cache
+    content = cache.read_bytes()
+    damaged = {
+        "cut short": content[:-5],
+        "other magic": b"x" + content[1:],
+        "emptied": b"",
+        "other header": content[:16] + (2).to_bytes(8, "little") + b"[]" + content[26:],
+    }
+    cache.write_bytes(damaged[damage])
+    with pytest.raises(WordVectorsError, match="no intact cache of word vectors"):
+        WordVectors(cache)
+    assert list(opened(source)) == WORDS
+
+
+def test_a_conversion_that_is_killed_leaves_no_cache(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(word_cache, "_write", die)
+    with pytest.raises(KeyboardInterrupt):
+        opened(source)
+    assert list((source.parent / "cache").iterdir()) == []
+
+
+def test_the_fingerprint_is_the_source_file_s_own_hash(source: Path) -> None:
+    import hashlib
+
+    assert opened(source).fingerprint == hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def test_the_fingerprint_covers_arrays_stored_beside(tmp_path: Path, keyed: KeyedVectors) -> None:
+    save(keyed, tmp_path / "v.kv", "gensim with arrays beside")
+    before = opened(tmp_path / "v.kv").fingerprint
+    keyed.vectors[0] += 1
+    np.save(tmp_path / "v.kv.vectors.npy", keyed.vectors)
+    assert opened(tmp_path / "v.kv").fingerprint != before
+
+
+def test_pickled_vectors_hand_on_the_path_alone(source: Path) -> None:
+    found = opened(source)
+    written = pickle.dumps(found)
+    assert len(written) < 500
+    assert list(pickle.loads(written)) == WORDS  # noqa: S301 - written just above
+
+
+def test_pages_are_those_of_the_file(source: Path) -> None:
+    found = opened(source)
+    assert not found.matrix.flags.writeable
+    assert str(found.cache) in Path("/proc/self/maps").read_text()
+
+
+def test_many_words_are_all_found_and_no_other(tmp_path: Path) -> None:
+    words = [f"word{number}" for number in range(20_000)]
+    word_cache.write_cache(tmp_path / "w", words, np.arange(20_000, dtype=np.float32)[:, None], "f")
+    found = WordVectors(tmp_path / "w")
+    assert [float(found.vector(word)[0]) for word in words] == list(range(20_000))
+    assert not any(f"other{number}" in found for number in range(20_000))
+
+
+def test_one_word_is_a_vocabulary_too(tmp_path: Path) -> None:
+    word_cache.write_cache(tmp_path / "w", ["lone"], np.ones((1, 2)), "f")
+    assert ["lone" in WordVectors(tmp_path / "w"), "other" in WordVectors(tmp_path / "w")] == [True, False]
+    with pytest.raises(ValueError, match="2 words need a matrix"):
+        word_cache.write_cache(tmp_path / "w", ["a", "b"], np.ones((1, 2)), "f")
+
+
+def test_a_folder_that_cannot_be_written_is_said(source: Path) -> None:
+    (source.parent / "file").write_text("x")
+    with pytest.raises(WordVectorsError, match=r"cannot be written to .*Give another folder"):
+        open_word_vectors(source, cache_folder=source.parent / "file")
+
+
+def test_the_cache_s_default_place_follows_the_user_s_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert text.default_cache_folder() == tmp_path / "reeldex/word-vectors"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert text.default_cache_folder() == Path.home() / ".cache/reeldex/word-vectors"
+
+
+def test_conversion_is_told(source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="embedding.text"):
+        opened(source)
+        opened(source)
+    assert [record.levelname for record in caplog.records] == ["INFO"]

@@ -1,0 +1,24 @@
+"""What a store of trial features is made with and holds."""
+
+from pathlib import Path
+
+from storage.store import FeatureStore
+
+RANDOM = ("--weights", "random")
+
+
+SPACES = ("resnet152.random", "resnext101_3d.random")
+
+
+def outcomes(store: Path) -> dict[str, tuple[str, str | None]]:
+    """File name -> (status, reason) of the outcomes of all shards; one that stands twice is an error."""
+    found: dict[str, tuple[str, str | None]] = {}
+    opened = FeatureStore(store)
+    for manifest in opened.manifests():
+        shard = opened.outcomes(manifest.shard)
+        assert shard is not None
+        for each in shard.videos:
+            name = Path(each.path).name
+            assert name not in found
+            found[name] = (each.status, each.reason)
+    return found
