@@ -167,7 +167,7 @@ def _weights(commands: Subparsers) -> None:
         "weights",
         "fetch the networks' published weights, or list where they lie",
         "fetch downloads what is missing and verifies it; list looks, and downloads nothing. The weights of the\n"
-        "published text-video embedding (a few hundred MB) are fetched with --embedding alone.\n"
+        "published text-video embedding (a few hundred MB) are fetched only with --embedding.\n"
         "Exit status: 0 all there and sound; 1 something is missing or damaged; 2 wrong usage.",
         "reeldex weights fetch",
     )
