@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from embedding.datasets.records import EvaluationSet
+from embedding.datasets.records import EvaluationSet, UnusableVideos
 from embedding.errors import EmbeddingError, ScoresError
 from embedding.metrics import (
     Integers,
@@ -77,7 +77,7 @@ class SetResult:
     name: str
     clip_count: int
     sentence_count: int
-    unusable_videos: int
+    unusable: UnusableVideos
     directions: Mapping[str, DirectionResult]
 
     def figures(self) -> dict[str, float]:
@@ -172,7 +172,7 @@ def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions 
             several = mean_figures(figures)
             intervals.update(_intervals("multi_instance/", partial(bootstrap_means, names=FIGURES), figures, how))
         results[direction] = DirectionResult(summarise(ranks[at]), intervals, by_class, several)
-    return SetResult(test_set.name, shape[1], shape[0], len(test_set.unusable.reasons), results)
+    return SetResult(test_set.name, shape[1], shape[0], test_set.unusable, results)
 
 
 def _intervals(

@@ -51,17 +51,26 @@ def retrieval_table(results: Sequence[SetResult], title: str = "Retrieval") -> T
         for name in DIRECTIONS:
             held = result.directions[name]
             rows.append((result.name, _WORDS[name], *_cells(held.retrieval, held.intervals)))
-        published = published_results(result.name, result.sentence_count)
+        published = _comparable(result)
         rows += [(result.name, f"  published: {each.trained_on}", *_published_cells(each)) for each in published]
         counts = {each.query_count for each in PUBLISHED_RESULTS if each.test_set == result.name}
-        if counts and not published:
+        if counts and result.sentence_count not in counts:
             notes.append(
                 f"{result.name}: published figures are over {counts.pop()} sentences, these over "
                 f"{result.sentence_count}: they cannot be compared."
             )
-        if result.unusable_videos:
-            notes.append(f"{result.name}: {result.unusable_videos} videos could not be used.")
+        if not result.unusable.complete:
+            videos, clips = len(result.unusable.reasons), len(result.unusable.clips)
+            notes.append(
+                f"{result.name}: {videos} videos and {clips} clips of others could not be used, so that this is "
+                "not the published protocol."
+            )
     return Table(title, _RETRIEVAL_COLUMNS, tuple(rows), tuple(notes))
+
+
+def _comparable(result: SetResult) -> tuple[PublishedResult, ...]:
+    """Give the published figures that may stand beside one's own: those over the whole of the same test set."""
+    return published_results(result.name, result.sentence_count) if result.unusable.complete else ()
 
 
 def _cells(figures: RetrievalMetrics, intervals: Mapping[str, Interval], prefix: str = "") -> tuple[str, ...]:
@@ -81,7 +90,7 @@ def _interval(interval: Interval | None, scale: float) -> str:
     if interval is None:
         return ""
     low, high = scale * interval.low, scale * interval.high
-    return f" [{low:.1f}, {high:.1f}]" if scale != 1 else f" [{low:g}, {high:g}]"
+    return f" [{low:.1f}, {high:.1f}]" if scale != 1 else f" [{round(low, 1):g}, {round(high, 1):g}]"
 
 
 def _published_cells(result: PublishedResult) -> tuple[str, ...]:
@@ -121,9 +130,10 @@ def report_json(results: Iterable[SetResult], about: dict[str, JSON]) -> dict[st
         sets[result.name] = {
             "clips": result.clip_count,
             "sentences": result.sentence_count,
-            "unusable_videos": result.unusable_videos,
+            "unusable_videos": len(result.unusable.reasons),
+            "unusable_clips": len(result.unusable.clips),
             "directions": {name: _direction_json(held) for name, held in result.directions.items()},
-            "published": [asdict(each) for each in published_results(result.name, result.sentence_count)],
+            "published": [asdict(each) for each in _comparable(result)],
         }
     return {**about, "sets": sets}
 

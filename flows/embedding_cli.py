@@ -28,7 +28,7 @@ def train(commands: Subparsers) -> None:
         _MODULE,
     )
     parser.add_argument("--dataset", required=True, choices=("howto100m", *_TEST_SETS), help="what to train on")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder of this training")
+    parser.add_argument("--out", required=True, type=_path, metavar="DIR", help="the folder of this training")
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="begin with these weights; `published` is the HowTo100M checkpoint"
     )
@@ -80,7 +80,7 @@ def evaluate(commands: Subparsers) -> None:
         "--dataset", required=True, action="append", choices=_TEST_SETS, help="test set; may be given again"
     )
     parser.add_argument(
-        "--save-ranking", type=Path, metavar="FILE", help="write the best clips of each sentence as csv"
+        "--save-ranking", type=_path, metavar="FILE", help="write the best clips of each sentence as csv"
     )
     _data(parser)
     _words(parser)
@@ -92,6 +92,13 @@ def evaluate(commands: Subparsers) -> None:
     how.add_argument("--seed", type=int, metavar="N", help="of the intervals")
     how.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N")
     _epic(parser)
+
+
+def _path(text: str) -> Path:
+    """Return a path; an empty one, as of a variable that is not set, would be the present folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return Path(text)
 
 
 def _data(parser: argparse.ArgumentParser) -> None:

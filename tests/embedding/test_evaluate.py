@@ -19,7 +19,7 @@ from embedding.evaluate import (
     measure,
     score,
 )
-from embedding.metrics import class_ranks, ranks_of_right, summarise
+from embedding.metrics import Interval, class_ranks, ranks_of_right, summarise
 from embedding.model import ModelSpec, TextVideoEmbedding
 from embedding.multi_instance import mean_figures, query_figures
 from embedding.published_results import PUBLISHED_RESULTS, published_results
@@ -66,7 +66,7 @@ def test_both_directions_over_the_whole_set() -> None:
     result = measure(scores, test_set)
     assert result.directions["text_to_video"].retrieval == summarise(ranks_of_right(scores))
     assert result.directions["video_to_text"].retrieval == summarise(ranks_of_right(scores.T))
-    assert (result.clip_count, result.sentence_count, result.unusable_videos) == (24, 24, 0)
+    assert (result.clip_count, result.sentence_count, result.unusable.complete) == (24, 24, True)
     for held in result.directions.values():
         assert held.by_class is None
         assert held.multi_instance is None
@@ -212,7 +212,9 @@ def test_the_table_is_text_with_columns_in_line() -> None:
     assert lines[0] == "My table"
     assert lines[1].startswith("test set")
     assert len({len(line) for line in lines[1:-1]}) == 1, "the last column is filled in every line"
-    assert lines[-1] == "graded: 1 videos could not be used."
+    assert lines[-1] == (
+        "graded: 1 videos and 0 clips of others could not be used, so that this is not the published protocol."
+    )
 
 
 def test_classes_and_relevance_have_tables_of_their_own() -> None:
@@ -252,7 +254,27 @@ def test_the_report_is_json_with_all_figures(tmp_path: Path) -> None:
     direction = found["sets"]["planted"]["directions"]["text_to_video"]
     assert set(direction) == {"retrieval", "intervals_95", "by_class"}
     assert "ndcg" in found["sets"]["graded"]["directions"]["video_to_text"]["multi_instance"]
-    assert found["sets"]["graded"]["unusable_videos"] == 1
+    assert (found["sets"]["graded"]["unusable_videos"], found["sets"]["graded"]["unusable_clips"]) == (1, 0)
+
+
+@pytest.mark.parametrize("unusable", [UnusableVideos(9, {"a": "gone"}), UnusableVideos(9, {}, {"a@1-2": "late"})])
+def test_published_figures_are_not_beside_those_of_a_part(unusable: UnusableVideos) -> None:
+    part = replace(named("lsmdc", 1000), unusable=unusable)
+    table = retrieval_table([part])
+    assert len(table.rows) == 2
+    counts = f"{len(unusable.reasons)} videos and {len(unusable.clips)} clips"
+    assert table.notes == (f"lsmdc: {counts} of others could not be used, so that this is not the published protocol.",)
+    assert "'published': []" in str(report_json([part], {}))
+
+
+def test_bounds_of_a_median_rank_are_rounded() -> None:
+    result = named("lsmdc", 1000)
+    held = result.directions["text_to_video"]
+    directions = {
+        **result.directions,
+        "text_to_video": replace(held, intervals={**held.intervals, "median_rank": Interval(21.9875, 32.5)}),
+    }
+    assert retrieval_table([replace(result, directions=directions)]).rows[0][5].endswith(" [22, 32.5]")
 
 
 def test_the_ranking_has_the_first_k_of_each_sentence(tmp_path: Path) -> None:

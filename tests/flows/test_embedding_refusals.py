@@ -63,6 +63,18 @@ def test_wrong_use_is_said_with_status_2(reeldex: Reeldex, arguments: tuple[str,
     assert said in told.json["error"]
 
 
+@pytest.mark.parametrize(
+    "arguments", [("train", "--out", ""), ("evaluate", "--checkpoint", "a.pth", "--save-ranking", "")]
+)
+def test_a_path_that_is_empty_is_not_taken_for_the_present_folder(
+    reeldex: Reeldex, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        reeldex(*arguments, "--dataset", "msrvtt")
+    assert ended.value.code == 2
+    assert "it is empty" in capsys.readouterr().err
+
+
 def test_a_preset_of_the_configuration_is_in_the_way_of_no_evaluation(reeldex: Reeldex) -> None:
     Path("pipeline.yaml").write_text("train: {preset: verb-2}\n", encoding="utf-8")
     assert "is for the data set epic" in reeldex("train", "--dataset", "msrvtt", "--out", "o").err
