@@ -95,6 +95,9 @@ class CaptionFile:
         self.path = path
         self._entries = entries
 
+    def __contains__(self, video_id: object) -> bool:
+        return video_id in self._entries
+
     def captions(self, video_id: str) -> VideoCaptions:
         """Give the captions of a video; raises DatasetError when it has none or they are not what they should be."""
         if video_id not in self._entries:

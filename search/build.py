@@ -1,0 +1,270 @@
+"""Making an index and bringing it up to date: embed what is new, adapt the structure, measure, publish."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from embedding.checkpoint import Checkpoint, load_checkpoint
+from embedding.features import StoreFeatures
+from search.compaction import compact, needs_compaction
+from search.embed import Embedded, NewSegment, Progress, VideoEmbedder
+from search.errors import IndexDamagedError, IndexNotFoundError, NothingToIndexError
+from search.folder import lock_folder, sweep
+from search.generation import (
+    Generation,
+    Made,
+    Recall,
+    StructureRecord,
+    VideoRecord,
+    publish_generation,
+    read_generation,
+    read_videos,
+    require_files,
+    segment_files,
+    structure_files,
+    videos_file,
+    write_videos,
+)
+from search.moment_table import MomentTable
+from search.options import AUTO, IndexRequest
+from search.origin import origin_of
+from search.recall import draw_sample, settle_probes
+from search.report import BuildReport
+from search.segments import open_segment
+from search.store_videos import Changes, compare, usable_videos, with_files
+from search.structure import Structure, build_structure, choose_factory, is_exact, require_factory, why_build_anew
+from search.tower import SentenceTower, VideoTower
+from storage.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+_RECALL_LOST = 0.05
+
+
+def build_index(request: IndexRequest, progress: Progress | None = None) -> BuildReport:
+    """Make the index of a store, or add, replace and remove what changed; `progress` is told (videos done, in all).
+
+    The index in use stays in use until the new state is complete, and after a kill at any moment. Raises
+    IndexBusyError, IndexMismatchError, VideosVanishedError, NothingToIndexError, FactoryError and IndexDamagedError;
+    EmbeddingError for checkpoint, word vectors or features that do not fit; StoreError for a store that cannot be read.
+    """
+    started = time.monotonic()
+    options = request.options
+    store = FeatureStore(request.store)
+    source = StoreFeatures(store, options.space_2d, options.space_3d)
+    with lock_folder(request.out):
+        held = _held(request)
+        sweep(request.out, held.files if held else ())
+        made, checkpoint = origin_of(request, source, held)
+        # What was made from something else is only counted on from, so that no name is used twice.
+        base = held if checkpoint is None else None
+        _require_factory(request, made)
+        records = {record.video_id: record for record in read_videos(request.out, base)} if base else {}
+        usable = usable_videos(store, source.spaces, request.captions)
+        wanted = with_files(usable, records, options.missing_files)
+        changes = compare(records, wanted)
+        notes: tuple[str, ...] = ()
+        if base and not changes.any and base.options == options and base.made == made:
+            done, embedded, up_to_date = base, Embedded(), True
+        else:
+            build = _Build(request, source, made, checkpoint, held, base)
+            embedded = build.embed(changes, progress)
+            done, notes = build.publish(changes, embedded, records)
+            up_to_date = False
+        sweep(request.out, done.files)
+    return BuildReport(
+        videos_added=sum(record.video_id not in records for record in embedded.records),
+        videos_changed=sum(record.video_id in records for record in embedded.records),
+        videos_removed=len(changes.removed) + sum(video_id in records for video_id in embedded.failed),
+        videos_kept=len(changes.kept),
+        videos_without_file=len(usable) - len(wanted),
+        failed=embedded.failed,
+        moments=done.moments,
+        factory=done.structure.factory,
+        recall_at_10=done.recall.at_10,
+        recall_sample=done.recall.sample,
+        recall_queries=done.recall.queries,
+        seconds=time.monotonic() - started,
+        size_bytes=done.size_bytes,
+        up_to_date=up_to_date,
+        notes=notes,
+    )
+
+
+def _held(request: IndexRequest) -> Generation | None:
+    try:
+        held = read_generation(request.out)
+        require_files(request.out, held)
+    except IndexNotFoundError:
+        return None
+    except IndexDamagedError:
+        if request.rebuild:
+            return None
+        raise
+    return held
+
+
+def _require_factory(request: IndexRequest, made: Made) -> None:
+    """Refuse a factory string before hours of work and not after them."""
+    factory, dims = request.options.factory, request.options.rotated_dims
+    if factory != AUTO:
+        rotated = 0 < dims < made.embed_dim and not is_exact(factory)
+        require_factory(factory, dims if rotated else made.embed_dim)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """One build while it goes on: `held` is the index in use, `base` the same if it can be built on."""
+
+    request: IndexRequest
+    source: StoreFeatures
+    made: Made
+    read_checkpoint: Checkpoint | None
+    held: Generation | None
+    base: Generation | None
+
+    @property
+    def folder(self) -> Path:
+        return self.request.out
+
+    @property
+    def number(self) -> int:
+        return self.held.number + 1 if self.held else 1
+
+    @property
+    def next_segment(self) -> int:
+        return max(self.held.rows, default=0) + 1 if self.held else 1
+
+    @property
+    def next_id(self) -> int:
+        return self.held.next_id if self.held else 0
+
+    def checkpoint(self) -> Checkpoint:
+        return self.read_checkpoint or load_checkpoint(self.request.checkpoint)
+
+    def embed(self, changes: Changes, progress: Progress | None) -> Embedded:
+        videos = (*changes.added, *changes.changed)
+        if not videos:
+            return Embedded()
+        options = self.request.options
+        tower = VideoTower(self.checkpoint().model(), options.batch_size, options.device)
+        embedder = VideoEmbedder(self.source, tower, options, self.request.captions)
+        target = NewSegment(self.folder, self.next_segment, self.next_id, self.made.embed_dim)
+        embedded = embedder.write(videos, target, progress)
+        if not embedded.records and not changes.kept:
+            raise NothingToIndexError(
+                f"None of the {len(videos)} videos can be indexed, the first because of this: "
+                f"{next(iter(embedded.failed.values()))}"
+            )
+        return embedded
+
+    def publish(
+        self, changes: Changes, embedded: Embedded, records: dict[str, VideoRecord]
+    ) -> tuple[Generation, tuple[str, ...]]:
+        """Publish the new state; returns it and what is worth saying about it."""
+        notes: list[str] = []
+        live: Sequence[VideoRecord] = (*changes.kept, *embedded.records)
+        rows = self._rows(live, embedded)
+        table = self._table(live, rows)
+        if needs_compaction(rows, live):
+            notes.append(f"{len(rows)} segments with {sum(rows.values())} rows became one of {len(table)}")
+            number = max(rows) + 1
+            live = compact(table, self.folder, number)
+            rows = {number: len(table)}
+            table = self._table(live, rows)
+        kept_ids = {record.video_id for record in changes.kept}
+        gone = [record for video_id, record in records.items() if video_id not in kept_ids]
+        structure, why = self._structure(table, gone)
+        sentences = SentenceTower(self.checkpoint(), self.request.words)
+        options = self.request.options
+        sample = draw_sample(table, sentences, options.recall_sample)
+        probes, recall = settle_probes(table, structure, options.candidates, options.probes, sample)
+        if not why and self.base and recall.at_10 < self.base.recall.at_10 - _RECALL_LOST:
+            why = f"its recall@10 had fallen to {recall.at_10:.3f}"
+            structure = build_structure(table, options, structure.factory)
+            probes, recall = settle_probes(table, structure, options.candidates, options.probes, sample)
+        if why:
+            notes.append(
+                f"{structure.factory} was built anew: {why}" if self.base else f"{structure.factory} was built"
+            )
+        same = self.base is not None and not why and not gone and not embedded.records
+        done = self._write(live, rows, structure, replace_number=not same, probes=probes, recall=recall)
+        for note in notes:
+            log.info("%s", note)
+        return done, tuple(notes)
+
+    def _rows(self, live: Sequence[VideoRecord], embedded: Embedded) -> dict[int, int]:
+        """Give the rows of each segment that still has moments in use."""
+        rows = {**(self.base.rows if self.base else {}), self.next_segment: embedded.moments}
+        used = {record.segment for record in live}
+        return {number: count for number, count in rows.items() if number in used}
+
+    def _table(self, live: Sequence[VideoRecord], rows: dict[int, int]) -> MomentTable:
+        dim = self.made.embed_dim
+        return MomentTable(live, {at: open_segment(self.folder, at, count, dim) for at, count in rows.items()}, dim)
+
+    def _structure(self, table: MomentTable, gone: Sequence[VideoRecord]) -> tuple[Structure, str | None]:
+        """Adapt the structure in use, or build one; returns why it was built."""
+        options, base = self.request.options, self.base
+        factory = choose_factory(options, len(table), self.made.embed_dim)
+        why: str | None = "there was none"
+        if base:
+            why = why_build_anew(base.structure, base.options, options, len(table), self.made.embed_dim)
+        if base is None or why:
+            return build_structure(table, options, factory), why
+        structure = Structure.load(self.folder, base.structure)
+        if gone:
+            structure.remove(np.concatenate([np.arange(each.moments) + each.first_id for each in gone]))
+        new = MomentTable(
+            [record for record in table.records if record.first_id >= self.next_id], table.segments, table.embed_dim
+        )
+        for ids, block in new.blocks():
+            structure.add(ids, block)
+        return structure, None
+
+    def _write(  # noqa: PLR0913 - the parts of one state, half of them by keyword
+        self,
+        live: Sequence[VideoRecord],
+        rows: dict[int, int],
+        structure: Structure,
+        *,
+        replace_number: bool,
+        probes: int,
+        recall: Recall,
+    ) -> Generation:
+        kept = self.base.structure.number if self.base and not replace_number else None
+        record = StructureRecord(
+            number=kept or self.number,
+            factory=structure.factory,
+            exact=structure.exact,
+            trained_on=structure.trained_on,
+            probes=probes,
+            dim=structure.dim,
+        )
+        if kept is None:
+            structure.save(self.folder, record.number)
+        write_videos(self.folder, self.number, live)
+        names = [videos_file(self.number), *structure_files(record.number, exact=record.exact)]
+        names += [name for number in rows for name in segment_files(number)]
+        done = Generation(
+            number=self.number,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            made=self.made,
+            options=self.request.options,
+            next_id=live[-1].first_id + live[-1].moments if live else self.next_id,
+            rows=rows,
+            structure=record,
+            recall=recall,
+            moments=sum(each.moments for each in live),
+            videos=len(live),
+            files={name: (self.folder / name).stat().st_size for name in names},
+        )
+        # An id is never used twice, not even that of a moment that is gone.
+        done = replace(done, next_id=max(done.next_id, self.next_id))
+        publish_generation(self.folder, done)
+        return done

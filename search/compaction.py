@@ -1,0 +1,30 @@
+"""Segments that hold much that is gone, or are many, made into one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from search.generation import VideoRecord
+from search.moment_table import MomentTable
+from search.segments import write_segment
+
+_MOST_SEGMENTS = 64
+
+
+def needs_compaction(rows: Mapping[int, int], live: Sequence[VideoRecord]) -> bool:
+    """Tell whether over half of the rows on disk are of no use, or the segments are more than 64."""
+    return len(rows) > _MOST_SEGMENTS or 2 * sum(record.moments for record in live) < sum(rows.values())
+
+
+def compact(table: MomentTable, folder: Path, number: int) -> list[VideoRecord]:
+    """Publish one segment of all moments of a table; returns its records. Moments keep their ids."""
+    row = 0
+    records = []
+    for record in table.records:
+        records.append(replace(record, segment=number, first_row=row))
+        row += record.moments
+    with write_segment(folder, number, table.embed_dim) as writer:
+        for run in table.runs():
+            segment = table.segments[run.segment]
+            writer.copy(segment, run.first_row, run.first_row + run.count, table.rows_per_block)
+    return records

@@ -1,0 +1,101 @@
+"""Videos of a store into a new segment of an index, video by video in bounded memory."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embedding.block_pooling import pool_spans
+from embedding.errors import FeaturesError
+from embedding.features import STREAMS, StoreFeatures
+from search.generation import VideoRecord
+from search.moments import Window, caption_windows, sliding_windows
+from search.options import Captions, IndexOptions
+from search.segments import write_segment
+from search.store_videos import StoreVideo, captions_of
+from search.tower import VideoTower
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class NewSegment:
+    """Where a segment is to be written and which ids its moments get."""
+
+    folder: Path
+    number: int
+    first_id: int
+    embed_dim: int
+
+
+@dataclass
+class Embedded:
+    """Records of the videos that were embedded, and why others were not."""
+
+    records: list[VideoRecord] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def moments(self) -> int:
+        """Moments of all videos."""
+        return sum(record.moments for record in self.records)
+
+
+@dataclass(frozen=True)
+class VideoEmbedder:
+    """What turns videos into moments; the features of one video are in memory at a time, pooled to its moments."""
+
+    source: StoreFeatures
+    tower: VideoTower
+    options: IndexOptions
+    captions: Captions | None
+
+    def write(self, videos: Sequence[StoreVideo], target: NewSegment, progress: Progress | None) -> Embedded:
+        """Publish a segment of these videos; `progress` is told (videos done, videos in all).
+
+        A video whose features cannot be used is left out, named with the reason.
+        """
+        done = Embedded()
+        with write_segment(target.folder, target.number, target.embed_dim) as writer:
+            for number, video in enumerate(videos):
+                try:
+                    duration, windows = self._windows(video)
+                    spans = [(window.start_seconds, window.end_seconds) for window in windows]
+                    pooled = pool_spans(self.source, video.video_id, spans)
+                except FeaturesError as error:
+                    log.warning("%s", error)
+                    done.failed[video.video_id] = str(error)
+                    continue
+                row = writer.rows
+                done.records.append(
+                    VideoRecord(
+                        video_id=video.video_id,
+                        path=video.path,
+                        duration_seconds=duration,
+                        signature=video.signature,
+                        segment=target.number,
+                        first_row=row,
+                        first_id=target.first_id + row,
+                        moments=len(windows),
+                    )
+                )
+                writer.add_windows(windows)
+                for embeddings in self.tower.push(pooled):
+                    writer.add_embeddings(embeddings)
+                if progress:
+                    progress(number + 1, len(videos))
+            writer.add_embeddings(self.tower.flush())
+        return done
+
+    def _windows(self, video: StoreVideo) -> tuple[float, tuple[Window, ...]]:
+        """Give a video's length and its moments, none of which lies where one of the streams has ended."""
+        timings = [self.source.video(stream, video.video_id).timing for stream in range(len(STREAMS))]
+        ends = [timing.start_seconds + timing.row_count * timing.seconds_per_row for timing in timings]
+        duration = max(ends) if video.duration_seconds is None else video.duration_seconds
+        end = min([*ends, duration] if duration > 0 else ends)
+        options = self.options
+        captions = captions_of(self.captions, video.video_id)
+        windows = caption_windows(captions, options.min_caption_seconds, end) if captions else ()
+        return max(duration, end), windows or sliding_windows(end, options.window_seconds, options.stride_seconds)

@@ -1,0 +1,57 @@
+"""An index's folder while it is built: one builder at a time, and no leftovers of killed ones."""
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from search.errors import IndexBusyError, SearchError
+from search.generation import INDEX
+from storage.atomic import is_leftover, make_folder, remove_leftovers
+
+_LOCK = ".lock"
+_OURS = re.compile(r"(segment|structure|videos)-\d{5,}\.[a-z.]+")
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock of an index, made if need be, while the block runs; the system frees it when its holder dies.
+
+    Raises IndexBusyError, and SearchError for a folder of other things.
+    """
+    try:
+        make_folder(folder)
+        foreign = [path.name for path in folder.iterdir() if not _is_ours(path.name)]
+    except OSError as error:
+        raise SearchError(f"The folder {folder} for an index cannot be made: {error}. Give another one.") from error
+    if foreign and not (folder / INDEX).exists():
+        raise SearchError(
+            f"{folder} is no index and not empty: it holds {', '.join(sorted(foreign)[:3])}. Give an empty or a new "
+            "folder."
+        )
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as timeout:
+        raise IndexBusyError(
+            f"Another process builds the index {folder}. Wait until it has ended, or end it: the lock is free as soon "
+            "as that process is gone. Searching goes on meanwhile."
+        ) from timeout
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def sweep(folder: Path, in_use: Collection[str]) -> None:
+    """Remove files of former states and of killed builds; call it while holding the lock."""
+    remove_leftovers(folder)
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name) and path.name not in in_use:
+            path.unlink()
+
+
+def _is_ours(name: str) -> bool:
+    return name in {_LOCK, INDEX} or is_leftover(name) or _OURS.fullmatch(name) is not None

@@ -1,0 +1,214 @@
+"""What an index on disk consists of: `index.json` names every file in use, and replacing it is what publishes a build.
+
+```
+index/
+  index.json                    this state; carries a checksum of itself and the size of every other file
+  videos-00007.json             the videos of the state and where their moments lie
+  segment-00003.embeddings.npy  (N, D) float16, memory-mapped; never changed
+  segment-00003.moments.npy     times and places of captions of the same N moments
+  segment-00003.captions.txt
+  structure-00007.faiss, .npz   the FAISS index and the projection into it
+  .lock
+```
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from search.errors import IndexDamagedError, IndexNotFoundError
+from search.options import IndexOptions
+from storage.atomic import publish_text
+from storage.documents import canonical_json
+from storage.schema import JSON
+
+INDEX = "index.json"
+FORMAT = "reeldex-index"
+FORMAT_VERSION = 1
+
+_REMEDY = "Restore the index from a backup, or delete its folder and build it again with `reeldex index`."
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """A file as it was when it was read: `sha256` of its content."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the embeddings were made from; another index has others.
+
+    `store_id` names the store wherever it lies; `spaces` is as in a checkpoint's origin. `words_cache` is where the
+    word vectors lay, `words_sha256` their source's.
+    """
+
+    store: str
+    store_id: str
+    checkpoint: FileIdentity
+    words_cache: str
+    words_sha256: str
+    spaces: Mapping[str, JSON]
+    embed_dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class StructureRecord:
+    """The FAISS structure in use: built of `trained_on` moments, searched with `probes` lists (0: exact).
+
+    `number` is that of its files; `dim` the numbers it holds of a moment.
+    """
+
+    number: int
+    factory: str
+    exact: bool
+    trained_on: int
+    probes: int
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """The share of the 10 best moments that were found for `sample` queries of a kind."""
+
+    at_10: float
+    sample: int
+    queries: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """A video of the index: moments `first_id`... in rows `first_row`... of a segment; `signature` of its content."""
+
+    video_id: str
+    path: str
+    duration_seconds: float
+    signature: str
+    segment: int
+    first_row: int
+    first_id: int
+    moments: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One published state of an index. `rows` gives the rows of each segment, `files` the size of each file."""
+
+    number: int
+    created: str
+    made: Made
+    options: IndexOptions
+    next_id: int
+    rows: Mapping[int, int]
+    structure: StructureRecord
+    recall: Recall
+    moments: int
+    videos: int
+    files: Mapping[str, int]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files but `index.json`."""
+        return sum(self.files.values())
+
+
+def segment_files(number: int) -> tuple[str, str, str]:
+    """Name the files of a segment: embeddings, moments, captions."""
+    stem = f"segment-{number:05d}"
+    return f"{stem}.embeddings.npy", f"{stem}.moments.npy", f"{stem}.captions.txt"
+
+
+def structure_files(number: int, *, exact: bool) -> tuple[str, ...]:
+    """Name the files of a FAISS structure: itself, and the projection unless it is exact."""
+    stem = f"structure-{number:05d}"
+    return (f"{stem}.faiss",) if exact else (f"{stem}.faiss", f"{stem}.npz")
+
+
+def videos_file(number: int) -> str:
+    """Name the file of the videos of a generation."""
+    return f"videos-{number:05d}.json"
+
+
+def write_videos(folder: Path, number: int, records: Sequence[VideoRecord]) -> None:
+    """Publish the videos of a generation."""
+    names = [field.name for field in fields(VideoRecord)]
+    rows = [[getattr(record, name) for name in names] for record in records]
+    publish_text(folder / videos_file(number), json.dumps({"fields": names, "videos": rows}, allow_nan=False))
+
+
+def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]:
+    """Read the videos of a generation, in the order of their moments' ids; raises IndexDamagedError."""
+    path = folder / videos_file(generation.number)
+    try:
+        content = json.loads(path.read_bytes())
+        names = content["fields"]
+        records = [VideoRecord(**dict(zip(names, row, strict=True))) for row in content["videos"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise IndexDamagedError(f"{path} does not hold the videos of an index: {error!r}. {_REMEDY}") from error
+    if (len(records), sum(record.moments for record in records)) != (generation.videos, generation.moments):
+        raise IndexDamagedError(f"{path} does not hold the {generation.videos} videos of the index. {_REMEDY}")
+    return tuple(sorted(records, key=lambda record: record.first_id))
+
+
+def publish_generation(folder: Path, generation: Generation) -> None:
+    """Make this the state of the index, in one step: before it the former one is in use, after it this one."""
+    content: dict[str, JSON] = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(generation)}
+    content["rows"] = {str(number): count for number, count in generation.rows.items()}
+    content["sha256"] = _checksum(content)
+    publish_text(folder / INDEX, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_generation(folder: Path) -> Generation:
+    """Read the state of an index; raises IndexNotFoundError, and IndexDamagedError for a changed or foreign file."""
+    path = folder / INDEX
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise IndexNotFoundError(
+            f"There is no index at {folder}: it has no {INDEX}. Correct the path, or build one with `reeldex index`."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise IndexDamagedError(f"{path} is not readable JSON: {error}. {_REMEDY}") from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise IndexDamagedError(f"{path} is no {FORMAT} file. {_REMEDY}")
+    if (version := content.pop("format_version", None)) != FORMAT_VERSION:
+        raise IndexDamagedError(
+            f"{path} has the format version {version!r}, and this reeldex reads {FORMAT_VERSION}. Use the reeldex that "
+            "wrote it, or build the index again in another folder."
+        )
+    recorded = content.pop("sha256", None)
+    if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, **content}) != recorded:
+        raise IndexDamagedError(f"{path} does not match the checksum it carries: it was edited or damaged. {_REMEDY}")
+    try:
+        made = content.pop("made")
+        checkpoint = FileIdentity(**made.pop("checkpoint"))
+        return Generation(
+            made=Made(checkpoint=checkpoint, **made),
+            options=IndexOptions(**content.pop("options")),
+            rows={int(number): count for number, count in content.pop("rows").items()},
+            structure=StructureRecord(**content.pop("structure")),
+            recall=Recall(**content.pop("recall")),
+            **content,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IndexDamagedError(f"{path} does not describe an index: {error!r}. {_REMEDY}") from error
+
+
+def require_files(folder: Path, generation: Generation) -> None:
+    """Raise IndexDamagedError unless every file of a generation is there in its size."""
+    for name, size_bytes in generation.files.items():
+        path = folder / name
+        found = path.stat().st_size if path.is_file() else None
+        if found != size_bytes:
+            state = "is missing" if found is None else f"has {found} bytes instead of {size_bytes}"
+            raise IndexDamagedError(f"{path} {state}. {_REMEDY}")
+
+
+def _checksum(content: Mapping[str, JSON]) -> str:
+    return hashlib.sha256(canonical_json(content).encode("ascii")).hexdigest()

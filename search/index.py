@@ -1,0 +1,276 @@
+"""SearchIndex: ask an index for the moments of a sentence, or for moments like another."""
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+import numpy as np
+
+from embedding.errors import WordVectorsError
+from embedding.features import name_without_suffix
+from embedding.word_vectors import WordVectors
+from search.errors import IndexDamagedError, IndexMismatchError, QueryError
+from search.generation import Generation, VideoRecord, read_generation, read_videos, require_files
+from search.merging import merge_overlapping
+from search.moment_table import Floats, Ids, MomentTable
+from search.origin import require_checkpoint, require_words, space_names
+from search.ranking import Ranked, Ranker
+from search.results import IndexedVideo, IndexInfo, Moment, SearchResults
+from search.structure import Structure
+from search.tower import SentenceTower
+
+LONGEST_QUERY = 1_000
+"""Characters of a sentence or a pattern."""
+MOST_RESULTS = 1_000
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class _Sought:
+    """What is looked for: near `query` (D,), `count` of them, among the moments `among` if given, but not `but`."""
+
+    query: Floats
+    count: int
+    merge: bool
+    among: Ids | None
+    but: Moment | None = None
+
+
+class SearchIndex:
+    """An open index: one published state of it, whatever is built meanwhile; `refreshed` gives the state of now.
+
+    Safe to use from several threads. A context manager. Moments come best first; equal scores in the order of
+    their video's id and of their times.
+    """
+
+    def __init__(
+        self, path: Path, generation: Generation, table: MomentTable, structure: Structure, sentences: SentenceTower
+    ) -> None:
+        self.path = path
+        self._generation = generation
+        self._table = table
+        self._sentences = sentences
+        self._ranker = Ranker(table, structure, generation.options.candidates, generation.structure.probes)
+        self._records = {record.video_id: at for at, record in enumerate(table.records)}
+        self._given: tuple[Path | None, WordVectors | None] = (None, None)
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, checkpoint: Path | None = None, word_vectors: WordVectors | None = None
+    ) -> "SearchIndex":
+        """Open an index; checkpoint and word vectors are those it was made with, wherever they lie now.
+
+        Raises IndexNotFoundError, IndexDamagedError; IndexMismatchError for another checkpoint or other word vectors;
+        EmbeddingError when those cannot be read.
+        """
+        folder = Path(path)
+        for attempt in range(_ATTEMPTS):
+            generation = read_generation(folder)
+            try:
+                require_files(folder, generation)
+                records = read_videos(folder, generation)
+                table = MomentTable.open(folder, generation, records)
+                structure = Structure.load(folder, generation.structure)
+                break
+            except (IndexDamagedError, FileNotFoundError):
+                # A build that has just been published removes the files of the state before it.
+                if attempt == _ATTEMPTS - 1 or read_generation(folder) == generation:
+                    raise
+        made = generation.made
+        file = require_checkpoint(folder, made, checkpoint)
+        words = require_words(folder, made, word_vectors or _recorded_words(folder, Path(made.words_cache)))
+        index = cls(folder, generation, table, structure, SentenceTower(file, words))
+        index._given = (checkpoint, word_vectors)
+        return index
+
+    def close(self) -> None:
+        """Let go of the files; the index is of no use afterwards."""
+        del self._table, self._ranker
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def search(self, sentence: str, k: int = 10, *, merge: bool = True, videos: str | None = None) -> SearchResults:
+        """Find the `k` moments that a sentence describes best.
+
+        With `merge`, no two answers overlap (see `merging.merge_overlapping`). `videos` is a shell pattern on ids, such
+        as cooking/*; capitals count. Fewer than `k` come back only where there are no more. Raises QueryError for a
+        sentence of which no word is known, one that is too long, a pattern that no video matches, a bad `k`.
+        """
+        _require_length("query", sentence)
+        unknown = self._sentences.unknown(sentence)
+        if not self._sentences.knows(sentence):
+            named = ", ".join(map(repr, unknown[:10]))
+            why = f"none of its words has a word vector: {named}" if unknown else "it has no words"
+            raise QueryError(f"The query {sentence[:100]!r} cannot be answered: {why}. Use other words.")
+        among = self._among(videos)
+        sought = _Sought(self._sentences.embed([sentence])[0], _checked_count(k), merge, among)
+        return SearchResults(tuple(self._answers(sought)), unknown, sentence)
+
+    def like(
+        self, video_id: str, at_seconds: float, k: int = 10, *, merge: bool = True, videos: str | None = None
+    ) -> SearchResults:
+        """Find the `k` moments most like that of a video at a time; it is not among the answers.
+
+        Meant is the moment whose middle is nearest. With `merge`, what overlaps it is left out too. The video is given
+        by its id, or by its id without folders and ending if only one has it. Otherwise as `search`. Raises QueryError
+        for an unknown video, and a time that is not in it.
+        """
+        record = self._video(video_id)
+        if not 0 <= at_seconds <= record.duration_seconds:
+            raise QueryError(
+                f"The video {record.video_id!r} lasts {record.duration_seconds:.1f} seconds and has no moment at "
+                f"{at_seconds:g}. Give a time between."
+            )
+        windows = self._table.windows(record)
+        nearest = min(
+            range(len(windows)),
+            key=lambda at: abs(windows[at].start_seconds + windows[at].end_seconds - 2 * at_seconds),
+        )
+        moment_id = record.first_id + nearest
+        query = self._table.embeddings(np.array([moment_id], dtype=np.int64))[0].astype(np.float32)
+        sought = _Sought(query, _checked_count(k), merge, self._among(videos), self._moment(moment_id, 1.0))
+        return SearchResults(tuple(self._answers(sought)), (), f"like {record.video_id}@{at_seconds:g}")
+
+    def videos(self) -> Mapping[str, IndexedVideo]:
+        """Give all videos by their ids, in the order of the ids."""
+        return self._videos
+
+    @cached_property
+    def _videos(self) -> Mapping[str, IndexedVideo]:
+        found = {
+            record.video_id: IndexedVideo(record.video_id, record.path, record.duration_seconds, record.moments)
+            for record in sorted(self._table.records, key=lambda record: record.video_id)
+        }
+        return MappingProxyType(found)
+
+    def refreshed(self) -> "SearchIndex":
+        """Give this index while it is the published one, else one newly opened; raises as `open` does."""
+        if read_generation(self.path) == self._generation:
+            return self
+        checkpoint, words = self._given
+        return SearchIndex.open(self.path, checkpoint=checkpoint, word_vectors=words)
+
+    def about(self) -> IndexInfo:
+        """Tell what the index is made of."""
+        held = self._generation
+        return IndexInfo(
+            path=str(self.path),
+            moments=held.moments,
+            videos=held.videos,
+            store=held.made.store,
+            checkpoint=held.made.checkpoint.path,
+            checkpoint_sha256=held.made.checkpoint.sha256,
+            word_vectors=held.made.words_cache,
+            word_vectors_sha256=held.made.words_sha256,
+            spaces=space_names(held.made.spaces),
+            factory=held.structure.factory,
+            exact=held.structure.exact,
+            probes=held.structure.probes,
+            embed_dim=held.made.embed_dim,
+            searched_dim=held.structure.dim,
+            recall_at_10=held.recall.at_10,
+            recall_sample=held.recall.sample,
+            recall_queries=held.recall.queries,
+            created=held.created,
+            generation=held.number,
+            size_bytes=held.size_bytes,
+        )
+
+    def _answers(self, sought: _Sought) -> list[Moment]:
+        """Look at more and more candidates until there are as many answers as are sought."""
+        widened = 0
+        while True:
+            ranked = self._ranker.best(sought.query, sought.count + 1, widened, sought.among)
+            looked_at: list[Moment] = []
+            answers = self._merged(ranked, sought, looked_at)
+            found = len(answers) == sought.count and self._ranker.enough(ranked, len(looked_at))
+            if ranked.complete or found:
+                return answers
+            widened += 1
+
+    def _merged(self, ranked: Ranked, sought: _Sought, looked_at: list[Moment]) -> list[Moment]:
+        moments = self._moments(ranked, sought.but, looked_at)
+        if sought.merge:
+            return merge_overlapping(moments, sought.count, [sought.but] if sought.but else [])
+        return [moment for moment, _ in zip(moments, range(sought.count), strict=False)]
+
+    def _moments(self, ranked: Ranked, but: Moment | None, looked_at: list[Moment]) -> Iterator[Moment]:
+        for moment_id, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):
+            if but is None or moment_id != but.moment_id:
+                looked_at.append(self._moment(moment_id, score))
+                yield looked_at[-1]
+
+    def _moment(self, moment_id: int, score: float) -> Moment:
+        record, window = self._table.window(moment_id)
+        return Moment(
+            moment_id=moment_id,
+            video_id=record.video_id,
+            path=record.path,
+            start_seconds=window.start_seconds,
+            end_seconds=window.end_seconds,
+            score=score,
+            caption=window.caption,
+        )
+
+    def _among(self, pattern: str | None) -> Ids | None:
+        """Give the ids of the moments of the videos that match a pattern, None without one."""
+        if pattern is None:
+            return None
+        _require_length("pattern", pattern)
+        # As fnmatch.fnmatchcase, compiled once for all ids.
+        matches = re.compile(fnmatch.translate(pattern)).match
+        places = [at for at, record in enumerate(self._table.records) if matches(record.video_id)]
+        if not places:
+            raise QueryError(
+                f"No video of the index has an id like {pattern!r}. * stands for any letters, ? for one; capitals "
+                "count."
+            )
+        return self._table.ids(places)
+
+    def _video(self, video_id: str) -> VideoRecord:
+        if video_id in self._records:
+            return self._table.records[self._records[video_id]]
+        known = [known for known in self._records if name_without_suffix(known) == video_id]
+        if len(known) == 1:
+            return self._table.records[self._records[known[0]]]
+        if known:
+            raise QueryError(
+                f"Several videos are called {video_id!r}: {', '.join(sorted(known)[:3])}. Give the whole id."
+            )
+        near = difflib.get_close_matches(video_id[:LONGEST_QUERY], list(self._records), n=3)
+        meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise QueryError(f"The index has no video {video_id[:100]!r}.{meant}")
+
+
+def _recorded_words(folder: Path, cache: Path) -> WordVectors:
+    try:
+        return WordVectors(cache)
+    except (WordVectorsError, OSError) as error:
+        raise IndexMismatchError(
+            f"The word vectors with which the index {folder} was made are no longer at {cache}: {error} Say where the "
+            "word vectors lie."
+        ) from error
+
+
+def _checked_count(k: int) -> int:
+    if not 1 <= k <= MOST_RESULTS:
+        raise QueryError(f"Between 1 and {MOST_RESULTS} moments can be asked for, not {k}.")
+    return k
+
+
+def _require_length(what: str, text: str) -> None:
+    if len(text) > LONGEST_QUERY:
+        raise QueryError(f"The {what} has {len(text)} characters, and at most {LONGEST_QUERY} are allowed. Shorten it.")

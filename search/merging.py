@@ -1,0 +1,32 @@
+"""Overlapping moments of one video made into one answer."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from search.results import Moment
+
+
+def merge_overlapping(ranked: Iterable[Moment], count: int, taken: Iterable[Moment] = ()) -> list[Moment]:
+    """Give up to `count` moments, no two of which overlap, of moments in the order of their rank.
+
+    Of the first `count`, those that overlap become one, from the first start to the last end, with the id, score and
+    caption of the best. The places that this frees go to the next best that overlap none of the answers. So an
+    answer never spans more than `count` moments, however many of a video are alike. What overlaps one of `taken` is
+    left out.
+    """
+    kept = list(taken)
+    usable = (moment for moment in ranked if not any(moment.overlaps(other) for other in kept))
+    groups: list[Moment] = []
+    for rank, moment in enumerate(usable):
+        if rank >= count and len(groups) >= count:
+            break
+        touching = [at for at, group in enumerate(groups) if group.overlaps(moment)]
+        if not touching:
+            groups.append(moment)
+        elif rank < count:
+            joined = [groups[at] for at in touching] + [moment]
+            first, last = min(each.start_seconds for each in joined), max(each.end_seconds for each in joined)
+            groups[touching[0]] = replace(joined[0], start_seconds=first, end_seconds=last)
+            for at in reversed(touching[1:]):
+                del groups[at]
+    return groups[:count]

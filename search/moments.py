@@ -1,0 +1,53 @@
+"""Into which moments a video is cut, as pure functions of times and captions."""
+
+from dataclasses import dataclass
+
+from embedding.captions import VideoCaptions, grow_window
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of a video in seconds and what is said in it; raises ValueError for a span that is none."""
+
+    start_seconds: float
+    end_seconds: float
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_seconds < self.end_seconds:
+            raise ValueError(f"A window cannot last from {self.start_seconds} to {self.end_seconds} seconds.")
+
+
+def sliding_windows(duration_seconds: float, window_seconds: float, stride_seconds: float) -> tuple[Window, ...]:
+    """Cut a video into windows that begin every `stride_seconds`; the last one reaches the end and no further.
+
+    A video no longer than a window is one moment. Raises ValueError unless 0 < stride <= window and the duration is
+    above 0: a longer stride would leave gaps.
+    """
+    if not (0 < stride_seconds <= window_seconds and duration_seconds > 0):
+        raise ValueError(
+            f"Windows need 0 < stride <= window and a video; got {window_seconds} s every {stride_seconds} s of "
+            f"{duration_seconds} s."
+        )
+    windows: list[Window] = []
+    while not windows or windows[-1].end_seconds < duration_seconds:
+        # Multiplied, not added up: the hundredth start is exact.
+        start = len(windows) * stride_seconds
+        windows.append(Window(start, min(start + window_seconds, duration_seconds)))
+    return tuple(windows)
+
+
+def caption_windows(captions: VideoCaptions, min_seconds: float, duration_seconds: float) -> tuple[Window, ...]:
+    """Give the windows that a video's captions grow to, as in training, in the order of their starts.
+
+    Captions that grow to the same window make one moment; its text is that of all its captions. What lies beyond
+    the end of the video is cut off or left out.
+    """
+    found: dict[tuple[float, float], Window] = {}
+    for caption in range(len(captions)):
+        grown = grow_window(captions, caption, min_seconds)
+        start, end = grown.start_seconds, min(grown.end_seconds, duration_seconds)
+        if start < end and (start, end) not in found:
+            text = " ".join(" ".join(captions.texts[grown.first : grown.last + 1]).split())
+            found[start, end] = Window(start, end, text)
+    return tuple(found[span] for span in sorted(found))

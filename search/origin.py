@@ -1,0 +1,126 @@
+"""What an index is made from, and refusing to use it with anything else."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from embedding.checkpoint import Checkpoint, load_checkpoint, require_features, require_word_vectors
+from embedding.errors import CheckpointError
+from embedding.features import STREAMS, StoreFeatures
+from embedding.word_vectors import WordVectors
+from search.errors import IndexMismatchError
+from search.generation import FileIdentity, Generation, Made
+from search.options import MOMENT_FIELDS, IndexRequest
+from search.store_videos import store_id
+from storage.hashing import file_sha256
+from storage.schema import JSON
+
+
+def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
+    """Give the identity of a checkpoint file; reads it unless it looks just as `known` did. Raises CheckpointError."""
+    try:
+        status = path.stat()
+        absolute = str(path.absolute())
+        seen = (absolute, status.st_size, status.st_mtime_ns)
+        if known and seen == (known.path, known.size_bytes, known.mtime_ns):
+            return known
+        return FileIdentity(*seen, sha256=file_sha256(path))
+    except OSError as error:
+        raise CheckpointError(f"The checkpoint {path} cannot be read: {error}. Correct the path.") from error
+
+
+def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | None) -> tuple[Made, Checkpoint | None]:
+    """Give what a build is made from, and the checkpoint if it had to be read.
+
+    Raises IndexMismatchError when the index that is `held` was made from something else, unless it is to be rebuilt,
+    and CheckpointError when checkpoint, word vectors and features do not belong together.
+    """
+    made = held.made if held else None
+    identity = identify(request.checkpoint, made.checkpoint if made else None)
+    spaces = source.fingerprints()
+    store, words_cache = str(source.store.path.absolute()), str(request.words.cache.absolute())
+    identifier = store_id(source.store)
+    wanted: dict[str, JSON] = {
+        "store": identifier,
+        "checkpoint": identity.sha256,
+        "word vectors": request.words.fingerprint,
+        "feature spaces": spaces,
+    }
+    if held and made:
+        found: dict[str, JSON] = {
+            "store": made.store_id,
+            "checkpoint": made.checkpoint.sha256,
+            "word vectors": made.words_sha256,
+            "feature spaces": dict(made.spaces),
+        }
+        unlike = [name for name in wanted if wanted[name] != found[name]]
+        unlike += request.options.unlike(held.options, MOMENT_FIELDS)
+        if not unlike:
+            return replace(made, checkpoint=identity, store=store, words_cache=words_cache), None
+        if not request.rebuild:
+            raise IndexMismatchError(
+                f"The index {request.out} was made with another {' and another '.join(unlike)} than this build "
+                f"has: its moments came from the store {made.store}, the checkpoint {made.checkpoint.path} "
+                f"({made.checkpoint.sha256[:12]}) and the spaces {_names(made.spaces)}. Give those, or build into "
+                "another folder, or ask for this index to be rebuilt: until the new one is complete the old one stays "
+                "in use."
+            )
+    checkpoint = load_checkpoint(request.checkpoint)
+    require_word_vectors(checkpoint, request.words.fingerprint, request.words.dim)
+    require_features(checkpoint, spaces, sum(source.stream_dims))
+    return (
+        Made(
+            store=store,
+            store_id=identifier,
+            checkpoint=identity,
+            words_cache=words_cache,
+            words_sha256=request.words.fingerprint,
+            spaces=spaces,
+            embed_dim=checkpoint.spec.embed_dim,
+        ),
+        checkpoint,
+    )
+
+
+def require_checkpoint(folder: Path, made: Made, checkpoint: Path | None) -> Path:
+    """Give the checkpoint to ask an index with: the one given or the recorded one, which it must be.
+
+    Raises IndexMismatchError, and CheckpointError when there is none.
+    """
+    path = checkpoint or Path(made.checkpoint.path)
+    try:
+        identity = identify(path, made.checkpoint)
+    except CheckpointError as error:
+        if checkpoint:
+            raise
+        raise CheckpointError(
+            f"The index {folder} was made with the checkpoint {path}, which cannot be read any more. Say where it lies "
+            "now."
+        ) from error
+    if identity.sha256 != made.checkpoint.sha256:
+        raise IndexMismatchError(
+            f"The index {folder} was made with a checkpoint of the SHA-256 {made.checkpoint.sha256}, and {path} has "
+            f"{identity.sha256}: its sentences do not lie in the same space. Give the checkpoint that lay at "
+            f"{made.checkpoint.path}, or rebuild the index with this one."
+        )
+    return path
+
+
+def require_words(folder: Path, made: Made, words: WordVectors) -> WordVectors:
+    """Give word vectors back when they are the index's own; raises IndexMismatchError."""
+    if words.fingerprint != made.words_sha256:
+        raise IndexMismatchError(
+            f"The index {folder} was made with word vectors of the SHA-256 {made.words_sha256}, and {words.cache} has "
+            f"those of {words.fingerprint}: the same words would mean other things. Give the word vectors that the "
+            "checkpoint was trained with."
+        )
+    return words
+
+
+def space_names(spaces: object) -> dict[str, str]:
+    """Name the feature space of each stream."""
+    held = spaces if isinstance(spaces, dict) else {}
+    return {stream: str(held[stream]["space"]) for stream in STREAMS if stream in held}
+
+
+def _names(spaces: object) -> str:
+    return " and ".join(space_names(spaces).values())

@@ -1,0 +1,69 @@
+"""From a query's embedding to the best moments: candidates of the FAISS structure, ranked by their exact scores."""
+
+from dataclasses import dataclass
+
+from search.moment_table import Floats, Ids, MomentTable
+from search.structure import Structure
+
+_TIED = 1e-6
+_WIDER = 4
+_EXACTLY_AMONG = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Moments, best first, with their exact scores; `complete` when there are no more to be had."""
+
+    ids: Ids
+    scores: Floats
+    complete: bool
+
+    def settled(self, count: int) -> bool:
+        """Tell whether looking at more candidates could not change who ties for the first `count` places."""
+        return self.complete or (len(self.ids) > count and self.scores[-1] < self.scores[count - 1] - _TIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranker:
+    """Ranks the moments of a table; `candidates` and `probes` are where it begins to look."""
+
+    table: MomentTable
+    structure: Structure
+    candidates: int
+    probes: int
+
+    def best(self, query: Floats, count: int, widened: int = 0, among: Ids | None = None) -> Ranked:
+        """Rank at least `count` moments, if there are as many, for a query (D,), or those `among`, ids ascending.
+
+        Looked at are the candidates and lists of the configuration, `widened` times four times as many. Few moments
+        `among` which to choose are all looked at.
+        """
+        if among is not None and len(among) <= max(_EXACTLY_AMONG, self.candidates):
+            return self._ranked(query, among, complete=True)
+        available = len(self.table) if among is None else len(among)
+        wanted = min(available, max(self.candidates, 2 * count) * _WIDER**widened)
+        probes = self.probes * _WIDER**widened
+        if among is not None:
+            # The moments sought are so much rarer in each list.
+            probes = -(-probes * len(self.table) // len(among))
+        ids = self.structure.candidates(query, wanted, probes, among)
+        everywhere = not self.structure.lists or probes >= self.structure.lists
+        return self._ranked(query, ids, complete=everywhere and wanted >= available)
+
+    def first(self, query: Floats, count: int) -> tuple[Ids, Floats]:
+        """Give the ids and scores of the best `count` moments, as a search without merging does."""
+        widened = 0
+        while not self.enough(ranked := self.best(query, count, widened), count):
+            widened += 1
+        return ranked.ids[:count], ranked.scores[:count]
+
+    def enough(self, ranked: Ranked, count: int) -> bool:
+        """Tell whether a ranking gives the first `count` moments, as surely as the structure can."""
+        if self.structure.exact:
+            return ranked.settled(count)
+        return ranked.complete or len(ranked.ids) >= count
+
+    def _ranked(self, query: Floats, ids: Ids, *, complete: bool) -> Ranked:
+        scores = self.table.scores(query, ids)
+        order = self.table.ranked(ids, scores)
+        return Ranked(ids[order], scores[order], complete)

@@ -1,0 +1,64 @@
+"""What a build did, for people and for programs."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from storage.schema import JSON
+
+_FAILURES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What one build did.
+
+    - `videos_kept`: as they were; `videos_without_file`: left out because their file is gone.
+    - `failed`: videos whose features could not be used, each with the reason; the next build tries them again.
+    - `recall_at_10`: share of the 10 best moments that a search finds, measured on `recall_sample` queries of the kind
+      that `recall_queries` names.
+    - `seconds`: of this build; `size_bytes`: of the index on disk.
+    - `up_to_date`: nothing had to be done; `notes`: what else was done, and why.
+    """
+
+    videos_added: int
+    videos_changed: int
+    videos_removed: int
+    videos_kept: int
+    videos_without_file: int
+    failed: Mapping[str, str]
+    moments: int
+    factory: str
+    recall_at_10: float
+    recall_sample: int
+    recall_queries: str
+    seconds: float
+    size_bytes: int
+    up_to_date: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def videos(self) -> int:
+        """Videos of the index."""
+        return self.videos_added + self.videos_changed + self.videos_kept
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give the fields as JSON values."""
+        return {**asdict(self), "failed": dict(self.failed), "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        state = "up to date" if self.up_to_date else f"built in {self.seconds:.1f} s"
+        lines = [
+            f"Index {state}: {self.moments} moments of {self.videos} videos, {self.size_bytes / 2**20:.1f} MiB",
+            (
+                f"  videos: {self.videos_added} added, {self.videos_changed} changed, {self.videos_removed} removed, "
+                f"{self.videos_kept} kept"
+            ),
+            f"  {self.factory}: recall@10 {self.recall_at_10:.3f} on {self.recall_sample} {self.recall_queries}",
+        ]
+        if self.videos_without_file:
+            lines.append(f"  {self.videos_without_file} videos left out: their files are gone")
+        lines += [f"  {note}" for note in self.notes]
+        lines += [f"  failed: {why}" for why in list(self.failed.values())[:_FAILURES_SHOWN]]
+        if len(self.failed) > _FAILURES_SHOWN:
+            lines.append(f"  and {len(self.failed) - _FAILURES_SHOWN} more videos failed")
+        return "\n".join(lines)

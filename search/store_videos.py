@@ -1,0 +1,152 @@
+"""Which videos of a store belong into an index, and how that differs from what an index holds."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from embedding.captions import CaptionFile, VideoCaptions
+from embedding.errors import DatasetError
+from embedding.features import name_without_suffix
+from search.errors import NothingToIndexError, VideosVanishedError
+from search.generation import VideoRecord
+from search.options import Captions, MissingFiles
+from storage import layout
+from storage.documents import canonical_json
+from storage.hashing import file_sha256
+from storage.manifest import latest_entries
+from storage.outcomes import ShardOutcomes
+from storage.schema import JSON, VideoOutcome
+from storage.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreVideo:
+    """A video that can be indexed; `signature` names the content of its features and captions."""
+
+    video_id: str
+    path: str
+    duration_seconds: float | None
+    signature: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How the videos wanted differ from those held: `kept` are records as they are to be from now on."""
+
+    added: tuple[StoreVideo, ...]
+    changed: tuple[StoreVideo, ...]
+    removed: tuple[str, ...]
+    kept: tuple[VideoRecord, ...]
+    moved: int
+
+    @property
+    def any(self) -> bool:
+        """Whether anything has to be written."""
+        return bool(self.added or self.changed or self.removed or self.moved)
+
+
+def store_id(store: FeatureStore) -> str:
+    """Give a name of a store that stays when it is moved and grows: the hash of its first manifest."""
+    first = layout.manifest_file(store.path, 0)
+    if not first.is_file():
+        raise NothingToIndexError(f"The store {store.path} is empty. Extract features with `reeldex extract` first.")
+    return file_sha256(first)
+
+
+def captions_of(captions: Captions | None, video_id: str) -> VideoCaptions | None:
+    """Find a video's captions by its id in the store, or by that id without folders and ending.
+
+    Captions that cannot be used are named in the log, and the video gets windows like one without.
+    """
+    if captions is None:
+        return None
+    for name in dict.fromkeys((video_id, name_without_suffix(video_id))):
+        if name not in captions:
+            continue
+        if not isinstance(captions, CaptionFile):
+            return captions[name]
+        try:
+            return captions.captions(name)
+        except DatasetError as error:
+            log.warning("%s It is indexed without captions.", error)
+            return None
+    return None
+
+
+def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions | None) -> list[StoreVideo]:
+    """List the videos whose latest version is ok and has features in all spaces, in the order of the shards."""
+    manifests = store.manifests()
+    found = []
+    for video_id, (shard, position, entry) in latest_entries(manifests).items():
+        outcomes = store.outcomes(shard)
+        outcome = outcomes.videos[position] if outcomes else None
+        if outcomes is None or outcome is None or outcome.status != "ok":
+            continue
+        if all(space in outcome.rows for space in spaces):
+            signature = _signature(outcomes, outcome, spaces, captions_of(captions, video_id))
+            place = (shard, position)
+            found.append((place, StoreVideo(video_id, entry.path, outcome.duration_seconds, signature)))
+    return [video for _, video in sorted(found, key=lambda each: each[0])]
+
+
+def with_files(
+    videos: Sequence[StoreVideo], held: Mapping[str, VideoRecord], missing_files: MissingFiles
+) -> list[StoreVideo]:
+    """Leave out videos whose file is gone, unless they are to be kept.
+
+    Raises VideosVanishedError when more than half of the videos of an index would vanish that way, and
+    NothingToIndexError when no video is left.
+    """
+    there = [video for video in videos if missing_files == "keep" or Path(video.path).exists()]
+    ids = {video.video_id for video in there}
+    gone = [video for video in videos if video.video_id not in ids]
+    vanishing = [video for video in gone if video.video_id in held]
+    if 2 * len(vanishing) > len(held):
+        raise VideosVanishedError(
+            f"The files of {len(vanishing)} of the {len(held)} videos of the index are gone, among them "
+            f"{vanishing[0].path}. Is their disk mounted? Nothing was changed. To keep moments of videos whose files "
+            "are gone, set missing_files to keep; if they are gone for good, delete the index and build it again."
+        )
+    if not there:
+        why = f"none of the files of its {len(videos)} videos is there" if videos else "it has features of none"
+        raise NothingToIndexError(
+            f"The store has no video to be indexed: {why}. Mount their disk or set missing_files to keep, or extract "
+            "videos with `reeldex extract`."
+        )
+    return there
+
+
+def compare(held: Mapping[str, VideoRecord], wanted: Sequence[StoreVideo]) -> Changes:
+    """Decide what has to be added, changed, removed and kept; touches no file."""
+    added, changed, kept = [], [], []
+    moved = 0
+    for video in wanted:
+        record = held.get(video.video_id)
+        if record is None:
+            added.append(video)
+        elif record.signature != video.signature:
+            changed.append(video)
+        else:
+            moved += record.path != video.path
+            kept.append(replace(record, path=video.path))
+    wanted_ids = {video.video_id for video in wanted}
+    removed = tuple(video_id for video_id in held if video_id not in wanted_ids)
+    kept.sort(key=lambda record: record.first_id)
+    return Changes(tuple(added), tuple(changed), removed, tuple(kept), moved)
+
+
+def _signature(
+    outcomes: ShardOutcomes, outcome: VideoOutcome, spaces: Sequence[str], captions: VideoCaptions | None
+) -> str:
+    content: dict[str, JSON] = {
+        "rows": [outcomes.files[space].extents[outcome.video_id].sha256 for space in spaces],
+        "duration_seconds": outcome.duration_seconds,
+        "captions": None
+        if captions is None
+        else [list(captions.start_seconds), list(captions.end_seconds), list(captions.texts)],
+    }
+    return hashlib.sha256(canonical_json(content).encode("ascii")).hexdigest()

@@ -1,0 +1,101 @@
+"""The two towers of a checkpoint at work: windows of videos and sentences into embeddings."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from embedding.checkpoint import Checkpoint, load_checkpoint
+from embedding.model import TextVideoEmbedding
+from embedding.word_vectors import WordVectors, tokenise
+from search.moment_table import Floats
+
+_SENTENCES_AT_ONCE = 64
+
+
+class VideoTower:
+    """Embeds pooled features, always in batches of the same size.
+
+    A batch that is not full is filled up with zeros: the device computes the same shapes whatever else is embedded,
+    so that a moment's embedding does not depend on its company.
+    """
+
+    def __init__(self, model: TextVideoEmbedding, batch_size: int, device: str) -> None:
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self._device = torch.device(chosen)
+        self._model = model.to(self._device)
+        self._batch = np.zeros((batch_size, model.spec.video_dim), dtype=np.float32)
+        self._filled = 0
+
+    def push(self, pooled: Floats) -> list[npt.NDArray[np.float16]]:
+        """Take (n, video_dim); returns the embeddings of batches that became full, (m, D) float16, in order."""
+        ready = []
+        while len(pooled):
+            taken = pooled[: len(self._batch) - self._filled]
+            self._batch[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            pooled = pooled[len(taken) :]
+            if self._filled == len(self._batch):
+                ready.append(self.flush())
+        return ready
+
+    def flush(self) -> npt.NDArray[np.float16]:
+        """Embed what was taken since the last full batch: (m, D) float16."""
+        count, self._filled = self._filled, 0
+        self._batch[count:] = 0
+        with torch.inference_mode():
+            embedded = self._model.embed_videos(torch.from_numpy(self._batch).to(self._device))
+        halves: npt.NDArray[np.float16] = embedded[:count].cpu().numpy().astype(np.float16)
+        return halves
+
+
+class SentenceTower:
+    """Embeds sentences; the checkpoint is read at the first one. Safe to use from several threads."""
+
+    def __init__(self, checkpoint: Path | Checkpoint, words: WordVectors) -> None:
+        self.words = words
+        self._checkpoint = checkpoint
+        self._model: TextVideoEmbedding | None = None
+        self._loading = threading.Lock()
+
+    def knows(self, sentence: str) -> bool:
+        """Tell whether any word of a sentence has a vector."""
+        return any(word in self.words for word in tokenise(sentence))
+
+    def unknown(self, sentence: str) -> tuple[str, ...]:
+        """Name the words of a sentence that have no vector, each once."""
+        return tuple(dict.fromkeys(word for word in tokenise(sentence) if word not in self.words))
+
+    def frequent_words(self, count: int) -> list[str]:
+        """Give the first words of the word vectors, which are the frequent ones, that a sentence can name."""
+        chosen = []
+        for word in self.words:
+            if tokenise(word) == [word]:
+                chosen.append(word)
+            if len(chosen) == count:
+                break
+        return chosen
+
+    def embed(self, sentences: Sequence[str]) -> Floats:
+        """Embed sentences to (n, D) float32, each of norm 1."""
+        model = self._loaded()
+        parts = []
+        for first in range(0, len(sentences), _SENTENCES_AT_ONCE):
+            block = sentences[first : first + _SENTENCES_AT_ONCE]
+            vectors = self.words.sentence_vectors(block, model.spec.max_words)
+            with torch.inference_mode():
+                parts.append(model.embed_sentences(torch.from_numpy(vectors)).numpy())
+        return np.concatenate(parts)
+
+    def _loaded(self) -> TextVideoEmbedding:
+        with self._loading:
+            if self._model is None:
+                held = self._checkpoint
+                model = (load_checkpoint(held) if isinstance(held, Path) else held).model()
+                # The other tower is of no use here, and half of the memory.
+                del model.GU_video
+                self._model = model
+            return self._model
