@@ -32,7 +32,7 @@ class IndexOptions:
       moments and uses IVF above.
     - `rotated_dims`: numbers to which a learned rotation reduces embeddings for all but exact search; 0 for none.
     - `candidates`: moments of the FAISS structure's choice that are ranked by their exact scores.
-    - `probes`: lists of an IVF that are looked at; 0 for as few as reach a recall of 0.98 on the sample.
+    - `probes`: lists of an IVF that are looked at; 0 for as few as reach a recall of 0.97 on the sample.
     - `recall_sample`: queries by which the recall is measured at each build.
 
     How it is built:
@@ -50,7 +50,7 @@ class IndexOptions:
     factory: str = AUTO
     exact_below: int = 50_000
     rotated_dims: int = 256
-    candidates: int = 256
+    candidates: int = 128
     probes: int = 0
     recall_sample: int = 200
     batch_size: int = 256

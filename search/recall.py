@@ -12,8 +12,9 @@ from search.structure import Structure
 from search.tower import SentenceTower
 
 DEPTH = 10
-TARGET = 0.98
+TARGET = 0.97
 _FIRST_PROBES = 4
+_MORE_PROBES = 1.5
 _TIED = 1e-6
 _NOISE = 0.5
 _FREQUENT_WORDS = 20_000
@@ -72,7 +73,7 @@ def measure(ranker: Ranker, queries: Floats, thresholds: Floats) -> float:
 def settle_probes(
     table: MomentTable, structure: Structure, candidates: int, probes: int, sample: RecallSample
 ) -> tuple[int, Recall]:
-    """Measure the recall, with `probes` lists, or with as few as reach 0.98 when that is 0: (probes, recall)."""
+    """Measure the recall, with `probes` lists, or with as few as reach 0.97 when that is 0: (probes, recall)."""
     thresholds = exact_thresholds(table, sample.queries)
     recall = 0.0
     tried = _tries(structure, probes)
@@ -91,5 +92,5 @@ def _tries(structure: Structure, probes: int) -> Sequence[int]:
         return [min(probes, structure.lists)]
     tries = [_FIRST_PROBES]
     while tries[-1] < structure.lists:
-        tries.append(min(structure.lists, tries[-1] * 2))
+        tries.append(min(structure.lists, int(tries[-1] * _MORE_PROBES)))
     return tries

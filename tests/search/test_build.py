@@ -1,0 +1,399 @@
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from embedding.captions import VideoCaptions
+from embedding.errors import CheckpointError, CheckpointMismatchError
+from embedding.word_cache import write_cache
+from embedding.word_vectors import WordVectors
+from search import build, compaction
+from search.errors import (
+    FactoryError,
+    IndexBusyError,
+    IndexDamagedError,
+    IndexMismatchError,
+    NothingToIndexError,
+    SearchError,
+    VideosVanishedError,
+)
+from search.generation import read_generation
+from search.index import SearchIndex
+from search.options import IndexOptions
+from search.report import BuildReport
+from search.segments import SegmentWriter
+from storage import atomic
+from tests.search.library import IVF, OPTIONS, VOCABULARY, Library, eight_videos, make_library, write_checkpoint
+
+Answers = list[tuple[str, float, float, float, str]]
+QUERIES = ("chop the onion", "boil water", "slice bread", "stir soup")
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    return make_library(tmp_path / "library", eight_videos())
+
+
+def answers(path: Path, **asked: Any) -> list[Answers]:  # noqa: ANN401 - any of the arguments of a search
+    """What an index answers, without the ids of moments, which depend on its history."""
+    with SearchIndex.open(path) as index:
+        found = [index.search(query, **{"k": 25, **asked}) for query in QUERIES]
+        found += [index.like(video_id, 3.0, **{"k": 25, **asked}) for video_id in sorted(index.videos())[:3]]
+    return [
+        [(each.video_id, each.start_seconds, each.end_seconds, each.score, each.caption) for each in one]
+        for one in found
+    ]
+
+
+def counts(report: BuildReport) -> tuple[int, int, int, int]:
+    return report.videos_added, report.videos_changed, report.videos_removed, report.videos_kept
+
+
+def said(*texts: str) -> VideoCaptions:
+    starts = tuple(6.0 * at for at in range(len(texts)))
+    return VideoCaptions(starts, tuple(start + 5.5 for start in starts), texts)
+
+
+@pytest.mark.parametrize("options", [OPTIONS, IVF], ids=["exact", "ivf"])
+def test_adding_changing_and_deleting_gives_the_answers_of_a_fresh_build(
+    library: Library, options: IndexOptions
+) -> None:
+    captions = {"video2": said("chop the onion", "boil water")}
+    assert counts(library.build(options=options, captions=captions)) == (8, 0, 0, 0)
+    library.add({"new/a.mp4": 31.0, "new/b.mp4": 3.0})
+    assert counts(library.build(options=options, captions=captions)) == (2, 0, 0, 8)
+    library.add({"part0/video6.mp4": 22.0}, version=1)
+    captions = {"video2": said("chop the onion", "stir soup"), "b": said("slice bread")}
+    assert counts(library.build(options=options, captions=captions)) == (0, 3, 0, 7)
+    (library.folder / "videos/part1/video1.mp4").unlink()
+    library.add({"part1/video3.mp4": 9.0}, version=2, failing=["part1/video3.mp4"])
+    report = library.build(options=options, captions=captions)
+    assert counts(report) == (0, 0, 2, 8)
+    assert report.videos_without_file == 1
+    fresh = library.build("fresh", options=options, captions=captions)
+    assert (fresh.moments, counts(fresh)) == (report.moments, (8, 0, 0, 0))
+    for asked in ({}, {"merge": False}, {"videos": "*video[46]*"}, {"k": 200}):
+        grown, anew = answers(library.folder / "index", **asked), answers(library.folder / "fresh", **asked)
+        assert grown == anew
+        assert all(anew)
+    with SearchIndex.open(library.folder / "index") as index:
+        assert sorted(index.videos()) == sorted(
+            ["new/a.mp4", "new/b.mp4", *(f"part{at % 2}/video{at}.mp4" for at in (0, 2, 4, 5, 6, 7))]
+        )
+        found = index.search("slice bread", k=100, merge=False)
+        assert {each.caption for each in found if "video2" in each.video_id} == {"chop the onion", "stir soup"}
+        assert index.about().recall_queries == "captions"
+
+
+def test_nothing_to_do_changes_no_file(library: Library) -> None:
+    first = library.build()
+    before = {path: path.stat().st_mtime_ns for path in (library.folder / "index").iterdir()}
+    again = library.build()
+    assert (first.up_to_date, again.up_to_date) == (False, True)
+    assert counts(again) == (0, 0, 0, 8)
+    assert (again.recall_at_10, again.moments) == (first.recall_at_10, first.moments)
+    assert {path: path.stat().st_mtime_ns for path in (library.folder / "index").iterdir()} == before
+    assert json.loads(json.dumps(again.to_json()))["up_to_date"] is True
+    assert "Index up to date" in str(again)
+
+
+class KilledError(BaseException):
+    """Ends a build where a kill might."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise KilledError
+
+    if place == "amid embedding":
+        monkeypatch.setattr(SegmentWriter, "add_embeddings", die)
+    elif place == "before the structure":
+        monkeypatch.setattr("search.structure.Structure.save", die)
+    elif place == "before the videos":
+        monkeypatch.setattr(build, "write_videos", die)
+    elif place == "before index.json":
+        monkeypatch.setattr(build, "publish_generation", die)
+
+
+@pytest.mark.parametrize("place", ["amid embedding", "before the structure", "before the videos", "before index.json"])
+def test_a_killed_build_leaves_the_index_as_it_was_and_no_leftovers(
+    library: Library, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    library.build(options=IVF)
+    before = answers(library.folder / "index")
+    library.add({"new/a.mp4": 31.0})
+    with monkeypatch.context() as patched:
+        kill_at(patched, place)
+        # A kill runs no cleaning up.
+        patched.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(KilledError):
+            library.build(options=IVF)
+    assert answers(library.folder / "index") == before
+    assert counts(library.build(options=IVF)) == (1, 0, 0, 8)
+    folder = library.folder / "index"
+    in_use = {*read_generation(folder).files, "index.json", ".lock"}
+    assert {path.name for path in folder.iterdir()} == in_use
+    library.build("fresh", options=IVF)
+    assert answers(folder) == answers(library.folder / "fresh")
+
+
+def test_an_open_index_answers_while_another_is_built_and_is_refreshed_after_it(library: Library) -> None:
+    library.build()
+    with SearchIndex.open(library.folder / "index") as index:
+        before = index.search("soup")
+        library.add({"new/a.mp4": 31.0})
+        library.build()
+        assert index.search("soup") == before
+        fresh = index.refreshed()
+        assert fresh is not index
+        assert "new/a.mp4" in fresh.videos()
+        assert fresh.refreshed() is fresh
+
+
+def test_two_builds_at_once_are_refused(library: Library) -> None:
+    library.build()
+    with FileLock(library.folder / "index" / ".lock"), pytest.raises(IndexBusyError, match="Another process builds"):
+        library.build()
+
+
+def test_another_checkpoint_is_refused_until_a_rebuild_is_asked_for(library: Library) -> None:
+    library.build()
+    before = answers(library.folder / "index")
+    write_checkpoint(library.folder / "other.pth", seed=5)
+    with pytest.raises(IndexMismatchError, match=r"made with another checkpoint than .* rebuilt"):
+        library.build(checkpoint=library.folder / "other.pth")
+    with pytest.raises(
+        IndexMismatchError, match=r"and .*other.pth has [0-9a-f]{64}: .*Give the checkpoint that lay at"
+    ):
+        SearchIndex.open(library.folder / "index", checkpoint=library.folder / "other.pth")
+    assert answers(library.folder / "index") == before
+    report = library.build(checkpoint=library.folder / "other.pth", rebuild=True)
+    assert counts(report) == (8, 0, 0, 0)
+    assert answers(library.folder / "index") != before
+    library.build("fresh", checkpoint=library.folder / "other.pth")
+    assert answers(library.folder / "index") == answers(library.folder / "fresh")
+
+
+def test_the_same_checkpoint_elsewhere_is_the_same(library: Library) -> None:
+    library.build()
+    library.checkpoint.rename(library.folder / "moved.pth")
+    with pytest.raises(CheckpointError, match="made with the checkpoint .*model.pth, which cannot be read any more"):
+        SearchIndex.open(library.folder / "index")
+    with SearchIndex.open(library.folder / "index", checkpoint=library.folder / "moved.pth") as index:
+        assert len(index.search("soup")) == 10
+    assert counts(library.build(checkpoint=library.folder / "moved.pth")) == (0, 0, 0, 8)
+    SearchIndex.open(library.folder / "index").close()
+    assert library.build(checkpoint=library.folder / "moved.pth").up_to_date
+
+
+def test_other_word_vectors_windows_or_store_are_refused(library: Library, tmp_path: Path) -> None:
+    library.build()
+    write_cache(tmp_path / "other.words", VOCABULARY, np.ones((len(VOCABULARY), 5), np.float32), "other words")
+    other = WordVectors(tmp_path / "other.words")
+    with pytest.raises(IndexMismatchError, match="the same words would mean other things"):
+        SearchIndex.open(library.folder / "index", word_vectors=other)
+    with pytest.raises(IndexMismatchError, match="another word vectors"):
+        library.build(words=other)
+    with pytest.raises(IndexMismatchError, match="another window_seconds"):
+        library.build(options=replace(OPTIONS, window_seconds=10.0))
+    elsewhere = make_library(tmp_path / "elsewhere", {"other.mp4": 20.0})
+    with pytest.raises(IndexMismatchError, match="another store"):
+        library.build(store=elsewhere.folder / "store")
+    (library.folder / "made-up.words").unlink()
+    with pytest.raises(IndexMismatchError, match="are no longer at .*made-up.words"):
+        SearchIndex.open(library.folder / "index")
+
+
+def test_a_checkpoint_of_other_features_or_words_is_refused(library: Library) -> None:
+    write_checkpoint(library.checkpoint, word_vectors="others")
+    with pytest.raises(CheckpointMismatchError, match="was trained with word vectors of the SHA-256 others"):
+        library.build()
+    features = {"2d": {"space": "resnet152.other", "fingerprint": {}}}
+    write_checkpoint(library.checkpoint, features=features)
+    with pytest.raises(CheckpointMismatchError, match=r"was trained on 2d features of resnet152.other"):
+        library.build()
+
+
+def test_a_store_that_was_moved_is_the_same(library: Library) -> None:
+    library.build()
+    (library.folder / "store").rename(library.folder / "moved")
+    report = library.build(store=library.folder / "moved")
+    assert counts(report) == (0, 0, 0, 8)
+    with SearchIndex.open(library.folder / "index") as index:
+        assert index.about().store == str(library.folder / "moved")
+
+
+def test_when_most_files_are_gone_the_disk_is_asked_for(library: Library) -> None:
+    library.build()
+    (library.folder / "videos").rename(library.folder / "unmounted")
+    with pytest.raises(VideosVanishedError, match="files of 8 of the 8 videos .* Is their disk mounted"):
+        library.build()
+    kept = library.build(options=replace(OPTIONS, missing_files="keep"))
+    assert counts(kept) == (0, 0, 0, 8)
+    with pytest.raises(NothingToIndexError, match="none of the files of its 8 videos is there"):
+        library.build("other")
+
+
+def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
+    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from embedding.errors import FeaturesError
+    from search import embed
+
+    pooled = embed.pool_spans
+
+    def refuse(source: Any, video_id: str, spans: Any) -> Any:  # noqa: ANN401 - handed on
+        if video_id == "part0/video4.mp4":
+            raise FeaturesError("row 3 holds NaN")
+        return pooled(source, video_id, spans)
+
+    # Storage refuses to write such rows, so that a damaged disk has to be played.
+    with monkeypatch.context() as patched:
+        patched.setattr(embed, "pool_spans", refuse)
+        report = library.build()
+    assert dict(report.failed) == {"part0/video4.mp4": "row 3 holds NaN"}
+    assert counts(report) == (7, 0, 0, 0)
+    assert "failed: row 3 holds NaN" in str(report)
+    assert "row 3 holds NaN" in caplog.text
+    assert counts(library.build()) == (1, 0, 0, 7)
+    library.build("fresh")
+    assert answers(library.folder / "index") == answers(library.folder / "fresh")
+
+
+def test_growth_from_exact_to_ivf_and_on_is_done_and_told(library: Library) -> None:
+    auto = replace(IVF, factory="auto", exact_below=60)
+    first = library.build(options=auto)
+    assert (first.factory, first.moments < 60) == ("SQfp16", False)
+
+
+def test_a_change_of_the_structure_keeps_the_embeddings(library: Library) -> None:
+    library.build(options=OPTIONS)
+    before = answers(library.folder / "index", k=5)
+    report = library.build(options=IVF)
+    assert (report.factory, counts(report)) == ("IVF8,SQ8", (0, 0, 0, 8))
+    assert report.notes == ("IVF8,SQ8 was built anew: factory, rotated_dims changed",)
+    assert answers(library.folder / "index", k=5) == before
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("IVF8,SQ", "FAISS can make nothing of the factory string 'IVF8,SQ'"),
+        ("HNSW32", "from a IndexHNSWFlat moments cannot be removed"),
+        ("IVF5000,SQ8", "cannot be trained on"),
+    ],
+)
+def test_factory_strings_that_cannot_be_used(library: Library, factory: str, message: str) -> None:
+    with pytest.raises(FactoryError, match=message):
+        library.build(options=replace(IVF, factory=factory))
+    assert not (library.folder / "index/index.json").exists()
+
+
+@pytest.mark.parametrize("factory", ["Flat", "SQ8", "OPQ4_8,IVF4,PQ4x4", "IVF4,PQ4x4", "PCA8,IVF4,Flat"])
+def test_other_structures_find_moments_too(library: Library, factory: str) -> None:
+    options = replace(IVF, factory=factory, rotated_dims=0, probes=0, candidates=60)
+    report = library.build(options=options)
+    assert report.recall_at_10 > 0.9
+    library.add({"new/a.mp4": 31.0})
+    (library.folder / "videos/part1/video1.mp4").unlink()
+    library.build(options=options)
+    library.build("exact")
+    asked = {"k": 3, "merge": False, "videos": "new/*"}
+    assert answers(library.folder / "index", **asked) == answers(library.folder / "exact", **asked)
+    with SearchIndex.open(library.folder / "index") as index:
+        assert len(index.search("soup", k=1000, merge=False)) == index.about().moments
+
+
+def test_much_that_is_gone_is_cleared_away(library: Library) -> None:
+    library.build()
+    for version in (1, 2):
+        library.add(eight_videos(), version=version)
+        report = library.build()
+        assert counts(report) == (0, 8, 0, 0)
+    held = read_generation(library.folder / "index")
+    assert sum(held.rows.values()) == held.moments
+    library.build("fresh")
+    assert answers(library.folder / "index") == answers(library.folder / "fresh")
+
+
+def test_segments_become_one_and_moments_keep_their_ids(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "_MOST_SEGMENTS", 2)
+    captions = {"video2": said("chop the onion", "boil water")}
+    library.build(options=IVF, captions=captions)
+    library.add({"new/a.mp4": 31.0})
+    library.build(options=IVF, captions=captions)
+    with SearchIndex.open(library.folder / "index") as index:
+        ids = {(each.video_id, each.start_seconds): each.moment_id for each in index.search("soup", 1000, merge=False)}
+    library.add({"new/b.mp4": 31.0})
+    report = library.build(options=IVF, captions=captions)
+    assert any("3 segments" in note for note in report.notes)
+    assert len(read_generation(library.folder / "index").rows) == 1
+    with SearchIndex.open(library.folder / "index") as index:
+        found = {
+            (each.video_id, each.start_seconds): each.moment_id for each in index.search("soup", 1000, merge=False)
+        }
+    assert found.items() >= ids.items()
+    library.build("fresh", options=IVF, captions=captions)
+    assert answers(library.folder / "index") == answers(library.folder / "fresh")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "index.json").write_text("{"), "not readable JSON"),
+        (lambda folder: (folder / "index.json").write_text("{}"), "is no reeldex-index file"),
+        (lambda folder: edit(folder / "index.json", '"moments": ', '"moments": 1'), "was edited or damaged"),
+        (lambda folder: next(folder.glob("*.faiss")).unlink(), r"structure-00001.faiss is missing"),
+        (lambda folder: truncate(next(folder.glob("*.embeddings.npy"))), r"has \d+ bytes instead of \d+"),
+        (lambda folder: scramble(next(folder.glob("*.faiss"))), r"structure-00001.faiss cannot be read"),
+        (lambda folder: scramble(next(folder.glob("videos-*"))), r"does not hold the videos"),
+    ],
+)
+def test_a_damaged_index_is_refused(library: Library, damage: Callable[[Path], None], message: str) -> None:
+    library.build()
+    damage(library.folder / "index")
+    with pytest.raises(IndexDamagedError, match=message):
+        SearchIndex.open(library.folder / "index")
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def scramble(path: Path) -> None:
+    path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
+
+
+def test_a_damaged_index_can_be_rebuilt(library: Library) -> None:
+    library.build()
+    truncate(next((library.folder / "index").glob("*.embeddings.npy")))
+    with pytest.raises(IndexDamagedError, match="bytes instead of"):
+        library.build()
+    assert counts(library.build(rebuild=True)) == (8, 0, 0, 0)
+    SearchIndex.open(library.folder / "index").close()
+
+
+def test_a_folder_of_other_things_is_left_alone(library: Library) -> None:
+    with pytest.raises(SearchError, match="is no index and not empty: it holds made-up.words, model.pth, store"):
+        library.build("")
+    assert atomic.is_leftover(".publishing-x")
+
+
+def test_progress_is_told(library: Library) -> None:
+    told: list[tuple[int, int]] = []
+    build.build_index(library.request(), lambda done, total: told.append((done, total)))
+    assert told == [(at, 8) for at in range(1, 9)]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    yield
