@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from flows import terminal
 from flows.answers import Arguments, honest, pairs, refuse, respond
 from flows.config import PipelineConfig, UsageError, load_config, parse_config
 from flows.embedding_config import EpicPresetName, TestSet, TrainingDataset
+from flows.overrides import put_given, put_settings, put_words
 
 # Section of the configuration -> the options that are called as its keys are.
 _TRAIN = (
@@ -104,19 +103,18 @@ def _config(arguments: Arguments, datasets: list[str], settings: Any) -> Pipelin
     elif arguments.command == "evaluate" and "epic" not in datasets:
         config = config.model_copy(update={"train": config.train.model_copy(update={"preset": None})})
     content = with_preset(config, datasets).model_dump(mode="json")
-    for name, value in pairs(arguments.settings, "--set KEY=VALUE").items():
-        _put(content, name, value)
+    put_settings(content, arguments)
     content["datasets"]["epic"].update(epic)
     for dataset in datasets:
         _put_dataset(content["datasets"][dataset.replace("-", "_")], arguments, only=len(set(datasets)) == 1)
-    _put_words(content["words"], arguments)
+    put_words(content["words"], arguments)
     settings(content, arguments)
     return parse_config(content, "command line")
 
 
 def _train_settings(content: dict[str, Any], arguments: Arguments) -> None:
-    _put_given(content["train"], arguments, _TRAIN)
-    _put_given(content["train"]["model"], arguments, _MODEL)
+    put_given(content["train"], arguments, _TRAIN)
+    put_given(content["train"]["model"], arguments, _MODEL)
     if arguments.evaluate_on is not None:
         content["train"]["evaluate_on"] = [name.strip() for name in arguments.evaluate_on.split(",") if name.strip()]
     if arguments.n_pair is not None:
@@ -124,32 +122,7 @@ def _train_settings(content: dict[str, Any], arguments: Arguments) -> None:
 
 
 def _evaluate_settings(content: dict[str, Any], arguments: Arguments) -> None:
-    _put_given(content["evaluate"], arguments, _EVALUATE)
-
-
-def _put_given(section: dict[str, Any], arguments: Arguments, names: tuple[str, ...]) -> None:
-    section.update({name: value for name in names if (value := getattr(arguments, name)) is not None})
-
-
-def _put(content: dict[str, Any], dotted: str, text: str) -> None:
-    """Put a value, written as in YAML, at a dotted path. What is wrong with either, the configuration will say."""
-    *sections, key = dotted.split(".")
-    section = content
-    for name in sections:
-        inner = section.get(name)
-        if inner is None:
-            inner = section[name] = {}
-        if not isinstance(inner, dict):
-            raise UsageError(f"--set {dotted}: {name} is no section of the configuration.")
-        section = inner
-    if isinstance(section.get(key), dict):
-        raise UsageError(
-            f"--set {dotted}={text}: {dotted} is a section. Set its keys one by one: --set {dotted}.KEY=VALUE."
-        )
-    try:
-        section[key] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {dotted}={text}: the value is not valid YAML: {error}") from error
+    put_given(content["evaluate"], arguments, _EVALUATE)
 
 
 def _put_dataset(section: dict[str, Any], arguments: Arguments, *, only: bool) -> None:
@@ -182,12 +155,3 @@ def _features(arguments: Arguments) -> dict[str, Any]:
         "rows_per_second": arguments.rows_per_second and arguments.rows_per_second.split(","),
     }
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _put_words(section: dict[str, Any], arguments: Arguments) -> None:
-    given = {"file": arguments.word_vectors, "format": arguments.word_format, "cache_folder": arguments.word_cache}
-    section.update({name: value for name, value in given.items() if value is not None})
-    if getattr(arguments, "train_word_vectors", False):
-        section["train_own"] = True
-    if getattr(arguments, "word_dim", None) is not None:
-        section["training"]["dim"] = arguments.word_dim
