@@ -49,6 +49,8 @@ def _measure(up: ReeldexUp, shards: int, videos_per_shard: int) -> None:
         launched = time.time()
         run_id = up.launch("extract/extract", source="list.txt", store="store")
         state = up.ended(run_id, seconds=4 * 3600)
+        if state["type"] != "COMPLETED":
+            raise RuntimeError(f"The run ended as {state['name']}: {state['message']}\n{up.said()}")
         run = up.run(run_id)
         begun, ended = _seconds(run["start_time"]), _seconds(run["end_time"])
         print(f"\n{shown}: {state['name']}")

@@ -79,7 +79,7 @@ class ReeldexUp:
         deadline = time.monotonic() + 60
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
                     return json.loads(answer.read() or b"null")
             except urllib.error.HTTPError as error:
                 # SQLite was busy for too long; whoever asked is to ask again, as Prefect's own client does.
