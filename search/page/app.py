@@ -1,0 +1,116 @@
+"""The page as a web application: its addresses, its files, and how errors are told."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from search.errors import SearchError
+from search.page.answers import Answers
+from search.page.gate import Gate
+from search.page.problems import Problem, from_search
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from search.page.options import PageOptions
+    from search.page.searcher import Searcher
+
+_log = logging.getLogger(__name__)
+_STATIC = Path(__file__).parent / "static"
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_HTTP_MESSAGES = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this address. The page itself is at /.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This server is asked with GET or HEAD only.",
+}
+
+
+def make_app(searcher: Searcher, options: PageOptions) -> ASGIApp:
+    """Return the page over an open index, as an ASGI application. Raises OSError if the cache's folder cannot be made.
+
+    The index stays the caller's to close, after the application has ended.
+    """
+    answers = Answers(searcher, options)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        answers.media.close()
+
+    app = Starlette(
+        routes=[
+            *(_static_route(file) for file in sorted(_STATIC.iterdir()) if file.suffix in _TYPES),
+            Route("/api/about", answers.about),
+            Route("/api/search", answers.search),
+            Route("/api/like", answers.like),
+            Route("/api/playing/{key}", answers.playing),
+            Route("/videos/{key}", answers.video),
+            Route("/pictures/{key}/{milliseconds}.jpg", answers.picture),
+            Route("/pieces/{key}/{way}/{number}.mp4", answers.piece),
+        ],
+        exception_handlers={
+            Problem: _tell_problem,
+            SearchError: _tell_search_error,
+            HTTPException: _tell_http_error,
+            Exception: _tell_fault,
+        },
+        lifespan=lifespan,
+    )
+    # Outside of Starlette's own layers, so that answers to faults pass it too.
+    return Gate(app, options.host_names, options.simultaneous_requests)
+
+
+def _static_route(file: Path) -> Route:
+    content = file.read_bytes()
+    headers = {
+        "content-type": f"{_TYPES[file.suffix]}; charset=utf-8",
+        "etag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+        "cache-control": "no-cache",
+    }
+
+    async def serve(request: Request) -> Response:
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(content, headers=headers)
+
+    endpoint: Callable[[Request], Awaitable[Response]] = serve
+    return Route("/" if file.name == "index.html" else f"/static/{file.name}", endpoint)
+
+
+async def _tell_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - Starlette's types are wider than its calls
+    return error.response()
+
+
+async def _tell_search_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SearchError)  # noqa: S101
+    problem = from_search(error)
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("The index cannot answer: %s", error)
+    return problem.response()
+
+
+async def _tell_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    status = HTTPStatus(error.status_code)
+    answer = Problem(status, status.name.lower(), _HTTP_MESSAGES.get(status, f"{status.phrase}.")).response()
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _tell_fault(_: Request, __: Exception) -> Response:
+    # The server logs the fault with its stack; nothing of it is for the browser.
+    message = "A fault of the server kept it from answering. Its log says more; please report it."
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", message).response()

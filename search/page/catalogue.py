@@ -1,0 +1,89 @@
+"""The index that answers now, kept fresh, and the keys under which its videos are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search.errors import SearchError
+from search.page.problems import not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from search.page.searcher import KnownVideo, Searcher
+
+_log = logging.getLogger(__name__)
+
+
+def video_key(video_id: str) -> str:
+    """Return the key of a video: the same for every index that holds it, and no part of any path."""
+    return hashlib.blake2b(video_id.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """One opened index; `stale` says why a newer one could not be opened, if so."""
+
+    searcher: Searcher
+    by_key: Mapping[str, KnownVideo]
+    stale: str = ""
+
+    @classmethod
+    def of(cls, searcher: Searcher) -> Shelf:
+        """Give keys to all videos of an index."""
+        return cls(searcher, {video_key(video_id): video for video_id, video in searcher.videos().items()})
+
+    def video(self, key: str) -> KnownVideo:
+        """Return the video of a key. Raises Problem (404)."""
+        try:
+            return self.by_key[key]
+        except KeyError:
+            raise not_found("The index holds no such video. It may have been removed; search again.") from None
+
+
+class Catalogue:
+    """Holds the shelf in use and looks for a newer index from time to time; safe to use from several threads."""
+
+    def __init__(self, searcher: Searcher, refresh_seconds: float) -> None:
+        self._shelf = Shelf.of(searcher)
+        self._refresh_seconds = refresh_seconds
+        self._looked = time.monotonic()
+        self._looking = threading.Lock()
+
+    @property
+    def shelf(self) -> Shelf:
+        """The shelf in use, without a look for a newer one."""
+        return self._shelf
+
+    def fresh_shelf(self) -> Shelf:
+        """Return the newest shelf; an index that cannot be opened leaves the one in use, and says so in `stale`.
+
+        Blocks while an index is being opened; who comes meanwhile is answered from the one in use.
+        """
+        if self._looking.acquire(blocking=False):
+            try:
+                if time.monotonic() - self._looked >= self._refresh_seconds:
+                    self._look()
+                    self._looked = time.monotonic()
+            finally:
+                self._looking.release()
+        return self._shelf
+
+    def _look(self) -> None:
+        shelf = self._shelf
+        try:
+            newest = shelf.searcher.refreshed()
+        except SearchError as error:
+            if str(error) != shelf.stale:
+                _log.warning("The page answers from the index it has open: %s", error)
+            self._shelf = Shelf(shelf.searcher, shelf.by_key, stale=str(error))
+            return
+        if newest is not shelf.searcher:
+            self._shelf = Shelf.of(newest)
+        elif shelf.stale:
+            self._shelf = Shelf(shelf.searcher, shelf.by_key)

@@ -1,0 +1,109 @@
+"""ffmpeg's processes: few at once, each with a time limit, none left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from search.page.problems import Problem, busy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MOST_OUTPUT_BYTES = 64_000_000
+_MOST_ERROR_BYTES = 16_000
+
+
+@dataclass(frozen=True)
+class FfmpegAnswer:
+    """What a process that ended by itself gave."""
+
+    status: int
+    output: bytes
+    said: str
+
+
+class FfmpegRuns:
+    """Runs ffmpeg, at most `at_once` processes at a time with `waiting` more in line.
+
+    Every process leads a group of its own, which is killed when its time is up, when nobody waits for it any more
+    (its task is cancelled), and by `close`. If this process is itself killed, ffmpeg ends with its next write,
+    since its output is a pipe of ours, or by the limit of processor time among its arguments.
+    """
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._slots = asyncio.Semaphore(at_once)
+        self._room = at_once + waiting
+        self._inside = 0
+        self._closed = False
+        self._processes: set[asyncio.subprocess.Process] = set()
+
+    async def run(self, command: Sequence[str], timeout_seconds: float) -> FfmpegAnswer:
+        """Run a command to its end. Raises Problem: 503 when the line is full, 504 after `timeout_seconds`."""
+        if self._inside >= self._room or self._closed:
+            raise busy("The server makes as many pictures and pieces of video as it can. Try again in a moment.")
+        self._inside += 1
+        try:
+            async with self._slots:
+                return await self._run(command, timeout_seconds)
+        finally:
+            self._inside -= 1
+
+    async def _run(self, command: Sequence[str], timeout_seconds: float) -> FfmpegAnswer:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._processes.add(process)
+        try:
+            if self._closed:
+                raise busy("The server is being stopped.")
+            async with asyncio.timeout(timeout_seconds):
+                assert process.stdout is not None  # noqa: S101 - asked for above; mypy cannot know
+                assert process.stderr is not None  # noqa: S101
+                output, said = await asyncio.gather(
+                    _read(process.stdout, _MOST_OUTPUT_BYTES), _read(process.stderr, _MOST_ERROR_BYTES, keep_going=True)
+                )
+                status = await process.wait()
+        except TimeoutError as error:
+            raise Problem(
+                HTTPStatus.GATEWAY_TIMEOUT,
+                "timeout",
+                f"ffmpeg did not finish within {timeout_seconds:g} seconds; the file's disk may be slow.",
+            ) from error
+        finally:
+            _kill(process)
+            # Also when this task is cancelled: an unreaped process would stay as a zombie.
+            await asyncio.shield(process.wait())
+            self._processes.discard(process)
+        return FfmpegAnswer(status, output, said.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """Kill every process, and start none any more."""
+        self._closed = True
+        for process in self._processes:
+            _kill(process)
+
+
+async def _read(stream: asyncio.StreamReader, most: int, *, keep_going: bool = False) -> bytes:
+    kept = bytearray()
+    while chunk := await stream.read(65_536):
+        if len(kept) + len(chunk) <= most:
+            kept += chunk
+        elif not keep_going:
+            raise Problem(HTTPStatus.BAD_GATEWAY, "too_large", f"ffmpeg gave more than {most:,} bytes for one answer.")
+    return bytes(kept)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

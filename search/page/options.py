@@ -1,0 +1,82 @@
+"""What the page is told when it is made."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True)
+class FfmpegProgram:
+    """The program that makes pictures and plays what browsers cannot.
+
+    `input_options` stand before every input and keep ffmpeg to local files; the page adds none that would loosen them.
+    """
+
+    executable: str
+    input_options: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.executable:
+            raise ValueError("The path of ffmpeg is empty; give that of the program.")
+        if "-protocol_whitelist" not in self.input_options:
+            raise ValueError(
+                "ffmpeg's input options name no -protocol_whitelist: a video file could make it open addresses. "
+                "Give the options that keep it to local files."
+            )
+
+    def input_arguments(self, path: str) -> tuple[str, ...]:
+        """Return the arguments that open one local file, whatever its name holds."""
+        # The prefix keeps a leading dash from being an option and a colon from being a protocol.
+        return (*self.input_options, "-i", "file:" + os.path.abspath(path))  # noqa: PTH100 - pathlib would collapse it
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """Bounds of the page. Folders are made when they are missing; sizes are bytes, times are seconds."""
+
+    ffmpeg: FfmpegProgram
+    cache: Path
+    cache_bytes: int = 2_000_000_000
+    ffmpeg_processes: int = 2
+    ffmpeg_waiting: int = 64
+    picture_timeout_seconds: float = 20.0
+    piece_timeout_seconds: float = 60.0
+    piece_seconds: int = 10
+    piece_height: int = 720
+    picture_width: int = 480
+    query_characters: int = 400
+    most_results: int = 100
+    search_threads: int = 2
+    searches_per_second: float = 20.0
+    searches_at_once: int = 40
+    simultaneous_requests: int = 64
+    refresh_seconds: float = 2.0
+    host_names: tuple[str, ...] = field(default=LOOPBACK_NAMES)
+
+    def __post_init__(self) -> None:
+        for name in (
+            "cache_bytes",
+            "ffmpeg_processes",
+            "ffmpeg_waiting",
+            "piece_seconds",
+            "piece_height",
+            "picture_width",
+            "query_characters",
+            "most_results",
+            "search_threads",
+            "searches_at_once",
+            "simultaneous_requests",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} of the page is {getattr(self, name)}; it must be at least 1.")
+        for name in ("picture_timeout_seconds", "piece_timeout_seconds", "searches_per_second", "refresh_seconds"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value <= 0:
+                raise ValueError(f"{name} of the page is {value}; it must be a positive number of seconds or a rate.")
+        if not self.host_names:
+            raise ValueError("The page has no host name to answer to; name at least one, such as 127.0.0.1.")

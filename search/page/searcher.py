@@ -1,0 +1,55 @@
+"""What the page asks of an index, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from search.results import SearchResults
+
+
+class KnownVideo(Protocol):
+    """A video that the index names; `path` is its file, or empty where none is known."""
+
+    @property
+    def video_id(self) -> str: ...  # noqa: D102 - the protocol's docstring says what they are
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def duration_seconds(self) -> float: ...  # noqa: D102
+
+
+class About(Protocol):
+    """How much an index holds."""
+
+    @property
+    def moments(self) -> int: ...  # noqa: D102
+    @property
+    def videos(self) -> int: ...  # noqa: D102
+
+
+class Searcher(Protocol):
+    """An open index, which many threads may search at once. Its errors are those of `search.errors`."""
+
+    def search(self, sentence: str, k: int = 10, *, merge: bool = True, videos: str | None = None) -> SearchResults:
+        """Return the moments that fit a sentence best, of those videos whose id fits the shell pattern `videos`."""
+        ...
+
+    def like(
+        self, video_id: str, at_seconds: float, k: int = 10, *, merge: bool = True, videos: str | None = None
+    ) -> SearchResults:
+        """Return the moments most like the one of a video at a second."""
+        ...
+
+    def videos(self) -> Mapping[str, KnownVideo]:
+        """Return every video of the index by its id."""
+        ...
+
+    def refreshed(self) -> Self:
+        """Return itself, or the index opened anew if it was built anew since."""
+        ...
+
+    def about(self) -> About:
+        """Return how much the index holds."""
+        ...

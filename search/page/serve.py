@@ -1,0 +1,83 @@
+"""Serve the page over HTTP."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from search.page.app import make_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from search.page.options import PageOptions
+    from search.page.searcher import Searcher
+
+_log = logging.getLogger(__name__)
+DEFAULT_PORT = 8765
+
+
+def serve(
+    searcher: Searcher,
+    options: PageOptions,
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the page until SIGINT or SIGTERM; `ready` is told its address once it listens.
+
+    Port 0 is any free one. A `host` that is not loopback is answered to by that name too, and by the others of
+    `options.host_names`: whoever reaches it can watch every video of the index, since there is no password.
+    Raises OSError when the port is taken.
+    """
+    address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(address_family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+        named = f"[{host}]" if ":" in host else host
+        if not _is_loopback(host):
+            _log.warning(
+                "The page listens on %s: whoever reaches this machine can watch every video of the index.", host
+            )
+            options = replace(options, host_names=(*options.host_names, named))
+        config = uvicorn.Config(
+            make_app(searcher, options),
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            # Paused players keep their connection open; they must not hold up the end.
+            timeout_graceful_shutdown=3,
+            timeout_keep_alive=10,
+        )
+        server = _Server(config, lambda: ready and ready(f"http://{named}:{listening.getsockname()[1]}/"))
+        server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._tell_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._tell_started()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,13 @@
+// How numbers are written for people.
+
+/** 75.4 -> "1:15"; an hour and more as "1:00:15". */
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+export const span = (moment) => `${clock(moment.start_seconds)} – ${clock(moment.end_seconds)}`;
+
+export const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
