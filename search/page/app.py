@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +19,12 @@ from search.page.gate import Gate
 from search.page.problems import Problem, from_search
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from search.page.media import Media
     from search.page.options import PageOptions
     from search.page.searcher import Searcher
 
@@ -37,17 +37,12 @@ _HTTP_MESSAGES = {
 }
 
 
-def make_app(searcher: Searcher, options: PageOptions) -> ASGIApp:
+def make_app(searcher: Searcher, options: PageOptions) -> PageApp:
     """Return the page over an open index, as an ASGI application. Raises OSError if the cache's folder cannot be made.
 
     The index stays the caller's to close, after the application has ended.
     """
     answers = Answers(searcher, options)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        answers.media.close()
 
     app = Starlette(
         routes=[
@@ -66,10 +61,29 @@ def make_app(searcher: Searcher, options: PageOptions) -> ASGIApp:
             HTTPException: _tell_http_error,
             Exception: _tell_fault,
         },
-        lifespan=lifespan,
     )
     # Outside of Starlette's own layers, so that answers to faults pass it too.
-    return Gate(app, options.host_names, options.simultaneous_requests)
+    return PageApp(Gate(app, options.host_names, options.simultaneous_requests), answers.media)
+
+
+class PageApp:
+    """The page as an ASGI application; `close` ends its ffmpeg processes, and so does the end of its lifespan."""
+
+    def __init__(self, app: ASGIApp, media: Media) -> None:
+        self._app = app
+        self._media = media
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if scope["type"] == "lifespan":
+                self.close()
+
+    def close(self) -> None:
+        """End every ffmpeg process; who waits for one is told that the server is being stopped."""
+        self._media.close()
 
 
 def _static_route(file: Path) -> Route:

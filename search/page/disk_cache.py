@@ -43,6 +43,9 @@ class DiskCache:
             content = (self._folder / name).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            _log.warning("The page's cache %s cannot be read (%s): what lies there is made anew.", self._folder, error)
+            return None
         with self._lock:
             if name in self._sizes:
                 self._sizes.move_to_end(name)

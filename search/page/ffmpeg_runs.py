@@ -65,7 +65,7 @@ class FfmpegRuns:
         self._processes.add(process)
         try:
             if self._closed:
-                raise busy("The server is being stopped.")
+                _kill(process)
             async with asyncio.timeout(timeout_seconds):
                 assert process.stdout is not None  # noqa: S101 - asked for above; mypy cannot know
                 assert process.stderr is not None  # noqa: S101
@@ -84,6 +84,8 @@ class FfmpegRuns:
             # Also when this task is cancelled: an unreaped process would stay as a zombie.
             await asyncio.shield(process.wait())
             self._processes.discard(process)
+        if self._closed:  # killed on its way, it gave a part at most
+            raise busy("The server is being stopped.")
         return FfmpegAnswer(status, output, said.decode("utf-8", "replace"))
 
     def close(self) -> None:

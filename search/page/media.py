@@ -101,7 +101,8 @@ class Media:
             options.ffmpeg, path, at_seconds, options.picture_width, options.picture_timeout_seconds
         )
         answer = await self._runs.run(command, options.picture_timeout_seconds)
-        if not answer.output:
+        # A damaged file may give a picture and a bad status; what a signal ended gave a part of one.
+        if answer.status < 0 or not answer.output:
             raise _unplayable(f"ffmpeg finds no picture at {at_seconds:g} s", answer.said)
         return answer.output
 

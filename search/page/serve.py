@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import socket
@@ -47,8 +48,9 @@ def serve(
                 "The page listens on %s: whoever reaches this machine can watch every video of the index.", host
             )
             options = replace(options, host_names=(*options.host_names, named))
+        app = make_app(searcher, options)
         config = uvicorn.Config(
-            make_app(searcher, options),
+            app,
             loop="asyncio",
             http="h11",
             ws="none",
@@ -61,19 +63,26 @@ def serve(
             timeout_graceful_shutdown=3,
             timeout_keep_alive=10,
         )
-        server = _Server(config, lambda: ready and ready(f"http://{named}:{listening.getsockname()[1]}/"))
-        server.run(sockets=[listening])
+        server = _Server(config)
+        server.tell_started = lambda: ready and ready(f"http://{named}:{listening.getsockname()[1]}/")
+        server.tell_stopping = app.close
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly end
+            server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
-        super().__init__(config)
-        self._tell_started = started
+    tell_started: Callable[[], object]
+    tell_stopping: Callable[[], object]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            self._tell_started()
+            self.tell_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Before the wait for open requests, which may be waiting for ffmpeg.
+        self.tell_stopping()
+        await super().shutdown(sockets=sockets)
 
 
 def _is_loopback(host: str) -> bool:

@@ -23,7 +23,9 @@ const ended = (target, name, signal) =>
 
 class Joined {
   constructor(video, key, plan, way, signal) {
-    Object.assign(this, { video, key, plan, way, signal, have: new Set(), buffer: null });
+    Object.assign(this, { video, key, plan, way, signal, buffer: null });
+    // Pieces are joined in their order, without gaps: `first` up to but not including `next` are there.
+    Object.assign(this, { first: 0, next: 0 });
     this.last = Math.ceil(plan.duration_seconds / plan.piece_seconds) - 1;
   }
 
@@ -36,7 +38,8 @@ class Joined {
     await ended(this.source, "sourceopen", this.signal);
     URL.revokeObjectURL(address);
     this.source.duration = this.plan.duration_seconds;
-    await this.add(this.pieceAt(seconds));
+    this.first = this.next = this.pieceAt(seconds);
+    await this.add();
     this.video.currentTime = seconds;
   }
 
@@ -44,7 +47,8 @@ class Joined {
     return Math.min(this.last, Math.max(0, Math.floor(seconds / this.plan.piece_seconds)));
   }
 
-  async add(number) {
+  async add() {
+    const number = this.next;
     const bytes = await piece(this.key, this.way, number, this.signal);
     if (!this.buffer) {
       this.buffer = this.source.addSourceBuffer(mediaType(bytes));
@@ -52,43 +56,39 @@ class Joined {
     const start = number * this.plan.piece_seconds;
     // Copied pieces carry the file's own times; transcoded ones begin at 0.
     if (this.way === "transcoded") this.buffer.timestampOffset = start;
-    const done = ended(this.buffer, "updateend", this.signal);
-    this.buffer.appendBuffer(bytes);
-    await done;
+    await this.changed(() => this.buffer.appendBuffer(bytes));
     if (this.video.error || this.source.readyState === "closed") throw new Error("The browser refused a piece of the video.");
-    this.have.add(number);
-    if (this.have.has(this.last) && number === this.last && this.source.readyState === "open") this.source.endOfStream();
+    this.next += 1;
+    if (number === this.last) this.source.endOfStream();
   }
 
-  /** The next piece that is missing where the player is or will be soon. */
-  wanted() {
-    const now = this.video.currentTime;
-    const until = this.pieceAt(now + AHEAD_SECONDS);
-    for (let number = this.pieceAt(now); number <= until; number += 1) if (!this.have.has(number)) return number;
-    return -1;
+  async changed(change) {
+    const done = ended(this.buffer, "updateend", this.signal);
+    change();
+    await done;
   }
 
-  async forget() {
-    const before = Math.floor((this.video.currentTime - KEPT_BEHIND_SECONDS) / this.plan.piece_seconds);
-    const after = this.pieceAt(this.video.currentTime + AHEAD_SECONDS) + 2;
-    for (const number of [...this.have]) {
-      if (number >= before && number <= after) continue;
-      const start = number * this.plan.piece_seconds;
-      const done = ended(this.buffer, "updateend", this.signal);
-      this.buffer.remove(start, Math.min(start + this.plan.piece_seconds, this.source.duration));
-      await done;
-      this.have.delete(number);
+  /** Do what the place of the player asks for next; say whether there was anything to do. */
+  async step() {
+    const now = this.pieceAt(this.video.currentTime);
+    if (now < this.first || now > this.next) {
+      // Somebody jumped. Begin anew there: a piece put before others would take away frames that those build on.
+      await this.changed(() => this.buffer.remove(0, Infinity));
+      this.first = this.next = now;
+    } else if (this.first < this.pieceAt(this.video.currentTime - KEPT_BEHIND_SECONDS)) {
+      this.first += 1;
+      await this.changed(() => this.buffer.remove(0, this.first * this.plan.piece_seconds));
     }
+    const until = this.pieceAt(this.video.currentTime + AHEAD_SECONDS);
+    if (this.next > until) return false;
+    await this.add();
+    return true;
   }
 
   /** Go on until the player is closed. */
   async follow() {
     while (!this.signal.aborted) {
-      const number = this.wanted();
-      if (number >= 0) {
-        await this.add(number);
-        await this.forget();
-      } else await new Promise((resolve) => setTimeout(resolve, 250));
+      if (!(await this.step())) await new Promise((resolve) => setTimeout(resolve, 200));
     }
   }
 }

@@ -1,4 +1,4 @@
-"""A searcher with a fixed list of moments over real videos, and a server that runs in this process or in one of its own."""
+"""A searcher with a fixed list of moments over real videos, and servers of the page for tests."""
 
 import contextlib
 import fnmatch
@@ -54,9 +54,11 @@ class FixedSearcher:
         self.moments = list(moments)
         self.newer: FixedSearcher | None = None
         self.broken: Exception | None = None
+        self.asked: list[tuple[str, int, bool, str | None]] = []
 
     def search(self, sentence: str, k: int = 10, *, merge: bool = True, videos: str | None = None) -> SearchResults:
         """Match words with captions."""
+        self.asked.append((sentence, k, merge, videos))
         if self.broken:
             raise self.broken
         words = re.findall(r"[\w']+", sentence)
@@ -70,6 +72,7 @@ class FixedSearcher:
         self, video_id: str, at_seconds: float, k: int = 10, *, merge: bool = True, videos: str | None = None
     ) -> SearchResults:
         """Give all others."""
+        self.asked.append((f"{video_id}@{at_seconds:g}", k, merge, videos))
         others = [each for each in self.moments if not (each.video_id == video_id and _within(each, at_seconds))]
         return self._results(others, k, videos, (), f"{video_id}@{at_seconds:g}")
 
@@ -177,13 +180,13 @@ def running_page(searcher: Any, options: PageOptions) -> Iterator[str]:  # noqa:
             assert not thread.is_alive()
 
 
-def start_page_process(folder: Path, cache: Path) -> tuple["subprocess.Popen[str]", str]:
-    """Serve the videos that `make_fixed_index` once made in `folder`, as `serve` does, from a process of its own."""
+def start_page_process(folder: Path, cache: Path, program: str) -> tuple["subprocess.Popen[str]", str]:
+    """Serve the videos of `folder`, as `serve` does, from a process of its own with this program as ffmpeg."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.search.fixed_searcher", str(folder), str(cache)],
+        [sys.executable, "-m", "tests.search.page.fixed_searcher", str(folder), str(cache), program],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert process.stdout is not None
     return process, process.stdout.readline().strip().rstrip("/")
@@ -192,12 +195,14 @@ def start_page_process(folder: Path, cache: Path) -> tuple["subprocess.Popen[str
 def _main() -> None:
     from search.page.serve import serve
 
-    folder, cache = map(Path, sys.argv[1:])
+    folder, cache = map(Path, sys.argv[1:3])
+    options = page_options(cache)
+    options = replace(options, ffmpeg=replace(options.ffmpeg, executable=sys.argv[3]))
     videos = [FixedVideo(path.stem, str(path), float(SECONDS_OF_COLOURS)) for path in sorted(folder.iterdir())]
     moments = [Moment(at, each.video_id, each.path, 4.0, 12.0, 0.5, "a bowl") for at, each in enumerate(videos)]
     serve(
         FixedSearcher(videos, moments),
-        page_options(cache),
+        options,
         port=0,
         ready=lambda address: print(address, flush=True),  # noqa: T201 - the test reads it
     )

@@ -1,0 +1,249 @@
+"""Pictures and pieces, made by the real ffmpeg; a stand-in does what ffmpeg does only with long videos: last."""
+
+import asyncio
+import concurrent.futures
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from extractors import ffmpeg
+from search.page.catalogue import video_key
+from search.page.disk_cache import DiskCache
+from search.page.ffmpeg_runs import FfmpegRuns
+from search.page.options import FfmpegProgram
+from search.page.problems import Problem
+from search.page.shared_jobs import SharedJobs
+from tests.search.page.fixed_searcher import (
+    FixedSearcher,
+    colour_at,
+    make_colours,
+    page_options,
+    running_page,
+    start_page_process,
+)
+
+
+def pixel(encoded: bytes, at_seconds: float = 0.0) -> tuple[int, ...]:
+    """Return the mean colour of the first frame at a time of encoded video or picture."""
+    command = [ffmpeg.executable(), "-v", "error", "-i", "pipe:0", "-ss", str(at_seconds), "-frames:v", "1"]
+    command += ["-vf", "scale=1:1:flags=area", "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
+    return tuple(subprocess.run(command, input=encoded, capture_output=True, check=True).stdout)
+
+
+def is_colour_of(second: int, seen: tuple[int, ...]) -> bool:
+    return max(abs(one - other) for one, other in zip(colour_at(second), seen, strict=True)) < 21
+
+
+def seconds_of(encoded: bytes) -> float:
+    said = subprocess.run([ffmpeg.executable(), "-i", "pipe:0", "-f", "null", "-"], input=encoded, capture_output=True)  # noqa: PLW1510 - its words are what counts
+    last = re.findall(rb"time=(\d+):(\d+):([\d.]+)", said.stderr)[-1]
+    return int(last[0]) * 3600 + int(last[1]) * 60 + float(last[2])
+
+
+@pytest.mark.parametrize("name", ["colours", "old film", "wrapped", "modern"])
+@pytest.mark.parametrize("second", [0, 7, 16, 29])
+def test_a_picture_shows_the_very_second(page: httpx.Client, name: str, second: int) -> None:
+    answer = page.get(f"/pictures/{video_key(name)}/{second * 1000 + 500}.jpg")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert is_colour_of(second, pixel(answer.content)), "the nearest key frame would be another second's"
+
+
+@pytest.mark.parametrize("name", ["old film", "modern", "wrapped"])
+def test_transcoded_pieces_are_exact_parts_of_the_video(page: httpx.Client, name: str) -> None:
+    for number in range(3):
+        piece = page.get(f"/pieces/{video_key(name)}/transcoded/{number}.mp4").raise_for_status().content
+        assert seconds_of(piece) == pytest.approx(10, abs=0.06)
+        for second in (0, 4, 9):
+            assert is_colour_of(10 * number + second, pixel(piece, second + 0.5)), (number, second)
+
+
+def test_ways_of_playing_are_the_cheap_one_first(page: httpx.Client) -> None:
+    for name, ways in (("wrapped", ["copied", "transcoded"]), ("old film", ["transcoded"]), ("modern", ["transcoded"])):
+        plan = page.get(f"/api/playing/{video_key(name)}").raise_for_status().json()
+        assert plan["ways"] == ways
+        assert plan["duration_seconds"] == pytest.approx(30, abs=0.1)
+        assert plan["piece_seconds"] == 10
+
+
+def test_a_file_that_is_no_video_is_told_from_one_that_is_gone(tmp_path: Path, fixed_index: FixedSearcher) -> None:
+    from tests.search.page.fixed_searcher import FixedVideo
+
+    (tmp_path / "text.avi").write_text("no video")
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n")
+    videos = [FixedVideo(name, str(tmp_path / name), 9.0) for name in ("text.avi", "list.m3u8", "gone.avi")]
+    with running_page(FixedSearcher(videos, []), page_options(tmp_path / "cache")) as address:
+        for kind in ("api/playing/{}", "pictures/{}/0.jpg", "pieces/{}/transcoded/0.mp4"):
+            for name, status in (("text.avi", 422), ("list.m3u8", 422), ("gone.avi", 404)):
+                answer = httpx.get(f"{address}/{kind.format(video_key(name))}", trust_env=False, timeout=30)
+                assert answer.status_code == status, (kind, name)
+                assert "root:" not in answer.text
+
+
+def test_a_picture_of_a_changed_file_is_made_anew(tmp_path: Path) -> None:
+    from tests.search.page.fixed_searcher import FixedVideo
+
+    path = make_colours(tmp_path / "a.mp4", "-c:v", "libx264", seconds=3)
+    with running_page(
+        FixedSearcher([FixedVideo("a", str(path), 3.0)], []), page_options(tmp_path / "cache")
+    ) as address:
+        one = httpx.get(f"{address}/pictures/{video_key('a')}/500.jpg", trust_env=False).content
+        assert httpx.get(f"{address}/pictures/{video_key('a')}/500.jpg", trust_env=False).content == one
+        command = ["-v", "error", "-y", "-f", "lavfi", "-i", "color=white:s=160x90:r=25:d=3"]
+        subprocess.run([ffmpeg.executable(), *command, str(path)], check=True)
+        two = httpx.get(f"{address}/pictures/{video_key('a')}/500.jpg", trust_env=False).content
+    assert is_colour_of(0, pixel(one))
+    assert min(pixel(two)) > 245
+
+
+def test_the_cache_keeps_the_latest_used_and_touches_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_bytes(b"x" * 5000)
+    (tmp_path / ".publishing-0123").write_bytes(b"left by a kill")
+    cache = DiskCache(tmp_path, 1000)
+    for key in "abc":
+        cache.put(key, key.encode() * 300)
+    assert cache.get("a") == b"a" * 300
+    cache.put("d", b"d" * 300)
+    assert [cache.get(key) is not None for key in "abcd"] == [True, False, True, True]
+    cache.put("huge", b"h" * 2000)
+    assert cache.get("huge") is None
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["mine.txt"]
+
+    for key in "ab":
+        cache.put(key, b"1" * 400)
+    smaller = DiskCache(tmp_path, 500)
+    assert [smaller.get(key) is not None for key in "ab"] == [False, True], "what an earlier server left counts too"
+
+
+def test_a_full_disk_costs_the_cache_and_not_the_picture(fixed_index: FixedSearcher, tmp_path: Path) -> None:
+    with running_page(fixed_index, page_options(tmp_path / "cache")) as address:
+        (tmp_path / "cache").rmdir()
+        (tmp_path / "cache").write_text("a file where the folder was")
+        answer = httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=30)
+    assert answer.status_code == 200
+
+
+def stand_in(tmp_path: Path, body: str) -> FfmpegProgram:
+    program = tmp_path / "stand-in for ffmpeg"
+    program.write_text(f"#!/bin/sh\necho $$ >> '{tmp_path}/started'\n{body}\n")
+    program.chmod(0o755)
+    return FfmpegProgram(str(program), ("-protocol_whitelist", "file"))
+
+
+def started(tmp_path: Path) -> list[int]:
+    path = tmp_path / "started"
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def alive(process_id: int) -> bool:
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(true: Callable[[], object], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+
+
+def test_twenty_who_want_one_picture_cost_one_process(fixed_index: FixedSearcher, tmp_path: Path) -> None:
+    program = stand_in(tmp_path, "sleep 1; echo picture")
+    with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            target = f"{address}/pictures/{video_key('colours')}/500.jpg"
+            answers = list(pool.map(lambda _: httpx.get(target, trust_env=False, timeout=30), range(20)))
+        assert {answer.content for answer in answers} == {b"picture\n"}
+        assert len(started(tmp_path)) == 1
+
+
+def test_processes_are_few_and_the_line_is_bounded(fixed_index: FixedSearcher, tmp_path: Path) -> None:
+    program = stand_in(tmp_path, "sleep 1; echo picture")
+    options = page_options(tmp_path / "cache", ffmpeg=program, ffmpeg_processes=2, ffmpeg_waiting=2)
+    with running_page(fixed_index, options) as address, concurrent.futures.ThreadPoolExecutor(20) as pool:
+
+        def ask(second: int) -> int:
+            target = f"{address}/pictures/{video_key('colours')}/{second}000.jpg"
+            return httpx.get(target, trust_env=False, timeout=30).status_code
+
+        answers = [pool.submit(ask, second) for second in range(10)]
+        until(lambda: len(started(tmp_path)) == 2)
+        assert sum(map(alive, started(tmp_path))) <= 2
+        assert sorted(answer.result() for answer in answers) == [200] * 4 + [503] * 6
+
+
+def test_what_nobody_waits_for_any_more_is_given_up(fixed_index: FixedSearcher, tmp_path: Path) -> None:
+    program = stand_in(tmp_path, "sleep 1000")
+    with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=1)
+        until(lambda: started(tmp_path) and not any(map(alive, started(tmp_path))))
+
+
+def test_what_takes_too_long_is_ended(fixed_index: FixedSearcher, tmp_path: Path) -> None:
+    program = stand_in(tmp_path, "sleep 1000 & wait")  # a child of its own: the whole group has to go
+    options = page_options(tmp_path / "cache", ffmpeg=program, picture_timeout_seconds=0.5)
+    with running_page(fixed_index, options) as address:
+        answer = httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=20)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
+        assert not any(map(alive, started(tmp_path)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_killed_server_leaves_no_process(fixed_index: FixedSearcher, tmp_path: Path, number: int) -> None:
+    # Like a transcoding, it writes from time to time, and for ever.
+    program = stand_in(tmp_path, "while echo x; do sleep 0.2; done")
+    folder = Path(fixed_index.videos()["colours"].path).parent
+    process, address = start_page_process(folder, tmp_path / "cache", program.executable)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(
+                httpx.get, f"{address}/pictures/{video_key('colours')}/900.jpg", trust_env=False, timeout=30
+            )
+            until(lambda: any(map(alive, started(tmp_path))))
+            process.send_signal(number)
+            process.wait(20)
+            until(lambda: not any(map(alive, started(tmp_path))), seconds=5)
+            if number == signal.SIGKILL:
+                assert isinstance(asked.exception(), httpx.HTTPError)
+            else:
+                assert asked.result().status_code == 503
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_output_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.page.ffmpeg_runs._MOST_OUTPUT_BYTES", 100_000)
+    with pytest.raises(Problem, match="more than") as told:
+        asyncio.run(FfmpegRuns(1, 0).run(["yes"], 20))
+    assert told.value.status == 502
+
+
+def test_a_failed_job_is_told_to_all_who_wait_and_tried_again_later() -> None:
+    calls = []
+
+    async def work() -> int:
+        calls.append(1)
+        await asyncio.sleep(0.05)
+        raise ValueError("broken")
+
+    async def never_gone() -> None:
+        await asyncio.Event().wait()
+
+    async def ask_thrice() -> None:
+        jobs: SharedJobs[int] = SharedJobs()
+        told = await asyncio.gather(*(jobs.result("key", work, never_gone) for _ in range(2)), return_exceptions=True)
+        assert [type(each) for each in told] == [ValueError, ValueError]
+        with pytest.raises(ValueError, match="broken"):
+            await jobs.result("key", work, never_gone)
+
+    asyncio.run(ask_thrice())
+    assert len(calls) == 2
