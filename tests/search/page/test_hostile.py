@@ -153,7 +153,7 @@ class WaitingSearcher(FixedSearcher):
         super().__init__([], [])
         self.let = threading.Event()
 
-    def search(self, sentence: str, *_: object, **__: object) -> SearchResults:  # type: ignore[override]
+    def search(self, sentence: str, *_: object, **__: object) -> SearchResults:
         assert self.let.wait(30)
         return SearchResults((), (), sentence)
 
