@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.config import PipelineConfig, UsageError
 from flows.embedding_config import WordFileFormat
-from flows.published_files import GOOGLE_NEWS, PUBLISHED_DATASETS, data_folder, is_published
+from flows.published_files import GOOGLE_NEWS, PUBLISHED, PUBLISHED_DATASETS, data_folder, is_published
 from storage.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -140,21 +140,44 @@ def chosen_device(wanted: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def words_of_checkpoint(given: str, path: Path, checkpoint: Checkpoint, config: PipelineConfig) -> WordVectors:
+    """Open the word vectors for a checkpoint that was asked for as `given` and lies at `path`.
+
+    Those of the published checkpoint are fetched with the published data, unless others are named or at hand. Raises
+    UsageError, WeightsError, WordVectorsError; CheckpointMismatchError when it was trained with others.
+    """
+    from embedding.checkpoint import require_word_vectors
+
+    found = _word_file(config, [path.parent], checkpoint)
+    if found is None and given == PUBLISHED:
+        found = data_folder(Path(PUBLISHED), config.weights.folder) / GOOGLE_NEWS
+    words = open_words(_said(found), config)
+    require_word_vectors(checkpoint, words.fingerprint, words.dim)
+    return words
+
+
 def word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None = None) -> Path:
     """Return the file of word vectors to use. Raises UsageError when there is none.
 
     That is the one of the configuration; else the one that was trained for a training in one of `folders`; else the
     one that the checkpoint was trained with, if it is still there; else GoogleNews' in the folder of a data set.
     """
+    return _said(_word_file(config, folders, checkpoint))
+
+
+def _said(path: Path | None) -> Path:
+    if path is None:
+        raise UsageError(
+            "Which word vectors are to be used is not said (words.file). Give --word-vectors FILE, such as "
+            f"{GOOGLE_NEWS}, or, for a training, have them learnt from its captions: --train-word-vectors."
+        )
+    return path
+
+
+def _word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None) -> Path | None:
     if config.words.file is not None:
         return config.words.file
-    for candidate in _word_files(config, folders, checkpoint):
-        if candidate.is_file():
-            return candidate
-    raise UsageError(
-        f"Which word vectors are to be used is not said (words.file). Give --word-vectors FILE, such as {GOOGLE_NEWS}, "
-        "or have them learnt from the captions that are trained on: --train-word-vectors."
-    )
+    return next((each for each in _word_files(config, folders, checkpoint) if each.is_file()), None)
 
 
 def _word_files(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.config import PipelineConfig, UsageError
-from flows.embedding_inputs import chosen_device, dataset_options, open_test_sets, open_words, word_file
+from flows.embedding_inputs import chosen_device, dataset_options, open_test_sets, words_of_checkpoint
 from flows.published_files import checkpoint_path
 
 if TYPE_CHECKING:
@@ -99,13 +99,12 @@ def _require_writable(folder: Path, why: str) -> None:
 
 def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
     """Evaluate as requested. Raises UsageError, EmbeddingError, WeightsError."""
-    from embedding.checkpoint import load_checkpoint, require_word_vectors
+    from embedding.checkpoint import load_checkpoint
 
     config = request.config
     path = checkpoint_path(request.checkpoint, config.weights.folder)
     checkpoint = load_checkpoint(path, max_words=config.evaluate.max_words)
-    words = open_words(word_file(config, [path.parent], checkpoint), config)
-    require_word_vectors(checkpoint, words.fingerprint, words.dim)
+    words = words_of_checkpoint(request.checkpoint, path, checkpoint, config)
     test_sets = open_test_sets(request.datasets, config)
     for test_set in test_sets:
         require_fit(checkpoint, test_set)
