@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows import embedding_cli
+from flows import embedding_cli, search_cli
 from flows.cli_command import HelpFormatter, Subparsers, command
 
 _RUN_EXITS = (
@@ -20,15 +20,17 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="reeldex",
-        description="Turn folders of raw videos into features on disk: ResNet-152 (2-D) and ResNeXt-101 (3-D), as in\n"
-        "the HowTo100M paper, in verified HDF5 shards; train and evaluate the paper's text-video embedding on them.",
+        description="Turn folders of raw videos into something that a sentence can search: features (ResNet-152\n"
+        "and ResNeXt-101 as in the HowTo100M paper, in verified HDF5 shards), the paper's text-video embedding\n"
+        "trained and evaluated on them, and an index of moments.",
         epilog="Example: reeldex extract ~/videos --store ~/features",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=_Version())  # type: ignore[arg-type]
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     ours = (_extract, _status, _rerun, _verify, _export, _import, _weights)
-    for add in (*ours, embedding_cli.train, embedding_cli.evaluate, _up):
+    searching = (search_cli.index, search_cli.search, search_cli.page, search_cli.run)
+    for add in (*ours, embedding_cli.train, embedding_cli.evaluate, *searching, _up):
         add(commands)
     return parser
 

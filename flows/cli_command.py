@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 
@@ -39,3 +40,10 @@ def _runner(module: str, name: str) -> Callable[[argparse.Namespace], int]:
         return action(arguments)
 
     return run
+
+
+def path(text: str) -> Path:
+    """Return a path; an empty one, as of a variable that is not set, would be the present folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return Path(text)

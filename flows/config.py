@@ -15,12 +15,13 @@ from extractors.options import Precision, WeightsChoice
 from extractors.registry import EXTRACTORS
 from flows.dataset_config import DatasetsConfig
 from flows.embedding_config import EvaluateConfig, TrainConfig, WordsConfig
+from flows.search_config import IndexConfig, PageConfig
 from flows.section import Section
 from storage.schema import REASONS
 
 CONFIG_FILE_NAME = "pipeline.yaml"
 # Names of the deployments that are always there.
-RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate")
+RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
 
 
 class UsageError(Exception):
@@ -199,6 +200,8 @@ class PipelineConfig(Section):
     words: WordsConfig = Field(default_factory=WordsConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    index: IndexConfig = Field(default_factory=IndexConfig)
+    page: PageConfig = Field(default_factory=PageConfig)
     schedules: tuple[ScheduleConfig, ...] = ()
 
     @model_validator(mode="after")

@@ -23,7 +23,9 @@ from prefect.types.entrypoint import EntrypointType
 from flows.config import ScheduleConfig, UsageError, WhenBusy
 from flows.evaluate import evaluate
 from flows.extract import extract
+from flows.index import index
 from flows.names import TAG, WORK_POOL
+from flows.pipeline import pipeline
 from flows.rerun import rerun
 from flows.train import train
 from flows.verify import verify
@@ -67,6 +69,8 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
         offer(verify, "verify", {}),
         offer(train, "train", {"options": settings["train"], **evaluation}),
         offer(evaluate, "evaluate", evaluation),
+        offer(index, "index", {"options": settings["index"], **inputs}),
+        offer(pipeline, "pipeline", {**whole, "training": settings["train"], "index": settings["index"], **evaluation}),
     ]
     for schedule in config.schedules:
         options = {**settings["extract"], "settle_seconds": schedule.settle_seconds}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from flows.cli_command import Subparsers, command
+from flows.cli_command import Subparsers, command, path
 
 _MODULE = "flows.embedding_commands"
-_TEST_SETS = ("msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval")
+TEST_SETS = ("msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval")
 _PRESETS = ("narration-2-before", "narration-3-before", "verb-2", "verb-3")
 
 
@@ -27,14 +27,14 @@ def train(commands: Subparsers) -> None:
         "  --file captions=caption.pickle --word-vectors GoogleNews-vectors-negative300.bin --n-pair 64 --out ~/ckpt",
         _MODULE,
     )
-    parser.add_argument("--dataset", required=True, choices=("howto100m", *_TEST_SETS), help="what to train on")
-    parser.add_argument("--out", required=True, type=_path, metavar="DIR", help="the folder of this training")
+    parser.add_argument("--dataset", required=True, choices=("howto100m", *TEST_SETS), help="what to train on")
+    parser.add_argument("--out", required=True, type=path, metavar="DIR", help="the folder of this training")
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="begin with these weights; `published` is the HowTo100M checkpoint"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the training that --out holds")
     _data(parser)
-    _words(parser)
+    add_words(parser, training=True)
     learning = parser.add_argument_group("training")
     learning.add_argument("--epochs", type=int, metavar="N")
     learning.add_argument("--batch-size", type=int, metavar="N", help="samples a step")
@@ -77,13 +77,13 @@ def evaluate(commands: Subparsers) -> None:
         "--checkpoint", required=True, metavar="FILE", help="`published` is the HowTo100M one, fetched if not there"
     )
     parser.add_argument(
-        "--dataset", required=True, action="append", choices=_TEST_SETS, help="test set; may be given again"
+        "--dataset", required=True, action="append", choices=TEST_SETS, help="test set; may be given again"
     )
     parser.add_argument(
-        "--save-ranking", type=_path, metavar="FILE", help="write the best clips of each sentence as csv"
+        "--save-ranking", type=path, metavar="FILE", help="write the best clips of each sentence as csv"
     )
     _data(parser)
-    _words(parser)
+    add_words(parser, training=False)
     how = parser.add_argument_group("evaluation")
     how.add_argument("--batch-size", type=int, metavar="N")
     how.add_argument("--resamples", type=int, metavar="N", help="for the 95 %% intervals; 0 is none")
@@ -94,23 +94,8 @@ def evaluate(commands: Subparsers) -> None:
     _epic(parser)
 
 
-def _path(text: str) -> Path:
-    """Return a path; an empty one, as of a variable that is not set, would be the present folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("it is empty")
-    return Path(text)
-
-
 def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any setting of pipeline.yaml by its dotted path; may be given again",
-    )
+    add_configuration(parser)
     data = parser.add_argument_group("data set", "of --dataset")
     data.add_argument("--store", metavar="DIR", help="feature store of its videos")
     data.add_argument("--space-2d", metavar="NAME", help="2-D feature space (default: the only one of resnet152)")
@@ -131,18 +116,6 @@ def _data(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--max-missing-share", type=float, metavar="X", help="share of videos that may lack features")
 
 
-def _words(parser: argparse.ArgumentParser) -> None:
-    words = parser.add_argument_group("word vectors")
-    words.add_argument("--word-vectors", metavar="FILE", help="default: those the checkpoint was trained with")
-    words.add_argument("--word-format", choices=("auto", "binary", "text", "text-without-counts", "gensim"))
-    words.add_argument("--word-cache", metavar="DIR", help="folder for converted word vectors")
-    if parser.prog.endswith("train"):
-        words.add_argument(
-            "--train-word-vectors", action="store_true", help="learn them from the captions that are trained on"
-        )
-        words.add_argument("--word-dim", type=int, metavar="N", help="numbers in a vector of one's own (default: 300)")
-
-
 def _epic(parser: argparse.ArgumentParser) -> None:
     epic = parser.add_argument_group("EPIC-KITCHENS by label files", "of --dataset epic")
     epic.add_argument("--preset", choices=_PRESETS, help="settings of a published command line")
@@ -153,3 +126,29 @@ def _epic(parser: argparse.ArgumentParser) -> None:
     epic.add_argument("--clips-filter-length", type=int, metavar="N", help="drop segments of at most so many rows")
     epic.add_argument("--labels", choices=("verb", "narration"))
     epic.add_argument("--verb-only", action="store_true", default=None, help="train on verb classes, triplet loss")
+
+
+def add_configuration(parser: argparse.ArgumentParser) -> None:
+    """Add --config and --set."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting of pipeline.yaml by its dotted path; may be given again",
+    )
+
+
+def add_words(parser: argparse.ArgumentParser, *, training: bool) -> None:
+    """Add the options on word vectors; for a `training`, those on learning them, too."""
+    words = parser.add_argument_group("word vectors")
+    words.add_argument("--word-vectors", metavar="FILE", help="default: those the checkpoint was trained with")
+    words.add_argument("--word-format", choices=("auto", "binary", "text", "text-without-counts", "gensim"))
+    words.add_argument("--word-cache", metavar="DIR", help="folder for converted word vectors")
+    if training:
+        words.add_argument(
+            "--train-word-vectors", action="store_true", help="learn them from the captions that are trained on"
+        )
+        words.add_argument("--word-dim", type=int, metavar="N", help="numbers in a vector of one's own (default: 300)")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from embedding.errors import EmbeddingError
 from extractors.errors import DeviceError, FfmpegNotFoundError, UnknownExtractorError, WeightsError
 from flows.config import UsageError
+from search.errors import SearchError
 from storage.errors import StoreError
 
 # Something has to be changed before trying again makes sense. The message says what.
@@ -19,6 +20,7 @@ WRONG_USE = (
     FfmpegNotFoundError,
     UnknownExtractorError,
     EmbeddingError,
+    SearchError,
 )
 
 # How PyTorch begins to tell of a process that read samples and was killed.

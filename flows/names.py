@@ -34,6 +34,16 @@ def evaluate_run_name() -> str:
     return _name("evaluate", "checkpoint")
 
 
+def index_run_name() -> str:
+    """Return a name such as `index features 2026-11-22 14:03`."""
+    return _name("index", "store")
+
+
+def pipeline_run_name() -> str:
+    """Return a name such as `pipeline kitchen-videos 2026-11-22 14:03`."""
+    return _name("pipeline", "source")
+
+
 def _name(flow: str, parameter: str) -> str:
     from prefect.runtime import flow_run
 

@@ -1,4 +1,4 @@
-"""`make run`: sample videos (or one's own) into a store, and an embedding trained on videos with captions."""
+"""`make run`: sample videos (or one's own) into a store, an embedding trained on captions, and an index to ask."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows import cli
 
+_QUESTIONS = ("a flashing ring on green", "a striped blue ground and a bar", "a square on a chequered yellow ground")
 _SAMPLES = "samples"
 _PLANTED = Path("planted")
 # Small sizes and a training long enough for them: a minute or two in all on two cores.
@@ -31,7 +32,7 @@ them is because even such networks pass on what their input looks like; for real
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Extract, show status and verification; without --videos also train and evaluate an embedding.
+    """Extract, show status and verification, and index; without --videos, train and evaluate an embedding for that.
 
     Returns the worst exit status of all commands.
     """
@@ -57,11 +58,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     for file in sorted(store.glob("features/*/*.h5")):
         _say(f"  {file}  {file.stat().st_size:,} bytes")
     _say('Read them with h5py.File(FILE)["features/<video id>"][:], or see README.md.')
-    return worst if arguments.videos is not None else max(worst, _learn(weights))
+    if arguments.videos is None:
+        return max(worst, _learn(weights))
+    if weights == "random":
+        _say("\nNo index is built: the published embedding understands no features of random weights.")
+        return worst
+    index = f"{store}-index"
+    worst = max(worst, _run(["index", "--store", str(store), "--checkpoint", "published", "--index", index]))
+    _say(f'\nAsk it: reeldex search "chop the onion" --index {index}, or in a browser: reeldex page --index {index}')
+    return worst
 
 
 def _learn(weights: str) -> int:
-    """Extract a planted data set, train an embedding on the one part of it and evaluate it on the other."""
+    """Extract a planted data set, train an embedding on one part of it, evaluate it on the other, and ask for both."""
     from extractors.planted import make_planted
 
     _say(f"\nNow small videos of which captions say what they show, in {_PLANTED}, in the files that MSR-VTT has.")
@@ -84,6 +93,13 @@ def _learn(weights: str) -> int:
     )
     if weights == "random":
         _say(_PLANTED_RANDOM)
+    index = str(_PLANTED / f"index-{weights}")
+    checkpoint = str(out / "last.pth")
+    _say("\nNow an index of all these videos, and some questions.")
+    asked = [["search", question, "--index", index, "-k", "3"] for question in _QUESTIONS]
+    worst = max(worst, _run(["index", "--store", store, "--checkpoint", checkpoint, "--index", index], *asked))
+    program = Path(sys.executable).with_name("reeldex")
+    _say(f"\nAsk your own in a browser: {program} page --index {index}")
     return worst
 
 

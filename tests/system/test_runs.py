@@ -233,7 +233,7 @@ def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(
     held = up.deployment("extract/nightly")["schedules"][0]
     assert (held["active"], held["schedule"]["cron"]) == (False, "0 3 * * *")
     names = {each["name"] for each in up.api("/deployments/filter", {})}
-    assert names == {"extract", "rerun-failed", "verify", "train", "evaluate", "nightly"}
+    assert names == {"extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline", "nightly"}
     configuration["schedules"][0]["cron"] = "0 4 * * *"
     (up.folder / "pipeline.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
     assert up.stop() == 0

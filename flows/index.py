@@ -1,0 +1,80 @@
+"""The flow `index`: from features and a checkpoint to an index of moments that a sentence can search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.artifacts import ProgressArtifact, can_be_seen, publish_table
+from flows.config import NonEmpty, PipelineConfig, WeightsConfig
+from flows.dataset_config import DatasetsConfig
+from flows.embedding_config import WordsConfig
+from flows.indexing import IndexingRequest, build
+from flows.indexing_progress import indexing_shown
+from flows.names import index_run_name
+from flows.report import MOST_FAILURES_LISTED
+from flows.search_config import IndexConfig
+from flows.states import ended
+
+if TYPE_CHECKING:
+    from search.report import BuildReport
+
+DESCRIPTION = """\
+Build or refresh the **index of moments** that `reeldex search` and the search page answer from.
+
+1. *store*: the feature store of the videos. *checkpoint*: a path, or `published` for the HowTo100M one.
+2. *options*: the folder of the index, and what counts as a moment.
+3. Press **Submit**. New and changed videos are added, those that are gone leave the index; the rest is not touched.
+
+The index in use stays in use until the new one is complete. *Artifacts* shows how many of the ten best answers the
+index finds, measured against comparing with every moment.
+"""
+
+
+@flow(name="index", description=DESCRIPTION, flow_run_name=index_run_name)
+def index(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
+    store: NonEmpty,
+    checkpoint: NonEmpty,
+    rebuild: bool = False,  # noqa: FBT001, FBT002
+    options: IndexConfig = IndexConfig(),  # noqa: B008 - frozen
+    datasets: DatasetsConfig = DatasetsConfig(),  # noqa: B008
+    words: WordsConfig = WordsConfig(),  # noqa: B008
+    weights: WeightsConfig = WeightsConfig(),  # noqa: B008
+) -> State[Any]:
+    """Build the index of moments, or bring it up to date.
+
+    Args:
+        store: The feature store of the videos.
+        checkpoint: The checkpoint of the embedding, or published.
+        rebuild: Replace an index of another checkpoint, store or kind of moments, instead of refusing it.
+        options: Which moments are indexed, and where to.
+        datasets: Where the data sets lie; their folders may hold the word vectors.
+        words: The vectors of words; empty is those of the checkpoint.
+        weights: Where downloads lie.
+    """
+    config = PipelineConfig(index=options, datasets=datasets, words=words, weights=weights)
+    return ended(lambda: _index(IndexingRequest(store, checkpoint, config, rebuild)))
+
+
+def _index(request: IndexingRequest) -> State[Any]:
+    artifact = ProgressArtifact("Opening the store") if can_be_seen() else None
+    with indexing_shown(artifact) as told:
+        report = build(request, told)
+    headline = str(report).partition("\n")[0]
+    publish_table(_rows(report), f"Figures: {headline}")
+    if report.failed:
+        publish_table(
+            [{"video": video, "reason": why} for video, why in list(report.failed.items())[:MOST_FAILURES_LISTED]],
+            f"Failed videos: {len(report.failed):,} could not be indexed",
+        )
+    if report.up_to_date:
+        return Completed(name="Nothing new", message=f"{headline}.", data=report)
+    return Completed(message=f"{headline}.", data=report)
+
+
+def _rows(report: BuildReport) -> list[dict[str, str]]:
+    figures = {**report.to_json(), "failed": len(report.failed), "notes": " ".join(report.notes)}
+    return [{"figure": name.replace("_", " "), "value": str(value)} for name, value in figures.items()]

@@ -1,0 +1,85 @@
+"""The flow `pipeline`: from a folder of videos to an index that answers sentences, in one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.config import ComputeConfig, ExtractConfig, NonEmpty, PipelineConfig, Seconds, WeightsConfig, WhenBusy
+from flows.dataset_config import DatasetsConfig
+from flows.embedding_config import EvaluateConfig, TestSet, TrainConfig, TrainingDataset, WordsConfig
+from flows.names import pipeline_run_name
+from flows.pipeline_request import PipelineRequest
+from flows.pipeline_steps import run_steps
+from flows.search_config import IndexConfig
+from flows.states import ended
+
+DESCRIPTION = """\
+**From a folder of videos to answers**: extract features, train an embedding or take one, evaluate it, build the index.
+
+1. *source*: a folder of videos, one video, or a list. *folder*: gets `features`, `embedding` and `index`.
+2. *checkpoint*: the embedding; `published` is the HowTo100M one. Or *train_on*: the data set to train one on, whose
+   videos are those of *source*; with a checkpoint as well, training begins there.
+3. *evaluate_on*: test sets of these videos, if any.
+4. Press **Submit**. What is up to date already is skipped, so that running it again does what is new.
+
+Each step is a run of its own below this one, with its log and artifacts. **Retry** goes on where it stopped.
+"""
+
+
+@flow(name="pipeline", description=DESCRIPTION, flow_run_name=pipeline_run_name)
+def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
+    source: NonEmpty,
+    folder: NonEmpty,
+    checkpoint: str = "",
+    train_on: TrainingDataset | None = None,
+    evaluate_on: list[TestSet] = [],  # noqa: B006 - never written to
+    options: ExtractConfig = ExtractConfig(),  # noqa: B008 - frozen
+    compute: ComputeConfig = ComputeConfig(),  # noqa: B008
+    training: TrainConfig = TrainConfig(),  # noqa: B008
+    evaluation: EvaluateConfig = EvaluateConfig(),  # noqa: B008
+    index: IndexConfig = IndexConfig(),  # noqa: B008
+    datasets: DatasetsConfig = DatasetsConfig(),  # noqa: B008
+    words: WordsConfig = WordsConfig(),  # noqa: B008
+    weights: WeightsConfig = WeightsConfig(),  # noqa: B008
+    when_busy: WhenBusy = WhenBusy.WAIT,
+    wait_seconds: Seconds = 86_400.0,
+) -> State[Any]:
+    """Extract, train or take an embedding, evaluate and index; what is up to date is skipped.
+
+    Args:
+        source: A folder of videos, one video, or a .csv or .txt list.
+        folder: The folder for features, embedding and index; made if it is not there.
+        checkpoint: The embedding, or what its training begins with; published is the HowTo100M one.
+        train_on: The data set to train an embedding on; its videos are those of the source.
+        evaluate_on: The test sets to evaluate on; their videos are those of the source.
+        options: What is extracted.
+        compute: On what features are computed, and how.
+        training: How to train.
+        evaluation: How to evaluate.
+        index: Which moments are indexed; its folder is not used here.
+        datasets: Where the data sets lie.
+        words: The vectors of words.
+        weights: Where downloads lie.
+        when_busy: What to do while another run holds the store (wait for it, skip this run, or fail).
+        wait_seconds: How long to wait for such a run at most, in seconds.
+    """
+    config = PipelineConfig(
+        extract=options,
+        compute=compute,
+        train=training,
+        evaluate=evaluation,
+        index=index,
+        datasets=datasets,
+        words=words,
+        weights=weights,
+    )
+
+    def work() -> State[Any]:
+        request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, tuple(evaluate_on))
+        return run_steps(request, when_busy, wait_seconds)
+
+    return ended(work)

@@ -1,0 +1,81 @@
+"""The sections `index` and `page`, and what the forms of `index` and `pipeline` say."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from flows.config import PipelineConfig, UsageError, parse_config
+from flows.indexing import index_options
+from flows.search_config import IndexConfig, MissingFiles
+from search import options as search_options
+from search.options import IndexOptions
+from storage.schema import JSON
+
+
+def test_every_option_of_an_index_has_its_place_and_its_default() -> None:
+    made = IndexOptions()
+    section = IndexConfig()
+    for field in fields(IndexOptions):
+        assert getattr(section, field.name) == getattr(made, field.name), field.name
+    assert set(IndexConfig.model_fields) - {field.name for field in fields(IndexOptions)} == {"folder", "captions"}
+    assert [each.value for each in MissingFiles] == list(get_args(search_options.MissingFiles))
+
+
+def test_options_reach_the_index() -> None:
+    config = parse_config({"index": {"window_seconds": 6, "probes": 3, "device": "cpu"}}, "test")
+    options = index_options(config)
+    assert (options.window_seconds, options.probes, options.device) == (6.0, 3, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ({"window_second": 6}, "did you mean 'index.window_seconds'?"),
+        ({"window_seconds": 0}, "index.window_seconds"),
+        ({"missing_files": "hide"}, "index.missing_files"),
+        ({"device": "gpu"}, "index.device"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(index: dict[str, JSON], said: str) -> None:
+    with pytest.raises(UsageError, match=said.replace("?", r"\?")):
+        parse_config({"index": index}, "test")
+
+
+def test_what_only_the_index_knows_to_be_wrong_is_a_wrong_use_too() -> None:
+    config = parse_config({"index": {"window_seconds": 4, "stride_seconds": 5}}, "test")
+    with pytest.raises(UsageError, match="stride_seconds <= window_seconds"):
+        index_options(config)
+
+
+def test_the_forms_are_explained_start_from_pipeline_yaml_and_leave_open_what_has_to_be_chosen() -> None:
+    from flows.deployments import deployments
+
+    config = parse_config({"index": {"window_seconds": 6}, "train": {"epochs": 7}}, "test")
+    offers = {offer.name: offer for offer in deployments(config, {})}
+    assert offers["index"].parameters["options"]["window_seconds"] == 6
+    assert offers["pipeline"].parameters["index"]["window_seconds"] == 6
+    assert offers["pipeline"].parameters["training"]["epochs"] == 7
+    for name in ("index", "pipeline"):
+        assert not {"source", "store", "folder", "checkpoint"} & set(offers[name].parameters)
+        schema = offers[name]._parameter_openapi_schema.model_dump()
+        assert set(offers[name].parameters) <= set(schema["properties"])
+        for parameter, field in schema["properties"].items():
+            assert field["description"], f"{name}: {parameter}"
+        for section, definition in schema["definitions"].items():
+            for field_name, field in definition.get("properties", {}).items():
+                assert field.get("description") or "$ref" in field, f"{name}: {section}.{field_name}"
+
+
+def test_prefect_yaml_offers_them_too() -> None:
+    written = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    assert {"flows/index.py:index", "flows/pipeline.py:pipeline"} <= {each["entrypoint"] for each in written}
+
+
+def test_a_schedule_cannot_take_the_name_of_a_deployment() -> None:
+    schedule = {"name": "pipeline", "source": "v", "store": "s", "interval_seconds": 60}
+    with pytest.raises(UsageError, match="a deployment of reeldex has that name"):
+        parse_config({"schedules": [schedule]}, "test")
+    assert PipelineConfig().index.folder == Path("index")
