@@ -53,7 +53,7 @@ class IndexConfig(Section):
         default=256, title="Rotated to", description="Numbers that a larger embedding is rotated down to; 0: none."
     )
     candidates: Count = Field(
-        default=256, title="Candidates", description="Moments of FAISS's choice that are ranked by their exact scores."
+        default=128, title="Candidates", description="Moments of FAISS's choice that are ranked by their exact scores."
     )
     probes: NotNegative = Field(
         default=0,
