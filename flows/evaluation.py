@@ -101,6 +101,7 @@ def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
     """Evaluate as requested. Raises UsageError, EmbeddingError, WeightsError."""
     from embedding.checkpoint import load_checkpoint
 
+    require_evaluable(request)
     config = request.config
     path = checkpoint_path(request.checkpoint, config.weights.folder)
     checkpoint = load_checkpoint(path, max_words=config.evaluate.max_words)

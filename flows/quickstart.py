@@ -79,9 +79,10 @@ def _learn(weights: str) -> int:
     store = str(_PLANTED / f"features-{weights}")
     out = _PLANTED / f"embedding-{weights}"
     data = ["--dataset", "msrvtt", "--store", store, "--data", str(_PLANTED)]
+    resumed = ["--resume"] if (out / "last.pth").exists() else []
     worst = _run(
         ["extract", str(_PLANTED / "videos"), "--store", store, "--weights", weights],
-        ["train", *data, "--out", str(out), "--resume", "--train-word-vectors", *TRAINING],
+        ["train", *data, "--out", str(out), *resumed, "--train-word-vectors", *TRAINING],
         ["evaluate", *data, "--checkpoint", str(out / "last.pth")],
     )
     if worst == 2:

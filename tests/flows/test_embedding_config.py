@@ -1,4 +1,5 @@
 from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from embedding.evaluate import EvaluationOptions
 from embedding.model import ModelSpec
 from embedding.text import WordTraining
 from embedding.training_options import TrainingOptions
+from flows.cli import build_parser
 from flows.config import PipelineConfig, UsageError, parse_config
 from flows.dataset_config import DatasetsConfig
 from flows.embedding_config import (
@@ -23,6 +25,7 @@ from flows.embedding_config import (
     WordTrainingConfig,
 )
 from flows.embedding_inputs import dataset_options, training_options, with_preset
+from flows.evaluation import EvaluationRequest, evaluate_checkpoint
 from storage.store import FeatureStore
 
 
@@ -51,6 +54,23 @@ def test_names_are_those_of_the_registry() -> None:
     assert [each.value for each in TrainingDataset] == list(DATASETS)
     assert [each.value for each in TestSet] == [name for name, record in DATASETS.items() if record.open_evaluation]
     assert [each.value for each in EpicPresetName] == list(PRESETS)
+
+
+@pytest.mark.parametrize("kind", [TrainingDataset, TestSet])
+def test_the_command_line_offers_the_same_names(kind: type[StrEnum]) -> None:
+    parser = build_parser()
+    for name in kind:
+        command = ["train", "--out", "o"] if kind is TrainingDataset else ["evaluate", "--checkpoint", "c"]
+        assert name in parser.parse_args([*command, "--dataset", name.value]).dataset
+    for preset in EpicPresetName:
+        assert parser.parse_args([*command, "--dataset", "epic", "--preset", preset.value]).preset == preset
+
+
+def test_a_ranking_that_cannot_be_written_is_refused_however_the_evaluation_is_begun(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").touch()
+    request = EvaluationRequest(str(tmp_path / "a.pth"), ("msrvtt",), PipelineConfig(), ranking=tmp_path)
+    with pytest.raises(UsageError, match=r"is a folder\. Name a file for the ranking"):
+        evaluate_checkpoint(request)
 
 
 @pytest.mark.parametrize(
