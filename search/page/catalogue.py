@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from embedding.errors import EmbeddingError
 from search.errors import SearchError
 from search.page.problems import not_found
 
@@ -78,7 +79,7 @@ class Catalogue:
         shelf = self._shelf
         try:
             newest = shelf.searcher.refreshed()
-        except SearchError as error:
+        except (SearchError, EmbeddingError) as error:
             if str(error) != shelf.stale:
                 _log.warning("The page answers from the index it has open: %s", error)
             self._shelf = Shelf(shelf.searcher, shelf.by_key, stale=str(error))

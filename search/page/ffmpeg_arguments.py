@@ -15,7 +15,14 @@ _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILI
 _VIDEO = re.compile(r"^ +Stream #0:\d+.*?: Video: (?!.*\(attached pic\))(\w+)(.*)$", re.MULTILINE)
 _RATE = re.compile(r", ([\d.]+) fps")
 _COPYABLE_PIXELS = re.compile(r"\b(yuv420p|yuvj420p)\b")
+_SIZE = re.compile(r", (\d+)x(\d+)[ ,\[]")
+_COLOURS = re.compile(r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020\w*|fcc|gbr)\b")
 _AUDIO_RATE = 48_000
+
+# Where a file does not say how its colours are meant, browsers go by its height; for joined pieces they do not, and
+# show other colours than for the file itself. So pieces say what is guessed for files: (name, number in H.264).
+_HD_HEIGHT = 720
+_HD_COLOURS, _SD_COLOURS = ("bt709", 1), ("smpte170m", 6)
 
 _BEFORE = ("-v", "error", "-nostdin", "-hide_banner")
 
@@ -29,12 +36,16 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class Described:
-    """What ffmpeg says of a file; seconds and frames per second are None where it says nothing of them."""
+    """What ffmpeg says of a file; seconds and frames per second are None where it says nothing of them.
+
+    `guessed_colours` are the name and number of the colours to assume, None where the file says them itself.
+    """
 
     duration_seconds: float | None
     codec: str
     frames_per_second: float | None
     copyable: bool
+    guessed_colours: tuple[str, int] | None = None
 
     def ways(self) -> tuple[Way, ...]:
         """Return the ways to play it, the cheaper first."""
@@ -78,12 +89,15 @@ def parse_description(text: str) -> Described | None:
         return None
     duration = _DURATION.search(text)
     rate = _RATE.search(video[2])
+    size = _SIZE.search(video[2] + ",")
+    guessed = _HD_COLOURS if size and int(size[2]) >= _HD_HEIGHT else _SD_COLOURS
     return Described(
         duration_seconds=int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3]) if duration else None,
         codec=video[1],
         frames_per_second=float(rate[1]) if rate else None,
         # Other kinds of H.264 (10 bits, 4:2:2) are as unplayable in an MP4 as they were before.
         copyable=video[1] == "h264" and _COPYABLE_PIXELS.search(video[2]) is not None,
+        guessed_colours=None if _COLOURS.search(video[2]) else guessed,
     )
 
 
@@ -112,9 +126,14 @@ def piece(ffmpeg: FfmpegProgram, path: str, part: Piece, way: Way, shape: PieceS
     streams = ("-map", "0:V:0", "-map", "0:a:0?", "-sn", "-dn", "-map_metadata", "-1")
     flags = "frag_keyframe+empty_moov+default_base_moof"
     if way is Way.COPIED:
+        tags: tuple[str, ...] = ()
+        if shape.colours:
+            number = shape.colours[1]
+            names = ("colour_primaries", "transfer_characteristics", "matrix_coefficients")
+            tags = ("-bsf:v", "h264_metadata=" + ":".join(f"{name}={number}" for name in names))
         return (
             *(*opening, "-copyts", "-start_at_zero", *ffmpeg.input_arguments(path), "-to", end, *streams),
-            *("-c:v", "copy", "-c:a", "aac", "-ac", "2", "-b:a", "128k"),
+            *("-c:v", "copy", *tags, "-c:a", "aac", "-ac", "2", "-b:a", "128k"),
             *("-avoid_negative_ts", "disabled", "-use_editlist", "0"),
             *("-movflags", f"{flags}+frag_discont", "-f", "mp4", "pipe:1"),
         )
@@ -123,6 +142,9 @@ def piece(ffmpeg: FfmpegProgram, path: str, part: Piece, way: Way, shape: PieceS
         # Both sides even, and no larger than they are.
         f"scale=-2:'2*trunc(min({shape.height},ih)/2)':flags=bilinear,setsar=1,format=yuv420p"
     )
+    if shape.colours:
+        name = shape.colours[0]
+        video += f",setparams=color_primaries={name}:color_trc={name}:colorspace={name}"
     return (
         *(*opening, *ffmpeg.input_arguments(path), "-t", f"{part.seconds:.3f}", *streams),
         *("-vf", video, "-c:v", "libx264", "-preset", "ultrafast", "-crf", "23", "-bf", "0", "-g", "60"),
@@ -134,14 +156,16 @@ def piece(ffmpeg: FfmpegProgram, path: str, part: Piece, way: Way, shape: PieceS
 
 @dataclass(frozen=True)
 class PieceShape:
-    """What transcoded pieces look like, and how many seconds of processor one may cost."""
+    """What pieces look like, and the seconds of processor one may cost; `colours` is None where the file says them."""
 
     height: int
     frames_per_second: float
     cpu_seconds: float
+    colours: tuple[str, int] | None = None
 
 
 def shape_of(described: Described, height: int, cpu_seconds: float) -> PieceShape:
     """Return the shape for a video: its own frame rate, kept between 5 and 30 a second."""
     rate = described.frames_per_second
-    return PieceShape(height, 25.0 if rate is None else min(30.0, max(5.0, rate)), cpu_seconds)
+    frames_per_second = 25.0 if rate is None else min(30.0, max(5.0, rate))
+    return PieceShape(height, frames_per_second, cpu_seconds, described.guessed_colours)

@@ -23,7 +23,7 @@ _PIXEL = """() => {
 
 
 class SearchPage:
-    """A browser on a search page; `outside` lists what its pages asked for elsewhere, `faults` what their scripts threw."""
+    """A browser on a search page; `outside` lists what was asked for elsewhere, `faults` what scripts threw."""
 
     def __init__(self, page: "Page", address: str) -> None:
         self.page = page

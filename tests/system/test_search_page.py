@@ -36,7 +36,7 @@ def ui(address: str) -> Iterator[SearchPage]:
 
 def shows(ui: SearchPage, seconds: float) -> bool:
     seen = ui.stand_at(seconds)
-    return max(abs(one - other) for one, other in zip(colour_at(int(seconds)), seen, strict=True)) < 21
+    return max(abs(one - other) for one, other in zip(colour_at(int(seconds)), seen, strict=True)) <= 8
 
 
 def test_a_sentence_leads_to_the_second_it_is_about(ui: SearchPage) -> None:
@@ -44,10 +44,10 @@ def test_a_sentence_leads_to_the_second_it_is_about(ui: SearchPage) -> None:
     ui.search("a red zebra bowl")
     assert ui.names()[0] == "colours"
     first = ui.cards.first
-    assert first.locator(".span").inner_text() == "0:04 – 0:12"
+    assert first.locator(".span").inner_text() == "0:04 \N{EN DASH} 0:12"
     assert first.locator(".caption").inner_text() == "a red bowl of paint"
     assert first.locator(".score").inner_text() == "0.90"
-    ui.page.wait_for_function("document.querySelector('.card img').naturalWidth === 480")
+    ui.page.wait_for_function("() => document.querySelector('.card img').naturalWidth === 480")
     assert "“zebra” is a word the index does not know" in ui.page.locator("#notice").inner_text()
 
     first.locator(".open").click()
@@ -91,7 +91,7 @@ def test_pieces_play_on_over_their_joint_without_a_stop(ui: SearchPage) -> None:
     ui.open_card("old film", 1)  # 0:02 to 0:08
     ui.until_playing()
     ui.page.evaluate("document.getElementById('video').currentTime = 8.8")
-    ui.page.wait_for_function("document.getElementById('video').currentTime > 10.8", timeout=15_000)
+    ui.page.wait_for_function("() => document.getElementById('video').currentTime > 10.8", timeout=15_000)
     assert shows(ui, ui.second())
 
 
@@ -116,12 +116,12 @@ def test_the_timeline_shows_the_other_hits_and_jumps_to_them(ui: SearchPage, sea
     assert 4 <= ui.second() < 6.5
     assert ui.page.locator("#player-caption").inner_text() == "a red bowl of paint"
     ui.page.keyboard.press("n")
-    ui.page.wait_for_function("document.getElementById('video').currentTime >= 18")
-    assert ui.page.get_by_role("button", name="Next hit").is_disabled()
+    ui.page.wait_for_function("() => document.getElementById('video').currentTime >= 18")
+    ui.page.locator("#next-hit:disabled").wait_for()
     ui.page.get_by_role("button", name="Previous hit").click()
-    ui.page.wait_for_function("document.getElementById('video').currentTime < 18")
+    ui.page.wait_for_function("() => document.getElementById('video').currentTime < 18")
     ui.page.mouse.click(track["x"] + track["width"] * 0.9, track["y"] + track["height"] / 2)
-    ui.page.wait_for_function("document.getElementById('video').currentTime > 26.5")
+    ui.page.wait_for_function("() => document.getElementById('video').currentTime > 26.5")
 
 
 def test_more_like_this(ui: SearchPage, searcher: FixedSearcher) -> None:
@@ -156,7 +156,7 @@ def test_back_and_forward_and_links_lead_where_they_were(ui: SearchPage) -> None
     assert ui.names() == ["modern"]
     ui.page.goto(link)
     ui.page.locator("#player").wait_for()
-    ui.page.wait_for_function("document.getElementById('video').currentTime >= 17")
+    ui.page.wait_for_function("() => document.getElementById('video').currentTime >= 17")
 
 
 def test_the_keyboard_is_enough(ui: SearchPage) -> None:
@@ -171,9 +171,9 @@ def test_the_keyboard_is_enough(ui: SearchPage) -> None:
     press("ArrowRight")
     press("ArrowLeft")
     focused = "document.activeElement.closest('.card')?.querySelector('.span').textContent"
-    assert ui.page.evaluate(focused) == "0:18 – 0:26"
+    assert ui.page.evaluate(focused) == "0:18 \N{EN DASH} 0:26"
     press("End")
-    assert ui.page.evaluate(focused) == "0:03 – 0:09", "the last that can be played"
+    assert ui.page.evaluate(focused) == "0:03 \N{EN DASH} 0:09", "the last that can be played"
     press("Home")
     press("ArrowDown")
     columns = ui.page.evaluate(
@@ -185,7 +185,7 @@ def test_the_keyboard_is_enough(ui: SearchPage) -> None:
     ui.until_playing()
     press("Escape")
     ui.page.locator("#player").wait_for(state="hidden")
-    assert ui.page.evaluate(focused) == "0:04 – 0:12", "the focus comes back to where it was"
+    assert ui.page.evaluate(focused) == "0:04 \N{EN DASH} 0:12", "the focus comes back to where it was"
     press("Tab")
     press("Enter")  # More like this
     ui.page.get_by_text("moments like").wait_for()
@@ -217,7 +217,8 @@ def test_dark_and_light_follow_the_system_and_can_be_read(address: str) -> None:
     contrast = """() => {
       const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
         .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
-      const luminance = (colour) => channels(colour).reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+      const weights = [0.2126, 0.7152, 0.0722];
+      const luminance = (colour) => channels(colour).reduce((sum, part, at) => sum + part * weights[at], 0);
       const card = luminance(getComputedStyle(document.querySelector(".card")).backgroundColor);
       const texts = [".name", ".score", ".caption", ".like"].map((name) => document.querySelector(`.card ${name}`));
       const ratios = texts.map((text) => luminance(getComputedStyle(text).color))

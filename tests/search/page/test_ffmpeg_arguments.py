@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ from search.page.ffmpeg_arguments import Described, Piece, PieceShape, Way, pars
 from search.page.options import FfmpegProgram, PageOptions
 
 FFMPEG = FfmpegProgram("/usr/bin/ffmpeg", ("-protocol_whitelist", "file", "-format_whitelist", "mov,avi"))
+
+SD = ("smpte170m", 6)
+HEVC = Described(62.5, "hevc", 25.0, copyable=False, guessed_colours=SD)
+RARE_H264 = replace(HEVC, codec="h264")
 
 
 def description(video: str, duration: str = "00:01:02.50") -> str:
@@ -24,12 +29,29 @@ def description(video: str, duration: str = "00:01:02.50") -> str:
     [
         (
             "h264 (High), yuv420p(progressive), 640x360, 29.97 fps, 1k tbn",
-            Described(62.5, "h264", 29.97, copyable=True),
+            Described(62.5, "h264", 29.97, copyable=True, guessed_colours=SD),
         ),
-        ("h264 (High 10), yuv420p10le, 640x360, 25 fps", Described(62.5, "h264", 25.0, copyable=False)),
-        ("h264 (High 4:2:2), yuv422p, 640x360, 25 fps", Described(62.5, "h264", 25.0, copyable=False)),
-        ("hevc (Main) (hev1 / 0x31766568), yuv420p, 640x360, 25 fps", Described(62.5, "hevc", 25.0, copyable=False)),
-        ("mpeg4 (Simple Profile), yuv420p, 64x64", Described(62.5, "mpeg4", None, copyable=False)),
+        (
+            "h264 (High 10), yuv420p10le, 640x360, 25 fps",
+            RARE_H264,
+        ),
+        (
+            "h264 (High 4:2:2), yuv422p, 640x360, 25 fps",
+            RARE_H264,
+        ),
+        (
+            "hevc (Main) (hev1 / 0x31766568), yuv420p, 640x360, 25 fps",
+            Described(62.5, "hevc", 25.0, copyable=False, guessed_colours=SD),
+        ),
+        (
+            "h264 (High), yuv420p(progressive), 1280x720 [SAR 1:1 DAR 16:9], 25 fps",
+            Described(62.5, "h264", 25.0, copyable=True, guessed_colours=("bt709", 1)),
+        ),
+        (
+            "h264 (High), yuv420p(tv, bt709, progressive), 640x360, 25 fps",
+            Described(62.5, "h264", 25.0, copyable=True, guessed_colours=None),
+        ),
+        ("mpeg4 (Simple Profile), yuv420p, 64x64", Described(62.5, "mpeg4", None, copyable=False, guessed_colours=SD)),
     ],
 )
 def test_a_description_says_what_can_be_copied(video: str, described: Described) -> None:
