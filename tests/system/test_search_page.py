@@ -227,7 +227,7 @@ def test_dark_and_light_follow_the_system_and_can_be_read(address: str) -> None:
     }"""
     grounds = {}
     for scheme in ("light", "dark"):
-        with search_page(address, scheme=scheme) as ui:  # type: ignore[arg-type]
+        with search_page(address, scheme=scheme) as ui:
             ui.go("/?q=bowl")
             ui.answered()
             grounds[scheme], least = ui.page.evaluate(contrast)

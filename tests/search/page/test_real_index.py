@@ -51,9 +51,8 @@ def test_an_index_is_searched_shown_played_and_refreshed(library: Library) -> No
             moment["video"] == key and moment["start_seconds"] <= 12.5 < moment["end_seconds"]
             for moment in like["moments"]
         )
-        for target in ("/api/search?q=zebra", f"/api/like?video={key}&at=99", "/api/search?q=" + "onion%20" * 60):
-            refused = page.get(target)
-            assert refused.status_code == 422 or refused.json()["error"]["code"] == "query_too_long"
+        for target in ("/api/search?q=zebra", f"/api/like?video={key}&at=99"):
+            assert page.get(target).status_code == 422
 
         library.add({"later.mp4": 12.0})
         library.build()
