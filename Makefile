@@ -23,6 +23,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.howto100m_samples --videos 100 --minutes 6.5
 	$(BIN)/python -m benchmarks.prefect_overhead
+	$(BIN)/python -m benchmarks.search_recall --moments 1000000 --dims 256 6144
 
 setup: $(VENV)/.ready
 

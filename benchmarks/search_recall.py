@@ -14,9 +14,9 @@ A query is no stored moment: it is a new point about a random topic, moved by as
 (0.6), with noise of half its length over all dimensions, and a shift of half its length that all queries have and no
 moment has, as sentences and videos differ in real embeddings.
 
-Embeddings are written as an index keeps them, float16 in all their dimensions. Above 256 dimensions the structure holds
-a learned rotation to 256; candidates are ranked by full embeddings, and recall is against comparing all full embeddings.
-The number of probes is settled on other queries than those that are measured. A latency is that of one query at a time,
+Embeddings are written as an index keeps them, float16 in all their dimensions. Above 256 dimensions the structure
+holds a learned rotation to 256; candidates are ranked by full embeddings, and recall is against comparing all full
+embeddings. The number of probes is settled on other queries than those that are measured. A latency is that of one query at a time,
 from its embedding to ten ranked moments; that of the sentence tower, of the published size, is measured by itself. The
 files are read once before, as they are by the build: latencies are those of files in the system's memory.
 """

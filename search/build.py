@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from search.generation import (
     write_videos,
 )
 from search.moment_table import MomentTable
-from search.options import AUTO, IndexRequest
+from search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, IndexRequest
 from search.origin import origin_of
 from search.recall import draw_sample, settle_probes
 from search.report import BuildReport
@@ -44,6 +45,8 @@ from storage.store import FeatureStore
 log = logging.getLogger(__name__)
 
 _RECALL_LOST = 0.05
+# The other options say how a build works and change nothing of what it makes.
+_LASTING = (*STRUCTURE_FIELDS, *SEARCH_FIELDS)
 
 
 def build_index(request: IndexRequest, progress: Progress | None = None) -> BuildReport:
@@ -69,7 +72,7 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         wanted = with_files(usable, records, options.missing_files)
         changes = compare(records, wanted)
         notes: tuple[str, ...] = ()
-        if base and not changes.any and base.options == options and base.made == made:
+        if base and not changes.any and base.made == made and not options.unlike(base.options, _LASTING):
             done, embedded, up_to_date = base, Embedded(), True
         else:
             build = _Build(request, source, made, checkpoint, held, base)
@@ -144,6 +147,7 @@ class _Build:
     def next_id(self) -> int:
         return self.held.next_id if self.held else 0
 
+    @cached_property
     def checkpoint(self) -> Checkpoint:
         return self.read_checkpoint or load_checkpoint(self.request.checkpoint)
 
@@ -152,7 +156,7 @@ class _Build:
         if not videos:
             return Embedded()
         options = self.request.options
-        tower = VideoTower(self.checkpoint().model(), options.batch_size, options.device)
+        tower = VideoTower(self.checkpoint.model(), options.batch_size, options.device)
         embedder = VideoEmbedder(self.source, tower, options, self.request.captions)
         target = NewSegment(self.folder, self.next_segment, self.next_id, self.made.embed_dim)
         embedded = embedder.write(videos, target, progress)
@@ -180,7 +184,7 @@ class _Build:
         kept_ids = {record.video_id for record in changes.kept}
         gone = [record for video_id, record in records.items() if video_id not in kept_ids]
         structure, why = self._structure(table, gone)
-        sentences = SentenceTower(self.checkpoint(), self.request.words)
+        sentences = SentenceTower(self.checkpoint, self.request.words)
         options = self.request.options
         sample = draw_sample(table, sentences, options.recall_sample)
         probes, recall = settle_probes(table, structure, options.candidates, options.probes, sample)

@@ -15,6 +15,7 @@ AUTO = "auto"
 
 MOMENT_FIELDS = ("window_seconds", "stride_seconds", "min_caption_seconds")
 STRUCTURE_FIELDS = ("factory", "exact_below", "rotated_dims")
+SEARCH_FIELDS = ("candidates", "probes", "recall_sample")
 
 
 @dataclass(frozen=True, slots=True)
