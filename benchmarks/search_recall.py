@@ -5,8 +5,8 @@ python -m benchmarks.search_recall --moments 1000000 --dims 256 6144
 The data are a model and no real videos. An embedding is a signal in a subspace of 128 dimensions (the intrinsic
 dimension) plus noise in all dimensions of the space, scaled to length 1:
 
-- 20,000 topics, Gaussian, dimension i of the signal having the scale (i + 1)^-0.5; a moment lies about its topic with 0.6
-  of that scale, so that topics overlap;
+- 20,000 topics, Gaussian, dimension i of the signal having the scale (i + 1)^-0.5; a moment lies about its topic with
+  0.6 of that scale, so that topics overlap;
 - a part that all moments share, as those of real networks do: half of the signal's length;
 - noise of 0.3 of the signal's length, spread evenly over all dimensions.
 
@@ -16,9 +16,10 @@ moment has, as sentences and videos differ in real embeddings.
 
 Embeddings are written as an index keeps them, float16 in all their dimensions. Above 256 dimensions the structure
 holds a learned rotation to 256; candidates are ranked by full embeddings, and recall is against comparing all full
-embeddings. The number of probes is settled on other queries than those that are measured. A latency is that of one query at a time,
-from its embedding to ten ranked moments; that of the sentence tower, of the published size, is measured by itself. The
-files are read once before, as they are by the build: latencies are those of files in the system's memory.
+embeddings. The number of probes is settled on other queries than those that are measured. A latency is that of one
+query at a time, from its embedding to ten ranked moments; that of the sentence tower, of the published size, is
+measured by itself. The files are read before, as they are by a build: latencies are those of files in the system's
+memory.
 """
 
 from __future__ import annotations

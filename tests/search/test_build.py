@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from embedding.block_pooling import pool_spans
 from embedding.captions import VideoCaptions
-from embedding.errors import CheckpointError, CheckpointMismatchError
+from embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError
 from embedding.word_cache import write_cache
 from embedding.word_vectors import WordVectors
 from search import build, compaction
@@ -243,19 +244,14 @@ def test_when_most_files_are_gone_the_disk_is_asked_for(library: Library) -> Non
 def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
     library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from embedding.errors import FeaturesError
-    from search import embed
-
-    pooled = embed.pool_spans
-
     def refuse(source: Any, video_id: str, spans: Any) -> Any:  # noqa: ANN401 - handed on
         if video_id == "part0/video4.mp4":
             raise FeaturesError("row 3 holds NaN")
-        return pooled(source, video_id, spans)
+        return pool_spans(source, video_id, spans)
 
     # Storage refuses to write such rows, so that a damaged disk has to be played.
     with monkeypatch.context() as patched:
-        patched.setattr(embed, "pool_spans", refuse)
+        patched.setattr("search.embed.pool_spans", refuse)
         report = library.build()
     assert dict(report.failed) == {"part0/video4.mp4": "row 3 holds NaN"}
     assert counts(report) == (7, 0, 0, 0)
@@ -277,6 +273,24 @@ def test_growth_from_exact_to_ivf_is_done_and_told(library: Library) -> None:
     library.build("exact")
     asked = {"k": 5, "merge": False}
     assert answers(library.folder / "index", **asked) == answers(library.folder / "exact", **asked)
+
+
+def test_a_structure_that_lost_recall_is_built_anew(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.build(options=IVF)
+    library.add({"new/a.mp4": 31.0})
+    settle, told = build.settle_probes, iter([0.5])
+
+    def lose_once(*arguments: Any) -> Any:  # noqa: ANN401 - handed on
+        probes, recall = settle(*arguments)
+        return probes, replace(recall, at_10=next(told, recall.at_10))
+
+    # So few moments cannot lose recall by themselves.
+    monkeypatch.setattr(build, "settle_probes", lose_once)
+    report = library.build(options=IVF)
+    assert report.notes == ("IVF8,SQ8 was built anew: its recall@10 had fallen to 0.500",)
+    assert report.recall_at_10 > 0.9
+    library.build("fresh", options=IVF)
+    assert answers(library.folder / "index") == answers(library.folder / "fresh")
 
 
 def test_a_change_of_the_structure_keeps_the_embeddings(library: Library) -> None:
