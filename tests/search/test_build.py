@@ -26,6 +26,7 @@ from search.errors import (
 from search.generation import read_generation
 from search.index import SearchIndex
 from search.options import IndexOptions
+from search.recall import settle_probes
 from search.report import BuildReport
 from search.segments import SegmentWriter
 from tests.search.library import IVF, OPTIONS, VOCABULARY, Library, eight_videos, make_library, write_checkpoint
@@ -278,10 +279,10 @@ def test_growth_from_exact_to_ivf_is_done_and_told(library: Library) -> None:
 def test_a_structure_that_lost_recall_is_built_anew(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.build(options=IVF)
     library.add({"new/a.mp4": 31.0})
-    settle, told = build.settle_probes, iter([0.5])
+    told = iter([0.5])
 
     def lose_once(*arguments: Any) -> Any:  # noqa: ANN401 - handed on
-        probes, recall = settle(*arguments)
+        probes, recall = settle_probes(*arguments)
         return probes, replace(recall, at_10=next(told, recall.at_10))
 
     # So few moments cannot lose recall by themselves.
