@@ -101,7 +101,8 @@ def split(test_share: float = 1 / 3) -> tuple[list[PlantedVideo], list[PlantedVi
 def make_planted(folder: Path) -> tuple[list[PlantedVideo], list[PlantedVideo]]:
     """Make `folder`/videos and the files of MSR-VTT beside it; return what is trained and tested on.
 
-    Videos that are there already are left alone. Raises RuntimeError.
+    `captions.json` beside them says in HowTo100M's form what each video shows, for those who look at answers. Videos
+    that are there already are left alone. Raises RuntimeError.
     """
     train, test = split()
     (folder / "videos").mkdir(parents=True, exist_ok=True)
@@ -114,6 +115,10 @@ def make_planted(folder: Path) -> tuple[list[PlantedVideo], list[PlantedVideo]]:
     (folder / "MSRVTT_data.json").write_text(json.dumps({"sentences": sentences}, indent=1), encoding="utf-8")
     tested = [[video.video_id, video.captions()[0]] for video in test]
     _write_rows(folder / "MSRVTT_JSFUSION_test.csv", [["video_id", "sentence"], *tested])
+    shown = {
+        video.video_id: {"start": [0.0], "end": [SECONDS], "text": [video.captions()[0]]} for video in [*train, *test]
+    }
+    (folder / "captions.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
     return train, test
 
 
