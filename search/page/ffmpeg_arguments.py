@@ -19,8 +19,8 @@ _SIZE = re.compile(r", (\d+)x(\d+)[ ,\[]")
 _COLOURS = re.compile(r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020\w*|fcc|gbr)\b")
 _AUDIO_RATE = 48_000
 
-# Where a file does not say how its colours are meant, browsers go by its height; for joined pieces they do not, and
-# show other colours than for the file itself. So pieces say what is guessed for files: (name, number in H.264).
+# Where a file does not say how its colours are meant, Chromium showed a small one with BT.601 and joined pieces of it,
+# even copied ones, with BT.709. So pieces say it: (name, number in H.264). That HD means BT.709 is convention.
 _HD_HEIGHT = 720
 _HD_COLOURS, _SD_COLOURS = ("bt709", 1), ("smpte170m", 6)
 

@@ -72,7 +72,7 @@ class Joined {
   async step() {
     const now = this.pieceAt(this.video.currentTime);
     if (now < this.first || now > this.next) {
-      // Somebody jumped. Begin anew there: a piece put before others would take away frames that those build on.
+      // Somebody jumped. Begin anew there: with a copied piece put before others, a later seek was seen to stall.
       await this.changed(() => this.buffer.remove(0, Infinity));
       this.first = this.next = now;
     } else if (this.first < this.pieceAt(this.video.currentTime - KEPT_BEHIND_SECONDS)) {
