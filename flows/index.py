@@ -72,7 +72,8 @@ def _index(request: IndexingRequest) -> State[Any]:
         )
     if report.up_to_date:
         return Completed(name="Nothing new", message=f"{headline}.", data=report)
-    return Completed(message=f"{headline}.", data=report)
+    name = "Completed with failures" if report.failed else None
+    return Completed(name=name, message=f"{headline}.", data=report)
 
 
 def _rows(report: BuildReport) -> list[dict[str, str]]:

@@ -70,8 +70,8 @@ class PipelineReport:
 
     @property
     def well(self) -> bool:
-        """Whether every video has its features."""
-        return self.extraction.well
+        """Whether every video has its features, and they could be indexed."""
+        return self.extraction.well and not self.index.failed
 
     def to_json(self) -> dict[str, Any]:
         """Return the steps' figures as JSON values."""

@@ -51,7 +51,8 @@ def index(commands: Subparsers) -> None:
         "Moments are the windows of --captions where a video has such, else windows of --window-seconds every\n"
         "--stride-seconds. Typed again, it takes in what is new, changed or gone; another checkpoint needs another\n"
         "folder, or --rebuild. The index in use stays in use until the new one is complete.\n"
-        "Exit status: 0 the index is up to date; 2 wrong usage, configuration or input.",
+        "Exit status: 0 the index is up to date; 1 it is, but some features cannot be used; 2 wrong usage,\n"
+        "configuration or input.",
         "reeldex index --store ~/features --checkpoint published --index ~/index",
         _MODULE,
     )

@@ -40,7 +40,7 @@ def run_index(arguments: Arguments) -> int:
         weights=config.weights,
     )
     respond(arguments, report.to_json(), f"{report}")
-    return 0
+    return 1 if report.failed else 0
 
 
 @honest

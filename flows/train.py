@@ -19,8 +19,12 @@ from flows.embedding_report import publish_evaluation
 from flows.errors import machine_faults_told
 from flows.names import train_run_name
 from flows.states import ended
-from flows.training import TrainingReport, TrainingRequest, train_embedding
+from flows.training import TrainingReport, TrainingRequest, require_startable, train_embedding
 from flows.training_progress import StepLog, told
+from storage.atomic import publish_text
+
+# In the folder of a training: the flow run that began it or went on with it last.
+_RUN_NOTE = "flow-run.txt"
 
 DESCRIPTION = """\
 Train the **text-video embedding** on features that were extracted and captions that go with them.
@@ -68,16 +72,27 @@ def train(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where downloads lie.
     """
     config = PipelineConfig(datasets=datasets, words=words, train=options, evaluate=evaluation, weights=weights)
-    again = resume or flow_run.run_count > 1
 
     def work() -> State[Any]:
         ready = with_preset(config, [dataset]).with_store(dataset, store)
+        again = resume or _begun_by_this_run(Path(folder))
         return _train(TrainingRequest(dataset.value, Path(folder), ready, checkpoint or None, again))
 
     return ended(work)
 
 
+def _begun_by_this_run(folder: Path) -> bool:
+    """Whether an earlier attempt of this flow run began the training in `folder`: Retry goes on with no other's."""
+    try:
+        return (folder / _RUN_NOTE).read_text(encoding="utf-8") == str(flow_run.id)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def _train(request: TrainingRequest) -> State[Any]:
+    require_startable(request)
+    request.folder.mkdir(parents=True, exist_ok=True)
+    publish_text(request.folder / _RUN_NOTE, str(flow_run.id))
     epochs = request.config.train.epochs
     artifact = ProgressArtifact("Opening the data set") if can_be_seen() else None
     with machine_faults_told("the training", _AFTER_A_FAULT):

@@ -61,7 +61,7 @@ def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | N
                 f"The index {request.out} was made with another {' and another '.join(unlike)} than this build "
                 f"has: its moments came from the store {made.store}, the checkpoint {made.checkpoint.path} "
                 f"({made.checkpoint.sha256[:12]}) and the spaces {_names(made.spaces)}. Give those, or build into "
-                "another folder, or ask for this index to be rebuilt: until the new one is complete the old one stays "
+                "another folder, or have this one replaced (--rebuild): until the new one is complete the old one is "
                 "in use."
             )
     checkpoint = load_checkpoint(request.checkpoint)
@@ -100,7 +100,7 @@ def require_checkpoint(folder: Path, made: Made, checkpoint: Path | None) -> Pat
         raise IndexMismatchError(
             f"The index {folder} was made with a checkpoint of the SHA-256 {made.checkpoint.sha256}, and {path} has "
             f"{identity.sha256}: its sentences do not lie in the same space. Give the checkpoint that lay at "
-            f"{made.checkpoint.path}, or rebuild the index with this one."
+            f"{made.checkpoint.path}, or build the index anew with this one (--rebuild)."
         )
     return path
 

@@ -50,6 +50,7 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     assert any("Epoch 3 of 3: mean loss" in line["message"] for line in up.log(run))
     again = up.launch("train/train", **given, options=small)
     assert "holds a training already" in up.ended(again)["message"]
+    assert "holds a training already" in up.retry(again)["message"], "Retry goes on with no other run's training"
 
     checkpoint = str(up.folder / "captioned" / "other run" / "best.pth")
     run = up.launch("evaluate/evaluate", checkpoint=checkpoint, test_sets=["msrvtt"], **data)
@@ -58,6 +59,19 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     assert "msrvtt, text to video: R@1" in state["message"]
     assert up.run(run)["name"].startswith("evaluate best.pth 20")
     assert len(json.loads(up.artifacts(run)["Figures"]["data"])) == 2
+
+    options = {**up.deployment("index/index")["parameters"]["options"], "folder": "captioned/index", "device": "cpu"}
+    given = {"store": str(folder / "store"), "checkpoint": checkpoint, "options": options}
+    run = up.launch("index/index", **given, words={"cache_folder": str(folder / "cache")})
+    state = up.ended(run)
+    assert (state["type"], state["name"]) == ("COMPLETED", "Completed"), state
+    assert "18 moments of 18 videos" in state["message"]
+    figures = {row["figure"]: row["value"] for row in json.loads(up.artifacts(run)["Figures"]["data"])}
+    assert (figures["videos added"], figures["recall at 10"]) == ("18", "1.0")
+    assert up.artifacts(run)["Progress"]["data"] == 100.0
+    run = up.launch("index/index", **given, words={"cache_folder": str(folder / "cache")})
+    assert up.ended(run)["name"] == "Nothing new"
+
     missing = up.launch("evaluate/evaluate", checkpoint="none.pth", test_sets=["msrvtt"])
     assert "no checkpoint at none.pth" in up.ended(missing)["message"]
 
