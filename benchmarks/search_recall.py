@@ -96,7 +96,7 @@ def write_moments(folder: Path, world: World, count: int) -> MomentTable:
             writer.add_windows([Window(start, start + 8) for start in starts])
             writer.add_embeddings(world.moments(generator, rows))
     records = [
-        VideoRecord(f"video{at:07d}", f"/{at}.mp4", 404.0, "", 1, at, at, min(MOMENTS_A_VIDEO, count - at))
+        VideoRecord(f"video{at:07d}", f"/{at}.mp4", 404.0, "", 0, 1, at, at, min(MOMENTS_A_VIDEO, count - at))
         for at in range(0, count, MOMENTS_A_VIDEO)
     ]
     return MomentTable(records, {1: open_segment(folder, 1, count, world.dim)}, world.dim)

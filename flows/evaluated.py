@@ -60,6 +60,7 @@ def _signature(request: EvaluationRequest) -> str:
         config.evaluate.model_dump(mode="json"),
         config.words.model_dump(mode="json"),
         list(_looks(Path(request.checkpoint))),
+        list(_looks(config.words.file)) if config.words.file else None,
     ]
     seen += [[dataset, *_looks_of_options(dataset_options(dataset, config))] for dataset in request.datasets]
     return hashlib.sha256(json.dumps(seen, default=str, sort_keys=True).encode()).hexdigest()

@@ -75,6 +75,7 @@ class VideoEmbedder:
                         path=video.path,
                         duration_seconds=duration,
                         signature=video.signature,
+                        shard=video.shard,
                         segment=target.number,
                         first_row=row,
                         first_id=target.first_id + row,

@@ -84,12 +84,16 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class VideoRecord:
-    """A video of the index: moments `first_id`... in rows `first_row`... of a segment; `signature` of its content."""
+    """A video of the index: moments `first_id`... in rows `first_row`... of a segment; `signature` of its content.
+
+    `shard` is the one of the store that its features lie in.
+    """
 
     video_id: str
     path: str
     duration_seconds: float
     signature: str
+    shard: int
     segment: int
     first_row: int
     first_id: int

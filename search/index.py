@@ -171,6 +171,7 @@ class SearchIndex:
             moments=held.moments,
             videos=held.videos,
             store=held.made.store,
+            shards=tuple(sorted({record.shard for record in self._table.records})),
             checkpoint=held.made.checkpoint.path,
             checkpoint_sha256=held.made.checkpoint.sha256,
             word_vectors=held.made.words_cache,

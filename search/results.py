@@ -92,6 +92,7 @@ class IndexInfo:
     - `spaces`: the feature spaces of the streams 2d and 3d.
     - `factory`: the FAISS structure; `exact` when it compares with every moment. `probes` is the number of lists
       that are looked at, 0 when exact.
+    - `shards`: those of the store that its videos lie in.
     - `embed_dim`: numbers in an embedding; `searched_dim`: in what the FAISS structure holds.
     - `recall_at_10`: share of the 10 best moments found, measured on `recall_sample` queries, `recall_queries` says
       of which kind.
@@ -102,6 +103,7 @@ class IndexInfo:
     moments: int
     videos: int
     store: str
+    shards: tuple[int, ...]
     checkpoint: str
     checkpoint_sha256: str
     word_vectors: str

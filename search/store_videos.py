@@ -31,6 +31,7 @@ class StoreVideo:
     path: str
     duration_seconds: float | None
     signature: str
+    shard: int
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
         if all(space in outcome.rows for space in spaces):
             signature = _signature(outcomes, outcome, spaces, captions_of(captions, video_id))
             place = (shard, position)
-            found.append((place, StoreVideo(video_id, entry.path, outcome.duration_seconds, signature)))
+            found.append((place, StoreVideo(video_id, entry.path, outcome.duration_seconds, signature, shard)))
     return [video for _, video in sorted(found, key=lambda each: each[0])]
 
 
@@ -131,8 +132,8 @@ def compare(held: Mapping[str, VideoRecord], wanted: Sequence[StoreVideo]) -> Ch
         elif record.signature != video.signature:
             changed.append(video)
         else:
-            moved += record.path != video.path
-            kept.append(replace(record, path=video.path))
+            moved += (record.path, record.shard) != (video.path, video.shard)
+            kept.append(replace(record, path=video.path, shard=video.shard))
     wanted_ids = {video.video_id for video in wanted}
     removed = tuple(video_id for video_id in held if video_id not in wanted_ids)
     kept.sort(key=lambda record: record.first_id)

@@ -17,6 +17,7 @@ from embedding.model import ModelSpec, TextVideoEmbedding
 from embedding.word_cache import write_cache
 from embedding.word_vectors import WordVectors
 from search.build import build_index
+from search.index import SearchIndex
 from search.moments import Window, caption_windows, sliding_windows
 from search.options import IndexOptions, IndexRequest
 from search.report import BuildReport
@@ -162,3 +163,22 @@ def make_library(folder: Path, videos: Mapping[str, float]) -> Library:
 
 def eight_videos() -> dict[str, float]:
     return {f"part{at % 2}/video{at}.mp4": 5.0 + 7.3 * at for at in range(8)}
+
+
+Answers = list[tuple[str, float, float, float, str]]
+QUERIES = ("chop the onion", "boil water", "slice bread", "stir soup")
+
+
+def answers(path: Path, **asked: Any) -> list[Answers]:  # noqa: ANN401 - any of the arguments of a search
+    """What an index answers, without the ids of moments, which depend on its history."""
+    with SearchIndex.open(path) as index:
+        found = [index.search(query, **{"k": 25, **asked}) for query in QUERIES]
+        found += [index.like(video_id, 3.0, **{"k": 25, **asked}) for video_id in sorted(index.videos())[:3]]
+    return [
+        [(each.video_id, each.start_seconds, each.end_seconds, each.score, each.caption) for each in one]
+        for one in found
+    ]
+
+
+def counts(report: BuildReport) -> tuple[int, int, int, int]:
+    return report.videos_added, report.videos_changed, report.videos_removed, report.videos_kept

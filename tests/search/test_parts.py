@@ -34,7 +34,7 @@ def table(tmp_path: Path) -> MomentTable:
             for at, count in enumerate(counts):
                 writer.add_windows([Window(each, each + 1, f"{segment} {at} {each} ü") for each in range(count)])
                 writer.add_embeddings(generator.normal(size=(count, DIM)))
-                records.append(VideoRecord(f"v{segment}{at}", "/v", 9.0, "", segment, row, next_id, count))
+                records.append(VideoRecord(f"v{segment}{at}", "/v", 9.0, "", 0, segment, row, next_id, count))
                 row, next_id = row + count, next_id + count
     opened = {1: open_segment(tmp_path, 1, sum(COUNTS[:3]), DIM), 2: open_segment(tmp_path, 2, COUNTS[3], DIM)}
     return MomentTable([record for record in records if record.video_id != "v11"], opened, DIM)
@@ -109,7 +109,7 @@ def test_the_sample_is_captions_where_there_are_any(tmp_path: Path) -> None:
     with write_segment(tmp_path, 3, 24) as writer:
         writer.add_windows([Window(0, 1, "nothing known"), Window(1, 2, "chop"), Window(2, 3, "salt")])
         writer.add_embeddings(np.eye(3, 24))
-    spoken = MomentTable([VideoRecord("v", "/v", 3, "", 3, 0, 0, 3)], {3: open_segment(tmp_path, 3, 3, 24)}, 24)
+    spoken = MomentTable([VideoRecord("v", "/v", 3, "", 0, 3, 0, 0, 3)], {3: open_segment(tmp_path, 3, 3, 24)}, 24)
     sample = draw_sample(spoken, sentences, 5)
     assert sample.kind == "captions"
     assert np.array_equal(sample.queries, sentences.embed(["chop", "salt"]))

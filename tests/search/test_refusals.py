@@ -1,0 +1,183 @@
+"""What a build and an index refuse: other makings, lost files, damage."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from embedding.block_pooling import pool_spans
+from embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError
+from embedding.word_cache import write_cache
+from embedding.word_vectors import WordVectors
+from search.errors import (
+    IndexBusyError,
+    IndexDamagedError,
+    IndexMismatchError,
+    NothingToIndexError,
+    SearchError,
+    VideosVanishedError,
+)
+from search.index import SearchIndex
+from tests.search.library import (
+    OPTIONS,
+    VOCABULARY,
+    Library,
+    answers,
+    counts,
+    make_library,
+    write_checkpoint,
+)
+
+
+def test_two_builds_at_once_are_refused(library: Library) -> None:
+    library.build()
+    with FileLock(library.folder / "index" / ".lock"), pytest.raises(IndexBusyError, match="Another process builds"):
+        library.build()
+
+
+def test_another_checkpoint_is_refused_until_a_rebuild_is_asked_for(library: Library) -> None:
+    library.build()
+    before = answers(library.folder / "index")
+    write_checkpoint(library.folder / "other.pth", seed=5)
+    with pytest.raises(IndexMismatchError, match=r"made with another checkpoint than .*--rebuild"):
+        library.build(checkpoint=library.folder / "other.pth")
+    with pytest.raises(
+        IndexMismatchError, match=r"and .*other.pth has [0-9a-f]{64}: .*Give the checkpoint that lay at"
+    ):
+        SearchIndex.open(library.folder / "index", checkpoint=library.folder / "other.pth")
+    assert answers(library.folder / "index") == before
+    report = library.build(checkpoint=library.folder / "other.pth", rebuild=True)
+    assert counts(report) == (8, 0, 0, 0)
+    assert answers(library.folder / "index") != before
+    library.build("fresh", checkpoint=library.folder / "other.pth")
+    assert answers(library.folder / "index") == answers(library.folder / "fresh")
+
+
+def test_the_same_checkpoint_elsewhere_is_the_same(library: Library) -> None:
+    library.build()
+    library.checkpoint.rename(library.folder / "moved.pth")
+    with pytest.raises(CheckpointError, match=r"made with the checkpoint .*model.pth, which cannot be read any more"):
+        SearchIndex.open(library.folder / "index")
+    with SearchIndex.open(library.folder / "index", checkpoint=library.folder / "moved.pth") as index:
+        assert len(index.search("soup")) == 10
+    assert counts(library.build(checkpoint=library.folder / "moved.pth")) == (0, 0, 0, 8)
+    SearchIndex.open(library.folder / "index").close()
+    assert library.build(checkpoint=library.folder / "moved.pth").up_to_date
+
+
+def test_other_word_vectors_windows_or_store_are_refused(library: Library, tmp_path: Path) -> None:
+    library.build()
+    write_cache(tmp_path / "other.words", VOCABULARY, np.ones((len(VOCABULARY), 5), np.float32), "other words")
+    other = WordVectors(tmp_path / "other.words")
+    with pytest.raises(IndexMismatchError, match="the same words would mean other things"):
+        SearchIndex.open(library.folder / "index", word_vectors=other)
+    with pytest.raises(IndexMismatchError, match="another word vectors"):
+        library.build(words=other)
+    with pytest.raises(IndexMismatchError, match="another window_seconds"):
+        library.build(options=replace(OPTIONS, window_seconds=10.0))
+    elsewhere = make_library(tmp_path / "elsewhere", {"other.mp4": 20.0})
+    with pytest.raises(IndexMismatchError, match="another store"):
+        library.build(store=elsewhere.folder / "store")
+    (library.folder / "made-up.words").unlink()
+    with pytest.raises(IndexMismatchError, match=r"are no longer at .*made-up.words"):
+        SearchIndex.open(library.folder / "index")
+
+
+def test_a_checkpoint_of_other_features_or_words_is_refused(library: Library) -> None:
+    write_checkpoint(library.checkpoint, word_vectors="others")
+    with pytest.raises(CheckpointMismatchError, match="was trained with word vectors of the SHA-256 others"):
+        library.build()
+    features = {"2d": {"space": "resnet152.other", "fingerprint": {}}}
+    write_checkpoint(library.checkpoint, features=features)
+    with pytest.raises(CheckpointMismatchError, match=r"was trained on 2d features of resnet152.other"):
+        library.build()
+
+
+def test_a_store_that_was_moved_is_the_same(library: Library) -> None:
+    library.build()
+    (library.folder / "store").rename(library.folder / "moved")
+    report = library.build(store=library.folder / "moved")
+    assert counts(report) == (0, 0, 0, 8)
+    with SearchIndex.open(library.folder / "index") as index:
+        assert index.about().store == str(library.folder / "moved")
+
+
+def test_when_most_files_are_gone_the_disk_is_asked_for(library: Library) -> None:
+    library.build()
+    (library.folder / "videos").rename(library.folder / "unmounted")
+    with pytest.raises(VideosVanishedError, match=r"files of 8 of the 8 videos .* Is their disk mounted"):
+        library.build()
+    kept = library.build(options=replace(OPTIONS, missing_files="keep"))
+    assert counts(kept) == (0, 0, 0, 8)
+    with pytest.raises(NothingToIndexError, match="none of the files of its 8 videos is there"):
+        library.build("other")
+
+
+def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
+    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(source: Any, video_id: str, spans: Any) -> Any:  # noqa: ANN401 - handed on
+        if video_id == "part0/video4.mp4":
+            raise FeaturesError("row 3 holds NaN")
+        return pool_spans(source, video_id, spans)
+
+    # Storage refuses to write such rows, so that a damaged disk has to be played.
+    with monkeypatch.context() as patched:
+        patched.setattr("search.embed.pool_spans", refuse)
+        report = library.build()
+    assert dict(report.failed) == {"part0/video4.mp4": "row 3 holds NaN"}
+    assert counts(report) == (7, 0, 0, 0)
+    assert "failed: row 3 holds NaN" in str(report)
+    assert "row 3 holds NaN" in caplog.text
+    assert counts(library.build()) == (1, 0, 0, 7)
+    library.build("fresh")
+    assert answers(library.folder / "index") == answers(library.folder / "fresh")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "index.json").write_text("{"), "not readable JSON"),
+        (lambda folder: (folder / "index.json").write_text("{}"), "is no reeldex-index file"),
+        (lambda folder: edit(folder / "index.json", '"moments": ', '"moments": 1'), "was edited or damaged"),
+        (lambda folder: next(folder.glob("*.faiss")).unlink(), r"structure-00001.faiss is missing"),
+        (lambda folder: truncate(next(folder.glob("*.embeddings.npy"))), r"has \d+ bytes instead of \d+"),
+        (lambda folder: scramble(next(folder.glob("*.faiss"))), r"structure-00001.faiss cannot be read"),
+        (lambda folder: scramble(next(folder.glob("videos-*"))), r"does not hold the videos"),
+    ],
+)
+def test_a_damaged_index_is_refused(library: Library, damage: Callable[[Path], None], message: str) -> None:
+    library.build()
+    damage(library.folder / "index")
+    with pytest.raises(IndexDamagedError, match=message):
+        SearchIndex.open(library.folder / "index")
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def scramble(path: Path) -> None:
+    path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
+
+
+def test_a_damaged_index_can_be_rebuilt(library: Library) -> None:
+    library.build()
+    truncate(next((library.folder / "index").glob("*.embeddings.npy")))
+    with pytest.raises(IndexDamagedError, match="bytes instead of"):
+        library.build()
+    assert counts(library.build(rebuild=True)) == (8, 0, 0, 0)
+    SearchIndex.open(library.folder / "index").close()
+
+
+def test_a_folder_of_other_things_is_left_alone(library: Library) -> None:
+    with pytest.raises(SearchError, match=r"is no index and not empty: it holds made-up.words, model.pth, store"):
+        library.build("")
