@@ -80,5 +80,5 @@ def build(request: IndexingRequest, on_videos: OnVideos) -> BuildReport:
         rebuild=request.rebuild,
     )
     report = build_index(wanted, on_videos)
-    log.info("%s", report)
+    log.info("%s", str(report).partition("\n")[0])
     return report

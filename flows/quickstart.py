@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from flows import cli
 
-_QUESTIONS = ("a flashing ring on green", "a striped blue ground and a bar", "a square on a chequered yellow ground")
+_QUESTIONS = (
+    "a flashing white ring on a plain green ground",
+    "a still white square on a chequered red ground",
+    "a flashing white square on a chequered blue ground",
+)
 _SAMPLES = "samples"
 _PLANTED = Path("planted")
 # Small sizes and a training long enough for them: a minute or two in all on two cores.
@@ -109,7 +114,7 @@ def _run(*commands: list[str]) -> int:
     """Run `reeldex` commands, up to the first that cannot begin; return the worst exit status."""
     worst = 0
     for command in commands:
-        _say(f"\n$ reeldex {' '.join(command)}")
+        _say(f"\n$ reeldex {shlex.join(command)}")
         worst = max(worst, cli.main(command))
         if worst == 2:  # nothing can be shown of what could not begin
             break
