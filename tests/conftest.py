@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +23,9 @@ os.environ.update(
     # As the commands set it. A test that runs a flow leaves Prefect's log handler to those that work without one.
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",
 )
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and all they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MakeVideo = Callable[..., Path]
 
