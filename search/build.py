@@ -61,19 +61,20 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
     store = FeatureStore(request.store)
     source = StoreFeatures(store, options.space_2d, options.space_3d)
     with lock_folder(request.out):
-        held = _held(request)
+        held, intact = _held(request)
         sweep(request.out, held.files if held else ())
-        made, checkpoint = origin_of(request, source, held)
-        # What was made from something else is only counted on from, so that no name is used twice.
-        base = held if checkpoint is None else None
+        made, checkpoint = origin_of(request, source, held if intact else None)
+        # What is damaged or made from something else is only counted on from, so that no name is used twice.
+        base = intact if checkpoint is None else None
+        del intact
         _require_factory(request, made)
-        records = {record.video_id: record for record in read_videos(request.out, base)} if base else {}
+        records = {record.video_id: record for record in base.records} if base else {}
         usable = usable_videos(store, source.spaces, request.captions)
         wanted = with_files(usable, records, options.missing_files)
         changes = compare(records, wanted)
         notes: tuple[str, ...] = ()
-        if base and not changes.any and base.made == made and not options.unlike(base.options, _LASTING):
-            done, embedded, up_to_date = base, Embedded(), True
+        if base and not changes.any and base.state.made == made and not options.unlike(base.state.options, _LASTING):
+            done, embedded, up_to_date = base.state, Embedded(), True
         else:
             build = _Build(request, source, made, checkpoint, held, base)
             embedded = build.embed(changes, progress)
@@ -99,17 +100,31 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
     )
 
 
-def _held(request: IndexRequest) -> Generation | None:
+@dataclass(frozen=True)
+class _Intact:
+    """The index in use, of which every file could be opened."""
+
+    state: Generation
+    records: tuple[VideoRecord, ...]
+    structure: Structure
+
+
+def _held(request: IndexRequest) -> tuple[Generation | None, _Intact | None]:
+    """Give the index in use, twice if it is intact. Damage is an error unless the index is to be rebuilt."""
+    held = None
     try:
         held = read_generation(request.out)
         require_files(request.out, held)
+        records = read_videos(request.out, held)
+        MomentTable.open(request.out, held, records)
+        return held, _Intact(held, records, Structure.load(request.out, held.structure))
     except IndexNotFoundError:
-        return None
-    except IndexDamagedError:
-        if request.rebuild:
-            return None
-        raise
-    return held
+        return None, None
+    except IndexDamagedError as error:
+        if not request.rebuild:
+            raise
+        log.warning("Rebuilding a damaged index: %s", error)
+        return held, None
 
 
 def _require_factory(request: IndexRequest, made: Made) -> None:
@@ -129,7 +144,7 @@ class _Build:
     made: Made
     read_checkpoint: Checkpoint | None
     held: Generation | None
-    base: Generation | None
+    base: _Intact | None
 
     @property
     def folder(self) -> Path:
@@ -188,7 +203,7 @@ class _Build:
         options = self.request.options
         sample = draw_sample(table, sentences, options.recall_sample)
         probes, recall = settle_probes(table, structure, options.candidates, options.probes, sample)
-        if not why and self.base and recall.at_10 < self.base.recall.at_10 - _RECALL_LOST:
+        if not why and self.base and recall.at_10 < self.base.state.recall.at_10 - _RECALL_LOST:
             why = f"its recall@10 had fallen to {recall.at_10:.3f}"
             structure = build_structure(table, options, structure.factory)
             probes, recall = settle_probes(table, structure, options.candidates, options.probes, sample)
@@ -204,7 +219,7 @@ class _Build:
 
     def _rows(self, live: Sequence[VideoRecord], embedded: Embedded) -> dict[int, int]:
         """Give the rows of each segment that still has moments in use."""
-        rows = {**(self.base.rows if self.base else {}), self.next_segment: embedded.moments}
+        rows = {**(self.base.state.rows if self.base else {}), self.next_segment: embedded.moments}
         used = {record.segment for record in live}
         return {number: count for number, count in rows.items() if number in used}
 
@@ -218,10 +233,11 @@ class _Build:
         factory = choose_factory(options, len(table), self.made.embed_dim)
         why: str | None = "there was none"
         if base:
-            why = why_build_anew(base.structure, base.options, options, len(table), self.made.embed_dim)
+            held = base.state
+            why = why_build_anew(held.structure, held.options, options, len(table), self.made.embed_dim)
         if base is None or why:
             return build_structure(table, options, factory), why
-        structure = Structure.load(self.folder, base.structure)
+        structure = base.structure
         if gone:
             structure.remove(np.concatenate([np.arange(each.moments) + each.first_id for each in gone]))
         new = MomentTable(
@@ -241,7 +257,7 @@ class _Build:
         probes: int,
         recall: Recall,
     ) -> Generation:
-        kept = self.base.structure.number if self.base and not replace_number else None
+        kept = self.base.state.structure.number if self.base and not replace_number else None
         record = StructureRecord(
             number=kept or self.number,
             factory=structure.factory,

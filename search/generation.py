@@ -26,9 +26,10 @@ from storage.schema import JSON
 
 INDEX = "index.json"
 FORMAT = "reeldex-index"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-_REMEDY = "Restore the index from a backup, or delete its folder and build it again with `reeldex index`."
+REMEDY = "Restore the index from a backup, or build it again with `reeldex index --rebuild`."
+"""What to do about a damaged index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,11 @@ def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]
         names = content["fields"]
         records = [VideoRecord(**dict(zip(names, row, strict=True))) for row in content["videos"]]
     except (ValueError, TypeError, KeyError) as error:
-        raise IndexDamagedError(f"{path} does not hold the videos of an index: {error!r}. {_REMEDY}") from error
+        # Not its repr, which for bytes that are no text holds the whole file.
+        why = f"{type(error).__name__}: {error}"
+        raise IndexDamagedError(f"{path} does not hold the videos of an index ({why}). {REMEDY}") from error
     if (len(records), sum(record.moments for record in records)) != (generation.videos, generation.moments):
-        raise IndexDamagedError(f"{path} does not hold the {generation.videos} videos of the index. {_REMEDY}")
+        raise IndexDamagedError(f"{path} does not hold the {generation.videos} videos of the index. {REMEDY}")
     return tuple(sorted(records, key=lambda record: record.first_id))
 
 
@@ -178,17 +181,17 @@ def read_generation(folder: Path) -> Generation:
             f"There is no index at {folder}: it has no {INDEX}. Correct the path, or build one with `reeldex index`."
         ) from error
     except (ValueError, RecursionError) as error:
-        raise IndexDamagedError(f"{path} is not readable JSON: {error}. {_REMEDY}") from error
+        raise IndexDamagedError(f"{path} is not readable JSON: {error}. {REMEDY}") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise IndexDamagedError(f"{path} is no {FORMAT} file. {_REMEDY}")
+        raise IndexDamagedError(f"{path} is no {FORMAT} file. {REMEDY}")
     if (version := content.pop("format_version", None)) != FORMAT_VERSION:
         raise IndexDamagedError(
             f"{path} has the format version {version!r}, and this reeldex reads {FORMAT_VERSION}. Use the reeldex that "
-            "wrote it, or build the index again in another folder."
+            "wrote it, or build the index again, in another folder or over this one (--rebuild)."
         )
     recorded = content.pop("sha256", None)
     if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, **content}) != recorded:
-        raise IndexDamagedError(f"{path} does not match the checksum it carries: it was edited or damaged. {_REMEDY}")
+        raise IndexDamagedError(f"{path} does not match the checksum it carries: it was edited or damaged. {REMEDY}")
     try:
         made = content.pop("made")
         checkpoint = FileIdentity(**made.pop("checkpoint"))
@@ -201,7 +204,7 @@ def read_generation(folder: Path) -> Generation:
             **content,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise IndexDamagedError(f"{path} does not describe an index: {error!r}. {_REMEDY}") from error
+        raise IndexDamagedError(f"{path} does not describe an index: {error!r}. {REMEDY}") from error
 
 
 def require_files(folder: Path, generation: Generation) -> None:
@@ -211,7 +214,7 @@ def require_files(folder: Path, generation: Generation) -> None:
         found = path.stat().st_size if path.is_file() else None
         if found != size_bytes:
             state = "is missing" if found is None else f"has {found} bytes instead of {size_bytes}"
-            raise IndexDamagedError(f"{path} {state}. {_REMEDY}")
+            raise IndexDamagedError(f"{path} {state}. {REMEDY}")
 
 
 def _checksum(content: Mapping[str, JSON]) -> str:

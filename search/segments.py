@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.errors import IndexDamagedError
-from search.generation import segment_files
+from search.generation import REMEDY, segment_files
 from search.moments import Window
 from storage.atomic import publish
 
@@ -118,11 +118,14 @@ def open_segment(folder: Path, number: int, rows: int, embed_dim: int) -> Segmen
         halves = np.load(embeddings, mmap_mode="r", allow_pickle=False)
         records = np.load(moments, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise IndexDamagedError(f"{embeddings.parent}: segment {number} is no array of moments: {error}.") from error
+        # NumPy's own words are about unpickling, which is no remedy.
+        raise IndexDamagedError(
+            f"{embeddings} or {moments.name} beside it does not hold the numbers it should. {REMEDY}"
+        ) from error
     if (halves.shape, halves.dtype, records.shape, records.dtype) != ((rows, embed_dim), "<f2", (rows,), MOMENT):
         raise IndexDamagedError(
             f"{embeddings} holds {halves.dtype} {halves.shape} instead of {rows} embeddings of {embed_dim} numbers. "
-            "Delete the index and build it again with `reeldex index`."
+            f"{REMEDY}"
         )
     text: bytes | mmap.mmap = b""
     if captions.stat().st_size:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from search.errors import FactoryError, IndexDamagedError
-from search.generation import StructureRecord, structure_files
+from search.generation import REMEDY, StructureRecord, structure_files
 from search.moment_table import Floats, Ids, MomentTable
 from search.options import AUTO, STRUCTURE_FIELDS, IndexOptions
 from search.projection import Projection, learn_projection
@@ -157,10 +157,7 @@ class Structure:
             index = faiss.read_index(str(folder / names[0]))
             projection = None if record.exact else Projection.load(folder / names[1])
         except (RuntimeError, OSError, ValueError, KeyError, EOFError) as error:
-            raise IndexDamagedError(
-                f"{folder / names[0]} cannot be read: {error}. Delete the index and build it again with `reeldex "
-                "index`."
-            ) from error
+            raise IndexDamagedError(f"{folder / names[0]} cannot be read: {_said(error)}. {REMEDY}") from error
         return cls(index, projection, record.factory, record.trained_on)
 
 
@@ -234,6 +231,7 @@ def _lists_named(factory: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _said(error: RuntimeError) -> str:
+def _said(error: Exception) -> str:
     """Give the last line of FAISS's message, without the place in its sources."""
-    return str(error).strip().rsplit("\n", 1)[-1].rsplit("Error: ", 1)[-1].strip(" '.")
+    line = str(error).strip().rsplit("\n", 1)[-1]
+    return re.sub(r"^Error in .* at \S+:\d+: ", "", line).rsplit("Error: ", 1)[-1].strip(" '.")

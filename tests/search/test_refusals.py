@@ -146,15 +146,31 @@ def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
         (lambda folder: edit(folder / "index.json", '"moments": ', '"moments": 1'), "was edited or damaged"),
         (lambda folder: next(folder.glob("*.faiss")).unlink(), r"structure-00001.faiss is missing"),
         (lambda folder: truncate(next(folder.glob("*.embeddings.npy"))), r"has \d+ bytes instead of \d+"),
+        (lambda folder: truncate(next(folder.glob("*.moments.npy"))), r"has \d+ bytes instead of \d+"),
+        (lambda folder: scramble(next(folder.glob("*.embeddings.npy"))), "does not hold the numbers it should"),
         (lambda folder: scramble(next(folder.glob("*.faiss"))), r"structure-00001.faiss cannot be read"),
         (lambda folder: scramble(next(folder.glob("videos-*"))), r"does not hold the videos"),
+        (
+            lambda folder: edit(folder / "index.json", '"format_version": 2', '"format_version": 1'),
+            "format version 1, and this reeldex reads 2",
+        ),
     ],
 )
-def test_a_damaged_index_is_refused(library: Library, damage: Callable[[Path], None], message: str) -> None:
+def test_a_damaged_index_is_refused_and_can_be_rebuilt(
+    library: Library, damage: Callable[[Path], None], message: str
+) -> None:
     library.build()
     damage(library.folder / "index")
-    with pytest.raises(IndexDamagedError, match=message):
-        SearchIndex.open(library.folder / "index")
+    for use in (lambda: SearchIndex.open(library.folder / "index"), library.build):
+        with pytest.raises(IndexDamagedError, match=message) as refused:
+            use()
+        assert "--rebuild" in str(refused.value)
+        assert len(str(refused.value)) < 600 + len(str(library.folder))
+        assert "allow_pickle" not in str(refused.value)
+        assert "/project/" not in str(refused.value), "the place in FAISS's sources"
+    assert counts(library.build(rebuild=True)) == (8, 0, 0, 0)
+    library.build("fresh")
+    assert answers(library.folder / "index") == answers(library.folder / "fresh")
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -167,15 +183,6 @@ def truncate(path: Path) -> None:
 
 def scramble(path: Path) -> None:
     path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
-
-
-def test_a_damaged_index_can_be_rebuilt(library: Library) -> None:
-    library.build()
-    truncate(next((library.folder / "index").glob("*.embeddings.npy")))
-    with pytest.raises(IndexDamagedError, match="bytes instead of"):
-        library.build()
-    assert counts(library.build(rebuild=True)) == (8, 0, 0, 0)
-    SearchIndex.open(library.folder / "index").close()
 
 
 def test_a_folder_of_other_things_is_left_alone(library: Library) -> None:
