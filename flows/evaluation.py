@@ -114,7 +114,7 @@ def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
 
 
 def checked_device(wanted: str) -> str:
-    """Return the device to evaluate on. Raises TrainingError for one that is not there."""
+    """Return the device that is meant. Raises TrainingError for one that is not there."""
     from embedding.training_options import TrainingOptions
 
     device = chosen_device(wanted)

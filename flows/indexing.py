@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.config import PipelineConfig, UsageError
-from flows.embedding_inputs import chosen_device, words_of_checkpoint
+from flows.embedding_inputs import words_of_checkpoint
+from flows.evaluation import checked_device
 from flows.indexing_progress import OnVideos
 from flows.published_files import checkpoint_path
 from storage.store import FeatureStore
@@ -34,14 +35,22 @@ class IndexingRequest:
 
 
 def index_options(config: PipelineConfig) -> IndexOptions:
-    """Return how to index. Raises UsageError for what cannot be."""
+    """Return how to index. Raises UsageError for what cannot be, TrainingError for a device that is not there."""
     from search.options import IndexOptions
 
     given = {field.name: getattr(config.index, field.name) for field in fields(IndexOptions) if field.name != "device"}
     try:
-        return IndexOptions(**given, device=chosen_device(config.index.device))
+        return IndexOptions(**given, device=checked_device(config.index.device))
     except ValueError as error:
         raise UsageError(f"index: {error}") from error
+
+
+def require_settings(config: PipelineConfig) -> None:
+    """Raise what is quickly seen to be wrong with how is to be indexed, whatever it is."""
+    index_options(config)
+    captions = config.index.captions
+    if captions is not None and not captions.is_file():
+        raise UsageError(f"index.captions: there is no file {captions}. Correct the path, or leave it out.")
 
 
 def require_indexable(request: IndexingRequest) -> None:
@@ -49,13 +58,10 @@ def require_indexable(request: IndexingRequest) -> None:
     from embedding.errors import CheckpointError
 
     FeatureStore(request.store)  # says at once if there is none
-    index_options(request.config)
+    require_settings(request.config)
     path = checkpoint_path(request.checkpoint, request.config.weights.folder)
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
-    captions = request.config.index.captions
-    if captions is not None and not captions.is_file():
-        raise UsageError(f"index.captions: there is no file {captions}. Correct the path, or leave it out.")
 
 
 def build(request: IndexingRequest, on_videos: OnVideos) -> BuildReport:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flows.config import PipelineConfig, UsageError
 from flows.embedding_config import TestSet, TrainingDataset
 from flows.embedding_inputs import dataset_options, with_preset
-from flows.indexing import IndexingRequest, require_indexable
+from flows.indexing import IndexingRequest, require_indexable, require_settings
 from flows.preflight import check_extract
 from flows.training import TrainingRequest, require_startable
 
@@ -48,6 +48,7 @@ class PipelineRequest:
 
     def checked(self) -> None:
         """Raise what is quickly seen to be wrong with any of the steps, before the first begins."""
+        require_settings(self.config)
         check_extract(self.source, self.store, self.config)
         for each in self.evaluate_on:
             dataset_options(each, self.config.with_store(each, self.store))

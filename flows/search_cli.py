@@ -120,7 +120,7 @@ def page(commands: Subparsers) -> None:
 
 
 def _index_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--index", metavar="DIR", help="folder of the index (default: ./index)")
+    parser.add_argument("--index", type=path, metavar="DIR", help="folder of the index (default: ./index)")
 
 
 def _other_inputs(parser: argparse.ArgumentParser) -> None:

@@ -58,7 +58,7 @@ class IndexConfig(Section):
     probes: NotNegative = Field(
         default=0,
         title="Probes",
-        description="Lists of an inverted file that are looked at; 0: as few as find 98 % of the best in a sample.",
+        description="Lists of an inverted file that are looked at; 0: as few as find 97 % of the best in a sample.",
     )
     recall_sample: Count = Field(
         default=200, title="Sample", description="Queries by which the recall is measured at each build."

@@ -105,6 +105,8 @@ def test_an_index_is_built_asked_refreshed_and_left_alone(reeldex: Reeldex, trai
         (("page", "--port", "70000"), "page.port"),
         (("index", "--store", "nowhere", "--checkpoint", "c.pth"), "nowhere"),
         (("run", "videos", "--out", "o"), "Which embedding"),
+        (("run", "videos", "--out", "o", "--train-on", "msrvtt", "--captions", "nowhere"), "no file nowhere"),
+        (("run", "videos", "--out", "o", "--train-on", "msrvtt", "--set", "index.device=cuda:99"), "cuda:99"),
         (
             ("run", "videos", "--out", "o", "--train-on", "msrvtt", "--evaluate-on", "imagenet"),
             "no test set 'imagenet'",
@@ -119,6 +121,12 @@ def test_what_is_wrong_is_said_at_once_with_status_2(
     assert (answer.status, answer.out) == (2, "")
     assert said in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_an_empty_index_folder_is_not_the_present_one(reeldex: Reeldex, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        reeldex("search", "red", "--index", "")
+    assert "argument --index: it is empty" in capsys.readouterr().err
 
 
 def test_questions_that_cannot_be_answered_say_why(reeldex: Reeldex, trained: Trained) -> None:

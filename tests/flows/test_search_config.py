@@ -7,11 +7,13 @@ from typing import get_args
 import pytest
 import yaml
 
+from embedding.errors import TrainingError
 from flows.config import PipelineConfig, UsageError, parse_config
 from flows.indexing import index_options
 from flows.search_config import IndexConfig, MissingFiles
 from search import options as search_options
 from search.options import IndexOptions
+from search.recall import TARGET
 from storage.schema import JSON
 
 
@@ -48,6 +50,17 @@ def test_what_only_the_index_knows_to_be_wrong_is_a_wrong_use_too() -> None:
     config = parse_config({"index": {"window_seconds": 4, "stride_seconds": 5}}, "test")
     with pytest.raises(UsageError, match="stride_seconds <= window_seconds"):
         index_options(config)
+
+
+def test_a_device_that_is_not_there_is_named_before_the_work_begins() -> None:
+    with pytest.raises(TrainingError, match=r"cuda:99 is not to be had.*--device cpu"):
+        index_options(parse_config({"index": {"device": "cuda:99"}}, "test"))
+
+
+def test_the_probes_are_said_to_reach_the_recall_that_a_build_aims_at() -> None:
+    said = f"find {TARGET:.0%} of".replace("%", " %")
+    assert said in (IndexConfig.model_fields["probes"].description or "")
+    assert said in (Path(__file__).resolve().parents[2] / "pipeline.yaml").read_text(encoding="utf-8")
 
 
 def test_the_forms_are_explained_start_from_pipeline_yaml_and_leave_open_what_has_to_be_chosen() -> None:
