@@ -199,7 +199,7 @@ class _Build:
         kept_ids = {record.video_id for record in changes.kept}
         gone = [record for video_id, record in records.items() if video_id not in kept_ids]
         structure, why = self._structure(table, gone)
-        sentences = SentenceTower(self.checkpoint, self.request.words)
+        sentences = SentenceTower(lambda: self.checkpoint, self.request.words)
         options = self.request.options
         sample = draw_sample(table, sentences, options.recall_sample)
         probes, recall = settle_probes(table, structure, options.candidates, options.probes, sample)

@@ -19,7 +19,7 @@ from search.errors import IndexDamagedError, IndexMismatchError, QueryError
 from search.generation import Generation, VideoRecord, read_generation, read_videos, require_files
 from search.merging import merge_overlapping
 from search.moment_table import Floats, Ids, MomentTable
-from search.origin import require_checkpoint, require_words, space_names
+from search.origin import load_recorded, require_checkpoint, require_words, space_names
 from search.ranking import Ranked, Ranker
 from search.results import IndexedVideo, IndexInfo, Moment, SearchResults
 from search.structure import Structure
@@ -86,7 +86,8 @@ class SearchIndex:
         made = generation.made
         file = require_checkpoint(folder, made, checkpoint)
         words = require_words(folder, made, word_vectors or _recorded_words(folder, Path(made.words_cache)))
-        index = cls(folder, generation, table, structure, SentenceTower(file, words))
+        sentences = SentenceTower(lambda: load_recorded(folder, made, file), words)
+        index = cls(folder, generation, table, structure, sentences)
         index._given = (checkpoint, word_vectors)
         return index
 

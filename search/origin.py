@@ -105,6 +105,14 @@ def require_checkpoint(folder: Path, made: Made, checkpoint: Path | None) -> Pat
     return path
 
 
+def load_recorded(folder: Path, made: Made, path: Path) -> Checkpoint:
+    """Load a checkpoint to ask an index with; raises as `require_checkpoint` unless what was loaded is the index's."""
+    checkpoint = load_checkpoint(path)
+    # Once more, and afterwards: a training may have written another one since the index was opened.
+    require_checkpoint(folder, made, path)
+    return checkpoint
+
+
 def require_words(folder: Path, made: Made, words: WordVectors) -> WordVectors:
     """Give word vectors back when they are the index's own; raises IndexMismatchError."""
     if words.fingerprint != made.words_sha256:

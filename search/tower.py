@@ -1,14 +1,13 @@
 """The two towers of a checkpoint at work: windows of videos and sentences into embeddings."""
 
 import threading
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from embedding.checkpoint import Checkpoint, load_checkpoint
+from embedding.checkpoint import Checkpoint
 from embedding.model import TextVideoEmbedding
 from embedding.word_vectors import WordVectors, tokenise
 from search.moment_table import Floats
@@ -53,11 +52,11 @@ class VideoTower:
 
 
 class SentenceTower:
-    """Embeds sentences; the checkpoint is read at the first one. Safe to use from several threads."""
+    """Embeds sentences; `load` is called for the checkpoint at the first one. Safe to use from several threads."""
 
-    def __init__(self, checkpoint: Path | Checkpoint, words: WordVectors) -> None:
+    def __init__(self, load: Callable[[], Checkpoint], words: WordVectors) -> None:
         self.words = words
-        self._checkpoint = checkpoint
+        self._load = load
         self._model: TextVideoEmbedding | None = None
         self._loading = threading.Lock()
 
@@ -93,8 +92,7 @@ class SentenceTower:
     def _loaded(self) -> TextVideoEmbedding:
         with self._loading:
             if self._model is None:
-                held = self._checkpoint
-                model = (load_checkpoint(held) if isinstance(held, Path) else held).model()
+                model = self._load().model()
                 # The other tower is of no use here, and half of the memory.
                 del model.GU_video
                 self._model = model

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from embedding.errors import EmbeddingError
 from search.errors import SearchError
 from search.page.answers import Answers
 from search.page.gate import Gate
@@ -58,6 +59,7 @@ def make_app(searcher: Searcher, options: PageOptions) -> PageApp:
         exception_handlers={
             Problem: _tell_problem,
             SearchError: _tell_search_error,
+            EmbeddingError: _tell_search_error,
             HTTPException: _tell_http_error,
             Exception: _tell_fault,
         },
@@ -109,7 +111,7 @@ async def _tell_problem(_: Request, error: Exception) -> Response:
 
 
 async def _tell_search_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, SearchError)  # noqa: S101
+    assert isinstance(error, (SearchError, EmbeddingError))  # noqa: S101
     problem = from_search(error)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("The index cannot answer: %s", error)

@@ -79,7 +79,7 @@ class Catalogue:
         shelf = self._shelf
         try:
             newest = shelf.searcher.refreshed()
-        except (SearchError, EmbeddingError) as error:
+        except (SearchError, EmbeddingError, OSError) as error:
             if str(error) != shelf.stale:
                 _log.warning("The page answers from the index it has open: %s", error)
             self._shelf = Shelf(shelf.searcher, shelf.by_key, stale=str(error))

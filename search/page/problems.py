@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.responses import JSONResponse
 
-from search.errors import IndexBusyError, QueryError, SearchError
+from search.errors import IndexBusyError, QueryError
 
 RETRY_AFTER_SECONDS = 2
 
@@ -43,8 +43,8 @@ def busy(message: str) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy", message)
 
 
-def from_search(error: SearchError) -> Problem:
-    """Return how an error of the index is told."""
+def from_search(error: Exception) -> Problem:
+    """Return how an error of the index, or of its checkpoint or word vectors, is told."""
     if isinstance(error, QueryError):
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "query", str(error))
     if isinstance(error, IndexBusyError):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from embedding.captions import VideoCaptions, load_captions
+from embedding.checkpoint import load_checkpoint
 from search.generation import VideoRecord
 from search.moment_table import MomentTable
 from search.moments import Window
@@ -104,7 +105,7 @@ def test_recall_is_the_share_of_the_ten_best_that_are_found(table: MomentTable) 
 
 def test_the_sample_is_captions_where_there_are_any(tmp_path: Path) -> None:
     library = make_library(tmp_path / "library", {})
-    sentences = SentenceTower(library.checkpoint, library.words)
+    sentences = SentenceTower(lambda: load_checkpoint(library.checkpoint), library.words)
     assert sentences.frequent_words(3) == ["chop", "the", "onion"]
     with write_segment(tmp_path, 3, 24) as writer:
         writer.add_windows([Window(0, 1, "nothing known"), Window(1, 2, "chop"), Window(2, 3, "salt")])

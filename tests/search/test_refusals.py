@@ -69,6 +69,15 @@ def test_the_same_checkpoint_elsewhere_is_the_same(library: Library) -> None:
     assert library.build(checkpoint=library.folder / "moved.pth").up_to_date
 
 
+def test_a_checkpoint_that_is_replaced_after_an_index_was_opened_is_not_asked(library: Library) -> None:
+    library.build()
+    with SearchIndex.open(library.folder / "index") as index:
+        write_checkpoint(library.checkpoint, seed=5)
+        with pytest.raises(IndexMismatchError, match=r"made with a checkpoint of .* and .*model.pth has"):
+            index.search("soup")
+        assert index.like("part0/video4.mp4", 3.0), "this needs no checkpoint"
+
+
 def test_other_word_vectors_windows_or_store_are_refused(library: Library, tmp_path: Path) -> None:
     library.build()
     write_cache(tmp_path / "other.words", VOCABULARY, np.ones((len(VOCABULARY), 5), np.float32), "other words")

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from embedding.errors import CheckpointError
 from search.errors import IndexBusyError, IndexDamagedError, IndexMismatchError
 from search.page.catalogue import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
@@ -89,6 +90,7 @@ def test_what_cannot_be_answered_is_told_as_json(page: httpx.Client, address: st
     [
         (IndexBusyError("The index is being built. Try again in a moment."), 503),
         (IndexMismatchError("The index was built with another checkpoint. Build it again."), 500),
+        (CheckpointError("The checkpoint is gone. Say where it lies now."), 500),
         (ZeroDivisionError("a secret"), 500),
     ],
 )
@@ -117,18 +119,27 @@ def test_an_index_built_anew_answers_without_a_restart(fixed_index: FixedSearche
         assert httpx.get(f"{address}/videos/{video_key('colours')}", trust_env=False).status_code == 404
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        IndexDamagedError("index.json is damaged. Build the index again."),
+        CheckpointError("The checkpoint is gone. Say where it lies now."),
+        PermissionError(13, "Permission denied"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_a_new_index_that_cannot_be_opened_leaves_the_old_one_and_says_so(
-    fixed_index: FixedSearcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fixed_index: FixedSearcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     searcher = FixedSearcher(list(fixed_index.videos().values()), fixed_index.moments)
     with running_page(searcher, page_options(tmp_path, refresh_seconds=0.001)) as address:
 
         def broken() -> FixedSearcher:
-            raise IndexDamagedError("index.json is damaged. Build the index again.")
+            raise error
 
         with monkeypatch.context() as patch:
             patch.setattr(searcher, "refreshed", broken)
             answer = httpx.get(f"{address}/api/search?q=bowl", trust_env=False).json()
-            assert answer["stale"] == "index.json is damaged. Build the index again."
+            assert answer["stale"] == str(error)
             assert len(answer["moments"]) == 7
         assert httpx.get(f"{address}/api/search?q=bowl", trust_env=False).json()["stale"] == ""
