@@ -30,7 +30,8 @@ def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
     try:
         serve(index, options, port=config.page.port, ready=_say_where)
     except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+        # What has a file name is about the cache's folder, or a file of the page.
+        if error.filename is not None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise UsageError(
             f"Port {config.page.port} on loopback is not to be had ({error.strerror}). Choose another with --port, or "

@@ -70,7 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return worst
     index = f"{store}-index"
     worst = max(worst, _run(["index", "--store", str(store), "--checkpoint", "published", "--index", index]))
-    _say(f'\nAsk it: reeldex search "chop the onion" --index {index}, or in a browser: reeldex page --index {index}')
+    if worst < 2:
+        named = shlex.quote(index)
+        _say(f'\nAsk it: reeldex search "chop the onion" --index {named}')
+        _say(f"or in a browser: reeldex page --index {named}")
     return worst
 
 
@@ -105,8 +108,9 @@ def _learn(weights: str) -> int:
     built = ["index", "--store", store, "--checkpoint", checkpoint, "--captions", str(_PLANTED / "captions.json")]
     asked = [["search", question, "--index", index, "-k", "3"] for question in _QUESTIONS]
     worst = max(worst, _run([*built, "--index", index, "--rebuild"], *asked))
-    program = Path(sys.executable).with_name("reeldex")
-    _say(f"\nAsk your own in a browser: {program} page --index {index}")
+    if worst < 2:
+        program = Path(sys.executable).with_name("reeldex")
+        _say(f"\nAsk your own in a browser: {shlex.join([str(program), 'page', '--index', index])}")
     return worst
 
 

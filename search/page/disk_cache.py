@@ -29,7 +29,9 @@ class DiskCache:
         for entry in folder.iterdir():
             if is_leftover(entry.name):
                 entry.unlink(missing_ok=True)
-        found = [(entry.stat(), entry.name) for entry in folder.iterdir() if _OURS.fullmatch(entry.name)]
+        found = [
+            (entry.stat(), entry.name) for entry in folder.iterdir() if _OURS.fullmatch(entry.name) and entry.is_file()
+        ]
         found.sort(key=lambda each: each[0].st_mtime_ns)
         self._sizes = OrderedDict((name, status.st_size) for status, name in found)
         self._bytes = sum(self._sizes.values())

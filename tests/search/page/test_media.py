@@ -116,6 +116,8 @@ def test_the_cache_keeps_the_latest_used_and_touches_no_other_file(tmp_path: Pat
 
     for key in "ab":
         cache.put(key, b"1" * 400)
+    (tmp_path / f"{'0' * 64}.cached").mkdir()
+    (tmp_path / f"{'1' * 64}.cached").symlink_to("nowhere")
     smaller = DiskCache(tmp_path, 500)
     assert [smaller.get(key) is not None for key in "ab"] == [False, True], "what an earlier server left counts too"
 
