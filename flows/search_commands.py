@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +60,8 @@ def run_search(arguments: Arguments) -> int:
             results = index.like(*moment, arguments.k, **more)
     if results.unknown_words:
         sys.stderr.write(f"reeldex: words without a vector, left out: {', '.join(results.unknown_words)}\n")
+    if not results:
+        sys.stderr.write("reeldex: no moment found; there is none beside the one asked about.\n")
     respond(arguments, results.to_json(), _answers(results))
     return 0
 
@@ -125,7 +129,7 @@ def run_run(arguments: Arguments) -> int:
     except (ShardsLostError, LossNotFiniteError, MachineFaultError) as error:
         return refuse(arguments, error, 1)
     tables = f"\n\n{report.evaluation.tables}" if report.evaluation is not None else ""
-    page = f"\n\nSearch it: reeldex page --index {arguments.out / 'index'}"
+    page = f"\n\nSearch it: reeldex page --index {shlex.quote(str(arguments.out / 'index'))}"
     respond(arguments, report.to_json(), f"{report}{tables}{page}")
     return 0 if report.well else 1
 
@@ -170,7 +174,9 @@ def _answers(results: SearchResults) -> str:
 
 def _line(number: int, moment: Moment, width: int) -> str:
     span = f"{_clock(moment.start_seconds)} - {_clock(moment.end_seconds)}"
-    return f"{number:3}  {moment.video_id:{width}}  {span}  {moment.score:6.3f}  {moment.caption}".rstrip()
+    shown = f"{number:3}  {moment.video_id:{width}}  {span}  {moment.score:6.3f}  {moment.caption}".rstrip()
+    # A caption file or a file name is not to command the terminal.
+    return "".join(repr(each)[1:-1] if unicodedata.category(each) == "Cc" else each for each in shown)
 
 
 def _clock(seconds: float) -> str:

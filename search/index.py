@@ -237,8 +237,8 @@ class SearchIndex:
         places = [at for at, record in enumerate(self._table.records) if matches(record.video_id)]
         if not places:
             raise QueryError(
-                f"No video of the index has an id like {pattern!r}. * stands for any letters, ? for one; capitals "
-                "count."
+                f"No video of the index has an id like {pattern!r}. * stands for any letters, ? for one, [ab] for a or "
+                "b, [[] for [ itself; capitals count."
             )
         return self._table.ids(places)
 
@@ -261,9 +261,10 @@ def _recorded_words(folder: Path, cache: Path) -> WordVectors:
     try:
         return WordVectors(cache)
     except (WordVectorsError, OSError) as error:
+        why = f"cannot be read: {error}" if cache.exists() else "is gone."
         raise IndexMismatchError(
-            f"The word vectors with which the index {folder} was made are no longer at {cache}: {error} Say where the "
-            "word vectors lie."
+            f"The cache {cache} of the word vectors with which the index {folder} was made {why} Say where the file "
+            "lies that it was made from (--word-vectors); the cache is then made again."
         ) from error
 
 

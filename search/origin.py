@@ -94,7 +94,7 @@ def require_checkpoint(folder: Path, made: Made, checkpoint: Path | None) -> Pat
             raise
         raise CheckpointError(
             f"The index {folder} was made with the checkpoint {path}, which cannot be read any more. Say where it lies "
-            "now."
+            "now (--checkpoint)."
         ) from error
     if identity.sha256 != made.checkpoint.sha256:
         raise IndexMismatchError(

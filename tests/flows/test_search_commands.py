@@ -1,9 +1,11 @@
 """`reeldex index`, `search`, `page` and `run`, real Prefect included."""
 
+import errno
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from flows import quickstart
 from tests.conftest import MakeVideo
 from tests.embedding.feature_files import make_store
 from tests.flows.captioned import make_captioned, rows_of_kind, write_rows
 from tests.flows.conftest import Reeldex
+from tests.search.page.fixed_searcher import FixedSearcher
 
 ROOT = Path(__file__).resolve().parents[2]
 Trained = tuple[Path, tuple[object, ...], tuple[object, ...]]
@@ -78,12 +82,15 @@ def test_an_index_is_built_asked_refreshed_and_left_alone(reeldex: Reeldex, trai
     found = reeldex("search", "the red one", *asked, "-k", 5, "--json").json["moments"]
     assert {each["video_id"] for each in found} == {"red0", "red1", "red2", "red7", "red8"}
 
-    config = {"captions.json": {"red7": {"start": [0.5], "end": [3], "text": ["red at last"]}}}
+    config = {"captions.json": {"red7": {"start": [0.5], "end": [3], "text": ["red \x1b[31mat last"]}}}
     (folder / "captions.json").write_text(json.dumps(config["captions.json"]), encoding="utf-8")
     captioned = reeldex(*index, "--captions", folder / "captions.json", "--json")
     assert captioned.json["videos_changed"] == 1, captioned.err
     found = reeldex("search", "red", *asked, "--videos", "red7", "--json").json["moments"]
-    assert [(each["start_seconds"], each["caption"]) for each in found] == [(0.5, "red at last")]
+    assert [(each["start_seconds"], each["caption"]) for each in found] == [(0.5, "red \x1b[31mat last")]
+    assert reeldex("search", "red", *asked, "--videos", "red7").out.endswith("red \\x1b[31mat last\n"), "as text"
+    alone = reeldex("search", "--like", "red7@1", *asked, "--videos", "red7")
+    assert (alone.status, "no moment found" in alone.err) == (0, True)
 
     other = [*index[:4], folder / "other" / "last.pth", *index[5:]]
     refused = reeldex(*other)
@@ -146,6 +153,42 @@ def test_questions_that_cannot_be_answered_say_why(reeldex: Reeldex, trained: Tr
     gone = reeldex("search", "red", *asked)
     assert (gone.status, "last.pth" in gone.err) == (2, True)
     assert reeldex("search", "red", *asked, "--checkpoint", folder / "moved.pth").status == 0
+
+
+def test_a_cache_that_cannot_be_made_is_not_told_as_a_port_that_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from flows.config import UsageError, parse_config
+    from flows.page import serve_page
+
+    # Tests may run as root, to whom no folder is forbidden.
+    def forbidden(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    index: Any = FixedSearcher([], [])
+    config = parse_config({"page": {"cache_folder": str(tmp_path / "cache"), "port": 0}}, "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", forbidden)
+        with pytest.raises(PermissionError, match="cache"):
+            serve_page(index, config)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = parse_config({"page": {"port": taken.getsockname()[1]}}, "test")
+        with pytest.raises(UsageError, match="is not to be had"):
+            serve_page(index, config)
+
+
+def test_make_run_offers_no_index_that_could_not_be_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # The published weights, without which no index is built of one's own videos, are not to be had in tests.
+    monkeypatch.setattr(quickstart, "_weights_to_be_had", lambda: "pretrained")
+    arguments = ["--store", str(tmp_path / "my store"), "--videos", "videos"]
+    monkeypatch.setattr("flows.cli.main", lambda command: 2 if command[0] == "index" else 0)
+    assert quickstart.main(arguments) == 2
+    assert "Ask it" not in capsys.readouterr().out
+    monkeypatch.setattr("flows.cli.main", lambda _: 0)
+    assert quickstart.main(arguments) == 0
+    assert f"reeldex page --index '{tmp_path / 'my store'}-index'" in capsys.readouterr().out
 
 
 def test_the_page_answers_on_loopback_until_it_is_stopped(reeldex: Reeldex, trained: Trained) -> None:

@@ -92,7 +92,7 @@ def test_other_word_vectors_windows_or_store_are_refused(library: Library, tmp_p
     with pytest.raises(IndexMismatchError, match="another store"):
         library.build(store=elsewhere.folder / "store")
     (library.folder / "made-up.words").unlink()
-    with pytest.raises(IndexMismatchError, match=r"are no longer at .*made-up.words"):
+    with pytest.raises(IndexMismatchError, match=r"The cache .*made-up.words .* is gone\. .*--word-vectors"):
         SearchIndex.open(library.folder / "index")
 
 
