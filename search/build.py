@@ -70,7 +70,7 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         _require_factory(request, made)
         records = {record.video_id: record for record in base.records} if base else {}
         usable = usable_videos(store, source.spaces, request.captions)
-        wanted = with_files(usable, records, options.missing_files)
+        wanted = with_files(usable.videos, records, options.missing_files)
         changes = compare(records, wanted)
         notes: tuple[str, ...] = ()
         if base and not changes.any and base.state.made == made and not options.unlike(base.state.options, _LASTING):
@@ -86,7 +86,9 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         videos_changed=sum(record.video_id in records for record in embedded.records),
         videos_removed=len(changes.removed) + sum(video_id in records for video_id in embedded.failed),
         videos_kept=len(changes.kept),
-        videos_without_file=len(usable) - len(wanted),
+        videos_without_file=len(usable.videos) - len(wanted),
+        videos_captioned=None if request.captions is None else sum(video.captioned for video in wanted),
+        unusable_captions=usable.unusable_captions,
         failed=embedded.failed,
         moments=done.moments,
         factory=done.structure.factory,

@@ -67,6 +67,8 @@ class VideoEmbedder:
                 except FeaturesError as error:
                     log.warning("%s", error)
                     done.failed[video.video_id] = str(error)
+                    if progress:
+                        progress(number + 1, len(videos))
                     continue
                 row = writer.rows
                 done.records.append(
@@ -97,6 +99,6 @@ class VideoEmbedder:
         duration = max(ends) if video.duration_seconds is None else video.duration_seconds
         end = min([*ends, duration] if duration > 0 else ends)
         options = self.options
-        captions = captions_of(self.captions, video.video_id)
+        captions = captions_of(self.captions, video.video_id) if video.captioned else None
         windows = caption_windows(captions, options.min_caption_seconds, end) if captions else ()
         return max(duration, end), windows or sliding_windows(end, options.window_seconds, options.stride_seconds)

@@ -13,6 +13,8 @@ class BuildReport:
     """What one build did.
 
     - `videos_kept`: as they were; `videos_without_file`: left out because their file is gone.
+    - `videos_captioned`: whose moments are captions, None without any; `unusable_captions`: why those of others cannot
+      be used, which are indexed without.
     - `failed`: videos whose features could not be used, each with the reason; the next build tries them again.
     - `recall_at_10`: share of the 10 best moments that a search finds, measured on `recall_sample` queries of the kind
       that `recall_queries` names.
@@ -25,6 +27,8 @@ class BuildReport:
     videos_removed: int
     videos_kept: int
     videos_without_file: int
+    videos_captioned: int | None
+    unusable_captions: Mapping[str, str]
     failed: Mapping[str, str]
     moments: int
     factory: str
@@ -43,7 +47,9 @@ class BuildReport:
 
     def to_json(self) -> dict[str, JSON]:
         """Give the fields as JSON values."""
-        return {**asdict(self), "failed": dict(self.failed), "notes": list(self.notes)}
+        return {**asdict(self), "notes": list(self.notes)} | {
+            name: dict(getattr(self, name)) for name in ("failed", "unusable_captions")
+        }
 
     def __str__(self) -> str:
         state = "up to date" if self.up_to_date else f"built in {self.seconds:.1f} s"
@@ -57,6 +63,9 @@ class BuildReport:
         ]
         if self.videos_without_file:
             lines.append(f"  {self.videos_without_file} videos left out: their files are gone")
+        if self.videos_captioned is not None:
+            unusable = f"; those of {len(self.unusable_captions)} cannot be used" if self.unusable_captions else ""
+            lines.append(f"  captions: {self.videos_captioned} videos have some{unusable}")
         lines += [f"  {note}" for note in self.notes]
         lines += [f"  failed: {why}" for why in list(self.failed.values())[:_FAILURES_SHOWN]]
         if len(self.failed) > _FAILURES_SHOWN:

@@ -25,13 +25,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoreVideo:
-    """A video that can be indexed; `signature` names the content of its features and captions."""
+    """A video that can be indexed; `signature` names the content of its features and captions.
+
+    `captioned` tells whether it has captions that can be used.
+    """
 
     video_id: str
     path: str
     duration_seconds: float | None
     signature: str
     shard: int
+    captioned: bool
+
+
+@dataclass(frozen=True)
+class Usable:
+    """The videos that can be indexed, in the order of the shards; of some the captions cannot be used, and why."""
+
+    videos: tuple[StoreVideo, ...]
+    unusable_captions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -61,37 +73,40 @@ def store_id(store: FeatureStore) -> str:
 def captions_of(captions: Captions | None, video_id: str) -> VideoCaptions | None:
     """Find a video's captions by its id in the store, or by that id without folders and ending.
 
-    Captions that cannot be used are named in the log, and the video gets windows like one without.
+    Raises DatasetError for captions that cannot be used.
     """
     if captions is None:
         return None
     for name in dict.fromkeys((video_id, name_without_suffix(video_id))):
-        if name not in captions:
-            continue
-        if not isinstance(captions, CaptionFile):
-            return captions[name]
-        try:
-            return captions.captions(name)
-        except DatasetError as error:
-            log.warning("%s It is indexed without captions.", error)
-            return None
+        if name in captions:
+            return captions.captions(name) if isinstance(captions, CaptionFile) else captions[name]
     return None
 
 
-def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions | None) -> list[StoreVideo]:
-    """List the videos whose latest version is ok and has features in all spaces, in the order of the shards."""
+def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions | None) -> Usable:
+    """List the videos whose latest version is ok and has features in all spaces.
+
+    One whose captions cannot be used is indexed like one without.
+    """
     manifests = store.manifests()
     found = []
+    unusable = {}
     for video_id, (shard, position, entry) in latest_entries(manifests).items():
         outcomes = store.outcomes(shard)
         outcome = outcomes.videos[position] if outcomes else None
         if outcomes is None or outcome is None or outcome.status != "ok":
             continue
         if all(space in outcome.rows for space in spaces):
-            signature = _signature(outcomes, outcome, spaces, captions_of(captions, video_id))
-            place = (shard, position)
-            found.append((place, StoreVideo(video_id, entry.path, outcome.duration_seconds, signature, shard)))
-    return [video for _, video in sorted(found, key=lambda each: each[0])]
+            try:
+                said = captions_of(captions, video_id)
+            except DatasetError as error:
+                log.warning("%s It is indexed without captions.", error)
+                unusable[video_id], said = str(error), None
+            signature = _signature(outcomes, outcome, spaces, said)
+            length = outcome.duration_seconds
+            video = StoreVideo(video_id, entry.path, length, signature, shard, captioned=said is not None)
+            found.append(((shard, position), video))
+    return Usable(tuple(video for _, video in sorted(found, key=lambda each: each[0])), unusable)
 
 
 def with_files(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from embedding.captions import VideoCaptions
+from embedding.captions import VideoCaptions, load_captions
 from search import build, compaction
 from search.errors import (
     FactoryError,
@@ -63,6 +63,21 @@ def test_adding_changing_and_deleting_gives_the_answers_of_a_fresh_build(
         assert index.about().recall_queries == "captions"
         latest = latest_entries(FeatureStore(library.folder / "store").manifests())
         assert index.about().shards == tuple(sorted({latest[video_id][0] for video_id in index.videos()}))
+
+
+def test_captions_that_cannot_be_used_are_counted_and_said_once(
+    library: Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = {"start": [0.0], "end": [6.0], "text": ["chop the onion"]}
+    (tmp_path / "captions.json").write_text(json.dumps({"video1": good, "video2": {**good, "end": []}, "other": good}))
+    report = library.build(captions=load_captions(tmp_path / "captions.json"))
+    assert (report.videos_captioned, list(report.unusable_captions)) == (1, ["part0/video2.mp4"])
+    assert "1 starts, 0 ends and 1 texts" in report.unusable_captions["part0/video2.mp4"]
+    assert caplog.text.count("video2' cannot be used") == 1
+    assert "captions: 1 videos have some; those of 1 cannot be used" in str(report)
+    assert json.loads(json.dumps(report.to_json()))["unusable_captions"] == dict(report.unusable_captions)
+    assert "captions: 0 videos have some" in str(library.build("other", captions={}))
+    assert library.build("none").videos_captioned is None
 
 
 def test_nothing_to_do_changes_no_file(library: Library) -> None:

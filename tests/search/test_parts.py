@@ -8,6 +8,7 @@ import pytest
 
 from embedding.captions import VideoCaptions, load_captions
 from embedding.checkpoint import load_checkpoint
+from embedding.errors import DatasetError
 from search.generation import VideoRecord
 from search.moment_table import MomentTable
 from search.moments import Window
@@ -117,7 +118,7 @@ def test_the_sample_is_captions_where_there_are_any(tmp_path: Path) -> None:
     assert np.allclose(exact_thresholds(spoken, sample.queries), (sample.queries[:, :3]).min(axis=1))
 
 
-def test_captions_are_found_by_id_or_name_and_bad_ones_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_captions_are_found_by_id_or_name_and_bad_ones_refused(tmp_path: Path) -> None:
     good = {"start": [0], "end": [2], "text": ["chop"]}
     (tmp_path / "c.json").write_text(
         json.dumps({"a": good, "x/b.mp4": good, "bad": {"start": [3], "end": [2], "text": ["?"]}})
@@ -129,8 +130,8 @@ def test_captions_are_found_by_id_or_name_and_bad_ones_named(tmp_path: Path, cap
     assert captions_of(captions, "x/b.mp4") == wanted
     assert captions_of(captions, "y/b.mp4") is None
     assert captions_of(None, "a") is None
-    assert captions_of(captions, "bad.mp4") is None
-    assert "captions of the video 'bad' cannot be used" in caplog.text
+    with pytest.raises(DatasetError, match="'bad' cannot be used"):
+        captions_of(captions, "bad.mp4")
 
 
 @pytest.mark.parametrize(
