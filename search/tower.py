@@ -13,20 +13,23 @@ from embedding.word_vectors import WordVectors, tokenise
 from search.moment_table import Floats
 
 _SENTENCES_AT_ONCE = 64
+_ROWS_TOGETHER = 16
 
 
 class VideoTower:
     """Embeds pooled features, always in batches of the same size.
 
     A batch that is not full is filled up with zeros: the device computes the same shapes whatever else is embedded,
-    so that a moment's embedding does not depend on its company.
+    so that a moment's embedding does not depend on its company. Nor does it on its place in the batch, whose size is
+    rounded up to a multiple of 16: products of matrices treat rows in groups, and those left over in another way.
     """
 
     def __init__(self, model: TextVideoEmbedding, batch_size: int, device: str) -> None:
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self._device = torch.device(chosen)
         self._model = model.to(self._device)
-        self._batch = np.zeros((batch_size, model.spec.video_dim), dtype=np.float32)
+        rows = -(-batch_size // _ROWS_TOGETHER) * _ROWS_TOGETHER
+        self._batch = np.zeros((rows, model.spec.video_dim), dtype=np.float32)
         self._filled = 0
 
     def push(self, pooled: Floats) -> list[npt.NDArray[np.float16]]:

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 
 from embedding.captions import VideoCaptions, load_captions
 from embedding.checkpoint import load_checkpoint
 from embedding.errors import DatasetError
+from embedding.model import TextVideoEmbedding
 from search.generation import VideoRecord
 from search.moment_table import MomentTable
 from search.moments import Window
@@ -18,8 +21,8 @@ from search.recall import RecallSample, draw_sample, exact_thresholds, measure, 
 from search.segments import open_segment, write_segment
 from search.store_videos import captions_of
 from search.structure import build_structure
-from search.tower import SentenceTower
-from tests.search.library import make_library
+from search.tower import SentenceTower, VideoTower
+from tests.search.library import SPEC, make_library
 
 DIM = 12
 COUNTS = (5, 1, 40, 3)
@@ -116,6 +119,21 @@ def test_the_sample_is_captions_where_there_are_any(tmp_path: Path) -> None:
     assert sample.kind == "captions"
     assert np.array_equal(sample.queries, sentences.embed(["chop", "salt"]))
     assert np.allclose(exact_thresholds(spoken, sample.queries), (sample.queries[:, :3]).min(axis=1))
+
+
+def test_a_moment_has_the_same_embedding_at_every_place_of_a_batch() -> None:
+    torch.manual_seed(0)
+    rows = np.random.default_rng(0).random((1400, SPEC.video_dim), dtype=np.float32)
+    model = TextVideoEmbedding(SPEC)
+
+    def embedded(ahead: int) -> npt.NDArray[np.float16]:
+        tower = VideoTower(model, 7, "cpu")
+        pushed = tower.push(np.concatenate([rows[:ahead], rows]))
+        return np.concatenate([*pushed, tower.flush()])[ahead:]
+
+    first = embedded(0)
+    for ahead in range(1, 7):
+        assert np.array_equal(embedded(ahead), first)
 
 
 def test_captions_are_found_by_id_or_name_and_bad_ones_refused(tmp_path: Path) -> None:
