@@ -77,5 +77,6 @@ def _index(request: IndexingRequest) -> State[Any]:
 
 
 def _rows(report: BuildReport) -> list[dict[str, str]]:
-    figures = {**report.to_json(), "failed": len(report.failed), "notes": " ".join(report.notes)}
+    counts = {name: len(getattr(report, name)) for name in ("failed", "unusable_captions")}
+    figures = {**report.to_json(), **counts, "notes": " ".join(report.notes)}
     return [{"figure": name.replace("_", " "), "value": str(value)} for name, value in figures.items()]
