@@ -63,7 +63,9 @@ def index(commands: Subparsers) -> None:
     _index_folder(parser)
     parser.add_argument("--captions", metavar="FILE", help="a caption file as HowTo100M's (.pickle, .json)")
     parser.add_argument(
-        "--rebuild", action="store_true", help="replace an index of another checkpoint, store or kind of moments"
+        "--rebuild",
+        action="store_true",
+        help="replace an index of another checkpoint, store or kind of moments, or a damaged one",
     )
     parser.add_argument("--window-seconds", type=float, metavar="S", help="length of a moment (default: 8)")
     parser.add_argument("--stride-seconds", type=float, metavar="S", help="from one to the next (default: 4)")

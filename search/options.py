@@ -91,7 +91,7 @@ class IndexRequest:
     """One build: the index of `store` at `out`, made or brought up to date.
 
     `captions` gives what is said in videos, by their id in the store or by that id without folders and ending. With
-    `rebuild`, an index of another checkpoint, store, or kind of moments is replaced instead of refused.
+    `rebuild`, a damaged index, or one of another checkpoint, store or kind of moments, is replaced, not refused.
     """
 
     store: Path
