@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from prefect import tags
 from prefect.states import Completed
 
 from flows import terminal
@@ -13,6 +14,7 @@ from flows.evaluated import Evaluated, evaluated
 from flows.evaluation import EvaluationRequest
 from flows.extract import extract
 from flows.index import index
+from flows.names import TAG
 from flows.pipeline_request import EMBEDDING, INDEX, PipelineReport, PipelineRequest
 from flows.published_files import checkpoint_path
 from flows.states import RunSkippedError
@@ -29,6 +31,14 @@ _EVALUATION_NOTE = "evaluation.json"
 
 def run_steps(request: PipelineRequest, when_busy: WhenBusy, wait_seconds: float) -> State[Any]:
     """Extract, train, evaluate and index; return the state that this ends in."""
+    # By the tag the steps' runs are known as ours, should their process die.
+    with tags(TAG):
+        report = _steps(request, when_busy, wait_seconds)
+    name = None if report.well else "Completed with failures"
+    return Completed(name=name, message=f"{report}", data=report)
+
+
+def _steps(request: PipelineRequest, when_busy: WhenBusy, wait_seconds: float) -> PipelineReport:
     config = request.config
     request.checked()
     with terminal.watching():
@@ -51,9 +61,7 @@ def run_steps(request: PipelineRequest, when_busy: WhenBusy, wait_seconds: float
         words=config.words,
         weights=config.weights,
     )
-    report = PipelineReport(extraction, training, evaluation, built)
-    name = None if report.well else "Completed with failures"
-    return Completed(name=name, message=f"{report}", data=report)
+    return PipelineReport(extraction, training, evaluation, built)
 
 
 def _train(request: PipelineRequest) -> TrainingReport | None:

@@ -4,7 +4,8 @@ import json
 import os
 import signal
 
-from tests.flows.captioned import KINDS, make_captioned
+from tests.conftest import MakeVideo
+from tests.flows.captioned import KINDS, make_captioned, write_rows
 from tests.system.running import ReeldexUp
 
 
@@ -96,3 +97,43 @@ def test_a_killed_training_goes_on_when_it_is_retried(up: ReeldexUp) -> None:
     assert state["type"] == "COMPLETED", (state, up.log(run)[-5:])
     assert "500 epochs (1,500 steps)" in state["message"]
     assert any(line["message"].startswith("Going on after step ") for line in up.log(run))
+
+
+def test_a_pipeline_does_every_step_as_a_run_below_it_and_goes_on_when_it_was_killed(
+    up: ReeldexUp, make_video: MakeVideo
+) -> None:
+    folder = up.folder / "steps"
+    names = ("bars", "rainbow", "counter", "test")
+    for name, picture in zip(names, ("smptebars", "rgbtestsrc", "testsrc", "testsrc2"), strict=True):
+        make_video(folder / "videos" / f"{name}.mp4", seconds=0.5, picture=picture)
+    sentences = [{"video_id": name, "caption": f"here is a {name}"} for name in names]
+    (folder / "MSRVTT_data.json").write_text(json.dumps({"sentences": sentences}), encoding="utf-8")
+    write_rows(folder / "MSRVTT_train.csv", [["video_id"], *([name] for name in names)])
+    given = up.deployment("pipeline/pipeline")["parameters"]
+    sizes = {**given["training"]["model"], "embed_dim": 16}
+    parameters = {
+        "source": "steps/videos",
+        "folder": "steps/all",
+        "train_on": "msrvtt",
+        "options": {**given["options"], "extractors": ["resnet152", "resnext101_3d"]},
+        "training": {**given["training"], "model": sizes, "epochs": 2000, "batch_size": 4, "device": "cpu"},
+        "datasets": {"msrvtt": {"folder": str(folder)}},
+        "words": {"train_own": True, "cache_folder": str(folder / "cache"), "training": {"dim": 8}},
+    }
+    run = up.launch("pipeline/pipeline", **parameters)
+    up.until((folder / "all" / "embedding" / "last.pth").exists)
+    os.kill(up.process_of(run), signal.SIGKILL)
+    assert up.ended(run)["type"] == "CRASHED"
+    state = up.retry(run)
+    assert state["type"] == "COMPLETED", (state, up.log(run)[-5:])
+    assert "4 moments of 4 videos" in state["message"]
+    below = up.api("/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}})
+    assert {each["name"].partition(" ")[0] for each in below} == {"extract", "train", "index"}
+    assert all("reeldex" in each["tags"] for each in below)
+    resumed = [line for each in below for line in up.log(each["id"]) if line["message"].startswith("Going on after")]
+    assert len(resumed) == 1, "the training was not begun anew"
+    again = up.launch("pipeline/pipeline", **parameters)
+    state = up.ended(again)
+    assert state["type"] == "COMPLETED"
+    assert "nothing to do" in state["message"]
+    assert "up to date" in state["message"]
