@@ -67,11 +67,7 @@ class FfmpegRuns:
             if self._closed:
                 _kill(process)
             async with asyncio.timeout(timeout_seconds):
-                assert process.stdout is not None  # noqa: S101 - asked for above; mypy cannot know
-                assert process.stderr is not None  # noqa: S101
-                output, said = await asyncio.gather(
-                    _read(process.stdout, _MOST_OUTPUT_BYTES), _read(process.stderr, _MOST_ERROR_BYTES, keep_going=True)
-                )
+                output, said = await _read_both(process)
                 status = await process.wait()
         except TimeoutError as error:
             raise Problem(
@@ -82,7 +78,7 @@ class FfmpegRuns:
         finally:
             _kill(process)
             # Also when this task is cancelled: an unreaped process would stay as a zombie.
-            await asyncio.shield(process.wait())
+            await asyncio.shield(_end(process))
             self._processes.discard(process)
         if self._closed:  # killed on its way, it gave a part at most
             raise busy("The server is being stopped.")
@@ -93,6 +89,35 @@ class FfmpegRuns:
         self._closed = True
         for process in self._processes:
             _kill(process)
+
+
+async def _read_both(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
+    output, said = _streams(process)
+    reading = [
+        asyncio.ensure_future(_read(output, _MOST_OUTPUT_BYTES)),
+        asyncio.ensure_future(_read(said, _MOST_ERROR_BYTES, keep_going=True)),
+    ]
+    try:
+        first, second = await asyncio.gather(*reading)
+    finally:
+        for each in reading:
+            each.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+    return first, second
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait for a process that was killed, and read what it had written: its pipes would stay open with it."""
+    for stream in _streams(process):
+        while await stream.read(65_536):
+            pass
+    await process.wait()
+
+
+def _streams(process: asyncio.subprocess.Process) -> tuple[asyncio.StreamReader, asyncio.StreamReader]:
+    assert process.stdout is not None  # noqa: S101 - asked for when it was started; mypy cannot know
+    assert process.stderr is not None  # noqa: S101
+    return process.stdout, process.stderr
 
 
 async def _read(stream: asyncio.StreamReader, most: int, *, keep_going: bool = False) -> bytes:

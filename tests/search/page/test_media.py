@@ -185,7 +185,7 @@ def test_what_nobody_waits_for_any_more_is_given_up(fixed_index: FixedSearcher, 
     program = stand_in(tmp_path, "sleep 1000")
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=1)
+            httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=5)
         until(lambda: started(tmp_path) and not any(map(alive, started(tmp_path))))
 
 
