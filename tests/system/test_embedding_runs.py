@@ -116,7 +116,7 @@ def test_a_pipeline_does_every_step_as_a_run_below_it_and_goes_on_when_it_was_ki
         "folder": "steps/all",
         "train_on": "msrvtt",
         "options": {**given["options"], "extractors": ["resnet152", "resnext101_3d"]},
-        "training": {**given["training"], "model": sizes, "epochs": 2000, "batch_size": 4, "device": "cpu"},
+        "training": {**given["training"], "model": sizes, "epochs": 600, "batch_size": 4, "device": "cpu"},
         "datasets": {"msrvtt": {"folder": str(folder)}},
         "words": {"train_own": True, "cache_folder": str(folder / "cache"), "training": {"dim": 8}},
     }
