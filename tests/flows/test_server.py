@@ -1,66 +1,93 @@
-"""The server asks again where Prefect turns a request away."""
+"""The server takes many requests at once on SQLite, which admits one writer."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.server import AskAgain
+REQUESTS = 20
 
 
-def _answered(app: Any, *bodies: bytes) -> tuple[int, bytes]:  # noqa: ANN401 - an ASGI application
-    parts = list(bodies) or [b""]
-    asked = [
-        {"type": "http.request", "body": part, "more_body": index < len(parts) - 1} for index, part in enumerate(parts)
-    ]
-    sent: list[dict[str, Any]] = []
+class Server:
+    """Prefect's server as reeldex runs it, in a process of its own."""
 
-    async def receive() -> dict[str, Any]:
-        return asked.pop(0)
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/api"
+        self.log = home / "server.log"
+        command = [sys.executable, "-m", "flows.server", "--host", "127.0.0.1", "--port", str(port)]
+        environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
+    def api(self, path: str, body: Any = None) -> Any:  # noqa: ANN401 - JSON
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - our own server
+            return json.loads(answer.read() or b"null")
 
-    asyncio.run(AskAgain(app, pause_seconds=0.0)({"type": "http"}, receive, send))  # type: ignore[arg-type]
-    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+    def wait(self) -> None:
+        deadline = time.monotonic() + 120
+        while not self._answers():
+            assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
-
-def _busy(times: int, seen: list[bytes], *, raises: bool = False) -> Any:  # noqa: ANN401 - an ASGI application
-    async def app(
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Callable[[dict[str, Any]], Awaitable[None]],
-    ) -> None:
-        body = b""
-        while True:
-            message = await receive()
-            body += message["body"]
-            if not message["more_body"]:
-                break
-        seen.append(body)
-        status = 503 if len(seen) <= times else 201
-        await send({"type": "http.response.start", "status": status, "headers": []})
-        await send({"type": "http.response.body", "body": json.dumps(len(seen)).encode()})
-        if raises and status == 503:
-            raise RuntimeError("database is locked")
-
-    return app
+    def _answers(self) -> bool:
+        try:
+            return bool(self.api("/health"))
+        except OSError:
+            return False
 
 
-@pytest.mark.parametrize("raises", [False, True])
-def test_a_request_that_is_turned_away_is_made_again_with_its_whole_body(raises: bool) -> None:  # noqa: FBT001
-    seen: list[bytes] = []
-    assert _answered(_busy(2, seen, raises=raises), b"one ", b"two") == (201, b"3")
-    assert seen == [b"one two"] * 3
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.process.terminate()
+        server.process.wait(30)
 
 
-def test_it_is_not_asked_for_ever() -> None:
-    seen: list[bytes] = []
-    assert _answered(_busy(1000, seen)) == (503, b"20")
+def test_many_submissions_at_once_are_all_taken_at_the_first_attempt(server: Server) -> None:
+    flow = server.api("/flows/", {"name": "extract"})
+    deployment = server.api("/deployments/", {"name": "d", "flow_id": flow["id"], "entrypoint": "x.py:extract"})
+
+    def submit(_: int) -> str:
+        # Prefect's UI does not repeat a request that was answered with 503, which urllib raises.
+        path = f"/deployments/{deployment['id']}/create_flow_run"
+        return str(server.api(path, {"state": {"type": "SCHEDULED"}})["id"])
+
+    for _ in range(3):
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            assert len(set(pool.map(submit, range(REQUESTS)))) == REQUESTS
+    assert server.api("/flow_runs/count", {}) == 3 * REQUESTS
+    said = server.log.read_text(encoding="utf-8")
+    assert "database is locked" not in said
+    assert "QueuePool" not in said
 
 
-def test_other_answers_pass_at_once() -> None:
-    seen: list[bytes] = []
-    assert _answered(_busy(0, seen), b"x") == (201, b"1")
+def test_states_of_one_run_set_at_once_are_all_taken(server: Server) -> None:
+    flow = server.api("/flows/", {"name": "states"})
+    run = server.api("/flow_runs/", {"flow_id": flow["id"], "state": {"type": "PENDING"}})
+
+    def set_state(_: int) -> str:
+        state = {"state": {"type": "RUNNING", "name": "Running"}, "force": True}
+        return str(server.api(f"/flow_runs/{run['id']}/set_state", state)["status"])
+
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        assert set(pool.map(set_state, range(REQUESTS))) == {"ACCEPT"}
+    assert "database is locked" not in server.log.read_text(encoding="utf-8")
