@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Example: reeldex extract ~/videos --store ~/features",
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=_Version())  # type: ignore[arg-type]
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     ours = (_extract, _status, _rerun, _verify, _export, _import, _weights)
     searching = (search_cli.index, search_cli.search, search_cli.page, search_cli.run)
@@ -35,15 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Version:
+class _ShowVersion(argparse.Action):
     # Read from the installed package only when asked for: that costs more than the rest of --help.
-    def __mod__(self, _: object) -> str:
-        return str(self)
-
-    def __str__(self) -> str:
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         import importlib.metadata
 
-        return f"reeldex {importlib.metadata.version('reeldex')}"
+        sys.stdout.write(f"reeldex {importlib.metadata.version('reeldex')}\n")
+        parser.exit()
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,7 @@
+import importlib.metadata
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +194,11 @@ def test_json_answers_an_error_too(reeldex: Reeldex) -> None:
     answer = reeldex("status", "nowhere", "--json")
     assert answer.status == 2
     assert answer.json["kind"] == "NotAStoreError"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "--version"], capture_output=True, text=True, check=False
+    )
+    expected = f"reeldex {importlib.metadata.version('reeldex')}\n"
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, expected, "")
