@@ -22,7 +22,7 @@ from prefect.settings import get_current_settings
 
 from extractors.errors import ExtractionError
 from extractors.thumbnail import thumbnail
-from flows.progress import both, listener, listening
+from flows.progress import WorkRate, both, duration, listener, listening
 from flows.report import MOST_FAILURES_LISTED, Picture, contact_sheet, failure_rows, summary
 
 if TYPE_CHECKING:
@@ -37,8 +37,18 @@ log = logging.getLogger(__name__)
 _UPDATE_SECONDS = 5.0
 _PICTURES = 12
 _PICTURES_SECONDS = 20.0  # spent on pictures at most; they are worth no more
-# Reports are for people to look at: a server that does not take one is told of in the log and costs no run.
-_SERVER_ERRORS = (httpx.HTTPError, PrefectException)
+
+
+@contextmanager
+def server_errors_logged(what: str) -> Iterator[None]:
+    """Log a server error in the block as a warning that begins with `what`, and go on after the block.
+
+    For what people look at: it is worth no run.
+    """
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        log.warning("%s: %s", what, error)
 
 
 def can_be_seen() -> bool:
@@ -51,21 +61,16 @@ class ProgressArtifact:
 
     def __init__(self, description: str) -> None:
         self._id: UUID | None = None
-        try:
+        with server_errors_logged("The server shows no progress of this run"):
             # Awaitable only in asynchronous code.
             self._id = cast("UUID", create_progress_artifact(0.0, description=f"Progress: {description}"))
-        except _SERVER_ERRORS as error:
-            log.warning("The server shows no progress of this run: %s", error)
 
     def update(self, percent: float, description: str) -> None:
         """Tell the server."""
         if self._id is None:
             return
-        try:
-            with get_client(sync_client=True) as client:
-                client.update_artifact(self._id, ArtifactUpdate(data=percent, description=f"Progress: {description}"))
-        except _SERVER_ERRORS as error:
-            log.warning("The server was not told of progress: %s", error)
+        with server_errors_logged("The server did not take progress"), get_client(sync_client=True) as client:
+            client.update_artifact(self._id, ArtifactUpdate(data=percent, description=f"Progress: {description}"))
 
 
 @contextmanager
@@ -88,20 +93,25 @@ class _Progress:
     def __init__(self, videos: int) -> None:
         self._videos = videos
         self._lock = threading.RLock()  # events come from the threads of several tasks
-        self._started = self._updated = time.monotonic()
+        self._updated = time.monotonic()
+        self._rate = WorkRate()
         self._finished = self._failed = 0
         self._done: dict[int, int] = {}  # videos of each shard that need no more work
         self._seconds = 0.0
         self._artifact = ProgressArtifact(str(self))
 
     def __str__(self) -> str:
-        elapsed = max(time.monotonic() - self._started, 1e-9)
         done = self._done_in_all()
         text = f"{done:,} of {self._videos:,} videos done, {self._failed:,} failed, "
-        text += f"{self._seconds / elapsed:,.1f} s of video per second"
-        if self._finished and done < self._videos:
-            text += f", about {_duration(elapsed / self._finished * (self._videos - done))} left"
-        return text
+        text += f"{self._rate.per_second(self._seconds):,.1f} s of video per second"
+        left = self._rate.seconds_left(self._finished, self._videos - done)
+        return text + (f", about {duration(left)} left" if left else "")
+
+    def started(self, shard: int) -> None:
+        self._rate.started(shard)
+
+    def stopped(self, shard: int) -> None:
+        self._rate.stopped(shard)
 
     def planned(self, shard: int, videos: int, of: int) -> None:
         with self._lock:
@@ -134,21 +144,13 @@ class _Progress:
         self._artifact.update(100.0 * min(1.0, self._done_in_all() / self._videos), str(self))
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def publish_report(
     store: FeatureStore, report: RunReport, shards: Sequence[int], outcomes: Sequence[VideoOutcome]
 ) -> None:
     """Publish the summary of a run, a table of the failures among `outcomes`, and pictures out of `shards`."""
     if not can_be_seen():
         return
-    try:
+    with server_errors_logged("The server did not take the report on this run"):
         create_markdown_artifact(summary(report), description=f"Summary: {report}")
         failures = failure_rows(outcomes)
         if failures:
@@ -160,14 +162,13 @@ def publish_report(
         pictures = list(_pictures(store, shards))
         if pictures:
             create_markdown_artifact(contact_sheet(pictures), description=f"Pictures: {len(pictures)} of the videos")
-    except _SERVER_ERRORS as error:
-        log.warning("The server did not take the report on this run: %s", error)
 
 
 def publish_table(rows: list[dict[str, Any]], description: str) -> None:
-    """Publish a table, if there is anybody to see it."""
+    """Publish a table, if there is anybody to see it. A server that does not take it is told of in the log."""
     if can_be_seen():
-        create_table_artifact(rows, description=description)
+        with server_errors_logged(f"The server did not take the table {description!r}"):
+            create_table_artifact(rows, description=description)
 
 
 def _pictures(store: FeatureStore, shards: Sequence[int]) -> Iterator[Picture]:

@@ -22,6 +22,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.runtime import flow_run as this_run
 from prefect.states import Crashed
 
+from flows.artifacts import server_errors_logged
 from flows.names import TAG
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,11 @@ _HOST, _PROCESS = "reeldex.host", "reeldex.process"
 
 
 def mark_process() -> None:
-    """Note on the present flow run which process does it."""
-    with get_client(sync_client=True) as client:
+    """Note on the present flow run which process does it. A server that does not take it is named in the log."""
+    with (
+        server_errors_logged("The server did not note the process of this run"),
+        get_client(sync_client=True) as client,
+    ):
         client.update_flow_run_labels(this_run.id, {_HOST: socket.gethostname(), _PROCESS: _process(os.getpid())})
 
 

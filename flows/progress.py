@@ -7,6 +7,7 @@ be handed objects through Prefect, so the one who listens is kept here for as lo
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,18 @@ _WARNINGS_SHOWN = 20  # a shard; a folder of broken files must not flood the log
 
 
 class Listener(Protocol):
-    """Is told what happens in a run. All times are seconds of video."""
+    """Is told what happens in a run. All times are seconds of video.
+
+    `started` and `stopped` do nothing in classes that inherit from this one and do not define them.
+    """
+
+    def started(self, shard: int) -> None:  # noqa: ARG002 - for those who define it
+        """Record that a shard has its device and is worked on now."""
+        return
+
+    def stopped(self, shard: int) -> None:  # noqa: ARG002
+        """Record that a shard is no longer worked on, whatever came of it."""
+        return
 
     def planned(self, shard: int, videos: int, of: int) -> None:
         """Hear that `videos` of a shard's `of` videos are to be extracted."""
@@ -36,8 +48,52 @@ class Listener(Protocol):
         """Hear of a video of a shard that has its outcome."""
 
 
-class LogListener:
-    """Writes a line to the log now and then, and a warning for each video that fails, up to a number."""
+class WorkRate:
+    """How fast a run works, over the time in which it works: waiting for a device counts for nothing.
+
+    Its methods may be called from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shards: set[int] = set()
+        self._began = self._worked_seconds = 0.0
+
+    def started(self, shard: int) -> None:
+        """Count the time from now on."""
+        with self._lock:
+            if not self._shards:
+                self._began = time.monotonic()
+            self._shards.add(shard)
+
+    def stopped(self, shard: int) -> None:
+        """Count the time up to now, unless other shards are worked on."""
+        with self._lock:
+            self._shards.discard(shard)
+            if not self._shards:
+                self._worked_seconds += time.monotonic() - self._began
+
+    @property
+    def worked_seconds(self) -> float:
+        """Seconds during which at least one shard was worked on."""
+        with self._lock:
+            return self._worked_seconds + (time.monotonic() - self._began if self._shards else 0.0)
+
+    def per_second(self, amount: float) -> float:
+        """Return `amount` per second of work; 0 before any work."""
+        seconds = self.worked_seconds
+        return amount / seconds if seconds else 0.0
+
+    def seconds_left(self, done: int, left: int) -> float | None:
+        """Return how long `left` videos will take if `done` took all the time so far; None before the first one."""
+        return self.worked_seconds / done * left if done else None
+
+
+class LogListener(Listener):
+    """Writes a line to the log now and then, and a warning for each video that fails, up to a number.
+
+    It belongs to a worker process, which has its device already: all its time is working time.
+    """
 
     def __init__(self) -> None:
         self._started = self._last_line = time.monotonic()
@@ -92,21 +148,21 @@ class BarListener:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        self._started = time.monotonic()
+        self._rate = WorkRate()
         self._seconds = 0.0
-        self._failed = 0
+        self._planned = self._finished = self._failed = 0
         self._bar = Progress(
             TextColumn("videos"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]:.1f} s of video/s"),
             TextColumn("{task.fields[failed]} failed"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task("", total=0, speed=0.0, failed=0)
+        self._task = self._bar.add_task("", total=0, speed=0.0, failed=0, left="")
 
     def __enter__(self) -> BarListener:
         self._bar.start()
@@ -115,25 +171,61 @@ class BarListener:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def started(self, shard: int) -> None:
+        """Count the working time."""
+        self._rate.started(shard)
+
+    def stopped(self, shard: int) -> None:
+        """Count no more working time."""
+        self._rate.stopped(shard)
+
     def planned(self, shard: int, videos: int, of: int) -> None:  # noqa: ARG002 - counted over all shards
         """Lengthen the bar."""
-        total = self._bar.tasks[0].total or 0
-        self._bar.update(self._task, total=total + videos)
+        self._planned += videos
+        self._draw()
 
     def decoded(self, seconds: float) -> None:
         """Show the new speed."""
         self._seconds += seconds
-        self._bar.update(self._task, speed=self._seconds / (time.monotonic() - self._started))
+        self._draw()
 
     def finished(self, shard: int, outcome: VideoOutcome) -> None:  # noqa: ARG002 - counted over all shards
         """Advance the bar."""
+        self._finished += 1
         self._failed += outcome.status == "failed"
-        self._bar.update(self._task, advance=1, failed=self._failed)
+        self._draw()
+
+    def _draw(self) -> None:
+        left = self._rate.seconds_left(self._finished, self._planned - self._finished)
+        self._bar.update(
+            self._task,
+            total=self._planned,
+            completed=self._finished,
+            speed=self._rate.per_second(self._seconds),
+            failed=self._failed,
+            left=f"about {duration(left)} left" if left else "",
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: `45 s`, `12 min`, `1 h 34 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Both:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
+
+    def started(self, shard: int) -> None:
+        for each in self._listeners:
+            each.started(shard)
+
+    def stopped(self, shard: int) -> None:
+        for each in self._listeners:
+            each.stopped(shard)
 
     def planned(self, shard: int, videos: int, of: int) -> None:
         for each in self._listeners:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect import task
-from prefect.runtime import task_run
+from prefect.runtime import flow_run, task_run
 
 from flows.config import PipelineConfig
-from flows.device_limits import one_shard_at_a_time
+from flows.device_lock import one_shard_at_a_time
 from flows.errors import MachineFaultError
 from flows.plan import plan, tasks_for, unfinished
 from flows.progress import listener
@@ -62,9 +62,14 @@ def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and
     del videos  # for the run's name
     config = PipelineConfig(**settings)
     _back_off(config.compute.retry_delay_seconds)
-    with POOL.lend(config.compute.device) as (device, worker), one_shard_at_a_time(device):
+    with POOL.lend(config.compute.device) as (device, worker), one_shard_at_a_time(device, flow_run.name or "unnamed"):
         on_device = config.model_copy(update={"compute": config.compute.model_copy(update={"device": device})})
-        return worker.run(ShardJob(store, shard, spaces, on_device, retry), listener()).to_json()
+        job, hears = ShardJob(store, shard, spaces, on_device, retry), listener()
+        hears.started(shard)
+        try:
+            return worker.run(job, hears).to_json()
+        finally:
+            hears.stopped(shard)
 
 
 def _back_off(first_delay_seconds: float) -> None:

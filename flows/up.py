@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from flows.config import PipelineConfig, UsageError
 from flows.leash import start_program
 from flows.names import WORK_POOL
+from flows.state_folder import state_folder
 from flows.ui_privacy import keep_to_itself
 
 if TYPE_CHECKING:
@@ -123,8 +124,7 @@ def configured_api_url(environment: Mapping[str, str], prefect_folder: Path) -> 
 
 def default_home() -> Path:
     """Return the folder for Prefect's state unless the user names one: `~/.local/state/reeldex/prefect`."""
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "reeldex" / "prefect"
+    return state_folder() / "prefect"
 
 
 def job_variables() -> dict[str, object]:
@@ -133,17 +133,15 @@ def job_variables() -> dict[str, object]:
 
 
 def _prepare(config: PipelineConfig) -> None:
-    """Have the server offer the deployments, admit one shard a device, and watch over runs."""
+    """Have the server offer the deployments and watch over runs."""
     from flows.deployments import deployments, register
-    from flows.device_limits import create_limits
     from flows.lost_runs import crash_lost_runs, watch_heartbeats
-    from flows.workers import POOL
 
     register(deployments(config, job_variables()))
     watch_heartbeats()
-    crash_lost_runs("Its process was gone when reeldex was started again. Retry goes on where it stopped.")
-    create_limits(POOL.devices(config.compute.device))
-    POOL.stop()  # its worker was only asked which devices there are
+    crash_lost_runs(
+        "Its process was gone when reeldex was started again. Retry goes on where it stopped.", waiting_too=True
+    )
 
 
 def _welcome(api_url: str, home: Path) -> str:

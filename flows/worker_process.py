@@ -15,7 +15,7 @@ from flows.config import PipelineConfig
 from flows.errors import WRONG_USE, InternalError, MachineFaultError, WrongUseError, is_machine_fault
 from flows.leash import become_group_leader, end_with_parent, kill_own_group
 from flows.logs import forward_log
-from flows.progress import LogListener, both
+from flows.progress import Listener, LogListener, both
 
 if TYPE_CHECKING:
     from flows.shard_work import ShardReport
@@ -83,7 +83,7 @@ def work(connection: Connection) -> None:
             line.send(Refusal(_to_raise(error)))
 
 
-class _Line:
+class _Line(Listener):
     """The connection, for several threads: decoders log too. A listener that tells the other end."""
 
     def __init__(self, connection: Connection) -> None:

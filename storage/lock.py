@@ -20,39 +20,41 @@ HOLDER = ".lock-holder.json"
 
 
 @contextmanager
-def hold_lock(root: Path, wait_seconds: float, what: str = "store") -> Iterator[None]:
+def hold_lock(root: Path, wait_seconds: float, what: str = "store", work: str | None = None) -> Iterator[None]:
     """Hold the lock of a folder, a `what`, while the block runs, waiting for it at most `wait_seconds`.
 
-    The operating system frees the lock when its holder dies. Raises StoreBusyError that names the holder.
+    `work` is what others are told that it is held for; this process's command line by default. The operating system
+    frees the lock when its holder dies. Raises StoreBusyError that names the holder.
     """
     lock = FileLock(root / LOCK, timeout=max(0.0, wait_seconds))
     try:
         lock.acquire()
     except Timeout as timeout:
         raise StoreBusyError(
-            f"The {what} {root} is in use by {_describe_holder(root / HOLDER)}. Wait until that run has ended, or end "
+            f"The {what} {root} is in use by {describe_holder(root)}. Wait until that run has ended, or end "
             f"it; the lock is free as soon as that process is gone. Reading the {what} needs no lock."
         ) from timeout
     try:
-        publish_text(root / HOLDER, json.dumps(_this_process(), indent=1) + "\n")
+        publish_text(root / HOLDER, json.dumps(_this_process(work), indent=1) + "\n")
         yield
         (root / HOLDER).unlink(missing_ok=True)
     finally:
         lock.release()
 
 
-def _this_process() -> dict[str, object]:
+def _this_process(work: str | None) -> dict[str, object]:
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(sys.argv) if work is None else work,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _describe_holder(path: Path) -> str:
+def describe_holder(root: Path) -> str:
+    """Return who holds the lock of a folder and since when, as far as the holder has written it down."""
     try:
-        holder = json.loads(path.read_bytes())
+        holder = json.loads((root / HOLDER).read_bytes())
         return f"process {holder['pid']} on {holder['host']} since {holder['started']} ({holder['command']})"
     except (OSError, ValueError, TypeError, KeyError):
         # The holder writes this file just after it took the lock, so that it can be absent or incomplete.

@@ -1,4 +1,4 @@
-"""What every test needs: a Prefect that is not the user's, and small real videos."""
+"""What every test needs: a Prefect and device locks that are not the user's, and small real videos."""
 
 import os
 import shutil
@@ -13,9 +13,11 @@ import pytest
 # Before anything imports Prefect: its settings and database are this run's own.
 for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]
-_PREFECT_HOME = Path(tempfile.mkdtemp(prefix="reeldex-test-prefect-"))
+_STATE = Path(tempfile.mkdtemp(prefix="reeldex-test-state-"))
 os.environ.update(
-    PREFECT_HOME=str(_PREFECT_HOME),
+    # Device locks are the tests' own too: a run of the user's would hold them up.
+    XDG_STATE_HOME=str(_STATE),
+    PREFECT_HOME=str(_STATE / "prefect"),
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_LOGGING_LEVEL="CRITICAL",
@@ -31,9 +33,9 @@ MakeVideo = Callable[..., Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_prefect_home() -> Iterator[None]:
+def _own_state() -> Iterator[None]:
     yield
-    shutil.rmtree(_PREFECT_HOME, ignore_errors=True)
+    shutil.rmtree(_STATE, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
 
+from flows import artifacts
 from flows.config import ComputeConfig, ExtractConfig, WhenBusy
 from flows.extract import extract
 from flows.rerun import rerun
@@ -139,3 +141,18 @@ def test_a_store_made_with_other_settings_is_refused_before_any_work(folder: Pat
     assert "precision" in (state.message or "")
     assert _task_names(state) == []
     shutil.rmtree(store.path)
+
+
+def test_a_server_that_takes_no_table_costs_no_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A server that fails at this one moment is not available otherwise.
+    def refuses(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("connection refused")
+
+    _extract(folder)
+    monkeypatch.setattr(artifacts, "can_be_seen", lambda: True)
+    monkeypatch.setattr(artifacts, "create_table_artifact", refuses)
+    damaged = next((folder / "store" / "features").rglob("shard-00000.h5"))
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    state = _run(verify, str(folder / "store"))
+    assert state.message is not None
+    assert state.message.startswith("2 damages found"), "the verdict is the store's, not the server's"

@@ -13,7 +13,7 @@ import pytest
 
 from flows.config import parse_config
 from flows.errors import MachineFaultError, RunStoppedError, WrongUseError, is_machine_fault
-from flows.progress import both
+from flows.progress import Listener, both
 from flows.worker_process import ShardJob
 from flows.workers import ShardWorker, WorkerPool
 from storage.manifest import ShardManifest
@@ -25,7 +25,7 @@ SPACES = ("resnet152.random",)
 CONFIG = parse_config({"extract": {"weights": "random"}, "compute": {"device": "cpu"}}, "test")
 
 
-class Heard:
+class Heard(Listener):
     """A listener that remembers what it heard."""
 
     def __init__(self) -> None:
