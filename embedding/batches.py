@@ -4,6 +4,9 @@ The order of an epoch depends on seed and epoch alone, and a sample on seed, epo
 go on at any step, and neither the number of data workers nor that of processes changes what is trained on.
 """
 
+import os
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -55,6 +58,21 @@ class Batch:
 def epoch_order(sample_count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Give the order of all samples in an epoch: a permutation that depends on these three numbers alone."""
     return np.random.default_rng([seed, epoch]).permutation(sample_count)
+
+
+def _end_with_parent(_: int) -> None:
+    """End this data worker soon after the process that started it, which may have been killed.
+
+    PyTorch looks for it every 5 seconds at most.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Samples(Dataset[RetrievalSample | EmbeddingError]):
@@ -152,6 +170,7 @@ class TrainingBatches:
             persistent_workers=options.workers > 0,
             collate_fn=_Collate(words, options.max_words),
             pin_memory=options.pin_memory,
+            worker_init_fn=_end_with_parent,
             # A generator of its own: the loader draws from it, and the global one stays as it is.
             generator=torch.Generator(),
         )

@@ -24,6 +24,7 @@ from extractors.errors import ExtractionError
 from extractors.thumbnail import thumbnail
 from flows.progress import WorkRate, both, duration, listener, listening
 from flows.report import MOST_FAILURES_LISTED, Picture, contact_sheet, failure_rows, summary
+from flows.temporary_server import is_temporary
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -53,7 +54,8 @@ def server_errors_logged(what: str) -> Iterator[None]:
 
 def can_be_seen() -> bool:
     """Whether this run has a server that somebody can look at, now or later."""
-    return FlowRunContext.get() is not None and get_current_settings().api.url is not None
+    api_url = get_current_settings().api.url
+    return FlowRunContext.get() is not None and api_url is not None and not is_temporary(api_url)
 
 
 class ProgressArtifact:

@@ -42,11 +42,11 @@ def run_extract(arguments: Arguments) -> int:
     if report is not None:
         return _report(arguments, report)
     check_extract(arguments.source, arguments.store, config)
-    terminal.prepare_prefect(verbose=arguments.verbose)
-    from flows.extract import extract
+    with terminal.prefect_ready(verbose=arguments.verbose):
+        from flows.extract import extract
 
-    sections = (config.extract, config.compute, config.weights)
-    return _run(arguments, lambda: extract(arguments.source, arguments.store, *sections, *_patience(arguments)))
+        sections = (config.extract, config.compute, config.weights)
+        return _run(arguments, lambda: extract(arguments.source, arguments.store, *sections, *_patience(arguments)))
 
 
 @honest
@@ -64,12 +64,12 @@ def run_rerun(arguments: Arguments) -> int:
     report = check_rerun(arguments.store, config, reasons)
     if report is not None:
         return _report(arguments, report)
-    terminal.prepare_prefect(verbose=arguments.verbose)
-    from flows.rerun import rerun
+    with terminal.prefect_ready(verbose=arguments.verbose):
+        from flows.rerun import rerun
 
-    sections = (config.compute, config.weights)
-    retry = (arguments.failed_videos, list(reasons))
-    return _run(arguments, lambda: rerun(arguments.store, *retry, *sections, *_patience(arguments)))
+        sections = (config.compute, config.weights)
+        retry = (arguments.failed_videos, list(reasons))
+        return _run(arguments, lambda: rerun(arguments.store, *retry, *sections, *_patience(arguments)))
 
 
 def _patience(arguments: Arguments) -> tuple[WhenBusy, float]:

@@ -37,10 +37,9 @@ def run_train(arguments: Arguments) -> int:
         if not Place.from_environment().is_first:
             train_embedding(request, told())
             return 0
-        terminal.prepare_prefect(verbose=arguments.verbose)
-        from flows.train import train
+        with terminal.prefect_ready(verbose=arguments.verbose), shown_on_terminal(config.train.epochs):
+            from flows.train import train
 
-        with shown_on_terminal(config.train.epochs):
             report: Any = train(
                 TrainingDataset(arguments.dataset),
                 str(arguments.out),
@@ -68,19 +67,19 @@ def run_evaluate(arguments: Arguments) -> int:
 
     names = tuple(dict.fromkeys(arguments.dataset))
     require_evaluable(EvaluationRequest(arguments.checkpoint, names, config, arguments.save_ranking))
-    terminal.prepare_prefect(verbose=arguments.verbose)
-    from flows.evaluate import evaluate
-
     try:
-        report: Any = evaluate(
-            arguments.checkpoint,
-            [TestSet(name) for name in names],
-            ranking=str(arguments.save_ranking or ""),
-            evaluation=config.evaluate,
-            datasets=config.datasets,
-            words=config.words,
-            weights=config.weights,
-        )
+        with terminal.prefect_ready(verbose=arguments.verbose):
+            from flows.evaluate import evaluate
+
+            report: Any = evaluate(
+                arguments.checkpoint,
+                [TestSet(name) for name in names],
+                ranking=str(arguments.save_ranking or ""),
+                evaluation=config.evaluate,
+                datasets=config.datasets,
+                words=config.words,
+                weights=config.weights,
+            )
     except MachineFaultError as error:
         return refuse(arguments, error, 1)
     files = "\n".join(f"  {file}" for file in (report.report_file, *report.ranking_files))

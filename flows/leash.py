@@ -10,8 +10,15 @@ import runpy
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.context import SpawnProcess
+
+# Names, in the environment of what `start_program` started, the process that is to be its children's parent.
+_PROGRAM = "REELDEX_PROGRAM_PID"
+_LOOK_SECONDS = 0.5
+# What a program may take to end by itself once its parent is gone.
+_GRACE_SECONDS = 3.0
 
 
 def end_with_parent(action: Callable[[], None]) -> None:
@@ -26,6 +33,21 @@ def end_with_parent(action: Callable[[], None]) -> None:
     def watch() -> None:
         multiprocessing.connection.wait([parent.sentinel])
         action()
+
+    threading.Thread(target=watch, name="leash", daemon=True).start()
+
+
+def end_group_with_program() -> None:
+    """Kill this process and its group once its parent is gone; at once if that is not the program that started it.
+
+    For processes that another library started, which gives them nothing that their parent holds.
+    """
+    parent = int(os.environ.get(_PROGRAM, os.getppid()))
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_SECONDS)
+        kill_own_group()
 
     threading.Thread(target=watch, name="leash", daemon=True).start()
 
@@ -45,9 +67,9 @@ def kill_own_group() -> None:
 
 
 def start_program(module: str, arguments: Sequence[str], log: str) -> SpawnProcess:
-    """Start `python -m module arguments` as a leader of its group that is asked to end when this process is gone.
+    """Start `python -m module arguments` as a leader of its group that ends when this process is gone.
 
-    What it prints is appended to the file `log`.
+    It is asked to end first, and killed with its group after 3 seconds. What it prints is appended to the file `log`.
     """
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_run_program, args=(module, list(arguments), log), name=module)
@@ -57,9 +79,16 @@ def start_program(module: str, arguments: Sequence[str], log: str) -> SpawnProce
 
 def _run_program(module: str, arguments: list[str], log: str) -> None:
     become_group_leader()
-    end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    end_with_parent(_end_own_group)
+    os.environ[_PROGRAM] = str(os.getpid())
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(file, stream)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _end_own_group() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_SECONDS)
+    kill_own_group()

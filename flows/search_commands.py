@@ -29,18 +29,18 @@ def run_index(arguments: Arguments) -> int:
     from flows.indexing import IndexingRequest, require_indexable
 
     require_indexable(IndexingRequest(arguments.store, arguments.checkpoint, config))
-    terminal.prepare_prefect(verbose=arguments.verbose)
-    from flows.index import index
+    with terminal.prefect_ready(verbose=arguments.verbose):
+        from flows.index import index
 
-    report: Any = index(
-        arguments.store,
-        arguments.checkpoint,
-        rebuild=arguments.rebuild,
-        options=config.index,
-        datasets=config.datasets,
-        words=config.words,
-        weights=config.weights,
-    )
+        report: Any = index(
+            arguments.store,
+            arguments.checkpoint,
+            rebuild=arguments.rebuild,
+            options=config.index,
+            datasets=config.datasets,
+            words=config.words,
+            weights=config.weights,
+        )
     respond(arguments, report.to_json(), f"{report}")
     return 1 if report.failed else 0
 
@@ -105,27 +105,27 @@ def run_run(arguments: Arguments) -> int:
     test_sets = [TestSet(name) for name in tests]
     checkpoint = arguments.checkpoint or ""
     PipelineRequest(arguments.source, arguments.out, config, checkpoint, train_on, tuple(test_sets)).checked()
-    terminal.prepare_prefect(verbose=arguments.verbose)
-    from flows.pipeline import pipeline
-
     try:
-        report: Any = pipeline(
-            arguments.source,
-            str(arguments.out),
-            checkpoint,
-            train_on,
-            test_sets,
-            config.extract,
-            config.compute,
-            config.train,
-            config.evaluate,
-            config.index,
-            config.datasets,
-            config.words,
-            config.weights,
-            WhenBusy.WAIT if arguments.wait else WhenBusy.FAIL,
-            arguments.wait,
-        )
+        with terminal.prefect_ready(verbose=arguments.verbose):
+            from flows.pipeline import pipeline
+
+            report: Any = pipeline(
+                arguments.source,
+                str(arguments.out),
+                checkpoint,
+                train_on,
+                test_sets,
+                config.extract,
+                config.compute,
+                config.train,
+                config.evaluate,
+                config.index,
+                config.datasets,
+                config.words,
+                config.weights,
+                WhenBusy.WAIT if arguments.wait else WhenBusy.FAIL,
+                arguments.wait,
+            )
     except (ShardsLostError, LossNotFiniteError, MachineFaultError) as error:
         return refuse(arguments, error, 1)
     tables = f"\n\n{report.evaluation.tables}" if report.evaluation is not None else ""

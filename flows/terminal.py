@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flows.logs import OUR_PACKAGES
 from flows.progress import BarListener, listening
 from flows.sources import printable
+from flows.temporary_server import prefect_server
 
 if TYPE_CHECKING:
     from storage.schema import VideoOutcome
@@ -41,16 +42,15 @@ def set_up_logging(*, verbose: bool) -> None:
         logger.setLevel(logging.INFO if verbose or not on_terminal else logging.WARNING)
 
 
-def prepare_prefect(*, verbose: bool) -> None:
-    """Set what Prefect needs to run quietly on this machine alone, unless the user has set it otherwise.
+@contextmanager
+def prefect_ready(*, verbose: bool) -> Iterator[None]:
+    """Have flows run in the block, quietly and on this machine alone, unless the user has set Prefect otherwise.
 
-    To be called before Prefect is imported: it reads its settings then.
+    Prefect is imported in the block, not before: it reads its settings then. Raises UsageError when the server that
+    is started for a user who has none does not come up.
     """
     wishes = {
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-        # The first start of all makes a database and takes longer than Prefect waits by itself.
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         # Our log goes to Prefect's of a run, too; what is logged besides runs, does not.
@@ -58,6 +58,8 @@ def prepare_prefect(*, verbose: bool) -> None:
     }
     for name, value in wishes.items():
         os.environ.setdefault(name, value)
+    with prefect_server():
+        yield
 
 
 @contextmanager

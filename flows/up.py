@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import logging
 import os
 import shlex
@@ -11,9 +10,6 @@ import signal
 import socket
 import sys
 import time
-import tomllib
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +20,14 @@ from typing import TYPE_CHECKING
 from flows.config import PipelineConfig, UsageError
 from flows.leash import start_program
 from flows.names import WORK_POOL
+from flows.server_process import (
+    LOOPBACK,
+    configured_api_url,
+    is_healthy,
+    require_alive,
+    start_server,
+    wait_for_server,
+)
 from flows.state_folder import state_folder
 from flows.ui_privacy import keep_to_itself
 
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOPBACK = "127.0.0.1"
-_START_SECONDS = 180.0  # a new database is made on the first start
 _END_SECONDS = 15.0
 _LOOK_SECONDS = 0.5
 _MOST_RESTARTS, _RESTARTS_SECONDS = 3, 60.0  # of a worker that keeps dying
@@ -66,9 +68,8 @@ class UpOptions:
 
 def up(config: PipelineConfig, options: UpOptions) -> None:
     """Serve until SIGINT or SIGTERM comes, or a part of it ends. Raises UsageError when it cannot begin."""
-    own_home = os.environ.get("PREFECT_HOME")
-    api_url = configured_api_url(os.environ, Path(own_home) if own_home else Path.home() / ".prefect")
-    home = options.home or Path(own_home or default_home())
+    api_url = configured_api_url(os.environ)
+    home = options.home or Path(os.environ.get("PREFECT_HOME") or default_home())
     home.mkdir(parents=True, exist_ok=True)
     for name, value in {**_SETTINGS, "PREFECT_HOME": str(home.absolute())}.items():
         os.environ.setdefault(name, value)
@@ -76,15 +77,12 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
         os.environ["PREFECT_HOME"] = str(home.absolute())
     with _stop_signals() as stopping, _Parts() as parts:
         if api_url is None:
-            api_url = f"http://{_LOOPBACK}:{options.port}/api"
+            api_url = f"http://{LOOPBACK}:{options.port}/api"
             _require_free(options.port)
             _say(f"Starting a Prefect server; its state lies in {home}")
             os.environ["PREFECT_API_URL"] = api_url
             ui_folder = Path(os.environ.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(home.absolute() / "ui")))
-            parts.start(
-                "server", ["flows.server", "--host", _LOOPBACK, "--port", str(options.port)], home / "server.log"
-            )
-            parts.wait_for_health(api_url, stopping)
+            parts.start_server(options.port, home / "server.log", api_url, stopping)
             keep_to_itself(ui_folder)
         else:
             os.environ["PREFECT_API_URL"] = api_url
@@ -103,23 +101,10 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
                 socket.gethostname(),
             ]
             worker += ["--limit", str(options.runs)]
-            parts.start("worker", worker, home / "worker.log")
+            parts.start_worker(worker, home / "worker.log")
             _say(_welcome(api_url, home))
             parts.watch(stopping, worker)
         parts.end_worker()
-
-
-def configured_api_url(environment: Mapping[str, str], prefect_folder: Path) -> str | None:
-    """Return the server that the user's settings name: PREFECT_API_URL, or else the active profile of Prefect."""
-    if environment.get("PREFECT_API_URL"):
-        return environment["PREFECT_API_URL"]
-    try:
-        profiles = tomllib.loads((prefect_folder / "profiles.toml").read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError):
-        return None
-    active = environment.get("PREFECT_PROFILE") or profiles.get("active")
-    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
-    return str(url) if url else None
 
 
 def default_home() -> Path:
@@ -129,7 +114,7 @@ def default_home() -> Path:
 
 def job_variables() -> dict[str, object]:
     """Return how a worker on this machine starts a run: this Python, in the present folder."""
-    return {"command": f"{shlex.quote(sys.executable)} -m prefect.engine", "working_dir": str(Path.cwd())}
+    return {"command": f"{shlex.quote(sys.executable)} -m flows.flow_process", "working_dir": str(Path.cwd())}
 
 
 def _prepare(config: PipelineConfig) -> None:
@@ -173,21 +158,15 @@ class _Parts:
         for name in reversed(list(self._processes)):
             self._end(name)
 
-    def start(self, name: str, program: list[str], log_file: Path) -> None:
-        module, *arguments = program
-        self._processes[name] = start_program(module, arguments, str(log_file))
-        self._logs[name] = log_file
+    def start_server(self, port: int, log: Path, api_url: str, stopping: list[int]) -> None:
+        self._processes["server"] = start_server(port, log)
+        self._logs["server"] = log
+        wait_for_server(self._processes["server"], api_url, log, lambda: stopping)
 
-    def wait_for_health(self, api_url: str, stopping: list[int]) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while not stopping and not _is_healthy(api_url):
-            self._require_alive()
-            if time.monotonic() > deadline:
-                raise UsageError(
-                    f"The Prefect server did not answer at {api_url} within {_START_SECONDS:.0f} seconds. "
-                    f"See {self._logs['server']}."
-                )
-            time.sleep(_LOOK_SECONDS)
+    def start_worker(self, program: list[str], log: Path) -> None:
+        module, *arguments = program
+        self._processes["worker"] = start_program(module, arguments, str(log))
+        self._logs["worker"] = log
 
     def watch(self, stopping: list[int], worker: list[str]) -> None:
         while not stopping:
@@ -207,7 +186,7 @@ class _Parts:
         _say(f"The worker ended by itself (exit status {self._processes['worker'].exitcode}); starting it again.")
         self._end("worker")
         crash_lost_runs("Its worker died. Retry goes on where it stopped.", waiting_too=True)
-        self.start("worker", program, self._logs["worker"])
+        self.start_worker(program, self._logs["worker"])
 
     def end_worker(self) -> None:
         """End the worker and its runs, and say so to the server while it is there."""
@@ -221,11 +200,7 @@ class _Parts:
 
     def _require_alive(self) -> None:
         for name, process in self._processes.items():
-            if not process.is_alive():
-                raise UsageError(
-                    f"The Prefect {name} ended by itself, with exit status {process.exitcode}. "
-                    f"The end of {self._logs[name]} says why:\n{_last_lines(self._logs[name])}"
-                )
+            require_alive(name, process, self._logs[name])
 
     def _end(self, name: str) -> None:
         process = self._processes.pop(name)
@@ -246,7 +221,9 @@ def _stop_signals() -> Iterator[list[int]]:
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    # SIGHUP comes when the terminal is closed; who started this with nohup ignores it.
+    closing = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, *closing)}
     try:
         yield received
     finally:
@@ -254,16 +231,8 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _is_healthy(api_url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{api_url}/health", timeout=5) as answer:  # noqa: S310 - the user's own server
-            return bool(answer.status == http.HTTPStatus.OK)
-    except (OSError, http.client.HTTPException):
-        return False
-
-
 def _require_answer(api_url: str) -> None:
-    if not _is_healthy(api_url):
+    if not is_healthy(api_url):
         raise UsageError(
             f"No Prefect server answers at {api_url}, which PREFECT_API_URL or your Prefect profile names. Start it, "
             "correct the address, or unset it to have a server started here."
@@ -274,19 +243,12 @@ def _require_free(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_LOOPBACK, port))
+            probe.bind((LOOPBACK, port))
         except OSError as error:
             raise UsageError(
-                f"Port {port} on {_LOOPBACK} is not free ({error.strerror}). Choose another with --port; or, if a "
-                f"Prefect server runs there already, use it: PREFECT_API_URL=http://{_LOOPBACK}:{port}/api reeldex up"
+                f"Port {port} on {LOOPBACK} is not free ({error.strerror}). Choose another with --port; or, if a "
+                f"Prefect server runs there already, use it: PREFECT_API_URL=http://{LOOPBACK}:{port}/api reeldex up"
             ) from error
-
-
-def _last_lines(path: Path, count: int = 15) -> str:
-    try:
-        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
-    except OSError as error:
-        return f"(cannot be read: {error})"
 
 
 def _say(text: str) -> None:

@@ -18,7 +18,6 @@ os.environ.update(
     # Device locks are the tests' own too: a run of the user's would hold them up.
     XDG_STATE_HOME=str(_STATE),
     PREFECT_HOME=str(_STATE / "prefect"),
-    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_LOGGING_LEVEL="CRITICAL",
     DO_NOT_TRACK="1",

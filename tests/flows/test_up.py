@@ -11,8 +11,8 @@ import yaml
 
 from flows.config import PipelineConfig, UsageError, parse_config
 from flows.lost_runs import _process
+from flows.server_process import configured_api_url
 from flows.ui_privacy import keep_to_itself
-from flows.up import configured_api_url
 from tests.flows.conftest import Reeldex
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,11 +127,12 @@ def test_two_schedules_of_one_name_are_refused() -> None:
 
 def test_the_server_is_the_one_that_the_settings_name(tmp_path: Path) -> None:
     profiles = 'active = "lab"\n[profiles.lab]\nPREFECT_API_URL = "http://lab/api"\n[profiles.own]\n'
-    assert configured_api_url({}, tmp_path) is None
+    own = {"PREFECT_HOME": str(tmp_path)}
+    assert configured_api_url(own) is None
     (tmp_path / "profiles.toml").write_text(profiles, encoding="utf-8")
-    assert configured_api_url({}, tmp_path) == "http://lab/api"
-    assert configured_api_url({"PREFECT_PROFILE": "own"}, tmp_path) is None
-    assert configured_api_url({"PREFECT_API_URL": "http://here/api"}, tmp_path) == "http://here/api"
+    assert configured_api_url(own) == "http://lab/api"
+    assert configured_api_url({**own, "PREFECT_PROFILE": "own"}) is None
+    assert configured_api_url({**own, "PREFECT_API_URL": "http://here/api"}) == "http://here/api"
 
 
 def test_up_says_at_once_what_it_cannot_do(reeldex: Reeldex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Prefect's server: the one that the user's settings name, or one started here as a child process."""
+
+from __future__ import annotations
+
+import http.client
+import time
+import tomllib
+import urllib.request
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.config import UsageError
+from flows.leash import start_program
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+
+LOOPBACK = "127.0.0.1"
+_START_SECONDS = 180.0  # a new database is made on the first start
+_LOOK_SECONDS = 0.1
+
+
+def prefect_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder of Prefect's profiles and database, unless its settings name another database."""
+    own_home = environment.get("PREFECT_HOME")
+    return Path(own_home) if own_home else Path.home() / ".prefect"
+
+
+def configured_api_url(environment: Mapping[str, str]) -> str | None:
+    """Return the server that the user's settings name: PREFECT_API_URL, or else the active profile of Prefect."""
+    if environment.get("PREFECT_API_URL"):
+        return environment["PREFECT_API_URL"]
+    try:
+        profiles = tomllib.loads((prefect_folder(environment) / "profiles.toml").read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+    active = environment.get("PREFECT_PROFILE") or profiles.get("active")
+    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    return str(url) if url else None
+
+
+def start_server(port: int, log: Path, *more: str) -> SpawnProcess:
+    """Start a server on loopback, with further arguments of `flows.server`; it ends with this process."""
+    return start_program("flows.server", ["--host", LOOPBACK, "--port", str(port), *more], str(log))
+
+
+def wait_for_server(process: SpawnProcess, api_url: str, log: Path, stopping: Callable[[], object]) -> None:
+    """Wait until a started server answers, or `stopping` is true. Raises UsageError when it ends or takes too long."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not stopping() and not is_healthy(api_url):
+        require_alive("server", process, log)
+        if time.monotonic() > deadline:
+            raise UsageError(
+                f"The Prefect server did not answer at {api_url} within {_START_SECONDS:.0f} seconds. See {log}."
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def require_alive(name: str, process: SpawnProcess, log: Path) -> None:
+    """Raise UsageError, with the end of its log, unless a child process is alive."""
+    if not process.is_alive():
+        raise UsageError(
+            f"The Prefect {name} ended by itself, with exit status {process.exitcode}. "
+            f"The end of {log} says why:\n{_last_lines(log)}"
+        )
+
+
+def is_healthy(api_url: str) -> bool:
+    """Whether a server answers there."""
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=5) as answer:  # noqa: S310 - the user's own server
+            return bool(answer.status == HTTPStatus.OK)
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _last_lines(path: Path, count: int = 15) -> str:
+    try:
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+    except OSError as error:
+        return f"(cannot be read: {error})"
