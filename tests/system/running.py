@@ -1,6 +1,5 @@
 """`reeldex up` as a person starts it, in a process of its own, with what tests ask of its server."""
 
-import http
 import json
 import os
 import re
@@ -10,15 +9,46 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _STARTED_WORK = re.compile(r"^Shard (\d{5}): (\d+) of (\d+) videos to extract$")
+
+
+class LivingProcess(NamedTuple):
+    """A process, told from a later one with its id by its start, in clock ticks."""
+
+    pid: int
+    start: int
+    command: str
+
+    def alive(self) -> bool:
+        """Whether it is still there."""
+        status = _status(self.pid)
+        return status is not None and status[1] == self.start
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.command})"
+
+
+def _status(process_id: int) -> tuple[int, int] | None:
+    """Return a process's parent and start, or None when it is gone or only waits to be reaped."""
+    try:
+        fields = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else (int(fields[1]), int(fields[19]))
+
+
+def _command(process_id: int) -> str:
+    try:
+        return Path(f"/proc/{process_id}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[:200]
+    except OSError:
+        return "ended"
 
 
 class ReeldexUp:
@@ -39,10 +69,10 @@ class ReeldexUp:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and wait until it says that it is up."""
+    def start(self, *options: str) -> None:
+        """Start it, with further options, and wait until it says that it is up."""
         log = self.folder / "up.log"
-        command = [sys.executable, "-m", "flows.cli", "up", "--port", str(self.port)]
+        command = [sys.executable, "-m", "flows.cli", "up", "--port", str(self.port), *options]
         with log.open("wb") as file:
             # Its own session: a signal to it is not one to the tests.
             self.process = subprocess.Popen(
@@ -55,6 +85,18 @@ class ReeldexUp:
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(60)
+
+    def tree(self) -> list[LivingProcess]:
+        """Return it and all processes below it, also those that lead groups or sessions of their own."""
+        assert self.process is not None
+        parents = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and (status := _status(int(entry.name))) is not None:
+                parents[int(entry.name)] = status
+        found = {self.process.pid}
+        while more := {pid for pid, (parent, _) in parents.items() if parent in found} - found:
+            found |= more
+        return [LivingProcess(pid, parents[pid][1], _command(pid)) for pid in sorted(found) if pid in parents]
 
     def until(self, true: Callable[[], Any], seconds: float = 180) -> Any:  # noqa: ANN401 - what `true` returns
         """Wait until `true()` is, and return what it returned."""
@@ -76,16 +118,8 @@ class ReeldexUp:
         request = urllib.request.Request(  # noqa: S310 - our own server
             f"{self.url}/api{path}", data=data, headers={"Content-Type": "application/json"}, method=method
         )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
-                    return json.loads(answer.read() or b"null")
-            except urllib.error.HTTPError as error:
-                # SQLite was busy for too long; whoever asked is to ask again, as Prefect's own client does.
-                if error.code != http.HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
-                    raise
-                time.sleep(1)
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
+            return json.loads(answer.read() or b"null")
 
     def deployment(self, name: str) -> Any:  # noqa: ANN401 - JSON
         """Return a deployment by `flow/name`."""
@@ -103,18 +137,22 @@ class ReeldexUp:
         """Return a flow run."""
         return self.api(f"/flow_runs/{run_id}")
 
+    def awaits_retry(self, run_id: str) -> None:
+        """Do what the UI's Retry does."""
+        self.api(f"/flow_runs/{run_id}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}})
+
     def ended(self, run_id: str, seconds: float = 240) -> Any:  # noqa: ANN401 - JSON
         """Wait for a run's end; return its state."""
         self.until(lambda: self.run(run_id)["state"]["type"] in FINAL, seconds)
         return self.run(run_id)["state"]
 
     def retry(self, run_id: str) -> Any:  # noqa: ANN401 - JSON
-        """Do what the UI's Retry does, and wait for the end."""
+        """Press Retry and wait for the end."""
         if self.run(run_id)["state"]["type"] == "CRASHED":
             # Prefect may report a crash twice, seconds apart; the second report would undo a retry between them.
             time.sleep(8)
         before = self.run(run_id)["state_id"]
-        self.api(f"/flow_runs/{run_id}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}})
+        self.awaits_retry(run_id)
         self.until(lambda: self.run(run_id)["state_id"] != before)
         return self.ended(run_id)
 
