@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 STORE ?= store
 VIDEOS ?=
 
-.PHONY: run test lint bench setup lock clean
+.PHONY: run test soak lint bench setup lock clean
 
 run: setup
 	$(BIN)/python -m flows.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Long: submissions at once, stops and kills of `reeldex up` during shards.
+soak: setup
+	$(BIN)/python -m tests.system.stress
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -202,6 +202,13 @@ class ReeldexUp:
         return folder
 
 
+def parent(process_id: int) -> int:
+    """Return the id of a living process's parent."""
+    status = _status(process_id)
+    assert status is not None
+    return status[0]
+
+
 def running_processes(text: str) -> list[int]:
     """Return the ids of living processes with `text` in their command line."""
     found = []

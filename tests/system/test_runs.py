@@ -5,18 +5,13 @@ import os
 import shutil
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from storage.store import FeatureStore
 from tests.conftest import MakeVideo
-from tests.system.running import ReeldexUp, running_processes
-
-
-def _parent(process_id: int) -> int:
-    return int(Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+from tests.system.running import ReeldexUp, parent, running_processes
 
 
 def _decoders(up: ReeldexUp, folder: str) -> list[int]:
@@ -112,7 +107,7 @@ def test_a_worker_process_that_dies_takes_only_its_shard_with_it(up: ReeldexUp, 
     one_video_shards = {**settings["options"], "shard_videos": 1}
     run = up.launch("extract/extract", source="three", store="three-store", options=one_video_shards)
     decoder = up.until(lambda: _decoders(up, "three/1.mp4"))[0]
-    os.kill(_parent(decoder), signal.SIGKILL)
+    os.kill(parent(decoder), signal.SIGKILL)
     state = up.ended(run)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed")
     assert up.worked_on(run) == [(0, 1), (1, 1), (1, 1), (2, 1)]
@@ -240,3 +235,41 @@ def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(
     up.start()
     held = up.deployment("extract/nightly")["schedules"][0]
     assert (held["active"], held["schedule"]["cron"]) == (True, "0 4 * * *")
+
+
+def test_a_killed_reeldex_up_leaves_no_process_and_holds_no_device_or_schedule(up: ReeldexUp) -> None:
+    # A deployment of a schedule admits one run at a time, which is a limit of Prefect's.
+    run = up.launch("extract/nightly", source="long", store="killed")
+    up.until(lambda: _decoders(up, "long"))
+    processes = up.tree()
+    assert len(processes) >= 5, "up, server, worker, flow, shard worker"
+    up.stop(signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while (left := [str(each) for each in processes if each.alive()]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+    up.start()
+    state = up.ended(run)
+    assert state["type"] == "CRASHED"
+    assert "Retry goes on" in state["message"]
+    later = up.launch("extract/nightly", source="good", store="killed-good")
+    assert up.ended(later, seconds=60)["type"] == "COMPLETED"
+    limits = up.api("/v2/concurrency_limits/filter", {})
+    assert {limit["name"]: limit["active_slots"] for limit in limits if limit["active_slots"]} == {}
+
+
+def test_a_run_that_waits_for_a_device_says_for_whom(up: ReeldexUp) -> None:
+    holder = up.launch("extract/extract", source="long", store="holder")
+    up.until(lambda: _decoders(up, "long"))
+    waiting = up.launch("extract/extract", source="good", store="waiting")
+
+    def said() -> list[str]:
+        return [line["message"] for line in up.log(waiting) if line["message"].startswith("Waiting for cpu")]
+
+    up.until(said, seconds=60)
+    time.sleep(10)
+    assert len(said()) == 1, "at most once a minute"
+    assert f"(run {up.run(holder)['name']!r})" in said()[0]
+    up.cancel(holder)
+    assert up.ended(waiting)["type"] == "COMPLETED"
