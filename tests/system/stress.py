@@ -31,7 +31,7 @@ PIPELINE = """
 extract: {weights: random, extractors: [resnet152], shard_videos: 1}
 compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 """
-VIDEOS, SECONDS_OF_VIDEO = 3, 20
+VIDEOS, SECONDS_OF_VIDEO = 3, 6
 SUBMISSION_SECONDS, PAGE_SECONDS, LEFTOVER_SECONDS = 15.0, 5.0, 5.0
 ACTIVE = ("RUNNING", "CANCELLING")
 # Prefect may report a crash twice, seconds apart; the second report would undo a retry between them.
@@ -202,6 +202,8 @@ def main() -> int:
     parser.add_argument("--stops", type=int, default=10, metavar="N", help="stops and kills (default: 10)")
     parser.add_argument("--seconds", type=float, default=1800.0, metavar="S", help="wait for the end (default: 1800)")
     arguments = parser.parse_args()
+    # A shell that starts this in the background has it ignore Ctrl-C, and all it starts would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     with tempfile.TemporaryDirectory(prefix="reeldex-stress-") as folder:
         stress = Stress(ReeldexUp(Path(folder), PIPELINE), arguments.running)
