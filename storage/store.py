@@ -25,6 +25,7 @@ from storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
 from storage.shard import RowTiming, ShardReader
 from storage.staging import Staging, fingerprint_error
 from storage.status import StoreStatus, collect_status
+from storage.system_errors import list_folder
 from storage.verify import VerifyReport, verify_store
 
 
@@ -33,8 +34,9 @@ class FeatureStore:
 
     Reading needs no lock and sees what other processes publish; writing is done while holding `lock()`. With
     `create`, an absent or empty folder becomes a store. Raises NotAStoreError for a folder that is none.
-    Methods raise StoreDamagedError when a file that they need is damaged. Can be pickled, and used after a
-    fork.
+    Methods raise StoreDamagedError when a file that they need is damaged, and StoreUnreadableError when the system does
+    not let us read it: permissions, limits, a disk. The same files can be open with plain h5py in this process. Can be
+    pickled, and used after a fork.
     """
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
@@ -244,7 +246,9 @@ class FeatureStore:
 
     def _held(self, space: str) -> Iterator[tuple[Path, FeatureSpace]]:
         """Give each feature file of a space that can be opened, with what it says of its space."""
-        for path in sorted((self.path / layout.FEATURES / space).glob("shard-*.h5")):
+        for path in list_folder(self.path / layout.FEATURES / space):
+            if path.suffix != ".h5" or layout.parse_shard_stem(path.stem) is None:
+                continue
             try:
                 with ShardReader(path) as reader:
                     held = reader.space
