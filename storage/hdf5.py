@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from storage.system_errors import unreadable
+from storage.system_errors import reading_error, unreadable
 
 # What h5py raises, depending on where it stumbles: in a damaged file, or over an error of the system.
 H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, EOFError)
@@ -17,7 +17,6 @@ _DRIVER = "reeldex-reading"
 _SYSTEM_CALL = re.compile(r"\berrno = (\d+)")
 # What a system call says to a place that a damaged file names; the system's own errors are others.
 _ASKED_WRONGLY = frozenset({errno.EINVAL, errno.EFAULT, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT})
-_CHUNK_BYTES = 1 << 20
 _PROBE_BYTES = 64 << 20
 
 
@@ -46,7 +45,7 @@ def raise_system_error(path: Path, error: BaseException) -> None:
     A system call that failed is known by its number. Without one, the file is read with the operating system alone:
     only when that delivers every byte are the bytes to blame.
     """
-    found = _system_call(error) or _out_of_memory(error) or _reading_error(path)
+    found = _system_call(error) or _out_of_memory(error) or reading_error(path)
     if found is not None:
         raise unreadable(path, found) from error
 
@@ -66,14 +65,4 @@ def _out_of_memory(error: BaseException) -> OSError | None:
         bytearray(_PROBE_BYTES)
     except MemoryError:
         return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-    return None
-
-
-def _reading_error(path: Path) -> OSError | None:
-    try:
-        with path.open("rb", buffering=0) as file:
-            while file.read(_CHUNK_BYTES):
-                pass
-    except OSError as error:
-        return error
     return None

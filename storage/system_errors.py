@@ -11,6 +11,7 @@ from pathlib import Path
 
 from storage.errors import StoreUnreadableError
 
+_CHUNK_BYTES = 1 << 20
 _PERMISSIONS = "Give this user the permission to read it and to enter its folders (`ls -ld`, `chmod`)."
 _FILES = "Close files that this process has open, or raise its limit (`ulimit -n`)."
 _MEMORY = "Free memory, or use a machine with more of it."
@@ -124,6 +125,17 @@ def require_readable(path: Path) -> None:
     """Raise StoreUnreadableError unless a file can be opened and its first byte read; FileNotFoundError if absent."""
     with reading(path), path.open("rb", buffering=0) as file:
         file.read(1)
+
+
+def reading_error(path: Path) -> OSError | None:
+    """Return the error of the system over which reading all of a file stumbles, None when every byte is delivered."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            while file.read(_CHUNK_BYTES):
+                pass
+    except OSError as error:
+        return error
+    return None
 
 
 def _dangling(path: Path) -> bool:
