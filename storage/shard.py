@@ -242,7 +242,9 @@ def _timing(dataset: h5py.Dataset) -> RowTiming:
 
 
 def _walk(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
-    for name, child in group.items():
+    for name in group:
+        # Not `items`, which gives None for what the system does not let us read.
+        child = group[name]
         if isinstance(child, h5py.Group):
             yield from _walk(child, f"{prefix}{name}/")
         elif isinstance(child, h5py.Dataset):

@@ -75,10 +75,8 @@ class Staging:
     def spaces(self, position: int) -> dict[str, FeatureSpace]:
         """Read the spaces that a staged video has features in, by name."""
         with self._open(position) as file:
-            return {
-                name: FeatureSpace(name, json.loads(group.attrs["fingerprint"]))
-                for name, group in file["spaces"].items()
-            }
+            spaces = file["spaces"]
+            return {name: FeatureSpace(name, json.loads(spaces[name].attrs["fingerprint"])) for name in spaces}
 
     def rows(self, position: int, space: FeatureSpace) -> FeatureRows | None:
         """Read the features of a staged video in one space; None when it has none there.
