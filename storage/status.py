@@ -1,8 +1,7 @@
 """How far a store is, in numbers."""
 
-import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,8 +68,8 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     seconds_of_video = seconds_of_work = 0.0
     for manifest in manifests:
         outcomes = catalog.outcomes(manifest.shard)
-        complete = _is_complete(root, manifest, outcomes)
         closed = _unreadable_files(root, outcomes)
+        complete = _is_complete(root, manifest, outcomes, closed)
         done += complete and not closed
         unreadable_shards += complete and bool(closed)
         unreadable += closed
@@ -110,20 +109,16 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     )
 
 
-def _is_complete(root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None) -> bool:
-    """Whether no file that a shard needs is known to be missing or of another size."""
+def _is_complete(
+    root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
+) -> bool:
+    """Whether a shard has all it needs, as far as its files can be read."""
     if outcomes is None or not set(manifest.spaces) <= set(outcomes.files):
         return False
-    return all(_may_be_right(root / record.name, record.size_bytes) for record in outcomes.files.values())
-
-
-def _may_be_right(path: Path, size_bytes: int) -> bool:
-    try:
-        status = look_at(path)
-    except StoreUnreadableError:
-        # `_unreadable_files` lists it.
-        return True
-    return status is not None and (status.st_size == size_bytes or not stat.S_ISREG(status.st_mode))
+    unknown = {each.file for each in unreadable}
+    records = [record for record in outcomes.files.values() if record.name not in unknown]
+    found = [look_at(root / record.name) for record in records]
+    return all(at is not None and at.st_size == each.size_bytes for at, each in zip(found, records, strict=True))
 
 
 def _unreadable_files(root: Path, outcomes: ShardOutcomes | None) -> list[Unreadable]:

@@ -199,6 +199,8 @@ def test_a_broken_disk_is_no_damage(filled: FeatureStore, two_d: FeatureSpace) -
         report = store.verify()
         assert [(each.file, each.why) for each in report.unreadable] == [(name, "Input/output error")]
         assert not [damage for damage in report.damages if ".kept" not in damage.file]
+        if name == SHARD:
+            assert (store.status().shards_unreadable, store.status().shards_unfinished) == (1, 1)
         make_readable(filled.path / name)
     assert filled.verify().sound
 
