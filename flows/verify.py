@@ -55,7 +55,10 @@ def _verify(store: FeatureStore) -> State[Any]:
         found.append(f"{counted(len(report.unreadable), 'file')} cannot be read")
     message = f"{', '.join(found)}: {read}. The table among the artifacts says what to do."
     log.error("%s", message)
-    publish_table(damage_rows(report), f"Damages: {len(report.damages):,}; cannot be read: {len(report.unreadable):,}")
+    title = f"Damages: {len(report.damages):,}"
+    if report.unreadable:
+        title += f"; cannot be read: {len(report.unreadable):,}"
+    publish_table(damage_rows(report), title)
     return Failed(message=message, data=StoreDamagedError(message) if report.damages else StoreError(message))
 
 
