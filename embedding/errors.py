@@ -50,5 +50,12 @@ class FeaturesError(EmbeddingError):
     """Features of videos cannot be found or read, or do not fit together."""
 
 
+class FeaturesUnreadableError(EmbeddingError):
+    """The system does not let us read features: permissions, limits, a disk. They are not known to be unusable.
+
+    No FeaturesError: a video is not left out for it.
+    """
+
+
 class MissingVideosError(FeaturesError):
     """More videos of a data set than the stated share cannot be used."""

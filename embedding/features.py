@@ -1,6 +1,8 @@
 """Where the rows of videos come from: a reeldex store, or folders of .npy files in the published layout."""
 
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,12 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
-from embedding.errors import FeaturesError
+from embedding.errors import FeaturesError, FeaturesUnreadableError
 from embedding.pooling import Floats
-from storage.errors import StoreError
+from storage.errors import StoreError, StoreUnreadableError
 from storage.schema import JSON
 from storage.shard import RowTiming
 from storage.store import FeatureStore
+from storage.system_errors import all_below, is_folder, look_at, reading
 
 STREAMS = ("2d", "3d")
 """The streams in the order in which their pooled vectors are joined."""
@@ -32,7 +35,10 @@ class VideoRows:
 
 
 class FeatureSource(Protocol):
-    """Rows of 2-D and 3-D features of videos. A stream is given by its place in STREAMS."""
+    """Rows of 2-D and 3-D features of videos. A stream is given by its place in STREAMS.
+
+    Everything raises FeaturesUnreadableError where the system does not let us read.
+    """
 
     @property
     def stream_dims(self) -> tuple[int, int]:
@@ -46,6 +52,17 @@ class FeatureSource(Protocol):
 
     def fingerprints(self) -> dict[str, JSON]:
         """Give what defines the numbers of each stream, for a checkpoint."""
+
+
+@contextmanager
+def features_readable() -> Iterator[None]:
+    """Turn a store's StoreUnreadableError into FeaturesUnreadableError, any other StoreError into FeaturesError."""
+    try:
+        yield
+    except StoreUnreadableError as error:
+        raise FeaturesUnreadableError(str(error)) from error
+    except StoreError as error:
+        raise FeaturesError(str(error)) from error
 
 
 def name_without_suffix(video_id: str) -> str:
@@ -90,14 +107,12 @@ class StoreFeatures:
 
     def __init__(self, store: FeatureStore, space_2d: str | None = None, space_3d: str | None = None) -> None:
         self.store = store
-        self.spaces = (
-            space_2d or _only_space(store, "resnet152", "2-D"),
-            space_3d or _only_space(store, "resnext101_3d", "3-D"),
-        )
-        try:
+        with features_readable():
+            self.spaces = (
+                space_2d or _only_space(store, "resnet152", "2-D"),
+                space_3d or _only_space(store, "resnext101_3d", "3-D"),
+            )
             held = [set(store.ids(space)) for space in self.spaces]
-        except StoreError as error:
-            raise FeaturesError(str(error)) from error
         self._ids = held[0] & held[1]
         if not self._ids:
             raise FeaturesError(f"{store.path} holds no video with features in both {' and '.join(self.spaces)}.")
@@ -117,7 +132,8 @@ class StoreFeatures:
             return None
         if meant:
             return f"several videos of the store bear this name: {', '.join(meant[:3])}"
-        outcome = self.store.outcome(video_id)
+        with features_readable():
+            outcome = self.store.outcome(video_id)
         if outcome is None:
             return "the store has no features of it"
         if outcome.status == "failed":
@@ -128,17 +144,16 @@ class StoreFeatures:
     def video(self, stream: int, video_id: str) -> VideoRows:
         """Open one stream of a video; raises FeaturesError."""
         store_id = self._store_id(video_id)
-        try:
+        with features_readable():
             return VideoRows(*self.store.map_rows(self.spaces[stream], store_id))
-        except StoreError as error:
-            raise FeaturesError(str(error)) from error
 
     def fingerprints(self) -> dict[str, JSON]:
         """Give each stream's space and the settings behind its numbers."""
-        return {
-            name: {"space": space, "fingerprint": self.store.fingerprint(space)}
-            for name, space in zip(STREAMS, self.spaces, strict=True)
-        }
+        with features_readable():
+            return {
+                name: {"space": space, "fingerprint": self.store.fingerprint(space)}
+                for name, space in zip(STREAMS, self.spaces, strict=True)
+            }
 
     def _store_id(self, video_id: str) -> str:
         if problem := self.problem(video_id):
@@ -164,7 +179,9 @@ class NpyFeatures:
         self.folders = folders
         self._seconds_per_row = [1 / rate for rate in rows_per_second]
         for folder in folders:
-            if not folder.is_dir():
+            with features_readable():
+                there = is_folder(folder)
+            if not there:
                 raise FeaturesError(f"There is no folder {folder} with features. Correct the path.")
         self._paths = dict(paths) if paths is not None else None
         self._files = [_npy_files(folder) for folder in folders] if paths is None else []
@@ -187,9 +204,11 @@ class NpyFeatures:
             file = self._path(stream, video_id)
             if file is None:
                 return f"{folder} has no .npy file of it"
-            if not file.is_file():
+            with features_readable():
+                status = look_at(file)
+            if status is None or not stat.S_ISREG(status.st_mode):
                 return f"there is no file {file}"
-            if not file.stat().st_size:
+            if not status.st_size:
                 return f"{file} is empty"
         return None
 
@@ -225,8 +244,9 @@ class NpyFeatures:
     def _open(self, stream: int, video_id: str) -> Floats:
         file = self._file(stream, video_id)
         try:
-            rows = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with features_readable(), reading(file):
+                rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (FileNotFoundError, ValueError, EOFError) as error:
             # NumPy takes whatever it does not know for a pickle, and advises to read it unsafely.
             reason = "it is no .npy file" if "allow_pickle" in str(error) else str(error)
             raise FeaturesError(
@@ -240,7 +260,9 @@ class NpyFeatures:
 
 
 def _npy_files(folder: Path) -> _KnownVideos:
-    known = _KnownVideos(path.relative_to(folder).as_posix().removesuffix(".npy") for path in folder.rglob("*.npy"))
+    with features_readable():
+        files = [path for path in all_below(folder) if path.suffix == ".npy"]
+    known = _KnownVideos(path.relative_to(folder).as_posix().removesuffix(".npy") for path in files)
     for name, found in known.by_name.items():
         if len(found) > 1:
             listed = ", ".join(f"{each}.npy" for each in found[:3])

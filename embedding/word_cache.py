@@ -149,7 +149,8 @@ def _read_header(path: Path) -> dict[str, Any]:
             header: dict[str, Any] = json.loads(file.read(length)) if begins_well and length < _ALIGNMENT_BYTES else {}
         size = path.stat().st_size
         fault = None if size == header["size_bytes"] else f"it has {size} bytes, not {header['size_bytes']}"
-    except OSError as error:
+    except FileNotFoundError as error:
+        # Other errors of the system are raised: they are no reason to delete the cache or to make it again.
         fault = str(error)
     except (ValueError, KeyError, TypeError):
         fault = "its header is damaged"

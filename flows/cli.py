@@ -93,7 +93,9 @@ def _status(commands: Subparsers) -> None:
         commands,
         "status",
         "show how far a store is, and what failed",
-        "Exit status: 0 everything is done; 1 something failed or is unfinished; 2 wrong usage.",
+        "Files that the system does not let us read (permissions, limits, a disk) are listed apart: their shards are\n"
+        "neither done nor unfinished.\n"
+        "Exit status: 0 everything is done; 1 something failed, is unfinished or cannot be read; 2 wrong usage.",
         "reeldex status ~/features --failures",
     )
     parser.add_argument("store", metavar="DIR", help="the folder of features")
@@ -122,7 +124,8 @@ def _verify(commands: Subparsers) -> None:
         commands,
         "verify",
         "read every byte of a store again and name what is damaged",
-        "Exit status: 0 all is sound; 1 something is damaged; 2 wrong usage.",
+        "Files that the system does not let us read are listed apart: they are not known to be damaged.\n"
+        "Exit status: 0 all is sound; 1 something is damaged or cannot be read; 2 wrong usage.",
         "reeldex verify ~/features",
     )
     parser.add_argument("store", metavar="DIR", help="the folder of features")

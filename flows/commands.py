@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from extractors.errors import WeightsError
@@ -121,7 +122,7 @@ def run_status(arguments: Arguments) -> int:
         answer["failures"] = [each.to_json() for each in listed]
         text = "\n".join([text, *(terminal.describe_failure(each) for each in listed)])
     respond(arguments, answer, text)
-    return 1 if status.failed or status.shards_unfinished else 0
+    return 1 if status.failed or status.shards_unfinished or status.unreadable else 0
 
 
 @honest
@@ -139,16 +140,20 @@ def run_verify(arguments: Arguments) -> int:
         "checked_videos": report.checked_videos,
         "checked_bytes": report.checked_bytes,
         "damages": damages,
+        "unreadable": [asdict(each) for each in report.unreadable],
     }
+    found = [f"{len(damages)} DAMAGED"] if damages else []
+    found += [f"{len(report.unreadable)} CANNOT BE READ"] if report.unreadable else []
     lines = [
         f"{report.checked_files} files, {report.checked_videos} videos, {report.checked_bytes:,} bytes read: "
-        + (f"{len(damages)} DAMAGED" if damages else "all sound")
+        + (", ".join(found) or "all sound")
     ]
     for each in report.damages:
         video = f", video {each.video_id!r}" if each.video_id else ""
         lines.append(f"  {each.file}{video}: {each.what} {each.remedy}")
+    lines += [f"  {each.file}: cannot be read: {each.why}. {each.remedy}" for each in report.unreadable]
     respond(arguments, answer, "\n".join(lines))
-    return 1 if damages else 0
+    return 0 if report.sound else 1
 
 
 @honest

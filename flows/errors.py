@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,7 @@ from embedding.errors import EmbeddingError
 from extractors.errors import DeviceError, FfmpegNotFoundError, UnknownExtractorError, WeightsError
 from flows.config import UsageError
 from search.errors import SearchError
-from storage.errors import StoreError
+from storage.errors import StoreError, StoreUnreadableError
 
 # Something has to be changed before trying again makes sense. The message says what.
 WRONG_USE = (
@@ -23,6 +24,24 @@ WRONG_USE = (
     SearchError,
 )
 
+# What the system says while something lasts that may pass by itself; of other errors somebody has to mend the cause.
+_PASSING = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EAGAIN,
+        errno.EDEADLK,
+        errno.ENOLCK,
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.ENOTCONN,
+        errno.EHOSTDOWN,
+    }
+)
 # How PyTorch begins to tell of a process that read samples and was killed.
 _DEAD_READER = "DataLoader worker (pid"
 # What libraries raise, by name, so that they need not be imported to ask: a full or lost device.
@@ -48,6 +67,8 @@ class InternalError(Exception):
 
 def is_machine_fault(error: BaseException) -> bool:
     """Whether an error means that the machine failed, so that the same work may go well later."""
+    if isinstance(error, StoreUnreadableError):
+        return error.errno in _PASSING
     if isinstance(error, (MemoryError, OSError)) or type(error).__name__ in _DEVICE_ERRORS:
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_WORDS)

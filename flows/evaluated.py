@@ -49,7 +49,7 @@ def _read(note: Path, signature: str) -> Evaluated | None:
         if held["signature"] != signature:
             return None
         return Evaluated(**{**held["answer"], "up_to_date": True})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # no such note, or one of another version: the evaluation is repeated
 
 

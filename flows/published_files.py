@@ -75,9 +75,14 @@ def _unpack(archive: Path, folder: Path) -> None:
             opened.extractall(unfinished)
         unfinished.replace(folder)
     # Of a damaged member, zlib and zipfile raise errors of their own.
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+    except (EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise WeightsError(
             f"{archive} could not be unpacked to {folder}: {error}. Delete it to have it fetched again."
+        ) from error
+    except OSError as error:
+        raise WeightsError(
+            f"{archive} could not be unpacked to {folder}: {error}. Check the permissions of both and the space on the "
+            "disk; the archive is not known to be damaged."
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

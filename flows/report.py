@@ -13,7 +13,7 @@ from flows.sources import printable
 if TYPE_CHECKING:
     from flows.run_report import RunReport
     from storage.schema import VideoOutcome
-    from storage.verify import Damage
+    from storage.verify import VerifyReport
 
 MOST_FAILURES_LISTED = 1000
 _MOST_SHARDS_LISTED = 50
@@ -102,12 +102,17 @@ def failure_rows(outcomes: Sequence[VideoOutcome]) -> list[dict[str, str]]:
     ]
 
 
-def damage_rows(damages: Sequence[Damage]) -> list[dict[str, str]]:
-    """Return a row for each damage, at most MOST_FAILURES_LISTED of them."""
-    return [
+def damage_rows(report: VerifyReport) -> list[dict[str, str]]:
+    """Return a row for each damage and each file that cannot be read, at most MOST_FAILURES_LISTED of them."""
+    rows = [
         {"file": each.file, "video": each.video_id or "", "what": each.what, "what to do": each.remedy}
-        for each in damages[:MOST_FAILURES_LISTED]
+        for each in report.damages
     ]
+    rows += [
+        {"file": each.file, "video": "", "what": f"cannot be read: {each.why}", "what to do": each.remedy}
+        for each in report.unreadable
+    ]
+    return rows[:MOST_FAILURES_LISTED]
 
 
 def contact_sheet(pictures: Sequence[Picture]) -> str:

@@ -85,14 +85,16 @@ def describe_status(path: Path, status: StoreStatus) -> str:
         f"{status.videos_total}: {status.ok} ok ({status.truncated} truncated), {status.failed} failed, "
         f"{status.pending} still to do ({status.staged} of them staged)"
     )
+    closed = f", {status.shards_unreadable} cannot be read" if status.shards_unreadable else ""
     lines = [
         f"store    {path}",
-        f"shards   {status.shards_done} done, {status.shards_unfinished} unfinished",
+        f"shards   {status.shards_done} done, {status.shards_unfinished} unfinished{closed}",
         f"videos   {videos}",
         f"failed   {failed or 'none'}",
         f"length   {status.seconds_of_video_ok:.1f} s of video with features",
         f"speed    {speed:.2f} s of video per second of work",
     ]
+    lines += [f"CANNOT BE READ {each.file}: {each.why}. {each.remedy}" for each in status.unreadable]
     lines += [
         f"features {space}: {rows} rows, {status.bytes_per_space[space]:,} bytes"
         for space, rows in sorted(status.rows_per_space.items())

@@ -16,7 +16,7 @@ from flows.names import verify_run_name
 from flows.report import damage_rows
 from flows.run_report import counted
 from flows.states import ended
-from storage.errors import StoreDamagedError
+from storage.errors import StoreDamagedError, StoreError
 from storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,8 @@ DESCRIPTION = """\
 1. *store*: the folder of features. Press **Submit**.
 
 A sound store ends as *Completed*. Damage ends as *Failed*, with a table of the files and what to do about each in the
-*Artifacts* tab; **rerun-failed** extracts damaged shards again.
+*Artifacts* tab; **rerun-failed** extracts damaged shards again. Files that the system does not let us read end as
+*Failed* too; they are not known to be damaged.
 """
 
 _LOG_EVERY_SECONDS = 30.0
@@ -46,13 +47,19 @@ def verify(store: NonEmpty) -> State[Any]:
 def _verify(store: FeatureStore) -> State[Any]:
     report = store.verify(_Progress())
     read = f"{report.checked_files:,} files, {report.checked_videos:,} videos, {report.checked_bytes:,} bytes read"
-    if not report.damages:
+    if report.sound:
         log.info("All sound: %s", read)
         return Completed(message=f"All sound: {read}.", data=report)
-    message = f"{counted(len(report.damages), 'damage')} found: {read}. The table among the artifacts says what to do."
+    found = [f"{counted(len(report.damages), 'damage')} found"] if report.damages else []
+    if report.unreadable:
+        found.append(f"{counted(len(report.unreadable), 'file')} cannot be read")
+    message = f"{', '.join(found)}: {read}. The table among the artifacts says what to do."
     log.error("%s", message)
-    publish_table(damage_rows(report.damages), f"Damages: {len(report.damages):,}")
-    return Failed(message=message, data=StoreDamagedError(message))
+    title = f"Damages: {len(report.damages):,}"
+    if report.unreadable:
+        title += f"; cannot be read: {len(report.unreadable):,}"
+    publish_table(damage_rows(report), title)
+    return Failed(message=message, data=StoreDamagedError(message) if report.damages else StoreError(message))
 
 
 class _Progress:

@@ -131,9 +131,9 @@ def _store(path: str) -> FeatureStore:
 
 def _to_raise(error: Exception) -> Exception:
     """Return what the asker is to raise: our own kinds, since another library's error may not survive pickling."""
-    if isinstance(error, WRONG_USE):
-        return WrongUseError(str(error))
     if is_machine_fault(error):
         return MachineFaultError(f"{type(error).__name__}: {error}")
+    if isinstance(error, WRONG_USE):
+        return WrongUseError(str(error))
     trace = "".join(traceback.format_exception(error))
     return InternalError(f"{type(error).__name__}: {error}. Please report it with this trace:\n{trace}")

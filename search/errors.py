@@ -21,6 +21,14 @@ class IndexDamagedError(SearchError):
     """A file of an index is not what was once written there."""
 
 
+class IndexUnreadableError(SearchError):
+    """The system does not let us read a file of an index: permissions, limits, a disk. It may well be intact."""
+
+
+class IndexClosedError(SearchError):
+    """An index is used after it was closed."""
+
+
 class FactoryError(SearchError):
     """A FAISS factory string cannot be used, for these numbers of dimensions or at all."""
 

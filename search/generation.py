@@ -14,15 +14,18 @@ index/
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from search.errors import IndexDamagedError, IndexNotFoundError
+from search.errors import IndexDamagedError, IndexNotFoundError, IndexUnreadableError
 from search.options import IndexOptions
 from storage.atomic import publish_text
 from storage.documents import canonical_json
+from storage.errors import StoreUnreadableError
 from storage.schema import JSON
+from storage.system_errors import look_at, reading
 
 INDEX = "index.json"
 FORMAT = "reeldex-index"
@@ -135,6 +138,16 @@ def structure_files(number: int, *, exact: bool) -> tuple[str, ...]:
     return (f"{stem}.faiss",) if exact else (f"{stem}.faiss", f"{stem}.npz")
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise IndexUnreadableError where the system does not let the block read `path`; FileNotFoundError passes."""
+    try:
+        with reading(path):
+            yield
+    except StoreUnreadableError as error:
+        raise IndexUnreadableError(str(error)) from error
+
+
 def videos_file(number: int) -> str:
     """Name the file of the videos of a generation."""
     return f"videos-{number:05d}.json"
@@ -150,8 +163,10 @@ def write_videos(folder: Path, number: int, records: Sequence[VideoRecord]) -> N
 def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]:
     """Read the videos of a generation, in the order of their moments' ids; raises IndexDamagedError."""
     path = folder / videos_file(generation.number)
+    with readable(path):
+        text = path.read_bytes()
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
         names = content["fields"]
         records = [VideoRecord(**dict(zip(names, row, strict=True))) for row in content["videos"]]
     except (ValueError, TypeError, KeyError) as error:
@@ -172,14 +187,20 @@ def publish_generation(folder: Path, generation: Generation) -> None:
 
 
 def read_generation(folder: Path) -> Generation:
-    """Read the state of an index; raises IndexNotFoundError, and IndexDamagedError for a changed or foreign file."""
+    """Read the state of an index; raises IndexNotFoundError, and IndexDamagedError for a changed or foreign file.
+
+    Raises IndexUnreadableError where the system does not let us read it.
+    """
     path = folder / INDEX
     try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
+        with readable(path):
+            text = path.read_bytes()
+    except FileNotFoundError as error:
         raise IndexNotFoundError(
             f"There is no index at {folder}: it has no {INDEX}. Correct the path, or build one with `reeldex index`."
         ) from error
+    try:
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise IndexDamagedError(f"{path} is not readable JSON: {error}. {REMEDY}") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
@@ -208,10 +229,15 @@ def read_generation(folder: Path) -> Generation:
 
 
 def require_files(folder: Path, generation: Generation) -> None:
-    """Raise IndexDamagedError unless every file of a generation is there in its size."""
+    """Raise IndexDamagedError unless every file of a generation is there in its size.
+
+    Raises IndexUnreadableError where the system does not say.
+    """
     for name, size_bytes in generation.files.items():
         path = folder / name
-        found = path.stat().st_size if path.is_file() else None
+        with readable(path):
+            status = look_at(path)
+        found = None if status is None else status.st_size
         if found != size_bytes:
             state = "is missing" if found is None else f"has {found} bytes instead of {size_bytes}"
             raise IndexDamagedError(f"{path} {state}. {REMEDY}")

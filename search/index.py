@@ -1,5 +1,6 @@
 """SearchIndex: ask an index for the moments of a sentence, or for moments like another."""
 
+import contextlib
 import difflib
 import fnmatch
 import re
@@ -15,8 +16,8 @@ import numpy as np
 from embedding.errors import WordVectorsError
 from embedding.features import name_without_suffix
 from embedding.word_vectors import WordVectors
-from search.errors import IndexDamagedError, IndexMismatchError, QueryError
-from search.generation import Generation, VideoRecord, read_generation, read_videos, require_files
+from search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError
+from search.generation import Generation, VideoRecord, read_generation, read_videos, readable, require_files
 from search.merging import merge_overlapping
 from search.moment_table import Floats, Ids, MomentTable
 from search.origin import load_recorded, require_checkpoint, require_words, space_names
@@ -24,6 +25,7 @@ from search.ranking import Ranked, Ranker
 from search.results import IndexedVideo, IndexInfo, Moment, SearchResults
 from search.structure import Structure
 from search.tower import SentenceTower
+from storage.system_errors import require_readable
 
 LONGEST_QUERY = 1_000
 """Characters of a sentence or a pattern."""
@@ -55,9 +57,9 @@ class SearchIndex:
     ) -> None:
         self.path = path
         self._generation = generation
-        self._table = table
         self._sentences = sentences
-        self._ranker = Ranker(table, structure, generation.options.candidates, generation.structure.probes)
+        ranker = Ranker(table, structure, generation.options.candidates, generation.structure.probes)
+        self._held: tuple[MomentTable, Ranker] | None = (table, ranker)
         self._records = {record.video_id: at for at, record in enumerate(table.records)}
         self._given: tuple[Path | None, WordVectors | None] = (None, None)
 
@@ -67,8 +69,8 @@ class SearchIndex:
     ) -> "SearchIndex":
         """Open an index; checkpoint and word vectors are those it was made with, wherever they lie now.
 
-        Raises IndexNotFoundError, IndexDamagedError; IndexMismatchError for another checkpoint or other word vectors;
-        EmbeddingError when those cannot be read.
+        Raises IndexNotFoundError, IndexDamagedError, IndexUnreadableError; IndexMismatchError for another checkpoint or
+        other word vectors; EmbeddingError when those cannot be read.
         """
         folder = Path(path)
         for attempt in range(_ATTEMPTS):
@@ -92,8 +94,8 @@ class SearchIndex:
         return index
 
     def close(self) -> None:
-        """Let go of the files; the index is of no use afterwards."""
-        del self._table, self._ranker
+        """Let go of the files; using the index afterwards raises IndexClosedError, closing it again does nothing."""
+        self._held = None
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +112,7 @@ class SearchIndex:
         as cooking/*; capitals count. Fewer than `k` come back only where there are no more. Raises QueryError for a
         sentence of which no word is known, one that is too long, a pattern that no video matches, a bad `k`.
         """
+        self._require_open()
         _require_length("query", sentence)
         unknown = self._sentences.unknown(sentence)
         if not self._sentences.knows(sentence):
@@ -129,6 +132,7 @@ class SearchIndex:
         by its id, or by its id without folders and ending if only one has it. Otherwise as `search`. Raises QueryError
         for an unknown video, and a time that is not in it.
         """
+        self._require_open()
         record = self._video(video_id)
         if not 0 <= at_seconds <= record.duration_seconds:
             raise QueryError(
@@ -147,6 +151,7 @@ class SearchIndex:
 
     def videos(self) -> Mapping[str, IndexedVideo]:
         """Give all videos by their ids, in the order of the ids."""
+        self._require_open()
         return self._videos
 
     @cached_property
@@ -159,6 +164,7 @@ class SearchIndex:
 
     def refreshed(self) -> "SearchIndex":
         """Give this index while it is the published one, else one newly opened; raises as `open` does."""
+        self._require_open()
         if read_generation(self.path) == self._generation:
             return self
         checkpoint, words = self._given
@@ -190,6 +196,19 @@ class SearchIndex:
             generation=held.number,
             size_bytes=held.size_bytes,
         )
+
+    def _require_open(self) -> tuple[MomentTable, Ranker]:
+        if self._held is None:
+            raise IndexClosedError(f"The index {self.path} was closed. Open it again with SearchIndex.open.")
+        return self._held
+
+    @property
+    def _table(self) -> MomentTable:
+        return self._require_open()[0]
+
+    @property
+    def _ranker(self) -> Ranker:
+        return self._require_open()[1]
 
     def _answers(self, sought: _Sought) -> list[Moment]:
         """Look at more and more candidates until there are as many answers as are sought."""
@@ -258,6 +277,8 @@ class SearchIndex:
 
 
 def _recorded_words(folder: Path, cache: Path) -> WordVectors:
+    with readable(cache), contextlib.suppress(FileNotFoundError):
+        require_readable(cache)
     try:
         return WordVectors(cache)
     except (WordVectorsError, OSError) as error:

@@ -13,6 +13,7 @@ from search.options import MOMENT_FIELDS, IndexRequest
 from search.store_videos import store_id
 from storage.hashing import file_sha256
 from storage.schema import JSON
+from storage.system_errors import remedy_for
 
 
 def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
@@ -25,7 +26,8 @@ def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
             return known
         return FileIdentity(*seen, sha256=file_sha256(path))
     except OSError as error:
-        raise CheckpointError(f"The checkpoint {path} cannot be read: {error}. Correct the path.") from error
+        remedy = "Correct the path." if isinstance(error, FileNotFoundError) else remedy_for(error)
+        raise CheckpointError(f"The checkpoint {path} cannot be read: {error}. {remedy}") from error
 
 
 def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | None) -> tuple[Made, Checkpoint | None]:
@@ -90,7 +92,7 @@ def require_checkpoint(folder: Path, made: Made, checkpoint: Path | None) -> Pat
     try:
         identity = identify(path, made.checkpoint)
     except CheckpointError as error:
-        if checkpoint:
+        if checkpoint or not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise CheckpointError(
             f"The index {folder} was made with the checkpoint {path}, which cannot be read any more. Say where it lies "

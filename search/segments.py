@@ -1,6 +1,7 @@
 """Segments: the embeddings, times and captions of many moments, written once and mapped into memory."""
 
 import mmap
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.errors import IndexDamagedError
-from search.generation import REMEDY, segment_files
+from search.generation import REMEDY, readable, segment_files
 from search.moments import Window
 from storage.atomic import publish
 
@@ -112,11 +113,16 @@ class Segment:
 
 
 def open_segment(folder: Path, number: int, rows: int, embed_dim: int) -> Segment:
-    """Map a segment into memory; raises IndexDamagedError when it is not one of this shape."""
+    """Map a segment into memory; raises IndexDamagedError when it is not one of this shape.
+
+    Raises IndexUnreadableError where the system does not let us read it, FileNotFoundError for an absent file.
+    """
     embeddings, moments, captions = (folder / name for name in segment_files(number))
     try:
-        halves = np.load(embeddings, mmap_mode="r", allow_pickle=False)
-        records = np.load(moments, mmap_mode="r", allow_pickle=False)
+        with readable(embeddings):
+            halves = np.load(embeddings, mmap_mode="r", allow_pickle=False)
+        with readable(moments):
+            records = np.load(moments, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         # NumPy's own words are about unpickling, which is no remedy.
         raise IndexDamagedError(
@@ -128,7 +134,7 @@ def open_segment(folder: Path, number: int, rows: int, embed_dim: int) -> Segmen
             f"{REMEDY}"
         )
     text: bytes | mmap.mmap = b""
-    if captions.stat().st_size:
-        with captions.open("rb") as file:
+    with readable(captions), captions.open("rb") as file:
+        if os.fstat(file.fileno()).st_size:
             text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return Segment(halves.view(np.ndarray), records.view(np.ndarray), text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedding.captions import CaptionFile, VideoCaptions
 from embedding.errors import DatasetError
-from embedding.features import name_without_suffix
+from embedding.features import features_readable, name_without_suffix
 from search.errors import NothingToIndexError, VideosVanishedError
 from search.generation import VideoRecord
 from search.options import Captions, MissingFiles
@@ -19,6 +19,7 @@ from storage.manifest import latest_entries
 from storage.outcomes import ShardOutcomes
 from storage.schema import JSON, VideoOutcome
 from storage.store import FeatureStore
+from storage.system_errors import look_at, reading
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,12 @@ class Changes:
 def store_id(store: FeatureStore) -> str:
     """Give a name of a store that stays when it is moved and grows: the hash of its first manifest."""
     first = layout.manifest_file(store.path, 0)
-    if not first.is_file():
-        raise NothingToIndexError(f"The store {store.path} is empty. Extract features with `reeldex extract` first.")
-    return file_sha256(first)
+    with features_readable(), reading(first):
+        if look_at(first) is None:
+            raise NothingToIndexError(
+                f"The store {store.path} is empty. Extract features with `reeldex extract` first."
+            )
+        return file_sha256(first)
 
 
 def captions_of(captions: Captions | None, video_id: str) -> VideoCaptions | None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from search.errors import FactoryError, IndexDamagedError
-from search.generation import REMEDY, StructureRecord, structure_files
+from search.generation import REMEDY, StructureRecord, readable, structure_files
 from search.moment_table import Floats, Ids, MomentTable
 from search.options import AUTO, STRUCTURE_FIELDS, IndexOptions
 from search.projection import Projection, learn_projection
 from storage.atomic import publish
+from storage.system_errors import reading_error
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class Structure:
 
     @classmethod
     def load(cls, folder: Path, record: StructureRecord) -> "Structure":
-        """Read a structure; raises IndexDamagedError."""
+        """Read a structure; raises IndexDamagedError, and IndexUnreadableError where the system does not let us."""
         import faiss
 
         names = structure_files(record.number, exact=record.exact)
@@ -157,8 +158,21 @@ class Structure:
             index = faiss.read_index(str(folder / names[0]))
             projection = None if record.exact else Projection.load(folder / names[1])
         except (RuntimeError, OSError, ValueError, KeyError, EOFError) as error:
+            # FAISS does not tell whether the system or the content was at fault.
+            for name in names:
+                _require_readable(folder / name, error)
             raise IndexDamagedError(f"{folder / names[0]} cannot be read: {_said(error)}. {REMEDY}") from error
         return cls(index, projection, record.factory, record.trained_on)
+
+
+def _require_readable(path: Path, error: Exception) -> None:
+    """Raise IndexUnreadableError unless the system delivers every byte of a file over which FAISS stumbled."""
+    found = reading_error(path)
+    if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
+        found = error
+    if found is not None and not isinstance(found, FileNotFoundError):
+        with readable(path):
+            raise found
 
 
 def require_factory(factory: str, dim: int) -> None:

@@ -8,6 +8,7 @@ from storage.errors import StoreDamagedError
 from storage.manifest import ShardManifest, latest_entries, list_shards, read_manifest
 from storage.outcomes import ShardOutcomes, read_outcomes
 from storage.schema import VideoEntry
+from storage.system_errors import look_at
 
 # Timestamps of files are coarser than the clock; a folder changed this recently may change again unseen.
 _SETTLED_AFTER_NS = 1_000_000_000
@@ -16,7 +17,8 @@ _SETTLED_AFTER_NS = 1_000_000_000
 class Catalog:
     """Manifests and outcomes of a store, each file read once for each time it is written.
 
-    Every method raises StoreDamagedError when a file it needs is damaged.
+    Every method raises StoreDamagedError when a file it needs is damaged, and StoreUnreadableError when the system does
+    not let us read it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -28,7 +30,11 @@ class Catalog:
 
     def manifests(self) -> tuple[ShardManifest, ...]:
         """Give all manifests in the order of their shards."""
-        stamp = (self._root / layout.MANIFEST).stat().st_mtime_ns
+        folder = self._root / layout.MANIFEST
+        status = look_at(folder)
+        if status is None:
+            raise StoreDamagedError(f"{folder} is missing. Restore it from a backup: it names the videos of the store.")
+        stamp = status.st_mtime_ns
         if stamp != self._stamp:
             settled = time.time_ns() - stamp > _SETTLED_AFTER_NS
             shards = list_shards(self._root)
@@ -54,9 +60,8 @@ class Catalog:
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
         """Give a shard's outcomes, or None while it has none."""
-        try:
-            status = layout.outcomes_file(self._root, shard).stat()
-        except FileNotFoundError:
+        status = look_at(layout.outcomes_file(self._root, shard))
+        if status is None:
             return None
         signature = (status.st_ino, status.st_size, status.st_mtime_ns)
         known = self._outcomes.get(shard)

@@ -1,6 +1,7 @@
 """Features in and out of a store as .npy files: `<folder>/<space>/<video id>.npy`."""
 
 import io
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +15,7 @@ from storage.errors import StoreError
 from storage.manifest import plan_growth
 from storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome, check_space_name
 from storage.store import FeatureStore
+from storage.system_errors import all_below, is_folder, list_folder, look_at, reading
 
 _SUFFIX = ".npy"
 
@@ -50,10 +52,12 @@ def export_npy(
             buffer = io.BytesIO()
             np.save(buffer, store.read(space, video_id), allow_pickle=False)
             content = buffer.getvalue()
-            if path.is_file() and path.read_bytes() == content:
+            held = look_at(path)
+            is_file = held is not None and stat.S_ISREG(held.st_mode)
+            if is_file and _content(path) == content:
                 unchanged += 1
                 continue
-            if path.exists() and not (overwrite and path.is_file()):
+            if held is not None and not (overwrite and is_file):
                 raise StoreError(
                     f"{path} is there already and is not what the store holds of {video_id!r}. Export into an empty "
                     "folder, or give --overwrite to replace such files."
@@ -63,6 +67,11 @@ def export_npy(
             written += 1
             written_bytes += len(content)
     return ExportReport(written, unchanged, written_bytes)
+
+
+def _content(path: Path) -> bytes:
+    with reading(path):
+        return path.read_bytes()
 
 
 def import_npy(
@@ -78,7 +87,8 @@ def import_npy(
     Every file is checked before anything is written; a killed import goes on when it is repeated. Hold the
     store's lock meanwhile. Raises StoreError for a folder without such files, a space without
     `seconds_per_row`, and for a file that is no finite 2-D float16 array; FingerprintError when the store's
-    features of a space were not imported with the same settings.
+    features of a space were not imported with the same settings; StoreUnreadableError for a file or folder that the
+    system does not let us read.
     """
     files = _find_files(folder)
     spaces = {name: _check_space(folder, name, paths, seconds_per_row) for name, paths in files.items()}
@@ -127,8 +137,8 @@ def _fill_shards(
 def _find_files(folder: Path) -> dict[str, dict[str, Path]]:
     """Map each space to its files by video id."""
     found: dict[str, dict[str, Path]] = {}
-    for space_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        paths = sorted(path for path in space_folder.rglob(f"*{_SUFFIX}") if path.is_file())
+    for space_folder in (path for path in list_folder(folder) if is_folder(path)):
+        paths = sorted(path for path in all_below(space_folder) if path.suffix == _SUFFIX and not is_folder(path))
         if not paths:
             continue
         try:
@@ -161,8 +171,9 @@ def _check_space(
 
 def _load(path: Path) -> npt.NDArray[np.float16]:
     try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with reading(path), path.open("rb") as file:
+            rows = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
         raise StoreError(f"{path} cannot be read as an array of numbers: {error}.") from error
     if not isinstance(rows, np.ndarray) or rows.dtype != np.float16 or rows.ndim != 2:
         found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
@@ -183,5 +194,6 @@ def _rows(path: Path, space: FeatureSpace) -> FeatureRows:
 
 
 def _entry(video_id: str, path: Path) -> VideoEntry:
-    status = path.stat()
+    with reading(path):
+        status = path.stat()
     return VideoEntry(video_id, str(path.absolute()), status.st_size, status.st_mtime_ns)

@@ -9,6 +9,7 @@ from storage.atomic import publish_text
 from storage.errors import StoreDamagedError
 from storage.fields import Fields
 from storage.schema import FORMAT, FORMAT_VERSION, JSON
+from storage.system_errors import reading
 
 REMEDIES = {
     "manifest": "Restore this file from a backup: it is the only record of which videos the shard holds.",
@@ -36,11 +37,13 @@ def read_document(path: Path, kind: str) -> Fields:
     """Read a JSON file of this kind; returns the fields of its body.
 
     Raises StoreDamagedError when it is no JSON, of another kind or version, or does not match its own
-    checksum; FileNotFoundError when it is absent.
+    checksum; StoreUnreadableError where the system does not let us read it; FileNotFoundError when it is absent.
     """
     remedy = REMEDIES[kind]
+    with reading(path):
+        text = path.read_bytes()
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise StoreDamagedError(f"{path}: this is not readable JSON ({error}). {remedy}") from error
     fields = Fields(content, str(path), remedy)

@@ -1,5 +1,7 @@
 """What can go wrong with a store; every message says what happened, to what, why, and what to do."""
 
+from pathlib import Path
+
 
 class StoreError(Exception):
     """Base of every error of this package."""
@@ -19,6 +21,20 @@ class FingerprintError(StoreError):
 
 class StoreDamagedError(StoreError):
     """A file of the store is not what was once written there."""
+
+
+class StoreUnreadableError(StoreError):
+    """The system does not let us read a file or folder; it is not known to be damaged, and nothing is made again.
+
+    `path` is the file, `why` the system's words, `remedy` what to do, `errno` the system's number if there is one.
+    """
+
+    def __init__(self, path: Path, why: str, remedy: str, errno: int | None = None) -> None:
+        super().__init__(f"{path} cannot be read: {why}. {remedy} It is not known to be damaged: do not delete it.")
+        self.path, self.why, self.remedy, self.errno = path, why, remedy, errno
+
+    def __reduce__(self) -> tuple[type["StoreUnreadableError"], tuple[Path, str, str, int | None]]:
+        return StoreUnreadableError, (self.path, self.why, self.remedy, self.errno)
 
 
 class StagingIncompleteError(StoreError):

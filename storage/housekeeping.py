@@ -8,15 +8,16 @@ from storage.errors import NotAStoreError, StoreDamagedError
 from storage.lock import HOLDER, LOCK
 from storage.outcomes import read_outcomes
 from storage.staging import Staging
+from storage.system_errors import is_folder, list_folder, look_at
 
 _NEEDED = (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)
 
 
 def require_folders(path: Path) -> None:
-    """Raise NotAStoreError unless the folder is a store."""
-    absent = [name for name in _NEEDED if not (path / name).is_dir()]
+    """Raise NotAStoreError unless the folder is a store; StoreUnreadableError where the system does not say."""
+    absent = [name for name in _NEEDED if not is_folder(path / name)] if is_folder(path) else list(_NEEDED)
     if absent:
-        state = f"lacks the folders {', '.join(absent)}" if path.is_dir() else "does not exist or is no folder"
+        state = f"lacks the folders {', '.join(absent)}" if is_folder(path) else "does not exist or is no folder"
         raise NotAStoreError(
             f"{path} is no feature store: it {state}. `reeldex extract SOURCE --store {path}` makes a store; if you "
             "meant another folder, check the path."
@@ -25,9 +26,9 @@ def require_folders(path: Path) -> None:
 
 def create_folders(path: Path) -> None:
     """Make an absent or empty folder a store; raises NotAStoreError for anything else that is none."""
-    if path.exists() and not path.is_dir():
+    if look_at(path) is not None and not is_folder(path):
         raise NotAStoreError(f"{path} is a file, not a folder. Give the path of a store with --store.")
-    present = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    present = {entry.name for entry in list_folder(path)}
     # A store whose making was killed has some of the folders, and nothing else.
     if foreign := sorted(present - {*layout.FOLDERS, LOCK, HOLDER}):
         if set(_NEEDED) <= present:
@@ -44,7 +45,7 @@ def sweep(path: Path) -> None:
     """Remove what killed runs left: temporaries, and staged videos that outcomes contain. Needs the lock."""
     folders = [path, *(path / name for name in layout.FOLDERS)]
     for parent in (layout.FEATURES, layout.STAGING):
-        folders += [folder for folder in (path / parent).glob("*") if folder.is_dir()]
+        folders += [folder for folder in list_folder(path / parent) if is_folder(folder)]
     for folder in folders:
         remove_leftovers(folder)
     for shard in layout.staged_shards(path):

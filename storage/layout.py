@@ -1,7 +1,9 @@
-"""Where each file of a store lies, as pure functions of the store's root."""
+"""Where each file of a store lies, as functions of the store's root."""
 
 import re
 from pathlib import Path
+
+from storage.system_errors import list_folder
 
 MANIFEST = "manifest"
 FEATURES = "features"
@@ -47,9 +49,9 @@ def staging_folder(root: Path, shard: int) -> Path:
 
 
 def staged_shards(root: Path) -> list[int]:
-    """Numbers of the shards that have a staging folder, in order."""
+    """Numbers of the shards that have a staging folder, in order; raises StoreUnreadableError."""
     # A store that was copied without its empty folders has none.
-    found = (root / STAGING).glob("shard-*")
+    found = list_folder(root / STAGING)
     return sorted(shard for path in found if (shard := parse_shard_stem(path.name)) is not None)
 
 

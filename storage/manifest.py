@@ -11,6 +11,7 @@ from storage.atomic import is_leftover
 from storage.documents import read_document, write_document
 from storage.errors import StoreDamagedError, StoreError
 from storage.schema import VideoEntry, check_space_name
+from storage.system_errors import list_folder, look_at
 
 _KIND = "manifest"
 _Verdict = Literal["new", "changed", "unchanged", "duplicate", "absent"]
@@ -64,7 +65,7 @@ class IdTree:
 def write_manifest(root: Path, manifest: ShardManifest) -> None:
     """Publish a shard's manifest; raises StoreError when the shard has one, for it is never changed."""
     path = layout.manifest_file(root, manifest.shard)
-    if path.exists():
+    if look_at(path) is not None:
         raise StoreError(
             f"{path} exists already and a manifest is never changed. Plan again from the manifests that the store "
             "holds now; was it planned without holding the store's lock?"
@@ -81,7 +82,10 @@ def write_manifest(root: Path, manifest: ShardManifest) -> None:
 
 
 def read_manifest(path: Path) -> ShardManifest:
-    """Read one manifest file; raises StoreDamagedError when it is not exactly what was once written."""
+    """Read one manifest file; raises StoreDamagedError when it is not exactly what was once written.
+
+    Raises StoreUnreadableError where the system does not let us read it.
+    """
     fields = read_document(path, _KIND)
     shard, spaces = fields.integer("shard"), fields.texts("spaces")
     videos = tuple(VideoEntry.from_fields(video) for video in fields.objects("videos"))
@@ -97,11 +101,10 @@ def read_manifest(path: Path) -> ShardManifest:
 def list_shards(root: Path) -> tuple[int, ...]:
     """Numbers of the shards that have a manifest, in order.
 
-    Raises StoreDamagedError when a number is left out: then a manifest was lost.
+    Raises StoreDamagedError when a number is left out: then a manifest was lost. Raises StoreUnreadableError.
     """
-    folder = root / layout.MANIFEST
     numbers = []
-    for path in folder.iterdir():
+    for path in list_folder(root / layout.MANIFEST):
         if is_leftover(path.name):
             continue
         number = layout.parse_shard_stem(path.stem) if path.suffix == ".json" else None

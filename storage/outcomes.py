@@ -10,6 +10,7 @@ from storage.fields import Fields
 from storage.hashing import Extent, file_sha256
 from storage.manifest import ShardManifest
 from storage.schema import JSON, VideoOutcome, check_space_name
+from storage.system_errors import reading
 
 _KIND = "outcomes"
 
@@ -29,8 +30,9 @@ class FileRecord:
 
     @classmethod
     def of(cls, root: Path, path: Path, extents: Mapping[str, Extent]) -> "FileRecord":
-        """Make the record of a file below `root`; reads all of it."""
-        return cls(path.relative_to(root).as_posix(), path.stat().st_size, file_sha256(path), extents)
+        """Make the record of a file below `root`; reads all of it. Raises StoreUnreadableError."""
+        with reading(path):
+            return cls(path.relative_to(root).as_posix(), path.stat().st_size, file_sha256(path), extents)
 
     def to_json(self) -> dict[str, JSON]:
         """Give the fields as JSON values."""
@@ -120,7 +122,7 @@ def write_outcomes(root: Path, outcomes: ShardOutcomes) -> None:
 
 
 def read_outcomes(root: Path, shard: int) -> ShardOutcomes | None:
-    """Read a shard's outcomes, or None when it has none yet; raises StoreDamagedError."""
+    """Read a shard's outcomes, or None when it has none yet; raises StoreDamagedError and StoreUnreadableError."""
     path = layout.outcomes_file(root, shard)
     try:
         fields = read_document(path, _KIND)

@@ -13,6 +13,7 @@ from storage.resume import merge_outcome, needed_spaces, staged_suffices
 from storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
 from storage.shard import ShardReader, write_shard
 from storage.staging import Staging
+from storage.system_errors import reading
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Inspection:
 def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace]) -> Inspection:
     """Look at a shard's outcomes, feature files and staged videos, without hashing files that look right.
 
-    A damaged outcomes or feature file becomes a problem; a damaged staged file raises StoreDamagedError.
+    A damaged outcomes or feature file becomes a problem; a damaged staged file raises StoreDamagedError. A file that
+    the system does not let us read raises StoreUnreadableError: nothing is known of it, so that nothing can be planned.
     """
     problems: list[str] = []
     outcomes: ShardOutcomes | None = None
@@ -201,7 +203,8 @@ def _look_at_file(
                     f"{space.fingerprint_json()}. Delete it and run `reeldex rerun`."
                 )
             ids = frozenset(reader.ids())
-            size_bytes = path.stat().st_size
+            with reading(path):
+                size_bytes = path.stat().st_size
             expected = {outcome.video_id for outcome in outcomes.videos if space.name in outcome.rows}
             if size_bytes == record.size_bytes and ids == expected:
                 return ids, None

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from storage.shard import RowTiming, ShardReader
+from storage.system_errors import look_at
 
 _LARGEST_DENOMINATOR = 1_000_000
 
@@ -82,7 +83,7 @@ class OpenShards:
 
 
 def _signature(path: Path) -> tuple[int, int, int]:
-    if not path.exists():
+    status = look_at(path)
+    if status is None:
         return (0, 0, 0)
-    status = path.stat()
     return (status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,7 +1,6 @@
 """One HDF5 file: the features of a shard's videos in one space."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.atomic import publish
-from storage.errors import StoreDamagedError, UnknownVideoError
-from storage.hashing import Extent, rows_sha256
+from storage.errors import StoreDamagedError, StoreUnreadableError, UnknownVideoError
+from storage.hashing import Extent
+from storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
+from storage.row_datasets import is_plausible, read_rows, room_for, write_rows
 from storage.schema import FORMAT, FORMAT_VERSION, JSON, FeatureRows, FeatureSpace, check_video_id
-
-# What h5py raises, depending on where in a damaged file it stumbles.
-H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
+from storage.system_errors import look_at
 
 
 def write_shard(
@@ -58,44 +57,6 @@ def write_shard(
             write_rows(_parent(features, video_id), video_id.rpartition("/")[2], rows, position)
 
 
-def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -> None:
-    """Write one video as the dataset `name`; raises ValueError when the name is taken."""
-    if name in group:
-        raise ValueError(f"{group.name}/{name} is there already: an id comes twice or is a folder of another.")
-    dataset = group.create_dataset(name, data=np.ascontiguousarray(rows.rows, dtype="<f2"))
-    dataset.attrs["start_seconds"] = float(rows.start_seconds)
-    dataset.attrs["seconds_per_row"] = float(rows.seconds_per_row)
-    dataset.attrs["duration_seconds"] = math.nan if rows.duration_seconds is None else float(rows.duration_seconds)
-    dataset.attrs["truncated"] = bool(rows.truncated)
-    dataset.attrs["position"] = position
-    # h5py writes a str only if it is valid UTF-8, which the name of a file need not be.
-    source = rows.source.encode("utf-8", "surrogateescape")
-    dataset.attrs.create("source", source, dtype=h5py.string_dtype("utf-8"))
-    dataset.attrs["sha256"] = rows_sha256(rows.rows)
-
-
-def read_rows(dataset: h5py.Dataset) -> FeatureRows:
-    """Undo `write_rows`, checked against the recorded SHA-256.
-
-    Raises StoreDamagedError when they differ, and what h5py raises when the file cannot be read.
-    """
-    rows = np.empty(dataset.shape, np.float16) if _plausible(dataset) else None
-    if rows is None:
-        raise StoreDamagedError(f"the dataset {dataset.name} is {dataset.dtype} {dataset.shape}, not (R, D) float16")
-    dataset.read_direct(rows)
-    if rows_sha256(rows) != dataset.attrs["sha256"]:
-        raise StoreDamagedError(f"the rows of {dataset.name} do not match the SHA-256 recorded with them")
-    duration_seconds = float(dataset.attrs["duration_seconds"])
-    return FeatureRows(
-        rows=rows,
-        start_seconds=float(dataset.attrs["start_seconds"]),
-        seconds_per_row=float(dataset.attrs["seconds_per_row"]),
-        duration_seconds=None if math.isnan(duration_seconds) else duration_seconds,
-        truncated=bool(dataset.attrs["truncated"]),
-        source=str(dataset.attrs["source"]),
-    )
-
-
 @dataclass(frozen=True)
 class RowTiming:
     """How many rows a video has, and when: row k begins at `start_seconds` + k * `seconds_per_row`."""
@@ -110,16 +71,18 @@ class ShardReader:
 
     Attributes: `path`, `space` (FeatureSpace), `shard`, `provenance`, `created`. Everything raises
     StoreDamagedError, naming the file and the remedy, where the file is not what `write_shard` wrote;
-    FileNotFoundError when it is absent.
+    StoreUnreadableError where the system does not let us read it; FileNotFoundError when it is absent; ValueError after
+    `close`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._bytes: npt.NDArray[np.uint8] | None = None
-        if not path.exists():
+        self._closed = False
+        if look_at(path) is None:
             raise FileNotFoundError(f"{path} does not exist; `reeldex rerun` makes missing shards again.")
         with self._damage_named():
-            self._file = h5py.File(path, "r", locking=False)
+            self._file = open_to_read(path)
         try:
             with self._damage_named():
                 self._read_header()
@@ -129,8 +92,8 @@ class ShardReader:
 
     def _read_header(self) -> None:
         attributes = self._file.attrs
-        if attributes.get("format") != FORMAT:
-            raise StoreDamagedError(f"its format is {attributes.get('format')!r}, not {FORMAT!r}")
+        if attributes["format"] != FORMAT:
+            raise StoreDamagedError(f"its format is {attributes['format']!r}, not {FORMAT!r}")
         if attributes["format_version"] != FORMAT_VERSION:
             raise StoreDamagedError(
                 f"it has format version {attributes['format_version']}, this program reads {FORMAT_VERSION}"
@@ -164,7 +127,12 @@ class ShardReader:
             raise ValueError(f"Rows are counted from 0; got {first} to {stop}.")
         with self._damage_named():
             dataset = self._dataset(video_id)
-            rows: npt.NDArray[np.float16] = dataset[first : max(first, stop)]
+            row_count, width = dataset.shape
+            begin = min(first, row_count)
+            end = max(begin, min(stop, row_count))
+            rows = room_for((end - begin, width))
+            if rows.size:
+                dataset.read_direct(rows, np.s_[begin:end])
         return rows
 
     def timing(self, video_id: str) -> RowTiming:
@@ -198,19 +166,26 @@ class ShardReader:
             }
 
     def check(self) -> list[tuple[str, str]]:
-        """Re-read every video; returns (video id, what is wrong) for the damaged ones."""
+        """Re-read every video; returns (video id, what is wrong) for the damaged ones.
+
+        Raises StoreUnreadableError where the system does not let us read one.
+        """
         with self._damage_named():
             datasets = list(_walk(self._features))
         damaged = []
         for video_id, dataset in datasets:
             try:
                 read_rows(dataset)
-            except (StoreDamagedError, *H5PY_ERRORS) as error:
+            except StoreDamagedError as error:
+                damaged.append((video_id, str(error)))
+            except H5PY_ERRORS as error:
+                raise_system_error(self.path, error)
                 damaged.append((video_id, str(error)))
         return damaged
 
     def close(self) -> None:
-        """Close the file; the reader is of no use afterwards."""
+        """Close the file; the reader is of no use afterwards. Closing it again does nothing."""
+        self._closed = True
         self._file.close()
 
     def __enter__(self) -> "ShardReader":
@@ -223,20 +198,25 @@ class ShardReader:
 
     def _dataset(self, video_id: str) -> h5py.Dataset:
         check_video_id(video_id)
-        found = self._features.get(video_id)
+        # Not `get`, which takes an error of the system for an absent name.
+        found = self._features[video_id] if video_id in self._features else None  # noqa: SIM401
         if not isinstance(found, h5py.Dataset):
             raise UnknownVideoError(f"{self.path} holds no features of the video {video_id!r}.")
-        if not _plausible(found):
+        if not is_plausible(found):
             raise StoreDamagedError(f"the dataset of {video_id!r} is {found.dtype} {found.shape}, not (R, D) float16")
         return found
 
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
+        if self._closed:
+            raise ValueError(f"The reader of {self.path} was closed. Open the file again.")
         try:
             yield
-        except UnknownVideoError:
+        except (UnknownVideoError, StoreUnreadableError):
             raise
         except (StoreDamagedError, *H5PY_ERRORS) as error:
+            if not isinstance(error, StoreDamagedError):
+                raise_system_error(self.path, error)
             raise StoreDamagedError(
                 f"{self.path} is not an intact shard file: {error}. Delete it and run `reeldex rerun`, which makes it "
                 "again from the videos, or restore it from a backup."
@@ -262,21 +242,12 @@ def _timing(dataset: h5py.Dataset) -> RowTiming:
 
 
 def _walk(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
-    for name, child in group.items():
+    for name in group:
+        # Not `items`, which gives None for what the system does not let us read.
+        child = group[name]
         if isinstance(child, h5py.Group):
             yield from _walk(child, f"{prefix}{name}/")
         elif isinstance(child, h5py.Dataset):
             yield prefix + name, child
         else:
             raise StoreDamagedError(f"{prefix + name!r} is neither a dataset nor a group")
-
-
-def _plausible(dataset: h5py.Dataset) -> bool:
-    # A damaged shape must not make numpy reserve more memory than the file has bytes.
-    return bool(
-        dataset.dtype == np.float16
-        and dataset.ndim == 2
-        and dataset.size
-        and dataset.id.get_storage_size() == dataset.size * dataset.dtype.itemsize
-        and dataset.id.get_storage_size() <= Path(dataset.file.filename).stat().st_size
-    )

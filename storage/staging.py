@@ -12,15 +12,17 @@ import h5py
 from storage import layout
 from storage.atomic import publish, remove_folder
 from storage.errors import FingerprintError, StoreDamagedError
+from storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
+from storage.row_datasets import read_rows, write_rows
 from storage.schema import FORMAT, FORMAT_VERSION, FeatureRows, FeatureSpace, VideoOutcome
-from storage.shard import H5PY_ERRORS, read_rows, write_rows
+from storage.system_errors import list_folder, look_at
 
 
 class Staging:
     """The staged videos of one shard, under the positions that they have in its manifest.
 
-    Reading raises KeyError for a position that is not staged and StoreDamagedError for a staged file that
-    cannot be read.
+    Reading raises KeyError for a position that is not staged, StoreDamagedError for a staged file that is not what was
+    written, and StoreUnreadableError where the system does not let us read.
     """
 
     def __init__(self, store_root: Path, shard: int) -> None:
@@ -56,9 +58,7 @@ class Staging:
 
     def positions(self, *, without: Collection[str] = ()) -> tuple[int, ...]:
         """Positions with a staged video, in order, leaving out those whose token is in `without`."""
-        if not self._folder.is_dir():
-            return ()
-        parsed = (layout.parse_staged_name(path.name) for path in self._folder.iterdir())
+        parsed = (layout.parse_staged_name(path.name) for path in list_folder(self._folder))
         found = sorted(position for position in parsed if position is not None)
         return tuple(at for at in found if not without or self.token(at) not in without)
 
@@ -75,10 +75,8 @@ class Staging:
     def spaces(self, position: int) -> dict[str, FeatureSpace]:
         """Read the spaces that a staged video has features in, by name."""
         with self._open(position) as file:
-            return {
-                name: FeatureSpace(name, json.loads(group.attrs["fingerprint"]))
-                for name, group in file["spaces"].items()
-            }
+            spaces = file["spaces"]
+            return {name: FeatureSpace(name, json.loads(spaces[name].attrs["fingerprint"])) for name in spaces}
 
     def rows(self, position: int, space: FeatureSpace) -> FeatureRows | None:
         """Read the features of a staged video in one space; None when it has none there.
@@ -87,9 +85,9 @@ class Staging:
         settings.
         """
         with self._open(position) as file:
-            group = file["spaces"].get(space.name)
-            if group is None:
+            if space.name not in file["spaces"]:
                 return None
+            group = file["spaces"][space.name]
             if group.attrs["fingerprint"] != space.fingerprint_json():
                 staged = FeatureSpace(space.name, json.loads(group.attrs["fingerprint"]))
                 raise fingerprint_error(self._folder / layout.staged_name(position), staged, space)
@@ -102,13 +100,15 @@ class Staging:
     @contextmanager
     def _open(self, position: int) -> Iterator[h5py.File]:
         path = self._folder / layout.staged_name(position)
-        if not path.exists():
+        if look_at(path) is None:
             raise KeyError(f"Nothing is staged at {path}.")
         try:
-            with h5py.File(path, "r", locking=False) as file:
+            with open_to_read(path) as file:
                 _check_format(file)
                 yield file
         except (StoreDamagedError, *H5PY_ERRORS) as error:
+            if not isinstance(error, StoreDamagedError):
+                raise_system_error(path, error)
             raise StoreDamagedError(
                 f"{path} is not an intact staged video: {error}. Delete it and run `reeldex rerun`; only this video "
                 "is then extracted again."
@@ -116,7 +116,7 @@ class Staging:
 
 
 def _check_format(file: h5py.File) -> None:
-    if file.attrs.get("format") != FORMAT or file.attrs.get("format_version") != FORMAT_VERSION:
+    if file.attrs["format"] != FORMAT or file.attrs["format_version"] != FORMAT_VERSION:
         raise StoreDamagedError(f"it is no {FORMAT} file of version {FORMAT_VERSION}")
 
 

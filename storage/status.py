@@ -1,15 +1,17 @@
 """How far a store is, in numbers."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from storage.catalog import Catalog
+from storage.errors import StoreUnreadableError
 from storage.manifest import ShardManifest, superseded_positions
 from storage.outcomes import ShardOutcomes
 from storage.schema import JSON, VideoOutcome
 from storage.staging import Staging
+from storage.system_errors import Unreadable, look_at, require_readable
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,16 @@ class StoreStatus:
 
     `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
     file of the recorded size. `staged` of the pending videos are extracted and wait for the rest of their
-    shard. `superseded` counts the entries that later ones replaced. `seconds_of_video_ok` adds the known
-    durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of
-    all files.
+    shard. `unreadable` lists feature files that the system does not let us read; shards of which nothing else
+    is wrong are `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
+    ones replaced. `seconds_of_video_ok` adds the known durations of ok videos; `rows_per_space` and
+    `bytes_per_space` count rows of current videos and bytes of all files.
     """
 
     shards_total: int
     shards_done: int
     shards_unfinished: int
+    shards_unreadable: int
     videos_total: int
     ok: int
     truncated: int
@@ -37,6 +41,7 @@ class StoreStatus:
     bytes_per_space: Mapping[str, int]
     superseded: int
     seconds_of_work: float
+    unreadable: tuple[Unreadable, ...]
 
     @property
     def failed(self) -> int:
@@ -49,17 +54,25 @@ class StoreStatus:
 
 
 def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
-    """Count; reads manifests, outcomes and the sizes of feature files, but opens no feature file."""
+    """Count; reads manifests, outcomes and the sizes of feature files, of which it reads the first byte.
+
+    Raises StoreDamagedError and StoreUnreadableError for manifests, outcomes and folders.
+    """
     manifests = catalog.manifests()
     superseded = superseded_positions(manifests)
     failed: Counter[str] = Counter()
     rows: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
-    done = ok = truncated = pending = staged = 0
+    unreadable: list[Unreadable] = []
+    done = unreadable_shards = ok = truncated = pending = staged = 0
     seconds_of_video = seconds_of_work = 0.0
     for manifest in manifests:
         outcomes = catalog.outcomes(manifest.shard)
-        done += _is_done(root, manifest, outcomes)
+        closed = _unreadable_files(root, outcomes)
+        complete = _is_complete(root, manifest, outcomes, closed)
+        done += complete and not closed
+        unreadable_shards += complete and bool(closed)
+        unreadable += closed
         current = [at for at in range(len(manifest.videos)) if (manifest.shard, at) not in superseded]
         if outcomes is None:
             pending += len(current)
@@ -79,7 +92,8 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     return StoreStatus(
         shards_total=len(manifests),
         shards_done=done,
-        shards_unfinished=len(manifests) - done,
+        shards_unfinished=len(manifests) - done - unreadable_shards,
+        shards_unreadable=unreadable_shards,
         videos_total=ok + failed.total() + pending,
         ok=ok,
         truncated=truncated,
@@ -91,14 +105,33 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         bytes_per_space=dict(sorted(sizes.items())),
         superseded=len(superseded),
         seconds_of_work=seconds_of_work,
+        unreadable=tuple(unreadable),
     )
 
 
-def _is_done(root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None) -> bool:
+def _is_complete(
+    root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
+) -> bool:
+    """Whether a shard has all it needs, as far as its files can be read."""
     if outcomes is None or not set(manifest.spaces) <= set(outcomes.files):
         return False
-    paths = [(root / record.name, record.size_bytes) for record in outcomes.files.values()]
-    return all(path.is_file() and path.stat().st_size == size_bytes for path, size_bytes in paths)
+    unknown = {each.file for each in unreadable}
+    records = [record for record in outcomes.files.values() if record.name not in unknown]
+    found = [look_at(root / record.name) for record in records]
+    return all(at is not None and at.st_size == each.size_bytes for at, each in zip(found, records, strict=True))
+
+
+def _unreadable_files(root: Path, outcomes: ShardOutcomes | None) -> list[Unreadable]:
+    found = []
+    for record in outcomes.files.values() if outcomes else ():
+        try:
+            require_readable(root / record.name)
+        except StoreUnreadableError as error:
+            found.append(Unreadable.of(root, error))
+        except FileNotFoundError:
+            # Then the shard is not complete.
+            continue
+    return found
 
 
 def _reason(outcome: VideoOutcome) -> str:

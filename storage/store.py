@@ -12,6 +12,7 @@ from storage import layout
 from storage.catalog import Catalog
 from storage.errors import (
     StoreDamagedError,
+    StoreUnreadableError,
     UnknownSpaceError,
     UnknownVideoError,
 )
@@ -25,6 +26,7 @@ from storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
 from storage.shard import RowTiming, ShardReader
 from storage.staging import Staging, fingerprint_error
 from storage.status import StoreStatus, collect_status
+from storage.system_errors import is_folder, list_folder
 from storage.verify import VerifyReport, verify_store
 
 
@@ -33,8 +35,9 @@ class FeatureStore:
 
     Reading needs no lock and sees what other processes publish; writing is done while holding `lock()`. With
     `create`, an absent or empty folder becomes a store. Raises NotAStoreError for a folder that is none.
-    Methods raise StoreDamagedError when a file that they need is damaged. Can be pickled, and used after a
-    fork.
+    Methods raise StoreDamagedError when a file that they need is damaged, and StoreUnreadableError when the system does
+    not let us read it: permissions, limits, a disk. The same files can be open with plain h5py in this process. Can be
+    pickled, and used after a fork.
     """
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
@@ -243,16 +246,32 @@ class FeatureStore:
         )
 
     def _held(self, space: str) -> Iterator[tuple[Path, FeatureSpace]]:
-        """Give each feature file of a space that can be opened, with what it says of its space."""
-        for path in sorted((self.path / layout.FEATURES / space).glob("shard-*.h5")):
+        """Give each feature file of a space that can be opened, with what it says of its space.
+
+        Raises StoreUnreadableError when there are some and the system lets us read none of them.
+        """
+        unreadable: StoreUnreadableError | None = None
+        opened = False
+        for path in list_folder(self.path / layout.FEATURES / space):
+            if path.suffix != ".h5" or layout.parse_shard_stem(path.stem) is None:
+                continue
             try:
+                if is_folder(path):
+                    continue
                 with ShardReader(path) as reader:
                     held = reader.space
-            except StoreDamagedError:
+            except StoreUnreadableError as error:
+                # Another file of the space says the same.
+                unreadable = unreadable or error
+                continue
+            except (FileNotFoundError, StoreDamagedError):
                 # `shard_state` and `verify` report it; another file of the space says the same.
                 continue
             if held.name == space:
+                opened = True
                 yield path, held
+        if unreadable and not opened:
+            raise unreadable
 
     def _unknown_space(self, space: str) -> UnknownSpaceError:
         held = self.spaces()

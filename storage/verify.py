@@ -1,20 +1,23 @@
 """Re-reading every byte of a store and naming what is damaged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage import layout
 from storage.atomic import is_leftover
-from storage.errors import StoreDamagedError
+from storage.errors import StoreDamagedError, StoreUnreadableError
 from storage.hashing import extent_is_intact, file_sha256
 from storage.manifest import ShardManifest, read_manifest
 from storage.outcomes import FileRecord, ShardOutcomes, read_outcomes
 from storage.schema import FeatureSpace
 from storage.shard import ShardReader
 from storage.staging import Staging
+from storage.system_errors import Unreadable, is_folder, list_folder, look_at, reading
 
 _REMAKE = "Delete this file and run `reeldex rerun`, which makes it again, or restore it from a backup."
+_MANIFEST = "Restore this file from a backup: it is the only record of which videos the shard holds."
 _STRANGER = "Move this file out of the store; nothing of reeldex made it."
 
 
@@ -30,12 +33,21 @@ class Damage:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was read, and what is wrong with it; `checked_bytes` counts the bytes of all files read."""
+    """What was read, and what is wrong with it; `checked_bytes` counts the bytes of all files read.
+
+    `unreadable` lists what the system did not let us read: not checked, and not known to be damaged.
+    """
 
     checked_files: int
     checked_videos: int
     checked_bytes: int
     damages: tuple[Damage, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether all was read and nothing is damaged."""
+        return not self.damages and not self.unreadable
 
 
 def verify_store(root: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
@@ -46,7 +58,7 @@ def verify_store(root: Path, progress: Callable[[int, int], None] | None = None)
     """
     check = _Check(root, progress)
     check.run()
-    return VerifyReport(check.files, check.videos, check.bytes, tuple(check.damages))
+    return VerifyReport(check.files, check.videos, check.bytes, tuple(check.damages), tuple(check.unreadable.values()))
 
 
 @dataclass
@@ -57,20 +69,45 @@ class _Check:
     videos: int = 0
     bytes: int = 0
     damages: list[Damage] = field(default_factory=list)
+    unreadable: dict[Path, Unreadable] = field(default_factory=dict)
     # The first file of each space says what all others of that space must say.
     spaces: dict[str, tuple[str, FeatureSpace]] = field(default_factory=dict)
     known: set[Path] = field(default_factory=set)
 
     def run(self) -> None:
-        present = [path for name in layout.FOLDERS for path in sorted((self.root / name).rglob("*"))]
-        present = [path for path in present if not any(map(is_leftover, path.relative_to(self.root).parts))]
-        total = sum(path.is_file() for path in present)
-        for shard in self._shards(present):
+        folders: list[Path] = []
+        files: list[Path] = []
+        for name in layout.FOLDERS:
+            self._list(self.root / name, folders, files)
+        total = len(files)
+        for shard in self._shards([*folders, *files]):
             self._shard(shard, total)
+        for path in files:
+            if path not in self.known:
+                with self._readable():
+                    self._read_file(path, total)
+                    self._damage(path, "this file has no place in a store", _STRANGER)
+
+    def _list(self, folder: Path, folders: list[Path], files: list[Path]) -> None:
+        """Collect what is below a folder, but for temporaries; what cannot be looked at is noted."""
+        present: list[Path] = []
+        with self._readable():
+            present = [path for path in list_folder(folder) if not is_leftover(path.name)]
         for path in present:
-            if path.is_file() and path not in self.known:
-                self._read_file(path, total)
-                self._damage(path, "this file has no place in a store", _STRANGER)
+            with self._readable():
+                if is_folder(path):
+                    folders.append(path)
+                    self._list(path, folders, files)
+                else:
+                    files.append(path)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Note what the system does not let us read in this block, and go on."""
+        try:
+            yield
+        except StoreUnreadableError as error:
+            self.unreadable.setdefault(error.path, Unreadable.of(self.root, error))
 
     def _shards(self, present: list[Path]) -> list[int]:
         """Name every shard that any file belongs to, and every number below the highest."""
@@ -85,54 +122,65 @@ class _Check:
         manifest = self._manifest(shard, total)
         outcomes = self._outcomes(shard, manifest, total)
         for space, record in sorted(outcomes.files.items()) if outcomes else ():
-            self._features(shard, space, record, outcomes, total)
-        self._staged(shard, manifest, total)
+            with self._readable():
+                self._features(shard, space, record, outcomes, total)
+        with self._readable():
+            self._staged(shard, manifest, total)
+            self._unnamed(shard, total)
+
+    def _unnamed(self, shard: int, total: int) -> None:
+        """Look for feature files that the shard's outcomes do not name."""
         # A publishing that was killed halfway leaves feature files without outcomes, but then also what
         # they were made from.
         unfinished = bool(Staging(self.root, shard).positions())
-        for path in sorted((self.root / layout.FEATURES).glob(f"*/{layout.shard_stem(shard)}.h5")):
-            if path not in self.known:
+        unknown = layout.outcomes_file(self.root, shard) in self.unreadable
+        for folder in list_folder(self.root / layout.FEATURES):
+            path = folder / f"{layout.shard_stem(shard)}.h5"
+            if path not in self.known and look_at(path) is not None:
                 self._read_file(path, total)
-                if not unfinished:
+                if not unfinished and not unknown:
                     self._damage(path, "the shard's outcomes do not name this feature file", _REMAKE)
 
     def _manifest(self, shard: int, total: int) -> ShardManifest | None:
         path = layout.manifest_file(self.root, shard)
-        remedy = "Restore this file from a backup: it is the only record of which videos the shard holds."
-        if not path.is_file():
-            self._damage(path, "this manifest is missing", remedy)
-            return None
-        self._read_file(path, total)
-        try:
-            return read_manifest(path)
-        except StoreDamagedError as error:
-            self._damage(path, str(error), remedy)
-            return None
+        with self._readable():
+            if look_at(path) is None:
+                self._damage(path, "this manifest is missing", _MANIFEST)
+                return None
+            self._read_file(path, total)
+            try:
+                return read_manifest(path)
+            except StoreDamagedError as error:
+                self._damage(path, str(error), _MANIFEST)
+        return None
 
     def _outcomes(self, shard: int, manifest: ShardManifest | None, total: int) -> ShardOutcomes | None:
         path = layout.outcomes_file(self.root, shard)
-        if not path.is_file():
-            return None
-        self._read_file(path, total)
-        try:
-            outcomes = read_outcomes(self.root, shard)
-        except StoreDamagedError as error:
-            self._damage(path, str(error), _REMAKE)
-            return None
+        outcomes = None
+        with self._readable():
+            if look_at(path) is None:
+                return None
+            self._read_file(path, total)
+            try:
+                outcomes = read_outcomes(self.root, shard)
+            except StoreDamagedError as error:
+                self._damage(path, str(error), _REMAKE)
         if outcomes and manifest and (disagreement := outcomes.disagreement(manifest)):
             self._damage(path, disagreement, _REMAKE)
         return outcomes
 
     def _features(self, shard: int, space: str, record: FileRecord, outcomes: ShardOutcomes | None, total: int) -> None:
         path = self.root / record.name
-        if not path.is_file():
+        status = look_at(path)
+        if status is None:
             self._damage(path, "this file is missing although the shard's outcomes name it", _REMAKE)
             return
         self._read_file(path, total)
-        size_bytes = path.stat().st_size
-        if (size_bytes, file_sha256(path)) != (record.size_bytes, record.sha256):
-            self._damaged_features(path, size_bytes, record)
-            return
+        with reading(path):
+            intact = (status.st_size, file_sha256(path)) == (record.size_bytes, record.sha256)
+            if not intact:
+                self._damaged_features(path, status.st_size, record)
+                return
         try:
             with ShardReader(path) as reader:
                 ids = reader.ids()
@@ -177,25 +225,31 @@ class _Check:
     def _staged(self, shard: int, manifest: ShardManifest | None, total: int) -> None:
         staging, folder = Staging(self.root, shard), layout.staging_folder(self.root, shard)
         for position in staging.positions():
-            path = folder / layout.staged_name(position)
-            self._read_file(path, total)
-            remedy = "Delete this file and run `reeldex rerun`; only this video is then extracted again."
-            try:
-                outcome = staging.outcome(position)
-                for space in staging.spaces(position).values():
-                    staging.rows(position, space)
-            except StoreDamagedError as error:
-                self._damage(path, str(error), remedy)
-                continue
-            self.videos += 1
-            videos = manifest.videos if manifest else ()
-            if manifest and (position >= len(videos) or videos[position].video_id != outcome.video_id):
-                self._damage(path, "the manifest has another video at this position", remedy, outcome.video_id)
+            with self._readable():
+                self._staged_video(staging, position, folder / layout.staged_name(position), manifest, total)
+
+    def _staged_video(
+        self, staging: Staging, position: int, path: Path, manifest: ShardManifest | None, total: int
+    ) -> None:
+        self._read_file(path, total)
+        remedy = "Delete this file and run `reeldex rerun`; only this video is then extracted again."
+        try:
+            outcome = staging.outcome(position)
+            for space in staging.spaces(position).values():
+                staging.rows(position, space)
+        except StoreDamagedError as error:
+            self._damage(path, str(error), remedy)
+            return
+        self.videos += 1
+        videos = manifest.videos if manifest else ()
+        if manifest and (position >= len(videos) or videos[position].video_id != outcome.video_id):
+            self._damage(path, "the manifest has another video at this position", remedy, outcome.video_id)
 
     def _read_file(self, path: Path, total: int) -> None:
         self.known.add(path)
         self.files += 1
-        self.bytes += path.stat().st_size
+        with reading(path):
+            self.bytes += path.stat().st_size
         if self.progress:
             self.progress(self.files, total)
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedding.datasets.readers import VectorReader, WholeVideoReader, load_vectors
-from embedding.errors import DatasetError, FeaturesError
-from embedding.features import PUBLISHED_ROWS_PER_SECOND, FeatureSource, NpyFeatures, StoreFeatures
-from storage.errors import StoreError
+from embedding.errors import DatasetError
+from embedding.features import PUBLISHED_ROWS_PER_SECOND, FeatureSource, NpyFeatures, StoreFeatures, features_readable
 from storage.store import FeatureStore
 
 
@@ -37,12 +36,13 @@ class FeatureLocation:
             raise ValueError(f"Rows a second must be above 0, not {self.rows_per_second}.")
 
     def open(self, paths: Mapping[str, str] | None = None) -> FeatureSource:
-        """Open the features; `paths` gives each video's .npy file within the folders. Raises FeaturesError."""
+        """Open the features; `paths` gives each video's .npy file within the folders. Raises FeaturesError.
+
+        Raises FeaturesUnreadableError where the system does not let us read them.
+        """
         if self.store is not None:
-            try:
+            with features_readable():
                 return StoreFeatures(FeatureStore(self.store), self.space_2d, self.space_3d)
-            except StoreError as error:
-                raise FeaturesError(str(error)) from error
         if self.folder_2d is None or self.folder_3d is None:
             raise AssertionError  # refused when this was made
         return NpyFeatures((self.folder_2d, self.folder_3d), paths, self.rows_per_second)

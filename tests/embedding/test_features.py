@@ -1,14 +1,16 @@
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from embedding.datasets.locations import FeatureLocation
-from embedding.errors import FeaturesError
+from embedding.errors import FeaturesError, FeaturesUnreadableError
 from embedding.features import NpyFeatures, StoreFeatures, name_without_suffix
 from storage.store import FeatureStore
 from tests.embedding.feature_files import SPACES, WIDTHS, make_store, rows_of, write_npy
+from tests.system_faults import make_unreadable, no_more_files
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,29 @@ def test_npy_files_that_cannot_be_used(tmp_path: Path) -> None:
         source.video(1, "f")
     with pytest.raises(FeaturesError, match=r"no \.npy file of the video 'z'"):
         source.video(1, "z")
+
+
+def test_what_the_system_does_not_let_us_read_is_not_said_to_be_unusable(tmp_path: Path) -> None:
+    folders = write_npy(tmp_path, {"a": rows_of("a"), "b": rows_of("b")})
+    source = NpyFeatures(folders)
+    stored = StoreFeatures(make_store(tmp_path, {"a": rows_of("a")}))
+    assert source.stream_dims
+    uses: list[Callable[[], object]] = [
+        lambda: source.video(0, "a"),
+        lambda: stored.video(0, "a"),
+        lambda: NpyFeatures(folders),
+        lambda: FeatureLocation(store=stored.store.path).open(),
+    ]
+    for use in uses:
+        with no_more_files(), pytest.raises(FeaturesUnreadableError, match=r"Too many open files.*`ulimit -n`"):
+            use()
+    make_unreadable(folders[0] / "a.npy")
+    with pytest.raises(FeaturesUnreadableError, match="Input/output error"):
+        source.video(0, "a")
+    (folders[1] / "b.npy").unlink()
+    (folders[1] / "b.npy").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(FeaturesUnreadableError, match="mount its disk"):
+        source.problem("b")
 
 
 def test_npy_folders_that_cannot_be_used(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from embedding import text, word_cache
 from embedding.errors import WordVectorsError
 from embedding.text import WordVectors, open_word_vectors
 from tests.embedding.word_sources import WORDS, opened, save
+from tests.system_faults import no_more_files
 
 
 def test_a_second_start_reads_neither_the_source_nor_gensim(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +58,14 @@ def test_a_damaged_cache_is_made_again(source: Path, damage: str) -> None:
     with pytest.raises(WordVectorsError, match="no intact cache of word vectors"):
         WordVectors(cache)
     assert list(opened(source)) == WORDS
+
+
+def test_a_cache_that_the_system_does_not_let_us_read_is_not_made_again(source: Path) -> None:
+    cache = opened(source).cache
+    for use in (lambda: WordVectors(cache), lambda: word_cache.cache_fingerprint(cache)):
+        with no_more_files(), pytest.raises(OSError, match="Too many open files"):
+            use()
+    assert list(WordVectors(cache)) == WORDS
 
 
 def test_a_conversion_that_is_killed_leaves_no_cache(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,12 @@ def test_verify_fails_on_damage_and_lists_it(folder: Path) -> None:
     state = _run(verify, str(folder / "store"))
     assert state.type.value == "FAILED"
     assert "shard-00000.h5" in _artifacts(state)["Damages"]
+    damaged.unlink()
+    damaged.symlink_to(folder / "not mounted")
+    state = _run(verify, str(folder / "store"))
+    assert state.type.value == "FAILED"
+    assert (state.message or "").startswith("1 file cannot be read: ")
+    assert "mount its disk" in _artifacts(state)["Damages"]
 
 
 def test_a_store_made_with_other_settings_is_refused_before_any_work(folder: Path) -> None:

@@ -1,10 +1,11 @@
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
-from search.errors import IndexNotFoundError, QueryError
+from search.errors import IndexClosedError, IndexNotFoundError, QueryError
 from search.index import LONGEST_QUERY, SearchIndex
 from search.options import IndexOptions
 from tests.search.library import IVF, Library, eight_videos, make_library
@@ -151,6 +152,26 @@ def test_many_threads_get_the_answers_of_one(library: Library, kind: str) -> Non
         for sentence, found in zip(asked, pool.map(lambda each: index.search(each, k=7), asked), strict=True):
             assert [moment.moment_id for moment in found] == [moment.moment_id for moment in alone[sentence]]
             assert [moment.score for moment in found] == pytest.approx([moment.score for moment in alone[sentence]])
+
+
+def test_a_closed_index_says_so_and_can_be_closed_again(library: Library) -> None:
+    index = opened(library, "exact")
+    index.videos()
+    index.close()
+    index.close()
+    uses: list[Callable[[], object]] = [
+        lambda: index.search("soup"),
+        lambda: index.search("no word of it is known"),
+        lambda: index.like("part0/video4.mp4", 3.0),
+        index.videos,
+        index.about,
+        index.refreshed,
+    ]
+    for use in uses:
+        with pytest.raises(IndexClosedError, match=r"was closed\. Open it again"):
+            use()
+    with index:
+        pass
 
 
 def test_equal_scores_come_in_the_order_of_videos_and_times(tmp_path: Path) -> None:

@@ -10,20 +10,25 @@ import pytest
 from filelock import FileLock
 
 from embedding.block_pooling import pool_spans
-from embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError
+from embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError, FeaturesUnreadableError
 from embedding.word_cache import write_cache
 from embedding.word_vectors import WordVectors
 from search.errors import (
     IndexBusyError,
     IndexDamagedError,
     IndexMismatchError,
+    IndexUnreadableError,
     NothingToIndexError,
     SearchError,
     VideosVanishedError,
 )
+from search.generation import read_generation
 from search.index import SearchIndex
+from search.segments import open_segment
+from search.structure import Structure
 from tests.search.library import (
     OPTIONS,
+    SPACES,
     VOCABULARY,
     Library,
     answers,
@@ -31,6 +36,7 @@ from tests.search.library import (
     make_library,
     write_checkpoint,
 )
+from tests.system_faults import make_readable, make_unreadable, no_more_files
 
 
 def test_two_builds_at_once_are_refused(library: Library) -> None:
@@ -180,6 +186,42 @@ def test_a_damaged_index_is_refused_and_can_be_rebuilt(
     assert counts(library.build(rebuild=True)) == (8, 0, 0, 0)
     library.build("fresh")
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
+
+
+def test_what_the_system_does_not_let_us_read_is_not_built_again(library: Library) -> None:
+    library.build()
+    folder = library.folder / "index"
+    files = {path: path.read_bytes() for path in folder.iterdir()}
+    generation = read_generation(folder)
+    with no_more_files(), pytest.raises(IndexUnreadableError, match=r"Too many open files.*`ulimit -n`"):
+        SearchIndex.open(folder)
+    with no_more_files(), pytest.raises(IndexUnreadableError, match="Too many open files"):
+        Structure.load(folder, generation.structure)
+    with no_more_files(), pytest.raises(IndexUnreadableError, match="Too many open files"):
+        open_segment(folder, 1, generation.rows[1], generation.made.embed_dim)
+    for path in files:
+        if path.name == ".lock":
+            continue
+        path.rename(library.folder / "elsewhere")
+        path.symlink_to(library.folder / "not mounted")
+        for rebuild in (False, True):
+            with pytest.raises(IndexUnreadableError, match=r"mount its disk.*do not delete it"):
+                library.build(rebuild=rebuild)
+        path.unlink()
+        (library.folder / "elsewhere").rename(path)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == files
+    assert library.build().up_to_date
+
+
+def test_a_store_that_cannot_be_read_leaves_no_video_out(library: Library) -> None:
+    library.build()
+    library.add({"more.mp4": 20.0})
+    shard = max((library.store.path / "features" / SPACES[0].name).iterdir())
+    make_unreadable(shard)
+    with pytest.raises(FeaturesUnreadableError, match=r"Input/output error. Check the disk"):
+        library.build()
+    make_readable(shard)
+    assert counts(library.build()) == (1, 0, 0, 8)
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -1,0 +1,71 @@
+"""The rows of one video as an HDF5 dataset."""
+
+import errno
+import math
+import os
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from storage.errors import StoreDamagedError
+from storage.hashing import rows_sha256
+from storage.schema import FeatureRows
+
+
+def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -> None:
+    """Write one video as the dataset `name`; raises ValueError when the name is taken."""
+    if name in group:
+        raise ValueError(f"{group.name}/{name} is there already: an id comes twice or is a folder of another.")
+    dataset = group.create_dataset(name, data=np.ascontiguousarray(rows.rows, dtype="<f2"))
+    dataset.attrs["start_seconds"] = float(rows.start_seconds)
+    dataset.attrs["seconds_per_row"] = float(rows.seconds_per_row)
+    dataset.attrs["duration_seconds"] = math.nan if rows.duration_seconds is None else float(rows.duration_seconds)
+    dataset.attrs["truncated"] = bool(rows.truncated)
+    dataset.attrs["position"] = position
+    # h5py writes a str only if it is valid UTF-8, which the name of a file need not be.
+    source = rows.source.encode("utf-8", "surrogateescape")
+    dataset.attrs.create("source", source, dtype=h5py.string_dtype("utf-8"))
+    dataset.attrs["sha256"] = rows_sha256(rows.rows)
+
+
+def read_rows(dataset: h5py.Dataset) -> FeatureRows:
+    """Undo `write_rows`, checked against the recorded SHA-256.
+
+    Raises StoreDamagedError when they differ, and what h5py raises when the file cannot be read.
+    """
+    if not is_plausible(dataset):
+        raise StoreDamagedError(f"the dataset {dataset.name} is {dataset.dtype} {dataset.shape}, not (R, D) float16")
+    rows = room_for(dataset.shape)
+    dataset.read_direct(rows)
+    if rows_sha256(rows) != dataset.attrs["sha256"]:
+        raise StoreDamagedError(f"the rows of {dataset.name} do not match the SHA-256 recorded with them")
+    duration_seconds = float(dataset.attrs["duration_seconds"])
+    return FeatureRows(
+        rows=rows,
+        start_seconds=float(dataset.attrs["start_seconds"]),
+        seconds_per_row=float(dataset.attrs["seconds_per_row"]),
+        duration_seconds=None if math.isnan(duration_seconds) else duration_seconds,
+        truncated=bool(dataset.attrs["truncated"]),
+        source=str(dataset.attrs["source"]),
+    )
+
+
+def is_plausible(dataset: h5py.Dataset) -> bool:
+    """Whether a dataset can be rows of a video: (R, D) float16, all of which the file has room for."""
+    # A damaged shape must not make numpy reserve more memory than the file has bytes.
+    return bool(
+        dataset.dtype == np.float16
+        and dataset.ndim == 2
+        and dataset.size
+        and dataset.id.get_storage_size() == dataset.size * dataset.dtype.itemsize
+        and dataset.id.get_storage_size() <= dataset.file.id.get_filesize()
+    )
+
+
+def room_for(shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
+    """Return an array for rows of a plausible shape; raises OSError when there is no memory for it."""
+    try:
+        return np.empty(shape, np.float16)
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error

@@ -1,0 +1,147 @@
+"""Errors of the system told apart from damage: a file that cannot be read says nothing about its content."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import StoreUnreadableError
+
+_CHUNK_BYTES = 1 << 20
+_PERMISSIONS = "Give this user the permission to read it and to enter its folders (`ls -ld`, `chmod`)."
+_FILES = "Close files that this process has open, or raise its limit (`ulimit -n`)."
+_MEMORY = "Free memory, or use a machine with more of it."
+_LOCKED = (
+    "Close the HDF5 handle or the process that holds it, or set HDF5_USE_FILE_LOCKING=FALSE: published files are never "
+    "written again, so that reading them needs no lock."
+)
+_DEVICE = "Check the disk or network share it is on (`dmesg`, `mount`)."
+_KIND = "Move away what is in its place, or correct the path."
+_LINK = "A symbolic link on its path has no target: mount its disk, or correct the link."
+_ANY = "Remove the cause, and run the command again."
+
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _PERMISSIONS),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
+    errno.ENOMEM: _MEMORY,
+    **dict.fromkeys((errno.EAGAIN, errno.EDEADLK, errno.ENOLCK), _LOCKED),
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.EHOSTDOWN), _DEVICE
+    ),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTDIR), _KIND),
+    **dict.fromkeys((errno.ENOENT, errno.ELOOP), _LINK),
+}
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file or folder below the store that the system does not let us read: why, and what to do."""
+
+    file: str
+    why: str
+    remedy: str
+
+    @classmethod
+    def of(cls, root: Path, error: StoreUnreadableError) -> "Unreadable":
+        """Return what an error says, with the path relative to the store."""
+        path = error.path
+        return cls(
+            path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path), error.why, error.remedy
+        )
+
+
+def remedy_for(error: OSError) -> str:
+    """Return what to do about an error of the system, in a sentence."""
+    return _REMEDIES.get(error.errno or 0, _ANY)
+
+
+def reason(error: OSError) -> str:
+    """Return the system's words for an error, such as "Permission denied"."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def unreadable(path: Path, error: OSError) -> StoreUnreadableError:
+    """Return the error for a file or folder that the system does not let us read."""
+    return StoreUnreadableError(path, reason(error), remedy_for(error), error.errno)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn OSErrors of the block into StoreUnreadableError for `path`.
+
+    FileNotFoundError passes: a file that is absent is no fault of the system, unless a symbolic link has lost its
+    target, as on a disk that is not mounted.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not _dangling(path):
+            raise
+        raise unreadable(path, error) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def look_at(path: Path) -> os.stat_result | None:
+    """Return the status of a file or folder, None when it is absent; raises StoreUnreadableError."""
+    try:
+        with reading(path):
+            return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there, and one; raises StoreUnreadableError where the system does not say."""
+    status = look_at(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; nothing when it is absent. Raises StoreUnreadableError.
+
+    Unlike `Path.glob`, which passes over a folder that cannot be read.
+    """
+    try:
+        with reading(folder):
+            return [folder / name for name in sorted(entry.name for entry in folder.iterdir())]
+    except FileNotFoundError:
+        return []
+
+
+def all_below(folder: Path) -> Iterator[Path]:
+    """Return all files and folders below a folder, each folder's content sorted; raises StoreUnreadableError."""
+    for path in list_folder(folder):
+        yield path
+        if not path.is_symlink() and is_folder(path):
+            yield from all_below(path)
+
+
+def require_readable(path: Path) -> None:
+    """Raise StoreUnreadableError unless a file can be opened and its first byte read; FileNotFoundError if absent."""
+    with reading(path), path.open("rb", buffering=0) as file:
+        file.read(1)
+
+
+def reading_error(path: Path) -> OSError | None:
+    """Return the error of the system over which reading all of a file stumbles, None when every byte is delivered."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            while file.read(_CHUNK_BYTES):
+                pass
+    except OSError as error:
+        return error
+    return None
+
+
+def _dangling(path: Path) -> bool:
+    for each in (path, *path.absolute().parents):
+        # Where a folder may not be entered there is nothing to see.
+        with contextlib.suppress(OSError):
+            if each.is_symlink() and not each.exists():
+                return True
+    return False
