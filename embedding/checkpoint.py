@@ -19,6 +19,7 @@ from embedding.model import ModelSpec, TextVideoEmbedding
 from embedding.unpickling import refused_by_torch
 from storage.atomic import publish
 from storage.schema import JSON
+from storage.system_errors import refused_by_system
 
 PUBLISHED_CHECKPOINT_URL = "https://www.rocq.inria.fr/cluster-willow/amiech/howto100m/models/howto100m_pt_model.pth"
 """Weights trained on HowTo100M; they go with GoogleNews-vectors-negative300.bin and 2-D before 3-D features."""
@@ -149,6 +150,8 @@ def _read(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     # Of what is no pickle at all, torch's reader raises whatever it stumbles over.
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+        if (refused := refused_by_system(error)) is not None:
+            raise CheckpointError(f"{path} cannot be read: {refused}") from error
         raise CheckpointError(
             f"{path} is no PyTorch file that can be read safely: {refused_by_torch(error)}. Nothing of it was "
             "executed. Get it again, or name another file."

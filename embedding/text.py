@@ -19,6 +19,7 @@ from embedding.word_files import WordFormat, detect_format, require_safe_pickle,
 from embedding.word_vectors import WordVectors, tokenise
 from storage.atomic import publish, publish_text
 from storage.hashing import file_sha256
+from storage.system_errors import refused_by_system
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors
@@ -88,6 +89,8 @@ def _read_with_gensim(source: Path, file_format: WordFormat) -> "KeyedVectors":
             f"{source}, read as {found}, holds words that are not UTF-8 ({error}). It is damaged, or of another format."
         ) from error
     except (OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, MemoryError) as error:
+        if (refused := refused_by_system(error)) is not None:
+            raise WordVectorsError(f"{source} cannot be read: {refused}") from error
         reason = str(error) or "it asks for too much memory"
         raise WordVectorsError(
             f"{source}, read as {found}, is no intact file of word vectors: {reason}. Get it again, or name its format."

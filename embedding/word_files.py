@@ -9,6 +9,7 @@ from typing import IO, Any, ClassVar, Self, cast
 
 from embedding.errors import WordVectorsError
 from embedding.pickled_arrays import STAND_INS
+from storage.system_errors import refused_by_system
 
 _LONGEST_LINE_BYTES = 1 << 20
 _PICKLE_START = b"\x80"
@@ -142,6 +143,8 @@ def require_safe_pickle(source: Path) -> bool:
             unpickler = _GensimUnpickler(file, source)
             loaded = unpickler.load()
     except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        if (refused := refused_by_system(error)) is not None:
+            raise WordVectorsError(f"{source} cannot be read: {refused}") from error
         raise WordVectorsError(f"{source} is no intact pickle: {error}. Get the file again.") from error
     except MemoryError as error:
         raise WordVectorsError(f"{source} is no intact pickle: it asks for too much memory. Get it again.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import http.client
 import logging
@@ -172,6 +173,12 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        # EINVAL comes of a place that the file itself names, as where it was cut off.
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            raise WeightsError(
+                f"{path} cannot be read: {error.strerror}. It is not known to be damaged: check its permissions, the "
+                "open files of this process (`ulimit -n`) and its disk."
+            ) from error
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(
             f"{path} is no PyTorch checkpoint that can be read safely: {first_line} "

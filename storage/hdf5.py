@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from storage.system_errors import reading_error, unreadable
+from storage.system_errors import ASKED_WRONGLY, reading_error, unreadable
 
 # What h5py raises, depending on where it stumbles: in a damaged file, or over an error of the system.
 H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, EOFError)
@@ -15,8 +15,6 @@ H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, Attribute
 _DRIVER = "reeldex-reading"
 # The HDF5 library ends its message for each system call that failed with this.
 _SYSTEM_CALL = re.compile(r"\berrno = (\d+)")
-# What a system call says to a place that a damaged file names; the system's own errors are others.
-_ASKED_WRONGLY = frozenset({errno.EINVAL, errno.EFAULT, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT})
 _PROBE_BYTES = 64 << 20
 
 
@@ -54,7 +52,7 @@ def _system_call(error: BaseException) -> OSError | None:
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (match := _SYSTEM_CALL.search(str(error))):
         number = int(match.group(1))
-    return None if number is None or number in _ASKED_WRONGLY else OSError(number, os.strerror(number))
+    return None if number is None or number in ASKED_WRONGLY else OSError(number, os.strerror(number))
 
 
 def _out_of_memory(error: BaseException) -> OSError | None:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from storage.errors import StoreUnreadableError
 
+# What a system call says to a place that a damaged file names; the system's own errors are others.
+ASKED_WRONGLY = frozenset({errno.EINVAL, errno.EFAULT, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT})
+
 _CHUNK_BYTES = 1 << 20
 _PERMISSIONS = "Give this user the permission to read it and to enter its folders (`ls -ld`, `chmod`)."
 _FILES = "Close files that this process has open, or raise its limit (`ulimit -n`)."
@@ -62,6 +65,13 @@ def remedy_for(error: OSError) -> str:
 def reason(error: OSError) -> str:
     """Return the system's words for an error, such as "Permission denied"."""
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def refused_by_system(error: BaseException) -> str | None:
+    """Return why a file could not be read, and what to do, if a system call failed; None for a fault of the file."""
+    if not isinstance(error, OSError) or error.errno is None or error.errno in ASKED_WRONGLY:
+        return None
+    return f"{reason(error)}. {remedy_for(error)} It is not known to be damaged."
 
 
 def unreadable(path: Path, error: OSError) -> StoreUnreadableError:

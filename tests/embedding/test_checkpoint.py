@@ -26,6 +26,7 @@ from embedding.checkpoint import (
 from embedding.errors import CheckpointError, CheckpointMismatchError
 from embedding.model import _SIZED_BY, ModelSpec, TextVideoEmbedding
 from storage.schema import JSON
+from tests.system_faults import make_unreadable
 
 SPEC = ModelSpec(video_dim=6, embed_dim=5, word_dim=4, sentence_dim=3, max_words=7)
 FEATURES: dict[str, JSON] = {
@@ -238,3 +239,12 @@ def test_random_states_come_back_from_a_checkpoint(tmp_path: Path, trained: Chec
     random_states.seed_all(6)
     random_states.restore(require_training(load_checkpoint(tmp_path / "c.pth"), tmp_path).random_states)
     assert (draws(), draws()) == wanted
+
+
+def test_a_checkpoint_on_a_broken_disk_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    torch.save({}, path)
+    make_unreadable(path)
+    with pytest.raises(CheckpointError, match=r"cannot be read: Input/output error.*not known to be damaged") as raised:
+        load_checkpoint(path)
+    assert "Get it again" not in str(raised.value)

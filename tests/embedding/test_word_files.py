@@ -7,10 +7,11 @@ import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
 from embedding.errors import WordVectorsError
-from embedding.text import open_word_vectors
+from embedding.text import _read_with_gensim, open_word_vectors
 from embedding.word_files import WordFormat, detect_format
 from tests.embedding.test_unpickling import ADDRESS, Elements, Hostile
 from tests.embedding.word_sources import WORDS, opened, save
+from tests.system_faults import make_unreadable
 
 
 @pytest.mark.parametrize(
@@ -156,3 +157,14 @@ def test_a_named_format_is_believed(source: Path) -> None:
     assert detect_format(source) is WordFormat.BINARY
     with pytest.raises(WordVectorsError, match="read as text format"):
         open_word_vectors(source, cache_folder=source.parent / "cache", file_format=WordFormat.TEXT)
+
+
+@pytest.mark.parametrize(("kind", "format_"), [("binary", WordFormat.BINARY), ("gensim", WordFormat.GENSIM)])
+def test_word_vectors_on_a_broken_disk_are_not_called_damaged(
+    tmp_path: Path, keyed: KeyedVectors, kind: str, format_: WordFormat
+) -> None:
+    source = tmp_path / "vectors"
+    save(keyed, source, kind)
+    make_unreadable(source)
+    with pytest.raises(WordVectorsError, match=r"cannot be read: Input/output error.*not known to be damaged"):
+        _read_with_gensim(source, format_)

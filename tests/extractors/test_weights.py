@@ -15,6 +15,7 @@ import torch
 from extractors import weights
 from extractors.errors import WeightsError
 from extractors.weights import PretrainedWeights, find_or_fetch, load_state, sha256_of_state, verify
+from tests.system_faults import make_unreadable
 
 BODY = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -173,3 +174,12 @@ def test_a_states_hash_hangs_on_names_types_shapes_and_bytes_but_not_on_order() 
         {"a": one},
     ]
     assert len({reference, *(sha256_of_state(other) for other in others)}) == 6
+
+
+def test_weights_on_a_broken_disk_are_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({}, path)
+    make_unreadable(path)
+    with pytest.raises(WeightsError, match=r"cannot be read: Input/output error.*not known to be damaged") as raised:
+        load_state(path)
+    assert "Delete it" not in str(raised.value)
