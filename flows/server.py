@@ -14,6 +14,8 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from flows.server_access import UVICORN_OPTIONS, guarded
+
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
@@ -95,9 +97,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True, type=int)
+    parser.add_argument("--no-secret", action="store_true")
     arguments = parser.parse_args()
     os.environ["PREFECT_SERVER_API_HOST"], os.environ["PREFECT_SERVER_API_PORT"] = arguments.host, str(arguments.port)
-    uvicorn.run(AskAgain(create_app(final=True)), host=arguments.host, port=arguments.port, log_level="warning")
+    app = guarded(AskAgain(create_app(final=True)), no_secret=arguments.no_secret)
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", **UVICORN_OPTIONS)
 
 
 if __name__ == "__main__":

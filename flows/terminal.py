@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.known_servers import find_secret
 from flows.logs import OUR_PACKAGES
 from flows.progress import BarListener, listening
 from flows.sources import printable
@@ -44,7 +45,8 @@ def set_up_logging(*, verbose: bool) -> None:
 def prepare_prefect(*, verbose: bool) -> None:
     """Set what Prefect needs to run quietly on this machine alone, unless the user has set it otherwise.
 
-    To be called before Prefect is imported: it reads its settings then.
+    The secret of a server of `reeldex up` is among it. To be called before Prefect is imported: it reads its settings
+    then. Raises UsageError if the server that the user's settings name refuses this user.
     """
     wishes = {
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",
@@ -58,6 +60,14 @@ def prepare_prefect(*, verbose: bool) -> None:
     }
     for name, value in wishes.items():
         os.environ.setdefault(name, value)
+    from flows.server_access import require_access
+    from flows.up import configured_api_url
+
+    folder = os.environ.get("PREFECT_HOME")
+    api_url = configured_api_url(os.environ, Path(folder) if folder else Path.home() / ".prefect")
+    if api_url is not None:
+        find_secret(api_url)
+        require_access(api_url)
 
 
 @contextmanager
