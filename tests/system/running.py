@@ -1,5 +1,6 @@
 """`reeldex up` as a person starts it, in a process of its own, with what tests ask of its server."""
 
+import base64
 import http
 import json
 import os
@@ -39,6 +40,23 @@ class ReeldexUp:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def secret(self) -> str:
+        """What its server asks for, as its clients send it."""
+        return (self.folder / "state" / "reeldex" / "server-secret").read_text(encoding="ascii").strip()
+
+    @property
+    def page_url(self) -> str:
+        """The address for a browser that it printed."""
+        printed = re.search(r"^  Open +(\S+)$", (self.folder / "up.log").read_text(encoding="utf-8"), re.MULTILINE)
+        assert printed, self.said()
+        return printed[1]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a request of its owner."""
+        return {"Authorization": f"Basic {base64.b64encode(self.secret.encode()).decode()}"}
+
     def start(self) -> None:
         """Start it and wait until it says that it is up."""
         log = self.folder / "up.log"
@@ -74,7 +92,10 @@ class ReeldexUp:
         """Ask the server: GET without a body, else POST."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310 - our own server
-            f"{self.url}/api{path}", data=data, headers={"Content-Type": "application/json"}, method=method
+            f"{self.url}/api{path}",
+            data=data,
+            headers={"Content-Type": "application/json", **self.headers},
+            method=method,
         )
         deadline = time.monotonic() + 60
         while True:
