@@ -186,7 +186,8 @@ def _up(commands: Subparsers) -> None:
         "run everything from the Prefect UI: server, deployments and worker on this machine",
         "Starts a Prefect server on loopback, or uses the one that PREFECT_API_URL or your Prefect profile names,\n"
         "and offers the flows and the schedules of pipeline.yaml there. Runs are done in the present folder.\n"
-        "Ends on Ctrl-C.\n"
+        "A server that it starts asks for a secret: the printed address lets a browser in, and programs send what\n"
+        "~/.local/state/reeldex/server-secret holds (mode 600). Ends on Ctrl-C.\n"
         "Exit status: 0 ended as asked; 2 wrong usage, or a part ended by itself.",
         "reeldex up --port 4200",
     )
@@ -199,6 +200,11 @@ def _up(commands: Subparsers) -> None:
         help="Prefect's state (default: PREFECT_HOME, or else ~/.local/state/reeldex/prefect)",
     )
     parser.add_argument("--runs", type=int, default=4, metavar="N", help="runs at a time (default: 4)")
+    parser.add_argument(
+        "--no-secret",
+        action="store_true",
+        help="let every user and program of this machine use the server, and so execute commands as you",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

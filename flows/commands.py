@@ -246,7 +246,7 @@ def run_up(arguments: Arguments) -> int:
         raise UsageError(f"--port {arguments.port}: ports are 1 to 65535.")
     if arguments.runs < 1:
         raise UsageError(f"--runs {arguments.runs}: at least one run at a time is needed.")
-    up(load_config(arguments.config), UpOptions(arguments.port, arguments.home, arguments.runs))
+    up(load_config(arguments.config), UpOptions(arguments.port, arguments.home, arguments.runs, arguments.no_secret))
     return 0
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
@@ -121,8 +121,10 @@ def _collision(when_busy: WhenBusy) -> ConcurrencyLimitStrategy:
     return ConcurrencyLimitStrategy.ENQUEUE if waits else ConcurrencyLimitStrategy.CANCEL_NEW
 
 
-def register(offers: Sequence[RunnerDeployment]) -> None:
+def register(offers: Sequence[RunnerDeployment], job_template: dict[str, Any] | None = None) -> None:
     """Have the server offer these deployments, through a work pool of processes that is made if there is none.
+
+    `job_template` says how the pool starts runs; without one, a pool that is there stays as it is.
 
     A rhythm that was edited or paused in the UI stays as it is, unless it has changed in `pipeline.yaml` since it was
     registered. Scheduled deployments that `pipeline.yaml` names no longer are removed.
@@ -130,6 +132,8 @@ def register(offers: Sequence[RunnerDeployment]) -> None:
     with get_client(sync_client=True) as client:
         with contextlib.suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        if job_template is not None:
+            client.update_work_pool(WORK_POOL, WorkPoolUpdate(base_job_template=job_template))
         for offer in offers:
             known = _known(offer.full_name)
             if known is not None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import SpawnProcess
 
 # Names, in the environment of what `start_program` started, the process that is to be its children's parent.
@@ -66,20 +66,25 @@ def kill_own_group() -> None:
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
-def start_program(module: str, arguments: Sequence[str], log: str) -> SpawnProcess:
+def start_program(
+    module: str, arguments: Sequence[str], log: str, environment: Mapping[str, str] | None = None
+) -> SpawnProcess:
     """Start `python -m module arguments` as a leader of its group that ends when this process is gone.
 
     It is asked to end first, and killed with its group after 3 seconds. What it prints is appended to the file `log`.
+    `environment` is added to what it inherits of this process's; other processes do not see it.
     """
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_run_program, args=(module, list(arguments), log), name=module)
+    told = (module, list(arguments), log, dict(environment or {}))
+    process = context.Process(target=_run_program, args=told, name=module)
     process.start()
     return process
 
 
-def _run_program(module: str, arguments: list[str], log: str) -> None:
+def _run_program(module: str, arguments: list[str], log: str, environment: dict[str, str]) -> None:
     become_group_leader()
     end_with_parent(_end_own_group)
+    os.environ.update(environment)
     os.environ[_PROGRAM] = str(os.getpid())
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):

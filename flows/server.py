@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
+from flows.server_access import UVICORN_OPTIONS, guarded
+
 
 def main() -> None:
     """Serve until SIGTERM comes."""
@@ -19,11 +21,12 @@ def main() -> None:
     parser.add_argument(
         "--temporary", action="store_true", help="for one command: without the UI and the services that watch over runs"
     )
+    parser.add_argument("--no-secret", action="store_true", help="let every user and program of this machine in")
     arguments = parser.parse_args()
     os.environ["PREFECT_SERVER_API_HOST"], os.environ["PREFECT_SERVER_API_PORT"] = arguments.host, str(arguments.port)
     serialize_transactions()
-    app = create_app(ephemeral=arguments.temporary, final=True)
-    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
+    app = guarded(create_app(ephemeral=arguments.temporary, final=True), no_secret=arguments.no_secret)
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", **UVICORN_OPTIONS)
 
 
 if __name__ == "__main__":

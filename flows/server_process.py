@@ -6,7 +6,7 @@ import http.client
 import time
 import tomllib
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,9 +41,14 @@ def configured_api_url(environment: Mapping[str, str]) -> str | None:
     return str(url) if url else None
 
 
-def start_server(port: int, log: Path, *more: str) -> SpawnProcess:
-    """Start a server on loopback, with further arguments of `flows.server`; it ends with this process."""
-    return start_program("flows.server", ["--host", LOOPBACK, "--port", str(port), *more], str(log))
+def start_server(
+    port: int, log: Path, options: Sequence[str], environment: Mapping[str, str] | None = None
+) -> SpawnProcess:
+    """Start a server on loopback, with further options of `flows.server`; it ends with this process.
+
+    `environment` is added to what it inherits of this process's.
+    """
+    return start_program("flows.server", ["--host", LOOPBACK, "--port", str(port), *options], str(log), environment)
 
 
 def wait_for_server(process: SpawnProcess, api_url: str, log: Path, stopping: Callable[[], object]) -> None:

@@ -9,8 +9,11 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from flows.known_servers import find_secret
+from flows.secret_file import CLIENT_VARIABLE, new_secret
+from flows.server_access import require_access
 from flows.server_process import LOOPBACK, configured_api_url, prefect_folder, start_server, wait_for_server
 
 if TYPE_CHECKING:
@@ -21,21 +24,26 @@ if TYPE_CHECKING:
 def prefect_server() -> Iterator[None]:
     """Have the block's flows use the server that the user's settings name, or else a temporary one.
 
-    Raises UsageError when that does not start.
+    The secret of a server of `reeldex up` is found for it. Raises UsageError when the server refuses this user, and
+    when a temporary one does not start.
     """
-    if configured_api_url(os.environ) or _set_in_this_process():
+    api_url = configured_api_url(os.environ)
+    if api_url is not None:
+        find_secret(api_url)
+        require_access(api_url)
+    if api_url is not None or _set_in_this_process():
         yield
         return
-    url = _started()
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    server = _started()
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: url}):
+    with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_API_AUTH_STRING: server.secret}):
         yield
 
 
 def is_temporary(api_url: str) -> bool:
     """Whether a server is this process's temporary one, which nobody can look at."""
-    return bool(_started.cache_info().currsize) and api_url == _started()
+    return bool(_started.cache_info().currsize) and api_url == _started().api_url
 
 
 def _set_in_this_process() -> bool:
@@ -47,22 +55,27 @@ def _set_in_this_process() -> bool:
     return get_current_settings().api.url is not None
 
 
+class _Server(NamedTuple):
+    api_url: str
+    secret: str
+
+
 @functools.cache
-def _started() -> str:
-    """Start the server and return its API's address once it answers; later calls return the same one."""
+def _started() -> _Server:
+    """Start the server and return how to reach it once it answers; later calls return the same one."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port = probe.getsockname()[1]
     folder = prefect_folder(os.environ)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "temporary-server.log"
-    api_url = f"http://{LOOPBACK}:{port}/api"
-    server = start_server(port, log, "--temporary")
+    found = _Server(f"http://{LOOPBACK}:{port}/api", new_secret())
+    server = start_server(port, log, ["--temporary"], {CLIENT_VARIABLE: found.secret})
     atexit.register(_end, server)
     import prefect.flows  # noqa: F401 - imported while the server starts, which takes longer
 
-    wait_for_server(server, api_url, log, lambda: False)
-    return api_url
+    wait_for_server(server, found.api_url, log, lambda: False)
+    return found
 
 
 def _end(server: SpawnProcess) -> None:

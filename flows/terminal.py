@@ -46,8 +46,9 @@ def set_up_logging(*, verbose: bool) -> None:
 def prefect_ready(*, verbose: bool) -> Iterator[None]:
     """Have flows run in the block, quietly and on this machine alone, unless the user has set Prefect otherwise.
 
-    Prefect is imported in the block, not before: it reads its settings then. Raises UsageError when the server that
-    is started for a user who has none does not come up.
+    The secret of a server of `reeldex up` is found for it. Prefect is imported in the block, not before: it reads its
+    settings then. Raises UsageError when the server that the user's settings name refuses this user, or the one that is
+    started for a user who has none does not come up.
     """
     wishes = {
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",

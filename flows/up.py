@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from flows.config import PipelineConfig, UsageError
+from flows.job_template import fixed_job_template
+from flows.known_servers import announce, find_secret
 from flows.leash import start_program
 from flows.names import WORK_POOL
+from flows.server_access import ServerAccess, prepare_access, require_access
 from flows.server_process import (
     LOOPBACK,
     configured_api_url,
@@ -59,11 +62,15 @@ _SETTINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How to come up: `port` of the server, `home` for Prefect's state, `runs` at a time."""
+    """How to come up: `port` of the server, `home` for Prefect's state, `runs` at a time.
+
+    `no_secret`: a server that is started here lets every user of this machine in.
+    """
 
     port: int = 4200
     home: Path | None = None
     runs: int = 4
+    no_secret: bool = False
 
 
 def up(config: PipelineConfig, options: UpOptions) -> None:
@@ -76,19 +83,24 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
     if options.home is not None:
         os.environ["PREFECT_HOME"] = str(home.absolute())
     with _stop_signals() as stopping, _Parts() as parts:
+        access = None
         if api_url is None:
             api_url = f"http://{LOOPBACK}:{options.port}/api"
+            access = prepare_access(api_url, no_secret=options.no_secret)
             _require_free(options.port)
             _say(f"Starting a Prefect server; its state lies in {home}")
             os.environ["PREFECT_API_URL"] = api_url
             ui_folder = Path(os.environ.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(home.absolute() / "ui")))
-            parts.start_server(options.port, home / "server.log", api_url, stopping)
+            parts.start_server(options.port, home / "server.log", api_url, stopping, access.options)
+            announce(api_url)
             keep_to_itself(ui_folder)
         else:
             os.environ["PREFECT_API_URL"] = api_url
             _require_answer(api_url)
+            find_secret(api_url)
+            require_access(api_url)
         if not stopping:
-            _prepare(config)
+            _prepare(config, own_server=access is not None)
             worker = [
                 "prefect",
                 "worker",
@@ -102,7 +114,7 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
             ]
             worker += ["--limit", str(options.runs)]
             parts.start_worker(worker, home / "worker.log")
-            _say(_welcome(api_url, home))
+            _say(_welcome(api_url, home, access))
             parts.watch(stopping, worker)
         parts.end_worker()
 
@@ -117,30 +129,39 @@ def job_variables() -> dict[str, object]:
     return {"command": f"{shlex.quote(sys.executable)} -m flows.flow_process", "working_dir": str(Path.cwd())}
 
 
-def _prepare(config: PipelineConfig) -> None:
+def _prepare(config: PipelineConfig, *, own_server: bool) -> None:
     """Have the server offer the deployments and watch over runs."""
     from flows.deployments import deployments, register
     from flows.lost_runs import crash_lost_runs, watch_heartbeats
 
-    register(deployments(config, job_variables()))
+    if own_server:
+        register(deployments(config, {}), fixed_job_template(job_variables()))
+    else:
+        register(deployments(config, job_variables()))
     watch_heartbeats()
     crash_lost_runs(
         "Its process was gone when reeldex was started again. Retry goes on where it stopped.", waiting_too=True
     )
 
 
-def _welcome(api_url: str, home: Path) -> str:
-    ui = api_url.removesuffix("/api")
+def _welcome(api_url: str, home: Path, access: ServerAccess | None) -> str:
+    page = f"{api_url.removesuffix('/api')}/deployments" if access is None else access.browser_url("/deployments")
     return f"""
 reeldex is up.
 
-  Open        {ui}/deployments
+  Open        {page}
   Extract     click `extract`, then Run > Custom run: name a folder of videos and a store, press Submit
   Watch       click the run: its Logs and Artifacts tabs show progress, failures and pictures
   Go on       a run that failed: its menu > Retry; a store with something missing: the deployment `rerun-failed`
   Logs        {home}/server.log, {home}/worker.log
   Stop        Ctrl-C here
+{_NOT_OURS if access is None else access}
 """
+
+
+_NOT_OURS = """\
+  Access      is that server's own: whoever may start runs there can have this worker execute any command. See
+              PREFECT_SERVER_API_AUTH_STRING in Prefect's documentation."""
 
 
 class _Parts:
@@ -158,8 +179,10 @@ class _Parts:
         for name in reversed(list(self._processes)):
             self._end(name)
 
-    def start_server(self, port: int, log: Path, api_url: str, stopping: list[int]) -> None:
-        self._processes["server"] = start_server(port, log)
+    def start_server(
+        self, port: int, log: Path, api_url: str, stopping: list[int], access_options: Sequence[str]
+    ) -> None:
+        self._processes["server"] = start_server(port, log, access_options)
         self._logs["server"] = log
         wait_for_server(self._processes["server"], api_url, log, lambda: stopping)
 

@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 from search.page.catalogue import Catalogue, Shelf, video_key
 from search.page.ffmpeg_arguments import Way
 from search.page.file_response import FileResponse
-from search.page.gate import Rate
 from search.page.media import Media
 from search.page.problems import not_found
 from search.page.questions import Question, question_of, seconds_of, sentence_of
+from search.page.request_limits import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -37,7 +37,7 @@ class Answers:
     def __init__(self, searcher: Searcher, options: PageOptions) -> None:
         self._options = options
         self._catalogue = Catalogue(searcher, options.refresh_seconds)
-        self._rate = Rate(options.searches_per_second, options.searches_at_once)
+        self._rate = TokenBucket(options.searches_per_second, options.searches_at_once)
         self._threads = CapacityLimiter(options.search_threads)
         self.media = Media(options)
 

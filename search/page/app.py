@@ -16,8 +16,9 @@ from starlette.routing import Route
 from embedding.errors import EmbeddingError
 from search.errors import SearchError
 from search.page.answers import Answers
-from search.page.gate import Gate
 from search.page.problems import Problem, from_search
+from search.page.request_guard import HEADERS, RequestGuard
+from search.page.request_limits import RequestLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_HEADERS = {
+    **HEADERS,
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        # blob: is how a page hands joined pieces of video to its own player.
+        "media-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+}
 _HTTP_MESSAGES = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address. The page itself is at /.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This server is asked with GET or HEAD only.",
@@ -65,7 +74,9 @@ def make_app(searcher: Searcher, options: PageOptions) -> PageApp:
         },
     )
     # Outside of Starlette's own layers, so that answers to faults pass it too.
-    return PageApp(Gate(app, options.host_names, options.simultaneous_requests), answers.media)
+    limited = RequestLimits(app, options.simultaneous_requests)
+    guard = RequestGuard(limited, is_page=lambda path: path == "/", host_names=options.host_names, headers=_HEADERS)
+    return PageApp(guard, answers.media)
 
 
 class PageApp:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+from search.page.request_guard import LOOPBACK_NAMES
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The server takes many requests at once on SQLite, which admits one writer."""
 
+import base64
 import json
 import os
 import socket
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from flows.secret_file import CLIENT_VARIABLE, new_secret
+
 REQUESTS = 20
 
 
@@ -27,13 +30,16 @@ class Server:
         self.url = f"http://127.0.0.1:{port}/api"
         self.log = home / "server.log"
         command = [sys.executable, "-m", "flows.server", "--host", "127.0.0.1", "--port", str(port)]
-        environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"}
+        secret = new_secret()
+        self._headers = {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+        environment = {**os.environ, "PREFECT_HOME": str(home), CLIENT_VARIABLE: secret}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def api(self, path: str, body: Any = None) -> Any:  # noqa: ANN401 - JSON
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})  # noqa: S310
+        headers = {"Content-Type": "application/json", **self._headers}
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - our own server
             return json.loads(answer.read() or b"null")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.system.running import ReeldexUp
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-_SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 class PrefectPage:
@@ -101,8 +101,10 @@ def prefect_page(up: "ReeldexUp", width: int = 1280, height: int = 1000) -> Iter
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_SWITCHES)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         try:
-            yield PrefectPage(browser.new_page(viewport={"width": width, "height": height}), up)
+            page = PrefectPage(browser.new_page(viewport={"width": width, "height": height}), up)
+            page.page.goto(up.page_url)
+            yield page
         finally:
             browser.close()

@@ -1,5 +1,6 @@
 """`reeldex up` as a person starts it, in a process of its own, with what tests ask of its server."""
 
+import base64
 import json
 import os
 import re
@@ -69,6 +70,23 @@ class ReeldexUp:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def secret(self) -> str:
+        """What its server asks for, as its clients send it."""
+        return (self.folder / "state" / "reeldex" / "server-secret").read_text(encoding="ascii").strip()
+
+    @property
+    def page_url(self) -> str:
+        """The address for a browser that it printed."""
+        printed = re.search(r"^  Open +(\S+)$", (self.folder / "up.log").read_text(encoding="utf-8"), re.MULTILINE)
+        assert printed, self.said()
+        return printed[1]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a request of its owner."""
+        return {"Authorization": f"Basic {base64.b64encode(self.secret.encode()).decode()}"}
+
     def start(self, *options: str) -> None:
         """Start it, with further options, and wait until it says that it is up."""
         log = self.folder / "up.log"
@@ -116,7 +134,10 @@ class ReeldexUp:
         """Ask the server: GET without a body, else POST."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310 - our own server
-            f"{self.url}/api{path}", data=data, headers={"Content-Type": "application/json"}, method=method
+            f"{self.url}/api{path}",
+            data=data,
+            headers={"Content-Type": "application/json", **self.headers},
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
             return json.loads(answer.read() or b"null")

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from search.page.catalogue import video_key
-from search.page.gate import Rate
 from search.page.problems import Problem
+from search.page.request_limits import TokenBucket
 from search.results import SearchResults
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
 
@@ -129,10 +129,15 @@ def test_the_names_of_loopback_are_answered(page: httpx.Client, host: str) -> No
 
 
 def test_pages_of_other_sites_get_nothing(page: httpx.Client) -> None:
-    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    elsewhere = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
     assert page.get(f"/pictures/{video_key('colours')}/1000.jpg", headers=elsewhere).status_code == 403
     assert page.get("/api/search?q=bowl", headers=elsewhere).status_code == 403
-    assert page.get("/?q=bowl", headers=elsewhere).status_code == 200, "a link from elsewhere opens the page"
+    assert page.get("/?q=bowl", headers=elsewhere).status_code == 403
+    link = {**elsewhere, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert page.get("/?q=bowl", headers=link).status_code == 200, "a link from elsewhere opens the page"
+    assert page.get("/api/search?q=bowl", headers=link).status_code == 403
+    for origin in ("null", "http://evil.example", str(page.base_url).replace("127.0.0.1", "localhost")):
+        assert page.get("/api/about", headers={"Origin": origin}).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -199,7 +204,7 @@ def test_too_many_searches_in_a_row_are_asked_to_wait(fixed_index: FixedSearcher
 
 def test_the_rate_refills_with_time() -> None:
     now = [0.0]
-    rate = Rate(2.0, 3, clock=lambda: now[0])
+    rate = TokenBucket(2.0, 3, clock=lambda: now[0])
     for _ in range(3):
         rate.take()
     with pytest.raises(Problem):
