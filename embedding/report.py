@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedding.datasets.records import EvaluationSet
 from embedding.evaluate import DIRECTIONS, DirectionResult, Scores, SetResult
-from embedding.metrics import Interval, RetrievalMetrics, top_k
+from embedding.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
 from embedding.multi_instance import FIGURES
 from embedding.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
 from storage.atomic import publish, publish_text
@@ -66,6 +66,17 @@ def set_in_words(result: SetResult) -> str:
     return f"{protocol}, {candidates}, {_counted(result.sentence_count, 'sentence')}"
 
 
+def figures_in_words(result: SetResult) -> str:
+    """Return protocol, size and recalls of both directions in a sentence without its full stop."""
+    said = []
+    for name in DIRECTIONS:
+        figures = result.directions[name].retrieval
+        recalls = (figures.recall_at_1, figures.recall_at_5, figures.recall_at_10)
+        shown = ", ".join(f"R@{k} {100 * recall:.1f}" for k, recall in zip(RECALL_AT, recalls, strict=True))
+        said.append(f"{_WORDS[name]}: {shown}, median rank {figures.median_rank:g}")
+    return f"{result.name} ({set_in_words(result)}), {'; '.join(said)}"
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
@@ -109,7 +120,9 @@ def _why_alone(result: SetResult) -> str | None:
 
 def _comparable(result: SetResult) -> tuple[PublishedResult, ...]:
     """Return the published figures that may stand beside one's own: those over the very same test set."""
-    return published_results(result.name, result.identity.protocol) if result.identity.published else ()
+    if not (result.identity.published and result.unusable.complete):
+        return ()
+    return published_results(result.name, result.identity.protocol)
 
 
 def _cells(figures: RetrievalMetrics, intervals: Mapping[str, Interval], prefix: str = "") -> tuple[str, ...]:
