@@ -1,10 +1,11 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from embedding.datasets.records import EvaluationSet
+from embedding.datasets.records import Clip, EvaluationSet
 from embedding.errors import EmbeddingError, ScoresError
 from embedding.evaluate import (
     EvaluationOptions,
@@ -13,7 +14,7 @@ from embedding.evaluate import (
     measure,
     score,
 )
-from embedding.metrics import class_ranks, ranks_of_right, summarise
+from embedding.metrics import bootstrap, class_ranks, ranks_of_right, summarise
 from embedding.model import ModelSpec, TextVideoEmbedding
 from embedding.multi_instance import mean_figures, query_figures
 from embedding.train import new_model
@@ -36,6 +37,56 @@ def test_scores_are_the_model_s_whatever_the_batch(tmp_path: Path, model: TextVi
     found = score(model, test_set, words, batch_size)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     assert not model.training
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 7, 1000])
+def test_equal_clips_and_equal_words_tie_to_the_last_bit(
+    tmp_path: Path, model: TextVideoEmbedding, batch_size: int
+) -> None:
+    clips = [*planted.clips(2), Clip("copy of red", "red-0", ("and the red one", "nothing known", ""))]
+    test_set = EvaluationSet("planted", clips, planted.KindReader())
+    scores = score(model, test_set, planted.word_vectors(tmp_path), batch_size)
+    assert scores.dtype == np.float32
+    assert np.array_equal(scores[:, 16], scores[:, 0])
+    assert np.array_equal(scores[32], scores[0]), "`and` has no vector"
+    assert np.array_equal(scores[33], scores[34]), "neither has a known word"
+    assert not np.array_equal(scores[33], scores[0])
+
+
+def test_sentences_without_known_words_stay_and_are_counted(
+    tmp_path: Path, model: TextVideoEmbedding, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = [*planted.clips(1), Clip("unknown", "red-1", ("unheard", "..."))]
+    result = evaluate(model, [EvaluationSet("x", clips, planted.KindReader())], planted.word_vectors(tmp_path))[0]
+    assert result.directions["text_to_video"].retrieval.query_count == 8 * 2 + 2
+    assert (result.clip_count, result.directions["video_to_text"].retrieval.query_count) == (9, 9)
+    assert "x: 2 sentences without a known word are scored as empty ones" in caplog.text
+
+
+def test_no_more_is_held_than_the_scores_the_clips_and_a_batch(tmp_path: Path) -> None:
+    wide = new_model(ModelSpec(planted.SPEC.video_dim, 4000, planted.SPEC.word_dim, max_words=4), 1)
+    clips = [
+        Clip(f"{kind}-{at}", f"{kind}-{at}", (f"the {kind} one",) * 500) for at in range(2) for kind in planted.KINDS
+    ]
+    test_set = EvaluationSet("x", clips, planted.KindReader())
+    words = planted.word_vectors(tmp_path)
+    score(wide, EvaluationSet("x", clips[:1], planted.KindReader()), words, 50)
+    tracemalloc.start()
+    scores = score(wide, test_set, words, 50)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    embeddings = len(scores) * 4000 * 4
+    assert peak < embeddings / 10, "8000 sentences' embeddings would be 128 MB"
+
+
+def test_several_sentences_a_video_are_drawn_together_for_the_intervals() -> None:
+    test_set = EvaluationSet("x", planted.clips(3), planted.KindReader())
+    scores = random_scores(48, 24)
+    ranks = ranks_of_right(scores, test_set.right_clips)
+    found = measure(scores, test_set).directions["text_to_video"].intervals
+    assert {name: found[name] for name in ("recall_at_1", "median_rank")}.items() <= bootstrap(
+        ranks, groups=test_set.right_clips
+    ).items()
 
 
 def test_vectors_of_another_length_are_said(tmp_path: Path) -> None:
