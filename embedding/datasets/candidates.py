@@ -25,15 +25,11 @@ def ranked_set(  # noqa: PLR0913 - the rows, what they are of, and what is known
     Of the `annotated_sentences`, those without a row here are counted as left out.
     """
     places: dict[Hashable, int] = {}
-    clips: list[Clip] = []
-    right = []
-    for row, key in zip(rows, keys, strict=True):
-        place = places.setdefault(key, len(clips))
-        if place == len(clips):
-            clips.append(row)
-        else:
-            clips[place] = replace(clips[place], captions=(*clips[place].captions, *row.captions))
-        right.append(place)
+    right = [places.setdefault(key, len(places)) for key in keys]
+    own: list[list[Clip]] = [[] for _ in places]
+    for row, place in zip(rows, right, strict=True):
+        own[place].append(row)
+    clips = [replace(each[0], captions=tuple(row.captions[0] for row in each)) for each in own]
     captions = tuple(row.captions[0] for row in rows)
     left_out = replace(unusable, sentences=annotated_sentences - len(rows))
     return EvaluationSet(name, clips, reader, captions, np.array(right, np.int64), unusable=left_out, claim=claim)
