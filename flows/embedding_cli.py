@@ -89,7 +89,7 @@ def evaluate(commands: Subparsers) -> None:
     )
     _data(parser)
     add_words(parser, training=False)
-    add_protocol(parser)
+    _protocol(parser)
     how = parser.add_argument_group("evaluation")
     how.add_argument("--batch-size", type=int, metavar="N")
     how.add_argument("--resamples", type=int, metavar="N", help="for the 95 %% intervals; 0 is none")
@@ -122,7 +122,7 @@ def _data(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--max-missing-share", type=float, metavar="X", help="share of videos that may lack features")
 
 
-def add_protocol(parser: argparse.ArgumentParser) -> None:
+def _protocol(parser: argparse.ArgumentParser) -> None:
     """Add the options on the protocol of a test set."""
     protocol = parser.add_argument_group("protocol", "of --dataset")
     protocol.add_argument("--protocol", metavar="NAME", help="published protocol that the test set has to fit")
