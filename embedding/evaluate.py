@@ -1,5 +1,6 @@
-"""Evaluation over a whole test set: embeddings batch by batch, then all scores, then the figures."""
+"""Evaluation over a whole test set: scores batch by batch, then the figures."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from embedding.datasets.protocols import SetIdentity
 from embedding.datasets.records import EvaluationSet, UnusableVideos
 from embedding.errors import EmbeddingError, ScoresError
 from embedding.metrics import (
@@ -19,13 +21,14 @@ from embedding.metrics import (
     bootstrap,
     bootstrap_means,
     class_ranks,
+    in_row_blocks,
     ranks_of_any_right,
     ranks_of_right,
     summarise,
 )
 from embedding.model import TextVideoEmbedding
-from embedding.multi_instance import FIGURES, MultiInstanceMetrics, mean_figures, query_figures
-from embedding.text import WordVectors
+from embedding.multi_instance import FIGURES, MultiInstanceMetrics, has_right_answer, mean_figures, query_figures
+from embedding.text import WordVectors, tokenise
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +75,17 @@ class DirectionResult:
 
 @dataclass(frozen=True)
 class SetResult:
-    """What a model reaches on a test set: results by direction, and what was left out of it."""
+    """What a model reaches on a test set: results by direction, which set it is, and what was left out of it.
+
+    `clip_count` counts the candidates: the videos or clips that are ranked.
+    """
 
     name: str
     clip_count: int
     sentence_count: int
     unusable: UnusableVideos
     directions: Mapping[str, DirectionResult]
+    identity: SetIdentity
 
     def figures(self) -> dict[str, float]:
         """Give all figures by `<set>/<direction>/<figure>`, for TensorBoard and to choose the best checkpoint by."""
@@ -89,49 +96,14 @@ class SetResult:
         }
 
 
-def embed_videos(model: TextVideoEmbedding, test_set: EvaluationSet, batch_size: int) -> Scores:
-    """Embed all clips of a set: (N, embed_dim) float32. The model is left in evaluation mode."""
-    return _in_batches(
-        model, len(test_set.clips), batch_size, lambda first, stop: _embed_clips(model, test_set, first, stop)
-    )
-
-
-def embed_sentences(
-    model: TextVideoEmbedding, captions: tuple[str, ...], words: WordVectors, batch_size: int
-) -> Scores:
-    """Embed sentences: (M, embed_dim) float32. The model is left in evaluation mode."""
-    max_words = model.spec.max_words
-
-    def embed(first: int, stop: int) -> torch.Tensor:
-        vectors = words.sentence_vectors(captions[first:stop], max_words)
-        return model.embed_sentences(torch.from_numpy(vectors).to(_device(model)))
-
-    return _in_batches(model, len(captions), batch_size, embed)
-
-
-def _embed_clips(model: TextVideoEmbedding, test_set: EvaluationSet, first: int, stop: int) -> torch.Tensor:
-    return model.embed_videos(torch.from_numpy(test_set.videos(first, stop)).to(_device(model)))
-
-
-def _device(model: TextVideoEmbedding) -> torch.device:
-    return next(model.parameters()).device
-
-
-def _in_batches(
-    model: TextVideoEmbedding, count: int, batch_size: int, embed: Callable[[int, int], torch.Tensor]
-) -> Scores:
-    model.eval()
-    with torch.no_grad():
-        parts = [
-            embed(first, min(first + batch_size, count)).float().cpu().numpy() for first in range(0, count, batch_size)
-        ]
-    return np.concatenate(parts)
-
-
 def score(model: TextVideoEmbedding, test_set: EvaluationSet, words: WordVectors, batch_size: int = 256) -> Scores:
-    """Give the scores of all sentences of a set against all its clips: (M, N) float32.
+    """Return the scores of all sentences of a set against all its clips: (M, N) float32.
 
-    Raises EmbeddingError when the set's vectors are not as long as the model takes them.
+    Clips with equal features have equal scores, bit for bit, and so have sentences with the same known words:
+    whether two of them tie does not depend on rounding. A sentence without a known word is scored as an empty one, as
+    in the published code. Beside the scores, memory holds the embeddings of the clips and those of one batch of
+    sentences. The model is left in evaluation mode. Raises EmbeddingError when the set's vectors are not as long as
+    the model takes them.
     """
     spec = model.spec
     if test_set.video_dim != spec.video_dim or words.dim != spec.word_dim:
@@ -139,16 +111,64 @@ def score(model: TextVideoEmbedding, test_set: EvaluationSet, words: WordVectors
             f"The model takes video vectors of {spec.video_dim} and word vectors of {spec.word_dim} numbers; those of "
             f"{test_set.name} have {test_set.video_dim}, the word vectors {words.dim}. Give those it was trained with."
         )
-    sentences = embed_sentences(model, test_set.captions, words, batch_size)
+    model.eval()
+    videos, same_clip = _embed_clips(model, test_set, batch_size)
+    copied_clips = np.flatnonzero(same_clip != np.arange(len(same_clip)))
+    scores = np.empty((len(test_set.captions), len(videos)), dtype=np.float32)
+    for first in range(0, len(scores), batch_size):
+        captions = test_set.captions[first : first + batch_size]
+        vectors = words.sentence_vectors(captions, spec.max_words)
+        block = scores[first : first + batch_size]
+        with torch.no_grad():
+            embedded = model.embed_sentences(torch.from_numpy(vectors).to(_device(model)))
+        np.matmul(embedded.float().cpu().numpy(), videos.T, out=block)
+        block[:, copied_clips] = block[:, same_clip[copied_clips]]
+    _copy_equal_sentences(scores, test_set, words, spec.max_words, batch_size)
+    return scores
+
+
+def _embed_clips(model: TextVideoEmbedding, test_set: EvaluationSet, batch_size: int) -> tuple[Scores, Integers]:
+    """Embed all clips, (N, embed_dim); and for each, the number of the first with the same features, (N,)."""
+    count = len(test_set.clips)
+    parts, same = [], []
+    seen: dict[bytes, int] = {}
+    for first in range(0, count, batch_size):
+        vectors = test_set.videos(first, min(first + batch_size, count))
+        same += [seen.setdefault(hashlib.sha256(row.tobytes()).digest(), first + at) for at, row in enumerate(vectors)]
+        with torch.no_grad():
+            parts.append(model.embed_videos(torch.from_numpy(vectors).to(_device(model))).float().cpu().numpy())
+    return np.concatenate(parts), np.array(same, dtype=np.int64)
+
+
+def _copy_equal_sentences(
+    scores: Scores, test_set: EvaluationSet, words: WordVectors, max_words: int, batch_size: int
+) -> None:
+    """Give each sentence the scores of the first one with the same known words."""
+    seen: dict[tuple[str, ...], int] = {}
+    known = [tuple([word for word in tokenise(said) if word in words][:max_words]) for said in test_set.captions]
+    same = np.array([seen.setdefault(each, at) for at, each in enumerate(known)], dtype=np.int64)
+    copied = np.flatnonzero(same != np.arange(len(same)))
+    for first in range(0, len(copied), batch_size):
+        these = copied[first : first + batch_size]
+        scores[these] = scores[same[these]]
     unknown = words.unknown_words(test_set.captions)
     if unknown:
         log.info("%s: %d words without a vector, as %s", test_set.name, len(unknown), ", ".join(list(unknown)[:5]))
-    result: Scores = sentences @ embed_videos(model, test_set, batch_size).T
-    return result
+    wordless = sum(not each for each in known)
+    if wordless:
+        log.warning("%s: %d sentences without a known word are scored as empty ones", test_set.name, wordless)
+
+
+def _device(model: TextVideoEmbedding) -> torch.device:
+    return next(model.parameters()).device
 
 
 def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions | None = None) -> SetResult:
-    """Turn the (M, N) scores of a whole set into figures of both directions; raises ScoresError for NaN."""
+    """Turn the (M, N) scores of a whole set into figures of both directions; raises ScoresError for NaN.
+
+    Text to video ranks the clips for every sentence. Video to text ranks all sentences for every clip that has one,
+    and takes the best of its own.
+    """
     how = options or EvaluationOptions()
     shape = (len(test_set.captions), len(test_set.clips))
     if scores.shape != shape:
@@ -160,7 +180,8 @@ def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions 
     results = {}
     for at, direction in enumerate(DIRECTIONS):
         these = scores if at == 0 else scores.T
-        intervals = _intervals("", bootstrap, ranks[at], how)
+        # The sentences of a video are drawn together; each video asks once.
+        intervals = _intervals("", partial(bootstrap, groups=right if at == 0 else None), ranks[at], how)
         by_class = several = None
         if graded is None and (classes >= 0).all():
             ends = (classes[right], classes)
@@ -172,7 +193,7 @@ def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions 
             several = mean_figures(figures)
             intervals.update(_intervals("multi_instance/", partial(bootstrap_means, names=FIGURES), figures, how))
         results[direction] = DirectionResult(summarise(ranks[at]), intervals, by_class, several)
-    return SetResult(test_set.name, shape[1], shape[0], test_set.unusable, results)
+    return SetResult(test_set.name, shape[1], shape[0], test_set.unusable, results, test_set.identity())
 
 
 def _intervals(
@@ -187,13 +208,15 @@ def _intervals(
 def _class_ranks(scores: Scores, query_classes: Integers, item_classes: Integers) -> Integers:
     # A clip that is no sentence's right one may have a class that no sentence has.
     asked = np.isin(query_classes, item_classes)
-    return class_ranks(scores[asked], query_classes[asked], item_classes)
+    these = scores if asked.all() else scores[asked]
+    return class_ranks(these, query_classes[asked], item_classes)
 
 
 def _graded_figures(scores: Scores, relevance: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     # With some videos left out, others may be without a fully relevant answer; `query_count` tells.
-    asked = (relevance == 1).any(axis=1)
-    return query_figures(scores[asked], relevance[asked])
+    asked = np.flatnonzero(has_right_answer(relevance))
+    shape = (len(asked), scores.shape[1])
+    return in_row_blocks(shape, lambda block: query_figures(scores[asked[block]], relevance[asked[block]]))
 
 
 def evaluate(

@@ -97,12 +97,18 @@ def query_figures(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> npt.NDArra
         raise ScoresError(f"Scores are {array.shape}, and their relevance is {graded.shape}: they must be alike.")
     if graded.min() < 0 or graded.max() > 1:
         raise ScoresError(f"Relevance lies in 0..1, not in {graded.min()}..{graded.max()}.")
-    without = np.flatnonzero(~(graded == 1).any(axis=1))
+    without = np.flatnonzero(~has_right_answer(graded))
     if len(without):
         raise ScoresError(
             f"{len(without)} queries have no fully relevant answer, the first is number {without[0]}. Leave them out."
         )
-    return in_row_blocks(len(array), lambda block: _figures(array[block], graded[block]))
+    return in_row_blocks(array.shape, lambda block: _figures(array[block], graded[block]))
+
+
+def has_right_answer(relevance: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return which queries of (queries, answers) relevance have a fully relevant answer: (queries,) bool."""
+    graded = np.asarray(relevance)
+    return in_row_blocks(graded.shape, lambda block: (graded[block] == 1).any(axis=1))
 
 
 def _figures(scores: Floats, relevance: Floats) -> npt.NDArray[np.float64]:

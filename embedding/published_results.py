@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PublishedResult:
-    """Recalls in per cent and the median rank of one published model on one test set of `query_count` sentences."""
+    """Recalls in per cent and the median rank of one published model by one protocol of a test set.
+
+    `query_count` is the number of sentences.
+    """
 
     test_set: str
+    protocol: str
     trained_on: str
     recall_at_1: float
     recall_at_5: float
@@ -16,7 +20,7 @@ class PublishedResult:
     query_count: int
 
 
-_QUERY_COUNTS = {"youcook2": 3350, "msrvtt": 1000, "lsmdc": 1000}
+_PROTOCOLS = {"youcook2": ("validation", 3350), "msrvtt": ("1k-A", 1000), "lsmdc": ("1k", 1000)}
 _FIGURES = (
     ("youcook2", "HowTo100M, zero-shot", 6.1, 17.3, 24.8, 46),
     ("youcook2", "YouCook2 only", 4.2, 13.7, 21.5, 65),
@@ -28,14 +32,15 @@ _FIGURES = (
     ("lsmdc", "LSMDC only", 7.2, 18.3, 25.0, 44),
     ("lsmdc", "HowTo100M, fine-tuned", 7.1, 19.6, 27.9, 40),
 )
-PUBLISHED_RESULTS = tuple(PublishedResult(*figures, query_count=_QUERY_COUNTS[figures[0]]) for figures in _FIGURES)
+PUBLISHED_RESULTS = tuple(
+    PublishedResult(figures[0], _PROTOCOLS[figures[0]][0], *figures[1:], query_count=_PROTOCOLS[figures[0]][1])
+    for figures in _FIGURES
+)
 
 
-def published_results(test_set: str, query_count: int) -> tuple[PublishedResult, ...]:
-    """Give the published figures on a test set; none when it has another number of sentences.
+def published_results(test_set: str, protocol: str | None) -> tuple[PublishedResult, ...]:
+    """Return the published figures on a test set by a protocol; none for another protocol.
 
-    A rank among fewer videos is a better one: figures on a part of a test set must not stand beside the published.
+    Whether one's own test set is the published one has to be known beforehand: as many sentences do not make it so.
     """
-    return tuple(
-        result for result in PUBLISHED_RESULTS if result.test_set == test_set and result.query_count == query_count
-    )
+    return tuple(each for each in PUBLISHED_RESULTS if (each.test_set, each.protocol) == (test_set, protocol))

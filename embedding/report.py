@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedding.datasets.records import EvaluationSet
 from embedding.evaluate import DIRECTIONS, DirectionResult, Scores, SetResult
-from embedding.metrics import Interval, RetrievalMetrics, top_k
+from embedding.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
 from embedding.multi_instance import FIGURES
 from embedding.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
 from storage.atomic import publish, publish_text
@@ -53,24 +53,76 @@ def retrieval_table(results: Sequence[SetResult], title: str = "Retrieval") -> T
             rows.append((result.name, _WORDS[name], *_cells(held.retrieval, held.intervals)))
         published = _comparable(result)
         rows += [(result.name, f"  published: {each.trained_on}", *_published_cells(each)) for each in published]
-        counts = {each.query_count for each in PUBLISHED_RESULTS if each.test_set == result.name}
-        if counts and result.sentence_count not in counts:
-            notes.append(
-                f"{result.name}: published figures are over {counts.pop()} sentences, these over "
-                f"{result.sentence_count}: they cannot be compared."
-            )
-        if not result.unusable.complete:
-            videos, clips = len(result.unusable.reasons), len(result.unusable.clips)
-            notes.append(
-                f"{result.name}: {videos} videos and {clips} clips of others could not be used, so that this is "
-                "not the published protocol."
-            )
+        notes += _notes(result)
     return Table(title, _RETRIEVAL_COLUMNS, tuple(rows), tuple(notes))
 
 
+def set_in_words(result: SetResult) -> str:
+    """Return a test set's protocol and size, such as `protocol 1k-A, 1000 videos, 1000 sentences`."""
+    identity = result.identity
+    named = identity.protocol or " or ".join(identity.possible)
+    protocol = f"protocol {named}" if named else "no named protocol"
+    candidates = _counted(result.clip_count, "video" if result.name == "msrvtt" else "clip")
+    return f"{protocol}, {candidates}, {_counted(result.sentence_count, 'sentence')}"
+
+
+def figures_in_words(result: SetResult) -> str:
+    """Return protocol, size and recalls of both directions in a sentence without its full stop."""
+    said = []
+    for name in DIRECTIONS:
+        figures = result.directions[name].retrieval
+        recalls = (figures.recall_at_1, figures.recall_at_5, figures.recall_at_10)
+        shown = ", ".join(f"R@{k} {100 * recall:.1f}" for k, recall in zip(RECALL_AT, recalls, strict=True))
+        said.append(f"{_WORDS[name]}: {shown}, median rank {figures.median_rank:g}")
+    return f"{result.name} ({set_in_words(result)}), {'; '.join(said)}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _notes(result: SetResult) -> list[str]:
+    """Return what has to be known of a test set beside its figures."""
+    identity = result.identity
+    known = ", the published set" if identity.published else ""
+    notes = [f"{result.name}: {set_in_words(result)}{known}; SHA-256 of the set {identity.sha256}."]
+    if not result.unusable.complete:
+        left_out = (
+            f"{_counted(len(result.unusable.reasons), 'video')}, {_counted(len(result.unusable.clips), 'clip')} of "
+            f"other videos and {_counted(result.unusable.sentences, 'sentence')}"
+        )
+        notes.append(f"{result.name}: {left_out} could not be used, so that this is not the published protocol.")
+    elif identity.stated_sha256 not in {None, identity.sha256}:
+        notes.append(
+            f"{result.name}: this is not the published set; its SHA-256 is stated as {identity.stated_sha256}."
+        )
+    elif why := _why_alone(result):
+        notes.append(f"{result.name}: {why}")
+    return notes
+
+
+def _why_alone(result: SetResult) -> str | None:
+    """Return why the paper's figures do not stand beside those of a whole set; None when it has none, or they do."""
+    published = next((each for each in PUBLISHED_RESULTS if each.test_set == result.name), None)
+    if published is None or _comparable(result):
+        return None
+    identity = result.identity
+    if published.protocol not in {identity.protocol, *identity.possible}:
+        return (
+            f"published figures are of protocol {published.protocol}, over {published.query_count} sentences: they "
+            "cannot be compared."
+        )
+    return (
+        "published figures are left out, since nothing shows that this is the published set. If you know that it is, "
+        f"state it: protocol {published.protocol} and published_sha256 (docs/datasets.md)."
+    )
+
+
 def _comparable(result: SetResult) -> tuple[PublishedResult, ...]:
-    """Give the published figures that may stand beside one's own: those over the whole of the same test set."""
-    return published_results(result.name, result.sentence_count) if result.unusable.complete else ()
+    """Return the published figures that may stand beside one's own: those over the very same test set."""
+    if not (result.identity.published and result.unusable.complete):
+        return ()
+    return published_results(result.name, result.identity.protocol)
 
 
 def _cells(figures: RetrievalMetrics, intervals: Mapping[str, Interval], prefix: str = "") -> tuple[str, ...]:
@@ -128,10 +180,15 @@ def report_json(results: Iterable[SetResult], about: dict[str, JSON]) -> dict[st
     sets: dict[str, JSON] = {}
     for result in results:
         sets[result.name] = {
+            "protocol": result.identity.protocol,
+            "possible_protocols": list(result.identity.possible),
+            "sha256": result.identity.sha256,
+            "is_published_set": result.identity.published,
             "clips": result.clip_count,
             "sentences": result.sentence_count,
             "unusable_videos": len(result.unusable.reasons),
             "unusable_clips": len(result.unusable.clips),
+            "unusable_sentences": result.unusable.sentences,
             "directions": {name: _direction_json(held) for name, held in result.directions.items()},
             "published": [asdict(each) for each in _comparable(result)],
         }
@@ -156,8 +213,11 @@ def save_report(path: Path, results: Iterable[SetResult], about: dict[str, JSON]
 
 
 def save_ranking(path: Path, scores: Scores, test_set: EvaluationSet, k: int) -> None:
-    """Publish the k best clips of each sentence as csv, one row each, best first: UTF-8, ranks from 1."""
-    columns, values = top_k(scores, k)
+    """Publish the k best clips of each sentence as csv, one row each, best first: UTF-8, ranks from 1.
+
+    The rank of the right clip is the one that the figures count: behind all wrong ones with its score.
+    """
+    columns, values = top_k(scores, k, test_set.right_clips)
     with publish(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_RANKING_COLUMNS)

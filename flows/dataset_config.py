@@ -7,7 +7,7 @@ twice, because those bring NumPy and h5py with them, and a form wants titles and
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -61,6 +61,28 @@ class _Dataset(Section):
     )
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _TestedDataset(_Dataset):
+    """A data set that has named test protocols, which a subclass lists in its `protocol`."""
+
+    published_sha256: Sha256 | None = Field(
+        default=None,
+        title="SHA-256 of the published test set",
+        description="As evaluate prints it. The paper's figures stand beside a test set with this hash; see "
+        "docs/datasets.md.",
+    )
+
+
+def _protocol_field() -> Any:  # noqa: ANN401 - pydantic's own
+    return Field(
+        default=None,
+        title="Protocol",
+        description="Checks the test set's numbers of videos or clips and of sentences. Empty checks nothing.",
+    )
+
+
 class Howto100mConfig(_Dataset):
     """HowTo100M."""
 
@@ -73,19 +95,23 @@ class Howto100mConfig(_Dataset):
     n_pair: Count = Field(default=1, description="Captions drawn from each video of a batch.")
 
 
-class MsrvttConfig(_Dataset):
+class MsrvttConfig(_TestedDataset):
     """MSR-VTT."""
 
+    protocol: Literal["1k-A", "1k-B", "full"] | None = _protocol_field()
     train_csv: Path | None = Field(default=None, description="Column video_id.")
     train_json: Path | None = Field(default=None, description="All captions.")
     train_features: Path | None = Field(default=None, description="Published .pth of vectors.")
-    test_csv: Path | None = Field(default=None, description="JSFusion's 1k-A test set: video_id and sentence.")
+    test_csv: Path | None = Field(
+        default=None, description="Columns video_id and sentence, a row per sentence; a video may have several."
+    )
     test_features: Path | None = Field(default=None, description="Published .pth of vectors.")
 
 
-class Youcook2Config(_Dataset):
+class Youcook2Config(_TestedDataset):
     """YouCook2."""
 
+    protocol: Literal["validation"] | None = _protocol_field()
     train_pkl: Path | None = Field(default=None, description="Published .pkl of captions and vectors.")
     test_pkl: Path | None = Field(default=None, description="Published .pkl of the validation split.")
     train_csv: Path | None = Field(default=None, description="With features: video_id, start, end, text.")
@@ -93,9 +119,10 @@ class Youcook2Config(_Dataset):
     n_pair: Count = Field(default=1, description="Clips drawn from each video of a batch; 1: each clip by itself.")
 
 
-class LsmdcConfig(_Dataset):
+class LsmdcConfig(_TestedDataset):
     """LSMDC."""
 
+    protocol: Literal["1k"] | None = _protocol_field()
     train_csv: Path | None = Field(default=None, description="Tab-separated annotations.")
     train_features: Path | None = Field(default=None, description="Published .pth of vectors.")
     test_csv: Path | None = Field(default=None, description="Tab-separated annotations.")
@@ -123,9 +150,10 @@ class EpicConfig(_Dataset):
         return self
 
 
-class EpicRetrievalConfig(_Dataset):
+class EpicRetrievalConfig(_TestedDataset):
     """EPIC-KITCHENS-100 multi-instance retrieval."""
 
+    protocol: Literal["test"] | None = _protocol_field()
     train_csv: Path | None = Field(default=None, description="EPIC_100_retrieval_train.csv")
     test_csv: Path | None = Field(default=None, description="EPIC_100_retrieval_test.csv")
     test_sentence_csv: Path | None = Field(default=None, description="EPIC_100_retrieval_test_sentence.csv")

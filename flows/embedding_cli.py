@@ -67,8 +67,13 @@ def evaluate(commands: Subparsers) -> None:
         commands,
         "evaluate",
         "measure how well sentences find videos with a checkpoint",
-        "Prints R@1, R@5, R@10 and the median rank over whole test sets, both directions, with 95 % intervals, and\n"
-        "the paper's figures beside them where the protocol is the same. The same as JSON lies beside the checkpoint.\n"
+        "Prints R@1, R@5, R@10 and the median rank over whole test sets, both directions, with 95 % intervals. The\n"
+        "same as JSON lies beside the checkpoint. Each video (or clip) is one candidate. Text to video ranks the\n"
+        "videos for every sentence; video to text takes the best rank of a video's own sentences. Ties count against\n"
+        "the model.\n"
+        "--protocol checks the size of the test set: msrvtt 1k-A, 1k-B (1000 videos, 1000 sentences) or full (2990,\n"
+        "59800); youcook2 validation (3350 clips); lsmdc 1k (1000); epic-retrieval test (9668, 3842 sentences).\n"
+        "The paper's figures stand beside a test set only if its SHA-256 shows that it is the published one.\n"
         "Exit status: 0 evaluated; 1 stopped by a fault of the machine; 2 wrong usage, configuration or input.",
         "reeldex evaluate --checkpoint published --data published --dataset msrvtt --dataset youcook2 --dataset lsmdc",
         _MODULE,
@@ -84,6 +89,7 @@ def evaluate(commands: Subparsers) -> None:
     )
     _data(parser)
     add_words(parser, training=False)
+    _protocol(parser)
     how = parser.add_argument_group("evaluation")
     how.add_argument("--batch-size", type=int, metavar="N")
     how.add_argument("--resamples", type=int, metavar="N", help="for the 95 %% intervals; 0 is none")
@@ -114,6 +120,17 @@ def _data(parser: argparse.ArgumentParser) -> None:
         help="one of its files, such as test_csv; repeatable",
     )
     data.add_argument("--max-missing-share", type=float, metavar="X", help="share of videos that may lack features")
+
+
+def _protocol(parser: argparse.ArgumentParser) -> None:
+    """Add the options on the protocol of a test set."""
+    protocol = parser.add_argument_group("protocol", "of --dataset")
+    protocol.add_argument("--protocol", metavar="NAME", help="published protocol that the test set has to fit")
+    protocol.add_argument(
+        "--published-sha256",
+        metavar="HEX",
+        help="SHA-256 of the published test set, as this command prints it; shows the paper's figures beside that set",
+    )
 
 
 def _epic(parser: argparse.ArgumentParser) -> None:

@@ -130,6 +130,7 @@ def _put_dataset(section: dict[str, Any], arguments: Arguments, *, only: bool) -
     section.update(pairs(arguments.file, "--file NAME=PATH"))
     if arguments.data is not None:
         section["folder"] = arguments.data
+    _put_protocol(section, arguments, only=only)
     if arguments.max_missing_share is not None:
         section["max_missing_share"] = arguments.max_missing_share
     features = _features(arguments)
@@ -139,6 +140,17 @@ def _put_dataset(section: dict[str, Any], arguments: Arguments, *, only: bool) -
     before = given if isinstance(given, dict) else {}
     replaced = ("folder_2d", "folder_3d") if "store" in features else ("store",) if "folder_2d" in features else ()
     section["features"] = {**{key: value for key, value in before.items() if key not in replaced}, **features}
+
+
+def _put_protocol(section: dict[str, Any], arguments: Arguments, *, only: bool) -> None:
+    for name in ("protocol", "published_sha256"):
+        value = getattr(arguments, name, None)  # `train` has no such options
+        if value is None:
+            continue
+        if not only:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} goes with one --dataset; use --set datasets.NAME.{name}={value} for several.")
+        section[name] = value
 
 
 def _features(arguments: Arguments) -> dict[str, Any]:

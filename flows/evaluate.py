@@ -24,8 +24,9 @@ Measure **how well sentences find videos** with a checkpoint, over whole test se
 
 1. *checkpoint*: a path, or `published` for the HowTo100M one (it is fetched if it is not there).
 2. *test_sets*: which data sets; where they lie stands in *datasets*. *store*: the feature store of their videos.
-3. Press **Submit**. *Artifacts* shows R@1, R@5, R@10 and the median rank in both directions, with 95 % intervals and,
-   where the protocol is the same, the paper's figures beside them. The same as JSON lies beside the checkpoint.
+3. Press **Submit**. *Artifacts* shows R@1, R@5, R@10 and the median rank in both directions, with 95 % intervals, and
+   which protocol each test set follows. The paper's figures stand beside a set that is known to be the published one
+   (*published_sha256* in *datasets*). The same as JSON lies beside the checkpoint.
 """
 
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from flows.evaluation import EvaluationReport, EvaluationRequest
 
 
+# How figures are computed: what was kept of another way is computed anew.
+_METHOD = "one candidate per video"
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """The answer of an evaluation: in a sentence, as tables, as JSON values; and whether it is an earlier one's."""
@@ -57,6 +61,7 @@ def _signature(request: EvaluationRequest) -> str:
     """Return a hash of the settings and of how the files look that the figures depend on."""
     config = request.config
     seen: list[object] = [
+        _METHOD,
         config.evaluate.model_dump(mode="json"),
         config.words.model_dump(mode="json"),
         list(_looks(Path(request.checkpoint))),

@@ -51,14 +51,10 @@ class EvaluationReport:
         return [retrieval_table(self.results, title), *further_tables(self.results)]
 
     def sentence(self) -> str:
-        """Return the first figures, for the state of a run."""
-        said = []
-        for result in self.results:
-            figures = result.directions["text_to_video"].retrieval
-            recalls = (figures.recall_at_1, figures.recall_at_5, figures.recall_at_10)
-            shown = ", ".join(f"R@{k} {100 * recall:.1f}" for k, recall in zip((1, 5, 10), recalls, strict=True))
-            said.append(f"{result.name}, text to video: {shown}, median rank {figures.median_rank:g}.")
-        return " ".join(said)
+        """Return the first figures of both directions, for the state of a run."""
+        from embedding.report import figures_in_words
+
+        return " ".join(f"{figures_in_words(result)}." for result in self.results)
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures as JSON values."""
@@ -144,7 +140,7 @@ def evaluate_model(  # noqa: PLR0913, PLR0917 - what is evaluated on what, and w
     options = EvaluationOptions(config.evaluate.batch_size, config.evaluate.resamples, config.evaluate.seed)
     results, rankings = [], []
     for test_set in test_sets:
-        log.info("%s: %d sentences, %d clips", test_set.name, len(test_set.captions), len(test_set.clips))
+        log.info("%s: %d sentences, %d videos or clips", test_set.name, len(test_set.captions), len(test_set.clips))
         scores = score(model, test_set, words, options.batch_size)
         results.append(measure(scores, test_set, options))
         if ranking is not None:

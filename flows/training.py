@@ -229,16 +229,19 @@ class _Training:
         return test_sets
 
     def _evaluation(self, test_sets: list[EvaluationSet], words: WordVectors) -> Evaluate:
-        from embedding.evaluate import evaluation_during_training
+        from embedding.evaluate import DIRECTIONS, evaluation_during_training
+        from embedding.metrics import RECALL_AT
 
         run = evaluation_during_training(test_sets, words, self.config.evaluate.batch_size)
 
         def run_and_tell(model: TextVideoEmbedding) -> Mapping[str, float]:
             figures = run(model)
             for test_set in test_sets:
-                at = f"{test_set.name}/text_to_video"
-                recalls = ", ".join(f"R@{k} {100 * figures[f'{at}/recall_at_{k}']:.1f}" for k in (1, 5, 10))
-                log.info("%s, text to video: %s, median rank %g", test_set.name, recalls, figures[f"{at}/median_rank"])
+                for direction in DIRECTIONS:
+                    at = f"{test_set.name}/{direction}"
+                    recalls = ", ".join(f"R@{k} {100 * figures[f'{at}/recall_at_{k}']:.1f}" for k in RECALL_AT)
+                    said = direction.replace("_", " ")
+                    log.info("%s, %s: %s, median rank %g", test_set.name, said, recalls, figures[f"{at}/median_rank"])
             return figures
 
         return run_and_tell

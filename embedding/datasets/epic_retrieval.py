@@ -1,12 +1,13 @@
 """EPIC-KITCHENS-100 multi-instance retrieval, by its official annotation files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from embedding.datasets.locations import FeatureLocation, required
+from embedding.datasets.protocols import checked_claim, require_counts
 from embedding.datasets.readers import SpanReader
 from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out, without_clips
 from embedding.datasets.tables import Row, read_table
@@ -23,7 +24,8 @@ _COLUMNS = (
 class EpicRetrievalOptions:
     """Where the official annotations lie (EPIC_100_retrieval_train.csv, _test.csv, _test_sentence.csv).
 
-    `features` holds the whole videos under their official ids, such as P01_11.
+    `features` holds the whole videos under their official ids, such as P01_11. `protocol` is test, whose counts the
+    test set must then have; `published_sha256` is the hash of its published test set, where it is not recorded.
     """
 
     train_csv: Path | None = None
@@ -31,6 +33,11 @@ class EpicRetrievalOptions:
     test_sentence_csv: Path | None = None
     features: FeatureLocation | None = None
     max_missing_share: float = 0.1
+    protocol: str | None = None
+    published_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        checked_claim(NAME, self.protocol, self.published_sha256)
 
     @classmethod
     def published(cls, folder: Path) -> "EpicRetrievalOptions":
@@ -85,14 +92,17 @@ def open_evaluation(options: EpicRetrievalOptions) -> EvaluationSet:
     """Open the test set: all clips, the distinct sentences, and the relevance of each sentence to each clip.
 
     A sentence takes verb and nouns from the clip that bears its narration_id. Sentences to which no usable clip is
-    fully relevant are left out.
+    fully relevant are left out and counted; a clip that no sentence was taken from is a candidate all the same.
     """
     purpose = f"Evaluating on {NAME}"
-    actions = read_actions(required(options.test_csv, "test_csv", purpose))
+    path = required(options.test_csv, "test_csv", purpose)
+    actions = read_actions(path)
     by_id = {each.narration_id: each for each in actions}
     sentences = read_table(
         required(options.test_sentence_csv, "test_sentence_csv", purpose), ["narration_id", "narration"]
     )
+    claim = checked_claim(NAME, options.protocol, options.published_sha256)
+    require_counts(NAME, claim.protocol, len(actions), len(sentences), path)
     clips, reader, unusable = _clips(actions, options)
     relevance = class_relevance(
         [by_id[clip.clip_id].action for clip in clips], [_action(row, by_id).action for row in sentences]
@@ -108,7 +118,8 @@ def open_evaluation(options: EpicRetrievalOptions) -> EvaluationSet:
         captions=tuple(sentences[at].text("narration") for at in answered),
         right_clips=_right_clips(kept, [sentences[at].text("narration_id") for at in answered], clips),
         relevance=kept,
-        unusable=unusable,
+        unusable=replace(unusable, sentences=len(sentences) - len(answered)),
+        claim=claim,
     )
 
 

@@ -1,11 +1,13 @@
-"""MSR-VTT: the JSFusion 1k-A test set, and training on one of each video's captions."""
+"""MSR-VTT: test sets with one or more sentences per video, and training on one of each video's captions."""
 
 import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedding.datasets.candidates import ranked_set
 from embedding.datasets.locations import FeatureLocation, required, whole_videos
+from embedding.datasets.protocols import checked_claim, require_counts
 from embedding.datasets.readers import distinct_ids
 from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, sort_out
 from embedding.datasets.tables import read_table, read_text
@@ -19,7 +21,9 @@ class MsrvttOptions:
     """Where MSR-VTT lies: features of whole videos from `features`, or else from the published .pth files.
 
     - `train_csv`: column `video_id`. `train_json`: `sentences`, each with `video_id` and `caption`.
-    - `test_csv`: columns `video_id` and `sentence`, one row a video.
+    - `test_csv`: columns `video_id` and `sentence`, one row per sentence; a video may have several.
+    - `protocol`: 1k-A, 1k-B or full, whose counts the test set must then have.
+    - `published_sha256`: the hash of that protocol's published test set, which shows whether this one is it.
     """
 
     train_csv: Path | None = None
@@ -29,6 +33,11 @@ class MsrvttOptions:
     test_features: Path | None = None
     features: FeatureLocation | None = None
     max_missing_share: float = 0.1
+    protocol: str | None = None
+    published_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        checked_claim(NAME, self.protocol, self.published_sha256)
 
     @classmethod
     def published(cls, folder: Path) -> "MsrvttOptions":
@@ -64,17 +73,28 @@ def open_training(options: MsrvttOptions) -> ClipTrainingSet:
 
 
 def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
-    """Open the test set: each row a video and the sentence that has to find it."""
+    """Open the test set: each video one candidate, each row a sentence that has to find its video."""
     purpose = "Evaluating on MSR-VTT"
-    rows = read_table(required(options.test_csv, "test_csv", purpose), ["video_id", "sentence"])
+    path = required(options.test_csv, "test_csv", purpose)
+    rows = read_table(path, ["video_id", "sentence"])
+    claim = checked_claim(NAME, options.protocol, options.published_sha256)
+    require_counts(NAME, claim.protocol, len({row.text("video_id") for row in rows}), len(rows), path)
     reader = whole_videos(options.features, options.test_features, "test_features", purpose)
     unusable = sort_out(NAME, (row.text("video_id") for row in rows), reader.problem, options.max_missing_share)
-    kept = [row for row in rows if row.text("video_id") not in unusable.reasons]
-    ids = distinct_ids(row.text("video_id") for row in kept)
-    clips = [
-        Clip(clip_id, row.text("video_id"), (row.text("sentence"),)) for clip_id, row in zip(ids, kept, strict=True)
+    said = [
+        Clip(row.text("video_id"), row.text("video_id"), (row.text("sentence"),))
+        for row in rows
+        if row.text("video_id") not in unusable.reasons
     ]
-    return EvaluationSet(NAME, clips, reader, unusable=unusable)
+    return ranked_set(
+        NAME,
+        said,
+        [each.video_id for each in said],
+        reader,
+        unusable=unusable,
+        annotated_sentences=len(rows),
+        claim=claim,
+    )
 
 
 def _sentences(path: Path) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from embedding.datasets.protocols import ProtocolClaim, SetIdentity, identify, set_sha256
 from embedding.errors import DatasetError, MissingVideosError
 from storage.schema import JSON
 
@@ -58,12 +59,14 @@ class RetrievalSample:
 class UnusableVideos:
     """Videos that a data set names and that cannot be used, with the reason of each; `total` counts all it names.
 
-    `clips` are those left out of usable videos, by clip id.
+    `clips` are those left out of usable videos, by clip id. `sentences` counts those left out of a test set, because
+    no video or clip that they describe can be used.
     """
 
     total: int = 0
     reasons: Mapping[str, str] = field(default_factory=dict)
     clips: Mapping[str, str] = field(default_factory=dict)
+    sentences: int = 0
 
     @property
     def share(self) -> float:
@@ -73,7 +76,7 @@ class UnusableVideos:
     @property
     def complete(self) -> bool:
         """Whether nothing was left out, as figures that are to be compared with published ones need it."""
-        return not (self.reasons or self.clips)
+        return not (self.reasons or self.clips or self.sentences)
 
     def __str__(self) -> str:
         said = [f"{len(self.reasons)} of {self.total} videos cannot be used.", *_listed(self.reasons)]
@@ -218,10 +221,12 @@ class ClipTrainingSet:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
-    """N clips and M sentences to rank them by.
+    """N clips, each of which is one candidate, and M sentences to rank them by.
 
-    `right_clips` (M,) int64 gives the clip that each sentence belongs to; by default sentence i belongs to clip i.
-    `relevance`, where the protocol knows several right clips, is (M, N) float32, 0 to 1.
+    `right_clips` (M,) int64 gives the clip that each sentence belongs to; several sentences may belong to one clip.
+    By default the sentences are all captions of all clips. A clip without a sentence of its own is ranked all the
+    same. `relevance`, where the protocol knows several right clips, is (M, N) float32, 0 to 1. `claim` is what the
+    user states of the set.
     """
 
     name: str
@@ -231,11 +236,13 @@ class EvaluationSet:
     right_clips: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     relevance: npt.NDArray[np.float32] | None = None
     unusable: UnusableVideos = field(default_factory=UnusableVideos)
+    claim: ProtocolClaim = field(default_factory=ProtocolClaim)
 
     def __post_init__(self) -> None:
         if not self.captions:
-            object.__setattr__(self, "captions", tuple(clip.captions[0] for clip in self.clips))
-            object.__setattr__(self, "right_clips", np.arange(len(self.clips), dtype=np.int64))
+            object.__setattr__(self, "captions", tuple(said for clip in self.clips for said in clip.captions))
+            counts = [len(clip.captions) for clip in self.clips]
+            object.__setattr__(self, "right_clips", np.repeat(np.arange(len(counts), dtype=np.int64), counts))
         sentences, clips = len(self.captions), len(self.clips)
         if not clips or self.right_clips.shape != (sentences,):
             raise ValueError(
@@ -262,6 +269,13 @@ class EvaluationSet:
     def fingerprints(self) -> dict[str, JSON]:
         """Give what defines the numbers of each feature stream, to hold against a checkpoint."""
         return self.reader.fingerprints()
+
+    def identity(self) -> SetIdentity:
+        """Return which published test set this is, as far as its content, its counts and the user's claim show."""
+        ids = [clip.clip_id for clip in self.clips]
+        pairs = zip((ids[at] for at in self.right_clips.tolist()), self.captions, strict=True)
+        counts = (len(ids), len(self.captions))
+        return identify(self.name, set_sha256(ids, pairs), counts, self.claim, complete=self.unusable.complete)
 
     def videos(self, first: int, stop: int) -> Vectors:
         """Read the vectors of the clips from `first` up to but not including `stop`: (n, video_dim) float32."""

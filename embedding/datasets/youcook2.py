@@ -1,7 +1,7 @@
 """YouCook2: steps of recipes, several of each video."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedding.datasets.candidates import ranked_set
 from embedding.datasets.locations import FeatureLocation, required
+from embedding.datasets.protocols import checked_claim, require_counts
 from embedding.datasets.readers import SpanReader, VectorReader, distinct_ids
 from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out, without_clips
 from embedding.datasets.tables import read_table
@@ -27,6 +29,8 @@ class Youcook2Options:
     - `train_pkl`, `test_pkl`: a list of {"id": "<video>_<clip>", "caption", "2d": (D2,), "3d": (D3,)}.
     - `train_csv`, `test_csv`, with `features`: columns `video_id`, `start`, `end` (seconds) and `text`, a row a clip.
     - `n_pair`: clips drawn from each video of a training sample; 1 takes each clip by itself.
+    - `protocol`: validation, whose counts the test set must then have.
+    - `published_sha256`: the hash of the published test set, which shows whether this one is it.
 
     The test set is the data set's validation split: its test split was never published with annotations.
     """
@@ -38,8 +42,11 @@ class Youcook2Options:
     features: FeatureLocation | None = None
     n_pair: int = 1
     max_missing_share: float = 0.1
+    protocol: str | None = None
+    published_sha256: str | None = None
 
     def __post_init__(self) -> None:
+        checked_claim(NAME, self.protocol, self.published_sha256)
         if self.n_pair < 1:
             raise ValueError(f"n_pair must be at least 1, not {self.n_pair}.")
 
@@ -51,10 +58,15 @@ class Youcook2Options:
 
 @dataclass(frozen=True, eq=False)
 class _Clips:
+    """The usable rows of a file, each a clip with its caption; rows with equal `keys` describe the same clip."""
+
+    path: Path
     clips: list[Clip]
+    keys: list[Hashable]
     videos: list[str]  # the video of each clip, which the .pkl files know only from the clip's id
     reader: VectorReader | SpanReader
     unusable: UnusableVideos
+    annotated: tuple[int, int]  # clips and captions in the file
 
 
 def open_training(options: Youcook2Options) -> ClipTrainingSet:
@@ -70,9 +82,19 @@ def open_training(options: Youcook2Options) -> ClipTrainingSet:
 
 
 def open_evaluation(options: Youcook2Options) -> EvaluationSet:
-    """Open the test set: each clip and the caption that has to find it."""
+    """Open the test set: each clip one candidate, each row a caption that has to find its clip."""
     found = _open(options, options.test_pkl, options.test_csv, "test")
-    return EvaluationSet(NAME, found.clips, found.reader, unusable=found.unusable)
+    claim = checked_claim(NAME, options.protocol, options.published_sha256)
+    require_counts(NAME, claim.protocol, *found.annotated, found.path)
+    return ranked_set(
+        NAME,
+        found.clips,
+        found.keys,
+        found.reader,
+        unusable=found.unusable,
+        annotated_sentences=found.annotated[1],
+        claim=claim,
+    )
 
 
 def _open(options: Youcook2Options, pkl: Path | None, table: Path | None, split: str) -> _Clips:
@@ -91,19 +113,26 @@ def _from_pickle(path: Path, max_missing_share: float) -> _Clips:
         raise DatasetError(f"{path} has to hold a list of clips, not an empty one or a {type(held).__name__}.")
     vectors = {}
     captions = {}
-    ids = distinct_ids(str(_field(path, at, entry, "id")) for at, entry in enumerate(held))
+    keys: dict[str, Hashable] = {}
+    names = [str(_field(path, at, entry, "id")) for at, entry in enumerate(held)]
+    ids = distinct_ids(names)
     for at, (clip_id, entry) in enumerate(zip(ids, held, strict=True)):
         captions[clip_id] = str(_field(path, at, entry, "caption"))
         vectors[clip_id] = (_vector(path, at, entry, "2d"), _vector(path, at, entry, "3d"))
+        # Clips may bear one name by mistake; with the same vectors they are one.
+        keys[clip_id] = (names[at], *(vector.tobytes() for vector in vectors[clip_id]))
     reader = VectorReader(path, vectors)
     unusable = sort_out(NAME, captions, reader.problem, max_missing_share)
     clips = [Clip(clip_id, clip_id, (captions[clip_id],)) for clip_id in captions if clip_id not in unusable.reasons]
     # The published rule: a clip's id is its video's, an underscore and the clip's number.
-    return _Clips(clips, [clip.clip_id.rpartition("_")[0] or clip.clip_id for clip in clips], reader, unusable)
+    videos = [clip.clip_id.rpartition("_")[0] or clip.clip_id for clip in clips]
+    annotated = (len(set(keys.values())), len(held))
+    return _Clips(path, clips, [keys[clip.clip_id] for clip in clips], videos, reader, unusable, annotated)
 
 
 def _from_table(path: Path, features: FeatureLocation, max_missing_share: float) -> _Clips:
     rows = read_table(path, ["video_id", "start", "end", "text"])
+    annotated = (len({(row.text("video_id"), row.span("start", "end")) for row in rows}), len(rows))
     source = features.open()
     unusable = sort_out(NAME, (row.text("video_id") for row in rows), source.problem, max_missing_share)
     kept = [row for row in rows if row.text("video_id") not in unusable.reasons]
@@ -114,7 +143,8 @@ def _from_table(path: Path, features: FeatureLocation, max_missing_share: float)
     clips = [Clip(clip_id, row.text("video_id"), (row.text("text"),)) for clip_id, row in zip(ids, kept, strict=True)]
     reader = SpanReader(source, dict(zip(ids, spans, strict=True)))
     clips, unusable = without_clips(NAME, clips, reader.clips_beyond_end(clips), unusable, max_missing_share)
-    return _Clips(clips, [clip.video_id for clip in clips], reader, unusable)
+    keys: list[Hashable] = [(clip.video_id, reader.spans[clip.clip_id]) for clip in clips]
+    return _Clips(path, clips, keys, [clip.video_id for clip in clips], reader, unusable, annotated)
 
 
 def _field(path: Path, at: int, entry: object, name: str) -> object:

@@ -69,6 +69,7 @@ def test_sentences_that_no_usable_clip_answers_are_left_out(tmp_path: Path, opti
     held = open_evaluation(replace(options, max_missing_share=0.5))
     assert held.captions == ("take plate", "put plate and cup")
     assert [clip.clip_id for clip in held.clips] == ["P01_01_1", "P01_01_2"]
+    assert held.unusable.sentences == 1
     assert held.right_clips.tolist() == [1, 0], "another clip of the same action answers the first"
     assert not held.unusable.complete
 
@@ -124,8 +125,9 @@ def test_the_official_protocol_from_files_to_figures(tmp_path: Path) -> None:
         ends[each.video_id] = max(ends.get(each.video_id, 0), each.end_seconds)
     store = make_store(tmp_path, {video_id: rows_of(video_id, int(end) + 1) for video_id, end in ends.items()})
     options = replace(EpicRetrievalOptions.published(OFFICIAL), features=FeatureLocation(store=store.path))
-    held = open_evaluation(replace(options, max_missing_share=0))
+    held = open_evaluation(replace(options, max_missing_share=0, protocol="test"))
     assert (len(held.clips), len(held.captions)) == (9668, 3842)
+    assert (held.identity().protocol, held.identity().published) == ("test", True)
     assert held.relevance is not None
     # Slow twin, on some of the 37 million pairs: verbs alike or not, nouns by intersection over union.
     by_id = {each.narration_id: each.action for each in actions}

@@ -84,8 +84,8 @@ def test_samples_that_cannot_be() -> None:
 
 def test_an_evaluation_set_reads_parts_of_itself() -> None:
     held = EvaluationSet("x", clips("abc"), LetterReader())
-    assert held.captions == ("a0", "b0", "c0")
-    assert held.right_clips.tolist() == [0, 1, 2]
+    assert held.captions == ("a0", "a1", "a2", "b0", "b1", "b2", "c0", "c1", "c2"), "no caption is passed over"
+    assert held.right_clips.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert held.videos(1, 3)[:, 0].tolist() == [ord("b"), ord("c")]
     assert held.class_ids.tolist() == [0, 1, 2]
     assert held.fingerprints() == {"2d": "letters"}

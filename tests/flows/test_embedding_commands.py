@@ -14,7 +14,7 @@ import torch
 
 from embedding.checkpoint import load_checkpoint
 from tests.embedding.feature_files import make_store, rows_of
-from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words, rows_of_kind
+from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words, rows_of_kind, write_rows
 from tests.flows.conftest import Reeldex
 from tests.flows.killable import processes_that_name
 
@@ -58,6 +58,31 @@ def test_from_captions_and_features_to_a_checkpoint_a_table_json_and_a_ranking(
     assert figures["recall_at_1"] > 0.6, "it has learnt the kinds"
     again = reeldex(*evaluate, "--batch-size", 1, "--json")
     assert again.json["sets"]["msrvtt"]["directions"]["text_to_video"]["retrieval"] == figures
+
+
+def test_several_sentences_a_video_from_a_command_to_its_report(reeldex: Reeldex, tmp_path: Path) -> None:
+    data = data_of(make_captioned(tmp_path))
+    assert reeldex("train", *data, "--out", tmp_path / "a", *own_words(tmp_path), *TRAIN, "--epochs", 20).status == 0
+    several = [[f"{kind}2", f"the {kind} one{' and' * number}"] for number in range(3) for kind in KINDS]
+    write_rows(tmp_path / "several.csv", [["video_id", "sentence"], *several])
+    evaluate = ("evaluate", *data, "--checkpoint", tmp_path / "a" / "last.pth", "--word-cache", tmp_path / "cache")
+    one = reeldex(*evaluate, "--json").json["sets"]["msrvtt"]
+    file = ("--file", f"test_csv={tmp_path}/several.csv")
+    found = reeldex(*evaluate, *file, "--json").json["sets"]["msrvtt"]
+    assert (one["clips"], one["sentences"], found["clips"], found["sentences"]) == (6, 6, 6, 18)
+    assert found["directions"]["text_to_video"]["retrieval"]["query_count"] == 18
+    assert found["directions"]["video_to_text"]["retrieval"]["query_count"] == 6
+    # `and` is in no caption that was trained on, so that a video's sentences are the same to the model.
+    ours, theirs = (each["directions"]["text_to_video"]["retrieval"] for each in (found, one))
+    assert {**ours, "query_count": 6} == theirs
+    ours, theirs = (each["directions"]["video_to_text"]["retrieval"] for each in (found, one))
+    assert ours["recall_at_1"] == theirs["recall_at_1"]
+    assert (found["protocol"], found["is_published_set"]) == (None, False)
+    refused = reeldex(*evaluate, *file, "--protocol", "1k-A")
+    assert refused.status == 2
+    assert "1k-A of msrvtt has 1000 candidates and 1000 sentences, the file 6 and 18" in refused.err
+    shown = reeldex(*evaluate, *file).out
+    assert f"no named protocol, 6 videos, 18 sentences; SHA-256 of the set {found['sha256']}" in shown
 
 
 def test_a_training_goes_on_to_the_same_weights_and_is_not_begun_over(reeldex: Reeldex, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from embedding.datasets.epic_labels import PRESETS, EpicPreset
+from embedding.datasets.protocols import PROTOCOLS
 from embedding.datasets.registry import DATASETS
 from embedding.evaluate import EvaluationOptions
 from embedding.model import ModelSpec
@@ -54,6 +55,17 @@ def test_names_are_those_of_the_registry() -> None:
     assert [each.value for each in TrainingDataset] == list(DATASETS)
     assert [each.value for each in TestSet] == [name for name, record in DATASETS.items() if record.open_evaluation]
     assert [each.value for each in EpicPresetName] == list(PRESETS)
+
+
+def test_protocols_are_those_that_the_readers_know() -> None:
+    for name, protocols in PROTOCOLS.items():
+        section = type(getattr(DatasetsConfig(), name.replace("-", "_")))
+        choices, _ = get_args(section.model_fields["protocol"].annotation)
+        assert get_args(choices) == tuple(each.name for each in protocols)
+        for each in protocols:
+            content = {"datasets": {name.replace("-", "_"): {"protocol": each.name, "published_sha256": "ab" * 32}}}
+            options = dataset_options(name, parse_config(content, "test"))
+            assert (options.protocol, options.published_sha256) == (each.name, "ab" * 32)
 
 
 @pytest.mark.parametrize("kind", [TrainingDataset, TestSet])

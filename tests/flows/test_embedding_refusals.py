@@ -36,6 +36,13 @@ def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reelde
         (("train", "--out", "o", "--clips-before", "1"), "--clips-before goes with --dataset epic"),
         (("train", "--out", "o", "--n-pair", "3"), "datasets.msrvtt.n_pair: unknown key"),
         (("train", "--out", "o", "--file", "test_cvs=x"), "did you mean 'datasets.msrvtt.test_csv'"),
+        (("evaluate", "--checkpoint", "text.pth", "--protocol", "1k-C"), "datasets.msrvtt.protocol"),
+        (("evaluate", "--checkpoint", "text.pth", "--published-sha256", "ab"), "datasets.msrvtt.published_sha256"),
+        (("evaluate", "--checkpoint", "text.pth", "--published-sha256", "ab" * 32), "needs protocol"),
+        (
+            ("evaluate", "--checkpoint", "text.pth", "--dataset", "lsmdc", "--protocol", "1k"),
+            "--set datasets.NAME.protocol=1k for several",
+        ),
         (("train", "--out", "o", "--set", "train.epoch=3"), "did you mean 'train.epochs'"),
         (("train", "--out", "o", "--set", "train.epochs.n=3"), "epochs is no section"),
         (("train", "--out", "o", "--set", "train=3"), "Set its keys one by one: --set train.KEY=VALUE"),

@@ -1,0 +1,35 @@
+"""Rows of annotations into a test set: each video or clip is one candidate, each row's sentence a query."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from embedding.datasets.protocols import ProtocolClaim
+from embedding.datasets.records import Clip, ClipReader, EvaluationSet, UnusableVideos
+
+
+def ranked_set(  # noqa: PLR0913 - the rows, what they are of, and what is known of the whole set
+    name: str,
+    rows: Sequence[Clip],
+    keys: Sequence[Hashable],
+    reader: ClipReader,
+    *,
+    unusable: UnusableVideos,
+    annotated_sentences: int,
+    claim: ProtocolClaim,
+) -> EvaluationSet:
+    """Return the test set of usable rows, each a clip with one sentence; those with equal keys are one candidate.
+
+    Candidates stand in the order of their first row and bear its clip's id; sentences stay in the order of the rows.
+    Of the `annotated_sentences`, those without a row here are counted as left out.
+    """
+    places: dict[Hashable, int] = {}
+    right = [places.setdefault(key, len(places)) for key in keys]
+    own: list[list[Clip]] = [[] for _ in places]
+    for row, place in zip(rows, right, strict=True):
+        own[place].append(row)
+    clips = [replace(each[0], captions=tuple(row.captions[0] for row in each)) for each in own]
+    captions = tuple(row.captions[0] for row in rows)
+    left_out = replace(unusable, sentences=annotated_sentences - len(rows))
+    return EvaluationSet(name, clips, reader, captions, np.array(right, np.int64), unusable=left_out, claim=claim)

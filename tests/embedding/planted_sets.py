@@ -1,0 +1,35 @@
+"""Small test sets of planted clips, and scores for them."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from embedding.datasets.records import EvaluationSet, UnusableVideos
+from embedding.evaluate import Scores
+from tests.embedding import planted
+
+
+def planted_set(name: str = "planted", *, classes: bool = True) -> EvaluationSet:
+    clips = [replace(clip, captions=clip.captions[:1]) for clip in planted.clips(3)]
+    return EvaluationSet(
+        name, clips if classes else [replace(clip, class_id=-1) for clip in clips], planted.KindReader()
+    )
+
+
+def random_scores(sentences: int, clips: int) -> Scores:
+    return np.random.default_rng(0).normal(size=(sentences, clips)).astype(np.float32)
+
+
+def graded_set() -> EvaluationSet:
+    relevance = np.random.default_rng(1).choice([0, 0.5, 1], (6, 8)).astype(np.float32)
+    relevance[np.arange(6), np.arange(6)] = 1
+    relevance[:, 7] = 0.5
+    return EvaluationSet(
+        "graded",
+        planted.clips(1),
+        planted.KindReader(),
+        tuple("abcdef"),
+        np.arange(6),
+        relevance,
+        UnusableVideos(9, {"lost": "no file"}),
+    )

@@ -1,0 +1,45 @@
+"""An evaluation is repeated when something that its figures depend on has changed, and not otherwise."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from flows import evaluated as module
+from flows.config import PipelineConfig, parse_config
+from flows.evaluated import evaluated
+from flows.evaluation import EvaluationReport, EvaluationRequest
+
+
+class _Report:
+    """Stands for a report, of which the note keeps only what these say."""
+
+    def sentence(self) -> str:
+        return "said"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"sets": {}}
+
+
+def evaluations(folder: Path, configs: list[PipelineConfig]) -> list[bool]:
+    """Ask for the same evaluation under these configurations, one after the other: which were computed."""
+    done = []
+    for config in configs:
+        request = EvaluationRequest(str(folder / "none.pth"), ("msrvtt",), config)
+        answer = evaluated(folder / "note.json", request, lambda: cast("EvaluationReport", _Report()))
+        done.append(not answer.up_to_date)
+    return done
+
+
+def test_a_claim_about_the_test_set_is_one_of_the_things_it_depends_on(tmp_path: Path) -> None:
+    plain = PipelineConfig()
+    claim = {"protocol": "1k-A", "published_sha256": "ab" * 32}
+    claimed = parse_config({"datasets": {"msrvtt": claim}}, "test")
+    assert evaluations(tmp_path, [plain, plain, claimed, claimed, plain]) == [True, False, True, False, True]
+
+
+def test_figures_that_were_computed_another_way_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(module, "_METHOD", "each row a candidate")
+        assert evaluations(tmp_path, [PipelineConfig()]) == [True]
+    assert evaluations(tmp_path, [PipelineConfig(), PipelineConfig()]) == [True, False]
