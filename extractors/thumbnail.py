@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from extractors import ffmpeg
+from extractors import ffmpeg, ffmpeg_process
 from extractors.errors import DecodeError, FailureReason
 from extractors.probe import require_readable_file
 
@@ -34,7 +34,7 @@ def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float
     )
     try:
         answer = subprocess.run(
-            [ffmpeg.executable(), "-v", "error", "-nostdin", *ffmpeg.with_path(arguments, path)],
+            [*ffmpeg_process.command(), "-v", "error", "-nostdin", *ffmpeg.with_path(arguments, path)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,

@@ -64,6 +64,16 @@ class LimitsConfig(Section):
         title="Largest frame (pixels)",
         description="Width x height of a frame, as stored and as scaled.",
     )
+    max_gap_seconds: Annotated[float, Field(gt=0, le=31_536_000)] = Field(
+        default=600.0,
+        title="Longest still picture (s)",
+        description="Seconds that one picture may stand. Each second of it makes as many frames as any other second.",
+    )
+    ffmpeg_memory_bytes: Annotated[int, Field(ge=1 << 28)] = Field(
+        default=4_294_967_296,
+        title="Memory limit of ffmpeg (bytes)",
+        description="Address space of one ffmpeg process: some times what it uses.",
+    )
 
 
 class WeightsConfig(Section):

@@ -79,7 +79,10 @@ def run_shard(store: FeatureStore, networks: Sequence[Network], job: ShardJob, l
     position_of = {entries[position].video_id: position for position in positions}
     sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]
     limits = DecodeLimits(
-        timeout_seconds=compute.limits.timeout_seconds, max_frame_pixels=compute.limits.max_frame_pixels
+        timeout_seconds=compute.limits.timeout_seconds,
+        max_frame_pixels=compute.limits.max_frame_pixels,
+        max_gap_seconds=compute.limits.max_gap_seconds,
+        memory_bytes=compute.limits.ffmpeg_memory_bytes,
     )
     staging, times = store.staging(shard), WorkTimes()
     listener.planned(shard, len(sources), len(entries))
