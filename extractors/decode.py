@@ -22,7 +22,13 @@ import ffmpeg as ffmpeg_python
 
 from extractors import ffmpeg, ffmpeg_process
 from extractors.errors import DecodeError, FailureReason
-from extractors.ffmpeg_process import DEFAULT_MEMORY_BYTES, ProcessLimits, require_memory, says_out_of_memory
+from extractors.ffmpeg_process import (
+    DEFAULT_MEMORY_BYTES,
+    ProcessLimits,
+    decoder_threads,
+    require_memory,
+    says_out_of_memory,
+)
 from extractors.frame_stream import FrameStream, GapError
 from extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
 from extractors.probe import PROBE_TIMEOUT_SECONDS, probe
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
 _PIPE_BYTES = 1 << 20
 _STDERR_KEPT_BYTES = 64 * 1024
 _STOP_POLL_SECONDS = 0.5
+_MOST_THREADS = 16  # that ffmpeg gives a decoder by itself
 
 # Reads what is there from a file descriptor, yields the chunks of frames that it makes, returns False at the end.
 _Reader = Callable[[int], Generator[FrameBatch, None, bool]]
@@ -77,14 +84,16 @@ def decode_arguments(
     specs: Sequence[ExtractorSpec],
     pipes: Sequence[tuple[int, int]],
     max_frame_pixels: int = ffmpeg.MAX_FRAME_PIXELS,
+    threads: int | None = None,
 ) -> list[str]:
-    """Return ffmpeg's arguments to decode `path` once.
+    """Return ffmpeg's arguments to decode `path` once, by `threads` threads or as many as ffmpeg likes.
 
     Each extractor has two pipes (file descriptors), for its pictures and for the ticks of all decoded ones.
     """
     # A graph set up anew when the picture's size changes midway would start the clock at 0 again; kept, its
     # scale filter goes on to the size of the first picture. V: the first moving picture, not a cover image.
-    source = ffmpeg.local_input(max_frame_pixels, reinit_filter=0)["V:0"]
+    options = {"reinit_filter": 0} if threads is None else {"reinit_filter": 0, "threads": threads}
+    source = ffmpeg.local_input(max_frame_pixels, **options)["V:0"]
     outputs = sampled_outputs(source, specs, pipes)
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
     return ["-hide_banner", "-nostdin", "-loglevel", "error", *arguments]
@@ -103,7 +112,9 @@ def decode(
     for spec in specs:
         _require_size(source.path, spec, metadata, limits)
     streams = [FrameStream(spec, limits.chunk_bytes, limits.max_gap_seconds) for spec in specs]
-    process, pipes = _start(source.path, specs, limits)
+    most = decoder_threads(metadata.width, metadata.height, limits.memory_bytes)
+    threads = most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
+    process, pipes = _start(source.path, specs, limits, threads)
     errors = _StderrTail()
     try:
         assert process.stderr is not None  # noqa: S101 - started with a pipe
@@ -186,7 +197,7 @@ def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:
 
 
 def _start(
-    path: str, specs: Sequence[ExtractorSpec], limits: DecodeLimits
+    path: str, specs: Sequence[ExtractorSpec], limits: DecodeLimits, threads: int | None
 ) -> tuple[subprocess.Popen[bytes], list[tuple[int, int]]]:
     """Start ffmpeg and return it with the ends to read: for each extractor that of its pictures, that of its ticks."""
     ends = [os.pipe() for _ in range(2 * len(specs))]
@@ -197,7 +208,7 @@ def _start(
                 # Refused when the user's share of pipe memory is used up; a small pipe works too, only slower.
                 with contextlib.suppress(PermissionError):
                     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        arguments = decode_arguments(path, specs, _pairs(writers), limits.max_frame_pixels)
+        arguments = decode_arguments(path, specs, _pairs(writers), limits.max_frame_pixels, threads)
         process = subprocess.Popen(
             [*ffmpeg_process.command(limits.memory_bytes), *arguments],
             stdin=subprocess.DEVNULL,

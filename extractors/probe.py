@@ -24,6 +24,7 @@ _ANY_STREAM = re.compile(r"^ +Stream #0:\d+", re.MULTILINE)
 _SIZE = re.compile(r", (\d+)x(\d+)[ ,\n]")
 _FRAME_RATE = re.compile(r", ([\d.]+)(k?) fps")
 _ROTATION = re.compile(r"^ +[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees", re.MULTILINE)
+_TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) exceeds specified max pixel count")
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 _QUOTED_CHARACTERS = 400
 
@@ -113,6 +114,8 @@ def parse_description(path: str, text: str) -> VideoMetadata:
         raise _refusal(path, text)
     video = _VIDEO_STREAM.search(text)
     size = _SIZE.search(video[1] + "\n") if video else None
+    if video is not None and size is None and _TOO_LARGE.search(text):
+        raise _refusal(path, text)
     if video is None or size is None or int(size[1]) == 0 or int(size[2]) == 0:
         held = "sound or data, but no moving picture" if _ANY_STREAM.search(text) else "no stream at all"
         raise ProbeError(
@@ -138,6 +141,13 @@ def parse_description(path: str, text: str) -> VideoMetadata:
 
 
 def _refusal(path: str, text: str) -> ProbeError:
+    if too_large := _TOO_LARGE.search(text):
+        return ProbeError(
+            path,
+            FailureReason.TOO_LARGE,
+            f"A frame of {too_large[1]} x {too_large[2]} pixels exceeds the limit by far.",
+            "Scale the video down, or raise limits.max_frame_pixels.",
+        )
     if "not on whitelist" in text.lower():
         return ProbeError(
             path,

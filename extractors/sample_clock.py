@@ -25,7 +25,6 @@ class SampleClock:
     def __init__(self) -> None:
         self.samples = 0  # counted so far
         self._tick: int | None = None
-        self._timed = False  # whether a picture of the run at hand, or before it, had a tick
         self._run_length = 0
         self._runs = 0
 
@@ -35,18 +34,19 @@ class SampleClock:
         There is one count for each picture handed over, in their order. The run at hand has no count yet: at the end
         of the video it is that of the end itself, which is no picture.
         """
-        value = BEFORE_ALL_TICKS if tick is None else tick
+        # ffmpeg's filters may turn "no time stamp" into a number, the least that there is.
+        value = BEFORE_ALL_TICKS if tick is None else max(tick, BEFORE_ALL_TICKS)
         if self._tick is None:
-            self._tick, self._run_length, self._timed = value, 1, tick is not None
+            self._tick, self._run_length = value, 1
             return
         if value <= self._tick:
             self._run_length += 1
-            self._timed = self._timed or tick is not None
             return
         if self._runs == 0 and self._run_length > 1:
             yield 0  # the first picture, handed over besides the one that ends its run
-        count = max(0, value - self.samples) if self._timed else 0
+        # Pictures ahead of the first one with a time stamp are never shown.
+        count = 0 if self._tick == BEFORE_ALL_TICKS else max(0, value - self.samples)
         yield count
         self.samples += count
-        self._tick, self._run_length, self._timed = value, 1, True
+        self._tick, self._run_length = value, 1
         self._runs += 1

@@ -67,9 +67,9 @@ def _printed(stream: ffmpeg_python.nodes.FilterableStream, rate: int, pipe: int)
 
 def _last_of_each_run(stream: ffmpeg_python.nodes.FilterableStream, rate: int) -> Any:  # noqa: ANN401
     """Keep of pictures with equal ticks the last one, and besides the very first picture."""
-    ticks = stream.filter("settb", f"1/{rate}").filter(
-        "setpts", f"max(PREV_OUTPTS,if(isnan(PTS),{BEFORE_ALL_TICKS},PTS))"
-    )
+    # The larger of a number and of none (NaN) is the second that max() is given.
+    never_back = f"max(PREV_OUTPTS,max(PTS,{BEFORE_ALL_TICKS}))"
+    ticks = stream.filter("settb", f"1/{rate}").filter("setpts", never_back)
     halves = ticks.filter_multi_output("split", 2)
     # Whatever comes next completes a run; behind the last one comes the first picture again.
     last = halves[1].filter("trim", end_frame=1).filter("setpts", str(_AFTER_ALL_TICKS))
