@@ -140,7 +140,8 @@ def decode(
             source.path,
             FailureReason.DECODE_ERROR,
             f"ffmpeg was killed by signal {-process.returncode} while it decoded the file.",
-            "If the machine ran out of memory, use fewer decoders; else the file may be malformed.",
+            "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
+            "limits.ffmpeg_memory_bytes. Else it may be malformed.",
         )
     for stream in streams:
         yield from stream.finish()

@@ -69,7 +69,8 @@ def probe(
             path,
             FailureReason.DECODE_ERROR,
             f"ffmpeg was killed by signal {-answer.returncode} while it described the file.",
-            "If the machine ran out of memory, use fewer decoders; else the file may be malformed.",
+            "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
+            "limits.ffmpeg_memory_bytes. Else it may be malformed.",
         )
     return parse_description(path, text)
 

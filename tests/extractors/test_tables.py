@@ -127,6 +127,7 @@ def test_a_description_is_read_as_ffmpeg_prints_it() -> None:
         (DESCRIPTION.replace("480x270", "0x0"), FailureReason.NO_VIDEO_STREAM),
         ("[in#0 @ 0x55] Error opening input: Invalid data\n", FailureReason.UNREADABLE),
         ("", FailureReason.UNREADABLE),
+        ("[h264 @ 0x5] Picture size 9x8 exceeds specified max pixel count 7, see\n", FailureReason.TOO_LARGE),
     ],
 )
 def test_a_description_without_a_picture_is_a_failure(text: str, reason: FailureReason) -> None:
