@@ -4,14 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= store
 VIDEOS ?=
+FFMPEG ?=
 
-.PHONY: run test lint bench setup lock clean
+.PHONY: run test test-decoding lint bench setup lock clean
 
 run: setup
 	$(BIN)/python -m flows.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
 
 test: lint
 	$(BIN)/python -m pytest
+
+# What decodes, with the ffmpeg in the folder FFMPEG, such as /usr/bin, or else with the one that `make test` takes.
+test-decoding: setup
+	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(BIN)/python -m pytest tests/extractors
 
 lint: setup
 	$(BIN)/ruff format --check .
