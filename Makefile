@@ -14,9 +14,11 @@ run: setup
 test: lint
 	$(BIN)/python -m pytest
 
+DECODING := $(addprefix tests/extractors/test_,decode.py ffmpeg_process.py gaps.py golden.py probe.py sample_clock.py thumbnail.py)
+
 # What decodes, with the ffmpeg in the folder FFMPEG, such as /usr/bin, or else with the one that `make test` takes.
 test-decoding: setup
-	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(BIN)/python -m pytest tests/extractors
+	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(BIN)/python -m pytest $(DECODING)
 
 lint: setup
 	$(BIN)/ruff format --check .
