@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= store
 VIDEOS ?=
+FFMPEG ?=
 
-.PHONY: run test soak lint bench setup lock clean
+.PHONY: run test soak test-decoding lint bench setup lock clean
 
 run: setup
 	$(BIN)/python -m flows.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
@@ -16,6 +17,12 @@ test: lint
 # Long: submissions at once, stops and kills of `reeldex up` during shards.
 soak: setup
 	$(BIN)/python -m tests.system.stress
+
+DECODING := $(addprefix tests/extractors/test_,decode.py ffmpeg_process.py gaps.py golden.py probe.py sample_clock.py thumbnail.py)
+
+# What decodes, with the ffmpeg in the folder FFMPEG, such as /usr/bin, or else with the one that `make test` takes.
+test-decoding: setup
+	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(BIN)/python -m pytest $(DECODING)
 
 lint: setup
 	$(BIN)/ruff format --check .

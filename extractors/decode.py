@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import selectors
 import subprocess
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ffmpeg as ffmpeg_python
 
-from extractors import ffmpeg
+from extractors import ffmpeg, ffmpeg_process
 from extractors.errors import DecodeError, FailureReason
-from extractors.frame_stream import FrameStream
+from extractors.ffmpeg_process import (
+    DEFAULT_MEMORY_BYTES,
+    ProcessLimits,
+    decoder_threads,
+    require_memory,
+    says_out_of_memory,
+)
+from extractors.frame_stream import FrameStream, GapError
 from extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
 from extractors.probe import PROBE_TIMEOUT_SECONDS, probe
+from extractors.sampling import sampled_outputs
 
 if TYPE_CHECKING:
     from extractors.spec import ExtractorSpec
@@ -32,6 +41,10 @@ if TYPE_CHECKING:
 _PIPE_BYTES = 1 << 20
 _STDERR_KEPT_BYTES = 64 * 1024
 _STOP_POLL_SECONDS = 0.5
+_MOST_THREADS = 16  # that ffmpeg gives a decoder by itself
+
+# Reads what is there from a file descriptor, yields the chunks of frames that it makes, returns False at the end.
+_Reader = Callable[[int], Generator[FrameBatch, None, bool]]
 
 
 class DecodeStoppedError(Exception):
@@ -44,63 +57,44 @@ class DecodeLimits:
 
     - `timeout_seconds`: time spent waiting for ffmpeg; waiting for the network that consumes the frames is not counted.
     - `max_frame_pixels`: width x height of a frame, as stored and as scaled.
+    - `max_gap_seconds`: for how long one picture may stand, whose repetitions are frames like any other.
+    - `memory_bytes`: address space of ffmpeg.
     - `chunk_bytes`: frames handed on at a time, uint8, for one extractor.
     """
 
     timeout_seconds: float = 1800.0
-    max_frame_pixels: int = 8192 * 8192
+    max_frame_pixels: int = ffmpeg.MAX_FRAME_PIXELS
+    max_gap_seconds: float = 600.0
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
     chunk_bytes: int = 4 << 20
 
     def __post_init__(self) -> None:
-        if self.timeout_seconds <= 0 or self.max_frame_pixels < 1 or self.chunk_bytes < 1:
+        if self.timeout_seconds <= 0 or self.max_gap_seconds <= 0 or self.chunk_bytes < 1:
             raise ValueError(f"limits must be positive: {self}")
+        _ = self.process
+
+    @property
+    def process(self) -> ProcessLimits:
+        """Those of each ffmpeg."""
+        return ProcessLimits(self.memory_bytes, self.max_frame_pixels)
 
 
-def sampling_filter(stream: ffmpeg_python.nodes.FilterableStream, spec: ExtractorSpec) -> object:
-    """Return the filters that turn a decoded stream into what `spec` samples, its first frame prepended.
+def decode_arguments(
+    path: str,
+    specs: Sequence[ExtractorSpec],
+    pipes: Sequence[tuple[int, int]],
+    max_frame_pixels: int = ffmpeg.MAX_FRAME_PIXELS,
+    threads: int | None = None,
+) -> list[str]:
+    """Return ffmpeg's arguments to decode `path` once, by `threads` threads or as many as ffmpeg likes.
 
-    The prepended frame is the first one decoded, sampled or not: a video too short for a sample at
-    `frames_per_second` still has it. The second `fps` repeats the first sample of a video that starts late from
-    the start of the file on, as the published extractor's does, so that row i begins at i * seconds_per_row.
+    Each extractor has two pipes (file descriptors), for its pictures and for the ticks of all decoded ones.
     """
-    side = spec.short_side_pixels
-
-    def scaled(branch: ffmpeg_python.nodes.FilterableStream) -> ffmpeg_python.nodes.FilterableStream:
-        # Sizes are reckoned by ffmpeg from the picture itself, after rotation; same rule as spec.scaled_size.
-        branch = branch.filter(
-            "scale",
-            w=f"if(gte(ih,iw),{side},trunc(iw*{side}/ih))",
-            h=f"if(gte(ih,iw),trunc(ih*{side}/iw),{side})",
-        )
-        if spec.centre_crop:
-            branch = branch.filter("crop", side, side, f"trunc((iw-{side})/2)", f"trunc((ih-{side})/2)")
-        return branch
-
-    halves = stream.filter_multi_output("split", 2)
-    opening = scaled(halves[0].filter("trim", end_frame=1))
-    rate = spec.frames_per_second
-    sampled = scaled(halves[1].filter("fps", fps=rate).filter("fps", fps=rate, start_time=0))
-    # Joining two branches leaves time stamps that repeat, of which the muxer would complain.
-    return ffmpeg_python.concat(opening, sampled, v=1, a=0).filter("setpts", "N")
-
-
-def decode_arguments(path: str, specs: Sequence[ExtractorSpec], pipes: Sequence[int]) -> list[str]:
-    """Return ffmpeg's arguments to decode `path` once into one pipe (a file descriptor) an extractor."""
     # A graph set up anew when the picture's size changes midway would start the clock at 0 again; kept, its
     # scale filter goes on to the size of the first picture. V: the first moving picture, not a cover image.
-    source = ffmpeg.local_input(reinit_filter=0)["V:0"]
-    branches = source.filter_multi_output("split", len(specs))
-    outputs = [
-        ffmpeg_python.output(
-            sampling_filter(branches[index], spec),
-            f"pipe:{pipe}",
-            format="image2pipe",
-            vcodec="ppm",
-            pix_fmt="rgb24",
-            **ffmpeg.passthrough_option(),
-        )
-        for index, (spec, pipe) in enumerate(zip(specs, pipes, strict=True))
-    ]
+    options = {"reinit_filter": 0} if threads is None else {"reinit_filter": 0, "threads": threads}
+    source = ffmpeg.local_input(max_frame_pixels, **options)["V:0"]
+    outputs = sampled_outputs(source, specs, pipes)
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
     return ["-hide_banner", "-nostdin", "-loglevel", "error", *arguments]
 
@@ -114,33 +108,43 @@ def decode(
     Raises ProbeError or DecodeError; frames yielded before a DecodeError are then void. Raises DecodeStoppedError soon
     after another thread has set `stop`, even while ffmpeg keeps silent.
     """
-    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS))
+    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits.process)
     for spec in specs:
         _require_size(source.path, spec, metadata, limits)
-    streams = [FrameStream(spec, limits.chunk_bytes) for spec in specs]
-    process, readers = _start(source.path, specs)
+    streams = [FrameStream(spec, limits.chunk_bytes, limits.max_gap_seconds) for spec in specs]
+    most = decoder_threads(metadata.width, metadata.height, limits.memory_bytes)
+    threads = most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
+    process, pipes = _start(source.path, specs, limits, threads)
     errors = _StderrTail()
     try:
         assert process.stderr is not None  # noqa: S101 - started with a pipe
-        pipes: dict[int, FrameStream | _StderrTail] = {process.stderr.fileno(): errors}
-        pipes.update(zip(readers, streams, strict=True))
-        yield from _drain(source.path, pipes, limits, stop)
+        readers: dict[int, _Reader] = {process.stderr.fileno(): errors.read_from}
+        for stream, (pictures, ticks) in zip(streams, pipes, strict=True):
+            readers[pictures] = stream.read_pictures
+            readers[ticks] = stream.read_ticks
+        yield from _drain(source.path, readers, limits, stop)
         process.wait()
+    except GapError as gap:
+        raise _too_long(source.path, gap, limits) from gap
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-        for reader in readers:
-            os.close(reader)
+        for pipe in itertools.chain.from_iterable(pipes):
+            os.close(pipe)
         if process.stderr:
             process.stderr.close()
+    require_memory(DecodeError, source.path, errors.out_of_memory, limits.memory_bytes)
     if process.returncode < 0:
         raise DecodeError(
             source.path,
             FailureReason.DECODE_ERROR,
             f"ffmpeg was killed by signal {-process.returncode} while it decoded the file.",
-            "If the machine ran out of memory, use fewer decoders; else the file may be malformed.",
+            "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
+            "limits.ffmpeg_memory_bytes. Else it may be malformed.",
         )
+    for stream in streams:
+        yield from stream.finish()
     if any(stream.frame_count == 0 for stream in streams):
         raise DecodeError(
             source.path,
@@ -183,17 +187,31 @@ def _require_size(path: str, spec: ExtractorSpec, metadata: VideoMetadata, limit
         )
 
 
-def _start(path: str, specs: Sequence[ExtractorSpec]) -> tuple[subprocess.Popen[bytes], list[int]]:
-    pipes = [os.pipe() for _ in specs]
-    readers, writers = [pipe[0] for pipe in pipes], [pipe[1] for pipe in pipes]
+def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:
+    return DecodeError(
+        path,
+        FailureReason.TOO_LARGE,
+        f"For {gap.seconds:,.1f} seconds from {gap.start_seconds:,.1f} s on the file has no new picture; a picture may "
+        f"stand for {limits.max_gap_seconds:g} seconds at most.",
+        "If its time stamps are right, raise limits.max_gap_seconds; else write the file anew with right ones.",
+    )
+
+
+def _start(
+    path: str, specs: Sequence[ExtractorSpec], limits: DecodeLimits, threads: int | None
+) -> tuple[subprocess.Popen[bytes], list[tuple[int, int]]]:
+    """Start ffmpeg and return it with the ends to read: for each extractor that of its pictures, that of its ticks."""
+    ends = [os.pipe() for _ in range(2 * len(specs))]
+    readers, writers = [end[0] for end in ends], [end[1] for end in ends]
     try:
-        for writer in writers:
+        for writer in writers[::2]:
             if hasattr(fcntl, "F_SETPIPE_SZ"):
                 # Refused when the user's share of pipe memory is used up; a small pipe works too, only slower.
                 with contextlib.suppress(PermissionError):
                     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        arguments = decode_arguments(path, specs, _pairs(writers), limits.max_frame_pixels, threads)
         process = subprocess.Popen(
-            [ffmpeg.executable(), *decode_arguments(path, specs, writers)],
+            [*ffmpeg_process.command(limits.memory_bytes), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -206,19 +224,20 @@ def _start(path: str, specs: Sequence[ExtractorSpec]) -> tuple[subprocess.Popen[
     finally:
         for writer in writers:
             os.close(writer)
-    return process, readers
+    return process, _pairs(readers)
+
+
+def _pairs(pipes: Sequence[int]) -> list[tuple[int, int]]:
+    return list(zip(pipes[::2], pipes[1::2], strict=True))
 
 
 def _drain(
-    path: str,
-    pipes: Mapping[int, FrameStream | _StderrTail],
-    limits: DecodeLimits,
-    stop: threading.Event | None,
+    path: str, readers: Mapping[int, _Reader], limits: DecodeLimits, stop: threading.Event | None
 ) -> Iterator[FrameBatch]:
     """Read all pipes as data arrives until each has ended; yield the chunks of frames."""
     waited_seconds = 0.0
     with selectors.DefaultSelector() as selector:
-        for descriptor, reader in pipes.items():
+        for descriptor, reader in readers.items():
             selector.register(descriptor, selectors.EVENT_READ, reader)
         while selector.get_map():
             if stop is not None and stop.is_set():
@@ -234,15 +253,9 @@ def _drain(
                     "Raise limits.timeout_seconds, or check the file and its disk.",
                 )
             for key, _ in ready:
-                if isinstance(key.data, _StderrTail):
-                    if not key.data.read_from(key.fd):
-                        selector.unregister(key.fd)
-                    continue
-                batch = key.data.read_from(key.fd)
-                if key.data.ended:
+                more = yield from key.data(key.fd)
+                if not more:
                     selector.unregister(key.fd)
-                if batch is not None:
-                    yield batch
 
 
 class _StderrTail:
@@ -251,10 +264,12 @@ class _StderrTail:
     def __init__(self) -> None:
         self.count = 0
         self.first = ""
+        self.out_of_memory = ""
         self._partial = b""
 
-    def read_from(self, descriptor: int) -> bool:
-        """Read what is there; return False at the end."""
+    def read_from(self, descriptor: int) -> Generator[FrameBatch, None, bool]:
+        """Read what is there; return False at the end. Yields nothing."""
+        yield from ()
         data = os.read(descriptor, _STDERR_KEPT_BYTES)
         *lines, self._partial = (self._partial + data).split(b"\n")
         if not data and self._partial:
@@ -262,6 +277,8 @@ class _StderrTail:
         self._partial = self._partial[-_STDERR_KEPT_BYTES:]
         for line in filter(None, (line.strip() for line in lines)):
             self.count += 1
-            if not self.first:
-                self.first = line.decode("utf-8", "replace")
+            said = line.decode("utf-8", "replace")
+            self.first = self.first or said
+            if not self.out_of_memory and says_out_of_memory(said):
+                self.out_of_memory = said
         return bool(data)

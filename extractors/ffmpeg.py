@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 
@@ -23,7 +24,14 @@ CONTAINERS = (
 
 # Given before the input: read local files only, in those containers only, and never wait for a keyboard.
 _PATH_GOES_HERE = "reeldex-input"
-INPUT_LIMITS: dict[str, str] = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+MAX_FRAME_PIXELS = 8192 * 8192
+
+
+def input_limits(max_frame_pixels: int = MAX_FRAME_PIXELS) -> dict[str, str]:
+    """Return the options that stand before an input that is not trusted."""
+    # ffmpeg counts the pixels that it sets aside, which are more than those shown: whole blocks, and a margin.
+    most = 2 * max_frame_pixels + (1 << 20)
+    return {"protocol_whitelist": "file", "format_whitelist": CONTAINERS, "max_pixels": str(min(most, 2**31 - 1))}
 
 
 @functools.cache
@@ -54,6 +62,11 @@ def version() -> str:
     return answer.stdout.decode("utf-8", "replace").split(maxsplit=3)[2]
 
 
+def passthrough_arguments() -> list[str]:
+    """Return `passthrough_option` as arguments."""
+    return [part for name, value in passthrough_option().items() for part in (f"-{name}", value)]
+
+
 @functools.cache
 def passthrough_option() -> dict[str, str]:
     """Return the output option that writes every frame as it comes, none dropped and none doubled.
@@ -64,12 +77,20 @@ def passthrough_option() -> dict[str, str]:
     return {"fps_mode" if b"-fps_mode" in answer.stdout else "vsync": "passthrough"}
 
 
-def local_input(**options: object) -> ffmpeg_python.nodes.FilterableStream:
+@functools.cache
+def unbuffered_print_option() -> dict[str, int]:
+    """Return the option of the filter `metadata` that prints at once; ffmpeg 4.2 has none and prints blocks."""
+    answer = subprocess.run([executable(), "-hide_banner", "-h", "filter=metadata"], capture_output=True, check=True)
+    return {"direct": 1} if re.search(rb"^ +direct ", answer.stdout, re.MULTILINE) else {}
+
+
+def local_input(max_frame_pixels: int = MAX_FRAME_PIXELS, **options: object) -> ffmpeg_python.nodes.FilterableStream:
     """Return an input that is kept to local files, for `with_path` to give its path once the arguments are complete.
 
+    Its decoder refuses frames that are larger than `max_frame_pixels` by far.
     ffmpeg-python cannot hold a path itself: it encodes what it holds as UTF-8, and file names may be any bytes.
     """
-    return ffmpeg_python.input(_PATH_GOES_HERE, **options, **INPUT_LIMITS)
+    return ffmpeg_python.input(_PATH_GOES_HERE, **options, **input_limits(max_frame_pixels))
 
 
 def with_path(arguments: list[str], path: str) -> list[str]:

@@ -1,19 +1,23 @@
-"""Bytes of one ffmpeg pipe into chunks of frames.
+"""Bytes of an extractor's pipes into chunks of frames.
 
-ffmpeg writes each frame as a binary PPM: three lines of header (P6, width and height, 255), then RGB bytes. The
-stream thus says itself how large its frames are, whatever rotation or odd size the file has.
+ffmpeg writes each picture as a binary PPM: three lines of header (P6, width and height, 255), then RGB bytes. The
+stream thus says itself how large its pictures are, whatever rotation or odd size the file has.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections import deque
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from extractors.clips import chunk_frames
 from extractors.frames import FrameBatch
+from extractors.sample_clock import SampleClock
+from extractors.sampling import TickReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,30 +26,46 @@ if TYPE_CHECKING:
 
 _HEADER = re.compile(rb"P6\n(\d+) (\d+)\n255\n")
 _LONGEST_HEADER_BYTES = 32
+_READ_BYTES = 1 << 20
+
+
+class GapError(Exception):
+    """No picture comes for longer than it may: for `seconds`, from `start_seconds` on."""
+
+    def __init__(self, start_seconds: float, seconds: float) -> None:
+        super().__init__(f"no picture for {seconds:g} s from {start_seconds:g} s on")
+        self.start_seconds = start_seconds
+        self.seconds = seconds
 
 
 class FrameStream:
-    """Reads one pipe whose frames are all of one size; the first frame is dropped if a second one follows.
+    """Repeats the pictures of one pipe as often as their times say, in chunks of whole clips.
 
-    That first frame is the video's opening picture, there for videos too short to be sampled.
+    A video too short to be sampled has one frame, its first picture.
     """
 
-    def __init__(self, spec: ExtractorSpec, chunk_bytes: int) -> None:
+    def __init__(self, spec: ExtractorSpec, chunk_bytes: int, max_gap_seconds: float) -> None:
         self.spec = spec
-        self.ended = False
-        self.frame_count = 0  # frames handed on, the opening one only if it is alone
+        self.frame_count = 0  # frames handed on
+        self._max_gap_seconds = max_gap_seconds
+        self._ticks = TickReader()
+        self._clock = SampleClock()
+        self._counts: deque[int] = deque()  # of the pictures from the oldest on that is not shown yet
+        self._pictures: deque[NDArray[np.uint8]] = deque()
+        self._first: NDArray[np.uint8] | None = None
         self._chunk_bytes = chunk_bytes
+        self._chunk: NDArray[np.uint8] = np.empty((0, 0, 0, 3), np.uint8)
+        self._chunk_filled = 0
         self._header = b""
         self._size = (0, 0)  # height, width
         self._start = bytearray()  # what came before the first header was whole
         self._buffer: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._filled = 0
-        self._opening_seen = False
 
-    def read_from(self, descriptor: int) -> FrameBatch | None:
-        """Read what is there from a pipe that is ready; return a chunk when one is full or the pipe has ended.
+    def read_pictures(self, descriptor: int) -> Generator[FrameBatch, None, bool]:
+        """Read what is there from the pipe of pictures; yield the chunks that it fills, return False at the end.
 
-        Raises ValueError if the bytes are not frames of one size.
+        Raises ValueError if the bytes are not pictures of one size.
         """
         if not self._header:
             data = os.read(descriptor, _LONGEST_HEADER_BYTES - len(self._start))
@@ -55,50 +75,89 @@ class FrameStream:
         else:
             count = os.readv(descriptor, [self._buffer.data[self._filled :]])
             self._filled += count
-        self.ended = count == 0
-        if self.ended or (self._header and self._filled == len(self._buffer)):
-            return self._take()
-        return None
+        self._take_pictures()
+        yield from self._show()
+        return count > 0
+
+    def read_ticks(self, descriptor: int) -> Generator[FrameBatch, None, bool]:
+        """Read what is there from the pipe of ticks; yield the chunks that can be filled then, return False at the end.
+
+        Raises GapError if a picture stands for longer than it may.
+        """
+        for tick in self._ticks.read_from(descriptor):
+            self._advance(tick)
+        yield from self._show()
+        return not self._ticks.ended
+
+    def _advance(self, tick: int | None) -> None:
+        rate = self.spec.frames_per_second
+        for count in self._clock.advance(tick):
+            if count > self._max_gap_seconds * rate:
+                raise GapError(self._clock.samples / rate, count / rate)
+            self._counts.append(count)
+
+    def finish(self) -> Iterator[FrameBatch]:
+        """Yield the last chunk, once both pipes have ended. Raises ValueError if pictures are missing."""
+        if any(self._counts):
+            raise ValueError(f"{len(self._counts)} pictures for {self.spec.name} never came")
+        if self._first is not None:
+            yield from self._repeat(self._first, 1)
+        if self._chunk_filled:
+            yield self._batch()
 
     def _parse_header(self) -> None:
         match = _HEADER.match(self._start)
         if match is None:
             if len(self._start) == _LONGEST_HEADER_BYTES:
-                raise ValueError(f"expected a PPM frame for {self.spec.name}, got {bytes(self._start)!r}")
+                raise ValueError(f"expected a PPM picture for {self.spec.name}, got {bytes(self._start)!r}")
             return
         self._header = match[0]
         self._size = (int(match[2]), int(match[1]))
-        self._new_buffer()
+        picture_bytes = len(self._header) + 3 * self._size[0] * self._size[1]
+        self._buffer = np.empty(max(1, _READ_BYTES // picture_bytes) * picture_bytes, np.uint8)
         self._filled = len(self._start)
         self._buffer[: self._filled] = np.frombuffer(bytes(self._start), np.uint8)
 
-    def _new_buffer(self) -> None:
-        frame_bytes = len(self._header) + 3 * self._size[0] * self._size[1]
-        frames = chunk_frames(self.spec.frames_per_clip, frame_bytes, self._chunk_bytes)
-        if not self._opening_seen:
-            frames += 1  # so that whole clips remain once the opening frame is dropped
-        self._buffer = np.empty(frames * frame_bytes, np.uint8)
-        self._filled = 0
-
-    def _take(self) -> FrameBatch | None:
-        """Turn the filled part of the buffer into a FrameBatch; an unfinished last frame is left out."""
-        frame_bytes = len(self._header) + 3 * self._size[0] * self._size[1]
-        count = self._filled // frame_bytes if self._header else 0
+    def _take_pictures(self) -> None:
+        """Move whole pictures out of the buffer; an unfinished last one stays in it."""
+        picture_bytes = len(self._header) + 3 * self._size[0] * self._size[1]
+        count = self._filled // picture_bytes if self._header else 0
         if count == 0:
-            return None
-        records = self._buffer[: count * frame_bytes].reshape(count, frame_bytes)
+            return
+        records = self._buffer[: count * picture_bytes].reshape(count, picture_bytes)
         header = np.frombuffer(self._header, np.uint8)
         if not (records[:, : len(header)] == header).all():
-            raise ValueError(f"the frames for {self.spec.name} changed size within one video")
-        # A copy of its own, without headers, so that the buffer can go.
-        frames = np.ascontiguousarray(records[:, len(header) :]).reshape(count, *self._size, 3)
-        # A full first buffer holds two frames or more, so an opening frame alone is all there will be.
-        if not self._opening_seen and count > 1:
-            frames = frames[1:]
-        self._opening_seen = True
-        self._new_buffer()
-        return self._batch(frames)
+            raise ValueError(f"the pictures for {self.spec.name} changed size within one video")
+        for record in records:
+            picture = record[len(header) :].reshape(*self._size, 3).copy()
+            if self.frame_count == 0 and self._first is None and not self._pictures:
+                self._first = picture
+            self._pictures.append(picture)
+        rest = self._filled - count * picture_bytes
+        self._buffer[:rest] = self._buffer[count * picture_bytes : self._filled].copy()
+        self._filled = rest
 
-    def _batch(self, frames: NDArray[np.uint8]) -> FrameBatch:
-        self.frame_count += len(frames)
-        return FrameBatch(self.spec.name, frames)
+    def _show(self) -> Iterator[FrameBatch]:
+        while self._pictures and self._counts:
+            yield from self._repeat(self._pictures.popleft(), self._counts.popleft())
+
+    def _repeat(self, picture: NDArray[np.uint8], times: int) -> Iterator[FrameBatch]:
+        if times:
+            self._first = None
+        while times:
+            if not len(self._chunk):
+                frames = chunk_frames(self.spec.frames_per_clip, picture.nbytes, self._chunk_bytes)
+                self._chunk = np.empty((frames, *picture.shape), np.uint8)
+            fitting = min(times, len(self._chunk) - self._chunk_filled)
+            self._chunk[self._chunk_filled : self._chunk_filled + fitting] = picture
+            self._chunk_filled += fitting
+            self.frame_count += fitting
+            times -= fitting
+            if self._chunk_filled == len(self._chunk):
+                yield self._batch()
+
+    def _batch(self) -> FrameBatch:
+        batch = FrameBatch(self.spec.name, self._chunk[: self._chunk_filled])
+        # A new one each time: whoever takes the frames keeps them.
+        self._chunk, self._chunk_filled = self._chunk[:0], 0
+        return batch

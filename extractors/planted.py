@@ -17,7 +17,7 @@ from pathlib import Path
 import ffmpeg as ffmpeg_python
 import numpy as np
 
-from extractors import ffmpeg
+from extractors import ffmpeg, ffmpeg_process
 
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 64, 64, 24
 SECONDS = 16 / FRAMES_PER_SECOND  # one clip of the 3-D network, one frame of the 2-D one
@@ -131,7 +131,7 @@ def _make(video: PlantedVideo, path: Path) -> None:
         .overwrite_output()
         .get_args()
     )
-    answer = subprocess.run([ffmpeg.executable(), "-v", "error", *command], capture_output=True, check=False)
+    answer = subprocess.run([*ffmpeg_process.command(), "-v", "error", *command], capture_output=True, check=False)
     if answer.returncode:
         raise RuntimeError(f"ffmpeg could not make {path}: {answer.stderr.decode('utf-8', 'replace')}")
     unfinished.replace(path)

@@ -12,8 +12,9 @@ import stat
 import subprocess
 import time
 
-from extractors import ffmpeg
+from extractors import ffmpeg, ffmpeg_process
 from extractors.errors import FailureReason, ProbeError
+from extractors.ffmpeg_process import ProcessLimits, require_memory
 from extractors.frames import VideoMetadata
 
 _CONTAINER = re.compile(r"^Input #0, (.+?), from ", re.MULTILINE)
@@ -23,6 +24,7 @@ _ANY_STREAM = re.compile(r"^ +Stream #0:\d+", re.MULTILINE)
 _SIZE = re.compile(r", (\d+)x(\d+)[ ,\n]")
 _FRAME_RATE = re.compile(r", ([\d.]+)(k?) fps")
 _ROTATION = re.compile(r"^ +[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees", re.MULTILINE)
+_TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) exceeds specified max pixel count")
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 _QUOTED_CHARACTERS = 400
 
@@ -30,19 +32,23 @@ _QUOTED_CHARACTERS = 400
 PROBE_TIMEOUT_SECONDS = 60.0
 
 
-def probe(path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS) -> VideoMetadata:
+def probe(
+    path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS, limits: ProcessLimits | None = None
+) -> VideoMetadata:
     """Return what the container of the file at `path` says of its first video stream.
 
-    Raises ProbeError with the reason `missing`, `unreadable`, `no_video_stream`, `timeout` or, if ffmpeg itself is
-    killed, `decode_error`.
+    Raises ProbeError with the reason `missing`, `unreadable`, `no_video_stream`, `timeout`, `too_large` or, if ffmpeg
+    itself is killed, `decode_error`.
     """
     require_readable_file(path)
-    command = ffmpeg.with_path(ffmpeg.local_input().output("-", format="null").get_args(), path)
+    limits = limits or ProcessLimits()
+    source = ffmpeg.local_input(limits.max_frame_pixels)
+    command = ffmpeg.with_path(source.output("-", format="null").get_args(), path)
     inputs_only = command[: command.index("-i") + 2]
     started = time.monotonic()
     try:
         answer = subprocess.run(
-            [ffmpeg.executable(), "-hide_banner", "-nostdin", *inputs_only],
+            [*ffmpeg_process.command(limits.memory_bytes), "-hide_banner", "-nostdin", *inputs_only],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
@@ -55,15 +61,17 @@ def probe(path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS) -> VideoMet
             f"ffmpeg did not describe the file within {time.monotonic() - started:.0f} seconds.",
             "Check that its disk or network share answers, or raise limits.timeout_seconds.",
         ) from error
+    # The name comes first in what ffmpeg prints, and a name may hold anything, line breaks too.
+    text = answer.stderr.replace(os.fsencode(ffmpeg.input_url(path)), b"INPUT").decode("utf-8", "replace")
+    require_memory(ProbeError, path, text, limits.memory_bytes)
     if answer.returncode < 0:
         raise ProbeError(
             path,
             FailureReason.DECODE_ERROR,
             f"ffmpeg was killed by signal {-answer.returncode} while it described the file.",
-            "If the machine ran out of memory, use fewer decoders; else the file may be malformed.",
+            "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
+            "limits.ffmpeg_memory_bytes. Else it may be malformed.",
         )
-    # The name comes first in what ffmpeg prints, and a name may hold anything, line breaks too.
-    text = answer.stderr.replace(os.fsencode(ffmpeg.input_url(path)), b"INPUT").decode("utf-8", "replace")
     return parse_description(path, text)
 
 
@@ -107,6 +115,8 @@ def parse_description(path: str, text: str) -> VideoMetadata:
         raise _refusal(path, text)
     video = _VIDEO_STREAM.search(text)
     size = _SIZE.search(video[1] + "\n") if video else None
+    if video is not None and size is None and _TOO_LARGE.search(text):
+        raise _refusal(path, text)
     if video is None or size is None or int(size[1]) == 0 or int(size[2]) == 0:
         held = "sound or data, but no moving picture" if _ANY_STREAM.search(text) else "no stream at all"
         raise ProbeError(
@@ -132,6 +142,13 @@ def parse_description(path: str, text: str) -> VideoMetadata:
 
 
 def _refusal(path: str, text: str) -> ProbeError:
+    if too_large := _TOO_LARGE.search(text):
+        return ProbeError(
+            path,
+            FailureReason.TOO_LARGE,
+            f"A frame of {too_large[1]} x {too_large[2]} pixels exceeds the limit by far.",
+            "Scale the video down, or raise limits.max_frame_pixels.",
+        )
     if "not on whitelist" in text.lower():
         return ProbeError(
             path,

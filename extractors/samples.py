@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ffmpeg as ffmpeg_python
 
-from extractors import ffmpeg
+from extractors import ffmpeg, ffmpeg_process
 
 # File name -> ffmpeg's test picture. Different pictures, shapes and lengths, so that the features differ too.
 SAMPLES: dict[str, str] = {
@@ -40,7 +40,7 @@ def _make(picture: str, path: Path) -> None:
         .overwrite_output()
         .get_args()
     )
-    answer = subprocess.run([ffmpeg.executable(), "-v", "error", *command], capture_output=True, check=False)
+    answer = subprocess.run([*ffmpeg_process.command(), "-v", "error", *command], capture_output=True, check=False)
     if answer.returncode:
         raise RuntimeError(f"ffmpeg could not make the sample video {path}: {answer.stderr.decode('utf-8', 'replace')}")
     unfinished.replace(path)

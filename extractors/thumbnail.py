@@ -4,37 +4,51 @@ from __future__ import annotations
 
 import subprocess
 
-from extractors import ffmpeg
+from extractors import ffmpeg, ffmpeg_process
 from extractors.errors import DecodeError, FailureReason
+from extractors.ffmpeg_process import ProcessLimits, require_memory
 from extractors.probe import require_readable_file
 
 # ffmpeg's scale of JPEG quality is 2 (best) to 31.
 _JPEG_QUALITY = 6
 
 
-def thumbnail(path: str, at_seconds: float, width: int = 160, timeout_seconds: float = 10.0) -> bytes:
+def thumbnail(
+    path: str,
+    at_seconds: float,
+    width: int = 160,
+    timeout_seconds: float = 10.0,
+    limits: ProcessLimits | None = None,
+) -> bytes:
     """Return the picture of a video at `at_seconds`, or its first one if it ends before, as JPEG bytes.
 
     It is `width` pixels wide, upright, and as high as its shape asks for. Raises DecodeError or ProbeError.
     """
     require_readable_file(path)
     for start in dict.fromkeys((at_seconds, 0.0)):
-        picture = _picture_at(path, start, width, timeout_seconds)
+        picture = _picture_at(path, start, width, timeout_seconds, limits or ProcessLimits())
         if picture:
             return picture
     raise DecodeError(path, FailureReason.DECODE_ERROR, "ffmpeg found no picture in the file.", "Try to play it.")
 
 
-def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float) -> bytes:
+def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float, limits: ProcessLimits) -> bytes:
     arguments = (
-        ffmpeg.local_input(ss=at_seconds, noaccurate_seek=None)
+        # One thread: each further one would decode a further picture before the first is there.
+        ffmpeg.local_input(limits.max_frame_pixels, ss=at_seconds, noaccurate_seek=None, threads=1)
         .video.filter("scale", width, -2)
         .output("pipe:1", format="mjpeg", vframes=1, **{"q:v": _JPEG_QUALITY})
         .get_args()
     )
     try:
         answer = subprocess.run(
-            [ffmpeg.executable(), "-v", "error", "-nostdin", *ffmpeg.with_path(arguments, path)],
+            [
+                *ffmpeg_process.command(limits.memory_bytes),
+                "-v",
+                "error",
+                "-nostdin",
+                *ffmpeg.with_path(arguments, path),
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
@@ -47,4 +61,5 @@ def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float
             f"ffmpeg gave no picture within {timeout_seconds:g} seconds.",
             "Check that the file's disk answers.",
         ) from error
+    require_memory(DecodeError, path, answer.stderr.decode("utf-8", "replace"), limits.memory_bytes)
     return answer.stdout

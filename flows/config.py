@@ -6,7 +6,7 @@ import difflib
 import zoneinfo
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, model_validator
@@ -18,6 +18,9 @@ from flows.embedding_config import EvaluateConfig, TrainConfig, WordsConfig
 from flows.search_config import IndexConfig, PageConfig
 from flows.section import Section
 from storage.schema import REASONS
+
+if TYPE_CHECKING:
+    from extractors.decode import DecodeLimits
 
 CONFIG_FILE_NAME = "pipeline.yaml"
 # Names of the deployments that are always there.
@@ -64,6 +67,27 @@ class LimitsConfig(Section):
         title="Largest frame (pixels)",
         description="Width x height of a frame, as stored and as scaled.",
     )
+    max_gap_seconds: Annotated[float, Field(gt=0, le=31_536_000)] = Field(
+        default=600.0,
+        title="Longest still picture (s)",
+        description="Seconds that one picture may stand. Each second of it makes as many frames as any other second.",
+    )
+    ffmpeg_memory_bytes: Annotated[int, Field(ge=1 << 28)] = Field(
+        default=4_294_967_296,
+        title="Memory limit of ffmpeg (bytes)",
+        description="Address space of one ffmpeg process: some times what it uses.",
+    )
+
+    def decoding(self) -> DecodeLimits:
+        """Return the same limits as the decoder takes them."""
+        from extractors.decode import DecodeLimits
+
+        return DecodeLimits(
+            timeout_seconds=self.timeout_seconds,
+            max_frame_pixels=self.max_frame_pixels,
+            max_gap_seconds=self.max_gap_seconds,
+            memory_bytes=self.ffmpeg_memory_bytes,
+        )
 
 
 class WeightsConfig(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -69,8 +70,9 @@ def estimate(source: str, config: PipelineConfig) -> Cost:
     The networks run with made-up weights, which are as fast as others. Raises UsageError for a bad source.
     """
     videos = find_videos(source, config.extract.video_id)
+    limits = config.compute.limits.decoding()
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
-        probed = list(pool.map(lambda video: _probe(video.path), videos))
+        probed = list(pool.map(lambda video: _probe(video.path, limits), videos))
     sound = [(video, metadata) for video, metadata in zip(videos, probed, strict=True) if metadata is not None]
     if not sound:
         raise UsageError(f"None of the {len(videos)} videos of {source!r} can be opened. Extract to see why of each.")
@@ -92,16 +94,16 @@ def estimate(source: str, config: PipelineConfig) -> Cost:
         broken=len(videos) - len(sound),
         unknown_duration=sum(metadata.duration_seconds is None for _, metadata in sound),
         seconds_of_video=seconds_of_video,
-        decode_seconds=seconds_of_video * _decode_seconds_per_second(source_to_time, networks),
+        decode_seconds=seconds_of_video * _decode_seconds_per_second(source_to_time, networks, limits),
         device_seconds=device_seconds,
         rows=rows,
         bytes_out=sum(count * EXTRACTORS[name].spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),
     )
 
 
-def _probe(path: str) -> VideoMetadata | None:
+def _probe(path: str, limits: DecodeLimits) -> VideoMetadata | None:
     try:
-        return probe(path)
+        return probe(path, limits=limits.process)
     except ExtractionError:
         return None  # counted as broken; extraction will say why
 
@@ -115,15 +117,17 @@ def _seconds_per_row(network: Network, metadata: VideoMetadata) -> float:
     return (time.perf_counter() - started) / len(clips)
 
 
-def _decode_seconds_per_second(source: VideoSource, networks: list[Network]) -> float:
+def _decode_seconds_per_second(source: VideoSource, networks: list[Network], limits: DecodeLimits) -> float:
     """Return the wall-clock seconds that decoding a second of a video takes, one decoder at work."""
     finest = max((network.spec for network in networks), key=lambda spec: spec.frames_per_second)
     started, frames = time.perf_counter(), 0
-    items = decode(source, [network.spec for network in networks], DecodeLimits())
-    for item in items:
-        if isinstance(item, FrameBatch) and item.extractor == finest.name:
-            frames += len(item.frames)
-        if time.perf_counter() - started > _SAMPLE_SECONDS:
-            break
+    items = decode(source, [network.spec for network in networks], limits)
+    # A video that cannot be decoded to its end says how fast it is up to there.
+    with contextlib.suppress(ExtractionError):
+        for item in items:
+            if isinstance(item, FrameBatch) and item.extractor == finest.name:
+                frames += len(item.frames)
+            if time.perf_counter() - started > _SAMPLE_SECONDS:
+                break
     items.close()
     return (time.perf_counter() - started) * finest.frames_per_second / max(1, frames)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors import ffmpeg
+from extractors import ffmpeg, ffmpeg_process
 from flows.config import UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +21,13 @@ def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
     from search.page.options import FfmpegProgram, PageOptions
     from search.page.serve import serve
 
-    limits = tuple(part for name, value in ffmpeg.INPUT_LIMITS.items() for part in (f"-{name}", value))
+    limits = config.compute.limits
+    input_options = ffmpeg.input_limits(limits.max_frame_pixels)
     options = PageOptions(
-        ffmpeg=FfmpegProgram(ffmpeg.executable(), limits),
+        ffmpeg=FfmpegProgram(
+            tuple(ffmpeg_process.command(limits.ffmpeg_memory_bytes)),
+            tuple(part for name, value in input_options.items() for part in (f"-{name}", value)),
+        ),
         cache=config.page.cache_folder or default_cache_folder(),
         cache_bytes=config.page.cache_bytes,
     )

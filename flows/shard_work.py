@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from extractors.decode import DecodeLimits
 from extractors.engine import EngineOptions, WorkTimes, extract
 from extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from flows.networks import feature_space
@@ -78,9 +77,7 @@ def run_shard(store: FeatureStore, networks: Sequence[Network], job: ShardJob, l
     entries = store.manifests()[shard].videos
     position_of = {entries[position].video_id: position for position in positions}
     sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]
-    limits = DecodeLimits(
-        timeout_seconds=compute.limits.timeout_seconds, max_frame_pixels=compute.limits.max_frame_pixels
-    )
+    limits = compute.limits.decoding()
     staging, times = store.staging(shard), WorkTimes()
     listener.planned(shard, len(sources), len(entries))
     ok = failed = 0

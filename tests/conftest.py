@@ -31,6 +31,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 MakeVideo = Callable[..., Path]
 
 
+def pytest_report_header() -> str:
+    from extractors import ffmpeg
+
+    return f"ffmpeg: {ffmpeg.version()} ({ffmpeg.executable()})"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_state() -> Iterator[None]:
     yield

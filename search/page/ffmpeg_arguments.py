@@ -79,7 +79,7 @@ def piece_number(number: int, piece_seconds: int, duration_seconds: float) -> Pi
 
 def describing(ffmpeg: FfmpegProgram, path: str) -> tuple[str, ...]:
     """Return the command that makes ffmpeg describe a file on its standard error; it always ends with status 1."""
-    return (ffmpeg.executable, "-nostdin", "-hide_banner", *ffmpeg.input_arguments(path))
+    return (*ffmpeg.command, "-nostdin", "-hide_banner", *ffmpeg.input_arguments(path))
 
 
 def parse_description(text: str) -> Described | None:
@@ -107,7 +107,7 @@ def picture(ffmpeg: FfmpegProgram, path: str, at_seconds: float, width: int, cpu
     The seek is exact: the key frame before the moment may show another scene, and this picture stands for the moment.
     """
     return (
-        *(ffmpeg.executable, *_BEFORE, "-timelimit", str(math.ceil(cpu_seconds))),
+        *(*ffmpeg.command, *_BEFORE, "-timelimit", str(math.ceil(cpu_seconds))),
         *("-ss", f"{at_seconds:.3f}", *ffmpeg.input_arguments(path)),
         *("-map", "0:V:0", "-frames:v", "1", "-vf", f"scale={width}:-2:flags=bicubic", "-q:v", "4"),
         *("-f", "mjpeg", "pipe:1"),
@@ -122,7 +122,7 @@ def piece(ffmpeg: FfmpegProgram, path: str, part: Piece, way: Way, shape: PieceS
     `part`, and its times are those of the file.
     """
     start, end = f"{part.start_seconds:.3f}", f"{part.end_seconds:.3f}"
-    opening = (ffmpeg.executable, *_BEFORE, "-timelimit", str(math.ceil(shape.cpu_seconds)), "-ss", start)
+    opening = (*ffmpeg.command, *_BEFORE, "-timelimit", str(math.ceil(shape.cpu_seconds)), "-ss", start)
     streams = ("-map", "0:V:0", "-map", "0:a:0?", "-sn", "-dn", "-map_metadata", "-1")
     flags = "frag_keyframe+empty_moov+default_base_moof"
     if way is Way.COPIED:

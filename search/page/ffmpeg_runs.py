@@ -32,8 +32,8 @@ class FfmpegRuns:
     """Runs ffmpeg, at most `at_once` processes at a time with `waiting` more in line.
 
     Every process leads a group of its own, which is killed when its time is up, when nobody waits for it any more
-    (its task is cancelled), and by `close`. If this process is itself killed, ffmpeg ends with its next write,
-    since its output is a pipe of ours, or by the limit of processor time among its arguments.
+    (its task is cancelled), and by `close`. If this process is itself killed, the command sees to its end
+    (FfmpegProgram), as long as the thread of the event loop is the one that started it and lives.
     """
 
     def __init__(self, at_once: int, waiting: int) -> None:

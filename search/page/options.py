@@ -14,15 +14,16 @@ from search.page.request_guard import LOOPBACK_NAMES
 class FfmpegProgram:
     """The program that makes pictures and plays what browsers cannot.
 
-    `input_options` stand before every input and keep ffmpeg to local files; the page adds none that would loosen them.
+    `command` starts it: its path, behind whatever limits its memory and ends it with this process. `input_options`
+    stand before every input and keep ffmpeg to local files; the page adds none that would loosen them.
     """
 
-    executable: str
+    command: tuple[str, ...]
     input_options: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not self.executable:
-            raise ValueError("The path of ffmpeg is empty; give that of the program.")
+        if not self.command or not all(self.command):
+            raise ValueError("The command of ffmpeg is empty; give at least the path of the program.")
         if "-protocol_whitelist" not in self.input_options:
             raise ValueError(
                 "ffmpeg's input options name no -protocol_whitelist: a video file could make it open addresses. "

@@ -18,6 +18,7 @@ from extractors.errors import DecodeError, ExtractionError, FailureReason
 from extractors.frames import DecodeSummary, VideoSource
 from extractors.probe import probe
 from tests.conftest import MakeVideo
+from tests.extractors.rotation import write_rotated
 from tests.extractors.slow_twin import slow_frames
 from tests.flows.killable import processes_that_name
 
@@ -53,7 +54,7 @@ def late_start(folder: Path, make_video: MakeVideo) -> Path:
 def variable_rate(folder: Path, make_video: MakeVideo) -> Path:
     picture = make_video(folder / "even.mp4", seconds=4, rate=30)
     thinned = "select='not(mod(n\\,3))+lt(n\\,40)'"
-    run_ffmpeg("-i", str(picture), "-vf", thinned, "-fps_mode", "vfr", str(folder / "vfr.mp4"))
+    run_ffmpeg("-i", str(picture), "-vf", thinned, *ffmpeg.passthrough_arguments(), str(folder / "vfr.mp4"))
     return folder / "vfr.mp4"
 
 
@@ -98,8 +99,7 @@ def test_a_picture_that_starts_late_keeps_its_place_in_time(tmp_path: Path, make
 
 def test_a_rotated_video_is_seen_upright(tmp_path: Path, make_video: MakeVideo) -> None:
     plain = make_video(tmp_path / "plain.mp4", size="320x180")
-    rotated = tmp_path / "rotated.mp4"
-    run_ffmpeg("-display_rotation", "90", "-i", str(plain), "-c", "copy", str(rotated))
+    rotated = write_rotated(plain, tmp_path / "rotated.mp4")
     frames, summary = decoded(rotated)
     assert frames["resnet152"].shape[1:] == (398, 224, 3)
     assert summary.metadata.display_size == (320, 180)

@@ -12,6 +12,7 @@ from extractors.errors import FailureReason, ProbeError
 from extractors.frames import VideoMetadata
 from extractors.probe import parse_description, probe
 from tests.conftest import MakeVideo
+from tests.extractors.rotation import write_rotated
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +91,7 @@ def test_a_rotation_is_that_of_the_stream_itself(
 
 
 def test_a_rotated_file_is_described_as_it_is_shown(plain: Path, tmp_path: Path) -> None:
-    rotated = tmp_path / "rotated.mp4"
-    run_ffmpeg("-display_rotation", "90", "-i", str(plain), "-c", "copy", str(rotated))
+    rotated = write_rotated(plain, tmp_path / "rotated.mp4")
     found = probe(str(rotated))
     assert (found.width, found.height, found.rotation_degrees) == (320, 180, 90.0)
     assert found.display_size == (320, 180)

@@ -81,13 +81,14 @@ def test_truncation_is_more_than_rounding(decoded: float, container: float | Non
 
 
 def test_ffmpeg_is_kept_to_the_local_file_and_decodes_it_once() -> None:
-    arguments = decode_arguments("/v/-a:b%d.mp4", [resnet152.SPEC, resnext101.SPEC], [7, 9])
+    arguments = decode_arguments("/v/-a:b%d.mp4", [resnet152.SPEC, resnext101.SPEC], [(7, 8), (9, 10)], 1000)
     first_input = arguments.index("-i")
     before = arguments[:first_input]
     assert before[before.index("-protocol_whitelist") + 1] == "file"
     assert "mov" in before[before.index("-format_whitelist") + 1]
     assert "hls" not in before[before.index("-format_whitelist") + 1].split(",")
     assert "concat" not in before[before.index("-format_whitelist") + 1].split(",")
+    assert int(before[before.index("-max_pixels") + 1]) >= 1000
     assert arguments.count("-i") == 1
     assert arguments[first_input + 1] == "file:/v/-a:b%d.mp4"
     assert [part for part in arguments if part.startswith("pipe:")] == ["pipe:7", "pipe:9"]
@@ -126,6 +127,7 @@ def test_a_description_is_read_as_ffmpeg_prints_it() -> None:
         (DESCRIPTION.replace("480x270", "0x0"), FailureReason.NO_VIDEO_STREAM),
         ("[in#0 @ 0x55] Error opening input: Invalid data\n", FailureReason.UNREADABLE),
         ("", FailureReason.UNREADABLE),
+        ("[h264 @ 0x5] Picture size 9x8 exceeds specified max pixel count 7, see\n", FailureReason.TOO_LARGE),
     ],
 )
 def test_a_description_without_a_picture_is_a_failure(text: str, reason: FailureReason) -> None:

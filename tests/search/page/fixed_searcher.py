@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from extractors import ffmpeg
+from extractors import ffmpeg, ffmpeg_process
 from search.errors import QueryError
 from search.page.options import FfmpegProgram, PageOptions
 from search.results import Moment, SearchResults
@@ -146,8 +146,8 @@ def make_fixed_index(folder: Path) -> FixedSearcher:
 
 def page_options(cache: Path, **changes: Any) -> PageOptions:  # noqa: ANN401 - the fields of PageOptions
     """Return options with the ffmpeg of this project."""
-    limits = tuple(part for name, value in ffmpeg.INPUT_LIMITS.items() for part in (f"-{name}", value))
-    options = PageOptions(FfmpegProgram(ffmpeg.executable(), limits), cache)
+    limits = tuple(part for name, value in ffmpeg.input_limits().items() for part in (f"-{name}", value))
+    options = PageOptions(FfmpegProgram(tuple(ffmpeg_process.command()), limits), cache)
     return replace(options, **changes)
 
 
@@ -197,7 +197,9 @@ def _main() -> None:
 
     folder, cache = map(Path, sys.argv[1:3])
     options = page_options(cache)
-    options = replace(options, ffmpeg=replace(options.ffmpeg, executable=sys.argv[3]))
+    # In the place of ffmpeg, behind what ends it with this process.
+    command = (*options.ffmpeg.command[:-1], sys.argv[3])
+    options = replace(options, ffmpeg=replace(options.ffmpeg, command=command))
     videos = [FixedVideo(path.stem, str(path), float(SECONDS_OF_COLOURS)) for path in sorted(folder.iterdir())]
     moments = [Moment(at, each.video_id, each.path, 4.0, 12.0, 0.5, "a bowl") for at, each in enumerate(videos)]
     serve(

@@ -8,7 +8,7 @@ from search.page import ffmpeg_arguments
 from search.page.ffmpeg_arguments import Described, Piece, PieceShape, Way, parse_description, piece_number, shape_of
 from search.page.options import FfmpegProgram, PageOptions
 
-FFMPEG = FfmpegProgram("/usr/bin/ffmpeg", ("-protocol_whitelist", "file", "-format_whitelist", "mov,avi"))
+FFMPEG = FfmpegProgram(("/usr/bin/ffmpeg",), ("-protocol_whitelist", "file", "-format_whitelist", "mov,avi"))
 
 SD = ("smpte170m", 6)
 HEVC = Described(62.5, "hevc", 25.0, copyable=False, guessed_colours=SD)
@@ -105,9 +105,9 @@ def test_the_limits_of_input_stand_before_every_input(way: Way) -> None:
 
 def test_ffmpeg_without_limits_and_options_without_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="protocol_whitelist"):
-        FfmpegProgram("/usr/bin/ffmpeg", ())
+        FfmpegProgram(("/usr/bin/ffmpeg",), ())
     with pytest.raises(ValueError, match="empty"):
-        FfmpegProgram("", FFMPEG.input_options)
+        FfmpegProgram(("",), FFMPEG.input_options)
     with pytest.raises(ValueError, match="cache_bytes"):
         PageOptions(FFMPEG, tmp_path, cache_bytes=0)
     with pytest.raises(ValueError, match="refresh_seconds"):

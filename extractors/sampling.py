@@ -1,0 +1,113 @@
+"""The filters that sample a decoded video for one extractor, and what they print of its time stamps."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import ffmpeg as ffmpeg_python
+
+from extractors import ffmpeg
+from extractors.sample_clock import BEFORE_ALL_TICKS
+
+if TYPE_CHECKING:
+    from extractors.spec import ExtractorSpec
+
+_TICK = re.compile(rb"frame:\d+\s+pts:(\S+)")
+_READ_BYTES = 64 * 1024
+
+# No tick of a video comes so late: 13 years at 24 a second.
+_AFTER_ALL_TICKS = 10**10
+# Numbers of pictures start here: ffmpeg 4.2 tells the filter behind the numbering the end of the video in ticks, and
+# would have the last picture repeated up to there if its number were a lower one.
+_FIRST_NUMBER = 10**11
+
+
+def sampled_outputs(
+    stream: ffmpeg_python.nodes.FilterableStream, specs: Sequence[ExtractorSpec], pipes: Sequence[tuple[int, int]]
+) -> list[Any]:
+    """Return the outputs of a decoded stream: for each of `specs` its pictures, and the tick of each decoded one.
+
+    The pictures, as PPM images, are those that SampleClock counts for. The ticks, as lines of text, are those of all
+    decoded pictures, and at last the end of the last one. `pipes` are file descriptors, for pictures and for ticks.
+    """
+    every_frame = ffmpeg.passthrough_option()
+    branches = stream.filter_multi_output("split", len(specs) + 1)
+    clocks = _small_and_ended(branches[len(specs)]).filter_multi_output("split", len(specs))
+    outputs = []
+    for at, (spec, (picture_pipe, tick_pipe)) in enumerate(zip(specs, pipes, strict=True)):
+        rate = spec.frames_per_second
+        pictures = _scaled(_last_of_each_run(branches[at], rate), spec).filter("setpts", "N")
+        ppm = {"format": "image2pipe", "vcodec": "ppm", "pix_fmt": "rgb24"}
+        outputs.append(ffmpeg_python.output(pictures, f"pipe:{picture_pipe}", **ppm, **every_frame))
+        outputs.append(ffmpeg_python.output(_printed(clocks[at], rate, tick_pipe), "-", format="null", **every_frame))
+    return outputs
+
+
+def _small_and_ended(stream: ffmpeg_python.nodes.FilterableStream) -> Any:  # noqa: ANN401 - an untyped library
+    """Keep of the pictures their times alone, and add one where the last picture ends."""
+    # Small grey pictures: what follows is cheap then, and tpad would convert pixel formats that it does not know.
+    small = stream.filter("scale", 8, 8, flags="neighbor").filter("format", "gray")
+    return small.filter("tpad", stop=1, stop_mode="clone")
+
+
+def _printed(stream: ffmpeg_python.nodes.FilterableStream, rate: int, pipe: int) -> Any:  # noqa: ANN401
+    return (
+        stream.filter("settb", f"1/{rate}")  # rounds as the filter `fps` does
+        # Only pictures that carry metadata are printed. This filter always adds some, "metadata=add" of 4.2 none.
+        .filter("blackframe", amount=0)
+        .filter("metadata", "print", file=f"pipe:{pipe}", **ffmpeg.unbuffered_print_option())
+        # Evenly spaced, at a rate that the output takes over: it complains of times that repeat.
+        .filter("setpts", f"N+{_FIRST_NUMBER}")
+        .filter("fps", fps=rate)
+    )
+
+
+def _last_of_each_run(stream: ffmpeg_python.nodes.FilterableStream, rate: int) -> Any:  # noqa: ANN401
+    """Keep of pictures with equal ticks the last one, and besides the very first picture."""
+    # The larger of a number and of none (NaN) is the second that max() is given.
+    never_back = f"max(PREV_OUTPTS,max(PTS,{BEFORE_ALL_TICKS}))"
+    ticks = stream.filter("settb", f"1/{rate}").filter("setpts", never_back)
+    halves = ticks.filter_multi_output("split", 2)
+    # Whatever comes next completes a run; behind the last one comes the first picture again.
+    last = halves[1].filter("trim", end_frame=1).filter("setpts", str(_AFTER_ALL_TICKS))
+    numbers = f"if(isnan(PREV_OUTPTS),{_FIRST_NUMBER},PREV_OUTPTS+max(gt(PTS,PREV_INPTS),eq(N,1)))"
+    return (
+        ffmpeg_python.concat(halves[0], last, v=1, a=0)
+        .filter("settb", f"1/{rate}")
+        .filter("setpts", numbers)
+        # Numbers rise by one at most, so that nothing is repeated, whatever the time stamps are.
+        .filter("fps", fps=rate)
+    )
+
+
+def _scaled(stream: ffmpeg_python.nodes.FilterableStream, spec: ExtractorSpec) -> Any:  # noqa: ANN401
+    side = spec.short_side_pixels
+    # Sizes are reckoned by ffmpeg from the picture itself, after rotation; same rule as spec.scaled_size.
+    stream = stream.filter(
+        "scale",
+        w=f"if(gte(ih,iw),{side},trunc(iw*{side}/ih))",
+        h=f"if(gte(ih,iw),trunc(ih*{side}/iw),{side})",
+    )
+    if spec.centre_crop:
+        stream = stream.filter("crop", side, side, f"trunc((iw-{side})/2)", f"trunc((ih-{side})/2)")
+    return stream
+
+
+class TickReader:
+    """Reads what the filters print: the tick of each picture, None for one without a time stamp."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._partial = b""
+
+    def read_from(self, descriptor: int) -> Iterator[int | None]:
+        """Read what is there from a pipe that is ready and yield the ticks in it."""
+        data = os.read(descriptor, _READ_BYTES)
+        self.ended = not data
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            if match := _TICK.match(line):
+                yield None if match[1] == b"NOPTS" else int(match[1])
