@@ -35,10 +35,15 @@ def prefect_server() -> Iterator[None]:
         yield
         return
     server = _started()
+    from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_API_AUTH_STRING: server.secret}):
-        yield
+        try:
+            yield
+        finally:
+            # What sends events keeps to the server that it first had; it is not to meet another one, or none.
+            EventsWorker.drain_all()
 
 
 def is_temporary(api_url: str) -> bool:

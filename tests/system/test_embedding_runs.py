@@ -57,7 +57,7 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     run = up.launch("evaluate/evaluate", checkpoint=checkpoint, test_sets=["msrvtt"], **data)
     state = up.ended(run)
     assert state["name"] == "Completed"
-    assert "msrvtt, text to video: R@1" in state["message"]
+    assert "msrvtt (no named protocol, 6 videos, 6 sentences), text to video: R@1" in state["message"]
     assert up.run(run)["name"].startswith("evaluate best.pth 20")
     assert len(json.loads(up.artifacts(run)["Figures"]["data"])) == 2
 
