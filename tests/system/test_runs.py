@@ -239,7 +239,7 @@ def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(
 
 def test_a_killed_reeldex_up_leaves_no_process_and_holds_no_device_or_schedule(up: ReeldexUp) -> None:
     # A deployment of a schedule admits one run at a time, which is a limit of Prefect's.
-    run = up.launch("extract/nightly", source="long", store="killed")
+    run = up.launch("extract/nightly", source="long", store="killed-up")
     up.until(lambda: _decoders(up, "long"))
     processes = up.tree()
     assert len(processes) >= 5, "up, server, worker, flow, shard worker"
@@ -253,7 +253,7 @@ def test_a_killed_reeldex_up_leaves_no_process_and_holds_no_device_or_schedule(u
     state = up.ended(run)
     assert state["type"] == "CRASHED"
     assert "Retry goes on" in state["message"]
-    later = up.launch("extract/nightly", source="good", store="killed-good")
+    later = up.launch("extract/nightly", source="good", store="killed-up-good")
     assert up.ended(later, seconds=60)["type"] == "COMPLETED"
     limits = up.api("/v2/concurrency_limits/filter", {})
     assert {limit["name"]: limit["active_slots"] for limit in limits if limit["active_slots"]} == {}
