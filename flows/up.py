@@ -88,7 +88,7 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
             api_url = f"http://{LOOPBACK}:{options.port}/api"
             access = prepare_access(api_url, no_secret=options.no_secret)
             _require_free(options.port)
-            _say(f"Starting a Prefect server; its state lies in {home}")
+            _say(f"Starting a Prefect server; its state is stored in {home}")
             os.environ["PREFECT_API_URL"] = api_url
             ui_folder = Path(os.environ.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(home.absolute() / "ui")))
             parts.start_server(options.port, home / "server.log", api_url, stopping, access.options)
