@@ -65,7 +65,7 @@ class Stress:
 
         def one(number: int) -> str:
             parameters = {**deployment["parameters"], "source": "videos", "store": f"stores/{number:02d}"}
-            body = {"parameters": parameters, "name": f"run {number:02d}", "state": {"type": "SCHEDULED"}}
+            body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
             return str(self.up.api(f"/deployments/{deployment['id']}/create_flow_run", body)["id"])
 
         started = time.monotonic()
@@ -186,10 +186,10 @@ class Stress:
 
     def report(self) -> str:
         """Return what became of every run."""
-        lines = [f"{'run':8} {'attempts':>8}  state"]
-        for run_id, run in sorted(self.states().items(), key=lambda each: each[1]["name"]):
-            state = run["state"]
-            lines.append(f"{run['name']:8} {self.attempts[run_id]:8}  {state['name']}: {state['message']}")
+        lines = [f"{'store':10} {'attempts':>8}  state"]
+        for run_id, run in sorted(self.states().items(), key=lambda each: str(each[1]["parameters"]["store"])):
+            store, state = run["parameters"]["store"], run["state"]
+            lines.append(f"{store:10} {self.attempts[run_id]:8}  {state['name']}: {state['message']}")
         said = (self.up.folder / "state" / "reeldex" / "prefect" / "server.log").read_text(errors="replace")
         counts = {text: said.count(text) for text in ("database is locked", "QueuePool limit")}
         return "\n".join([*lines, *(f"server log, {text!r}: {count}" for text, count in counts.items())])
