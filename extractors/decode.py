@@ -29,7 +29,7 @@ from extractors.ffmpeg_process import (
     require_memory,
     says_out_of_memory,
 )
-from extractors.frame_stream import FrameStream, GapError
+from extractors.frame_stream import FrameStream, GapError, MissingPicturesError
 from extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
 from extractors.probe import PROBE_TIMEOUT_SECONDS, probe
 from extractors.sampling import sampled_outputs
@@ -134,7 +134,8 @@ def decode(
             os.close(pipe)
         if process.stderr:
             process.stderr.close()
-    require_memory(DecodeError, source.path, errors.out_of_memory, limits.memory_bytes)
+    if process.returncode or any(stream.is_empty for stream in streams):
+        require_memory(DecodeError, source.path, errors.out_of_memory, limits.memory_bytes)
     if process.returncode < 0:
         raise DecodeError(
             source.path,
@@ -143,8 +144,17 @@ def decode(
             "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
             "limits.ffmpeg_memory_bytes. Else it may be malformed.",
         )
-    for stream in streams:
-        yield from stream.finish()
+    try:
+        for stream in streams:
+            yield from stream.finish()
+    except MissingPicturesError as missing:
+        raise DecodeError(
+            source.path,
+            FailureReason.DECODE_ERROR,
+            f"ffmpeg ended with status {process.returncode} before it had written all pictures ({missing}); it said: "
+            f"{errors.first or 'nothing'}.",
+            "The file is damaged or in a form this ffmpeg cannot decode: fetch it again or convert it.",
+        ) from missing
     if any(stream.frame_count == 0 for stream in streams):
         raise DecodeError(
             source.path,

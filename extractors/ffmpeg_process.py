@@ -21,9 +21,11 @@ DEFAULT_MEMORY_BYTES = 4 << 30
 # for many of them. On machines with many processors that alone would come near the limit.
 _STACK_BYTES = 2 << 20
 _HEAP_ARENAS = 2
+# At the end of a line, where ffmpeg gives its reasons: names of files and titles may hold the same words.
 _OUT_OF_MEMORY = re.compile(
-    r"cannot allocate memory|out of memory|failed to map segment|bad_alloc"
-    r"|resource temporarily unavailable",  # what a thread without room for its stack gets
+    r"(?:cannot allocate memory|out of memory"
+    r"|resource temporarily unavailable"  # what a thread without room for its stack gets
+    r")\W*$|failed to map segment|bad_alloc",
     re.IGNORECASE,
 )
 
@@ -55,8 +57,10 @@ def command(memory_bytes: int = DEFAULT_MEMORY_BYTES) -> list[str]:
     """
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     most = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-    limits = [f"--as={most}", f"--stack={_STACK_BYTES}:", _program("env"), f"MALLOC_ARENA_MAX={_HEAP_ARENAS}"]
-    return [*_leash(), _program("prlimit"), *limits, ffmpeg.executable()]
+    limits = [f"--as={most}", f"--stack={_STACK_BYTES}:"]
+    # `env` comes first: it takes a path with "=" in it, as ffmpeg's may be, for another variable.
+    arenas = [_program("env"), f"MALLOC_ARENA_MAX={_HEAP_ARENAS}"]
+    return [*arenas, *_leash(), _program("prlimit"), *limits, ffmpeg.executable()]
 
 
 @functools.cache

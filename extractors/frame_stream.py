@@ -38,6 +38,10 @@ class GapError(Exception):
         self.seconds = seconds
 
 
+class MissingPicturesError(Exception):
+    """Fewer pictures came than the times of the decoded ones ask for."""
+
+
 class FrameStream:
     """Repeats the pictures of one pipe as often as their times say, in chunks of whole clips.
 
@@ -96,10 +100,15 @@ class FrameStream:
                 raise GapError(self._clock.samples / rate, count / rate)
             self._counts.append(count)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no picture has come yet."""
+        return self.frame_count == 0 and self._first is None
+
     def finish(self) -> Iterator[FrameBatch]:
-        """Yield the last chunk, once both pipes have ended. Raises ValueError if pictures are missing."""
+        """Yield the last chunk, once both pipes have ended. Raises MissingPicturesError."""
         if any(self._counts):
-            raise ValueError(f"{len(self._counts)} pictures for {self.spec.name} never came")
+            raise MissingPicturesError(f"{len(self._counts)} of those for {self.spec.name} never came")
         if self._first is not None:
             yield from self._repeat(self._first, 1)
         if self._chunk_filled:

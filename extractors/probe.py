@@ -63,8 +63,8 @@ def probe(
         ) from error
     # The name comes first in what ffmpeg prints, and a name may hold anything, line breaks too.
     text = answer.stderr.replace(os.fsencode(ffmpeg.input_url(path)), b"INPUT").decode("utf-8", "replace")
-    require_memory(ProbeError, path, text, limits.memory_bytes)
     if answer.returncode < 0:
+        require_memory(ProbeError, path, text, limits.memory_bytes)
         raise ProbeError(
             path,
             FailureReason.DECODE_ERROR,
@@ -72,7 +72,12 @@ def probe(
             "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
             "limits.ffmpeg_memory_bytes. Else it may be malformed.",
         )
-    return parse_description(path, text)
+    try:
+        return parse_description(path, text)
+    except ProbeError:
+        # Only now: the title of a sound file may say anything.
+        require_memory(ProbeError, path, text, limits.memory_bytes)
+        raise
 
 
 def require_readable_file(path: str) -> None:

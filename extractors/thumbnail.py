@@ -61,5 +61,6 @@ def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float
             f"ffmpeg gave no picture within {timeout_seconds:g} seconds.",
             "Check that the file's disk answers.",
         ) from error
-    require_memory(DecodeError, path, answer.stderr.decode("utf-8", "replace"), limits.memory_bytes)
+    if not answer.stdout:
+        require_memory(DecodeError, path, answer.stderr.decode("utf-8", "replace"), limits.memory_bytes)
     return answer.stdout

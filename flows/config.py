@@ -75,7 +75,7 @@ class LimitsConfig(Section):
     ffmpeg_memory_bytes: Annotated[int, Field(ge=1 << 28)] = Field(
         default=4_294_967_296,
         title="Memory limit of ffmpeg (bytes)",
-        description="Address space of one ffmpeg process: some times what it uses.",
+        description="Address space of one ffmpeg process: several times what it uses.",
     )
 
     def decoding(self) -> DecodeLimits:

@@ -13,9 +13,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
+from flows.progress import duration
 from flows.state_folder import state_folder
 from flows.workers import POOL
 from storage.errors import StoreBusyError
@@ -68,20 +70,25 @@ def _entered(stack: contextlib.ExitStack, lock: contextlib.AbstractContextManage
 
 
 class _Waiting:
-    """Tells the log what a run waits for."""
+    """Tells the log what a run waits for, at most once a minute for all of its shards."""
+
+    # When each device's lock was last reported, by its folder: runs that take turns wait before each shard.
+    _last: ClassVar[dict[Path, float]] = {}
 
     def __init__(self, device: str, folder: Path) -> None:
         self._device = device
         self._folder = folder
         self._started = time.monotonic()
-        self._reported: float | None = None
+        self._reported = False
 
     def report(self) -> None:
         now = time.monotonic()
-        if self._reported is None or now - self._reported >= _REPORT_SECONDS:
-            self._reported = now
+        last = self._last.get(self._folder)
+        if last is None or now - last >= _REPORT_SECONDS:
+            self._last[self._folder] = now
+            self._reported = True
             log.warning("Waiting for %s, which is in use by %s", self._device, describe_holder(self._folder))
 
     def end(self) -> None:
-        if self._reported is not None:
-            log.info("%s is free after %.0f s of waiting", self._device, time.monotonic() - self._started)
+        if self._reported:
+            log.info("%s is free after %s of waiting", self._device, duration(time.monotonic() - self._started))

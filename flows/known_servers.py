@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import socket
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flows.config import UsageError
 from flows.secret_file import CLIENT_VARIABLE, load_secret, secret_file
 from flows.state_folder import state_folder
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HELD: list[int] = []  # file descriptors
+_LOCK_SECONDS = 2.0
 
 
 def announce(api_url: str) -> None:
@@ -21,8 +25,22 @@ def announce(api_url: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     # The system lets go of the lock when this process is gone, however it ends: then the port may be another's.
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    _HELD.append(descriptor)
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # Those who look whether it is held do so for a moment.
+            if isinstance(error, BlockingIOError) and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            os.close(descriptor)
+            raise UsageError(
+                f"{path} cannot be locked ({error.strerror}): another `reeldex up` with this port holds it, or its "
+                "file system has no locks. Choose another --port, or another folder with XDG_STATE_HOME."
+            ) from error
+        _HELD.append(descriptor)
+        return
 
 
 def find_secret(api_url: str) -> None:
@@ -50,12 +68,13 @@ def is_running_server(api_url: str) -> bool:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     finally:
         os.close(descriptor)
     return False
 
 
 def _file(port: int | None) -> Path:
-    return state_folder() / "servers" / str(port)
+    # Home folders may be shared by machines, whose ports are not.
+    return state_folder() / "servers" / socket.gethostname() / str(port)

@@ -67,12 +67,12 @@ def kill_own_group() -> None:
 
 
 def start_program(
-    module: str, arguments: Sequence[str], log: str, environment: Mapping[str, str] | None = None
+    module: str, arguments: Sequence[str], log: str, environment: Mapping[str, str | None] | None = None
 ) -> SpawnProcess:
     """Start `python -m module arguments` as a leader of its group that ends when this process is gone.
 
     It is asked to end first, and killed with its group after 3 seconds. What it prints is appended to the file `log`.
-    `environment` is added to what it inherits of this process's; other processes do not see it.
+    `environment` changes what it inherits of this process's, None removes; other processes do not see it.
     """
     context = multiprocessing.get_context("spawn")
     told = (module, list(arguments), log, dict(environment or {}))
@@ -81,10 +81,14 @@ def start_program(
     return process
 
 
-def _run_program(module: str, arguments: list[str], log: str, environment: dict[str, str]) -> None:
+def _run_program(module: str, arguments: list[str], log: str, environment: dict[str, str | None]) -> None:
     become_group_leader()
     end_with_parent(_end_own_group)
-    os.environ.update(environment)
+    for name, value in environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     os.environ[_PROGRAM] = str(os.getpid())
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):

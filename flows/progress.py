@@ -69,7 +69,9 @@ class WorkRate:
     def stopped(self, shard: int) -> None:
         """Count the time up to now, unless other shards are worked on."""
         with self._lock:
-            self._shards.discard(shard)
+            if shard not in self._shards:
+                return
+            self._shards.remove(shard)
             if not self._shards:
                 self._worked_seconds += time.monotonic() - self._began
 

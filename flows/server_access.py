@@ -22,7 +22,7 @@ from search.page.access_secret import TOKEN_PARAMETER, AccessSecret
 from search.page.request_guard import HEADERS, RequestGuard
 
 # What Prefect's own check compares with.
-_PREFECTS_OWN = "PREFECT_SERVER_API_AUTH_STRING"
+SERVER_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"
 NO_SECRET_OPTION = "--no-secret"  # noqa: S105 - an option
 
 _HINT = (
@@ -75,7 +75,7 @@ class ServerAccess:
                     f'              export PREFECT_API_URL={self.api_url} {CLIENT_VARIABLE}="$(cat {file})"'
                 )
             case "own password":
-                return f"  Access      with the password that {_PREFECTS_OWN} sets; the page asks for it"
+                return f"  Access      with the password that {SERVER_VARIABLE} sets; the page asks for it"
             case "open":
                 return (
                     f"  WARNING     {NO_SECRET_OPTION}: all users and programs of this machine can start runs here,\n"
@@ -90,7 +90,7 @@ def prepare_access(api_url: str, *, no_secret: bool = False) -> ServerAccess:
     """
     # The page asks the server that it came from, under whatever name that was reached.
     os.environ.setdefault("PREFECT_UI_API_URL", "/api")
-    if password := os.environ.get(_PREFECTS_OWN):
+    if password := os.environ.get(SERVER_VARIABLE):
         os.environ[CLIENT_VARIABLE] = password
         return ServerAccess(api_url, "own password")
     if no_secret:

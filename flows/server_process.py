@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
+import socket
+import sys
 import time
 import tomllib
 import urllib.request
@@ -10,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from flows.config import UsageError
 from flows.leash import start_program
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 180.0  # a new database is made on the first start
 _LOOK_SECONDS = 0.1
+_LISTENING = "0A"  # in /proc/net/tcp, see proc(5)
 
 
 def prefect_folder(environment: Mapping[str, str]) -> Path:
@@ -42,25 +48,41 @@ def configured_api_url(environment: Mapping[str, str]) -> str | None:
 
 
 def start_server(
-    port: int, log: Path, options: Sequence[str], environment: Mapping[str, str] | None = None
+    port: int, log: Path, options: Sequence[str], environment: Mapping[str, str | None] | None = None
 ) -> SpawnProcess:
     """Start a server on loopback, with further options of `flows.server`; it ends with this process.
 
-    `environment` is added to what it inherits of this process's.
+    `environment` changes what it inherits of this process's, None removes.
     """
     return start_program("flows.server", ["--host", LOOPBACK, "--port", str(port), *options], str(log), environment)
 
 
 def wait_for_server(process: SpawnProcess, api_url: str, log: Path, stopping: Callable[[], object]) -> None:
-    """Wait until a started server answers, or `stopping` is true. Raises UsageError when it ends or takes too long."""
+    """Wait until a started server answers, or `stopping` is true. Raises UsageError when it ends or takes too long.
+
+    An answer counts once it is the started process that listens: another program may have taken the port meanwhile.
+    """
     deadline = time.monotonic() + _START_SECONDS
-    while not stopping() and not is_healthy(api_url):
+    port = urlsplit(api_url).port or 0
+    while not stopping() and not (listens(process.pid or 0, port) and is_healthy(api_url)):
         require_alive("server", process, log)
         if time.monotonic() > deadline:
             raise UsageError(
                 f"The Prefect server did not answer at {api_url} within {_START_SECONDS:.0f} seconds. See {log}."
             )
         time.sleep(_LOOK_SECONDS)
+
+
+def listens(process_id: int, port: int) -> bool:
+    """Whether a process listens on a port of loopback, as the system tells of its own processes."""
+    address = f"{int.from_bytes(socket.inet_aton(LOOPBACK), sys.byteorder):08X}:{port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[1] == address and row[3] == _LISTENING}
+    for descriptor in Path(f"/proc/{process_id}/fd").glob("*"):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.readlink(descriptor) in sockets:  # noqa: PTH115 - the target is no path
+                return True
+    return False
 
 
 def require_alive(name: str, process: SpawnProcess, log: Path) -> None:

@@ -6,14 +6,13 @@ import atexit
 import functools
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from flows.known_servers import find_secret
 from flows.secret_file import CLIENT_VARIABLE, new_secret
-from flows.server_access import require_access
+from flows.server_access import SERVER_VARIABLE, require_access
 from flows.server_process import LOOPBACK, configured_api_url, prefect_folder, start_server, wait_for_server
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def prefect_server() -> Iterator[None]:
     if api_url is not None:
         find_secret(api_url)
         require_access(api_url)
-    if api_url is not None or _set_in_this_process():
+    if api_url is not None or _set_elsewhere():
         yield
         return
     server = _started()
@@ -51,10 +50,8 @@ def is_temporary(api_url: str) -> bool:
     return bool(_started.cache_info().currsize) and api_url == _started().api_url
 
 
-def _set_in_this_process() -> bool:
-    # What has not been imported has no settings besides the environment and the profile.
-    if "prefect" not in sys.modules:
-        return False
+def _set_elsewhere() -> bool:
+    # Prefect knows further places for its settings, such as prefect.toml and pyproject.toml.
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url is not None
@@ -75,7 +72,7 @@ def _started() -> _Server:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "temporary-server.log"
     found = _Server(f"http://{LOOPBACK}:{port}/api", new_secret())
-    server = start_server(port, log, ["--temporary"], {CLIENT_VARIABLE: found.secret})
+    server = start_server(port, log, ["--temporary"], {CLIENT_VARIABLE: found.secret, SERVER_VARIABLE: None})
     atexit.register(_end, server)
     import prefect.flows  # noqa: F401 - imported while the server starts, which takes longer
 

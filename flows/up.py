@@ -275,5 +275,6 @@ def _require_free(port: int) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the terminal may have been closed
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

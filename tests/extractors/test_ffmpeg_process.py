@@ -170,3 +170,26 @@ def test_an_ffmpeg_is_read_in_the_thread_that_started_it(tmp_path: Path, make_vi
     thread.start()
     thread.join()
     assert sum(frames) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("[h264 @ 0x1] get_buffer() failed: Cannot allocate memory", True),
+        ("Error while decoding: Out of memory.", True),
+        ("ffmpeg: error while loading shared libraries: libx.so: failed to map segment from shared object", True),
+        ("file:/videos/Out of memory/a.mp4: Invalid data found when processing input", False),
+        ("    comment : how to get out of memory trouble", False),
+    ],
+)
+def test_a_lack_of_memory_is_told_from_names_that_say_so(said: str, means: bool) -> None:  # noqa: FBT001
+    assert says_out_of_memory(said) is means
+
+
+def test_a_path_of_ffmpeg_may_hold_an_equals_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a=b"
+    folder.mkdir()
+    (folder / "ffmpeg").symlink_to(ffmpeg.executable())
+    monkeypatch.setattr(ffmpeg, "executable", lambda: str(folder / "ffmpeg"))
+    answer = subprocess.run([*ffmpeg_process.command(), "-version"], capture_output=True, check=True)
+    assert answer.stdout.startswith(b"ffmpeg version")

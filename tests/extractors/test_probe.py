@@ -193,3 +193,15 @@ def test_an_ffmpeg_that_is_killed_does_not_make_the_file_unreadable(
     found = failure(plain)
     assert found.reason is FailureReason.DECODE_ERROR
     assert "signal 9" in str(found)
+
+
+def test_a_title_about_memory_is_no_lack_of_memory(plain: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Out of memory"
+    folder.mkdir()
+    titled = folder / "titled.mp4"
+    run_ffmpeg("-i", str(plain), "-c", "copy", "-metadata", "title=Out of memory", str(titled))
+    assert probe(str(titled)).width == 320
+    titled.write_bytes(titled.read_bytes()[:2000])
+    with pytest.raises(ProbeError) as raised:
+        probe(str(titled))
+    assert raised.value.reason == FailureReason.UNREADABLE

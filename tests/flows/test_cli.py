@@ -202,3 +202,15 @@ def test_the_version_is_that_of_the_package() -> None:
     )
     expected = f"reeldex {importlib.metadata.version('reeldex')}\n"
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, expected, "")
+
+
+def test_a_password_for_servers_of_ones_own_does_not_lock_a_command_out(
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "me:mine")
+    make_video(tmp_path / "videos" / "a.mp4", seconds=0.4)
+    command = [sys.executable, "-m", "flows.cli", "extract", str(tmp_path / "videos"), "--store", str(tmp_path / "s")]
+    answer = subprocess.run(
+        [*command, "--weights", "random", "--extractors", "resnet152"], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr

@@ -129,3 +129,15 @@ def test_waiting_is_not_working_time() -> None:
     assert rate.worked_seconds == worked
     assert rate.per_second(worked) == pytest.approx(1.0)
     assert rate.seconds_left(2, 4) == pytest.approx(2 * worked)
+
+
+def test_runs_that_take_turns_say_so_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(device_lock, "_LOOK_UP_SECONDS", 0.1)
+    for _ in range(3):
+        with _holder("cpu", "another") as (_, connection):
+            threading.Timer(1.0, connection.send, ("release",)).start()
+            with one_shard_at_a_time("cpu", "this one"):
+                pass
+    assert len([record for record in caplog.records if record.message.startswith("Waiting for")]) == 1

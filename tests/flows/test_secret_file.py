@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import known_servers
 from flows.config import UsageError
 from flows.known_servers import find_secret, is_running_server
 from flows.secret_file import CLIENT_VARIABLE, load_or_make_secret, load_secret, secret_file
@@ -111,3 +112,16 @@ def test_it_is_found_for_a_server_of_this_user_while_that_runs(tmp_path: Path, m
     find_secret(URL)
     assert CLIENT_VARIABLE not in os.environ, "the port may be another user's now"
     assert not is_running_server(URL)
+
+
+def test_a_second_server_on_the_same_port_is_refused_and_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    known_servers.announce("http://127.0.0.1:4200/api")
+    assert known_servers.is_running_server("http://127.0.0.1:4200/api")
+    with pytest.raises(UsageError, match="another `reeldex up` with this port"):
+        known_servers.announce("http://127.0.0.1:4200/api")
+    # The home folder may be shared by another machine, where the port is anybody's.
+    monkeypatch.setattr("socket.gethostname", lambda: "otherhost")
+    assert not known_servers.is_running_server("http://127.0.0.1:4200/api")

@@ -11,7 +11,7 @@ import yaml
 
 from flows.config import PipelineConfig, UsageError, parse_config
 from flows.lost_runs import _process
-from flows.server_process import configured_api_url
+from flows.server_process import configured_api_url, listens
 from flows.ui_privacy import keep_to_itself
 from tests.flows.conftest import Reeldex
 
@@ -174,3 +174,22 @@ def test_the_ui_is_kept_to_its_own_server(tmp_path: Path, caplog: pytest.LogCapt
     assert once.startswith('<html><head><meta http-equiv="Content-Security-Policy" content="connect-src \'self\'')
     keep_to_itself(tmp_path)
     assert page.read_text(encoding="utf-8") == once
+
+
+def test_only_the_started_process_counts_as_the_server() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        assert not listens(os.getpid(), port)
+        listening.listen()
+        assert listens(os.getpid(), port)
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        assert not listens(child.pid, port)
+        child.communicate(b"\n")
+
+
+def test_a_server_in_prefects_own_files_is_found(tmp_path: Path) -> None:
+    (tmp_path / "prefect.toml").write_text('[api]\nurl = "http://lab:4200/api"\n', encoding="utf-8")
+    program = "from flows.temporary_server import _set_elsewhere; print(_set_elsewhere())"
+    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout == "True\n"
