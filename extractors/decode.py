@@ -136,32 +136,16 @@ def decode(
             process.stderr.close()
     if process.returncode or any(stream.is_empty for stream in streams):
         require_memory(DecodeError, source.path, errors.out_of_memory, limits.memory_bytes)
-    if process.returncode < 0:
-        raise DecodeError(
-            source.path,
-            FailureReason.DECODE_ERROR,
-            f"ffmpeg was killed by signal {-process.returncode} while it decoded the file.",
-            "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
-            "limits.ffmpeg_memory_bytes. Else it may be malformed.",
-        )
+    _require_not_killed(source.path, process.returncode)
+    said = f"; it said: {errors.first or 'nothing'}."
     try:
         for stream in streams:
             yield from stream.finish()
     except MissingPicturesError as missing:
-        raise DecodeError(
-            source.path,
-            FailureReason.DECODE_ERROR,
-            f"ffmpeg ended with status {process.returncode} before it had written all pictures ({missing}); it said: "
-            f"{errors.first or 'nothing'}.",
-            "The file is damaged or in a form this ffmpeg cannot decode: fetch it again or convert it.",
-        ) from missing
+        ended = f"ffmpeg ended with status {process.returncode} before it had written all pictures ({missing})"
+        raise _undecodable(source.path, ended + said) from missing
     if any(stream.frame_count == 0 for stream in streams):
-        raise DecodeError(
-            source.path,
-            FailureReason.DECODE_ERROR,
-            f"ffmpeg decoded no picture; it said: {errors.first or 'nothing'}.",
-            "The file is damaged or in a form this ffmpeg cannot decode: fetch it again or convert it.",
-        )
+        raise _undecodable(source.path, f"ffmpeg decoded no picture{said}")
     finest = max(streams, key=lambda stream: stream.spec.frames_per_second)
     decoded_seconds = finest.frame_count / finest.spec.frames_per_second
     yield DecodeSummary(
@@ -195,6 +179,26 @@ def _require_size(path: str, spec: ExtractorSpec, metadata: VideoMetadata, limit
             f"for {spec.name}) exceeds the limit of {limits.max_frame_pixels} pixels.",
             "Scale the video down, or raise limits.max_frame_pixels.",
         )
+
+
+def _require_not_killed(path: str, exit_status: int) -> None:
+    if exit_status < 0:
+        raise DecodeError(
+            path,
+            FailureReason.DECODE_ERROR,
+            f"ffmpeg was killed by signal {-exit_status} while it decoded the file.",
+            "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
+            "limits.ffmpeg_memory_bytes. Else it may be malformed.",
+        )
+
+
+def _undecodable(path: str, what: str) -> DecodeError:
+    return DecodeError(
+        path,
+        FailureReason.DECODE_ERROR,
+        what,
+        "The file is damaged or in a form this ffmpeg cannot decode: fetch it again or convert it.",
+    )
 
 
 def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:

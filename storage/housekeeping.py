@@ -17,7 +17,7 @@ def require_folders(path: Path) -> None:
     """Raise NotAStoreError unless the folder is a store; StoreUnreadableError where the system does not say."""
     absent = [name for name in _NEEDED if not is_folder(path / name)] if is_folder(path) else list(_NEEDED)
     if absent:
-        state = f"lacks the folders {', '.join(absent)}" if is_folder(path) else "does not exist or is no folder"
+        state = f"lacks the folders {', '.join(absent)}" if is_folder(path) else "does not exist or is not a folder"
         raise NotAStoreError(
             f"{path} is no feature store: it {state}. `reeldex extract SOURCE --store {path}` makes a store; if you "
             "meant another folder, check the path."

@@ -11,6 +11,7 @@ import pytest
 from extractors import ffmpeg, resnet152, resnext101
 from extractors.decode import DecodeLimits, decode
 from extractors.errors import DecodeError, FailureReason
+from extractors.frame_stream import FrameStream, MissingPicturesError
 from extractors.frames import DecodeSummary, VideoSource
 from tests.conftest import MakeVideo
 
@@ -42,6 +43,7 @@ import json, resource, sys
 from extractors import resnet152, resnext101
 from extractors.decode import DecodeLimits, decode
 from extractors.errors import ExtractionError
+from extractors.frame_stream import FrameStream, MissingPicturesError
 from extractors.frames import DecodeSummary, VideoSource
 specs, rows = [resnet152.SPEC, resnext101.SPEC], {}
 for path in sys.argv[2:]:
@@ -157,3 +159,13 @@ def test_frames_of_a_gap_are_copies_of_the_picture_before_it(tmp_path: Path, mak
     runs = [len(list(group)) for _, group in itertools.groupby(frames, key=lambda frame: frame.tobytes())]
     assert max(runs) == pytest.approx(3 * 24 + 1, abs=1)
     assert len(runs) == len(frames) - max(runs) + 1
+
+
+def test_times_without_their_pictures_are_an_error(tmp_path: Path) -> None:
+    ticks = tmp_path / "ticks"
+    ticks.write_bytes(b"".join(b"frame:%d    pts:%d pts_time:%d\n" % (each, each, each) for each in range(3)))
+    stream = FrameStream(resnet152.SPEC, 1, 600.0)
+    with ticks.open("rb") as file:
+        assert list(stream.read_ticks(file.fileno())) == []
+    with pytest.raises(MissingPicturesError, match="2 of those for resnet152 never came"):
+        list(stream.finish())
