@@ -12,6 +12,7 @@ RUN pip install --no-cache-dir "uv>=0.9,<1" \
     && uv pip install --system --no-cache --require-hashes -r requirements.lock
 
 COPY pyproject.toml README.md LICENSE pipeline.yaml ./
+COPY src src
 COPY extractors extractors
 COPY storage storage
 COPY embedding embedding

@@ -9,7 +9,7 @@ FFMPEG ?=
 .PHONY: run test soak test-decoding lint bench setup lock clean
 
 run: setup
-	$(BIN)/python -m flows.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
+	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
 
 test: lint
 	$(BIN)/python -m pytest

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedding.datasets.howto100m import Howto100mOptions, Howto100mTrainingSet, open_training
-from embedding.datasets.locations import FeatureLocation
-from storage.convert import import_npy
-from storage.store import FeatureStore
+from reeldex.embedding.datasets.howto100m import Howto100mOptions, Howto100mTrainingSet, open_training
+from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.storage.convert import import_npy
+from reeldex.storage.store import FeatureStore
 
 DIMENSIONS = 2048
 ROWS_PER_SECOND = {"resnet152.synthetic": 1.0, "resnext101_3d.synthetic": 1.5}

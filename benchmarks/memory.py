@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from extractors import ffmpeg
+from reeldex.extractors import ffmpeg
 
 
 def make_videos(folder: Path, minutes: int) -> tuple[Path, Path]:
@@ -35,7 +35,7 @@ def make_videos(folder: Path, minutes: int) -> tuple[Path, Path]:
 def peak_bytes(video: Path, store: Path) -> tuple[int, float]:
     """Return the peak memory in bytes and the wall-clock seconds of one `reeldex extract`."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "flows.cli", "extract", str(video), "--store", str(store), "--weights", "random"]
+    command = [sys.executable, "-m", "reeldex", "extract", str(video), "--store", str(store), "--weights", "random"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = process.stderr.read()

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from storage.store import FeatureStore
+from reeldex.storage.store import FeatureStore
 from tests.system.running import ReeldexUp
 
 

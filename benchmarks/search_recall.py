@@ -34,15 +34,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embedding.model import ModelSpec, TextVideoEmbedding
-from search.generation import VideoRecord
-from search.moment_table import Floats, MomentTable
-from search.moments import Window
-from search.options import IndexOptions
-from search.ranking import Ranker
-from search.recall import DEPTH, RecallSample, exact_thresholds, measure, settle_probes
-from search.segments import open_segment, write_segment
-from search.structure import build_structure, choose_factory
+from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.search.generation import VideoRecord
+from reeldex.search.moment_table import Floats, MomentTable
+from reeldex.search.moments import Window
+from reeldex.search.options import IndexOptions
+from reeldex.search.ranking import Ranker
+from reeldex.search.recall import DEPTH, RecallSample, exact_thresholds, measure, settle_probes
+from reeldex.search.segments import open_segment, write_segment
+from reeldex.search.structure import build_structure, choose_factory
 
 INTRINSIC_DIM = 128
 TOPICS = 20_000
@@ -103,7 +103,7 @@ def write_moments(folder: Path, world: World, count: int) -> MomentTable:
 
 
 def own_memory_mib() -> float:
-    """Give the memory that is this process's own: mapped files, which the system can drop, do not count."""
+    """Return the memory that is this process's own: mapped files, which the system can drop, do not count."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("RssAnon"):
             return int(line.split()[1]) / 1024

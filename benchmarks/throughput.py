@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from extractors import ffmpeg
-from extractors.clips import to_clips
-from extractors.engine import EngineOptions, extract
-from extractors.frames import VideoFeatures, VideoSource
-from extractors.network import Network, least_cosine, load_network
-from extractors.options import NetworkOptions, WeightsChoice
-from extractors.preprocess import normalise
-from extractors.random_weights import random_state
-from extractors.registry import EXTRACTORS
-from extractors.samples import make_samples
+from reeldex.extractors import ffmpeg
+from reeldex.extractors.clips import to_clips
+from reeldex.extractors.engine import EngineOptions, extract
+from reeldex.extractors.frames import VideoFeatures, VideoSource
+from reeldex.extractors.network import Network, least_cosine, load_network
+from reeldex.extractors.options import NetworkOptions, WeightsChoice
+from reeldex.extractors.preprocess import normalise
+from reeldex.extractors.random_weights import random_state
+from reeldex.extractors.registry import EXTRACTORS
+from reeldex.extractors.samples import make_samples
 
 
 def trained_network(name: str) -> torch.nn.Module:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from embedding.datasets.records import RetrievalSample, TrainingSet
-from embedding.distributed import Place
-from embedding.errors import EmbeddingError, TrainingError
-from embedding.text import WordVectors
+from reeldex.embedding.datasets.records import RetrievalSample, TrainingSet
+from reeldex.embedding.distributed import Place
+from reeldex.embedding.errors import EmbeddingError, TrainingError
+from reeldex.embedding.text import WordVectors
 
 Key = tuple[int, int]  # (epoch, index of the sample)
 
@@ -37,7 +37,7 @@ class Batch:
     clip_ids: tuple[str, ...]
 
     def to(self, device: torch.device) -> "Batch":
-        """Give the batch on a device."""
+        """Return the batch on a device."""
         return replace(
             self,
             videos=self.videos.to(device, non_blocking=True),
@@ -46,7 +46,7 @@ class Batch:
         )
 
     def pin_memory(self) -> "Batch":
-        """Give the batch in page-locked memory, which a GPU copies from beside other work."""
+        """Return the batch in page-locked memory, which a GPU copies from beside other work."""
         return replace(
             self,
             videos=self.videos.pin_memory(),
@@ -56,7 +56,7 @@ class Batch:
 
 
 def epoch_order(sample_count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Give the order of all samples in an epoch: a permutation that depends on these three numbers alone."""
+    """Return the order of all samples in an epoch: a permutation that depends on these three numbers alone."""
     return np.random.default_rng([seed, epoch]).permutation(sample_count)
 
 
@@ -176,7 +176,7 @@ class TrainingBatches:
         )
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Give this process's part of each batch of an epoch, from a step on; raises what its samples do."""
+        """Return this process's part of each batch of an epoch, from a step on; raises what its samples do."""
         order = epoch_order(self._sample_count, self._options.seed, epoch)
         size = self._options.batch_size
         share = size // self._place.world

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from embedding.errors import TrainingError
+from reeldex.embedding.errors import TrainingError
 
 _DEFAULT = "text_to_video/recall_at_10"
 
@@ -17,7 +17,7 @@ class Merit:
 
 
 def figure_of_merit(figures: Mapping[str, float], mean_loss: float, best_by: str | None) -> Merit:
-    """Give what a checkpoint is judged by.
+    """Return what a checkpoint is judged by.
 
     That is the figure named `best_by` (a median rank counts negatively), or the mean of all recalls at 10 of text
     to video, or without figures the negative mean loss. Raises TrainingError when there is no such figure.

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from embedding.errors import FeaturesError
-from embedding.features import STREAMS, FeatureSource
-from embedding.pooling import Floats, normalise
-from storage.reading import span_rows
-from storage.shard import RowTiming
+from reeldex.embedding.errors import FeaturesError
+from reeldex.embedding.features import STREAMS, FeatureSource
+from reeldex.embedding.pooling import Floats, normalise
+from reeldex.storage.reading import span_rows
+from reeldex.storage.shard import RowTiming
 
 _HALF_INFINITY = 0x7C00
 

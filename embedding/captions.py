@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.datasets.tables import read_text
-from embedding.errors import DatasetError
-from embedding.unpickling import load_pickle
-from embedding.word_vectors import tokenise
+from reeldex.embedding.datasets.tables import read_text
+from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.unpickling import load_pickle
+from reeldex.embedding.word_vectors import tokenise
 
 _FIELDS = ("start", "end", "text")
 
@@ -99,7 +99,7 @@ class CaptionFile:
         return video_id in self._entries
 
     def captions(self, video_id: str) -> VideoCaptions:
-        """Give the captions of a video; raises DatasetError when it has none or they are not what they should be."""
+        """Return the captions of a video; raises DatasetError when it has none or they are not what they should be."""
         if video_id not in self._entries:
             raise DatasetError(f"{self.path} has no captions of the video {video_id!r}.")
         entry = self._entries[video_id]

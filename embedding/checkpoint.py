@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embedding.errors import CheckpointError, CheckpointMismatchError
-from embedding.model import ModelSpec, TextVideoEmbedding
-from embedding.unpickling import refused_by_torch
-from storage.atomic import publish
-from storage.schema import JSON
-from storage.system_errors import refused_by_system
+from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
+from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.embedding.unpickling import refused_by_torch
+from reeldex.storage.atomic import publish
+from reeldex.storage.schema import JSON
+from reeldex.storage.system_errors import refused_by_system
 
 PUBLISHED_CHECKPOINT_URL = "https://www.rocq.inria.fr/cluster-willow/amiech/howto100m/models/howto100m_pt_model.pth"
 """Weights trained on HowTo100M; they go with GoogleNews-vectors-negative300.bin and 2-D before 3-D features."""
@@ -244,7 +244,7 @@ class _Stream:
 
 
 def require_training(checkpoint: Checkpoint, path: Path) -> TrainingState:
-    """Give where a training stands; raises CheckpointError when the file holds weights alone."""
+    """Return where a training stands; raises CheckpointError when the file holds weights alone."""
     if checkpoint.training is None:
         raise CheckpointError(
             f"{path} holds weights and no state of a training, so that none can be resumed from it. Start a training "

@@ -9,7 +9,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed
 
-from embedding.errors import TrainingError
+from reeldex.embedding.errors import TrainingError
 
 # The others wait while the first process evaluates.
 _PATIENCE = timedelta(hours=6)
@@ -46,7 +46,7 @@ class Place:
         return self.rank == 0
 
     def device(self, wanted: str) -> torch.device:
-        """Give the device of this process: with a bare `cuda`, each process of a machine has its own."""
+        """Return the device of this process: with a bare `cuda`, each process of a machine has its own."""
         return torch.device(f"cuda:{self.local_rank}" if wanted == "cuda" and self.world > 1 else wanted)
 
 
@@ -84,7 +84,7 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(rows: Tensor, place: Place) -> Tensor:
-    """Give the (N, ...) rows of all processes as (N * world, ...), in rank order; gradients flow to one's own."""
+    """Return the (N, ...) rows of all processes as (N * world, ...), in rank order; gradients flow to one's own."""
     if place.world == 1:
         return rows
     gathered: Tensor = _Gather.apply(rows)
@@ -92,7 +92,7 @@ def gather(rows: Tensor, place: Place) -> Tensor:
 
 
 def gather_ids(ids: tuple[str, ...], place: Place) -> tuple[str, ...]:
-    """Give the texts of all processes, in rank order."""
+    """Return the texts of all processes, in rank order."""
     if place.world == 1:
         return ids
     parts: list[tuple[str, ...]] = [()] * place.world

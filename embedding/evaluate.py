@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from embedding.datasets.protocols import SetIdentity
-from embedding.datasets.records import EvaluationSet, UnusableVideos
-from embedding.errors import EmbeddingError, ScoresError
-from embedding.metrics import (
+from reeldex.embedding.datasets.protocols import SetIdentity
+from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
+from reeldex.embedding.errors import EmbeddingError, ScoresError
+from reeldex.embedding.metrics import (
     Integers,
     Interval,
     RetrievalMetrics,
@@ -26,9 +26,15 @@ from embedding.metrics import (
     ranks_of_right,
     summarise,
 )
-from embedding.model import TextVideoEmbedding
-from embedding.multi_instance import FIGURES, MultiInstanceMetrics, has_right_answer, mean_figures, query_figures
-from embedding.text import WordVectors, tokenise
+from reeldex.embedding.model import TextVideoEmbedding
+from reeldex.embedding.multi_instance import (
+    FIGURES,
+    MultiInstanceMetrics,
+    has_right_answer,
+    mean_figures,
+    query_figures,
+)
+from reeldex.embedding.text import WordVectors, tokenise
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +71,7 @@ class DirectionResult:
     multi_instance: MultiInstanceMetrics | None = None
 
     def figures(self) -> dict[str, float]:
-        """Give all figures by name, those of classes as `class/...`, of relevance as `multi_instance/...`."""
+        """Return all figures by name, those of classes as `class/...`, of relevance as `multi_instance/...`."""
         found = self.retrieval.to_json()
         for prefix, more in (("class", self.by_class), ("multi_instance", self.multi_instance)):
             if more is not None:
@@ -88,7 +94,7 @@ class SetResult:
     identity: SetIdentity
 
     def figures(self) -> dict[str, float]:
-        """Give all figures by `<set>/<direction>/<figure>`, for TensorBoard and to choose the best checkpoint by."""
+        """Return all figures by `<set>/<direction>/<figure>`, for TensorBoard and to choose the best checkpoint by."""
         return {
             f"{self.name}/{direction}/{name}": value
             for direction, result in self.directions.items()
@@ -143,7 +149,7 @@ def _embed_clips(model: TextVideoEmbedding, test_set: EvaluationSet, batch_size:
 def _copy_equal_sentences(
     scores: Scores, test_set: EvaluationSet, words: WordVectors, max_words: int, batch_size: int
 ) -> None:
-    """Give each sentence the scores of the first one with the same known words."""
+    """Return each sentence the scores of the first one with the same known words."""
     seen: dict[tuple[str, ...], int] = {}
     known = [tuple([word for word in tokenise(said) if word in words][:max_words]) for said in test_set.captions]
     same = np.array([seen.setdefault(each, at) for at, each in enumerate(known)], dtype=np.int64)

@@ -10,13 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
-from embedding.errors import FeaturesError, FeaturesUnreadableError
-from embedding.pooling import Floats
-from storage.errors import StoreError, StoreUnreadableError
-from storage.schema import JSON
-from storage.shard import RowTiming
-from storage.store import FeatureStore
-from storage.system_errors import all_below, is_folder, look_at, reading
+from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
+from reeldex.embedding.pooling import Floats
+from reeldex.storage.errors import StoreError, StoreUnreadableError
+from reeldex.storage.schema import JSON
+from reeldex.storage.shard import RowTiming
+from reeldex.storage.store import FeatureStore
+from reeldex.storage.system_errors import all_below, is_folder, look_at, reading
 
 STREAMS = ("2d", "3d")
 """The streams in the order in which their pooled vectors are joined."""
@@ -51,7 +51,7 @@ class FeatureSource(Protocol):
         """Open one stream of a video; raises FeaturesError."""
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give what defines the numbers of each stream, for a checkpoint."""
+        """Return what defines the numbers of each stream, for a checkpoint."""
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def features_readable() -> Iterator[None]:
 
 
 def name_without_suffix(video_id: str) -> str:
-    """Give the name by which data sets know a video: without folders and without the ending of a video file."""
+    """Return the name by which data sets know a video: without folders and without the ending of a video file."""
     return _without_suffix(video_id.rsplit("/", 1)[-1])
 
 
@@ -87,7 +87,7 @@ class _KnownVideos:
             self.by_name.setdefault(name_without_suffix(video_id), []).append(video_id)
 
     def meant(self, video_id: str) -> list[str]:
-        """Give the ids that a data set can mean: one if all is well."""
+        """Return the ids that a data set can mean: one if all is well."""
         if video_id in self._ids:
             return [video_id]
         if (bare := _without_suffix(video_id)) in self._ids:
@@ -148,7 +148,7 @@ class StoreFeatures:
             return VideoRows(*self.store.map_rows(self.spaces[stream], store_id))
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give each stream's space and the settings behind its numbers."""
+        """Return each stream's space and the settings behind its numbers."""
         with features_readable():
             return {
                 name: {"space": space, "fingerprint": self.store.fingerprint(space)}
@@ -223,7 +223,7 @@ class NpyFeatures:
         return VideoRows(RowTiming(len(rows), 0.0, self._seconds_per_row[stream]), rows)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give width and rate of each stream: .npy files say no more of themselves."""
+        """Return width and rate of each stream: .npy files say no more of themselves."""
         return {
             name: {"space": None, "fingerprint": {"origin": "npy files", "dimensions": width, "seconds_per_row": rate}}
             for name, width, rate in zip(STREAMS, self.stream_dims, self._seconds_per_row, strict=True)

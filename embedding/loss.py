@@ -36,7 +36,7 @@ class MaxMarginRankingLoss(nn.Module):
         self.weighted = negative_weighting and pairs_per_video > 1
 
     def forward(self, scores: Tensor) -> Tensor:
-        """Give the loss of (N, N) scores, sentence by video, the right pairs on the diagonal."""
+        """Return the loss of (N, N) scores, sentence by video, the right pairs on the diagonal."""
         if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
             raise ValueError(f"The ranking loss takes square scores, not {tuple(scores.shape)}.")
         right = scores.diagonal()
@@ -75,7 +75,7 @@ class ClassTripletLoss(nn.Module):
         self.margin = margin
 
     def forward(self, scores: Tensor, classes: Tensor) -> Tensor:
-        """Give the loss of (N, N) scores, sentence by video, and the (N,) classes of the samples as integers."""
+        """Return the loss of (N, N) scores, sentence by video, and the (N,) classes of the samples as integers."""
         if scores.ndim != 2 or scores.shape != (len(classes), len(classes)):
             raise ValueError(
                 f"The triplet loss takes square scores and a class for each row, not {tuple(scores.shape)} scores and "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedding.errors import ScoresError
+from reeldex.embedding.errors import ScoresError
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.int64]
@@ -121,7 +121,7 @@ class RetrievalMetrics:
     query_count: int
 
     def to_json(self) -> dict[str, float]:
-        """Give the fields by name."""
+        """Return the fields by name."""
         return asdict(self)
 
 

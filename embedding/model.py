@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embedding.errors import CheckpointError
+from reeldex.embedding.errors import CheckpointError
 
 # Entries of the published checkpoint, in this order, of which its size can be read.
 _SIZED_BY = ("GU_video.fc.weight", "GU_text.fc.weight", "text_pooling.fc.weight")

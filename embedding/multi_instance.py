@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embedding.errors import ScoresError
-from embedding.metrics import Floats, checked_scores, in_row_blocks
+from reeldex.embedding.errors import ScoresError
+from reeldex.embedding.metrics import Floats, checked_scores, in_row_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Action:
 
 
 def class_relevance(videos: Sequence[Action], sentences: Sequence[Action]) -> npt.NDArray[np.float32]:
-    """Give the relevance of each sentence to each video: (videos, sentences) float32 in 0..1.
+    """Return the relevance of each sentence to each video: (videos, sentences) float32 in 0..1.
 
     The mean of the overlap of the verbs, 1 or 0, and of the intersection over union of the sets of nouns (0 when
     both are empty).
@@ -72,7 +72,7 @@ class MultiInstanceMetrics:
     query_count: int
 
     def to_json(self) -> dict[str, float]:
-        """Give the fields by name."""
+        """Return the fields by name."""
         return asdict(self)
 
 

@@ -52,7 +52,7 @@ def _checked(dtype: object) -> np.dtype[Any]:
 
 
 def _reconstruct(*_: object) -> ReadArray:
-    """Give the empty array that NumPy fills with a pickle's state."""
+    """Return the empty array that NumPy fills with a pickle's state."""
     return ReadArray(0, np.int8)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from embedding.datasets.records import EvaluationSet
-from embedding.evaluate import DIRECTIONS, DirectionResult, Scores, SetResult
-from embedding.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
-from embedding.multi_instance import FIGURES
-from embedding.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
-from storage.atomic import publish, publish_text
-from storage.schema import JSON
+from reeldex.embedding.datasets.records import EvaluationSet
+from reeldex.embedding.evaluate import DIRECTIONS, DirectionResult, Scores, SetResult
+from reeldex.embedding.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
+from reeldex.embedding.multi_instance import FIGURES
+from reeldex.embedding.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
+from reeldex.storage.atomic import publish, publish_text
+from reeldex.storage.schema import JSON
 
 _RANKING_COLUMNS = ("sentence", "caption", "rank", "clip_id", "score", "right")
 _RETRIEVAL_COLUMNS = ("test set", "direction", "R@1", "R@5", "R@10", "median rank", "queries")
@@ -176,7 +176,7 @@ def further_tables(results: Sequence[SetResult]) -> list[Table]:
 
 
 def report_json(results: Iterable[SetResult], about: dict[str, JSON]) -> dict[str, JSON]:
-    """Give all figures, intervals and comparable published figures as JSON; `about` says of what and how."""
+    """Return all figures, intervals and comparable published figures as JSON; `about` says of what and how."""
     sets: dict[str, JSON] = {}
     for result in results:
         sets[result.name] = {

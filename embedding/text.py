@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embedding.errors import WordVectorsError
-from embedding.word_cache import cache_fingerprint, write_cache
-from embedding.word_files import WordFormat, detect_format, require_safe_pickle, require_word_file
-from embedding.word_vectors import WordVectors, tokenise
-from storage.atomic import publish, publish_text
-from storage.hashing import file_sha256
-from storage.system_errors import refused_by_system
+from reeldex.embedding.errors import WordVectorsError
+from reeldex.embedding.word_cache import cache_fingerprint, write_cache
+from reeldex.embedding.word_files import WordFormat, detect_format, require_safe_pickle, require_word_file
+from reeldex.embedding.word_vectors import WordVectors, tokenise
+from reeldex.storage.atomic import publish, publish_text
+from reeldex.storage.hashing import file_sha256
+from reeldex.storage.system_errors import refused_by_system
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors
@@ -63,7 +63,7 @@ def open_word_vectors(
 
 
 def default_cache_folder() -> Path:
-    """Give the folder for caches: `reeldex/word-vectors` in XDG_CACHE_HOME or in ~/.cache."""
+    """Return the folder for caches: `reeldex/word-vectors` in XDG_CACHE_HOME or in ~/.cache."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "reeldex" / "word-vectors"
 
@@ -159,7 +159,7 @@ def _note_of(cache: Path) -> Path:
 
 
 def _read_note(path: Path) -> tuple[dict[str, object], str] | None:
-    """Give how the source looked when the cache was last found to be its; None when that is not known."""
+    """Return how the source looked when the cache was last found to be its; None when that is not known."""
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
         return {"files": note["source"]["files"], "format": note["source"]["format"]}, str(note["fingerprint"])

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from embedding import random_states
-from embedding.batches import Batch, BatchOptions, TrainingBatches
-from embedding.best import figure_of_merit
-from embedding.checkpoint import (
+from reeldex.embedding import random_states
+from reeldex.embedding.batches import Batch, BatchOptions, TrainingBatches
+from reeldex.embedding.best import figure_of_merit
+from reeldex.embedding.checkpoint import (
     Checkpoint,
     Origin,
     TrainingState,
@@ -22,15 +22,15 @@ from embedding.checkpoint import (
     require_training,
     save_checkpoint,
 )
-from embedding.datasets.records import TrainingSet
-from embedding.distributed import Place, gather, gather_ids, process_group
-from embedding.errors import LossNotFiniteError, TrainingError
-from embedding.model import ModelSpec, TextVideoEmbedding
-from embedding.scalars import ScalarLog
-from embedding.text import WordVectors
-from embedding.training_checks import description, require_fit, require_same
-from embedding.training_options import BatchLoss, TrainingOptions
-from storage.schema import JSON
+from reeldex.embedding.datasets.records import TrainingSet
+from reeldex.embedding.distributed import Place, gather, gather_ids, process_group
+from reeldex.embedding.errors import LossNotFiniteError, TrainingError
+from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.embedding.scalars import ScalarLog
+from reeldex.embedding.text import WordVectors
+from reeldex.embedding.training_checks import description, require_fit, require_same
+from reeldex.embedding.training_options import BatchLoss, TrainingOptions
+from reeldex.storage.schema import JSON
 
 log = logging.getLogger(__name__)
 

@@ -3,19 +3,19 @@
 import hashlib
 import json
 
-from embedding.checkpoint import Checkpoint, require_features, require_word_vectors
-from embedding.datasets.records import TrainingSet
-from embedding.errors import CheckpointMismatchError, TrainingError
-from embedding.model import ModelSpec
-from embedding.text import WordVectors
-from embedding.training_options import TrainingOptions
-from storage.schema import JSON
+from reeldex.embedding.checkpoint import Checkpoint, require_features, require_word_vectors
+from reeldex.embedding.datasets.records import TrainingSet
+from reeldex.embedding.errors import CheckpointMismatchError, TrainingError
+from reeldex.embedding.model import ModelSpec
+from reeldex.embedding.text import WordVectors
+from reeldex.embedding.training_options import TrainingOptions
+from reeldex.storage.schema import JSON
 
 _PROBES = 8
 
 
 def description(samples: TrainingSet, seed: int) -> dict[str, JSON]:
-    """Give what a resumed training must find unchanged of its data, beside the features' own fingerprints.
+    """Return what a resumed training must find unchanged of its data, beside the features' own fingerprints.
 
     `drawn` is a hash of what a few samples of the first epoch hold: other captions, another order, or windows grown
     to another length show in it. Raises FeaturesError as these samples do.

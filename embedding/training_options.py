@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from embedding.errors import TrainingError
-from embedding.loss import ClassTripletLoss, MaxMarginRankingLoss
+from reeldex.embedding.errors import TrainingError
+from reeldex.embedding.loss import ClassTripletLoss, MaxMarginRankingLoss
 
 # Those that may change between a training and its resumption: they change no weight's bits, or only when it ends.
 _FREE = frozenset(
@@ -116,7 +116,7 @@ class BatchLoss(nn.Module):
         self._triplet = ClassTripletLoss(options.margin) if options.loss == "triplet" else None
 
     def forward(self, scores: Tensor, class_ids: Tensor) -> Tensor:
-        """Give the loss of (N, N) scores, sentence by video, and (N,) classes, which only triplets look at.
+        """Return the loss of (N, N) scores, sentence by video, and (N,) classes, which only triplets look at.
 
         Raises TrainingError for triplets of samples without classes.
         """

@@ -7,8 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from embedding.errors import DatasetError, UnsafePickleError
-from embedding.pickled_arrays import STAND_INS
+from reeldex.embedding.errors import DatasetError, UnsafePickleError
+from reeldex.embedding.pickled_arrays import STAND_INS
 
 _NUMPY_SCALARS = ("bool", "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _NUMPY_FLOATS = ("float16", "float32", "float64")

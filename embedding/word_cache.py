@@ -23,8 +23,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from embedding.errors import WordVectorsError
-from storage.atomic import publish
+from reeldex.embedding.errors import WordVectorsError
+from reeldex.storage.atomic import publish
 
 _MAGIC = b"reeldex-words 1\n"
 _ALIGNMENT_BYTES = 4096
@@ -48,12 +48,12 @@ class MappedWords:
     bucket_shift: int
 
     def word(self, number: int) -> bytes:
-        """Give a word in UTF-8."""
+        """Return a word in UTF-8."""
         first, stop = int(self.starts[number]), int(self.starts[number + 1])
         return self.letters[self.letters_at + first : self.letters_at + stop]
 
     def find(self, word: bytes) -> int:
-        """Give the number of a word in UTF-8, or -1."""
+        """Return the number of a word in UTF-8, or -1."""
         bucket = zlib.crc32(word) >> self.bucket_shift
         for at in range(int(self.bucket_starts[bucket]), int(self.bucket_starts[bucket + 1])):
             number = int(self.by_bucket[at])
@@ -63,7 +63,7 @@ class MappedWords:
 
 
 def encoded(word: str) -> bytes:
-    """Give a word in UTF-8, lone surrogates included."""
+    """Return a word in UTF-8, lone surrogates included."""
     return word.encode("utf-8", "surrogatepass")
 
 
@@ -110,7 +110,7 @@ def _aligned(at: int) -> int:
 
 
 def cache_fingerprint(path: Path) -> str | None:
-    """Give the fingerprint of the source that a cache was made of, or None when there is no intact cache."""
+    """Return the fingerprint of the source that a cache was made of, or None when there is no intact cache."""
     try:
         return str(_read_header(path)["fingerprint"])
     except WordVectorsError:

@@ -7,9 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, ClassVar, Self, cast
 
-from embedding.errors import WordVectorsError
-from embedding.pickled_arrays import STAND_INS
-from storage.system_errors import refused_by_system
+from reeldex.embedding.errors import WordVectorsError
+from reeldex.embedding.pickled_arrays import STAND_INS
+from reeldex.storage.system_errors import refused_by_system
 
 _LONGEST_LINE_BYTES = 1 << 20
 _PICKLE_START = b"\x80"
@@ -45,7 +45,7 @@ class WordFormat(StrEnum):
 
 
 def require_word_file(source: Path) -> list[Path]:
-    """Give the files that word vectors consist of: `source` and the arrays gensim stored beside it.
+    """Return the files that word vectors consist of: `source` and the arrays gensim stored beside it.
 
     Raises WordVectorsError when there is no such file.
     """

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedding.word_cache import encoded, open_cache
+from reeldex.embedding.word_cache import encoded, open_cache
 
 _WORD = re.compile(r"[\w']+")
 _REMEMBERED_WORDS = 50_000
 
 
 def tokenise(sentence: object) -> list[str]:
-    """Give the words of a sentence: runs of letters, digits, underscores and apostrophes, case kept.
+    """Return the words of a sentence: runs of letters, digits, underscores and apostrophes, case kept.
 
     The published rule. What is no text, such as a number that a table reader made of a caption, is turned into
     text first.
@@ -64,7 +64,7 @@ class WordVectors:
         return isinstance(word, str) and self._find(word) >= 0
 
     def vector(self, word: str) -> npt.NDArray[np.float32]:
-        """Give a word's vector, (dim,) float32; raises KeyError for a word without one."""
+        """Return a word's vector, (dim,) float32; raises KeyError for a word without one."""
         number = self._find(word)
         if number < 0:
             raise KeyError(word)
@@ -72,7 +72,7 @@ class WordVectors:
         return found
 
     def sentence_vectors(self, captions: Sequence[object], max_words: int = 20) -> npt.NDArray[np.float32]:
-        """Give the vectors of the first `max_words` known words of each caption: (B, max_words, dim), zero padded."""
+        """Return the vectors of the first `max_words` known words of each caption: (B, max_words, dim), zero padded."""
         if max_words < 1:
             raise ValueError(f"At least 1 word of a sentence counts, not {max_words}.")
         filled = np.zeros((len(captions), max_words, self.dim), dtype=np.float32)

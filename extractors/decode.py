@@ -20,22 +20,22 @@ from typing import TYPE_CHECKING
 
 import ffmpeg as ffmpeg_python
 
-from extractors import ffmpeg, ffmpeg_process
-from extractors.errors import DecodeError, FailureReason
-from extractors.ffmpeg_process import (
+from reeldex.extractors import ffmpeg, ffmpeg_process
+from reeldex.extractors.errors import DecodeError, FailureReason
+from reeldex.extractors.ffmpeg_process import (
     DEFAULT_MEMORY_BYTES,
     ProcessLimits,
     decoder_threads,
     require_memory,
     says_out_of_memory,
 )
-from extractors.frame_stream import FrameStream, GapError, MissingPicturesError
-from extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
-from extractors.probe import PROBE_TIMEOUT_SECONDS, probe
-from extractors.sampling import sampled_outputs
+from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError
+from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
+from reeldex.extractors.probe import PROBE_TIMEOUT_SECONDS, probe
+from reeldex.extractors.sampling import sampled_outputs
 
 if TYPE_CHECKING:
-    from extractors.spec import ExtractorSpec
+    from reeldex.extractors.spec import ExtractorSpec
 
 # A pipe this large holds a few frames, so that ffmpeg seldom waits. Linux grants it to ordinary users.
 _PIPE_BYTES = 1 << 20

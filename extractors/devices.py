@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from extractors.errors import DeviceError
+from reeldex.extractors.errors import DeviceError
 
 
 def resolve_device(device: str) -> torch.device:

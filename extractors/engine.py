@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extractors.batching import Batch, Batcher, RowBuffer
-from extractors.clips import to_clips
-from extractors.decode import DecodeLimits, DecodeStoppedError, decode
-from extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
-from extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
+from reeldex.extractors.batching import Batch, Batcher, RowBuffer
+from reeldex.extractors.clips import to_clips
+from reeldex.extractors.decode import DecodeLimits, DecodeStoppedError, decode
+from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
 
 if TYPE_CHECKING:
-    from extractors.network import Network
-    from extractors.spec import ExtractorSpec
+    from reeldex.extractors.network import Network
+    from reeldex.extractors.spec import ExtractorSpec
 
 log = logging.getLogger(__name__)
 

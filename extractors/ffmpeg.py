@@ -10,7 +10,7 @@ import subprocess
 
 import ffmpeg as ffmpeg_python
 
-from extractors.errors import FfmpegNotFoundError
+from reeldex.extractors.errors import FfmpegNotFoundError
 
 # Containers that hold video or sound themselves. Playlists and scripts that name other files or
 # addresses (hls, dash, concat, sdp, imf, image sequences ...) are absent on purpose: ffmpeg then

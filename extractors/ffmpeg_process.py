@@ -13,8 +13,8 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from extractors import ffmpeg
-from extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors import ffmpeg
+from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 
 DEFAULT_MEMORY_BYTES = 4 << 30
 # What is set aside for threads counts as address space, whatever they use: a stack, 8 MB by default, and heaps of 64 MB

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from extractors.options import Precision
-from extractors.spec import ExtractorSpec
+from reeldex.extractors.options import Precision
+from reeldex.extractors.spec import ExtractorSpec
 
 
 def fingerprint(spec: ExtractorSpec, weights_sha256: str, precision: Precision) -> dict[str, Any]:

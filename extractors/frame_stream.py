@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extractors.clips import chunk_frames
-from extractors.frames import FrameBatch
-from extractors.sample_clock import SampleClock
-from extractors.sampling import TickReader
+from reeldex.extractors.clips import chunk_frames
+from reeldex.extractors.frames import FrameBatch
+from reeldex.extractors.sample_clock import SampleClock
+from reeldex.extractors.sampling import TickReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from extractors.spec import ExtractorSpec
+    from reeldex.extractors.spec import ExtractorSpec
 
 _HEADER = re.compile(rb"P6\n(\d+) (\d+)\n255\n")
 _LONGEST_HEADER_BYTES = 32

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extractors.errors import FailureReason
+from reeldex.extractors.errors import FailureReason
 
 
 @dataclass(frozen=True)

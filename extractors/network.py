@@ -10,21 +10,21 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from extractors import weights as weight_files
-from extractors.devices import resolve_device
-from extractors.errors import DeviceError, WeightsError
-from extractors.fingerprint import fingerprint
-from extractors.options import NetworkOptions, Precision, WeightsChoice
-from extractors.preprocess import normalise
-from extractors.random_weights import random_state
-from extractors.registry import ExtractorRecord, extractor
+from reeldex.extractors import weights as weight_files
+from reeldex.extractors.devices import resolve_device
+from reeldex.extractors.errors import DeviceError, WeightsError
+from reeldex.extractors.fingerprint import fingerprint
+from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
+from reeldex.extractors.preprocess import normalise
+from reeldex.extractors.random_weights import random_state
+from reeldex.extractors.registry import ExtractorRecord, extractor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from extractors.spec import ExtractorSpec
+    from reeldex.extractors.spec import ExtractorSpec
 
 log = logging.getLogger(__name__)
 

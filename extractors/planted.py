@@ -17,7 +17,7 @@ from pathlib import Path
 import ffmpeg as ffmpeg_python
 import numpy as np
 
-from extractors import ffmpeg, ffmpeg_process
+from reeldex.extractors import ffmpeg, ffmpeg_process
 
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 64, 64, 24
 SECONDS = 16 / FRAMES_PER_SECOND  # one clip of the 3-D network, one frame of the 2-D one
@@ -79,7 +79,7 @@ class PlantedVideo:
         return [template.format(**shown) for template in _TEMPLATES]
 
     def picture(self) -> str:
-        """Give ffmpeg's source for it."""
+        """Return ffmpeg's source for it."""
         middle, brightness = MOTIONS[self.motion]
         shape = SHAPES[self.shape].format(x=middle)
         planes = ":".join(

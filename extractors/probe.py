@@ -12,10 +12,10 @@ import stat
 import subprocess
 import time
 
-from extractors import ffmpeg, ffmpeg_process
-from extractors.errors import FailureReason, ProbeError
-from extractors.ffmpeg_process import ProcessLimits, require_memory
-from extractors.frames import VideoMetadata
+from reeldex.extractors import ffmpeg, ffmpeg_process
+from reeldex.extractors.errors import FailureReason, ProbeError
+from reeldex.extractors.ffmpeg_process import ProcessLimits, require_memory
+from reeldex.extractors.frames import VideoMetadata
 
 _CONTAINER = re.compile(r"^Input #0, (.+?), from ", re.MULTILINE)
 _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)

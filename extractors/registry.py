@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from extractors import resnet152, resnext101
-from extractors.errors import UnknownExtractorError
-from extractors.options import WeightsChoice
-from extractors.weights import PretrainedWeights
+from reeldex.extractors import resnet152, resnext101
+from reeldex.extractors.errors import UnknownExtractorError
+from reeldex.extractors.options import WeightsChoice
+from reeldex.extractors.weights import PretrainedWeights
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from extractors.spec import ExtractorSpec
+    from reeldex.extractors.spec import ExtractorSpec
 
 # The weights tag of made-up weights: it stands in the name of every feature space made with them.
 RANDOM_TAG = "random"

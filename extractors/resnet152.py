@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extractors.spec import ExtractorSpec
+from reeldex.extractors.spec import ExtractorSpec
 
 if TYPE_CHECKING:
     from torch import nn

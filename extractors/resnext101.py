@@ -12,7 +12,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
-from extractors.spec import ExtractorSpec
+from reeldex.extractors.spec import ExtractorSpec
 
 if TYPE_CHECKING:
     from torch import nn

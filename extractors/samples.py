@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ffmpeg as ffmpeg_python
 
-from extractors import ffmpeg, ffmpeg_process
+from reeldex.extractors import ffmpeg, ffmpeg_process
 
 # File name -> ffmpeg's test picture. Different pictures, shapes and lengths, so that the features differ too.
 SAMPLES: dict[str, str] = {

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import ffmpeg as ffmpeg_python
 
-from extractors import ffmpeg
-from extractors.sample_clock import BEFORE_ALL_TICKS
+from reeldex.extractors import ffmpeg
+from reeldex.extractors.sample_clock import BEFORE_ALL_TICKS
 
 if TYPE_CHECKING:
-    from extractors.spec import ExtractorSpec
+    from reeldex.extractors.spec import ExtractorSpec
 
 _TICK = re.compile(rb"frame:\d+\s+pts:(\S+)")
 _READ_BYTES = 64 * 1024

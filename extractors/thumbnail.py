@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-from extractors import ffmpeg, ffmpeg_process
-from extractors.errors import DecodeError, FailureReason
-from extractors.ffmpeg_process import ProcessLimits, require_memory
-from extractors.probe import require_readable_file
+from reeldex.extractors import ffmpeg, ffmpeg_process
+from reeldex.extractors.errors import DecodeError, FailureReason
+from reeldex.extractors.ffmpeg_process import ProcessLimits, require_memory
+from reeldex.extractors.probe import require_readable_file
 
 # ffmpeg's scale of JPEG quality is 2 (best) to 31.
 _JPEG_QUALITY = 6

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.errors import WeightsError
+from reeldex.extractors.errors import WeightsError
 
 if TYPE_CHECKING:
     import torch

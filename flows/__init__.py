@@ -1,1 +1,4 @@
-"""What Prefect runs and the `reeldex` command types: tables of contents over the other packages."""
+"""The seven flows, one file each; subpackages hold what they are made of.
+
+Prefect is imported by the flows, `runs` and `server` alone.
+"""

@@ -10,14 +10,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.config import NonEmpty, PipelineConfig, WeightsConfig
-from flows.dataset_config import DatasetsConfig
-from flows.embedding_config import EvaluateConfig, TestSet, WordsConfig
-from flows.embedding_report import publish_evaluation
-from flows.errors import machine_faults_told
-from flows.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
-from flows.names import evaluate_run_name
-from flows.states import ended
+from reeldex.flows.config.datasets import DatasetsConfig
+from reeldex.flows.config.learning import EvaluateConfig, TestSet, WordsConfig
+from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
+from reeldex.flows.execution.errors import machine_faults_told
+from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
+from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
+from reeldex.flows.runs.names import evaluate_run_name
+from reeldex.flows.runs.states import ended
 
 DESCRIPTION = """\
 Measure **how well sentences find videos** with a checkpoint, over whole test sets.

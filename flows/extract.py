@@ -7,20 +7,28 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.config import ComputeConfig, ExtractConfig, NonEmpty, PipelineConfig, Seconds, WeightsConfig, WhenBusy
-from flows.names import extract_run_name
-from flows.networks import requested_spaces
-from flows.plan import ShardTask
-from flows.preflight import require_device, require_fitting_store, require_weights
-from flows.shard_tasks import run_shard_tasks
-from flows.sources import find_settled_videos
-from flows.states import completed, ended
-from flows.store_access import held
-from flows.tasks import plan_extraction
-from storage.store import FeatureStore
+from reeldex.flows.config.pipeline import (
+    ComputeConfig,
+    ExtractConfig,
+    NonEmpty,
+    PipelineConfig,
+    Seconds,
+    WeightsConfig,
+    WhenBusy,
+)
+from reeldex.flows.extraction.networks import requested_spaces
+from reeldex.flows.extraction.plan import ShardTask
+from reeldex.flows.extraction.preflight import require_device, require_fitting_store, require_weights
+from reeldex.flows.extraction.sources import find_settled_videos
+from reeldex.flows.extraction.store_access import held
+from reeldex.flows.runs.names import extract_run_name
+from reeldex.flows.runs.shard_tasks import run_shard_tasks
+from reeldex.flows.runs.states import completed, ended
+from reeldex.flows.runs.tasks import plan_extraction
+from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
-    from flows.run_report import RunReport
+    from reeldex.flows.extraction.run_report import RunReport
 
 DESCRIPTION = """\
 Extract **features of every video** in a folder that the store does not have yet.

@@ -8,19 +8,19 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.artifacts import ProgressArtifact, can_be_seen, publish_table
-from flows.config import NonEmpty, PipelineConfig, WeightsConfig
-from flows.dataset_config import DatasetsConfig
-from flows.embedding_config import WordsConfig
-from flows.indexing import IndexingRequest, build
-from flows.indexing_progress import indexing_shown
-from flows.names import index_run_name
-from flows.report import MOST_FAILURES_LISTED
-from flows.search_config import IndexConfig
-from flows.states import ended
+from reeldex.flows.config.datasets import DatasetsConfig
+from reeldex.flows.config.learning import WordsConfig
+from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
+from reeldex.flows.config.search import IndexConfig
+from reeldex.flows.extraction.report import MOST_FAILURES_LISTED
+from reeldex.flows.learning.indexing import IndexingRequest, build
+from reeldex.flows.progress.indexing import indexing_shown
+from reeldex.flows.runs.artifacts import ProgressArtifact, can_be_seen, publish_table
+from reeldex.flows.runs.names import index_run_name
+from reeldex.flows.runs.states import ended
 
 if TYPE_CHECKING:
-    from search.report import BuildReport
+    from reeldex.search.report import BuildReport
 
 DESCRIPTION = """\
 Build or refresh the **index of moments** that `reeldex search` and the search page answer from.

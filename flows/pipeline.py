@@ -8,14 +8,22 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.config import ComputeConfig, ExtractConfig, NonEmpty, PipelineConfig, Seconds, WeightsConfig, WhenBusy
-from flows.dataset_config import DatasetsConfig
-from flows.embedding_config import EvaluateConfig, TestSet, TrainConfig, TrainingDataset, WordsConfig
-from flows.names import pipeline_run_name
-from flows.pipeline_request import PipelineRequest
-from flows.pipeline_steps import run_steps
-from flows.search_config import IndexConfig
-from flows.states import ended
+from reeldex.flows.config.datasets import DatasetsConfig
+from reeldex.flows.config.learning import EvaluateConfig, TestSet, TrainConfig, TrainingDataset, WordsConfig
+from reeldex.flows.config.pipeline import (
+    ComputeConfig,
+    ExtractConfig,
+    NonEmpty,
+    PipelineConfig,
+    Seconds,
+    WeightsConfig,
+    WhenBusy,
+)
+from reeldex.flows.config.search import IndexConfig
+from reeldex.flows.learning.pipeline_request import PipelineRequest
+from reeldex.flows.runs.names import pipeline_run_name
+from reeldex.flows.runs.pipeline_steps import run_steps
+from reeldex.flows.runs.states import ended
 
 DESCRIPTION = """\
 **From a folder of videos to answers**: extract features, train an embedding or take one, evaluate it, build the index.

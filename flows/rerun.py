@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.config import ComputeConfig, NonEmpty, PipelineConfig, ReasonName, Seconds, WeightsConfig, WhenBusy
-from flows.names import rerun_run_name
-from flows.plan import ShardTask
-from flows.preflight import require_rerunnable
-from flows.shard_tasks import run_shard_tasks
-from flows.states import completed, ended
-from flows.store_access import held
-from flows.tasks import plan_rerun
-from storage.schema import REASONS
-from storage.store import FeatureStore
+from reeldex.flows.config.pipeline import (
+    ComputeConfig,
+    NonEmpty,
+    PipelineConfig,
+    ReasonName,
+    Seconds,
+    WeightsConfig,
+    WhenBusy,
+)
+from reeldex.flows.extraction.plan import ShardTask
+from reeldex.flows.extraction.preflight import require_rerunnable
+from reeldex.flows.extraction.store_access import held
+from reeldex.flows.runs.names import rerun_run_name
+from reeldex.flows.runs.shard_tasks import run_shard_tasks
+from reeldex.flows.runs.states import completed, ended
+from reeldex.flows.runs.tasks import plan_rerun
+from reeldex.storage.schema import REASONS
+from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
-    from flows.run_report import RunReport
+    from reeldex.flows.extraction.run_report import RunReport
 
 DESCRIPTION = """\
 **Finish what a store lacks**: shards that were lost, are unfinished, or were damaged since.

@@ -10,18 +10,18 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.artifacts import ProgressArtifact, can_be_seen
-from flows.config import NonEmpty, PipelineConfig, WeightsConfig
-from flows.dataset_config import DatasetsConfig
-from flows.embedding_config import EvaluateConfig, TrainConfig, TrainingDataset, WordsConfig
-from flows.embedding_inputs import with_preset
-from flows.embedding_report import publish_evaluation
-from flows.errors import machine_faults_told
-from flows.names import train_run_name
-from flows.states import ended
-from flows.training import TrainingReport, TrainingRequest, require_startable, train_embedding
-from flows.training_progress import StepLog, told
-from storage.atomic import publish_text
+from reeldex.flows.config.datasets import DatasetsConfig
+from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, TrainingDataset, WordsConfig
+from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
+from reeldex.flows.execution.errors import machine_faults_told
+from reeldex.flows.learning.inputs import with_preset
+from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable, train_embedding
+from reeldex.flows.progress.training import StepLog, told
+from reeldex.flows.runs.artifacts import ProgressArtifact, can_be_seen
+from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
+from reeldex.flows.runs.names import train_run_name
+from reeldex.flows.runs.states import ended
+from reeldex.storage.atomic import publish_text
 
 # In the folder of a training: the flow run that began it or went on with it last.
 _RUN_NOTE = "flow-run.txt"

@@ -10,14 +10,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.artifacts import publish_table
-from flows.config import NonEmpty
-from flows.names import verify_run_name
-from flows.report import damage_rows
-from flows.run_report import counted
-from flows.states import ended
-from storage.errors import StoreDamagedError, StoreError
-from storage.store import FeatureStore
+from reeldex.flows.config.pipeline import NonEmpty
+from reeldex.flows.extraction.report import damage_rows
+from reeldex.flows.extraction.run_report import counted
+from reeldex.flows.runs.artifacts import publish_table
+from reeldex.flows.runs.names import verify_run_name
+from reeldex.flows.runs.states import ended
+from reeldex.storage.errors import StoreDamagedError, StoreError
+from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.checkpoint import Checkpoint, load_checkpoint
-from embedding.features import StoreFeatures
-from search.compaction import compact, needs_compaction
-from search.embed import Embedded, NewSegment, Progress, VideoEmbedder
-from search.errors import IndexDamagedError, IndexNotFoundError, NothingToIndexError
-from search.folder import lock_folder, sweep
-from search.generation import (
+from reeldex.embedding.checkpoint import Checkpoint, load_checkpoint
+from reeldex.embedding.features import StoreFeatures
+from reeldex.search.compaction import compact, needs_compaction
+from reeldex.search.embed import Embedded, NewSegment, Progress, VideoEmbedder
+from reeldex.search.errors import IndexDamagedError, IndexNotFoundError, NothingToIndexError
+from reeldex.search.folder import lock_folder, sweep
+from reeldex.search.generation import (
     Generation,
     Made,
     Recall,
@@ -31,16 +31,23 @@ from search.generation import (
     videos_file,
     write_videos,
 )
-from search.moment_table import MomentTable
-from search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, IndexRequest
-from search.origin import origin_of
-from search.recall import draw_sample, settle_probes
-from search.report import BuildReport
-from search.segments import open_segment
-from search.store_videos import Changes, compare, usable_videos, with_files
-from search.structure import Structure, build_structure, choose_factory, is_exact, require_factory, why_build_anew
-from search.tower import SentenceTower, VideoTower
-from storage.store import FeatureStore
+from reeldex.search.moment_table import MomentTable
+from reeldex.search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, IndexRequest
+from reeldex.search.origin import origin_of
+from reeldex.search.recall import draw_sample, settle_probes
+from reeldex.search.report import BuildReport
+from reeldex.search.segments import open_segment
+from reeldex.search.store_videos import Changes, compare, usable_videos, with_files
+from reeldex.search.structure import (
+    Structure,
+    build_structure,
+    choose_factory,
+    is_exact,
+    require_factory,
+    why_build_anew,
+)
+from reeldex.search.tower import SentenceTower, VideoTower
+from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +119,7 @@ class _Intact:
 
 
 def _held(request: IndexRequest) -> tuple[Generation | None, _Intact | None]:
-    """Give the index in use, twice if it is intact. Damage is an error unless the index is to be rebuilt."""
+    """Return the index in use, twice if it is intact. Damage is an error unless the index is to be rebuilt."""
     held = None
     try:
         held = read_generation(request.out)
@@ -220,7 +227,7 @@ class _Build:
         return done, tuple(notes)
 
     def _rows(self, live: Sequence[VideoRecord], embedded: Embedded) -> dict[int, int]:
-        """Give the rows of each segment that still has moments in use."""
+        """Return the rows of each segment that still has moments in use."""
         rows = {**(self.base.state.rows if self.base else {}), self.next_segment: embedded.moments}
         used = {record.segment for record in live}
         return {number: count for number, count in rows.items() if number in used}

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from search.generation import VideoRecord
-from search.moment_table import MomentTable
-from search.segments import write_segment
+from reeldex.search.generation import VideoRecord
+from reeldex.search.moment_table import MomentTable
+from reeldex.search.segments import write_segment
 
 _MOST_SEGMENTS = 64
 
 
 def needs_compaction(rows: Mapping[int, int], live: Sequence[VideoRecord]) -> bool:
-    """Tell whether over half of the rows on disk are of no use, or the segments are more than 64."""
+    """Return whether over half of the rows on disk are of no use, or the segments are more than 64."""
     return len(rows) > _MOST_SEGMENTS or 2 * sum(record.moments for record in live) < sum(rows.values())
 
 

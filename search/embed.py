@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embedding.block_pooling import pool_spans
-from embedding.errors import FeaturesError
-from embedding.features import STREAMS, StoreFeatures
-from search.generation import VideoRecord
-from search.moments import Window, caption_windows, sliding_windows
-from search.options import Captions, IndexOptions
-from search.segments import write_segment
-from search.store_videos import StoreVideo, captions_of
-from search.tower import VideoTower
+from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.errors import FeaturesError
+from reeldex.embedding.features import STREAMS, StoreFeatures
+from reeldex.search.generation import VideoRecord
+from reeldex.search.moments import Window, caption_windows, sliding_windows
+from reeldex.search.options import Captions, IndexOptions
+from reeldex.search.segments import write_segment
+from reeldex.search.store_videos import StoreVideo, captions_of
+from reeldex.search.tower import VideoTower
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class VideoEmbedder:
         return done
 
     def _windows(self, video: StoreVideo) -> tuple[float, tuple[Window, ...]]:
-        """Give a video's length and its moments, none of which lies where one of the streams has ended."""
+        """Return a video's length and its moments, none of which lies where one of the streams has ended."""
         timings = [self.source.video(stream, video.video_id).timing for stream in range(len(STREAMS))]
         ends = [timing.start_seconds + timing.row_count * timing.seconds_per_row for timing in timings]
         duration = max(ends) if video.duration_seconds is None else video.duration_seconds

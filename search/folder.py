@@ -7,9 +7,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from search.errors import IndexBusyError, SearchError
-from search.generation import INDEX
-from storage.atomic import is_leftover, make_folder, remove_leftovers
+from reeldex.search.errors import IndexBusyError, SearchError
+from reeldex.search.generation import INDEX
+from reeldex.storage.atomic import is_leftover, make_folder, remove_leftovers
 
 _LOCK = ".lock"
 _OURS = re.compile(r"(segment|structure|videos)-\d{5,}\.[a-z.]+")

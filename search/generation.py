@@ -19,13 +19,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from search.errors import IndexDamagedError, IndexNotFoundError, IndexUnreadableError
-from search.options import IndexOptions
-from storage.atomic import publish_text
-from storage.documents import canonical_json
-from storage.errors import StoreUnreadableError
-from storage.schema import JSON
-from storage.system_errors import look_at, reading
+from reeldex.search.errors import IndexDamagedError, IndexNotFoundError, IndexUnreadableError
+from reeldex.search.options import IndexOptions
+from reeldex.storage.atomic import publish_text
+from reeldex.storage.documents import canonical_json
+from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.schema import JSON
+from reeldex.storage.system_errors import look_at, reading
 
 INDEX = "index.json"
 FORMAT = "reeldex-index"

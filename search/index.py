@@ -13,19 +13,19 @@ from typing import Self
 
 import numpy as np
 
-from embedding.errors import WordVectorsError
-from embedding.features import name_without_suffix
-from embedding.word_vectors import WordVectors
-from search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError
-from search.generation import Generation, VideoRecord, read_generation, read_videos, readable, require_files
-from search.merging import merge_overlapping
-from search.moment_table import Floats, Ids, MomentTable
-from search.origin import load_recorded, require_checkpoint, require_words, space_names
-from search.ranking import Ranked, Ranker
-from search.results import IndexedVideo, IndexInfo, Moment, SearchResults
-from search.structure import Structure
-from search.tower import SentenceTower
-from storage.system_errors import require_readable
+from reeldex.embedding.errors import WordVectorsError
+from reeldex.embedding.features import name_without_suffix
+from reeldex.embedding.word_vectors import WordVectors
+from reeldex.search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError
+from reeldex.search.generation import Generation, VideoRecord, read_generation, read_videos, readable, require_files
+from reeldex.search.merging import merge_overlapping
+from reeldex.search.moment_table import Floats, Ids, MomentTable
+from reeldex.search.origin import load_recorded, require_checkpoint, require_words, space_names
+from reeldex.search.ranking import Ranked, Ranker
+from reeldex.search.results import IndexedVideo, IndexInfo, Moment, SearchResults
+from reeldex.search.structure import Structure
+from reeldex.search.tower import SentenceTower
+from reeldex.storage.system_errors import require_readable
 
 LONGEST_QUERY = 1_000
 """Characters of a sentence or a pattern."""
@@ -150,7 +150,7 @@ class SearchIndex:
         return SearchResults(tuple(self._answers(sought)), (), f"like {record.video_id}@{at_seconds:g}")
 
     def videos(self) -> Mapping[str, IndexedVideo]:
-        """Give all videos by their ids, in the order of the ids."""
+        """Return all videos by their ids, in the order of the ids."""
         self._require_open()
         return self._videos
 
@@ -163,7 +163,7 @@ class SearchIndex:
         return MappingProxyType(found)
 
     def refreshed(self) -> "SearchIndex":
-        """Give this index while it is the published one, else one newly opened; raises as `open` does."""
+        """Return this index while it is the published one, else one newly opened; raises as `open` does."""
         self._require_open()
         if read_generation(self.path) == self._generation:
             return self
@@ -247,7 +247,7 @@ class SearchIndex:
         )
 
     def _among(self, pattern: str | None) -> Ids | None:
-        """Give the ids of the moments of the videos that match a pattern, None without one."""
+        """Return the ids of the moments of the videos that match a pattern, None without one."""
         if pattern is None:
             return None
         _require_length("pattern", pattern)

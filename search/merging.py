@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from search.results import Moment
+from reeldex.search.results import Moment
 
 
 def merge_overlapping(ranked: Iterable[Moment], count: int, taken: Iterable[Moment] = ()) -> list[Moment]:

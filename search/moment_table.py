@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from search.generation import Generation, VideoRecord
-from search.moments import Window
-from search.segments import Halves, Segment, open_segment
+from reeldex.search.generation import Generation, VideoRecord
+from reeldex.search.moments import Window
+from reeldex.search.segments import Halves, Segment, open_segment
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -68,18 +68,18 @@ class MomentTable:
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def locate(self, ids: Ids) -> tuple[Ids, Ids]:
-        """Give each moment's video, as a place in `records`, and its row in that video's segment; ids must be known."""
+        """Return each moment's video (place in `records`) and its row in that video's segment; ids must be known."""
         videos = np.searchsorted(self._first_ids, ids, side="right") - 1
         return videos, self._first_rows[videos] + ids - self._first_ids[videos]
 
     def window(self, moment_id: int) -> tuple[VideoRecord, Window]:
-        """Give the video and the times of a moment."""
+        """Return the video and the times of a moment."""
         videos, rows = self.locate(np.array([moment_id], dtype=np.int64))
         record = self.records[int(videos[0])]
         return record, self.segments[record.segment].window(int(rows[0]))
 
     def windows(self, record: VideoRecord) -> list[Window]:
-        """Give the times of all moments of a video."""
+        """Return the times of all moments of a video."""
         segment = self.segments[record.segment]
         return [segment.window(record.first_row + at) for at in range(record.moments)]
 
@@ -96,7 +96,7 @@ class MomentTable:
         return found
 
     def scores(self, query: Floats, ids: Ids) -> Floats:
-        """Give the exact inner products of a query (D,) with moments, (n,) float32.
+        """Return the exact inner products of a query (D,) with moments, (n,) float32.
 
         A moment's score depends on its own embedding alone, bit for bit, whatever else is asked for.
         """
@@ -112,7 +112,7 @@ class MomentTable:
         return np.lexsort((rows, self._rank_of[videos], -scores)).astype(np.int64)
 
     def runs(self) -> Iterator[Run]:
-        """Give all moments in the order of their ids, as runs of neighbours as long as possible."""
+        """Return all moments in the order of their ids, as runs of neighbours as long as possible."""
         run: Run | None = None
         for record in self.records:
             if (

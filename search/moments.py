@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from embedding.captions import VideoCaptions, grow_window
+from reeldex.embedding.captions import VideoCaptions, grow_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def sliding_windows(duration_seconds: float, window_seconds: float, stride_secon
 
 
 def caption_windows(captions: VideoCaptions, min_seconds: float, duration_seconds: float) -> tuple[Window, ...]:
-    """Give the windows that a video's captions grow to, as in training, in the order of their starts.
+    """Return the windows that a video's captions grow to, as in training, in the order of their starts.
 
     Captions that grow to the same window make one moment; its text is that of all its captions. What lies beyond
     the end of the video is cut off or left out.

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from embedding.captions import CaptionFile, VideoCaptions
-from embedding.word_vectors import WordVectors
-from storage.schema import JSON
+from reeldex.embedding.captions import CaptionFile, VideoCaptions
+from reeldex.embedding.word_vectors import WordVectors
+from reeldex.storage.schema import JSON
 
 Captions = Mapping[str, VideoCaptions] | CaptionFile
 MissingFiles = Literal["drop", "keep"]
@@ -75,7 +75,7 @@ class IndexOptions:
             self._refuse("missing_files: drop or keep")
 
     def to_json(self) -> dict[str, JSON]:
-        """Give the fields as JSON values."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
     def unlike(self, other: "IndexOptions", fields: tuple[str, ...]) -> list[str]:

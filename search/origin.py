@@ -3,21 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
-from embedding.checkpoint import Checkpoint, load_checkpoint, require_features, require_word_vectors
-from embedding.errors import CheckpointError
-from embedding.features import STREAMS, StoreFeatures
-from embedding.word_vectors import WordVectors
-from search.errors import IndexMismatchError
-from search.generation import FileIdentity, Generation, Made
-from search.options import MOMENT_FIELDS, IndexRequest
-from search.store_videos import store_id
-from storage.hashing import file_sha256
-from storage.schema import JSON
-from storage.system_errors import remedy_for
+from reeldex.embedding.checkpoint import Checkpoint, load_checkpoint, require_features, require_word_vectors
+from reeldex.embedding.errors import CheckpointError
+from reeldex.embedding.features import STREAMS, StoreFeatures
+from reeldex.embedding.word_vectors import WordVectors
+from reeldex.search.errors import IndexMismatchError
+from reeldex.search.generation import FileIdentity, Generation, Made
+from reeldex.search.options import MOMENT_FIELDS, IndexRequest
+from reeldex.search.store_videos import store_id
+from reeldex.storage.hashing import file_sha256
+from reeldex.storage.schema import JSON
+from reeldex.storage.system_errors import remedy_for
 
 
 def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
-    """Give the identity of a checkpoint file; reads it unless it looks just as `known` did. Raises CheckpointError."""
+    """Return the identity of a checkpoint file, read unless it looks as `known` did. Raises CheckpointError."""
     try:
         status = path.stat()
         absolute = str(path.absolute())
@@ -31,7 +31,7 @@ def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
 
 
 def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | None) -> tuple[Made, Checkpoint | None]:
-    """Give what a build is made from, and the checkpoint if it had to be read.
+    """Return what a build is made from, and the checkpoint if it had to be read.
 
     Raises IndexMismatchError when the index that is `held` was made from something else, unless it is to be rebuilt,
     and CheckpointError when checkpoint, word vectors and features do not belong together.
@@ -84,7 +84,7 @@ def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | N
 
 
 def require_checkpoint(folder: Path, made: Made, checkpoint: Path | None) -> Path:
-    """Give the checkpoint to ask an index with: the one given or the recorded one, which it must be.
+    """Return the checkpoint to ask an index with: the one given or the recorded one, which it must be.
 
     Raises IndexMismatchError, and CheckpointError when there is none.
     """
@@ -116,7 +116,7 @@ def load_recorded(folder: Path, made: Made, path: Path) -> Checkpoint:
 
 
 def require_words(folder: Path, made: Made, words: WordVectors) -> WordVectors:
-    """Give word vectors back when they are the index's own; raises IndexMismatchError."""
+    """Return word vectors back when they are the index's own; raises IndexMismatchError."""
     if words.fingerprint != made.words_sha256:
         raise IndexMismatchError(
             f"The index {folder} was made with word vectors of the SHA-256 {made.words_sha256}, and {words.cache} has "

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from search.moment_table import Floats
-from storage.atomic import publish
+from reeldex.search.moment_table import Floats
+from reeldex.storage.atomic import publish
 
 _OVERSAMPLED = 32
 _ITERATIONS = 8

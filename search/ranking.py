@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from search.moment_table import Floats, Ids, MomentTable
-from search.structure import Structure
+from reeldex.search.moment_table import Floats, Ids, MomentTable
+from reeldex.search.structure import Structure
 
 _TIED = 1e-6
 _WIDER = 4
@@ -19,7 +19,7 @@ class Ranked:
     complete: bool
 
     def settled(self, count: int) -> bool:
-        """Tell whether looking at more candidates could not change who ties for the first `count` places."""
+        """Return whether looking at more candidates could not change who ties for the first `count` places."""
         return self.complete or (len(self.ids) > count and self.scores[-1] < self.scores[count - 1] - _TIED)
 
 
@@ -51,14 +51,14 @@ class Ranker:
         return self._ranked(query, ids, complete=everywhere and wanted >= available)
 
     def first(self, query: Floats, count: int) -> tuple[Ids, Floats]:
-        """Give the ids and scores of the best `count` moments, as a search without merging does."""
+        """Return the ids and scores of the best `count` moments, as a search without merging does."""
         widened = 0
         while not self.enough(ranked := self.best(query, count, widened), count):
             widened += 1
         return ranked.ids[:count], ranked.scores[:count]
 
     def enough(self, ranked: Ranked, count: int) -> bool:
-        """Tell whether a ranking gives the first `count` moments, as surely as the structure can."""
+        """Return whether a ranking gives the first `count` moments, as surely as the structure can."""
         if self.structure.exact:
             return ranked.settled(count)
         return ranked.complete or len(ranked.ids) >= count

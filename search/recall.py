@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.generation import Recall
-from search.moment_table import Floats, MomentTable
-from search.ranking import Ranker
-from search.structure import Structure
-from search.tower import SentenceTower
+from reeldex.search.generation import Recall
+from reeldex.search.moment_table import Floats, MomentTable
+from reeldex.search.ranking import Ranker
+from reeldex.search.structure import Structure
+from reeldex.search.tower import SentenceTower
 
 DEPTH = 10
 TARGET = 0.97
@@ -50,7 +50,7 @@ def draw_sample(table: MomentTable, sentences: SentenceTower, count: int) -> Rec
 
 
 def exact_thresholds(table: MomentTable, queries: Floats) -> Floats:
-    """Give the score of each query's 10th best moment (the last, if there are fewer), comparing with all: (Q,)."""
+    """Return the score of each query's 10th best moment (the last, if there are fewer), comparing with all: (Q,)."""
     best = np.full((len(queries), DEPTH), -np.inf, dtype=np.float32)
     for _, block in table.blocks():
         scores = np.concatenate([best, queries @ block.T], axis=1)
@@ -61,7 +61,7 @@ def exact_thresholds(table: MomentTable, queries: Floats) -> Floats:
 
 
 def measure(ranker: Ranker, queries: Floats, thresholds: Floats) -> float:
-    """Give the recall at 10 in 0..1; what ties with the 10th best moment counts as found."""
+    """Return the recall at 10 in 0..1; what ties with the 10th best moment counts as found."""
     depth = min(DEPTH, len(ranker.table))
     found = 0
     for query, threshold in zip(queries, thresholds, strict=True):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from storage.schema import JSON
+from reeldex.storage.schema import JSON
 
 _FAILURES_SHOWN = 5
 
@@ -46,7 +46,7 @@ class BuildReport:
         return self.videos_added + self.videos_changed + self.videos_kept
 
     def to_json(self) -> dict[str, JSON]:
-        """Give the fields as JSON values."""
+        """Return the fields as JSON values."""
         return {**asdict(self), "notes": list(self.notes)} | {
             name: dict(getattr(self, name)) for name in ("failed", "unusable_captions")
         }

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import overload
 
-from storage.schema import JSON
+from reeldex.storage.schema import JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Moment:
             )
 
     def overlaps(self, other: "Moment") -> bool:
-        """Tell whether both share time of one video; spans that merely touch do not."""
+        """Return whether both share time of one video; spans that merely touch do not."""
         return (
             self.video_id == other.video_id
             and self.start_seconds < other.end_seconds
@@ -40,7 +40,7 @@ class Moment:
         )
 
     def to_json(self) -> dict[str, JSON]:
-        """Give the fields as JSON values."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
 
@@ -57,7 +57,7 @@ class SearchResults(Sequence[Moment]):
     @overload
     def __getitem__(self, at: slice) -> tuple[Moment, ...]: ...
     def __getitem__(self, at: int | slice) -> Moment | tuple[Moment, ...]:
-        """Give a moment by its rank from 0."""
+        """Return a moment by its rank from 0."""
         return self.moments[at]
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class SearchResults(Sequence[Moment]):
         return iter(self.moments)
 
     def to_json(self) -> dict[str, JSON]:
-        """Give the answer as JSON values."""
+        """Return the answer as JSON values."""
         return {
             "query": self.query,
             "unknown_words": list(self.unknown_words),
@@ -122,5 +122,5 @@ class IndexInfo:
     size_bytes: int
 
     def to_json(self) -> dict[str, JSON]:
-        """Give the fields as JSON values."""
+        """Return the fields as JSON values."""
         return {**asdict(self), "spaces": dict(self.spaces)}

@@ -11,10 +11,10 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from search.errors import IndexDamagedError
-from search.generation import REMEDY, readable, segment_files
-from search.moments import Window
-from storage.atomic import publish
+from reeldex.search.errors import IndexDamagedError
+from reeldex.search.generation import REMEDY, readable, segment_files
+from reeldex.search.moments import Window
+from reeldex.storage.atomic import publish
 
 Halves = npt.NDArray[np.float16]
 Records = npt.NDArray[np.void]
@@ -107,7 +107,7 @@ class Segment:
     captions: bytes | mmap.mmap
 
     def window(self, row: int) -> Window:
-        """Give the times and the caption of a moment."""
+        """Return the times and the caption of a moment."""
         start, end, at, size = self.moments[row].tolist()
         return Window(start, end, self.captions[at : at + size].decode("utf-8"))
 

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embedding.captions import CaptionFile, VideoCaptions
-from embedding.errors import DatasetError
-from embedding.features import features_readable, name_without_suffix
-from search.errors import NothingToIndexError, VideosVanishedError
-from search.generation import VideoRecord
-from search.options import Captions, MissingFiles
-from storage import layout
-from storage.documents import canonical_json
-from storage.hashing import file_sha256
-from storage.manifest import latest_entries
-from storage.outcomes import ShardOutcomes
-from storage.schema import JSON, VideoOutcome
-from storage.store import FeatureStore
-from storage.system_errors import look_at, reading
+from reeldex.embedding.captions import CaptionFile, VideoCaptions
+from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.features import features_readable, name_without_suffix
+from reeldex.search.errors import NothingToIndexError, VideosVanishedError
+from reeldex.search.generation import VideoRecord
+from reeldex.search.options import Captions, MissingFiles
+from reeldex.storage import layout
+from reeldex.storage.documents import canonical_json
+from reeldex.storage.hashing import file_sha256
+from reeldex.storage.manifest import latest_entries
+from reeldex.storage.outcomes import ShardOutcomes
+from reeldex.storage.schema import JSON, VideoOutcome
+from reeldex.storage.store import FeatureStore
+from reeldex.storage.system_errors import look_at, reading
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Changes:
 
 
 def store_id(store: FeatureStore) -> str:
-    """Give a name of a store that stays when it is moved and grows: the hash of its first manifest."""
+    """Return a name of a store that stays when it is moved and grows: the hash of its first manifest."""
     first = layout.manifest_file(store.path, 0)
     with features_readable(), reading(first):
         if look_at(first) is None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from search.errors import FactoryError, IndexDamagedError
-from search.generation import REMEDY, StructureRecord, readable, structure_files
-from search.moment_table import Floats, Ids, MomentTable
-from search.options import AUTO, STRUCTURE_FIELDS, IndexOptions
-from search.projection import Projection, learn_projection
-from storage.atomic import publish
-from storage.system_errors import reading_error
+from reeldex.search.errors import FactoryError, IndexDamagedError
+from reeldex.search.generation import REMEDY, StructureRecord, readable, structure_files
+from reeldex.search.moment_table import Floats, Ids, MomentTable
+from reeldex.search.options import AUTO, STRUCTURE_FIELDS, IndexOptions
+from reeldex.search.projection import Projection, learn_projection
+from reeldex.storage.atomic import publish
+from reeldex.storage.system_errors import reading_error
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ _TRAINING_AT_LEAST = 65_536
 
 
 def is_exact(factory: str) -> bool:
-    """Tell whether a factory string compares a query with every moment, without rounding."""
+    """Return whether a factory string compares a query with every moment, without rounding."""
     return factory in _EXACT_FACTORIES
 
 
 def choose_factory(options: IndexOptions, moments: int, embed_dim: int) -> str:
-    """Give the factory string for so many moments: the configured one, or by size.
+    """Return the factory string for so many moments: the configured one, or by size.
 
     An IVF has about 4 sqrt(n) lists, a power of two, as FAISS advises. Codes have a byte a number, above 20 million
     moments a byte for four numbers.
@@ -116,7 +116,7 @@ class Structure:
             self._index.remove_ids(faiss.IDSelectorBatch(ids))
 
     def candidates(self, query: Floats, count: int, probes: int, among: Ids | None = None) -> Ids:
-        """Give the ids of up to `count` moments that score best with a query (D,), or best `among` those, ascending."""
+        """Return the ids of up to `count` moments that score best with a query (D,), or of `among` those, ascending."""
         import faiss
 
         projected = query[np.newaxis] if self.projection is None else self.projection.queries(query[np.newaxis])
@@ -246,6 +246,6 @@ def _lists_named(factory: str) -> int:
 
 
 def _said(error: Exception) -> str:
-    """Give the last line of FAISS's message, without the place in its sources."""
+    """Return the last line of FAISS's message, without the place in its sources."""
     line = str(error).strip().rsplit("\n", 1)[-1]
     return re.sub(r"^Error in .* at \S+:\d+: ", "", line).rsplit("Error: ", 1)[-1].strip(" '.")

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from embedding.checkpoint import Checkpoint
-from embedding.model import TextVideoEmbedding
-from embedding.word_vectors import WordVectors, tokenise
-from search.moment_table import Floats
+from reeldex.embedding.checkpoint import Checkpoint
+from reeldex.embedding.model import TextVideoEmbedding
+from reeldex.embedding.word_vectors import WordVectors, tokenise
+from reeldex.search.moment_table import Floats
 
 _SENTENCES_AT_ONCE = 64
 _ROWS_TOGETHER = 16
@@ -64,7 +64,7 @@ class SentenceTower:
         self._loading = threading.Lock()
 
     def knows(self, sentence: str) -> bool:
-        """Tell whether any word of a sentence has a vector."""
+        """Return whether any word of a sentence has a vector."""
         return any(word in self.words for word in tokenise(sentence))
 
     def unknown(self, sentence: str) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class SentenceTower:
         return tuple(dict.fromkeys(word for word in tokenise(sentence) if word not in self.words))
 
     def frequent_words(self, count: int) -> list[str]:
-        """Give the first words of the word vectors, which are the frequent ones, that a sentence can name."""
+        """Return the first words of the word vectors, which are the frequent ones, that a sentence can name."""
         chosen = []
         for word in self.words:
             if tokenise(word) == [word]:

@@ -12,7 +12,7 @@ _PREFIX = ".publishing-"
 
 @contextmanager
 def publish(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what was written there takes its place when the block ends.
+    """Return a temporary path beside `path`; what was written there takes its place when the block ends.
 
     The file is fsynced before the rename and the folder after it, so that after a power cut the name holds
     either the old content or the new one. When the block raises, the temporary is removed and `path` stays as

@@ -3,12 +3,12 @@
 import time
 from pathlib import Path
 
-from storage import layout
-from storage.errors import StoreDamagedError
-from storage.manifest import ShardManifest, latest_entries, list_shards, read_manifest
-from storage.outcomes import ShardOutcomes, read_outcomes
-from storage.schema import VideoEntry
-from storage.system_errors import look_at
+from reeldex.storage import layout
+from reeldex.storage.errors import StoreDamagedError
+from reeldex.storage.manifest import ShardManifest, latest_entries, list_shards, read_manifest
+from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
+from reeldex.storage.schema import VideoEntry
+from reeldex.storage.system_errors import look_at
 
 # Timestamps of files are coarser than the clock; a folder changed this recently may change again unseen.
 _SETTLED_AFTER_NS = 1_000_000_000
@@ -29,7 +29,7 @@ class Catalog:
         self._outcomes: dict[int, tuple[tuple[int, int, int], ShardOutcomes]] = {}
 
     def manifests(self) -> tuple[ShardManifest, ...]:
-        """Give all manifests in the order of their shards."""
+        """Return all manifests in the order of their shards."""
         folder = self._root / layout.MANIFEST
         status = look_at(folder)
         if status is None:
@@ -47,7 +47,7 @@ class Catalog:
         return self._manifests
 
     def manifest(self, shard: int) -> ShardManifest:
-        """Give the manifest of one shard; raises ValueError when there is no such shard."""
+        """Return the manifest of one shard; raises ValueError when there is no such shard."""
         manifests = self.manifests()
         if not 0 <= shard < len(manifests):
             raise ValueError(f"{self._root} has no shard {shard}; its {len(manifests)} shards count from 0.")
@@ -59,7 +59,7 @@ class Catalog:
         return self._latest
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
-        """Give a shard's outcomes, or None while it has none."""
+        """Return a shard's outcomes, or None while it has none."""
         status = look_at(layout.outcomes_file(self._root, shard))
         if status is None:
             return None

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from storage.atomic import publish
-from storage.errors import StoreError
-from storage.manifest import plan_growth
-from storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome, check_space_name
-from storage.store import FeatureStore
-from storage.system_errors import all_below, is_folder, list_folder, look_at, reading
+from reeldex.storage.atomic import publish
+from reeldex.storage.errors import StoreError
+from reeldex.storage.manifest import plan_growth
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome, check_space_name
+from reeldex.storage.store import FeatureStore
+from reeldex.storage.system_errors import all_below, is_folder, list_folder, look_at, reading
 
 _SUFFIX = ".npy"
 

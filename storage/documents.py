@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from storage.atomic import publish_text
-from storage.errors import StoreDamagedError
-from storage.fields import Fields
-from storage.schema import FORMAT, FORMAT_VERSION, JSON
-from storage.system_errors import reading
+from reeldex.storage.atomic import publish_text
+from reeldex.storage.errors import StoreDamagedError
+from reeldex.storage.fields import Fields
+from reeldex.storage.schema import FORMAT, FORMAT_VERSION, JSON
+from reeldex.storage.system_errors import reading
 
 REMEDIES = {
     "manifest": "Restore this file from a backup: it is the only record of which videos the shard holds.",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import NoReturn
 
-from storage.errors import StoreDamagedError
+from reeldex.storage.errors import StoreDamagedError
 
 
 class Fields:

@@ -29,7 +29,7 @@ class Extent:
 
 
 def extent_is_intact(path: Path, extent: Extent) -> bool:
-    """Tell whether the bytes of a file at this place have the hash they had; reads nothing else of the file."""
+    """Return whether the bytes of a file at this place have the hash they had; reads nothing else of the file."""
     with path.open("rb") as file:
         file.seek(extent.offset_bytes)
         content = file.read(extent.row_count * extent.width * 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from storage.system_errors import ASKED_WRONGLY, reading_error, unreadable
+from reeldex.storage.system_errors import ASKED_WRONGLY, reading_error, unreadable
 
 # What h5py raises, depending on where it stumbles: in a damaged file, or over an error of the system.
 H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, EOFError)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from storage import layout
-from storage.atomic import make_folder, remove_leftovers
-from storage.errors import NotAStoreError, StoreDamagedError
-from storage.lock import HOLDER, LOCK
-from storage.outcomes import read_outcomes
-from storage.staging import Staging
-from storage.system_errors import is_folder, list_folder, look_at
+from reeldex.storage import layout
+from reeldex.storage.atomic import make_folder, remove_leftovers
+from reeldex.storage.errors import NotAStoreError, StoreDamagedError
+from reeldex.storage.lock import HOLDER, LOCK
+from reeldex.storage.outcomes import read_outcomes
+from reeldex.storage.staging import Staging
+from reeldex.storage.system_errors import is_folder, list_folder, look_at
 
 _NEEDED = (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)
 

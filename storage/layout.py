@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from storage.system_errors import list_folder
+from reeldex.storage.system_errors import list_folder
 
 MANIFEST = "manifest"
 FEATURES = "features"

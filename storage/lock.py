@@ -12,8 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from storage.atomic import publish_text
-from storage.errors import StoreBusyError
+from reeldex.storage.atomic import publish_text
+from reeldex.storage.errors import StoreBusyError
 
 LOCK = ".lock"
 HOLDER = ".lock-holder.json"

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from storage import layout
-from storage.atomic import is_leftover
-from storage.documents import read_document, write_document
-from storage.errors import StoreDamagedError, StoreError
-from storage.schema import VideoEntry, check_space_name
-from storage.system_errors import list_folder, look_at
+from reeldex.storage import layout
+from reeldex.storage.atomic import is_leftover
+from reeldex.storage.documents import read_document, write_document
+from reeldex.storage.errors import StoreDamagedError, StoreError
+from reeldex.storage.schema import VideoEntry, check_space_name
+from reeldex.storage.system_errors import list_folder, look_at
 
 _KIND = "manifest"
 _Verdict = Literal["new", "changed", "unchanged", "duplicate", "absent"]

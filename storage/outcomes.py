@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from storage import layout
-from storage.documents import REMEDIES, read_document, write_document
-from storage.fields import Fields
-from storage.hashing import Extent, file_sha256
-from storage.manifest import ShardManifest
-from storage.schema import JSON, VideoOutcome, check_space_name
-from storage.system_errors import reading
+from reeldex.storage import layout
+from reeldex.storage.documents import REMEDIES, read_document, write_document
+from reeldex.storage.fields import Fields
+from reeldex.storage.hashing import Extent, file_sha256
+from reeldex.storage.manifest import ShardManifest
+from reeldex.storage.schema import JSON, VideoOutcome, check_space_name
+from reeldex.storage.system_errors import reading
 
 _KIND = "outcomes"
 
@@ -35,7 +35,7 @@ class FileRecord:
             return cls(path.relative_to(root).as_posix(), path.stat().st_size, file_sha256(path), extents)
 
     def to_json(self) -> dict[str, JSON]:
-        """Give the fields as JSON values."""
+        """Return the fields as JSON values."""
         extents: dict[str, JSON] = {
             video_id: {
                 "offset_bytes": extent.offset_bytes,

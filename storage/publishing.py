@@ -5,15 +5,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage import layout
-from storage.errors import StagingIncompleteError, StoreDamagedError
-from storage.manifest import ShardManifest
-from storage.outcomes import FileRecord, ShardOutcomes, read_outcomes, write_outcomes
-from storage.resume import merge_outcome, needed_spaces, staged_suffices
-from storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
-from storage.shard import ShardReader, write_shard
-from storage.staging import Staging
-from storage.system_errors import reading
+from reeldex.storage import layout
+from reeldex.storage.errors import StagingIncompleteError, StoreDamagedError
+from reeldex.storage.manifest import ShardManifest
+from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes, write_outcomes
+from reeldex.storage.resume import merge_outcome, needed_spaces, staged_suffices
+from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
+from reeldex.storage.shard import ShardReader, write_shard
+from reeldex.storage.staging import Staging
+from reeldex.storage.system_errors import reading
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Inspection:
         )
 
     def previous(self, position: int) -> VideoOutcome | None:
-        """Give the recorded outcome of the video at this position."""
+        """Return the recorded outcome of the video at this position."""
         return self.outcomes.videos[position] if self.outcomes else None
 
     def pending(self, retry: Collection[str]) -> tuple[int, ...]:
-        """Give the positions that still need extraction."""
+        """Return the positions that still need extraction."""
         names = [space.name for space in self.spaces]
         pending = []
         for position, entry in enumerate(self.manifest.videos):
@@ -157,7 +157,7 @@ def publish_shard(
 def _assemble(
     root: Path, inspection: Inspection, space: FeatureSpace, rows: Sequence[dict[str, int]]
 ) -> Iterator[tuple[str, FeatureRows]]:
-    """Give each video's rows in the manifest's order, staged or present; count them in `rows`."""
+    """Return each video's rows in the manifest's order, staged or present; count them in `rows`."""
     manifest, held = inspection.manifest, inspection.held[space.name]
     staging = Staging(root, manifest.shard)
     present = layout.features_file(root, space.name, manifest.shard)

@@ -10,14 +10,14 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-from storage.shard import RowTiming, ShardReader
-from storage.system_errors import look_at
+from reeldex.storage.shard import RowTiming, ShardReader
+from reeldex.storage.system_errors import look_at
 
 _LARGEST_DENOMINATOR = 1_000_000
 
 
 def span_rows(timing: RowTiming, start_seconds: float, end_seconds: float) -> tuple[int, int]:
-    """Give (first, stop) of the rows of a span: int(s * r) up to and including int(e * r), r rows a second.
+    """Return (first, stop) of the rows of a span: int(s * r) up to and including int(e * r), r rows a second.
 
     s and e count from the time of the first row. r is the simplest fraction near 1 / seconds_per_row, so that
     16/24 seconds a row are 1.5 rows a second exactly. Clipped to the rows there are; first == stop when the

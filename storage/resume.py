@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from storage.schema import VideoEntry, VideoOutcome
+from reeldex.storage.schema import VideoEntry, VideoOutcome
 
 
 def needed_spaces(
@@ -29,7 +29,7 @@ def needed_spaces(
 
 
 def staged_suffices(staged: VideoOutcome, needed: Collection[str]) -> bool:
-    """Tell whether a staged video settles the needed spaces: it failed, or has rows in all of them."""
+    """Return whether a staged video settles the needed spaces: it failed, or has rows in all of them."""
     return staged.status == "failed" or set(needed) <= set(staged.rows)
 
 

@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import StoreDamagedError
-from storage.hashing import rows_sha256
-from storage.schema import FeatureRows
+from reeldex.storage.errors import StoreDamagedError
+from reeldex.storage.hashing import rows_sha256
+from reeldex.storage.schema import FeatureRows
 
 
 def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -> None:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from storage.fields import Fields
+from reeldex.storage.fields import Fields
 
 FORMAT = "reeldex-features"
 FORMAT_VERSION = 1
@@ -87,7 +87,7 @@ class FeatureSpace:
         object.__setattr__(self, "fingerprint", copied)
 
     def fingerprint_json(self) -> str:
-        """Give the fingerprint as canonical JSON: sorted keys, no spaces."""
+        """Return the fingerprint as canonical JSON: sorted keys, no spaces."""
         return json.dumps(self.fingerprint, sort_keys=True, separators=(",", ":"))
 
     def __eq__(self, other: object) -> bool:
@@ -129,7 +129,7 @@ class VideoEntry:
         return (self.size_bytes, self.mtime_ns) == (other.size_bytes, other.mtime_ns)
 
     def to_json(self) -> dict[str, JSON]:
-        """Give the fields as JSON values."""
+        """Return the fields as JSON values."""
         return {
             "video_id": self.video_id,
             "path": self.path,
@@ -239,7 +239,7 @@ class VideoOutcome:
                 self._refuse(f"the number of rows in {space} must be at least 1, not {count}")
 
     def to_json(self) -> dict[str, JSON]:
-        """Give the fields as JSON values."""
+        """Return the fields as JSON values."""
         return {
             "video_id": self.video_id,
             "path": self.path,

@@ -12,13 +12,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from storage.atomic import publish
-from storage.errors import StoreDamagedError, StoreUnreadableError, UnknownVideoError
-from storage.hashing import Extent
-from storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
-from storage.row_datasets import is_plausible, read_rows, room_for, write_rows
-from storage.schema import FORMAT, FORMAT_VERSION, JSON, FeatureRows, FeatureSpace, check_video_id
-from storage.system_errors import look_at
+from reeldex.storage.atomic import publish
+from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError, UnknownVideoError
+from reeldex.storage.hashing import Extent
+from reeldex.storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
+from reeldex.storage.row_datasets import is_plausible, read_rows, room_for, write_rows
+from reeldex.storage.schema import FORMAT, FORMAT_VERSION, JSON, FeatureRows, FeatureSpace, check_video_id
+from reeldex.storage.system_errors import look_at
 
 
 def write_shard(
@@ -156,7 +156,7 @@ class ShardReader:
             return _timing(dataset), rows
 
     def extents(self) -> dict[str, Extent]:
-        """Give the place of each video's rows in the file."""
+        """Return the place of each video's rows in the file."""
         with self._damage_named():
             return {
                 video_id: Extent(

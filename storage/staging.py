@@ -9,13 +9,13 @@ from pathlib import Path
 
 import h5py
 
-from storage import layout
-from storage.atomic import publish, remove_folder
-from storage.errors import FingerprintError, StoreDamagedError
-from storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
-from storage.row_datasets import read_rows, write_rows
-from storage.schema import FORMAT, FORMAT_VERSION, FeatureRows, FeatureSpace, VideoOutcome
-from storage.system_errors import list_folder, look_at
+from reeldex.storage import layout
+from reeldex.storage.atomic import publish, remove_folder
+from reeldex.storage.errors import FingerprintError, StoreDamagedError
+from reeldex.storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
+from reeldex.storage.row_datasets import read_rows, write_rows
+from reeldex.storage.schema import FORMAT, FORMAT_VERSION, FeatureRows, FeatureSpace, VideoOutcome
+from reeldex.storage.system_errors import list_folder, look_at
 
 
 class Staging:

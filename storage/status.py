@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from storage.catalog import Catalog
-from storage.errors import StoreUnreadableError
-from storage.manifest import ShardManifest, superseded_positions
-from storage.outcomes import ShardOutcomes
-from storage.schema import JSON, VideoOutcome
-from storage.staging import Staging
-from storage.system_errors import Unreadable, look_at, require_readable
+from reeldex.storage.catalog import Catalog
+from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.manifest import ShardManifest, superseded_positions
+from reeldex.storage.outcomes import ShardOutcomes
+from reeldex.storage.schema import JSON, VideoOutcome
+from reeldex.storage.staging import Staging
+from reeldex.storage.system_errors import Unreadable, look_at, require_readable
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class StoreStatus:
         return sum(self.failed_by_reason.values())
 
     def to_json(self) -> dict[str, JSON]:
-        """Give the fields as JSON values, and `failed`."""
+        """Return the fields as JSON values, and `failed`."""
         return {**asdict(self), "failed": self.failed}
 
 

@@ -8,26 +8,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from storage import layout
-from storage.catalog import Catalog
-from storage.errors import (
+from reeldex.storage import layout
+from reeldex.storage.catalog import Catalog
+from reeldex.storage.errors import (
     StoreDamagedError,
     StoreUnreadableError,
     UnknownSpaceError,
     UnknownVideoError,
 )
-from storage.housekeeping import create_folders, require_folders, sweep
-from storage.lock import hold_lock
-from storage.manifest import ShardManifest, write_manifest
-from storage.outcomes import ShardOutcomes
-from storage.publishing import Inspection, ShardState, inspect_shard, publish_shard
-from storage.reading import OpenShards, span_rows
-from storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
-from storage.shard import RowTiming, ShardReader
-from storage.staging import Staging, fingerprint_error
-from storage.status import StoreStatus, collect_status
-from storage.system_errors import is_folder, list_folder
-from storage.verify import VerifyReport, verify_store
+from reeldex.storage.housekeeping import create_folders, require_folders, sweep
+from reeldex.storage.lock import hold_lock
+from reeldex.storage.manifest import ShardManifest, write_manifest
+from reeldex.storage.outcomes import ShardOutcomes
+from reeldex.storage.publishing import Inspection, ShardState, inspect_shard, publish_shard
+from reeldex.storage.reading import OpenShards, span_rows
+from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
+from reeldex.storage.shard import RowTiming, ShardReader
+from reeldex.storage.staging import Staging, fingerprint_error
+from reeldex.storage.status import StoreStatus, collect_status
+from reeldex.storage.system_errors import is_folder, list_folder
+from reeldex.storage.verify import VerifyReport, verify_store
 
 
 class FeatureStore:
@@ -68,7 +68,7 @@ class FeatureStore:
             yield
 
     def manifests(self) -> tuple[ShardManifest, ...]:
-        """Give the manifests of all shards in order."""
+        """Return the manifests of all shards in order."""
         return self._catalog.manifests()
 
     def add_shards(self, new_shards: Iterable[ShardManifest]) -> None:
@@ -77,7 +77,7 @@ class FeatureStore:
             write_manifest(self.path, manifest)
 
     def staging(self, shard: int) -> Staging:
-        """Give the staging area of one shard."""
+        """Return the staging area of one shard."""
         return Staging(self.path, self._catalog.manifest(shard).shard)
 
     def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
@@ -87,7 +87,7 @@ class FeatureStore:
     def pending_positions(
         self, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] | None = None
     ) -> tuple[int, ...]:
-        """Give the positions of the manifest that still need extraction for these spaces.
+        """Return the positions of the manifest that still need extraction for these spaces.
 
         Staged videos do not, nor duplicates, nor recorded failures, except those with a reason in `retry`.
         """
@@ -120,7 +120,7 @@ class FeatureStore:
         return sorted(held)
 
     def fingerprint(self, space: str) -> dict[str, JSON]:
-        """Give the settings behind a space's numbers; raises UnknownSpaceError."""
+        """Return the settings behind a space's numbers; raises UnknownSpaceError."""
         first = next(self._held(space), None)
         if first is None:
             raise self._unknown_space(space)
@@ -165,11 +165,11 @@ class FeatureStore:
         return len(self.ids())
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
-        """Give what became of a shard's videos, or None while it is unfinished."""
+        """Return what became of a shard's videos, or None while it is unfinished."""
         return self._catalog.outcomes(shard)
 
     def outcome(self, video_id: str) -> VideoOutcome | None:
-        """Give what became of the latest version of a video; None when it is unknown or not extracted yet."""
+        """Return what became of the latest version of a video; None when it is unknown or not extracted yet."""
         if video_id not in self._catalog.latest():
             return None
         shard, position, _ = self._catalog.latest()[video_id]
@@ -200,7 +200,7 @@ class FeatureStore:
             return reader.read_rows(video_id, first, stop)
 
     def map_rows(self, space: str, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
-        """Give the row times of a video and its rows, (R, D) float16, as a read-only view of the file.
+        """Return the row times of a video and its rows, (R, D) float16, as a read-only view of the file.
 
         What of it is used is read, unchecked, when it is used. Raises as `rows` does.
         """
@@ -246,7 +246,7 @@ class FeatureStore:
         )
 
     def _held(self, space: str) -> Iterator[tuple[Path, FeatureSpace]]:
-        """Give each feature file of a space that can be opened, with what it says of its space.
+        """Return each feature file of a space that can be opened, with what it says of its space.
 
         Raises StoreUnreadableError when there are some and the system lets us read none of them.
         """

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import StoreUnreadableError
+from reeldex.storage.errors import StoreUnreadableError
 
 # What a system call says to a place that a damaged file names; the system's own errors are others.
 ASKED_WRONGLY = frozenset({errno.EINVAL, errno.EFAULT, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT})

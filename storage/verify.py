@@ -5,16 +5,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from storage import layout
-from storage.atomic import is_leftover
-from storage.errors import StoreDamagedError, StoreUnreadableError
-from storage.hashing import extent_is_intact, file_sha256
-from storage.manifest import ShardManifest, read_manifest
-from storage.outcomes import FileRecord, ShardOutcomes, read_outcomes
-from storage.schema import FeatureSpace
-from storage.shard import ShardReader
-from storage.staging import Staging
-from storage.system_errors import Unreadable, is_folder, list_folder, look_at, reading
+from reeldex.storage import layout
+from reeldex.storage.atomic import is_leftover
+from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError
+from reeldex.storage.hashing import extent_is_intact, file_sha256
+from reeldex.storage.manifest import ShardManifest, read_manifest
+from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes
+from reeldex.storage.schema import FeatureSpace
+from reeldex.storage.shard import ShardReader
+from reeldex.storage.staging import Staging
+from reeldex.storage.system_errors import Unreadable, is_folder, list_folder, look_at, reading
 
 _REMAKE = "Delete this file and run `reeldex rerun`, which makes it again, or restore it from a backup."
 _MANIFEST = "Restore this file from a backup: it is the only record of which videos the shard holds."

@@ -32,7 +32,7 @@ MakeVideo = Callable[..., Path]
 
 
 def pytest_report_header() -> str:
-    from extractors import ffmpeg
+    from reeldex.extractors import ffmpeg
 
     return f"ffmpeg: {ffmpeg.version()} ({ffmpeg.executable()})"
 
@@ -46,7 +46,7 @@ def _own_state() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def make_video() -> MakeVideo:
     """Make a video of ffmpeg's test picture: `make_video(path, seconds=1.0, size="160x120", rate=25)`."""
-    from extractors import ffmpeg
+    from reeldex.extractors import ffmpeg
 
     def make(
         path: Path, seconds: float = 1.0, size: str = "160x120", rate: int = 25, picture: str = "testsrc2"

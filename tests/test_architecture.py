@@ -1,16 +1,21 @@
 """The house rules that a program can check: import arrows, homes of heavy libraries, a light command line."""
 
+from __future__ import annotations
+
 import ast
+import graphlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ROOT / "src" / "reeldex"
 PACKAGES = ("extractors", "storage", "embedding", "search", "flows")
+# The command line and the public face may import everything; nothing imports them.
 ALLOWED = {
     "extractors": set[str](),
     "storage": set[str](),
@@ -18,10 +23,11 @@ ALLOWED = {
     "search": {"embedding", "storage"},
     "flows": {"extractors", "storage", "embedding", "search"},
 }
-# Library -> the packages or files that may import it.
+FLOWS = {"extract", "rerun", "verify", "train", "evaluate", "index", "pipeline"}
+# Library -> the packages, folders or files that may import it.
 HOMES = {
-    "prefect": {"flows"},
-    "ray": {"flows"},
+    "prefect": {f"flows/{flow}.py" for flow in FLOWS} | {"flows/runs", "flows/server"},
+    "ray": {"flows/execution"},
     "h5py": {"storage"},
     "faiss": {"search"},
     "fastapi": {"search"},
@@ -35,28 +41,52 @@ HOMES = {
 }
 
 
+def files_of(top: str) -> list[Path]:
+    """Return the source files of a package or of a folder within one, without following links to others."""
+    return sorted((ROOT / top).rglob("*.py"))
+
+
+def sources() -> dict[str, Path]:
+    """Return every module of ours by its dotted name."""
+    found = {}
+    for package in PACKAGES:
+        for path in files_of(package):
+            found[_dotted(Path(package) / path.relative_to(ROOT / package))] = path
+    for path in [*SOURCES.glob("*.py"), *(SOURCES / "cli").rglob("*.py")]:
+        found[_dotted(path.relative_to(SOURCES))] = path
+    return found
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(("reeldex", *path.with_suffix("").parts)).removesuffix(".__init__")
+
+
 def imports(source: str) -> Iterator[str]:
-    """Yield the top-level names of all modules that a source imports, wherever in it."""
+    """Yield the dotted names of all that a source imports, wherever in it."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module.partition(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def wrong_imports(package: str, path: str, source: str) -> list[str]:
     found = []
     for name in imports(source):
-        if name in PACKAGES and name != package and name not in ALLOWED[package]:
+        top, _, rest = name.partition(".")
+        ours = rest.partition(".")[0] if top == "reeldex" else None
+        if ours is not None and ours != package and ours not in ALLOWED[package]:
             found.append(f"{path} imports {name}: the arrows forbid it")
-        if name in HOMES and package not in HOMES[name] and path not in HOMES[name]:
-            found.append(f"{path} imports {name}: its home is {', '.join(sorted(HOMES[name]))}")
+        if top in PACKAGES:
+            found.append(f"{path} imports {name} by its bare name: say reeldex.{name}")
+        if top in HOMES and not any(path == home or path.startswith(f"{home}/") for home in HOMES[top]):
+            found.append(f"{path} imports {top}: its home is {', '.join(sorted(HOMES[top]))}")
     return found
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_point_one_way_and_heavy_libraries_have_one_home(package: str) -> None:
-    files = sorted((ROOT / package).rglob("*.py"))
+    files = files_of(package)
     assert files
     wrong = [
         fault
@@ -67,16 +97,75 @@ def test_imports_point_one_way_and_heavy_libraries_have_one_home(package: str) -
 
 
 def test_a_wrong_arrow_would_be_seen() -> None:
-    assert wrong_imports("storage", "storage/x.py", "def f():\n    from extractors.spec import ExtractorSpec\n")
+    arrow = "def f():\n    from reeldex.extractors.spec import ExtractorSpec\n"
+    assert wrong_imports("storage", "storage/x.py", arrow)
+    assert wrong_imports("flows", "flows/x.py", "from reeldex.cli import main\n")
     assert wrong_imports("extractors", "extractors/x.py", "import h5py as h\n")
     assert wrong_imports("flows", "flows/x.py", "import subprocess\n")
-    assert not wrong_imports("flows", "flows/x.py", "from storage.store import FeatureStore\n")
+    assert wrong_imports("flows", "flows/extraction/x.py", "from prefect import task\n")
+    assert wrong_imports("flows", "flows/x.py", "from storage.store import FeatureStore\n")
+    assert not wrong_imports("flows", "flows/x.py", "from reeldex.storage.store import FeatureStore\n")
+    assert not wrong_imports("flows", "flows/runs/x.py", "from prefect import task\n")
+
+
+def test_nothing_is_imported_by_a_bare_name() -> None:
+    others = [file for top in ("tests", "benchmarks", "src/reeldex/cli") for file in files_of(top)]
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in [*others, *SOURCES.glob("*.py")]
+        for name in imports(file.read_text(encoding="utf-8"))
+        if name.partition(".")[0] in PACKAGES
+    ]
+    assert wrong == []
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Return which of our modules each of them imports."""
+    modules = sources()
+    graph = {}
+    for module, path in modules.items():
+        named = imports(path.read_text(encoding="utf-8"))
+        found = {name if name in modules else name.rpartition(".")[0] for name in named}
+        graph[module] = {name for name in found if name in modules and name != module}
+    return graph
+
+
+def subpackage(module: str) -> str:
+    """Return the subpackage that a module belongs to; the seven flows count as one."""
+    parts = module.split(".")
+    depth = 3 if parts[1:2] == ["flows"] and parts[-1] not in FLOWS else 2
+    return ".".join(parts[:depth])
+
+
+def cycles(graph: Mapping[str, set[str]]) -> list[str]:
+    """Return one cycle of a graph, or nothing if it has none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return [" <- ".join(error.args[1])]
+    return []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert cycles({"a": {"b"}, "b": {"a"}})
+    assert cycles(import_graph()) == []
+
+
+def test_no_subpackage_imports_itself_through_others() -> None:
+    between: dict[str, set[str]] = {}
+    for module, imported in import_graph().items():
+        between.setdefault(subpackage(module), set()).update(map(subpackage, imported))
+    assert cycles({name: others - {name} for name, others in between.items()}) == []
+
+
+def test_the_flows_alone_stand_at_the_top_of_flows() -> None:
+    assert {path.stem for path in (ROOT / "flows").glob("*.py")} == FLOWS | {"__init__"}
 
 
 def test_help_loads_none_of_the_heavy_libraries() -> None:
     script = (
         "import json, sys\n"
-        "from flows.cli import main\n"
+        "from reeldex.cli.main import main\n"
         "try:\n"
         "    main(['extract', '--help'])\n"
         "except SystemExit:\n"
@@ -84,15 +173,15 @@ def test_help_loads_none_of_the_heavy_libraries() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(json.loads(answer.stdout.splitlines()[-1]))
-    assert "flows" in loaded
-    assert loaded.isdisjoint({"torch", "torchvision", "prefect", "h5py", "numpy", "pydantic", "rich", "yaml"})
+    assert "reeldex" in loaded
+    assert loaded.isdisjoint({"torch", "torchvision", "prefect", "h5py", "numpy"})
 
 
 def test_status_loads_neither_torch_nor_prefect(tmp_path: Path) -> None:
     script = (
         "import json, sys\n"
-        "from storage.store import FeatureStore\n"
-        "from flows.cli import main\n"
+        "from reeldex.storage.store import FeatureStore\n"
+        "from reeldex.cli.main import main\n"
         f"FeatureStore({str(tmp_path)!r}, create=True)\n"
         f"main(['status', {str(tmp_path)!r}])\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
@@ -102,5 +191,5 @@ def test_status_loads_neither_torch_nor_prefect(tmp_path: Path) -> None:
 
 
 def test_no_file_of_a_package_is_called_by_what_it_is_not() -> None:
-    names = {path.stem for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    names = {module.rpartition(".")[2] for module in sources()}
     assert names.isdisjoint({"utils", "util", "common", "helpers", "misc"})

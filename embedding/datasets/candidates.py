@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from embedding.datasets.protocols import ProtocolClaim
-from embedding.datasets.records import Clip, ClipReader, EvaluationSet, UnusableVideos
+from reeldex.embedding.datasets.protocols import ProtocolClaim
+from reeldex.embedding.datasets.records import Clip, ClipReader, EvaluationSet, UnusableVideos
 
 
 def ranked_set(  # noqa: PLR0913 - the rows, what they are of, and what is known of the whole set

@@ -7,12 +7,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from embedding.datasets.locations import FeatureLocation, required
-from embedding.datasets.readers import SegmentReader, rows_ratio
-from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out
-from embedding.datasets.tables import read_table, read_text
-from embedding.errors import DatasetError, FeaturesError
-from embedding.features import STREAMS, FeatureSource
+from reeldex.embedding.datasets.locations import FeatureLocation, required
+from reeldex.embedding.datasets.readers import SegmentReader, rows_ratio
+from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out
+from reeldex.embedding.datasets.tables import read_table, read_text
+from reeldex.embedding.errors import DatasetError, FeaturesError
+from reeldex.embedding.features import STREAMS, FeatureSource
 
 NAME = "epic"
 BACKGROUND = "background"
@@ -105,7 +105,7 @@ def cut_segments(labels: Sequence[str]) -> list[Segment]:
 
 
 def join_segments(segments: Sequence[Segment], options: EpicLabelOptions) -> list[tuple[Segment, ...]]:
-    """Give for each segment that is long enough itself and those that it is joined with, in the order of time."""
+    """Return for each segment that is long enough itself and those that it is joined with, in the order of time."""
     kept = [each for each in segments if each.stop - each.first > options.clips_filter_length]
     count = options.clips_per_sample
     if options.clips_before:

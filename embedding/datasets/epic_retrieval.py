@@ -6,13 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.datasets.locations import FeatureLocation, required
-from embedding.datasets.protocols import checked_claim, require_counts
-from embedding.datasets.readers import SpanReader
-from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out, without_clips
-from embedding.datasets.tables import Row, read_table
-from embedding.errors import DatasetError
-from embedding.multi_instance import Action, class_relevance
+from reeldex.embedding.datasets.locations import FeatureLocation, required
+from reeldex.embedding.datasets.protocols import checked_claim, require_counts
+from reeldex.embedding.datasets.readers import SpanReader
+from reeldex.embedding.datasets.records import (
+    Clip,
+    ClipTrainingSet,
+    EvaluationSet,
+    UnusableVideos,
+    sort_out,
+    without_clips,
+)
+from reeldex.embedding.datasets.tables import Row, read_table
+from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.multi_instance import Action, class_relevance
 
 NAME = "epic-retrieval"
 _COLUMNS = (
@@ -41,7 +48,7 @@ class EpicRetrievalOptions:
 
     @classmethod
     def published(cls, folder: Path) -> "EpicRetrievalOptions":
-        """Give the files as the official annotations name them."""
+        """Return the files as the official annotations name them."""
         return cls(
             train_csv=folder / "EPIC_100_retrieval_train.csv",
             test_csv=folder / "EPIC_100_retrieval_test.csv",
@@ -147,7 +154,7 @@ def _action(row: Row, by_id: dict[str, NarratedAction]) -> NarratedAction:
 def _right_clips(
     relevance: np.ndarray[tuple[int, ...], np.dtype[np.float32]], narration_ids: Sequence[str], clips: Sequence[Clip]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Give each sentence the clip it was taken from, or, where that is left out, the first fully relevant one."""
+    """Return each sentence the clip it was taken from, or, where that is left out, the first fully relevant one."""
     places = {clip.clip_id: at for at, clip in enumerate(clips)}
     first = (relevance == 1).argmax(axis=1)
     return np.array(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.block_pooling import pool_spans
-from embedding.captions import CaptionFile, VideoCaptions, grow_window, load_captions
-from embedding.datasets.locations import FeatureLocation, required
-from embedding.datasets.records import RetrievalSample, UnusableVideos, draw_generator, sort_out
-from embedding.datasets.tables import Row, read_table
-from embedding.errors import DatasetError
-from embedding.features import FeatureSource
-from storage.schema import JSON
+from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.captions import CaptionFile, VideoCaptions, grow_window, load_captions
+from reeldex.embedding.datasets.locations import FeatureLocation, required
+from reeldex.embedding.datasets.records import RetrievalSample, UnusableVideos, draw_generator, sort_out
+from reeldex.embedding.datasets.tables import Row, read_table
+from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.features import FeatureSource
+from reeldex.storage.schema import JSON
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Howto100mOptions:
 
     @classmethod
     def published(cls, folder: Path) -> "Howto100mOptions":
-        """Give the files as the published archive names them; features are in the folders beside them."""
+        """Return the files as the published archive names them; features are in the folders beside them."""
         return cls(
             csv=folder / "HowTo100M_v1.csv",
             captions=folder / "caption.pickle",
@@ -79,11 +79,11 @@ class Howto100mTrainingSet:
         return len(self.video_ids)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give what defines the numbers of each stream, for a checkpoint."""
+        """Return what defines the numbers of each stream, for a checkpoint."""
         return self.source.fingerprints()
 
     def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
-        """Give one sample; reads only the rows of its windows. Raises FeaturesError.
+        """Return one sample; reads only the rows of its windows. Raises FeaturesError.
 
         A window beyond the video's end has zeros for its features, as published; the log says so once a video.
         """
@@ -92,7 +92,7 @@ class Howto100mTrainingSet:
         return self._sample(self.video_ids[index], captions, drawn.tolist())
 
     def windows(self, index: int, chosen: list[int]) -> RetrievalSample:
-        """Give the windows of these captions of a video, by number; raises FeaturesError."""
+        """Return the windows of these captions of a video, by number; raises FeaturesError."""
         return self._sample(self.video_ids[index], self.captions.captions(self.video_ids[index]), chosen)
 
     def _sample(self, video_id: str, captions: VideoCaptions, chosen: list[int]) -> RetrievalSample:

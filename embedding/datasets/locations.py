@@ -4,10 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding.datasets.readers import VectorReader, WholeVideoReader, load_vectors
-from embedding.errors import DatasetError
-from embedding.features import PUBLISHED_ROWS_PER_SECOND, FeatureSource, NpyFeatures, StoreFeatures, features_readable
-from storage.store import FeatureStore
+from reeldex.embedding.datasets.readers import VectorReader, WholeVideoReader, load_vectors
+from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.features import (
+    PUBLISHED_ROWS_PER_SECOND,
+    FeatureSource,
+    NpyFeatures,
+    StoreFeatures,
+    features_readable,
+)
+from reeldex.storage.store import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class FeatureLocation:
 
 
 def required(path: Path | None, option: str, purpose: str) -> Path:
-    """Give a path that an option has to name; raises DatasetError."""
+    """Return a path that an option has to name; raises DatasetError."""
     if path is None:
         raise DatasetError(f"{purpose} needs {option}, which is not given. Name it, or the folder of published names.")
     return path

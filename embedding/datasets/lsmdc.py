@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding.datasets.candidates import ranked_set
-from embedding.datasets.locations import FeatureLocation, required, whole_videos
-from embedding.datasets.protocols import checked_claim, require_counts
-from embedding.datasets.readers import VectorReader, WholeVideoReader, distinct_ids
-from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out
-from embedding.datasets.tables import Row, read_tab_table
+from reeldex.embedding.datasets.candidates import ranked_set
+from reeldex.embedding.datasets.locations import FeatureLocation, required, whole_videos
+from reeldex.embedding.datasets.protocols import checked_claim, require_counts
+from reeldex.embedding.datasets.readers import VectorReader, WholeVideoReader, distinct_ids
+from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out
+from reeldex.embedding.datasets.tables import Row, read_tab_table
 
 NAME = "lsmdc"
 _COLUMNS = {"clip": 0, "sentence": 5}
@@ -38,7 +38,7 @@ class LsmdcOptions:
 
     @classmethod
     def published(cls, folder: Path) -> "LsmdcOptions":
-        """Give the files as the published archive names them."""
+        """Return the files as the published archive names them."""
         return cls(
             train_csv=folder / "LSMDC16_annos_training.csv",
             train_features=folder / "LSMDC_train.pth",

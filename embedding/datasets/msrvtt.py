@@ -5,13 +5,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding.datasets.candidates import ranked_set
-from embedding.datasets.locations import FeatureLocation, required, whole_videos
-from embedding.datasets.protocols import checked_claim, require_counts
-from embedding.datasets.readers import distinct_ids
-from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, sort_out
-from embedding.datasets.tables import read_table, read_text
-from embedding.errors import DatasetError
+from reeldex.embedding.datasets.candidates import ranked_set
+from reeldex.embedding.datasets.locations import FeatureLocation, required, whole_videos
+from reeldex.embedding.datasets.protocols import checked_claim, require_counts
+from reeldex.embedding.datasets.readers import distinct_ids
+from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, sort_out
+from reeldex.embedding.datasets.tables import read_table, read_text
+from reeldex.embedding.errors import DatasetError
 
 NAME = "msrvtt"
 
@@ -41,7 +41,7 @@ class MsrvttOptions:
 
     @classmethod
     def published(cls, folder: Path) -> "MsrvttOptions":
-        """Give the files as the published archive names them."""
+        """Return the files as the published archive names them."""
         return cls(
             train_csv=folder / "MSRVTT_train.csv",
             train_json=folder / "MSRVTT_data.json",

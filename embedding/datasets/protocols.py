@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from embedding.errors import DatasetError
+from reeldex.embedding.errors import DatasetError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from embedding.block_pooling import pool_groups, pool_spans, pool_whole, rows_beyond_end
-from embedding.datasets.records import Clip, Vectors
-from embedding.errors import DatasetError, FeaturesError
-from embedding.features import STREAMS, FeatureSource
-from embedding.pooling import join_streams
-from embedding.unpickling import load_pth
-from storage.schema import JSON
-from storage.shard import RowTiming
+from reeldex.embedding.block_pooling import pool_groups, pool_spans, pool_whole, rows_beyond_end
+from reeldex.embedding.datasets.records import Clip, Vectors
+from reeldex.embedding.errors import DatasetError, FeaturesError
+from reeldex.embedding.features import STREAMS, FeatureSource
+from reeldex.embedding.pooling import join_streams
+from reeldex.embedding.unpickling import load_pth
+from reeldex.storage.schema import JSON
+from reeldex.storage.shard import RowTiming
 
 if TYPE_CHECKING:
     import torch
@@ -61,13 +61,13 @@ class VectorReader:
         return None
 
     def read(self, clip: Clip) -> Vectors:
-        """Give the vector of a clip's video; raises FeaturesError."""
+        """Return the vector of a clip's video; raises FeaturesError."""
         if clip.video_id not in self._vectors:
             raise FeaturesError(f"{self.path} has no features of the video {clip.video_id!r}.")
         return join_streams(self._vectors[clip.video_id])
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give file name and width: such files say no more of themselves."""
+        """Return file name and width: such files say no more of themselves."""
         return {
             name: {"space": None, "fingerprint": {"origin": "vectors made beforehand", "dimensions": width}}
             for name, width in zip(STREAMS, self._widths, strict=True)
@@ -124,7 +124,7 @@ class _SourceReader:
         return self.source.problem(video_id)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give what defines the numbers of each stream."""
+        """Return what defines the numbers of each stream."""
         return self.source.fingerprints()
 
 
@@ -183,17 +183,17 @@ class SegmentReader(_SourceReader):
 
 
 def rows_ratio(stream: RowTiming, other: RowTiming) -> Fraction:
-    """Give how many rows of the other stream last as long as one of this."""
+    """Return how many rows of the other stream last as long as one of this."""
     return Fraction(stream.seconds_per_row / other.seconds_per_row).limit_denominator(1000)
 
 
 def scaled_run(run: tuple[int, int], ratio: Fraction) -> tuple[int, int]:
-    """Give floor(first * ratio) and ceil(stop * ratio)."""
+    """Return floor(first * ratio) and ceil(stop * ratio)."""
     return math.floor(run[0] * ratio), math.ceil(run[1] * ratio)
 
 
 def distinct_ids(names: Iterable[str]) -> list[str]:
-    """Give each name an id of its own: itself, and from its second occurrence on with #2, #3 ... behind it.
+    """Return each name an id of its own: itself, and from its second occurrence on with #2, #3 ... behind it.
 
     A number that makes another one's name is passed over.
     """

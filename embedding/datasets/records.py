@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from embedding.datasets.protocols import ProtocolClaim, SetIdentity, identify, set_sha256
-from embedding.errors import DatasetError, MissingVideosError
-from storage.schema import JSON
+from reeldex.embedding.datasets.protocols import ProtocolClaim, SetIdentity, identify, set_sha256
+from reeldex.embedding.errors import DatasetError, MissingVideosError
+from reeldex.storage.schema import JSON
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def without_clips(
 
 
 def draw_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Give the generator of one sample's draws: the same for the same three numbers, whatever was drawn before."""
+    """Return the generator of one sample's draws: the same for the same three numbers, whatever was drawn before."""
     return np.random.default_rng([seed, epoch, index])
 
 
@@ -157,10 +157,10 @@ class TrainingSet(Protocol):
     def __len__(self) -> int: ...
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give what defines the numbers of each feature stream, for a checkpoint."""
+        """Return what defines the numbers of each feature stream, for a checkpoint."""
 
     def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
-        """Give one sample; raises FeaturesError when its features cannot be read."""
+        """Return one sample; raises FeaturesError when its features cannot be read."""
 
 
 class ClipReader(Protocol):
@@ -171,10 +171,10 @@ class ClipReader(Protocol):
         """Numbers in a vector."""
 
     def read(self, clip: Clip) -> Vectors:
-        """Give a clip's (video_dim,) float32 vector; raises FeaturesError."""
+        """Return a clip's (video_dim,) float32 vector; raises FeaturesError."""
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give what defines the numbers of each feature stream, for a checkpoint."""
+        """Return what defines the numbers of each feature stream, for a checkpoint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,11 +203,11 @@ class ClipTrainingSet:
         return len(self.groups)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give what defines the numbers of each feature stream, for a checkpoint."""
+        """Return what defines the numbers of each feature stream, for a checkpoint."""
         return self.reader.fingerprints()
 
     def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
-        """Give one sample; raises FeaturesError when its features cannot be read."""
+        """Return one sample; raises FeaturesError when its features cannot be read."""
         draw = draw_generator(seed, epoch, index)
         group = self.groups[index]
         clips = [group[at] for at in draw.integers(len(group), size=self.pairs_per_sample)]
@@ -267,7 +267,7 @@ class EvaluationSet:
         return np.array([clip.class_id for clip in self.clips], dtype=np.int64)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Give what defines the numbers of each feature stream, to hold against a checkpoint."""
+        """Return what defines the numbers of each feature stream, to hold against a checkpoint."""
         return self.reader.fingerprints()
 
     def identity(self) -> SetIdentity:

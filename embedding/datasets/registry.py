@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from embedding.datasets import epic_labels, epic_retrieval, howto100m, lsmdc, msrvtt, youcook2
-from embedding.datasets.records import EvaluationSet, TrainingSet
+from reeldex.embedding.datasets import epic_labels, epic_retrieval, howto100m, lsmdc, msrvtt, youcook2
+from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedding.errors import DatasetError
+from reeldex.embedding.errors import DatasetError
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -28,21 +28,21 @@ class Row:
     values: Mapping[str, str]
 
     def text(self, column: str) -> str:
-        """Give a text, without surrounding space; raises DatasetError when it is empty."""
+        """Return a text, without surrounding space; raises DatasetError when it is empty."""
         text = self.values[column].strip()
         if not text:
             raise self.refusal(column, "it is empty")
         return text
 
     def integer(self, column: str) -> int:
-        """Give a whole number that is not negative; raises DatasetError."""
+        """Return a whole number that is not negative; raises DatasetError."""
         text = self.text(column)
         if not text.isdecimal():
             raise self.refusal(column, f"{text!r} is no whole number")
         return int(text)
 
     def seconds(self, column: str) -> float:
-        """Give seconds, written as a number or as hours:minutes:seconds; raises DatasetError."""
+        """Return seconds, written as a number or as hours:minutes:seconds; raises DatasetError."""
         text = self.text(column)
         clock = _CLOCK.fullmatch(text)
         try:
@@ -54,14 +54,14 @@ class Row:
         return seconds
 
     def span(self, start_column: str, end_column: str) -> tuple[float, float]:
-        """Give (start, end) in seconds; raises DatasetError when it ends before it starts."""
+        """Return (start, end) in seconds; raises DatasetError when it ends before it starts."""
         start, end = self.seconds(start_column), self.seconds(end_column)
         if end < start:
             raise self.refusal(end_column, f"it ends at {end} seconds, before its start at {start}")
         return start, end
 
     def classes(self, column: str) -> frozenset[int]:
-        """Give the numbers of a list such as `[2, 15]`; raises DatasetError for anything else or an empty one."""
+        """Return the numbers of a list such as `[2, 15]`; raises DatasetError for anything else or an empty one."""
         text = self.text(column)
         if not _CLASSES.fullmatch(text):
             raise self.refusal(column, f"{text!r} is no list of classes such as [2, 15]")

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from embedding.datasets.howto100m import Howto100mTrainingSet
-from embedding.datasets.records import ClipTrainingSet, TrainingSet
+from reeldex.embedding.datasets.howto100m import Howto100mTrainingSet
+from reeldex.embedding.datasets.records import ClipTrainingSet, TrainingSet
 
 
 class Texts:

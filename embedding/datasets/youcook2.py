@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedding.datasets.candidates import ranked_set
-from embedding.datasets.locations import FeatureLocation, required
-from embedding.datasets.protocols import checked_claim, require_counts
-from embedding.datasets.readers import SpanReader, VectorReader, distinct_ids
-from embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out, without_clips
-from embedding.datasets.tables import read_table
-from embedding.errors import DatasetError
-from embedding.unpickling import load_pickle
+from reeldex.embedding.datasets.candidates import ranked_set
+from reeldex.embedding.datasets.locations import FeatureLocation, required
+from reeldex.embedding.datasets.protocols import checked_claim, require_counts
+from reeldex.embedding.datasets.readers import SpanReader, VectorReader, distinct_ids
+from reeldex.embedding.datasets.records import (
+    Clip,
+    ClipTrainingSet,
+    EvaluationSet,
+    UnusableVideos,
+    sort_out,
+    without_clips,
+)
+from reeldex.embedding.datasets.tables import read_table
+from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.unpickling import load_pickle
 
 NAME = "youcook2"
 _FIELDS = ("id", "caption", "2d", "3d")
@@ -52,7 +59,7 @@ class Youcook2Options:
 
     @classmethod
     def published(cls, folder: Path) -> "Youcook2Options":
-        """Give the files as the published archive names them."""
+        """Return the files as the published archive names them."""
         return cls(train_pkl=folder / "youcook_train.pkl", test_pkl=folder / "youcook_val.pkl")
 
 

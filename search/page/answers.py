@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 from anyio import CapacityLimiter, to_thread
 from starlette.responses import JSONResponse, Response
 
-from search.page.catalogue import Catalogue, Shelf, video_key
-from search.page.ffmpeg_arguments import Way
-from search.page.file_response import FileResponse
-from search.page.media import Media
-from search.page.problems import not_found
-from search.page.questions import Question, question_of, seconds_of, sentence_of
-from search.page.request_limits import TokenBucket
+from reeldex.search.page.catalogue import Catalogue, Shelf, video_key
+from reeldex.search.page.ffmpeg_arguments import Way
+from reeldex.search.page.file_response import FileResponse
+from reeldex.search.page.media import Media
+from reeldex.search.page.problems import not_found
+from reeldex.search.page.questions import Question, question_of, seconds_of, sentence_of
+from reeldex.search.page.request_limits import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
 
-    from search.page.options import PageOptions
-    from search.page.searcher import KnownVideo, Searcher
-    from search.results import Moment, SearchResults
+    from reeldex.search.page.options import PageOptions
+    from reeldex.search.page.searcher import KnownVideo, Searcher
+    from reeldex.search.results import Moment, SearchResults
 
 _MILLISECONDS = re.compile(r"[0-9]{1,10}")
 _PIECE_NUMBER = re.compile(r"[0-9]{1,7}")

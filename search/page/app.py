@@ -13,12 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from embedding.errors import EmbeddingError
-from search.errors import SearchError
-from search.page.answers import Answers
-from search.page.problems import Problem, from_search
-from search.page.request_guard import HEADERS, RequestGuard
-from search.page.request_limits import RequestLimits
+from reeldex.embedding.errors import EmbeddingError
+from reeldex.search.errors import SearchError
+from reeldex.search.page.answers import Answers
+from reeldex.search.page.problems import Problem, from_search
+from reeldex.search.page.request_guard import HEADERS, RequestGuard
+from reeldex.search.page.request_limits import RequestLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from search.page.media import Media
-    from search.page.options import PageOptions
-    from search.page.searcher import Searcher
+    from reeldex.search.page.media import Media
+    from reeldex.search.page.options import PageOptions
+    from reeldex.search.page.searcher import Searcher
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS = {
@@ -125,7 +125,7 @@ async def _tell_search_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, (SearchError, EmbeddingError))  # noqa: S101
     problem = from_search(error)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.error("The index cannot answer: %s", error)
+        log.error("The index cannot answer: %s", error)
     return problem.response()
 
 

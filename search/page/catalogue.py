@@ -9,16 +9,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embedding.errors import EmbeddingError
-from search.errors import SearchError
-from search.page.problems import not_found
+from reeldex.embedding.errors import EmbeddingError
+from reeldex.search.errors import SearchError
+from reeldex.search.page.problems import not_found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from search.page.searcher import KnownVideo, Searcher
+    from reeldex.search.page.searcher import KnownVideo, Searcher
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def video_key(video_id: str) -> str:
@@ -36,7 +36,7 @@ class Shelf:
 
     @classmethod
     def of(cls, searcher: Searcher) -> Shelf:
-        """Give keys to all videos of an index."""
+        """Return keys to all videos of an index."""
         return cls(searcher, {video_key(video_id): video for video_id, video in searcher.videos().items()})
 
     def video(self, key: str) -> KnownVideo:
@@ -81,7 +81,7 @@ class Catalogue:
             newest = shelf.searcher.refreshed()
         except (SearchError, EmbeddingError, OSError) as error:
             if str(error) != shelf.stale:
-                _log.warning("The page answers from the index it has open: %s", error)
+                log.warning("The page answers from the index it has open: %s", error)
             self._shelf = Shelf(shelf.searcher, shelf.by_key, stale=str(error))
             return
         if newest is not shelf.searcher:

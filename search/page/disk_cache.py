@@ -9,12 +9,12 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from storage.atomic import is_leftover, publish
+from reeldex.storage.atomic import is_leftover, publish
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _OURS = re.compile(r"[0-9a-f]{64}\.cached")
 
 
@@ -46,7 +46,7 @@ class DiskCache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            _log.warning("The page's cache %s cannot be read (%s): what lies there is made anew.", self._folder, error)
+            log.warning("The page's cache %s cannot be read (%s): what lies there is made anew.", self._folder, error)
             return None
         with self._lock:
             if name in self._sizes:
@@ -60,7 +60,7 @@ class DiskCache:
             with publish(self._folder / name) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
-            _log.warning(
+            log.warning(
                 "The page's cache %s takes no more (%s): pictures are made anew each time.", self._folder, error
             )
             return

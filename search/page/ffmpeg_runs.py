@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from search.page.problems import Problem, busy
+from reeldex.search.page.problems import Problem, busy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from anyio import create_task_group, to_thread
 from starlette.responses import Response
 
-from search.page.byte_ranges import ByteRange, RangeNotSatisfiableError, parse_range
-from search.page.problems import Problem, not_found
+from reeldex.search.page.byte_ranges import ByteRange, RangeNotSatisfiableError, parse_range
+from reeldex.search.page.problems import Problem, not_found
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
-from search.page import ffmpeg_arguments
-from search.page.disk_cache import DiskCache
-from search.page.ffmpeg_arguments import Described, Way
-from search.page.ffmpeg_runs import FfmpegRuns
-from search.page.file_response import entity_tag, open_regular
-from search.page.problems import Problem, not_found
-from search.page.shared_jobs import SharedJobs
+from reeldex.search.page import ffmpeg_arguments
+from reeldex.search.page.disk_cache import DiskCache
+from reeldex.search.page.ffmpeg_arguments import Described, Way
+from reeldex.search.page.ffmpeg_runs import FfmpegRuns
+from reeldex.search.page.file_response import entity_tag, open_regular
+from reeldex.search.page.problems import Problem, not_found
+from reeldex.search.page.shared_jobs import SharedJobs
 
 if TYPE_CHECKING:
-    from search.page.options import PageOptions
+    from reeldex.search.page.options import PageOptions
 
 _MOST_DESCRIPTIONS = 1000
 _SAID_CHARACTERS = 300

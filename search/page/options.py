@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search.page.request_guard import LOOPBACK_NAMES
+from reeldex.search.page.request_guard import LOOPBACK_NAMES
 
 
 @dataclass(frozen=True)

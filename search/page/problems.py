@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.responses import JSONResponse
 
-from search.errors import IndexBusyError, QueryError
+from reeldex.search.errors import IndexBusyError, QueryError
 
 RETRY_AFTER_SECONDS = 2
 

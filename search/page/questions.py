@@ -8,12 +8,12 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.page.problems import bad_request
+from reeldex.search.page.problems import bad_request
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
-    from search.page.options import PageOptions
+    from reeldex.search.page.options import PageOptions
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,4}")
 _SECONDS = re.compile(r"[0-9]{1,7}(\.[0-9]{1,6})?")

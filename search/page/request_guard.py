@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from search.page.access_secret import without_token
-from search.page.problems import Problem
-from search.page.request_source import RequestSource
+from reeldex.search.page.access_secret import without_token
+from reeldex.search.page.problems import Problem
+from reeldex.search.page.request_source import RequestSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from search.page.access_secret import AccessSecret
+    from reeldex.search.page.access_secret import AccessSecret
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _POLICY_VIOLATION = 1008  # of RFC 6455

@@ -6,7 +6,7 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from search.page.problems import Problem, busy
+from reeldex.search.page.problems import Problem, busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
-from search.page.problems import Problem
+from reeldex.search.page.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from search.results import SearchResults
+    from reeldex.search.results import SearchResults
 
 
 class KnownVideo(Protocol):

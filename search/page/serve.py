@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from search.page.app import make_app
+from reeldex.search.page.app import make_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from search.page.options import PageOptions
-    from search.page.searcher import Searcher
+    from reeldex.search.page.options import PageOptions
+    from reeldex.search.page.searcher import Searcher
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 DEFAULT_PORT = 8765
 
 
@@ -44,7 +44,7 @@ def serve(
         listening.listen(128)
         named = f"[{host}]" if ":" in host else host
         if not _is_loopback(host):
-            _log.warning(
+            log.warning(
                 "The page listens on %s: whoever reaches this machine can watch every video of the index.", host
             )
             options = replace(options, host_names=(*options.host_names, named))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
-from embedding.datasets import howto100m
-from embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.datasets import howto100m
+from reeldex.embedding.datasets.locations import FeatureLocation
 from tests.embedding.feature_files import VIDEOS, make_store, rows_of
 from tests.embedding.word_sources import WORDS
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from storage.convert import import_npy
-from storage.store import FeatureStore
+from reeldex.storage.convert import import_npy
+from reeldex.storage.store import FeatureStore
 
 SPACES = ("resnet152.test", "resnext101_3d.test")
 WIDTHS = (6, 4)

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from embedding import word_cache
-from embedding.datasets.records import Clip, ClipTrainingSet, Vectors
-from embedding.errors import FeaturesError
-from embedding.model import ModelSpec
-from embedding.text import WordVectors
-from embedding.train import StepReport, TrainingJob, new_model
-from embedding.training_options import TrainingOptions
-from storage.schema import JSON
+from reeldex.embedding import word_cache
+from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, Vectors
+from reeldex.embedding.errors import FeaturesError
+from reeldex.embedding.model import ModelSpec
+from reeldex.embedding.text import WordVectors
+from reeldex.embedding.train import StepReport, TrainingJob, new_model
+from reeldex.embedding.training_options import TrainingOptions
+from reeldex.storage.schema import JSON
 
 KINDS = ("red", "green", "blue", "round", "square", "striped", "slow", "fast")
 SPEC = ModelSpec(video_dim=12, embed_dim=10, word_dim=6, sentence_dim=8, max_words=4)
@@ -91,7 +91,7 @@ class Killed(BaseException):
 
 
 def kill_at(step: int) -> Callable[[StepReport], None]:
-    """Give an `on_step` that ends the training after a step."""
+    """Return an `on_step` that ends the training after a step."""
 
     def on_step(report: StepReport) -> None:
         if report.step == step:
@@ -101,7 +101,7 @@ def kill_at(step: int) -> Callable[[StepReport], None]:
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Give what TensorBoard shows of the training in `folder`/run: (step, value) by name."""
+    """Return what TensorBoard shows of the training in `folder`/run: (step, value) by name."""
     events = EventAccumulator(str(folder / "run/tensorboard"))
     events.Reload()
     return {tag: [(each.step, each.value) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}

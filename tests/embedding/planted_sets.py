@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from embedding.datasets.records import EvaluationSet, UnusableVideos
-from embedding.evaluate import Scores
+from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
+from reeldex.embedding.evaluate import Scores
 from tests.embedding import planted
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from embedding.pooling import Floats, normalise
+from reeldex.embedding.pooling import Floats, normalise
 
 
 def pool_rows(rows: Floats) -> npt.NDArray[np.float32]:

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from embedding.checkpoint import load_checkpoint, require_training
-from embedding.errors import TrainingError
-from embedding.model import TextVideoEmbedding
-from embedding.train import StepReport, train
+from reeldex.embedding.checkpoint import load_checkpoint, require_training
+from reeldex.embedding.errors import TrainingError
+from reeldex.embedding.model import TextVideoEmbedding
+from reeldex.embedding.train import StepReport, train
 from tests.embedding import planted
 
 

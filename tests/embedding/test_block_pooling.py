@@ -4,11 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding.block_pooling import pool_groups, pool_runs, pool_spans, pool_whole, rows_beyond_end
-from embedding.errors import FeaturesError
-from embedding.features import NpyFeatures, StoreFeatures
-from embedding.pooling import join_streams
-from storage.shard import RowTiming
+from reeldex.embedding.block_pooling import pool_groups, pool_runs, pool_spans, pool_whole, rows_beyond_end
+from reeldex.embedding.errors import FeaturesError
+from reeldex.embedding.features import NpyFeatures, StoreFeatures
+from reeldex.embedding.pooling import join_streams
+from reeldex.storage.shard import RowTiming
 from tests.embedding.feature_files import RATES, WIDTHS, make_store, rows_of, write_npy
 from tests.embedding.slow_pooling import pool_rows, pool_span
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding.captions import VideoCaptions, grow_window, load_captions
-from embedding.errors import DatasetError, UnsafePickleError
+from reeldex.embedding.captions import VideoCaptions, grow_window, load_captions
+from reeldex.embedding.errors import DatasetError, UnsafePickleError
 
 
 def made_up(seed: int, count: int) -> VideoCaptions:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from embedding import random_states
-from embedding.checkpoint import (
+from reeldex.embedding import random_states
+from reeldex.embedding.checkpoint import (
     Checkpoint,
     Origin,
     TrainingState,
@@ -23,9 +23,9 @@ from embedding.checkpoint import (
     require_word_vectors,
     save_checkpoint,
 )
-from embedding.errors import CheckpointError, CheckpointMismatchError
-from embedding.model import _SIZED_BY, ModelSpec, TextVideoEmbedding
-from storage.schema import JSON
+from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
+from reeldex.embedding.model import _SIZED_BY, ModelSpec, TextVideoEmbedding
+from reeldex.storage.schema import JSON
 from tests.system_faults import make_unreadable
 
 SPEC = ModelSpec(video_dim=6, embed_dim=5, word_dim=4, sentence_dim=3, max_words=7)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.block_pooling import pool_spans, pool_whole
-from embedding.datasets import howto100m, lsmdc, msrvtt, youcook2
-from embedding.datasets.locations import FeatureLocation
-from embedding.datasets.readers import _is_vector, distinct_ids, load_vectors
-from embedding.datasets.records import Clip
-from embedding.datasets.registry import DATASETS
-from embedding.errors import DatasetError, MissingVideosError
-from embedding.features import StoreFeatures
+from reeldex.embedding.block_pooling import pool_spans, pool_whole
+from reeldex.embedding.datasets import howto100m, lsmdc, msrvtt, youcook2
+from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.datasets.readers import _is_vector, distinct_ids, load_vectors
+from reeldex.embedding.datasets.records import Clip
+from reeldex.embedding.datasets.registry import DATASETS
+from reeldex.embedding.errors import DatasetError, MissingVideosError
+from reeldex.embedding.features import StoreFeatures
 from tests.embedding.feature_files import VIDEOS
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.batches import BatchOptions, TrainingBatches
-from embedding.checkpoint import load_checkpoint
-from embedding.distributed import Place
-from embedding.errors import TrainingError
-from embedding.train import train
+from reeldex.embedding.batches import BatchOptions, TrainingBatches
+from reeldex.embedding.checkpoint import load_checkpoint
+from reeldex.embedding.distributed import Place
+from reeldex.embedding.errors import TrainingError
+from reeldex.embedding.train import train
 from tests.embedding import planted
 from tests.embedding.train_planted import losses_of
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding.datasets.epic_labels import (
+from reeldex.embedding.datasets.epic_labels import (
     PRESETS,
     EpicLabelOptions,
     Segment,
@@ -16,8 +16,8 @@ from embedding.datasets.epic_labels import (
     open_evaluation,
     open_training,
 )
-from embedding.datasets.locations import FeatureLocation
-from embedding.errors import DatasetError, FeaturesError, MissingVideosError
+from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.errors import DatasetError, FeaturesError, MissingVideosError
 from tests.embedding.feature_files import make_store, rows_of, write_npy
 from tests.embedding.slow_pooling import pool_rows
 

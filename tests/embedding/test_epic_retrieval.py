@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding.block_pooling import pool_spans
-from embedding.datasets.epic_retrieval import EpicRetrievalOptions, open_evaluation, open_training, read_actions
-from embedding.datasets.locations import FeatureLocation
-from embedding.errors import DatasetError, MissingVideosError
-from embedding.multi_instance import mean_figures, query_figures
+from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.datasets.epic_retrieval import EpicRetrievalOptions, open_evaluation, open_training, read_actions
+from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.errors import DatasetError, MissingVideosError
+from reeldex.embedding.multi_instance import mean_figures, query_figures
 from tests.embedding.feature_files import make_store, rows_of
 
 OFFICIAL = Path(__file__).resolve().parents[2].parent / "shared" / "epic"

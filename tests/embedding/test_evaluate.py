@@ -5,19 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.datasets.records import Clip, EvaluationSet
-from embedding.errors import EmbeddingError, ScoresError
-from embedding.evaluate import (
+from reeldex.embedding.datasets.records import Clip, EvaluationSet
+from reeldex.embedding.errors import EmbeddingError, ScoresError
+from reeldex.embedding.evaluate import (
     EvaluationOptions,
     evaluate,
     evaluation_during_training,
     measure,
     score,
 )
-from embedding.metrics import bootstrap, class_ranks, ranks_of_right, summarise
-from embedding.model import ModelSpec, TextVideoEmbedding
-from embedding.multi_instance import mean_figures, query_figures
-from embedding.train import new_model
+from reeldex.embedding.metrics import bootstrap, class_ranks, ranks_of_right, summarise
+from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.embedding.multi_instance import mean_figures, query_figures
+from reeldex.embedding.train import new_model
 from tests.embedding import planted
 from tests.embedding.planted_sets import graded_set, planted_set, random_scores
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding.datasets.locations import FeatureLocation
-from embedding.errors import FeaturesError, FeaturesUnreadableError
-from embedding.features import NpyFeatures, StoreFeatures, name_without_suffix
-from storage.store import FeatureStore
+from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
+from reeldex.embedding.features import NpyFeatures, StoreFeatures, name_without_suffix
+from reeldex.storage.store import FeatureStore
 from tests.embedding.feature_files import SPACES, WIDTHS, make_store, rows_of, write_npy
 from tests.system_faults import make_unreadable, no_more_files
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.captions import grow_window
-from embedding.datasets import howto100m
-from embedding.datasets.registry import DATASETS
-from embedding.model import TextVideoEmbedding
-from embedding.text import open_word_vectors
-from embedding.word_vectors import WordVectors
+from reeldex.embedding.captions import grow_window
+from reeldex.embedding.datasets import howto100m
+from reeldex.embedding.datasets.registry import DATASETS
+from reeldex.embedding.model import TextVideoEmbedding
+from reeldex.embedding.text import open_word_vectors
+from reeldex.embedding.word_vectors import WordVectors
 from tests.embedding import golden
 
 pytestmark = golden.needs_golden_values

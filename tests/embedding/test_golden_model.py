@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.checkpoint import load_checkpoint
-from embedding.datasets.lsmdc import LsmdcOptions
-from embedding.datasets.msrvtt import MsrvttOptions
-from embedding.datasets.registry import DATASETS
-from embedding.datasets.youcook2 import Youcook2Options
-from embedding.evaluate import measure, score
-from embedding.loss import MaxMarginRankingLoss
-from embedding.model import TextVideoEmbedding
-from embedding.text import open_word_vectors
+from reeldex.embedding.checkpoint import load_checkpoint
+from reeldex.embedding.datasets.lsmdc import LsmdcOptions
+from reeldex.embedding.datasets.msrvtt import MsrvttOptions
+from reeldex.embedding.datasets.registry import DATASETS
+from reeldex.embedding.datasets.youcook2 import Youcook2Options
+from reeldex.embedding.evaluate import measure, score
+from reeldex.embedding.loss import MaxMarginRankingLoss
+from reeldex.embedding.model import TextVideoEmbedding
+from reeldex.embedding.text import open_word_vectors
 from tests.embedding import golden
 
 pytestmark = golden.needs_golden_values

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding.block_pooling import pool_spans
-from embedding.datasets import howto100m
-from embedding.datasets.locations import FeatureLocation
-from embedding.errors import FeaturesError
+from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.datasets import howto100m
+from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.errors import FeaturesError
 from tests.embedding.feature_files import VIDEOS, rows_of, write_npy
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from embedding.loss import ClassTripletLoss, MaxMarginRankingLoss
+from reeldex.embedding.loss import ClassTripletLoss, MaxMarginRankingLoss
 
 
 def slow_ranking(scores: Tensor, margin: float, n: int, rate: float, *, weighted: bool) -> float:

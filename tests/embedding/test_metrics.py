@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from embedding.errors import ScoresError
-from embedding.metrics import (
+from reeldex.embedding.errors import ScoresError
+from reeldex.embedding.metrics import (
     bootstrap,
     bootstrap_means,
     checked_scores,

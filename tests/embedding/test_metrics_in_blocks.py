@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from embedding.errors import ScoresError
-from embedding.metrics import (
+from reeldex.embedding.errors import ScoresError
+from reeldex.embedding.metrics import (
     Floats,
     Integers,
     bootstrap,
@@ -19,7 +19,7 @@ from embedding.metrics import (
     summarise,
     top_k,
 )
-from embedding.multi_instance import has_right_answer
+from reeldex.embedding.multi_instance import has_right_answer
 
 BLOCKS = (1, 2, 7, 64, 10_000, None)
 

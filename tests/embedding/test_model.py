@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.errors import CheckpointError
-from embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.embedding.errors import CheckpointError
+from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 
 SPEC = ModelSpec(video_dim=6, embed_dim=5, word_dim=4, sentence_dim=3, max_words=7)
 

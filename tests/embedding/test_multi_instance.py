@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from embedding.errors import ScoresError
-from embedding.multi_instance import Action, class_relevance, mean_figures, query_figures
+from reeldex.embedding.errors import ScoresError
+from reeldex.embedding.multi_instance import Action, class_relevance, mean_figures, query_figures
 
 Matrix = npt.NDArray[np.float64]
 

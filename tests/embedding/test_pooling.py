@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from embedding.pooling import join_streams, normalise
+from reeldex.embedding.pooling import join_streams, normalise
 from tests.embedding.slow_pooling import pool_rows, pool_span
 
 

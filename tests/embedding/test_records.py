@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from embedding.datasets.records import (
+from reeldex.embedding.datasets.records import (
     Clip,
     ClipTrainingSet,
     EvaluationSet,
@@ -15,8 +15,8 @@ from embedding.datasets.records import (
     sort_out,
     without_clips,
 )
-from embedding.errors import DatasetError, MissingVideosError
-from storage.schema import JSON
+from reeldex.embedding.errors import DatasetError, MissingVideosError
+from reeldex.storage.schema import JSON
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedding.datasets.protocols import SetIdentity
-from embedding.datasets.records import EvaluationSet, UnusableVideos
-from embedding.evaluate import SetResult, measure
-from embedding.metrics import Interval, ranks_of_right
-from embedding.published_results import PUBLISHED_RESULTS, published_results
-from embedding.report import figures_in_words, further_tables, report_json, retrieval_table, save_ranking, save_report
+from reeldex.embedding.datasets.protocols import SetIdentity
+from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
+from reeldex.embedding.evaluate import SetResult, measure
+from reeldex.embedding.metrics import Interval, ranks_of_right
+from reeldex.embedding.published_results import PUBLISHED_RESULTS, published_results
+from reeldex.embedding.report import (
+    figures_in_words,
+    further_tables,
+    report_json,
+    retrieval_table,
+    save_ranking,
+    save_report,
+)
 from tests.embedding import planted
 from tests.embedding.planted_sets import graded_set, planted_set, random_scores
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from embedding.checkpoint import load_checkpoint
-from embedding.datasets.records import ClipTrainingSet
-from embedding.errors import CheckpointMismatchError, TrainingError
-from embedding.train import StepReport, new_model, train
+from reeldex.embedding.checkpoint import load_checkpoint
+from reeldex.embedding.datasets.records import ClipTrainingSet
+from reeldex.embedding.errors import CheckpointMismatchError, TrainingError
+from reeldex.embedding.train import StepReport, new_model, train
 from tests.embedding import planted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,7 @@ def test_a_process_killed_outright_is_resumed_with_the_same_weights(tmp_path: Pa
         "import os, signal\n"
         "from pathlib import Path\n"
         "import torch\n"
-        "from embedding.train import train\n"
+        "from reeldex.embedding.train import train\n"
         "from tests.embedding import planted\n"
         "def die(report):\n"
         "    if report.step == 6:\n"

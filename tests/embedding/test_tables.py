@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from embedding.datasets.tables import read_tab_table, read_table
-from embedding.errors import DatasetError
+from reeldex.embedding.datasets.tables import read_tab_table, read_table
+from reeldex.embedding.errors import DatasetError
 
 
 def table(tmp_path: Path, content: str | bytes) -> Path:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from embedding.datasets.howto100m import Howto100mOptions, open_training
-from embedding.datasets.locations import FeatureLocation
-from embedding.datasets.texts import Texts
+from reeldex.embedding.datasets.howto100m import Howto100mOptions, open_training
+from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.datasets.texts import Texts
 from tests.embedding import planted
 from tests.embedding.feature_files import make_store, rows_of
 

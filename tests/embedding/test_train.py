@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.batches import BatchOptions, epoch_order
-from embedding.checkpoint import load_checkpoint, require_training
-from embedding.datasets.records import ClipTrainingSet
-from embedding.errors import FeaturesError, LossNotFiniteError, TrainingError
-from embedding.metrics import ranks_of_right, summarise
-from embedding.model import ModelSpec, TextVideoEmbedding
-from embedding.train import StepReport, new_model, train
-from embedding.training_options import TrainingOptions
+from reeldex.embedding.batches import BatchOptions, epoch_order
+from reeldex.embedding.checkpoint import load_checkpoint, require_training
+from reeldex.embedding.datasets.records import ClipTrainingSet
+from reeldex.embedding.errors import FeaturesError, LossNotFiniteError, TrainingError
+from reeldex.embedding.metrics import ranks_of_right, summarise
+from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.embedding.train import StepReport, new_model, train
+from reeldex.embedding.training_options import TrainingOptions
 from tests.embedding import planted
 
 
@@ -207,7 +207,7 @@ def test_new_models_depend_on_the_seed_alone() -> None:
 
 
 def test_epochs_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="embedding.train"):
+    with caplog.at_level(logging.INFO, logger="reeldex.embedding.train"):
         train(planted.job(tmp_path, options={"epochs": 2}))
     assert [record.message.split(":")[0] for record in caplog.records] == ["Epoch 1 of 2", "Epoch 2 of 2"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.errors import DatasetError, UnsafePickleError
-from embedding.unpickling import load_pickle, load_pth
+from reeldex.embedding.errors import DatasetError, UnsafePickleError
+from reeldex.embedding.unpickling import load_pickle, load_pth
 
 
 def written(path: Path, value: object, protocol: int = pickle.HIGHEST_PROTOCOL) -> Path:

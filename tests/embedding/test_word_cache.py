@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
-from embedding import text, word_cache
-from embedding.errors import WordVectorsError
-from embedding.text import WordVectors, open_word_vectors
+from reeldex.embedding import text, word_cache
+from reeldex.embedding.errors import WordVectorsError
+from reeldex.embedding.text import WordVectors, open_word_vectors
 from tests.embedding.word_sources import WORDS, opened, save
 from tests.system_faults import no_more_files
 
@@ -134,7 +134,7 @@ def test_the_cache_s_default_place_follows_the_user_s_setting(monkeypatch: pytes
 
 
 def test_conversion_is_told(source: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="embedding.text"):
+    with caplog.at_level(logging.INFO, logger="reeldex.embedding.text"):
         opened(source)
         opened(source)
     assert [record.levelname for record in caplog.records] == ["INFO"]

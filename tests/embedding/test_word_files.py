@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
-from embedding.errors import WordVectorsError
-from embedding.text import _read_with_gensim, open_word_vectors
-from embedding.word_files import WordFormat, detect_format
+from reeldex.embedding.errors import WordVectorsError
+from reeldex.embedding.text import _read_with_gensim, open_word_vectors
+from reeldex.embedding.word_files import WordFormat, detect_format
 from tests.embedding.test_unpickling import ADDRESS, Elements, Hostile
 from tests.embedding.word_sources import WORDS, opened, save
 from tests.system_faults import make_unreadable

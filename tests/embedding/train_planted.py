@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from embedding.distributed import Place, process_group
-from embedding.train import train
+from reeldex.embedding.distributed import Place, process_group
+from reeldex.embedding.train import train
 from tests.embedding import planted
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gensim.models import KeyedVectors, Word2Vec
 
-from embedding.text import WordVectors, open_word_vectors
+from reeldex.embedding.text import WordVectors, open_word_vectors
 
 WORDS = ["cut", "Cut", "don't", "häuten", "刀", "in", "New_York"]
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 from torch import nn
 
-from extractors import registry
-from extractors.network import Network, load_network
-from extractors.options import NetworkOptions, WeightsChoice
-from extractors.registry import ExtractorRecord
-from extractors.spec import ExtractorSpec
-from extractors.weights import PretrainedWeights
+from reeldex.extractors import registry
+from reeldex.extractors.network import Network, load_network
+from reeldex.extractors.options import NetworkOptions, WeightsChoice
+from reeldex.extractors.registry import ExtractorRecord
+from reeldex.extractors.spec import ExtractorSpec
+from reeldex.extractors.weights import PretrainedWeights
 
 LoadTiny = Callable[..., list[Network]]
 

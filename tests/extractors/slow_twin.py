@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from extractors import ffmpeg
-from extractors.spec import ExtractorSpec
+from reeldex.extractors import ffmpeg
+from reeldex.extractors.spec import ExtractorSpec
 
 
 def slow_frames(

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extractors import ffmpeg, resnet152, resnext101
-from extractors.decode import DecodeLimits, DecodeStoppedError, decode
-from extractors.errors import DecodeError, ExtractionError, FailureReason
-from extractors.frames import DecodeSummary, VideoSource
-from extractors.probe import probe
+from reeldex.extractors import ffmpeg, resnet152, resnext101
+from reeldex.extractors.decode import DecodeLimits, DecodeStoppedError, decode
+from reeldex.extractors.errors import DecodeError, ExtractionError, FailureReason
+from reeldex.extractors.frames import DecodeSummary, VideoSource
+from reeldex.extractors.probe import probe
 from tests.conftest import MakeVideo
 from tests.extractors.rotation import write_rotated
 from tests.extractors.slow_twin import slow_frames
@@ -279,7 +279,7 @@ def test_a_decode_that_stalls_is_given_up(
     video = make_video(tmp_path / "a.mp4", seconds=20)
     # Known beforehand, so that the limit strikes in the decoding and not already in the probing.
     metadata = probe(str(video))
-    monkeypatch.setattr("extractors.decode.probe", lambda *_: metadata)
+    monkeypatch.setattr("reeldex.extractors.decode.probe", lambda *_: metadata)
     with pytest.raises(DecodeError) as raised:
         decoded(video, DecodeLimits(timeout_seconds=1e-3))
     assert raised.value.reason is FailureReason.TIMEOUT

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from extractors import engine
-from extractors.decode import DecodeLimits
-from extractors.decode import decode as real_decode
-from extractors.engine import EngineOptions, extract, is_machine_fault
-from extractors.errors import DecodeError, DeviceError, FailureReason, FfmpegNotFoundError
-from extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
-from extractors.network import Network, least_cosine
-from extractors.spec import ExtractorSpec
+from reeldex.extractors import engine
+from reeldex.extractors.decode import DecodeLimits
+from reeldex.extractors.decode import decode as real_decode
+from reeldex.extractors.engine import EngineOptions, extract, is_machine_fault
+from reeldex.extractors.errors import DecodeError, DeviceError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
+from reeldex.extractors.network import Network, least_cosine
+from reeldex.extractors.spec import ExtractorSpec
 from tests.conftest import MakeVideo
 from tests.extractors.conftest import LoadTiny
 from tests.flows.killable import processes_that_name

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from extractors import ffmpeg, ffmpeg_process, resnet152, resnext101
-from extractors.decode import DecodeLimits, decode
-from extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
-from extractors.ffmpeg_process import decoder_threads, says_out_of_memory
-from extractors.frames import VideoSource
-from extractors.probe import probe
-from extractors.thumbnail import thumbnail
+from reeldex.extractors import ffmpeg, ffmpeg_process, resnet152, resnext101
+from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors.ffmpeg_process import decoder_threads, says_out_of_memory
+from reeldex.extractors.frames import VideoSource
+from reeldex.extractors.probe import probe
+from reeldex.extractors.thumbnail import thumbnail
 from tests.conftest import MakeVideo
 from tests.flows.killable import processes_that_name
 
@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 DECODE = """
 import sys, time
-from extractors import resnet152
-from extractors.decode import DecodeLimits, decode
-from extractors.frames import VideoSource
+from reeldex.extractors import resnet152
+from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.frames import VideoSource
 items = decode(VideoSource("video", sys.argv[1]), [resnet152.SPEC], DecodeLimits(chunk_bytes=1))
 next(items)
 print("decoding", flush=True)
@@ -70,7 +70,7 @@ def test_a_lower_limit_of_the_machine_stays(tmp_path: Path) -> None:
     script = (
         "import resource, subprocess\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
-        "from extractors import ffmpeg_process\n"
+        "from reeldex.extractors import ffmpeg_process\n"
         "command = [*ffmpeg_process.command(4 << 30)[:-1], 'sh', '-c', 'ulimit -v']\n"
         "print(subprocess.run(command, capture_output=True, text=True, check=True).stdout)\n"
     )
@@ -85,7 +85,7 @@ def test_a_video_that_needs_more_memory_says_so(tmp_path: Path, monkeypatch: pyt
     subprocess.run([ffmpeg.executable(), "-v", "error", *source, str(video)], check=True)
     # Known beforehand, so that the limit strikes in the decoding and not already in the probing.
     metadata = probe(str(video))
-    monkeypatch.setattr("extractors.decode.probe", lambda *_: metadata)
+    monkeypatch.setattr("reeldex.extractors.decode.probe", lambda *_: metadata)
     with pytest.raises(ExtractionError) as raised:
         list(decode(VideoSource("a", str(video)), [resnet152.SPEC], DecodeLimits(memory_bytes=280 << 20)))
     assert raised.value.reason is FailureReason.TOO_LARGE

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from extractors import ffmpeg, resnet152, resnext101
-from extractors.decode import DecodeLimits, decode
-from extractors.errors import DecodeError, FailureReason
-from extractors.frame_stream import FrameStream, MissingPicturesError
-from extractors.frames import DecodeSummary, VideoSource
+from reeldex.extractors import ffmpeg, resnet152, resnext101
+from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.errors import DecodeError, FailureReason
+from reeldex.extractors.frame_stream import FrameStream, MissingPicturesError
+from reeldex.extractors.frames import DecodeSummary, VideoSource
 from tests.conftest import MakeVideo
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
@@ -40,11 +40,11 @@ MOST_MEMORY_KILOBYTES = 300_000
 # A process of its own: what its children used at most is theirs alone.
 MEASURE = """
 import json, resource, sys
-from extractors import resnet152, resnext101
-from extractors.decode import DecodeLimits, decode
-from extractors.errors import ExtractionError
-from extractors.frame_stream import FrameStream, MissingPicturesError
-from extractors.frames import DecodeSummary, VideoSource
+from reeldex.extractors import resnet152, resnext101
+from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.errors import ExtractionError
+from reeldex.extractors.frame_stream import FrameStream, MissingPicturesError
+from reeldex.extractors.frames import DecodeSummary, VideoSource
 specs, rows = [resnet152.SPEC, resnext101.SPEC], {}
 for path in sys.argv[2:]:
     rows[path] = {}

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from extractors import ffmpeg, resnet152, resnext101
-from extractors.clips import to_clips
-from extractors.decode import DecodeLimits, decode
-from extractors.engine import EngineOptions, extract
-from extractors.frames import DecodeSummary, VideoFeatures, VideoSource
-from extractors.network import Network, load_network
-from extractors.options import NetworkOptions
+from reeldex.extractors import ffmpeg, resnet152, resnext101
+from reeldex.extractors.clips import to_clips
+from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.engine import EngineOptions, extract
+from reeldex.extractors.frames import DecodeSummary, VideoFeatures, VideoSource
+from reeldex.extractors.network import Network, load_network
+from reeldex.extractors.options import NetworkOptions
 from tests.extractors.slow_twin import slow_frames
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

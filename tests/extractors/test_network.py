@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from extractors.devices import resolve_device, usable_devices
-from extractors.errors import DeviceError, WeightsError
-from extractors.network import Network, fold_batch_norms, load_network
-from extractors.options import NetworkOptions, Precision, WeightsChoice
-from extractors.preprocess import normalise
-from extractors.random_weights import random_state
-from extractors.registry import EXTRACTORS
+from reeldex.extractors.devices import resolve_device, usable_devices
+from reeldex.extractors.errors import DeviceError, WeightsError
+from reeldex.extractors.network import Network, fold_batch_norms, load_network
+from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
+from reeldex.extractors.preprocess import normalise
+from reeldex.extractors.random_weights import random_state
+from reeldex.extractors.registry import EXTRACTORS
 from tests.extractors.conftest import TINY_2D, LoadTiny, TinyNetwork
 
 CONFORMANCE = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from extractors import ffmpeg
-from extractors.errors import FailureReason, ProbeError
-from extractors.frames import VideoMetadata
-from extractors.probe import parse_description, probe
+from reeldex.extractors import ffmpeg
+from reeldex.extractors.errors import FailureReason, ProbeError
+from reeldex.extractors.frames import VideoMetadata
+from reeldex.extractors.probe import parse_description, probe
 from tests.conftest import MakeVideo
 from tests.extractors.rotation import write_rotated
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import ffmpeg as ffmpeg_python
 import pytest
 
-from extractors import ffmpeg, sampling
-from extractors.sample_clock import BEFORE_ALL_TICKS, SampleClock
+from reeldex.extractors import ffmpeg, sampling
+from reeldex.extractors.sample_clock import BEFORE_ALL_TICKS, SampleClock
 
 _TICKS_A_SECOND = 90_000
 _SIDE = 16

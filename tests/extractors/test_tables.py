@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extractors import resnet152, resnext101
-from extractors.batching import Batch, Batcher, RowBuffer
-from extractors.clips import chunk_frames, clip_count, to_clips
-from extractors.decode import decode_arguments, is_truncated
-from extractors.errors import FailureReason, ProbeError, UnknownExtractorError
-from extractors.network import least_cosine
-from extractors.probe import parse_description
-from extractors.registry import extractor, extractor_of_space
-from storage.schema import REASONS
+from reeldex.extractors import resnet152, resnext101
+from reeldex.extractors.batching import Batch, Batcher, RowBuffer
+from reeldex.extractors.clips import chunk_frames, clip_count, to_clips
+from reeldex.extractors.decode import decode_arguments, is_truncated
+from reeldex.extractors.errors import FailureReason, ProbeError, UnknownExtractorError
+from reeldex.extractors.network import least_cosine
+from reeldex.extractors.probe import parse_description
+from reeldex.extractors.registry import extractor, extractor_of_space
+from reeldex.storage.schema import REASONS
 
 
 @pytest.mark.parametrize(

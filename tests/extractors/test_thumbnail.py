@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from extractors.errors import ExtractionError
-from extractors.thumbnail import thumbnail
+from reeldex.extractors.errors import ExtractionError
+from reeldex.extractors.thumbnail import thumbnail
 from tests.conftest import MakeVideo
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from extractors import weights
-from extractors.errors import WeightsError
-from extractors.weights import PretrainedWeights, find_or_fetch, load_state, sha256_of_state, verify
+from reeldex.extractors import weights
+from reeldex.extractors.errors import WeightsError
+from reeldex.extractors.weights import PretrainedWeights, find_or_fetch, load_state, sha256_of_state, verify
 from tests.system_faults import make_unreadable
 
 BODY = bytes(range(256)) * 1000

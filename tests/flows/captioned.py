@@ -36,12 +36,12 @@ def make_captioned(folder: Path, per_kind: int = 3) -> Path:
 
 
 def data_of(folder: Path) -> tuple[object, ...]:
-    """Give the options that name what `make_captioned` made."""
+    """Return the options that name what `make_captioned` made."""
     return ("--dataset", "msrvtt", "--store", folder / "store", "--data", folder)
 
 
 def own_words(folder: Path) -> tuple[object, ...]:
-    """Give the options that have word vectors learnt, with a cache of the test's own."""
+    """Return the options that have word vectors learnt, with a cache of the test's own."""
     return ("--train-word-vectors", "--word-cache", folder / "cache")
 
 

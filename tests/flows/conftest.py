@@ -30,7 +30,7 @@ Reeldex = Callable[..., Answer]
 @pytest.fixture
 def reeldex(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reeldex:
     """Run `reeldex` in an empty folder: `reeldex("status", store, "--json")`."""
-    from flows.cli import main
+    from reeldex.cli.main import main
 
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
@@ -47,7 +47,7 @@ def reeldex(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 @pytest.fixture
 def mixed_folder(tmp_path: Path, make_video: MakeVideo) -> Path:
     """Two good videos and one of each kind of broken file."""
-    from extractors import ffmpeg
+    from reeldex.extractors import ffmpeg
 
     folder = tmp_path / "videos"
     good = make_video(folder / "good one.mp4", seconds=1.2)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from flows.secret_file import CLIENT_VARIABLE
-from flows.server_access import UVICORN_OPTIONS, guarded
+from reeldex.flows.server.access import UVICORN_OPTIONS, guarded
+from reeldex.flows.server.secret_file import CLIENT_VARIABLE
 
 SECRET = "reeldex:" + "k" * 43
 Message = MutableMapping[str, Any]
@@ -73,7 +73,7 @@ class Guarded(NamedTuple):
 
 @contextlib.contextmanager
 def guarded_server(monkeypatch: pytest.MonkeyPatch, *, no_secret: bool = False) -> Iterator[Guarded]:
-    """Serve a recording application behind the guard, as `flows.server` does with Prefect's."""
+    """Serve a recording application behind the guard, as `reeldex.flows.server.application` does with Prefect's."""
     import uvicorn
 
     monkeypatch.setenv(CLIENT_VARIABLE, SECRET)

@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.config import PipelineConfig, parse_config
-from flows.networks import load_networks, requested_spaces
-from flows.plan import plan, tasks_for
-from flows.progress import both
-from flows.shard_work import run_shard
-from flows.sources import find_videos
-from flows.worker_process import ShardJob
-from storage.store import FeatureStore
+from reeldex.flows.config.pipeline import PipelineConfig, parse_config
+from reeldex.flows.execution.worker_process import ShardJob
+from reeldex.flows.extraction.networks import load_networks, requested_spaces
+from reeldex.flows.extraction.plan import plan, tasks_for
+from reeldex.flows.extraction.shard_work import run_shard
+from reeldex.flows.extraction.sources import find_videos
+from reeldex.flows.progress.progress import both
+from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event

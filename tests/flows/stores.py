@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from storage.store import FeatureStore
+from reeldex.storage.store import FeatureStore
 
 RANDOM = ("--weights", "random")
 

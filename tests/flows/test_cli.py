@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from storage.store import FeatureStore
+from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.conftest import Reeldex
 from tests.flows.stores import RANDOM, SPACES, outcomes
@@ -161,7 +161,7 @@ def test_absent_weights_without_network_name_the_file_and_the_way_out(
 def test_other_weights_do_not_mix_into_a_space(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     import torch
 
-    from extractors.registry import extractor
+    from reeldex.extractors.registry import extractor
 
     folder, store = tmp_path / "videos", tmp_path / "store"
     make_video(folder / "a.mp4", seconds=0.2)
@@ -197,9 +197,7 @@ def test_json_answers_an_error_too(reeldex: Reeldex) -> None:
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "--version"], capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run([sys.executable, "-m", "reeldex", "--version"], capture_output=True, text=True, check=False)
     expected = f"reeldex {importlib.metadata.version('reeldex')}\n"
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, expected, "")
 
@@ -209,7 +207,7 @@ def test_a_password_for_servers_of_ones_own_does_not_lock_a_command_out(
 ) -> None:
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "me:mine")
     make_video(tmp_path / "videos" / "a.mp4", seconds=0.4)
-    command = [sys.executable, "-m", "flows.cli", "extract", str(tmp_path / "videos"), "--store", str(tmp_path / "s")]
+    command = [sys.executable, "-m", "reeldex", "extract", str(tmp_path / "videos"), "--store", str(tmp_path / "s")]
     answer = subprocess.run(
         [*command, "--weights", "random", "--extractors", "resnet152"], capture_output=True, text=True, check=False
     )

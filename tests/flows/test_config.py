@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.config import PipelineConfig, UsageError, load_config, parse_config
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError, load_config, parse_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

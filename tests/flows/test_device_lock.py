@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from flows import device_lock
-from flows.device_lock import lock_folder, one_shard_at_a_time
-from flows.errors import RunStoppedError
-from flows.progress import WorkRate
-from flows.workers import POOL
+from reeldex.flows.execution import device_lock
+from reeldex.flows.execution.device_lock import lock_folder, one_shard_at_a_time
+from reeldex.flows.execution.errors import RunStoppedError
+from reeldex.flows.execution.workers import POOL
+from reeldex.flows.progress.progress import WorkRate
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -53,7 +53,7 @@ def _holder(device: str, run: str) -> Iterator[tuple[multiprocessing.context.Spa
 def _own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     POOL.resume()
-    logging.getLogger("flows").propagate = True
+    logging.getLogger("reeldex").propagate = True
 
 
 def test_a_killed_holder_holds_nothing_and_the_wait_names_it(

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from embedding.checkpoint import load_checkpoint
+from reeldex.embedding.checkpoint import load_checkpoint
 from tests.embedding.feature_files import make_store, rows_of
 from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words, rows_of_kind, write_rows
 from tests.flows.conftest import Reeldex
@@ -111,7 +111,7 @@ def test_ctrl_c_keeps_what_was_saved_and_the_resumed_training_ends_with_the_same
     train = ["train", *map(str, arguments), "--evaluate-every", "0", "--out"]
     environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *train, str(tmp_path / "stopped")],
+        [sys.executable, "-m", "reeldex", *train, str(tmp_path / "stopped")],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -143,7 +143,7 @@ def test_under_torchrun_two_processes_end_with_the_weights_of_one(reeldex: Reeld
     arguments = [*data_of(tmp_path), *own_words(tmp_path), *TRAIN, "--epochs", 3, "--evaluate-on", "msrvtt"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     two = subprocess.run(
-        [*torchrun, "-m", "flows.cli", "train", *map(str, arguments), "--json", "--out", str(tmp_path / "two")],
+        [*torchrun, "-m", "reeldex", "train", *map(str, arguments), "--json", "--out", str(tmp_path / "two")],
         capture_output=True,
         text=True,
         check=False,

@@ -6,17 +6,16 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from embedding.datasets.epic_labels import PRESETS, EpicPreset
-from embedding.datasets.protocols import PROTOCOLS
-from embedding.datasets.registry import DATASETS
-from embedding.evaluate import EvaluationOptions
-from embedding.model import ModelSpec
-from embedding.text import WordTraining
-from embedding.training_options import TrainingOptions
-from flows.cli import build_parser
-from flows.config import PipelineConfig, UsageError, parse_config
-from flows.dataset_config import DatasetsConfig
-from flows.embedding_config import (
+from reeldex.cli.main import build_parser
+from reeldex.embedding.datasets.epic_labels import PRESETS, EpicPreset
+from reeldex.embedding.datasets.protocols import PROTOCOLS
+from reeldex.embedding.datasets.registry import DATASETS
+from reeldex.embedding.evaluate import EvaluationOptions
+from reeldex.embedding.model import ModelSpec
+from reeldex.embedding.text import WordTraining
+from reeldex.embedding.training_options import TrainingOptions
+from reeldex.flows.config.datasets import DatasetsConfig
+from reeldex.flows.config.learning import (
     EpicPresetName,
     EvaluateConfig,
     ModelConfig,
@@ -25,9 +24,10 @@ from flows.embedding_config import (
     TrainingDataset,
     WordTrainingConfig,
 )
-from flows.embedding_inputs import dataset_options, training_options, with_preset
-from flows.evaluation import EvaluationRequest, evaluate_checkpoint
-from storage.store import FeatureStore
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError, parse_config
+from reeldex.flows.learning.evaluation import EvaluationRequest, evaluate_checkpoint
+from reeldex.flows.learning.inputs import dataset_options, training_options, with_preset
+from reeldex.storage.store import FeatureStore
 
 
 def defaults(kind: type, *without: str) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def test_verbs_alone_are_trained_by_the_triplet_loss_and_nothing_else_is_without
 
 
 def test_every_field_of_the_forms_is_explained() -> None:
-    from flows.deployments import deployments
+    from reeldex.flows.server.deployments import deployments
 
     offers = {offer.name: offer for offer in deployments(PipelineConfig(), {})}
     for name in ("train", "evaluate"):
@@ -171,7 +171,7 @@ def test_every_field_of_the_forms_is_explained() -> None:
 
 
 def test_forms_start_from_pipeline_yaml_and_leave_what_has_to_be_chosen_open() -> None:
-    from flows.deployments import deployments
+    from reeldex.flows.server.deployments import deployments
 
     config = parse_config({"train": {"epochs": 7}, "words": {"file": "w.bin"}}, "test")
     offers = {offer.name: offer for offer in deployments(config, {})}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.lock import hold_lock
+from reeldex.storage.lock import hold_lock
 from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words
 from tests.flows.conftest import Reeldex
 
@@ -126,8 +126,8 @@ def test_a_machine_without_memory_is_said_to_be_with_status_1(
     data = data_of(make_captioned(tmp_path))
     assert reeldex("train", *data, "--out", tmp_path / "a", *own_words(tmp_path), *TRAIN, "--epochs", 1).status == 0
     # A machine's memory cannot be filled here; the real step and the real reader raise the same.
-    monkeypatch.setattr("embedding.train._Training._step", full)
-    monkeypatch.setattr("embedding.datasets.records.EvaluationSet.videos", full)
+    monkeypatch.setattr("reeldex.embedding.train._Training._step", full)
+    monkeypatch.setattr("reeldex.embedding.datasets.records.EvaluationSet.videos", full)
     checkpoint = ("--checkpoint", tmp_path / "a" / "last.pth", "--word-cache", tmp_path / "cache")
     for command, setting in (
         (("train", *data, "--out", tmp_path / "b", *own_words(tmp_path), *TRAIN), "train.batch_size"),

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import pytest
 
-from flows import evaluated as module
-from flows.config import PipelineConfig, parse_config
-from flows.evaluated import evaluated
-from flows.evaluation import EvaluationReport, EvaluationRequest
+from reeldex.flows.config.pipeline import PipelineConfig, parse_config
+from reeldex.flows.learning import cached_evaluation as module
+from reeldex.flows.learning.cached_evaluation import evaluated
+from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
 
 
 class _Report:

@@ -13,13 +13,13 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import artifacts
-from flows.config import ComputeConfig, ExtractConfig, WhenBusy
-from flows.extract import extract
-from flows.rerun import rerun
-from flows.verify import verify
-from storage.errors import StoreBusyError
-from storage.store import FeatureStore
+from reeldex.flows.config.pipeline import ComputeConfig, ExtractConfig, WhenBusy
+from reeldex.flows.extract import extract
+from reeldex.flows.rerun import rerun
+from reeldex.flows.runs import artifacts
+from reeldex.flows.verify import verify
+from reeldex.storage.errors import StoreBusyError
+from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 
 OPTIONS = ExtractConfig(extractors=("resnet152",), weights="random", shard_videos=2)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from storage.store import FeatureStore
+from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.killable import processes_that_name
 
@@ -17,7 +17,7 @@ def test_ctrl_c_ends_the_run_at_once_keeps_what_is_finished_and_leaves_no_proces
     for index in range(3):
         make_video(videos / f"short {index}.mp4", seconds=0.5)
     make_video(videos / "very long.mp4", seconds=600)
-    command = [sys.executable, "-m", "flows.cli", "extract", str(videos), "--store", str(tmp_path / "store")]
+    command = [sys.executable, "-m", "reeldex", "extract", str(videos), "--store", str(tmp_path / "store")]
     environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
     process = subprocess.Popen(
         [*command, "--weights", "random"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

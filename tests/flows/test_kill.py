@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from extractors.errors import FfmpegNotFoundError
-from storage.store import FeatureStore
+from reeldex.extractors.errors import FfmpegNotFoundError
+from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.killable import extract_without_prefect, processes_that_name, settings
 
@@ -37,7 +37,9 @@ def test_killed_at_random_moments_and_rerun_the_bytes_are_those_of_an_undisturbe
     tmp_path: Path, folder: Path
 ) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torchvision.models", "flows.shard_work", "extractors.network", "h5py"])
+    context.set_forkserver_preload(
+        ["torch", "torchvision.models", "reeldex.flows.extraction.shard_work", "reeldex.extractors.network", "h5py"]
+    )
 
     def run(store: Path, kill_after_seconds: float | None = None) -> tuple[bool, float]:
         """Run an extraction; return whether it was killed, and its seconds of work."""
@@ -83,14 +85,14 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A machine that breaks in the middle of a shard cannot be had otherwise.
-    from extractors import engine
-    from extractors.decode import decode
-    from flows.networks import feature_space, load_networks, requested_spaces
-    from flows.plan import plan
-    from flows.progress import both
-    from flows.shard_work import run_shard
-    from flows.sources import find_videos
-    from flows.worker_process import ShardJob
+    from reeldex.extractors import engine
+    from reeldex.extractors.decode import decode
+    from reeldex.flows.execution.worker_process import ShardJob
+    from reeldex.flows.extraction.networks import feature_space, load_networks, requested_spaces
+    from reeldex.flows.extraction.plan import plan
+    from reeldex.flows.extraction.shard_work import run_shard
+    from reeldex.flows.extraction.sources import find_videos
+    from reeldex.flows.progress.progress import both
 
     config = settings()
     networks = load_networks(requested_spaces(config), config)

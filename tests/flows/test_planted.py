@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.datasets import msrvtt
-from embedding.datasets.locations import FeatureLocation
-from embedding.evaluate import measure
-from extractors import planted
-from flows.quickstart import TRAINING
+from reeldex.cli.quickstart import TRAINING
+from reeldex.embedding.datasets import msrvtt
+from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.evaluate import measure
+from reeldex.extractors import planted
 from tests.flows.conftest import Reeldex
 
 CASE = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "evaluation__two-captions-a-video.csv"

@@ -46,7 +46,7 @@ def test_a_run_is_recorded_by_the_server_that_the_settings_name(
     make_video(tmp_path / "videos" / "a.mp4", seconds=0.3)
     arguments = ["extract", "videos", "--store", "store", "--weights", "random", "--extractors", "resnet152"]
     answer = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "reeldex", *arguments],
         cwd=tmp_path,
         env=server,
         capture_output=True,

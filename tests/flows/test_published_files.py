@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.model import ModelSpec
-from embedding.text import WordTraining, train_word_vectors
-from embedding.train import new_model
-from extractors.errors import WeightsError
-from flows import published_files
-from flows.config import parse_config
-from flows.embedding_inputs import OWN_WORD_VECTORS, word_file
+from reeldex.embedding.model import ModelSpec
+from reeldex.embedding.text import WordTraining, train_word_vectors
+from reeldex.embedding.train import new_model
+from reeldex.extractors.errors import WeightsError
+from reeldex.flows.config.pipeline import parse_config
+from reeldex.flows.learning import published_files
+from reeldex.flows.learning.inputs import OWN_WORD_VECTORS, word_file
 from tests.flows.captioned import KINDS, write_rows
 from tests.flows.conftest import Reeldex
 
@@ -59,7 +59,9 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr("embedding.checkpoint.PUBLISHED_CHECKPOINT_URL", f"{address}/howto100m_pt_model.pth")
+        monkeypatch.setattr(
+            "reeldex.embedding.checkpoint.PUBLISHED_CHECKPOINT_URL", f"{address}/howto100m_pt_model.pth"
+        )
         monkeypatch.setattr(published_files, "EVALUATION_DATA_URL", f"{address}/metadata_eval.zip")
         yield folder
         server.shutdown()

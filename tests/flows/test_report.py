@@ -3,9 +3,16 @@ import re
 
 import pytest
 
-from flows.report import MOST_FAILURES_LISTED, REMEDIES, Picture, contact_sheet, failure_rows, summary
-from flows.run_report import RunReport, ShardsLostError
-from storage.schema import REASONS, VideoOutcome
+from reeldex.flows.extraction.report import (
+    MOST_FAILURES_LISTED,
+    REMEDIES,
+    Picture,
+    contact_sheet,
+    failure_rows,
+    summary,
+)
+from reeldex.flows.extraction.run_report import RunReport, ShardsLostError
+from reeldex.storage.schema import REASONS, VideoOutcome
 
 
 def _report(**fields: object) -> RunReport:

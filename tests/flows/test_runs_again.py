@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from storage.store import FeatureStore
+from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.conftest import Reeldex
 from tests.flows.stores import RANDOM, SPACES, outcomes

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flows import quickstart
+from reeldex.cli import quickstart
 from tests.conftest import MakeVideo
 from tests.embedding.feature_files import make_store
 from tests.flows.captioned import make_captioned, rows_of_kind, write_rows
@@ -29,8 +29,8 @@ Trained = tuple[Path, tuple[object, ...], tuple[object, ...]]
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store, an embedding that knows its kinds, and one that knows nothing."""
-    from flows.config import parse_config
-    from flows.training import TrainingRequest, train_embedding
+    from reeldex.flows.config.pipeline import parse_config
+    from reeldex.flows.learning.training import TrainingRequest, train_embedding
 
     folder = make_captioned(tmp_path_factory.mktemp("learnt"))
     for name, epochs in (("run", 60), ("other", 1)):
@@ -158,8 +158,8 @@ def test_questions_that_cannot_be_answered_say_why(reeldex: Reeldex, trained: Tr
 def test_a_cache_that_cannot_be_made_is_not_told_as_a_port_that_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from flows.config import UsageError, parse_config
-    from flows.page import serve_page
+    from reeldex.cli.page import serve_page
+    from reeldex.flows.config.pipeline import UsageError, parse_config
 
     # Tests may run as root, to whom no folder is forbidden.
     def forbidden(path: Path, *_: object, **__: object) -> None:
@@ -183,10 +183,10 @@ def test_make_run_offers_no_index_that_could_not_be_built(
     # The published weights, without which no index is built of one's own videos, are not to be had in tests.
     monkeypatch.setattr(quickstart, "_weights_to_be_had", lambda: "pretrained")
     arguments = ["--store", str(tmp_path / "my store"), "--videos", "videos"]
-    monkeypatch.setattr("flows.cli.main", lambda command: 2 if command[0] == "index" else 0)
+    monkeypatch.setattr("reeldex.cli.main.main", lambda command: 2 if command[0] == "index" else 0)
     assert quickstart.main(arguments) == 2
     assert "Ask it" not in capsys.readouterr().out
-    monkeypatch.setattr("flows.cli.main", lambda _: 0)
+    monkeypatch.setattr("reeldex.cli.main.main", lambda _: 0)
     assert quickstart.main(arguments) == 0
     assert f"reeldex page --index '{tmp_path / 'my store'}-index'" in capsys.readouterr().out
 
@@ -195,7 +195,7 @@ def test_the_page_answers_on_loopback_until_it_is_stopped(reeldex: Reeldex, trai
     folder, index, asked = trained
     assert reeldex(*index).status == 0
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "page", *map(str, asked), "--port", "0"],
+        [sys.executable, "-m", "reeldex", "page", *map(str, asked), "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -7,14 +7,14 @@ from typing import get_args
 import pytest
 import yaml
 
-from embedding.errors import TrainingError
-from flows.config import PipelineConfig, UsageError, parse_config
-from flows.indexing import index_options
-from flows.search_config import IndexConfig, MissingFiles
-from search import options as search_options
-from search.options import IndexOptions
-from search.recall import TARGET
-from storage.schema import JSON
+from reeldex.embedding.errors import TrainingError
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError, parse_config
+from reeldex.flows.config.search import IndexConfig, MissingFiles
+from reeldex.flows.learning.indexing import index_options
+from reeldex.search import options as search_options
+from reeldex.search.options import IndexOptions
+from reeldex.search.recall import TARGET
+from reeldex.storage.schema import JSON
 
 
 def test_every_option_of_an_index_has_its_place_and_its_default() -> None:
@@ -64,7 +64,7 @@ def test_the_probes_are_said_to_reach_the_recall_that_a_build_aims_at() -> None:
 
 
 def test_the_forms_are_explained_start_from_pipeline_yaml_and_leave_open_what_has_to_be_chosen() -> None:
-    from flows.deployments import deployments
+    from reeldex.flows.server.deployments import deployments
 
     config = parse_config({"index": {"window_seconds": 6}, "train": {"epochs": 7}}, "test")
     offers = {offer.name: offer for offer in deployments(config, {})}

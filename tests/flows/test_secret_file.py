@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import known_servers
-from flows.config import UsageError
-from flows.known_servers import find_secret, is_running_server
-from flows.secret_file import CLIENT_VARIABLE, load_or_make_secret, load_secret, secret_file
+from reeldex.flows.config.pipeline import UsageError
+from reeldex.flows.server import known_servers
+from reeldex.flows.server.known_servers import find_secret, is_running_server
+from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_or_make_secret, load_secret, secret_file
 
 URL = "http://127.0.0.1:4321/api"
 
@@ -87,7 +87,7 @@ def test_it_is_found_for_a_server_of_this_user_while_that_runs(tmp_path: Path, m
     monkeypatch.setenv(CLIENT_VARIABLE, "to be restored")
     monkeypatch.delenv(CLIENT_VARIABLE)
     made = load_or_make_secret(secret_file())
-    code = f"from flows.known_servers import announce; announce({URL!r}); print(flush=True); input()"
+    code = f"from reeldex.flows.server.known_servers import announce; announce({URL!r}); print(flush=True); input()"
     server = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert server.stdout is not None
     server.stdout.readline()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flows.secret_file import CLIENT_VARIABLE, new_secret
+from reeldex.flows.server.secret_file import CLIENT_VARIABLE, new_secret
 
 REQUESTS = 20
 
@@ -29,7 +29,7 @@ class Server:
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/api"
         self.log = home / "server.log"
-        command = [sys.executable, "-m", "flows.server", "--host", "127.0.0.1", "--port", str(port)]
+        command = [sys.executable, "-m", "reeldex.flows.server.application", "--host", "127.0.0.1", "--port", str(port)]
         secret = new_secret()
         self._headers = {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
         environment = {**os.environ, "PREFECT_HOME": str(home), CLIENT_VARIABLE: secret}

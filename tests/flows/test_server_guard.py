@@ -9,9 +9,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from flows.config import UsageError
-from flows.secret_file import CLIENT_VARIABLE
-from flows.server_access import guarded, prepare_access
+from reeldex.flows.config.pipeline import UsageError
+from reeldex.flows.server.access import guarded, prepare_access
+from reeldex.flows.server.secret_file import CLIENT_VARIABLE
 from tests.flows.guarded_server import SECRET, Guarded, RecordingApp, guarded_server
 
 OWNER = f"Authorization: Basic {base64.b64encode(SECRET.encode()).decode()}"

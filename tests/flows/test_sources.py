@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import ExtractConfig, UsageError, VideoIdRule
-from flows.sources import find_settled_videos, find_videos
+from reeldex.flows.config.pipeline import ExtractConfig, UsageError, VideoIdRule
+from reeldex.flows.extraction.sources import find_settled_videos, find_videos
 
 
 def touch(path: Path) -> Path:

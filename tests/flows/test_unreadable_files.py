@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import MachineFaultError, WrongUseError, is_machine_fault
-from flows.plan import unfinished
-from flows.report import damage_rows
-from flows.worker_process import _to_raise
-from storage.errors import StoreUnreadableError
-from storage.store import FeatureStore
+from reeldex.flows.execution.errors import MachineFaultError, WrongUseError, is_machine_fault
+from reeldex.flows.execution.worker_process import _to_raise
+from reeldex.flows.extraction.plan import unfinished
+from reeldex.flows.extraction.report import damage_rows
+from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.conftest import Reeldex
 from tests.flows.stores import RANDOM

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.config import PipelineConfig, UsageError, parse_config
-from flows.lost_runs import _process
-from flows.server_process import configured_api_url, listens
-from flows.ui_privacy import keep_to_itself
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError, parse_config
+from reeldex.flows.runs.lost_runs import _process
+from reeldex.flows.server.csp import keep_to_itself
+from reeldex.flows.server.process import configured_api_url, listens
 from tests.flows.conftest import Reeldex
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ SCHEDULES = {
 
 
 def test_the_forms_have_types_bounds_choices_and_explanations() -> None:
-    from flows.deployments import deployments
+    from reeldex.flows.server.deployments import deployments
 
     offers = {offer.name: offer for offer in deployments(PipelineConfig(), {})}
     schemas = {name: offer._parameter_openapi_schema.model_dump() for name, offer in offers.items()}
@@ -46,25 +46,25 @@ def test_the_forms_have_types_bounds_choices_and_explanations() -> None:
 
 
 def test_what_has_to_be_chosen_has_no_default_that_an_empty_field_would_fall_back_to() -> None:
-    from flows.deployments import deployments
+    from reeldex.flows.server.deployments import deployments
 
     for offer in deployments(PipelineConfig(), {}):
         assert not {"source", "store"} & set(offer.parameters)
 
 
 def test_forms_start_from_pipeline_yaml() -> None:
-    from flows.deployments import deployments
+    from reeldex.flows.server.deployments import deployments
 
     config = parse_config({"extract": {"shard_videos": 7}, "compute": {"decoders": 3}}, "test")
     extract = deployments(config, {"working_dir": "/w"})[0]
     assert extract.parameters["options"]["shard_videos"] == 7
     assert extract.parameters["compute"]["decoders"] == 3
     assert extract.job_variables == {"working_dir": "/w"}
-    assert extract.entrypoint == "flows.extract.extract"
+    assert extract.entrypoint == "reeldex.flows.extract.extract"
 
 
 def test_schedules_become_deployments_that_never_overlap() -> None:
-    from flows.deployments import deployments
+    from reeldex.flows.server.deployments import deployments
 
     night, often = deployments(parse_config(SCHEDULES, "test"), {})[-2:]
     assert (night.name, night.flow_name, night.concurrency_limit) == ("every night", "extract", 1)
@@ -79,7 +79,7 @@ def test_schedules_become_deployments_that_never_overlap() -> None:
 
 
 def test_prefect_yaml_offers_the_same_deployments() -> None:
-    from flows.deployments import deployments
+    from reeldex.flows.server.deployments import deployments
 
     written = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     offers = deployments(PipelineConfig(), {})
@@ -112,7 +112,7 @@ def test_a_schedule_that_cannot_be_is_refused(schedule: dict[str, object], said:
 
 
 def test_a_cron_rhythm_that_cannot_be_is_refused() -> None:
-    from flows.deployments import deployments
+    from reeldex.flows.server.deployments import deployments
 
     config = parse_config({"schedules": [{"name": "n", "source": "a", "store": "s", "cron": "every night"}]}, "x")
     with pytest.raises(UsageError, match="the schedule 'n': 'every night'"):
@@ -142,7 +142,7 @@ def test_up_says_at_once_what_it_cannot_do(reeldex: Reeldex, monkeypatch: pytest
         taken.listen()
         port = taken.getsockname()[1]
         environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "p"), "HOME": str(tmp_path)}
-        command = [sys.executable, "-m", "flows.cli", "up", "--port", str(port)]
+        command = [sys.executable, "-m", "reeldex", "up", "--port", str(port)]
         answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert answer.returncode == 2
         assert f"Port {port} on 127.0.0.1 is not free" in answer.stderr
@@ -190,6 +190,6 @@ def test_only_the_started_process_counts_as_the_server() -> None:
 
 def test_a_server_in_prefects_own_files_is_found(tmp_path: Path) -> None:
     (tmp_path / "prefect.toml").write_text('[api]\nurl = "http://lab:4200/api"\n', encoding="utf-8")
-    program = "from flows.temporary_server import _set_elsewhere; print(_set_elsewhere())"
+    program = "from reeldex.flows.server.temporary_server import _set_elsewhere; print(_set_elsewhere())"
     answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert answer.stdout == "True\n"

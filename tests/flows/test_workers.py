@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import parse_config
-from flows.errors import MachineFaultError, RunStoppedError, WrongUseError, is_machine_fault
-from flows.progress import Listener, both
-from flows.worker_process import ShardJob
-from flows.workers import ShardWorker, WorkerPool
-from storage.manifest import ShardManifest
-from storage.schema import VideoEntry, VideoOutcome
-from storage.store import FeatureStore
+from reeldex.flows.config.pipeline import parse_config
+from reeldex.flows.execution.errors import MachineFaultError, RunStoppedError, WrongUseError, is_machine_fault
+from reeldex.flows.execution.worker_process import ShardJob
+from reeldex.flows.execution.workers import ShardWorker, WorkerPool
+from reeldex.flows.progress.progress import Listener, both
+from reeldex.storage.manifest import ShardManifest
+from reeldex.storage.schema import VideoEntry, VideoOutcome
+from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 
 SPACES = ("resnet152.random",)
@@ -60,8 +60,8 @@ def test_a_worker_does_a_shard_and_tells_of_it(
 ) -> None:
     store = _store(tmp_path / "store", make_video(tmp_path / "a.mp4", seconds=2.0), tmp_path / "a.mp4")
     heard = Heard()
-    caplog.set_level(logging.INFO, "flows")
-    logging.getLogger("flows").propagate = True
+    caplog.set_level(logging.INFO, "reeldex")
+    logging.getLogger("reeldex").propagate = True
     report = worker.run(ShardJob(store, 0, SPACES, CONFIG), heard)
     assert (report.shard, report.ok, report.failed, report.seconds_of_video) == (0, 1, 0, 2.0)
     assert report.device_seconds > 0
@@ -170,9 +170,9 @@ def test_a_worker_ends_with_its_parent_and_takes_its_decoders_along(tmp_path: Pa
     store = _store(tmp_path / "store", video)
     script = (
         "from tests.flows.test_workers import CONFIG, SPACES\n"
-        "from flows.progress import both\n"
-        "from flows.worker_process import ShardJob\n"
-        "from flows.workers import ShardWorker\n"
+        "from reeldex.flows.progress.progress import both\n"
+        "from reeldex.flows.execution.worker_process import ShardJob\n"
+        "from reeldex.flows.execution.workers import ShardWorker\n"
         "if __name__ == '__main__':\n"
         f"    ShardWorker('cpu').run(ShardJob({store!r}, 0, SPACES, CONFIG), both())\n"
     )

@@ -9,22 +9,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from embedding.block_pooling import pool_spans
-from embedding.captions import VideoCaptions
-from embedding.checkpoint import Checkpoint, Origin, load_checkpoint, save_checkpoint
-from embedding.features import StoreFeatures
-from embedding.model import ModelSpec, TextVideoEmbedding
-from embedding.word_cache import write_cache
-from embedding.word_vectors import WordVectors
-from search.build import build_index
-from search.index import SearchIndex
-from search.moments import Window, caption_windows, sliding_windows
-from search.options import IndexOptions, IndexRequest
-from search.report import BuildReport
-from search.store_videos import captions_of
-from storage.manifest import plan_growth
-from storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
-from storage.store import FeatureStore
+from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.captions import VideoCaptions
+from reeldex.embedding.checkpoint import Checkpoint, Origin, load_checkpoint, save_checkpoint
+from reeldex.embedding.features import StoreFeatures
+from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.embedding.word_cache import write_cache
+from reeldex.embedding.word_vectors import WordVectors
+from reeldex.search.build import build_index
+from reeldex.search.index import SearchIndex
+from reeldex.search.moments import Window, caption_windows, sliding_windows
+from reeldex.search.options import IndexOptions, IndexRequest
+from reeldex.search.report import BuildReport
+from reeldex.search.store_videos import captions_of
+from reeldex.storage.manifest import plan_growth
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
+from reeldex.storage.store import FeatureStore
 
 WIDTHS = (10, 6)
 SPEC = ModelSpec(video_dim=sum(WIDTHS), embed_dim=24, word_dim=5, sentence_dim=8, max_words=6)

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from embedding.captions import VideoCaptions, load_captions
-from search import build, compaction
-from search.errors import (
+from reeldex.embedding.captions import VideoCaptions, load_captions
+from reeldex.search import build, compaction
+from reeldex.search.errors import (
     FactoryError,
 )
-from search.generation import read_generation
-from search.index import SearchIndex
-from search.options import IndexOptions
-from search.recall import settle_probes
-from search.segments import SegmentWriter
-from storage.manifest import latest_entries
-from storage.store import FeatureStore
+from reeldex.search.generation import read_generation
+from reeldex.search.index import SearchIndex
+from reeldex.search.options import IndexOptions
+from reeldex.search.recall import settle_probes
+from reeldex.search.segments import SegmentWriter
+from reeldex.storage.manifest import latest_entries
+from reeldex.storage.store import FeatureStore
 from tests.search.library import (
     IVF,
     OPTIONS,
@@ -105,7 +105,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     if place == "amid embedding":
         monkeypatch.setattr(SegmentWriter, "add_embeddings", die)
     elif place == "before the structure":
-        monkeypatch.setattr("search.structure.Structure.save", die)
+        monkeypatch.setattr("reeldex.search.structure.Structure.save", die)
     elif place == "before the videos":
         monkeypatch.setattr(build, "write_videos", die)
     elif place == "before index.json":

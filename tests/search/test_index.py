@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import IndexClosedError, IndexNotFoundError, QueryError
-from search.index import LONGEST_QUERY, SearchIndex
-from search.options import IndexOptions
+from reeldex.search.errors import IndexClosedError, IndexNotFoundError, QueryError
+from reeldex.search.index import LONGEST_QUERY, SearchIndex
+from reeldex.search.options import IndexOptions
 from tests.search.library import IVF, Library, eight_videos, make_library
 
 SENTENCES = ("chop the onion", "boil water", "slice bread pan", "soup", "stir the soup in salt water")

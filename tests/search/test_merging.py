@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from search.merging import merge_overlapping
-from search.results import Moment, SearchResults
+from reeldex.search.merging import merge_overlapping
+from reeldex.search.results import Moment, SearchResults
 
 
 def moment(start: float, end: float, score: float, video: str = "a") -> Moment:

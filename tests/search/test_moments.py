@@ -1,7 +1,7 @@
 import pytest
 
-from embedding.captions import VideoCaptions
-from search.moments import Window, caption_windows, sliding_windows
+from reeldex.embedding.captions import VideoCaptions
+from reeldex.search.moments import Window, caption_windows, sliding_windows
 
 
 @pytest.mark.parametrize(

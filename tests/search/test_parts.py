@@ -8,20 +8,20 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from embedding.captions import VideoCaptions, load_captions
-from embedding.checkpoint import load_checkpoint
-from embedding.errors import DatasetError
-from embedding.model import TextVideoEmbedding
-from search.generation import VideoRecord
-from search.moment_table import MomentTable
-from search.moments import Window
-from search.options import IndexOptions
-from search.ranking import Ranker
-from search.recall import RecallSample, draw_sample, exact_thresholds, measure, settle_probes
-from search.segments import open_segment, write_segment
-from search.store_videos import captions_of
-from search.structure import build_structure
-from search.tower import SentenceTower, VideoTower
+from reeldex.embedding.captions import VideoCaptions, load_captions
+from reeldex.embedding.checkpoint import load_checkpoint
+from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.model import TextVideoEmbedding
+from reeldex.search.generation import VideoRecord
+from reeldex.search.moment_table import MomentTable
+from reeldex.search.moments import Window
+from reeldex.search.options import IndexOptions
+from reeldex.search.ranking import Ranker
+from reeldex.search.recall import RecallSample, draw_sample, exact_thresholds, measure, settle_probes
+from reeldex.search.segments import open_segment, write_segment
+from reeldex.search.store_videos import captions_of
+from reeldex.search.structure import build_structure
+from reeldex.search.tower import SentenceTower, VideoTower
 from tests.search.library import SPEC, make_library
 
 DIM = 12
@@ -66,7 +66,7 @@ def test_moments_are_found_by_their_ids(table: MomentTable) -> None:
 
 def test_blocks_are_bounded(table: MomentTable, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.concatenate([block for _, block in table.blocks()])
-    monkeypatch.setattr("search.moment_table.BLOCK_BYTES", 4 * DIM * 7)
+    monkeypatch.setattr("reeldex.search.moment_table.BLOCK_BYTES", 4 * DIM * 7)
     blocks = [block for _, block in table.blocks()]
     assert max(map(len, blocks)) == 7
     assert np.array_equal(np.concatenate(blocks), whole)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from embedding.block_pooling import pool_spans
-from embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError, FeaturesUnreadableError
-from embedding.word_cache import write_cache
-from embedding.word_vectors import WordVectors
-from search.errors import (
+from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError, FeaturesUnreadableError
+from reeldex.embedding.word_cache import write_cache
+from reeldex.embedding.word_vectors import WordVectors
+from reeldex.search.errors import (
     IndexBusyError,
     IndexDamagedError,
     IndexMismatchError,
@@ -22,10 +22,10 @@ from search.errors import (
     SearchError,
     VideosVanishedError,
 )
-from search.generation import read_generation
-from search.index import SearchIndex
-from search.segments import open_segment
-from search.structure import Structure
+from reeldex.search.generation import read_generation
+from reeldex.search.index import SearchIndex
+from reeldex.search.segments import open_segment
+from reeldex.search.structure import Structure
 from tests.search.library import (
     OPTIONS,
     SPACES,
@@ -142,7 +142,7 @@ def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
 
     # Storage refuses to write such rows, so that a damaged disk has to be played.
     with monkeypatch.context() as patched:
-        patched.setattr("search.embed.pool_spans", refuse)
+        patched.setattr("reeldex.search.embed.pool_spans", refuse)
         report = library.build()
     assert dict(report.failed) == {"part0/video4.mp4": "row 3 holds NaN"}
     assert counts(report) == (7, 0, 0, 0)

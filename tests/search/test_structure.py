@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search.generation import StructureRecord
-from search.options import IndexOptions
-from search.projection import learn_projection
-from search.structure import choose_factory, why_build_anew
+from reeldex.search.generation import StructureRecord
+from reeldex.search.options import IndexOptions
+from reeldex.search.projection import learn_projection
+from reeldex.search.structure import choose_factory, why_build_anew
 
 AUTO = IndexOptions()
 

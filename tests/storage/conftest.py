@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.manifest import plan_growth
-from storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
-from storage.store import FeatureStore
+from reeldex.storage.manifest import plan_growth
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
+from reeldex.storage.store import FeatureStore
 
 MakeRows = Callable[..., FeatureRows]
 MakeEntry = Callable[..., VideoEntry]

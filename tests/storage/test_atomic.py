@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.atomic import make_folder, publish, publish_text, remove_folder, remove_leftovers
+from reeldex.storage.atomic import make_folder, publish, publish_text, remove_folder, remove_leftovers
 
 
 def test_the_name_appears_only_with_the_whole_content(tmp_path: Path) -> None:

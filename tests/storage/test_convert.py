@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage import convert
-from storage.convert import export_npy, import_npy
-from storage.errors import FingerprintError, StoreError, UnknownSpaceError
-from storage.schema import FeatureRows, FeatureSpace
-from storage.store import FeatureStore
+from reeldex.storage import convert
+from reeldex.storage.convert import export_npy, import_npy
+from reeldex.storage.errors import FingerprintError, StoreError, UnknownSpaceError
+from reeldex.storage.schema import FeatureRows, FeatureSpace
+from reeldex.storage.store import FeatureStore
 
 MakeRows = Callable[..., FeatureRows]
 Act = Callable[..., None]

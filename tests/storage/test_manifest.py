@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from storage import layout
-from storage.documents import write_document
-from storage.errors import StoreDamagedError, StoreError
-from storage.manifest import (
+from reeldex.storage import layout
+from reeldex.storage.documents import write_document
+from reeldex.storage.errors import StoreDamagedError, StoreError
+from reeldex.storage.manifest import (
     Growth,
     ShardManifest,
     latest_entries,
@@ -18,7 +18,7 @@ from storage.manifest import (
     superseded_positions,
     write_manifest,
 )
-from storage.schema import VideoEntry
+from reeldex.storage.schema import VideoEntry
 
 
 def entry(

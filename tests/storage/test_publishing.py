@@ -8,11 +8,11 @@ from typing import Any
 import h5py
 import pytest
 
-from storage.errors import FingerprintError, StagingIncompleteError, StoreDamagedError
-from storage.outcomes import read_outcomes
-from storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
-from storage.staging import Staging
-from storage.store import FeatureStore
+from reeldex.storage.errors import FingerprintError, StagingIncompleteError, StoreDamagedError
+from reeldex.storage.outcomes import read_outcomes
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
+from reeldex.storage.staging import Staging
+from reeldex.storage.store import FeatureStore
 
 MakeRows = Callable[..., FeatureRows]
 MakeEntry = Callable[..., VideoEntry]

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from storage.errors import StoreDamagedError
-from storage.fields import Fields
-from storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome, check_video_id
+from reeldex.storage.errors import StoreDamagedError
+from reeldex.storage.fields import Fields
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome, check_video_id
 
 GOOD_IDS = ["a", "a/b.mp4", "a b'\"\n%41", "-x", "vidéo/日本", "x" * 255, "...", "a/.hidden"]
 BAD_IDS = ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", "nul\0", "\udcff", "x" * 256]

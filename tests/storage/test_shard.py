@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from storage.errors import StoreDamagedError, UnknownVideoError
-from storage.schema import FeatureRows, FeatureSpace
-from storage.shard import ShardReader, write_shard
+from reeldex.storage.errors import StoreDamagedError, UnknownVideoError
+from reeldex.storage.schema import FeatureRows, FeatureSpace
+from reeldex.storage.shard import ShardReader, write_shard
 
 MakeRows = Callable[..., FeatureRows]
 

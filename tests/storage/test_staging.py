@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.errors import FingerprintError, StoreDamagedError
-from storage.schema import FeatureRows, FeatureSpace, VideoOutcome
-from storage.staging import Staging
+from reeldex.storage.errors import FingerprintError, StoreDamagedError
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
+from reeldex.storage.staging import Staging
 
 MakeRows = Callable[..., FeatureRows]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.errors import (
+from reeldex.storage.errors import (
     FingerprintError,
     NotAStoreError,
     StoreBusyError,
@@ -20,10 +20,10 @@ from storage.errors import (
     UnknownSpaceError,
     UnknownVideoError,
 )
-from storage.reading import span_rows
-from storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
-from storage.shard import RowTiming
-from storage.store import FeatureStore
+from reeldex.storage.reading import span_rows
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
+from reeldex.storage.shard import RowTiming
+from reeldex.storage.store import FeatureStore
 
 MakeRows = Callable[..., FeatureRows]
 MakeEntry = Callable[..., VideoEntry]
@@ -258,7 +258,7 @@ def test_reading_from_threads_a_fork_and_a_pickle(store: FeatureStore, grow: Act
 
 HOLD = """
 import sys, time
-from storage.store import FeatureStore
+from reeldex.storage.store import FeatureStore
 with FeatureStore(sys.argv[1]).lock():
     print("held", flush=True)
     time.sleep(600)
@@ -394,7 +394,7 @@ def test_status_counts(
 
 
 def test_the_package_itself_is_light() -> None:
-    code = "import storage, sys; assert not {'h5py', 'numpy', 'torch'} & set(sys.modules)"
+    code = "import reeldex.storage, sys; assert not {'h5py', 'numpy', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-    code = "import storage.store, storage.convert, sys; assert 'torch' not in sys.modules"
+    code = "import reeldex.storage.store, reeldex.storage.convert, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
-from storage.convert import export_npy, import_npy
-from storage.errors import StoreDamagedError, StoreUnreadableError
-from storage.schema import FeatureSpace
-from storage.shard import ShardReader
-from storage.store import FeatureStore
+from reeldex.storage.convert import export_npy, import_npy
+from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError
+from reeldex.storage.schema import FeatureSpace
+from reeldex.storage.shard import ShardReader
+from reeldex.storage.store import FeatureStore
 from tests.system_faults import make_readable, make_unreadable, no_more_files
 
 Act = Callable[..., None]
@@ -49,7 +49,7 @@ def child(code: str, store: FeatureStore, **environment: str) -> str:
 
 _OPENING = """
 import sys, h5py
-from storage.store import FeatureStore
+from reeldex.storage.store import FeatureStore
 store = FeatureStore(sys.argv[1])
 path = f"{sys.argv[1]}/features/net2d.v1/shard-00000.h5"
 """
@@ -154,10 +154,10 @@ def test_too_many_open_files_are_no_damage(filled: FeatureStore, two_d: FeatureS
 _PERMISSION = """
 import os, sys
 import h5py, numpy
-import storage.verify
-from storage.errors import StoreUnreadableError
-from storage.schema import FeatureSpace
-from storage.store import FeatureStore
+import reeldex.storage.verify
+from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.schema import FeatureSpace
+from reeldex.storage.store import FeatureStore
 os.chdir(sys.argv[1])
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

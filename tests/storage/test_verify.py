@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from storage.outcomes import FileRecord, read_outcomes, write_outcomes
-from storage.schema import FeatureRows, FeatureSpace
-from storage.shard import ShardReader, write_shard
-from storage.store import FeatureStore
-from storage.verify import Damage
+from reeldex.storage.outcomes import FileRecord, read_outcomes, write_outcomes
+from reeldex.storage.schema import FeatureRows, FeatureSpace
+from reeldex.storage.shard import ShardReader, write_shard
+from reeldex.storage.store import FeatureStore
+from reeldex.storage.verify import Damage
 
 MakeRows = Callable[..., FeatureRows]
 Act = Callable[..., None]

@@ -90,7 +90,7 @@ class ReeldexUp:
     def start(self, *options: str) -> None:
         """Start it, with further options, and wait until it says that it is up."""
         log = self.folder / "up.log"
-        command = [sys.executable, "-m", "flows.cli", "up", "--port", str(self.port), *options]
+        command = [sys.executable, "-m", "reeldex", "up", "--port", str(self.port), *options]
         with log.open("wb") as file:
             # Its own session: a signal to it is not one to the tests.
             self.process = subprocess.Popen(
@@ -214,7 +214,7 @@ class ReeldexUp:
 
     def stand_in_the_way(self, store: str, shard: int) -> Path:
         """Make a store in which this shard's features cannot be published, until what is returned is removed."""
-        from storage.store import FeatureStore
+        from reeldex.storage.store import FeatureStore
 
         shutil.rmtree(self.folder / store, ignore_errors=True)
         FeatureStore(self.folder / store, create=True)

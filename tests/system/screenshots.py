@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from extractors.samples import make_samples
+from reeldex.extractors.samples import make_samples
 from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import ReeldexUp
 

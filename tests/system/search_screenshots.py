@@ -5,8 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from extractors import ffmpeg
-from search.results import Moment, SearchResults
+from reeldex.extractors import ffmpeg
+from reeldex.search.results import Moment, SearchResults
 from tests.search.page.fixed_searcher import FixedSearcher, FixedVideo, page_options, running_page
 from tests.system.search_page import SearchPage, search_page
 
@@ -66,7 +66,7 @@ def main(out: Path) -> None:
         with running_page(_Gallery(videos, moments), page_options(Path(folder) / "cache")) as address:
             with search_page(address, width=1280, height=820) as ui:
                 _results(ui)
-                ui.page.screenshot(path=out / "search.png")
+                ui.page.screenshot(path=out / "reeldex.search.png")
             with search_page(address, width=1280, height=860, scheme="dark") as ui:
                 _results(ui)
                 ui.open_card("evening sky")

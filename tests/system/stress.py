@@ -23,8 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from extractors import ffmpeg
-from storage.store import FeatureStore
+from reeldex.extractors import ffmpeg
+from reeldex.storage.store import FeatureStore
 from tests.system.running import ReeldexUp, running_processes
 
 PIPELINE = """

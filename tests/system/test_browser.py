@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from storage.store import FeatureStore
+from reeldex.storage.store import FeatureStore
 from tests.system.prefect_page import CHROMIUM, PrefectPage, prefect_page
 from tests.system.running import ReeldexUp, running_processes
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from storage.store import FeatureStore
+from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.system.running import ReeldexUp, parent, running_processes
 

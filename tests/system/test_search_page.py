@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import IndexDamagedError
+from reeldex.search.errors import IndexDamagedError
 from tests.search.page.fixed_searcher import FixedSearcher, colour_at, make_fixed_index, page_options, running_page
 from tests.system.prefect_page import CHROMIUM
 from tests.system.search_page import SearchPage, search_page

@@ -182,7 +182,7 @@ def test_the_secret_is_in_no_log_and_no_argument(up: ReeldexUp) -> None:
 
 def _reeldex(up: ReeldexUp, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "reeldex", *arguments],
         cwd=up.folder,
         env={**up.environment, "PREFECT_API_URL": f"{up.url}/api", **environment},
         capture_output=True,

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from extractors import ffmpeg, ffmpeg_process
-from search.errors import QueryError
-from search.page.options import FfmpegProgram, PageOptions
-from search.results import Moment, SearchResults
+from reeldex.extractors import ffmpeg, ffmpeg_process
+from reeldex.search.errors import QueryError
+from reeldex.search.page.options import FfmpegProgram, PageOptions
+from reeldex.search.results import Moment, SearchResults
 
 # Each second of a video has a colour of its own; two that follow each other are far apart.
 SECONDS_OF_COLOURS = 30
@@ -71,7 +71,7 @@ class FixedSearcher:
     def like(
         self, video_id: str, at_seconds: float, k: int = 10, *, merge: bool = True, videos: str | None = None
     ) -> SearchResults:
-        """Give all others."""
+        """Return all others."""
         self.asked.append((f"{video_id}@{at_seconds:g}", k, merge, videos))
         others = [each for each in self.moments if not (each.video_id == video_id and _within(each, at_seconds))]
         return self._results(others, k, videos, (), f"{video_id}@{at_seconds:g}")
@@ -156,7 +156,7 @@ def running_page(searcher: Any, options: PageOptions) -> Iterator[str]:  # noqa:
     """Serve the page from a thread on a free port; gives its address, without a slash at the end."""
     import uvicorn
 
-    from search.page.app import make_app
+    from reeldex.search.page.app import make_app
 
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -193,7 +193,7 @@ def start_page_process(folder: Path, cache: Path, program: str) -> tuple["subpro
 
 
 def _main() -> None:
-    from search.page.serve import serve
+    from reeldex.search.page.serve import serve
 
     folder, cache = map(Path, sys.argv[1:3])
     options = page_options(cache)

@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from embedding.errors import CheckpointError
-from search.errors import IndexBusyError, IndexDamagedError, IndexMismatchError
-from search.page.catalogue import video_key
+from reeldex.embedding.errors import CheckpointError
+from reeldex.search.errors import IndexBusyError, IndexDamagedError, IndexMismatchError
+from reeldex.search.page.catalogue import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
 
 

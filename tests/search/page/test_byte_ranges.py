@@ -1,6 +1,6 @@
 import pytest
 
-from search.page.byte_ranges import ByteRange, RangeNotSatisfiableError, parse_range
+from reeldex.search.page.byte_ranges import ByteRange, RangeNotSatisfiableError, parse_range
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from search.page import ffmpeg_arguments
-from search.page.ffmpeg_arguments import Described, Piece, PieceShape, Way, parse_description, piece_number, shape_of
-from search.page.options import FfmpegProgram, PageOptions
+from reeldex.search.page import ffmpeg_arguments
+from reeldex.search.page.ffmpeg_arguments import (
+    Described,
+    Piece,
+    PieceShape,
+    Way,
+    parse_description,
+    piece_number,
+    shape_of,
+)
+from reeldex.search.page.options import FfmpegProgram, PageOptions
 
 FFMPEG = FfmpegProgram(("/usr/bin/ffmpeg",), ("-protocol_whitelist", "file", "-format_whitelist", "mov,avi"))
 

@@ -13,10 +13,10 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
-from search.page.catalogue import video_key
-from search.page.problems import Problem
-from search.page.request_limits import TokenBucket
-from search.results import SearchResults
+from reeldex.search.page.catalogue import video_key
+from reeldex.search.page.problems import Problem
+from reeldex.search.page.request_limits import TokenBucket
+from reeldex.search.results import SearchResults
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from extractors import ffmpeg
-from search.page.catalogue import video_key
-from search.page.disk_cache import DiskCache
-from search.page.ffmpeg_runs import FfmpegRuns
-from search.page.options import FfmpegProgram
-from search.page.problems import Problem
-from search.page.shared_jobs import SharedJobs
+from reeldex.extractors import ffmpeg
+from reeldex.search.page.catalogue import video_key
+from reeldex.search.page.disk_cache import DiskCache
+from reeldex.search.page.ffmpeg_runs import FfmpegRuns
+from reeldex.search.page.options import FfmpegProgram
+from reeldex.search.page.problems import Problem
+from reeldex.search.page.shared_jobs import SharedJobs
 from tests.search.page.fixed_searcher import (
     FixedSearcher,
     colour_at,
@@ -223,7 +223,7 @@ def test_a_killed_server_leaves_no_process(fixed_index: FixedSearcher, tmp_path:
 
 
 def test_output_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.page.ffmpeg_runs._MOST_OUTPUT_BYTES", 100_000)
+    monkeypatch.setattr("reeldex.search.page.ffmpeg_runs._MOST_OUTPUT_BYTES", 100_000)
     with pytest.raises(Problem, match="more than") as told:
         asyncio.run(FfmpegRuns(1, 0).run(["yes"], 20))
     assert told.value.status == 502

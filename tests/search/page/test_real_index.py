@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from search.index import SearchIndex
-from search.page.catalogue import video_key
+from reeldex.search.index import SearchIndex
+from reeldex.search.page.catalogue import video_key
 from tests.search.library import Library, make_library
 from tests.search.page.fixed_searcher import make_colours, page_options, running_page
 from tests.search.page.test_media import is_colour_of, pixel

@@ -1,0 +1,1 @@
+"""`pipeline.yaml` as typed, strict values."""

@@ -1,0 +1,94 @@
+"""One shard per device at a time, across all runs of a user on a machine, by lock files.
+
+The kernel frees a lock when its process ends, however it ends: nothing has to be repaired after a kill or a reboot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from filelock import FileLock, Timeout
+
+from reeldex.flows.config.state_folder import state_folder
+from reeldex.flows.execution.workers import POOL
+from reeldex.flows.progress.progress import duration
+from reeldex.storage.errors import StoreBusyError
+from reeldex.storage.lock import describe_holder, hold_lock
+
+log = logging.getLogger(__name__)
+
+# Waiting is interrupted this often to see whether the run has been stopped.
+_LOOK_UP_SECONDS = 1.0
+_REPORT_SECONDS = 60.0
+
+
+def lock_folder(device: str) -> Path:
+    """Return the folder of a device's lock, such as `~/.local/state/reeldex/devices/gpubox/cuda-0`.
+
+    The host is part of it: home folders may be shared by machines, whose devices are not.
+    """
+    return state_folder() / "devices" / socket.gethostname() / re.sub(r"[^A-Za-z0-9]+", "-", device)
+
+
+@contextmanager
+def one_shard_at_a_time(device: str, run: str) -> Iterator[None]:
+    """Hold a device while the block runs, waiting until no other run holds it; `run` is this run's name.
+
+    Runs that wait take turns with those that have more shards to do. While it waits, the log says at most once a
+    minute who holds the device. Raises RunStoppedError when the run is stopped meanwhile, and OSError when the lock
+    file cannot be made or locked.
+    """
+    folder = lock_folder(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting = _Waiting(device, folder)
+    with contextlib.ExitStack() as held:
+        # Whoever releases the device to take it again for its next shard queues behind the one that waits here.
+        with contextlib.ExitStack() as queue:
+            while not _entered(queue, FileLock(folder / ".queue", timeout=_LOOK_UP_SECONDS, poll_interval=0.2)):
+                waiting.report()
+            while not _entered(held, hold_lock(folder, _LOOK_UP_SECONDS, "device", f"run {run!r}")):
+                waiting.report()
+        waiting.end()
+        yield
+
+
+def _entered(stack: contextlib.ExitStack, lock: contextlib.AbstractContextManager[object]) -> bool:
+    POOL.refuse_if_stopped()
+    try:
+        stack.enter_context(lock)
+    except (Timeout, StoreBusyError):
+        return False
+    return True
+
+
+class _Waiting:
+    """Tells the log what a run waits for, at most once a minute for all of its shards."""
+
+    # When each device's lock was last reported, by its folder: runs that take turns wait before each shard.
+    _last: ClassVar[dict[Path, float]] = {}
+
+    def __init__(self, device: str, folder: Path) -> None:
+        self._device = device
+        self._folder = folder
+        self._started = time.monotonic()
+        self._reported = False
+
+    def report(self) -> None:
+        now = time.monotonic()
+        last = self._last.get(self._folder)
+        if last is None or now - last >= _REPORT_SECONDS:
+            self._last[self._folder] = now
+            self._reported = True
+            log.warning("Waiting for %s, which is in use by %s", self._device, describe_holder(self._folder))
+
+    def end(self) -> None:
+        if self._reported:
+            log.info("%s is free after %s of waiting", self._device, duration(time.monotonic() - self._started))

@@ -1,0 +1,203 @@
+"""Long-lived worker processes, one a device: networks are loaded once, and a dead one takes only its shard with it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from reeldex.flows.execution.errors import MachineFaultError, RunStoppedError
+from reeldex.flows.execution.logs import replay
+from reeldex.flows.execution.worker_process import Answer, Logged, Refusal, ShardJob, Told, work
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+    from reeldex.flows.extraction.shard_work import ShardReport
+    from reeldex.flows.progress.progress import Listener
+
+log = logging.getLogger(__name__)
+
+_STOPPED = "The run was stopped. What was finished is kept; run it again to go on."
+
+
+class ShardWorker:
+    """One worker process, started when it is first needed and again after it has died."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.RLock()  # one thread asks, another may end the process meanwhile
+        self._retired = False
+        self._process: SpawnProcess | None = None
+        self._connection: Connection | None = None
+
+    def run(self, job: ShardJob, listener: Listener) -> ShardReport:
+        """Return what became of a shard. `listener` hears of it, and the log is written to, in this thread.
+
+        Raises MachineFaultError when the process dies or its machine fails, WrongUseError and InternalError.
+        """
+        report: ShardReport = self._ask(job, listener)
+        return report
+
+    def devices(self, choice: str) -> tuple[str, ...]:
+        """Return the devices that `choice` names on this machine. Raises WrongUseError if one is not there."""
+        found: tuple[str, ...] = self._ask(choice, None)
+        return found
+
+    @property
+    def process_id(self) -> int | None:
+        """The process's id while there is one."""
+        return self._process.pid if self._process is not None else None
+
+    def retire(self) -> None:
+        """End the process for good: who uses this worker now or later is told by RunStoppedError."""
+        self._retired = True
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process and all that belongs to it at once."""
+        with self._lock:
+            process, self._process, self._connection = self._process, None, None
+        if process is None or process.pid is None:
+            return
+        # Its group holds its ffmpeg processes too. Just started, it may not lead a group yet.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
+
+    def _ask(self, question: ShardJob | str, listener: Listener | None) -> Any:  # noqa: ANN401 - as the question is
+        try:
+            connection = self._connected()
+            connection.send(question)
+            while True:
+                message = connection.recv()
+                match message:
+                    case Told(method, values):
+                        getattr(listener, method)(*values)
+                    case Logged(record):
+                        replay(record)
+                    case Answer(value):
+                        return value
+                    case Refusal(error):
+                        raise error
+        except (EOFError, OSError) as error:
+            if self._retired:
+                raise RunStoppedError(_STOPPED) from None
+            raise MachineFaultError(self._how_it_died()) from error
+        except MachineFaultError:
+            self.kill()  # what a fault leaves behind, such as a lost device, ends with the process
+            raise
+
+    def _connected(self) -> Connection:
+        with self._lock:
+            if self._retired:
+                raise RunStoppedError(_STOPPED)
+            if self._connection is not None and self._process is not None and self._process.is_alive():
+                return self._connection
+            self.kill()
+            context = multiprocessing.get_context("spawn")
+            ours, theirs = context.Pipe()
+            name = f"reeldex worker {self._name}"
+            self._process = context.Process(target=work, args=(theirs,), name=name, daemon=True)
+            self._process.start()
+            theirs.close()  # or its end would never be seen here
+            self._connection = ours
+            return ours
+
+    def _how_it_died(self) -> str:
+        process = self._process
+        if process is None:
+            return f"The worker process of {self._name} was ended."
+        process.join(5)
+        code, pid = process.exitcode, process.pid
+        self.kill()
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                how += " (the system does so when memory runs out)"
+        else:
+            how = f"ended with exit status {code}"
+        return f"The worker process {pid} of {self._name} {how}. What it had finished is kept."
+
+
+class WorkerPool:
+    """The workers of this process, by device; each is lent to one shard at a time."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._workers: dict[str, ShardWorker] = {}
+        self._lent: set[str] = set()
+        self._devices: dict[str, tuple[str, ...]] = {}
+        self._stopped = False
+
+    def devices(self, choice: str) -> tuple[str, ...]:
+        """Return the devices that `choice` names on this machine. Raises WrongUseError if one is not there."""
+        if choice == "cpu":
+            return ("cpu",)
+        if choice not in self._devices:
+            # Only a worker may load PyTorch; this one goes on to compute on the first device.
+            worker = ShardWorker(choice)
+            self._devices[choice] = worker.devices(choice)
+            with self._changed:
+                if self._workers.setdefault(self._devices[choice][0], worker) is not worker:
+                    worker.retire()
+        return self._devices[choice]
+
+    @contextmanager
+    def lend(self, choice: str) -> Iterator[tuple[str, ShardWorker]]:
+        """Return an idle device that `choice` names, and its worker, waiting for one if need be.
+
+        Raises RunStoppedError once the pool is stopped.
+        """
+        devices = self.devices(choice)
+        with self._changed:
+            while not self._stopped and all(name in self._lent for name in devices):
+                self._changed.wait()
+            self.refuse_if_stopped()
+            device = next(name for name in devices if name not in self._lent)
+            self._lent.add(device)
+            worker = self._workers.setdefault(device, ShardWorker(device))
+        try:
+            yield device, worker
+        finally:
+            with self._changed:
+                self._lent.discard(device)
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End all workers at once. Whoever waits for one, or was using one, is told by RunStoppedError."""
+        with self._changed:
+            self._stopped = True
+            workers, self._workers = list(self._workers.values()), {}
+            self._changed.notify_all()
+        for worker in workers:
+            worker.retire()
+
+    def refuse_if_stopped(self) -> None:
+        """Raise RunStoppedError once the pool is stopped."""
+        if self._stopped:
+            raise RunStoppedError(_STOPPED)
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long. Raises RunStoppedError as soon as the pool is stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped, timeout=seconds)
+        self.refuse_if_stopped()
+
+    def resume(self) -> None:
+        """Lend workers again after a stop."""
+        with self._changed:
+            self._stopped = False
+
+
+POOL = WorkerPool()
+atexit.register(POOL.stop)

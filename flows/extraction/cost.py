@@ -1,0 +1,133 @@
+"""What an extraction would cost, for `--dry-run`: measured on one batch and one video, then multiplied."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reeldex.extractors.clips import clip_count
+from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.errors import ExtractionError
+from reeldex.extractors.frames import FrameBatch, VideoMetadata, VideoSource
+from reeldex.extractors.options import WeightsChoice
+from reeldex.extractors.probe import probe
+from reeldex.extractors.registry import EXTRACTORS
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.flows.extraction.networks import load_networks, requested_spaces
+from reeldex.flows.extraction.sources import find_videos
+
+if TYPE_CHECKING:
+    from reeldex.extractors.network import Network
+
+_SAMPLE_SECONDS = 3.0  # spent on measuring how fast decoding is
+_PROBES_AT_A_TIME = 8
+_BYTES_PER_NUMBER = 2  # float16
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an extraction would take.
+
+    - `videos` can be opened, `broken` cannot, `unknown_duration` of the videos give no duration and count as 0 s.
+    - `decode_seconds`: wall-clock time of decoding alone, `device_seconds` of the networks alone; they overlap, so
+      a run takes somewhat more than the larger.
+    - `bytes_out`: size of the features on disk.
+    """
+
+    videos: int
+    broken: int
+    unknown_duration: int
+    seconds_of_video: float
+    decode_seconds: float
+    device_seconds: float
+    rows: Mapping[str, int]
+    bytes_out: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        rows = ", ".join(f"{count:,} rows of {name}" for name, count in self.rows.items())
+        return (
+            f"{self.videos} videos, {self.broken} that cannot be opened, {self.unknown_duration} of unknown length\n"
+            f"{self.seconds_of_video:,.1f} s of video: {rows}\n"
+            f"decoding  about {self.decode_seconds:,.1f} s\n"
+            f"networks  about {self.device_seconds:,.1f} s (both go on at the same time)\n"
+            f"on disk   about {self.bytes_out:,} bytes"
+        )
+
+
+def estimate(source: str, config: PipelineConfig) -> Cost:
+    """Measure decoding and the networks briefly and multiply by what `source` holds. Extracts nothing.
+
+    The networks run with made-up weights, which are as fast as others. Raises UsageError for a bad source.
+    """
+    videos = find_videos(source, config.extract.video_id)
+    limits = config.compute.limits.decoding()
+    with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
+        probed = list(pool.map(lambda video: _probe(video.path, limits), videos))
+    sound = [(video, metadata) for video, metadata in zip(videos, probed, strict=True) if metadata is not None]
+    if not sound:
+        raise UsageError(f"None of the {len(videos)} videos of {source!r} can be opened. Extract to see why of each.")
+    trial = config.model_copy(update={"extract": config.extract.model_copy(update={"weights": WeightsChoice.RANDOM})})
+    networks = load_networks(requested_spaces(trial), trial)
+    rows = dict.fromkeys((network.spec.name for network in networks), 0)
+    device_seconds = 0.0
+    for network in networks:
+        spec = network.spec
+        for _, metadata in sound:
+            frames = max(1, round((metadata.duration_seconds or 0.0) * spec.frames_per_second))
+            rows[spec.name] += clip_count(frames, spec.frames_per_clip)
+        device_seconds += rows[spec.name] * _seconds_per_row(network, sound[0][1])
+    seconds_of_video = sum(metadata.duration_seconds or 0.0 for _, metadata in sound)
+    longest = max(sound, key=lambda pair: pair[1].duration_seconds or 0.0)[0]
+    source_to_time = VideoSource(longest.video_id, longest.path)
+    return Cost(
+        videos=len(sound),
+        broken=len(videos) - len(sound),
+        unknown_duration=sum(metadata.duration_seconds is None for _, metadata in sound),
+        seconds_of_video=seconds_of_video,
+        decode_seconds=seconds_of_video * _decode_seconds_per_second(source_to_time, networks, limits),
+        device_seconds=device_seconds,
+        rows=rows,
+        bytes_out=sum(count * EXTRACTORS[name].spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),
+    )
+
+
+def _probe(path: str, limits: DecodeLimits) -> VideoMetadata | None:
+    try:
+        return probe(path, limits=limits.process)
+    except ExtractionError:
+        return None  # counted as broken; extraction will say why
+
+
+def _seconds_per_row(network: Network, metadata: VideoMetadata) -> float:
+    height, width = network.spec.input_size(*metadata.display_size)
+    clips = np.zeros((network.batch_rows, network.spec.frames_per_clip, height, width, 3), np.uint8)
+    network.features(clips)  # the first run also sets up
+    started = time.perf_counter()
+    network.features(clips)
+    return (time.perf_counter() - started) / len(clips)
+
+
+def _decode_seconds_per_second(source: VideoSource, networks: list[Network], limits: DecodeLimits) -> float:
+    """Return the wall-clock seconds that decoding a second of a video takes, one decoder at work."""
+    finest = max((network.spec for network in networks), key=lambda spec: spec.frames_per_second)
+    started, frames = time.perf_counter(), 0
+    items = decode(source, [network.spec for network in networks], limits)
+    # A video that cannot be decoded to its end says how fast it is up to there.
+    with contextlib.suppress(ExtractionError):
+        for item in items:
+            if isinstance(item, FrameBatch) and item.extractor == finest.name:
+                frames += len(item.frames)
+            if time.perf_counter() - started > _SAMPLE_SECONDS:
+                break
+    items.close()
+    return (time.perf_counter() - started) * finest.frames_per_second / max(1, frames)

@@ -1,0 +1,77 @@
+"""Feature spaces into loaded networks, each loaded once a process."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from reeldex.extractors.errors import UnknownExtractorError
+from reeldex.extractors.options import NetworkOptions, WeightsChoice
+from reeldex.extractors.registry import ExtractorRecord, extractor, extractor_of_space
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.storage.schema import FeatureSpace
+
+if TYPE_CHECKING:
+    from reeldex.extractors.network import Network
+
+
+def requested_records(config: PipelineConfig) -> list[ExtractorRecord]:
+    """Return the extractors that `config` asks for. Raises UsageError for an unknown or repeated one."""
+    names = config.extract.extractors
+    if len(set(names)) < len(names):
+        raise UsageError(f"extract.extractors names one extractor twice: {', '.join(names)}.")
+    try:
+        for name in config.weights.files:
+            extractor(name)
+        return [extractor(name) for name in names]
+    except UnknownExtractorError as error:
+        raise UsageError(str(error)) from error
+
+
+def requested_spaces(config: PipelineConfig) -> tuple[str, ...]:
+    """Return the names of the feature spaces that `config` asks for. Raises UsageError for an unknown extractor."""
+    return tuple(record.space(config.extract.weights) for record in requested_records(config))
+
+
+def extractor_record(space: str) -> tuple[ExtractorRecord, WeightsChoice]:
+    """Return what makes the features of a space. Raises UsageError for a space that nothing here extracts."""
+    try:
+        return extractor_of_space(space)
+    except UnknownExtractorError as error:
+        raise UsageError(
+            f"Nothing here extracts the feature space {space!r}: {error} Features that were imported can be "
+            "imported again, not extracted."
+        ) from error
+
+
+def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network]:
+    """Return the networks that make these spaces, from this process's memory if they have been loaded before.
+
+    Raises UsageError for a space that no extractor makes; WeightsError or DeviceError as loading does.
+    """
+    networks = []
+    for space in spaces:
+        record, weights = extractor_record(space)
+        options = NetworkOptions(
+            weights=weights,
+            weights_file=config.weights.files.get(record.spec.name),
+            weights_folder=config.weights.folder,
+            device=config.compute.device,
+            precision=config.compute.precision,
+            batch_rows=config.compute.batch_rows,
+        )
+        networks.append(_load(record.spec.name, options))
+    return networks
+
+
+@functools.lru_cache(maxsize=8)
+def _load(name: str, options: NetworkOptions) -> Network:
+    from reeldex.extractors.network import load_network
+
+    return load_network(name, options)
+
+
+def feature_space(network: Network) -> FeatureSpace:
+    """Return what the store knows a network's features by."""
+    return FeatureSpace(network.space, network.fingerprint)

@@ -1,0 +1,93 @@
+"""What a run has to do: which videos are new, which shards lack something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reeldex.flows.extraction.shard_work import work_left
+from reeldex.storage.errors import StoreDamagedError, UnknownSpaceError
+from reeldex.storage.manifest import Growth, plan_growth
+from reeldex.storage.schema import FeatureSpace
+
+if TYPE_CHECKING:
+    from reeldex.storage.schema import JSON, VideoEntry
+    from reeldex.storage.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """A shard to work on, how many videos it holds, the names of the spaces it is to have, and why to try videos again.
+
+    `retry` holds the reasons for which failed videos are tried again.
+    """
+
+    shard: int
+    videos: int
+    spaces: tuple[str, ...]
+    retry: tuple[str, ...] = ()
+
+
+def plan(store: FeatureStore, found: Sequence[VideoEntry], spaces: Sequence[str], videos_per_shard: int) -> Growth:
+    """Return what the videos `found` add to the store. Writes nothing."""
+    return plan_growth(
+        store.manifests(),
+        found,
+        videos_per_shard=videos_per_shard,
+        spaces=spaces,
+        exists=lambda path: Path(path).exists(),
+        has_features=lambda video_id: _has_features(store, video_id),
+    )
+
+
+def _has_features(store: FeatureStore, video_id: str) -> bool:
+    outcome = store.outcome(video_id)
+    return outcome is not None and bool(outcome.rows)
+
+
+def stored_spaces(store: FeatureStore, names: Sequence[str]) -> list[FeatureSpace]:
+    """Return these spaces with the fingerprints of the store's own files.
+
+    A space of which the store has no file yet gets an empty fingerprint: nothing is there that could fit it.
+    """
+    return [FeatureSpace(name, _stored_fingerprint(store, name)) for name in names]
+
+
+def _stored_fingerprint(store: FeatureStore, name: str) -> Mapping[str, JSON]:
+    try:
+        return store.fingerprint(name)
+    except (UnknownSpaceError, StoreDamagedError):
+        return {}
+
+
+def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], names: Sequence[str]) -> list[ShardTask]:
+    """Return the shards that hold any of the videos `found` and lack something in the spaces of these names.
+
+    Judged by the fingerprints that the store holds, so that no network is loaded for what is complete.
+    """
+    ids = {entry.video_id for entry in found}
+    spaces = stored_spaces(store, names)
+    return [
+        ShardTask(manifest.shard, len(manifest.videos), tuple(names))
+        for manifest in store.manifests()
+        if any(entry.video_id in ids for entry in manifest.videos) and work_left(store, manifest.shard, spaces)
+    ]
+
+
+def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask]:
+    """Return the shards that lack something of the spaces they were planned for, or hold failures to `retry`.
+
+    Judged as by `tasks_for`; features that were imported count as complete too.
+    """
+    known: dict[tuple[str, ...], list[FeatureSpace]] = {}
+    tasks = []
+    for manifest in store.manifests():
+        names = manifest.spaces
+        if names not in known:
+            known[names] = stored_spaces(store, names)
+        spaces = known[names]
+        if work_left(store, manifest.shard, spaces, retry):
+            tasks.append(ShardTask(manifest.shard, len(manifest.videos), names, tuple(retry)))
+    return tasks

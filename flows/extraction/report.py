@@ -1,0 +1,138 @@
+"""What the reports on a run say, as Markdown and table rows. Sizes are bounded: a store may hold 100,000 videos."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from reeldex.flows.extraction.sources import printable
+
+if TYPE_CHECKING:
+    from reeldex.flows.extraction.run_report import RunReport
+    from reeldex.storage.schema import VideoOutcome
+    from reeldex.storage.verify import VerifyReport
+
+MOST_FAILURES_LISTED = 1000
+_MOST_SHARDS_LISTED = 50
+_MESSAGE_CHARACTERS = 400
+_SHEET_COLUMNS = 4
+
+# Reason of a failure -> what to do about it.
+REMEDIES: Mapping[str, str] = {
+    "missing": "Put the file back, or take it out of the list; then run extract again.",
+    "unreadable": "Check the file's permissions and that its format is a video's; then rerun-failed with this reason.",
+    "no_video_stream": "Nothing: the file holds sound or pictures only.",
+    "decode_error": "Play the file; fetch it again if it is damaged, then run extract again.",
+    "truncated": "Features up to the break are kept. Fetch the file again if it should be longer.",
+    "timeout": "Rerun-failed with this reason and a higher time limit, when its disk or network share answers.",
+    "too_large": "Scale the video down, or rerun-failed with a higher limit of frame pixels.",
+    "duplicate_id": "Two files share a name: set the video id to path, or give ids in a .csv list.",
+    "internal_error": "A fault of reeldex: report it with the log of the run, then rerun-failed with this reason.",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a video: its id, the second it shows, and JPEG bytes."""
+
+    video_id: str
+    at_seconds: float
+    jpeg: bytes
+
+
+def summary(report: RunReport) -> str:
+    """Return the summary of a run as Markdown."""
+    speed = report.seconds_of_video / report.seconds_of_work if report.seconds_of_work else 0.0
+    rows = [
+        ("Store", f"`{report.store}`"),
+        ("Shards done in this run", f"{report.shards_done:,}"),
+        ("Shards lost", f"{len(report.shards_lost):,}"),
+        ("Videos extracted in this run", f"{report.extracted_ok:,} ok, {report.extracted_failed:,} failed"),
+        ("Video", f"{report.seconds_of_video:,.1f} s at {speed:,.2f} s of video per second of work"),
+        ("What bounds the speed", _bound(report)),
+        ("Videos in the source", _found(report)),
+        ("In the store but not in the source", f"{report.gone:,}"),
+        ("Truncated, features kept", f"{report.truncated:,}"),
+        ("Without features now", f"{sum(report.failed_by_reason.values()):,}"),
+    ]
+    rows += [(f"- {reason}", f"{count:,}") for reason, count in report.failed_by_reason.items()]
+    lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
+    if report.shards_lost:
+        lines += ["", "**Lost shards.** Press Retry once the cause is gone.", "", "| shard | why |", "| --- | --- |"]
+        listed = list(report.shards_lost.items())[:_MOST_SHARDS_LISTED]
+        lines += [f"| {shard:05d} | {_cell(why)} |" for shard, why in listed]
+        if len(report.shards_lost) > len(listed):
+            lines.append(f"| ... | {len(report.shards_lost) - len(listed):,} more |")
+    return "\n".join(lines)
+
+
+def _found(report: RunReport) -> str:
+    return (
+        f"{report.new:,} new, {report.changed:,} changed, {report.unchanged:,} unchanged, "
+        f"{report.duplicates:,} duplicates, {report.unsettled:,} still being written"
+    )
+
+
+def _bound(report: RunReport) -> str:
+    total = report.device_seconds + report.waiting_seconds
+    if not total:
+        return "nothing was extracted"
+    waiting = report.waiting_seconds / total
+    if waiting > 0.5:
+        return (
+            f"decoding: the networks waited for frames {waiting:.0%} of the time; raise `decoders`, or use faster disks"
+        )
+    return f"the device: its networks were busy {1 - waiting:.0%} of the time"
+
+
+def failure_rows(outcomes: Sequence[VideoOutcome]) -> list[dict[str, str]]:
+    """Return a row for each video that failed or was truncated, at most MOST_FAILURES_LISTED of them."""
+    troubled = [each for each in outcomes if each.reason]
+    return [
+        {
+            "video": printable(each.path),
+            "reason": each.reason or "",
+            "what to do": REMEDIES[each.reason or ""],
+            "what happened": each.message[:_MESSAGE_CHARACTERS],
+        }
+        for each in troubled[:MOST_FAILURES_LISTED]
+    ]
+
+
+def damage_rows(report: VerifyReport) -> list[dict[str, str]]:
+    """Return a row for each damage and each file that cannot be read, at most MOST_FAILURES_LISTED of them."""
+    rows = [
+        {"file": each.file, "video": each.video_id or "", "what": each.what, "what to do": each.remedy}
+        for each in report.damages
+    ]
+    rows += [
+        {"file": each.file, "video": "", "what": f"cannot be read: {each.why}", "what to do": each.remedy}
+        for each in report.unreadable
+    ]
+    return rows[:MOST_FAILURES_LISTED]
+
+
+def contact_sheet(pictures: Sequence[Picture]) -> str:
+    """Return a table of pictures as Markdown that holds them itself."""
+    lines = ["| " * _SHEET_COLUMNS + "|", "| --- " * _SHEET_COLUMNS + "|"]
+    for start in range(0, len(pictures), _SHEET_COLUMNS):
+        row = pictures[start : start + _SHEET_COLUMNS]
+        images = [f"![]({_data_uri(each.jpeg)})" for each in row]
+        names = [f"{_cell(PurePath(each.video_id).name)} {each.at_seconds:.1f} s" for each in row]
+        padding = [""] * (_SHEET_COLUMNS - len(row))
+        lines += ["| " + " | ".join([*cells, *padding]) + " |" for cells in (images, names)]
+    return "\n".join(lines)
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
+def _cell(text: str) -> str:
+    """Return text as it can stand in a cell of a Markdown table."""
+    for character in "\\|`*_<[":
+        text = text.replace(character, "\\" + character)
+    return " ".join(text.split())[:_MESSAGE_CHARACTERS]

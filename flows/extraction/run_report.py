@@ -1,0 +1,159 @@
+"""What a run comes to, for the command line, for programs and for the flow's state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reeldex.flows.extraction.shard_work import ShardReport
+    from reeldex.flows.extraction.sources import FoundVideos
+    from reeldex.storage.manifest import Growth
+    from reeldex.storage.schema import VideoEntry, VideoOutcome
+    from reeldex.storage.store import FeatureStore
+
+
+_SHARDS_NAMED = 20  # in one message
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number and what it counts: `1 video`, `2,000 videos`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What one `extract` or `rerun` did.
+
+    - `shards_lost` maps the shards that did not finish to why.
+    - `extracted_ok`, `extracted_failed` count the videos worked on in this run.
+    - `failed_by_reason` counts all videos of the source (of the store, for a rerun) that have no features now,
+      whenever they failed; `truncated` those whose features end early.
+    - `device_seconds` of the work went to the networks, `waiting_seconds` to waiting for decoded frames.
+    - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
+      that were not found there, `unsettled` those left to the next run because they may still be being written.
+    """
+
+    store: str
+    shards_done: int
+    shards_lost: Mapping[int, str]
+    extracted_ok: int
+    extracted_failed: int
+    seconds_of_video: float
+    seconds_of_work: float
+    device_seconds: float
+    waiting_seconds: float
+    failed_by_reason: Mapping[str, int]
+    truncated: int
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    duplicates: int = 0
+    gone: int = 0
+    unsettled: int = 0
+
+    @property
+    def well(self) -> bool:
+        """Whether every shard is done and every video has its features."""
+        return not self.shards_lost and not self.failed_by_reason
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if self.shards_done or self.shards_lost:
+            speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
+            text = (
+                f"{counted(self.extracted_ok, 'video')} extracted, {self.extracted_failed:,} failed, "
+                f"{counted(self.shards_done, 'shard')} done; "
+                f"{self.seconds_of_video:.1f} s of video at {speed:.2f} s of video per second"
+            )
+        else:
+            text = "nothing to do"
+        if self.unsettled:
+            text += f"; {counted(self.unsettled, 'video')} left to the next run, having been written to just now"
+        if self.shards_lost:
+            names = [f"{shard:05d}" for shard in self.shards_lost]
+            more = f" and {len(names) - _SHARDS_NAMED} more" if len(names) > _SHARDS_NAMED else ""
+            text += f"; {counted(len(names), 'shard')} LOST: {', '.join(names[:_SHARDS_NAMED])}{more}"
+        return text
+
+
+class ShardsLostError(Exception):
+    """Some shards did not finish, through a fault of the machine or of reeldex. `report` is what was done."""
+
+    def __init__(self, report: RunReport) -> None:
+        by_reason: dict[str, list[str]] = {}
+        for shard, why in report.shards_lost.items():
+            by_reason.setdefault(why, []).append(f"{shard:05d}")
+        reasons = "; ".join(
+            f"shard {', '.join(shards[:_SHARDS_NAMED])}"
+            f"{f' and {len(shards) - _SHARDS_NAMED} more' if len(shards) > _SHARDS_NAMED else ''}: {why}"
+            for why, shards in by_reason.items()
+        )
+        super().__init__(
+            f"{report}. {reasons} Once the cause is gone, press Retry, or run `reeldex rerun {report.store}`."
+        )
+        self.report = report
+
+
+def sum_up(
+    store: FeatureStore,
+    reports: Sequence[ShardReport],
+    lost: Mapping[int, str],
+    outcomes: Sequence[VideoOutcome],
+    found_counts: Mapping[str, int] | None = None,
+) -> RunReport:
+    """Return the report on a run: what its shards came to, and how the videos it is about stand now, by `outcomes`.
+
+    `found_counts` are RunReport's fields on what the source held, as `count_found` gives them.
+    """
+    failures = Counter(each.reason or "" for each in outcomes if each.status == "failed")
+    return RunReport(
+        store=str(store.path),
+        shards_done=len(reports),
+        shards_lost=lost,
+        extracted_ok=sum(each.ok for each in reports),
+        extracted_failed=sum(each.failed for each in reports),
+        seconds_of_video=sum(each.seconds_of_video for each in reports),
+        seconds_of_work=sum(each.seconds_of_work for each in reports),
+        device_seconds=sum(each.device_seconds for each in reports),
+        waiting_seconds=sum(each.waiting_seconds for each in reports),
+        failed_by_reason=dict(sorted(failures.items())),
+        truncated=sum(each.truncated for each in outcomes),
+        **(found_counts or {}),
+    )
+
+
+def count_found(growth: Growth, found: FoundVideos) -> dict[str, int]:
+    """Return the fields of RunReport that count what a source holds."""
+    unsettled = {entry.video_id for entry in found.unsettled}
+    return {
+        "new": growth.new,
+        "changed": growth.changed,
+        "unchanged": growth.unchanged,
+        "duplicates": growth.duplicates,
+        "gone": len(set(growth.gone) - unsettled),
+        "unsettled": len(unsettled),
+    }
+
+
+def present_outcomes(store: FeatureStore, found: Sequence[VideoEntry] | None = None) -> list[VideoOutcome]:
+    """Return the outcomes that stand now, of the videos `found` or of all; superseded and pending ones are left out.
+
+    A file is known by its path, which also tells apart two files of one id; a file that has moved, by its id.
+    """
+    by_path: dict[str, VideoOutcome] = {}
+    for manifest in store.manifests():
+        outcomes = store.outcomes(manifest.shard)
+        for position, entry in enumerate(manifest.videos):
+            by_path.pop(entry.path, None)
+            if outcomes is not None:
+                by_path[entry.path] = outcomes.videos[position]
+    if found is None:
+        return list(by_path.values())
+    present = [by_path.get(entry.path) or store.outcome(entry.video_id) for entry in found]
+    return [outcome for outcome in present if outcome is not None]

@@ -1,0 +1,185 @@
+"""The work of one shard: extract what it lacks, stage each video as it is done, publish."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import logging
+import platform
+import socket
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from reeldex.extractors.engine import EngineOptions, WorkTimes, extract
+from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
+from reeldex.flows.extraction.networks import feature_space
+from reeldex.flows.extraction.sources import printable
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
+
+if TYPE_CHECKING:
+    from reeldex.extractors.network import Network
+    from reeldex.flows.execution.worker_process import ShardJob
+    from reeldex.flows.progress.progress import Listener
+    from reeldex.storage.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What one run did to a shard: videos extracted or failed in it, seconds of video and of work.
+
+    Of the work, the networks computed for `device_seconds` and waited for decoded frames for `waiting_seconds`.
+    """
+
+    shard: int
+    ok: int
+    failed: int
+    seconds_of_video: float
+    seconds_of_work: float
+    device_seconds: float
+    waiting_seconds: float
+
+    def __str__(self) -> str:
+        speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
+        return (
+            f"Shard {self.shard:05d}: {self.ok} videos ok, {self.failed} failed, {self.seconds_of_work:.1f} seconds, "
+            f"{speed:.2f} s of video per second"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+
+def work_left(store: FeatureStore, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] = ()) -> bool:
+    """Whether a shard lacks something in these spaces, or holds failures whose reason is in `retry`."""
+    state = store.shard_state(shard, spaces)
+    for problem in state.problems:
+        log.warning("Shard %05d: %s", shard, problem)
+    return not state.done or bool(state.staged_positions) or bool(store.pending_positions(shard, spaces, retry))
+
+
+def run_shard(store: FeatureStore, networks: Sequence[Network], job: ShardJob, listener: Listener) -> ShardReport:
+    """Extract the videos that a shard lacks and publish it. Whoever runs the flow holds the store's lock.
+
+    A broken video ends in its outcome; a broken machine raises, and what was staged stays for the next run.
+    """
+    started = time.monotonic()
+    shard, compute = job.shard, job.config.compute
+    spaces = {network.space: feature_space(network) for network in networks}
+    missing = store.shard_state(shard, list(spaces.values())).missing_spaces
+    # Videos tried again need whatever they lack; else nothing is extracted that is published already.
+    active = [network for network in networks if job.retry or network.space in missing]
+    positions = store.pending_positions(shard, list(spaces.values()), job.retry)
+    entries = store.manifests()[shard].videos
+    position_of = {entries[position].video_id: position for position in positions}
+    sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]
+    limits = compute.limits.decoding()
+    staging, times = store.staging(shard), WorkTimes()
+    listener.planned(shard, len(sources), len(entries))
+    ok = failed = 0
+    seconds_of_video = 0.0
+    log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
+    options = EngineOptions(compute.decoders, limits)
+    for result in extract(sources, active, options, listener.decoded, times) if sources else ():
+        outcome = outcome_of(result)
+        rows = _rows_of(result, {network.spec.name: spaces[network.space] for network in active})
+        staging.put(position_of[outcome.video_id], outcome, rows)
+        if outcome.status == "ok":
+            ok += 1
+            seconds_of_video += outcome.duration_seconds or 0.0
+        else:
+            failed += 1
+        listener.finished(shard, outcome)
+    seconds_of_work = time.monotonic() - started
+    store.publish_shard(
+        shard,
+        list(spaces.values()),
+        provenance=provenance(networks[0]),
+        seconds_of_work=seconds_of_work if sources else 0.0,
+    )
+    report = ShardReport(
+        shard, ok, failed, seconds_of_video, seconds_of_work, times.device_seconds, times.waiting_seconds
+    )
+    log.info("%s", report)
+    return report
+
+
+def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
+    """Return the outcome to record for what the engine handed out."""
+    video_id, path = result.source.video_id, result.source.path
+    if isinstance(result, ExtractionFailure):
+        message = printable(result.message)
+        return VideoOutcome(video_id, path, "failed", str(result.reason), message, attempts=1)
+    summary = result.summary
+    notes = []
+    if summary.truncated:
+        notes.append(
+            f"The container promises {summary.metadata.duration_seconds:.1f} s, the picture ends after "
+            f"{summary.decoded_seconds:.1f} s: the file is cut off, or its sound outlasts its picture. "
+            "Features up to there are kept; fetch the file again if it should be longer."
+        )
+    if summary.error_count:
+        notes.append(
+            f"The decoder complained {summary.error_count} times, first: {printable(summary.first_error).rstrip('.')}. "
+            "Features are kept; some pictures may be damaged."
+        )
+    return VideoOutcome(
+        video_id,
+        path,
+        "ok",
+        "truncated" if summary.truncated else None,
+        " ".join(notes),
+        attempts=1,
+        truncated=summary.truncated,
+        decode_error_count=summary.error_count,
+        duration_seconds=_duration_seconds(result),
+    )
+
+
+def _duration_seconds(features: VideoFeatures) -> float:
+    promised = features.summary.metadata.duration_seconds
+    return features.summary.decoded_seconds if promised is None or features.summary.truncated else promised
+
+
+def _rows_of(
+    result: VideoFeatures | ExtractionFailure, spaces: dict[str, FeatureSpace]
+) -> dict[FeatureSpace, FeatureRows]:
+    if isinstance(result, ExtractionFailure):
+        return {}
+    return {
+        spaces[name]: FeatureRows(
+            rows=rows,
+            start_seconds=0.0,
+            seconds_per_row=result.seconds_per_row[name],
+            duration_seconds=_duration_seconds(result),
+            truncated=result.summary.truncated,
+            source=result.source.path,
+        )
+        for name, rows in result.rows.items()
+    }
+
+
+def provenance(network: Network) -> dict[str, Any]:
+    """Return what made the features but does not define them: versions, device, host."""
+    device = network.device
+    return {**_versions(), "device": _device_name(str(device)), "host": socket.gethostname()}
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    from reeldex.extractors import ffmpeg
+
+    packages = ("reeldex", "torch", "torchvision", "pytorchvideo", "numpy", "h5py")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {**versions, "ffmpeg": ffmpeg.version(), "python": platform.python_version()}
+
+
+@functools.cache
+def _device_name(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({platform.machine()})"

@@ -1,0 +1,37 @@
+"""The right to write to a store, for the length of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from reeldex.flows.config.pipeline import WhenBusy
+from reeldex.flows.runs.states import RunSkippedError
+from reeldex.storage.errors import StoreBusyError
+
+if TYPE_CHECKING:
+    from reeldex.storage.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def held(store: FeatureStore, when_busy: WhenBusy, wait_seconds: float) -> Iterator[None]:
+    """Hold the store's lock while the block runs; what happens while another run holds it is `when_busy`'s to say.
+
+    Raises StoreBusyError, after `wait_seconds` if it is to wait, or RunSkippedError.
+    """
+    with contextlib.ExitStack() as lock:
+        try:
+            lock.enter_context(store.lock())
+        except StoreBusyError as busy:
+            if when_busy is WhenBusy.SKIP:
+                raise RunSkippedError(f"Left to a later run: {busy}") from busy
+            if when_busy is WhenBusy.FAIL or wait_seconds <= 0:
+                raise
+            log.info("Waiting for at most %.0f seconds. %s", wait_seconds, busy)
+            lock.enter_context(store.lock(wait_seconds))
+        yield

@@ -1,0 +1,1 @@
+"""Training, evaluation and indexing, from the configuration to files. No Prefect."""

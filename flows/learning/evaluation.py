@@ -1,0 +1,154 @@
+"""One evaluation of a checkpoint, from the configuration to tables and files. Nothing of Prefect's."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.flows.learning.inputs import chosen_device, dataset_options, open_test_sets, words_of_checkpoint
+from reeldex.flows.learning.published_files import checkpoint_path
+
+if TYPE_CHECKING:
+    from reeldex.embedding.checkpoint import Checkpoint
+    from reeldex.embedding.datasets.records import EvaluationSet
+    from reeldex.embedding.evaluate import SetResult
+    from reeldex.embedding.model import TextVideoEmbedding
+    from reeldex.embedding.report import Table
+    from reeldex.embedding.text import WordVectors
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """Which checkpoint is to be evaluated on which test sets, and where rankings go, if anywhere."""
+
+    checkpoint: str
+    datasets: tuple[str, ...]
+    config: PipelineConfig
+    ranking: Path | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What an evaluation came to: results by test set, and the files that were written."""
+
+    checkpoint: str
+    results: tuple[SetResult, ...]
+    report_file: str
+    ranking_files: tuple[str, ...] = ()
+
+    def tables(self) -> list[Table]:
+        """Return the tables for people, the one of recalls first."""
+        from reeldex.embedding.report import further_tables, retrieval_table
+
+        title = f"Retrieval with {self.checkpoint} (R@k in per cent; 95 % intervals)"
+        return [retrieval_table(self.results, title), *further_tables(self.results)]
+
+    def sentence(self) -> str:
+        """Return the first figures of both directions, for the state of a run."""
+        from reeldex.embedding.report import figures_in_words
+
+        return " ".join(f"{figures_in_words(result)}." for result in self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures as JSON values."""
+        from reeldex.embedding.report import report_json
+
+        files = {"report_file": self.report_file, "ranking_files": list(self.ranking_files)}
+        return {**report_json(self.results, {"checkpoint": self.checkpoint}), **files}
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(table) for table in self.tables())
+
+
+def require_evaluable(request: EvaluationRequest) -> None:
+    """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
+    from reeldex.embedding.errors import CheckpointError
+
+    checked_device(request.config.evaluate.device)
+    for dataset in request.datasets:
+        dataset_options(dataset, request.config)
+    path = checkpoint_path(request.checkpoint, request.config.weights.folder)
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
+    _require_writable(path.parent, "The figures are written as JSON beside the checkpoint, and")
+    if request.ranking is not None:
+        if request.ranking.is_dir():
+            raise UsageError(f"{request.ranking} is a folder. Name a file for the ranking.")
+        _require_writable(request.ranking.parent, "The ranking cannot be written:")
+
+
+def _require_writable(folder: Path, why: str) -> None:
+    """Raise UsageError when a folder, or the nearest above it that is there, takes no files."""
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    if not there.is_dir():
+        raise UsageError(f"{why} {there} is a file.")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"{why} {there} cannot be written to. Choose another place.")
+
+
+def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
+    """Evaluate as requested. Raises UsageError, EmbeddingError, WeightsError."""
+    from reeldex.embedding.checkpoint import load_checkpoint
+
+    require_evaluable(request)
+    config = request.config
+    path = checkpoint_path(request.checkpoint, config.weights.folder)
+    checkpoint = load_checkpoint(path, max_words=config.evaluate.max_words)
+    words = words_of_checkpoint(request.checkpoint, path, checkpoint, config)
+    test_sets = open_test_sets(request.datasets, config)
+    for test_set in test_sets:
+        require_fit(checkpoint, test_set)
+    model = checkpoint.model().to(checked_device(config.evaluate.device))
+    return evaluate_model(model, test_sets, words, config, path, request.ranking)
+
+
+def checked_device(wanted: str) -> str:
+    """Return the device that is meant. Raises TrainingError for one that is not there."""
+    from reeldex.embedding.training_options import TrainingOptions
+
+    device = chosen_device(wanted)
+    TrainingOptions(device=device).check_device()
+    return device
+
+
+def require_fit(checkpoint: Checkpoint, test_set: EvaluationSet) -> None:
+    """Raise CheckpointMismatchError for a test set with features of another kind than were trained on."""
+    from reeldex.embedding.checkpoint import require_features
+
+    require_features(checkpoint, test_set.fingerprints(), test_set.video_dim)
+
+
+def evaluate_model(  # noqa: PLR0913, PLR0917 - what is evaluated on what, and where the answer goes
+    model: TextVideoEmbedding,
+    test_sets: Sequence[EvaluationSet],
+    words: WordVectors,
+    config: PipelineConfig,
+    checkpoint: Path,
+    ranking: Path | None = None,
+) -> EvaluationReport:
+    """Evaluate a model on test sets, each as a whole; write JSON beside its checkpoint and rankings where asked to."""
+    from reeldex.embedding.evaluate import EvaluationOptions, measure, score
+    from reeldex.embedding.report import save_ranking, save_report
+
+    options = EvaluationOptions(config.evaluate.batch_size, config.evaluate.resamples, config.evaluate.seed)
+    results, rankings = [], []
+    for test_set in test_sets:
+        log.info("%s: %d sentences, %d videos or clips", test_set.name, len(test_set.captions), len(test_set.clips))
+        scores = score(model, test_set, words, options.batch_size)
+        results.append(measure(scores, test_set, options))
+        if ranking is not None:
+            several = len(test_sets) > 1
+            path = ranking.with_name(f"{ranking.stem}.{test_set.name}{ranking.suffix}") if several else ranking
+            save_ranking(path, scores, test_set, config.evaluate.ranking_length)
+            rankings.append(str(path))
+    report_file = checkpoint.with_name(f"{checkpoint.stem}.{'+'.join(each.name for each in test_sets)}.json")
+    about = {"checkpoint": str(checkpoint), "word_vectors": words.fingerprint}
+    save_report(report_file, results, {**about, "settings": config.evaluate.model_dump(mode="json")})
+    return EvaluationReport(str(checkpoint), tuple(results), str(report_file), tuple(rankings))

@@ -1,0 +1,90 @@
+"""One build of the index of moments, from the configuration to its report. Nothing of Prefect's."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.flows.learning.evaluation import checked_device
+from reeldex.flows.learning.inputs import words_of_checkpoint
+from reeldex.flows.learning.published_files import checkpoint_path
+from reeldex.flows.progress.indexing import OnVideos
+from reeldex.storage.store import FeatureStore
+
+if TYPE_CHECKING:
+    from reeldex.search.options import IndexOptions
+    from reeldex.search.report import BuildReport
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IndexingRequest:
+    """Which store's moments are to be indexed by which checkpoint; where to and how stands in `config.index`.
+
+    With `rebuild`, an index of another checkpoint, store or kind of moments is replaced instead of refused.
+    """
+
+    store: str
+    checkpoint: str
+    config: PipelineConfig
+    rebuild: bool = False
+
+
+def index_options(config: PipelineConfig) -> IndexOptions:
+    """Return how to index. Raises UsageError for what cannot be, TrainingError for a device that is not there."""
+    from reeldex.search.options import IndexOptions
+
+    given = {field.name: getattr(config.index, field.name) for field in fields(IndexOptions) if field.name != "device"}
+    try:
+        return IndexOptions(**given, device=checked_device(config.index.device))
+    except ValueError as error:
+        raise UsageError(f"index: {error}") from error
+
+
+def require_settings(config: PipelineConfig) -> None:
+    """Raise what is quickly seen to be wrong with how is to be indexed, whatever it is."""
+    index_options(config)
+    captions = config.index.captions
+    if captions is not None and not captions.is_file():
+        raise UsageError(f"index.captions: there is no file {captions}. Correct the path, or leave it out.")
+
+
+def require_indexable(request: IndexingRequest) -> None:
+    """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
+    from reeldex.embedding.errors import CheckpointError
+
+    FeatureStore(request.store)  # says at once if there is none
+    require_settings(request.config)
+    path = checkpoint_path(request.checkpoint, request.config.weights.folder)
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
+
+
+def build(request: IndexingRequest, on_videos: OnVideos) -> BuildReport:
+    """Build the index, or bring it up to date. Raises UsageError, EmbeddingError, StoreError, SearchError."""
+    from reeldex.embedding.captions import load_captions
+    from reeldex.embedding.checkpoint import load_checkpoint
+    from reeldex.search.build import build_index
+    from reeldex.search.options import IndexRequest
+
+    require_indexable(request)
+    config = request.config
+    path = checkpoint_path(request.checkpoint, config.weights.folder)
+    words = words_of_checkpoint(request.checkpoint, path, load_checkpoint(path), config)
+    captions = config.index.captions
+    wanted = IndexRequest(
+        store=Path(request.store),
+        checkpoint=path,
+        words=words,
+        out=config.index.folder,
+        options=index_options(config),
+        captions=None if captions is None else load_captions(captions),
+        rebuild=request.rebuild,
+    )
+    report = build_index(wanted, on_videos)
+    log.info("%s", str(report).partition("\n")[0])
+    return report

@@ -1,0 +1,206 @@
+"""What training and evaluation need, opened as the configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reeldex.flows.config.learning import WordFileFormat
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.flows.learning.published_files import GOOGLE_NEWS, PUBLISHED, PUBLISHED_DATASETS, data_folder, is_published
+from reeldex.storage.store import FeatureStore
+
+if TYPE_CHECKING:
+    from reeldex.embedding.checkpoint import Checkpoint
+    from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
+    from reeldex.embedding.text import WordVectors
+    from reeldex.embedding.training_options import TrainingOptions
+    from reeldex.flows.config.datasets import FeaturesConfig
+
+OWN_WORD_VECTORS = "word-vectors.bin"
+"""What word vectors are called that were trained for a training, in its folder."""
+
+
+def dataset_options(dataset: str, config: PipelineConfig) -> Any:  # noqa: ANN401 - each data set has its own options
+    """Return the options of a data set, by its name in the registry. Raises UsageError for what cannot be."""
+    from reeldex.embedding.datasets.registry import DATASETS
+
+    key = dataset.replace("-", "_")
+    section = getattr(config.datasets, key)
+    kind = DATASETS[dataset].options
+    try:
+        options = _published(kind, dataset, section.folder, config) if section.folder else kind()
+        given = {
+            field.name: value
+            for field in fields(kind)
+            if field.name != "features" and (value := getattr(section, field.name)) is not None
+        }
+        if section.features is not None:
+            given["features"] = _location(section.features)
+        return replace(options, **given)
+    except ValueError as error:
+        raise UsageError(f"datasets.{key}: {error}") from error
+
+
+def _published(kind: Any, dataset: str, folder: Path, config: PipelineConfig) -> Any:  # noqa: ANN401
+    if is_published(folder) and dataset not in PUBLISHED_DATASETS:
+        raise UsageError(
+            f"The published evaluation data hold {', '.join(PUBLISHED_DATASETS)}, and not {dataset}. Give "
+            "the folder of its files."
+        )
+    found = data_folder(folder, config.weights.folder)
+    if dataset == "epic":
+        return kind(train_labels=found / "train", test_labels=found / "test")
+    return kind.published(found)
+
+
+def _location(features: FeaturesConfig) -> Any:  # noqa: ANN401 - imported where it is needed
+    from reeldex.embedding.datasets.locations import FeatureLocation
+
+    if features.store is not None:
+        FeatureStore(features.store)  # says at once if there is none
+    return FeatureLocation(**{field.name: getattr(features, field.name) for field in fields(FeatureLocation)})
+
+
+def open_training_set(dataset: str, config: PipelineConfig) -> TrainingSet:
+    """Open the training split of a data set. Raises UsageError or an error of the embedding."""
+    from reeldex.embedding.datasets.registry import DATASETS
+
+    return DATASETS[dataset].open_training(dataset_options(dataset, config))
+
+
+def open_test_sets(datasets: Iterable[str], config: PipelineConfig) -> list[EvaluationSet]:
+    """Open the test splits of data sets. Raises UsageError or an error of the embedding."""
+    from reeldex.embedding.datasets.registry import DATASETS
+
+    opened = []
+    for dataset in dict.fromkeys(datasets):
+        opening = DATASETS[dataset].open_evaluation
+        if opening is None:
+            raise UsageError(f"{dataset} has no test set. Evaluate on another data set.")
+        opened.append(opening(dataset_options(dataset, config)))
+    return opened
+
+
+def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
+    """Return how to train; a data set of verb classes alone is trained by the triplet loss."""
+    from reeldex.embedding.training_options import TrainingOptions
+
+    given = {
+        field.name: getattr(config.train, field.name) for field in fields(TrainingOptions) if field.name != "device"
+    }
+    epic = config.datasets.epic
+    has_classes = dataset == "epic-retrieval" or (dataset == "epic" and epic.labels == "verb")
+    if dataset == "epic" and epic.verb_only:
+        given["loss"] = "triplet"
+    elif given["loss"] == "triplet" and not has_classes:
+        raise UsageError(
+            "train.loss: triplet needs verb classes: the data set epic with labels verb, or epic-retrieval."
+        )
+    try:
+        return TrainingOptions(**given, device=chosen_device(config.train.device))
+    except ValueError as error:
+        raise UsageError(f"train: {error}") from error
+
+
+def with_preset(config: PipelineConfig, datasets: Iterable[str] = ("epic",)) -> PipelineConfig:
+    """Return the configuration with the settings of `train.preset`, if it names one, put into their places.
+
+    Raises UsageError when that is none for any of the data sets that are trained or evaluated on.
+    """
+    name = config.train.preset
+    if name is None:
+        return config
+    if "epic" not in datasets:
+        raise UsageError(f"train.preset: {name} is for the data set epic. Leave it out, or use that data set.")
+    from reeldex.embedding.datasets.epic_labels import PRESETS
+
+    preset = PRESETS[name]
+    train = {
+        "preset": None,
+        "epochs": preset.epochs,
+        "learning_rate": preset.learning_rate,
+        "batch_size": preset.batch_size,
+        "model": config.train.model.model_copy(update={"embed_dim": preset.embedding_dim}),
+    }
+    names = ("clips_per_sample", "clips_before", "clips_filter_length", "labels", "verb_only")
+    epic = {name: getattr(preset, name) for name in names}
+    sections = config.datasets.model_copy(update={"epic": config.datasets.epic.model_copy(update=epic)})
+    return config.model_copy(update={"train": config.train.model_copy(update=train), "datasets": sections})
+
+
+def chosen_device(wanted: str) -> str:
+    """Return the device that `auto` means here; any other as it is."""
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def words_of_checkpoint(given: str, path: Path, checkpoint: Checkpoint, config: PipelineConfig) -> WordVectors:
+    """Open the word vectors for a checkpoint that was asked for as `given` and lies at `path`.
+
+    Those of the published checkpoint are fetched with the published data, unless others are named or at hand. Raises
+    UsageError, WeightsError, WordVectorsError; CheckpointMismatchError when it was trained with others.
+    """
+    from reeldex.embedding.checkpoint import require_word_vectors
+
+    found = _word_file(config, [path.parent], checkpoint)
+    if found is None and given == PUBLISHED:
+        found = data_folder(Path(PUBLISHED), config.weights.folder) / GOOGLE_NEWS
+    words = open_words(_said(found), config)
+    require_word_vectors(checkpoint, words.fingerprint, words.dim)
+    return words
+
+
+def word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None = None) -> Path:
+    """Return the file of word vectors to use. Raises UsageError when there is none.
+
+    That is the one of the configuration; else the one that was trained for a training in one of `folders`; else the
+    one that the checkpoint was trained with, if it is still there; else GoogleNews' in the folder of a data set.
+    """
+    return _said(_word_file(config, folders, checkpoint))
+
+
+def _said(path: Path | None) -> Path:
+    if path is None:
+        raise UsageError(
+            "Which word vectors are to be used is not said (words.file). Give --word-vectors FILE, such as "
+            f"{GOOGLE_NEWS}, or, for a training, have them learnt from its captions: --train-word-vectors."
+        )
+    return path
+
+
+def _word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None) -> Path | None:
+    if config.words.file is not None:
+        return config.words.file
+    return next((each for each in _word_files(config, folders, checkpoint) if each.is_file()), None)
+
+
+def _word_files(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None) -> Iterator[Path]:
+    """Return where word vectors may lie, best first; `published` data are fetched only when it comes to them."""
+    for folder in folders:
+        yield folder / OWN_WORD_VECTORS
+    if checkpoint is not None and (used := checkpoint.origin.config.get("word_file")):
+        yield Path(str(used))
+    given = [getattr(config.datasets, name).folder for name in type(config.datasets).model_fields]
+    for folder in sorted((each for each in given if each), key=is_published):
+        yield data_folder(folder, config.weights.folder) / GOOGLE_NEWS
+
+
+def open_words(path: Path, config: PipelineConfig) -> WordVectors:
+    """Open word vectors through the cache. Raises WordVectorsError."""
+    from reeldex.embedding.text import WordFormat, open_word_vectors
+
+    formats = {
+        WordFileFormat.AUTO: WordFormat.AUTO,
+        WordFileFormat.BINARY: WordFormat.BINARY,
+        WordFileFormat.TEXT: WordFormat.TEXT,
+        WordFileFormat.TEXT_WITHOUT_COUNTS: WordFormat.TEXT_WITHOUT_COUNTS,
+        WordFileFormat.GENSIM: WordFormat.GENSIM,
+    }
+    words = config.words
+    return open_word_vectors(path, cache_folder=words.cache_folder, file_format=formats[words.format])

@@ -1,0 +1,274 @@
+"""One training of the embedding, from the configuration to checkpoints and a table. Nothing of Prefect's."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.flows.extraction.run_report import counted
+from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, require_fit
+from reeldex.flows.learning.inputs import (
+    OWN_WORD_VECTORS,
+    chosen_device,
+    dataset_options,
+    open_test_sets,
+    open_training_set,
+    open_words,
+    training_options,
+    word_file,
+)
+from reeldex.flows.learning.published_files import checkpoint_path
+from reeldex.flows.progress.training import OnStep
+
+if TYPE_CHECKING:
+    from reeldex.embedding.checkpoint import Checkpoint
+    from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
+    from reeldex.embedding.distributed import Place
+    from reeldex.embedding.model import TextVideoEmbedding
+    from reeldex.embedding.text import WordVectors
+    from reeldex.embedding.train import Evaluate, TrainingResult
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What is to be trained: on which data set, into which folder, beginning with which checkpoint or anew.
+
+    `config` has its preset put in already.
+    """
+
+    dataset: str
+    folder: Path
+    config: PipelineConfig
+    checkpoint: str | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a training came to; `evaluation` is that of its best checkpoint, None where nothing is evaluated on.
+
+    `mean_loss` is that of the last epoch, None when none was left to do.
+    """
+
+    dataset: str
+    folder: str
+    epochs: int
+    steps: int
+    samples: int
+    unusable_videos: int
+    mean_loss: float | None
+    best: float | None
+    best_checkpoint: str
+    last_checkpoint: str
+    evaluation: EvaluationReport | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "evaluation"}
+        return {**found, "evaluation": None if self.evaluation is None else self.evaluation.to_json()}
+
+    def __str__(self) -> str:
+        done = "nothing left to do" if self.mean_loss is None else f"mean loss {self.mean_loss:.4f} in the last"
+        without = f", {counted(self.unusable_videos, 'video')} left out" if self.unusable_videos else ""
+        return (
+            f"{counted(self.epochs, 'epoch')} ({counted(self.steps, 'step')}) on {counted(self.samples, 'sample')} of "
+            f"{self.dataset}{without}: {done}. The best checkpoint is {self.best_checkpoint}"
+        )
+
+
+def require_startable(request: TrainingRequest) -> None:
+    """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
+    from reeldex.embedding.errors import CheckpointError, TrainingError
+    from reeldex.embedding.train import LAST
+
+    training_options(request.dataset, request.config).check_device()
+    for dataset in (request.dataset, *request.config.train.evaluate_on):
+        dataset_options(dataset, request.config)
+    if request.folder.exists() and not request.folder.is_dir():
+        raise UsageError(f"{request.folder} is a file. Name a folder for the training.")
+    if (request.folder / LAST).exists() and not request.resume:
+        raise TrainingError(
+            f"{request.folder} holds a training already. Go on with it (--resume), or choose another folder."
+        )
+    if request.config.train.best_by and not (request.config.train.evaluate_on and request.config.train.evaluate_every):
+        raise UsageError(
+            f"train.best_by: the best checkpoint cannot be chosen by {request.config.train.best_by}, as nothing is "
+            "evaluated. Name test sets (train.evaluate_on, --evaluate-on), or leave it out."
+        )
+    if request.config.words.train_own and request.config.words.file is not None:
+        raise UsageError("words.file and words.train_own exclude each other: give one of them.")
+    start = _start(request)
+    if start is not None and not start.is_file():
+        raise CheckpointError(f"There is no checkpoint at {start}. Correct the path, or fetch or train one.")
+    if not request.config.words.train_own and start is None:
+        word_file(request.config, [request.folder])
+
+
+def train_embedding(request: TrainingRequest, on_step: OnStep) -> TrainingReport:
+    """Train as requested; under torchrun, this process's part of it.
+
+    Raises UsageError, EmbeddingError, WeightsError; and what PyTorch raises of a device's memory.
+    """
+    from reeldex.embedding.distributed import Place, process_group
+
+    require_startable(request)
+    place = Place.from_environment()
+    options = training_options(request.dataset, request.config)
+    samples = open_training_set(request.dataset, request.config)
+    alone = _alone_in(request.folder) if place.is_first else nullcontext()
+    with alone, process_group(place, place.device(options.device)):
+        return _Training(request, samples, place).run(on_step)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a training's folder, made if it is not there, against others; remove what killed ones left half written."""
+    from reeldex.storage.atomic import make_folder, remove_leftovers
+    from reeldex.storage.lock import hold_lock
+
+    make_folder(folder)
+    with hold_lock(folder, 0, "training folder"):
+        remove_leftovers(folder)
+        yield
+
+
+class _Training:
+    def __init__(self, request: TrainingRequest, samples: TrainingSet, place: Place) -> None:
+        self.request, self.config, self.samples, self.place = request, request.config, samples, place
+
+    def run(self, on_step: OnStep) -> TrainingReport:
+        from reeldex.embedding.train import TrainingJob, train
+
+        begun = self._begun()
+        path, words = self._words(begun)
+        model = self._model(begun, words)
+        test_sets = self._test_sets(model, words)
+        job = TrainingJob(
+            model=model,
+            samples=self.samples,
+            words=words,
+            options=training_options(self.request.dataset, self.config),
+            folder=self.request.folder,
+            evaluate=self._evaluation(test_sets, words) if test_sets else None,
+            on_step=on_step,
+            config={"word_file": str(path.absolute()), "settings": self.config.model_dump(mode="json")},
+            resume=self.request.resume,
+        )
+        return self._report(train(job, self.place), test_sets, words)
+
+    def _begun(self) -> Checkpoint | None:
+        """Return the checkpoint to go on from, or to begin with."""
+        from reeldex.embedding.checkpoint import load_checkpoint
+        from reeldex.embedding.train import LAST
+
+        last = self.request.folder / LAST
+        start = last if self.request.resume and last.exists() else _start(self.request)
+        return None if start is None else load_checkpoint(start, max_words=self.config.train.model.max_words)
+
+    def _words(self, begun: Checkpoint | None) -> tuple[Path, WordVectors]:
+        own = self.request.folder / OWN_WORD_VECTORS
+        if self.place.is_first:
+            path = self._own_words(own) if self.config.words.train_own else self._word_file(begun)
+            opened = path, open_words(path, self.config)
+            self._wait()
+            return opened
+        self._wait()  # the first process converts the file for all
+        path = own if self.config.words.train_own else self._word_file(begun)
+        return path, open_words(path, self.config)
+
+    def _word_file(self, begun: Checkpoint | None) -> Path:
+        start = _start(self.request)
+        return word_file(self.config, [self.request.folder, *([start.parent] if start else [])], begun)
+
+    def _own_words(self, path: Path) -> Path:
+        from reeldex.embedding.datasets.texts import Texts
+        from reeldex.embedding.text import WordTraining, train_word_vectors
+
+        if not (self.request.resume and path.is_file()):
+            log.info("Learning word vectors from the captions of %s", self.samples.name)
+            train_word_vectors(Texts(self.samples), path, WordTraining(**self.config.words.training.model_dump()))
+        return path
+
+    def _wait(self) -> None:
+        if self.place.world > 1:
+            from torch import distributed
+
+            distributed.barrier()
+
+    def _model(self, begun: Checkpoint | None, words: WordVectors) -> TextVideoEmbedding:
+        from reeldex.embedding.checkpoint import require_features, require_word_vectors
+        from reeldex.embedding.model import ModelSpec
+        from reeldex.embedding.train import new_model
+
+        if begun is not None:
+            require_word_vectors(begun, words.fingerprint, words.dim)
+            require_features(begun, self.samples.fingerprints(), self.samples.video_dim)
+            return begun.model()
+        sizes = self.config.train.model
+        spec = ModelSpec(self.samples.video_dim, sizes.embed_dim, words.dim, sizes.sentence_dim, sizes.max_words)
+        return new_model(spec, self.config.train.seed)
+
+    def _test_sets(self, model: TextVideoEmbedding, words: WordVectors) -> list[EvaluationSet]:
+        """Open the test sets where they are used; they must hold features of the kind that is trained on."""
+        from reeldex.embedding.checkpoint import Checkpoint, Origin
+
+        if not (self.place.is_first and self.config.train.evaluate_every):
+            return []
+        test_sets = open_test_sets(self.config.train.evaluate_on, self.config)
+        ours = Checkpoint(model.spec, {}, Origin(words.fingerprint, self.samples.fingerprints()))
+        for test_set in test_sets:
+            require_fit(ours, test_set)
+        return test_sets
+
+    def _evaluation(self, test_sets: list[EvaluationSet], words: WordVectors) -> Evaluate:
+        from reeldex.embedding.evaluate import DIRECTIONS, evaluation_during_training
+        from reeldex.embedding.metrics import RECALL_AT
+
+        run = evaluation_during_training(test_sets, words, self.config.evaluate.batch_size)
+
+        def run_and_tell(model: TextVideoEmbedding) -> Mapping[str, float]:
+            figures = run(model)
+            for test_set in test_sets:
+                for direction in DIRECTIONS:
+                    at = f"{test_set.name}/{direction}"
+                    recalls = ", ".join(f"R@{k} {100 * figures[f'{at}/recall_at_{k}']:.1f}" for k in RECALL_AT)
+                    said = direction.replace("_", " ")
+                    log.info("%s, %s: %s, median rank %g", test_set.name, said, recalls, figures[f"{at}/median_rank"])
+            return figures
+
+        return run_and_tell
+
+    def _report(self, result: TrainingResult, test_sets: list[EvaluationSet], words: WordVectors) -> TrainingReport:
+        from reeldex.embedding.checkpoint import load_checkpoint
+
+        evaluation = None
+        if test_sets:
+            best = load_checkpoint(result.best_checkpoint)
+            model = best.model().to(chosen_device(self.config.train.device))
+            evaluation = evaluate_model(model, test_sets, words, self.config, result.best_checkpoint)
+        return TrainingReport(
+            dataset=self.request.dataset,
+            folder=str(self.request.folder),
+            epochs=result.epochs,
+            steps=result.steps,
+            samples=len(self.samples),
+            unusable_videos=len(self.samples.unusable.reasons),
+            mean_loss=None if math.isnan(result.mean_loss) else result.mean_loss,
+            best=result.best,
+            best_checkpoint=str(result.best_checkpoint),
+            last_checkpoint=str(result.last_checkpoint),
+            evaluation=evaluation,
+        )
+
+
+def _start(request: TrainingRequest) -> Path | None:
+    """Return the file of the checkpoint that a new training begins with, fetched if it is the published one."""
+    return checkpoint_path(request.checkpoint, request.config.weights.folder) if request.checkpoint else None

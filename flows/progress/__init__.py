@@ -1,0 +1,1 @@
+"""Progress of work under way: a bar, log lines, an artifact."""

@@ -1,0 +1,1 @@
+"""What a flow needs of Prefect: tasks, states, artifacts, names, lost runs."""

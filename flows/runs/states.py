@@ -1,0 +1,63 @@
+"""What state a flow run ends in, and what it says there: the truth, in a sentence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from prefect.states import Completed, Failed
+
+from reeldex.flows.execution.errors import WRONG_USE, InternalError, MachineFaultError, RunStoppedError, WrongUseError
+from reeldex.flows.execution.logs import leave_out_traces, send_to_prefect
+from reeldex.flows.extraction.run_report import ShardsLostError, counted
+from reeldex.flows.runs.artifacts import can_be_seen
+from reeldex.flows.runs.lost_runs import mark_process
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+    from reeldex.flows.extraction.run_report import RunReport
+
+log = logging.getLogger(__name__)
+
+_EXPECTED = (*WRONG_USE, WrongUseError, MachineFaultError, InternalError, RunStoppedError, ShardsLostError, OSError)
+
+
+class RunSkippedError(Exception):
+    """The run had to leave its work to a later one, as it was told to. The message says why."""
+
+
+def ended(work: Callable[[], State[Any]]) -> State[Any]:
+    """Do a flow's work and return the state it ends in; an error's state holds the error, for the caller to raise.
+
+    An error that is expected stands in the state and the log as its message, without a stack trace.
+    """
+    leave_out_traces(_EXPECTED)
+    if can_be_seen():
+        send_to_prefect()
+        mark_process()
+    try:
+        return work()
+    except RunSkippedError as skipped:
+        log.warning("%s", skipped)
+        return Completed(name="Skipped", message=str(skipped), data=skipped)
+    except _EXPECTED as error:
+        log.error("%s", error)  # noqa: TRY400 - the message says what to do; a stack trace would bury it
+        return Failed(message=str(error), data=error)
+
+
+def completed(report: RunReport) -> State[Any]:
+    """Return the state of a run whose shards are all done; its name says if videos failed, or nothing was new."""
+    log.info("%s", report)
+    text = str(report)
+    sentence = f"{text[:1].upper()}{text[1:]}."
+    if not report.well:
+        counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
+        total = sum(report.failed_by_reason.values())
+        verb = "has" if total == 1 else "have"
+        message = f"{counted(total, 'video')} {verb} no features: {counts}. {sentence}"
+        return Completed(name="Completed with failures", message=message, data=report)
+    if not report.shards_done:
+        return Completed(name="Nothing new", message=sentence, data=report)
+    return Completed(message=sentence, data=report)

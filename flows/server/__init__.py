@@ -1,0 +1,1 @@
+"""`reeldex up`: the Prefect server, its deployments and who may use it."""

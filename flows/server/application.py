@@ -1,0 +1,33 @@
+"""Prefect's server as reeldex runs it: `python -m reeldex.flows.server.application --host HOST --port PORT`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from reeldex.flows.server.access import UVICORN_OPTIONS, guarded
+
+
+def main() -> None:
+    """Serve until SIGTERM comes."""
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    from reeldex.flows.server.serialized_sqlite import serialize_transactions
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", required=True, type=int)
+    parser.add_argument(
+        "--temporary", action="store_true", help="for one command: without the UI and the services that watch over runs"
+    )
+    parser.add_argument("--no-secret", action="store_true", help="let every user and program of this machine in")
+    arguments = parser.parse_args()
+    os.environ["PREFECT_SERVER_API_HOST"], os.environ["PREFECT_SERVER_API_PORT"] = arguments.host, str(arguments.port)
+    serialize_transactions()
+    app = guarded(create_app(ephemeral=arguments.temporary, final=True), no_secret=arguments.no_secret)
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", **UVICORN_OPTIONS)
+
+
+if __name__ == "__main__":
+    main()

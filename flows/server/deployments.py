@@ -1,0 +1,162 @@
+"""What the Prefect UI offers: the flows with the settings of `pipeline.yaml`, and its schedules."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.schedules import Cron, Interval
+from prefect.types.entrypoint import EntrypointType
+
+from reeldex.flows.config.pipeline import ScheduleConfig, UsageError, WhenBusy
+from reeldex.flows.evaluate import evaluate
+from reeldex.flows.extract import extract
+from reeldex.flows.index import index
+from reeldex.flows.pipeline import pipeline
+from reeldex.flows.rerun import rerun
+from reeldex.flows.runs.names import TAG, WORK_POOL
+from reeldex.flows.train import train
+from reeldex.flows.verify import verify
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.schedules import Schedule
+
+    from reeldex.flows.config.pipeline import PipelineConfig
+
+_SCHEDULED_TAG = "scheduled"
+
+
+def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> list[RunnerDeployment]:
+    """Return the deployments for `config`: one a flow, and one a schedule. Nothing is registered yet.
+
+    `job_variables` say how the work pool's workers are to start a run.
+    """
+    settings = config.model_dump(mode="json")
+    compute = {"compute": settings["compute"], "weights": settings["weights"]}
+    whole = {"options": settings["extract"], **compute}
+
+    def offer(flow: Any, name: str, parameters: dict[str, Any], **more: Any) -> RunnerDeployment:  # noqa: ANN401 - flows differ in their parameters
+        return RunnerDeployment.from_flow(
+            flow,
+            name,
+            parameters=parameters,
+            tags=[TAG, *more.pop("tags", ())],
+            version=importlib.metadata.version("reeldex"),
+            work_pool_name=WORK_POOL,
+            job_variables=dict(job_variables),
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            **more,
+        )
+
+    inputs = {name: settings[name] for name in ("datasets", "words", "weights")}
+    evaluation = {"evaluation": settings["evaluate"], **inputs}
+    offers = [
+        offer(extract, "extract", whole),
+        offer(rerun, "rerun-failed", compute),
+        offer(verify, "verify", {}),
+        offer(train, "train", {"options": settings["train"], **evaluation}),
+        offer(evaluate, "evaluate", evaluation),
+        offer(index, "index", {"options": settings["index"], **inputs}),
+        offer(pipeline, "pipeline", {**whole, "training": settings["train"], "index": settings["index"], **evaluation}),
+    ]
+    for schedule in config.schedules:
+        options = {**settings["extract"], "settle_seconds": schedule.settle_seconds}
+        parameters = {
+            **whole,
+            "source": str(schedule.source.absolute()),
+            "store": str(schedule.store.absolute()),
+            "options": options,
+            "when_busy": schedule.when_busy.value,
+        }
+        offers.append(
+            offer(
+                extract,
+                schedule.name,
+                parameters,
+                tags=[_SCHEDULED_TAG],
+                schedules=[_rhythm(schedule)],
+                description=f"From `{schedule.source}` into `{schedule.store}`.\n\n{extract.description}",
+                concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=_collision(schedule.when_busy)),
+            )
+        )
+    return offers
+
+
+def _rhythm(schedule: ScheduleConfig) -> Schedule:
+    more: dict[str, Any] = {"slug": _slug(schedule), "active": schedule.active}
+    if schedule.cron is not None:
+        try:
+            rhythm = Cron(schedule.cron, timezone=schedule.timezone or "UTC", **more)
+            CronSchedule(cron=schedule.cron)  # which checks the fields
+        except ValueError as error:
+            raise UsageError(
+                f"the schedule {schedule.name!r}: {schedule.cron!r} are no cron fields such as '0 2 * * *' ({error})."
+            ) from error
+        return rhythm
+    return Interval(timedelta(seconds=schedule.interval_seconds or 0.0), **more)
+
+
+def _slug(schedule: ScheduleConfig) -> str:
+    """Return a name for the rhythm that changes with it: by it a later registration knows what was registered."""
+    rhythm = schedule.model_dump_json(include={"cron", "interval_seconds", "timezone", "active"})
+    name = re.sub(r"[^a-z0-9]+", "-", schedule.name.lower()).strip("-") or "schedule"
+    return f"{name}-{hashlib.sha256(rhythm.encode()).hexdigest()[:8]}"
+
+
+def _collision(when_busy: WhenBusy) -> ConcurrencyLimitStrategy:
+    waits = when_busy is WhenBusy.WAIT
+    return ConcurrencyLimitStrategy.ENQUEUE if waits else ConcurrencyLimitStrategy.CANCEL_NEW
+
+
+def register(offers: Sequence[RunnerDeployment], job_template: dict[str, Any] | None = None) -> None:
+    """Have the server offer these deployments, through a work pool of processes that is made if there is none.
+
+    `job_template` says how the pool starts runs; without one, a pool that is there stays as it is.
+
+    A rhythm that was edited or paused in the UI stays as it is, unless it has changed in `pipeline.yaml` since it was
+    registered. Scheduled deployments that `pipeline.yaml` names no longer are removed.
+    """
+    with get_client(sync_client=True) as client:
+        with contextlib.suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        if job_template is not None:
+            client.update_work_pool(WORK_POOL, WorkPoolUpdate(base_job_template=job_template))
+        for offer in offers:
+            known = _known(offer.full_name)
+            if known is not None:
+                _leave_alone(offer, "paused")
+                if offer.schedules and offer.schedules[0].slug in {schedule.slug for schedule in known.schedules}:
+                    offer.schedules = None
+                    _leave_alone(offer, "schedules")
+            offer.apply()
+        names = {offer.name for offer in offers}
+        filters = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, _SCHEDULED_TAG]))
+        for deployment in client.read_deployments(deployment_filter=filters):
+            if deployment.name not in names:
+                client.delete_deployment(deployment.id)
+
+
+def _known(full_name: str) -> DeploymentResponse | None:
+    with get_client(sync_client=True) as client:
+        try:
+            return client.read_deployment_by_name(full_name)
+        except ObjectNotFound:
+            return None
+
+
+def _leave_alone(offer: RunnerDeployment, field: str) -> None:
+    # An update sends the fields that count as set; anything sent replaces what was changed in the UI.
+    offer.model_fields_set.discard(field)

@@ -1,0 +1,80 @@
+"""Which servers of this user's `reeldex up` are running, so that the secret is sent to no other."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reeldex.flows.config.pipeline import UsageError
+from reeldex.flows.config.state_folder import state_folder
+from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_secret, secret_file
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_HELD: list[int] = []  # file descriptors
+_LOCK_SECONDS = 2.0
+
+
+def announce(api_url: str) -> None:
+    """Let other processes of this user know that the server at `api_url` is its own, until this process ends."""
+    path = _file(urlsplit(api_url).port)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # The system lets go of the lock when this process is gone, however it ends: then the port may be another's.
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # Those who look whether it is held do so for a moment.
+            if isinstance(error, BlockingIOError) and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            os.close(descriptor)
+            raise UsageError(
+                f"{path} cannot be locked ({error.strerror}): another `reeldex up` with this port holds it, or its "
+                "file system has no locks. Choose another --port, or another folder with XDG_STATE_HOME."
+            ) from error
+        _HELD.append(descriptor)
+        return
+
+
+def find_secret(api_url: str) -> None:
+    """Have this process send the secret if `api_url` is a server of this user's that is running now.
+
+    A secret that the user has set stays. Raises UsageError when the file of the secret cannot be used.
+    """
+    if CLIENT_VARIABLE not in os.environ and is_running_server(api_url):
+        with contextlib.suppress(FileNotFoundError):  # a server that asks for none
+            os.environ[CLIENT_VARIABLE] = load_secret(secret_file())
+
+
+def is_running_server(api_url: str) -> bool:
+    """Whether `api_url` names a server of this user's `reeldex up` that is running now."""
+    try:
+        address = urlsplit(api_url)
+        port = address.port
+    except ValueError:
+        return False
+    if address.scheme != "http" or address.hostname not in _LOOPBACK or port is None:
+        return False
+    try:
+        descriptor = os.open(_file(port), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _file(port: int | None) -> Path:
+    # Home folders may be shared by machines, whose ports are not.
+    return state_folder() / "servers" / socket.gethostname() / str(port)

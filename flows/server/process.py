@@ -1,0 +1,111 @@
+"""Prefect's server: the one that the user's settings name, or one started here as a child process."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import sys
+import time
+import tomllib
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from reeldex.flows.config.pipeline import UsageError
+from reeldex.flows.execution.process_group import start_program
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+
+LOOPBACK = "127.0.0.1"
+_START_SECONDS = 180.0  # a new database is made on the first start
+_LOOK_SECONDS = 0.1
+_LISTENING = "0A"  # in /proc/net/tcp, see proc(5)
+
+
+def prefect_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder of Prefect's profiles and database, unless its settings name another database."""
+    own_home = environment.get("PREFECT_HOME")
+    return Path(own_home) if own_home else Path.home() / ".prefect"
+
+
+def configured_api_url(environment: Mapping[str, str]) -> str | None:
+    """Return the server that the user's settings name: PREFECT_API_URL, or else the active profile of Prefect."""
+    if environment.get("PREFECT_API_URL"):
+        return environment["PREFECT_API_URL"]
+    try:
+        profiles = tomllib.loads((prefect_folder(environment) / "profiles.toml").read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+    active = environment.get("PREFECT_PROFILE") or profiles.get("active")
+    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    return str(url) if url else None
+
+
+def start_server(
+    port: int, log: Path, options: Sequence[str], environment: Mapping[str, str | None] | None = None
+) -> SpawnProcess:
+    """Start a server on loopback, with further options of `flows.server.application`; it ends with this process.
+
+    `environment` changes what it inherits of this process's, None removes.
+    """
+    arguments = ["--host", LOOPBACK, "--port", str(port), *options]
+    return start_program("reeldex.flows.server.application", arguments, str(log), environment)
+
+
+def wait_for_server(process: SpawnProcess, api_url: str, log: Path, stopping: Callable[[], object]) -> None:
+    """Wait until a started server answers, or `stopping` is true. Raises UsageError when it ends or takes too long.
+
+    An answer counts once it is the started process that listens: another program may have taken the port meanwhile.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    port = urlsplit(api_url).port or 0
+    while not stopping() and not (listens(process.pid or 0, port) and is_healthy(api_url)):
+        require_alive("server", process, log)
+        if time.monotonic() > deadline:
+            raise UsageError(
+                f"The Prefect server did not answer at {api_url} within {_START_SECONDS:.0f} seconds. See {log}."
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def listens(process_id: int, port: int) -> bool:
+    """Whether a process listens on a port of loopback, as the system tells of its own processes."""
+    address = f"{int.from_bytes(socket.inet_aton(LOOPBACK), sys.byteorder):08X}:{port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[1] == address and row[3] == _LISTENING}
+    for descriptor in Path(f"/proc/{process_id}/fd").glob("*"):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.readlink(descriptor) in sockets:  # noqa: PTH115 - the target is no path
+                return True
+    return False
+
+
+def require_alive(name: str, process: SpawnProcess, log: Path) -> None:
+    """Raise UsageError, with the end of its log, unless a child process is alive."""
+    if not process.is_alive():
+        raise UsageError(
+            f"The Prefect {name} ended by itself, with exit status {process.exitcode}. "
+            f"The end of {log} says why:\n{_last_lines(log)}"
+        )
+
+
+def is_healthy(api_url: str) -> bool:
+    """Whether a server answers there."""
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=5) as answer:  # noqa: S310 - the user's own server
+            return bool(answer.status == HTTPStatus.OK)
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _last_lines(path: Path, count: int = 15) -> str:
+    try:
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+    except OSError as error:
+        return f"(cannot be read: {error})"

@@ -1,0 +1,79 @@
+"""The secret of this user's servers: one file that nobody else can read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+import uuid
+from pathlib import Path
+
+from reeldex.flows.config.pipeline import UsageError
+from reeldex.flows.config.state_folder import state_folder
+
+# What Prefect's clients send to a server.
+CLIENT_VARIABLE = "PREFECT_API_AUTH_STRING"
+_FORM = re.compile(r"reeldex:[A-Za-z0-9_-]{32,}")
+
+
+def secret_file() -> Path:
+    """Return where the secret is stored."""
+    return state_folder() / "server-secret"
+
+
+def new_secret() -> str:
+    """Return a random secret of 256 bits, of the form `user:password` that Prefect and HTTP clients expect."""
+    return f"reeldex:{secrets.token_urlsafe(32)}"
+
+
+def load_or_make_secret(path: Path) -> str:
+    """Return the secret in `path`; without the file, make one. Raises UsageError if others could read the file."""
+    while True:
+        try:
+            return load_secret(path)
+        except FileNotFoundError:
+            _publish_secret(path, new_secret())
+
+
+def load_secret(path: Path) -> str:
+    """Return the secret in `path`. Raises FileNotFoundError; UsageError if others could read or have written it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(f"The secret {path} cannot be opened: {error.strerror}. {_NEW_ONE}") from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise UsageError(f"The secret {path} is not a file of yours. {_NEW_ONE}")
+        if found.st_mode & 0o077:
+            mode = stat.S_IMODE(found.st_mode)
+            raise UsageError(f"The secret {path} has mode {mode:o}: others may have read it. {_NEW_ONE}")
+        text = os.read(descriptor, 1000).decode("ascii", "replace").strip()
+    finally:
+        os.close(descriptor)
+    if not _FORM.fullmatch(text):
+        raise UsageError(f"The secret {path} is damaged: it is not reeldex: and 32 letters or more. {_NEW_ONE}")
+    return text
+
+
+_NEW_ONE = "Remove it; the next `reeldex up` makes a new one, and browsers then need the address that it prints."
+
+
+def _publish_secret(path: Path, secret: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        # The mode is there from the first moment; a umask can only take from it.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secret + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):  # another process made one meanwhile: its secret counts
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

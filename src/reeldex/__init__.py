@@ -1,0 +1,1 @@
+"""reeldex makes folders of raw videos searchable."""

@@ -1,0 +1,8 @@
+"""`python -m reeldex` is the command `reeldex`."""
+
+import sys
+
+from reeldex.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The `reeldex` command: one file per group of commands."""

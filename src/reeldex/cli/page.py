@@ -1,0 +1,54 @@
+"""The search page, with the ffmpeg and the folders of this machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reeldex.extractors import ffmpeg, ffmpeg_process
+from reeldex.flows.config.pipeline import UsageError
+
+if TYPE_CHECKING:
+    from reeldex.flows.config.pipeline import PipelineConfig
+    from reeldex.search.index import SearchIndex
+
+
+def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
+    """Serve the page until SIGINT or SIGTERM. Raises FfmpegNotFoundError; UsageError when the port is taken."""
+    from reeldex.search.page.options import FfmpegProgram, PageOptions
+    from reeldex.search.page.serve import serve
+
+    limits = config.compute.limits
+    input_options = ffmpeg.input_limits(limits.max_frame_pixels)
+    options = PageOptions(
+        ffmpeg=FfmpegProgram(
+            tuple(ffmpeg_process.command(limits.ffmpeg_memory_bytes)),
+            tuple(part for name, value in input_options.items() for part in (f"-{name}", value)),
+        ),
+        cache=config.page.cache_folder or default_cache_folder(),
+        cache_bytes=config.page.cache_bytes,
+    )
+    try:
+        serve(index, options, port=config.page.port, ready=_say_where)
+    except OSError as error:
+        # What has a file name is about the cache's folder, or a file of the page.
+        if error.filename is not None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise UsageError(
+            f"Port {config.page.port} on loopback is not to be had ({error.strerror}). Choose another with --port, or "
+            "0 for any free one."
+        ) from error
+
+
+def default_cache_folder() -> Path:
+    """Return the folder for pictures and converted videos: `reeldex/page` in XDG_CACHE_HOME or in ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "reeldex" / "page"
+
+
+def _say_where(address: str) -> None:
+    sys.stdout.write(f"The search page: {address}\nCtrl-C ends it.\n")
+    sys.stdout.flush()

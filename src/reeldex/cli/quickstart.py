@@ -1,0 +1,153 @@
+"""`make run`: sample videos (or one's own) into a store, an embedding trained on captions, and an index to ask."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reeldex.cli import main as cli
+
+_QUESTIONS = (
+    "a flashing white ring on a plain green ground",
+    "a still white square on a chequered red ground",
+    "a flashing white square on a chequered blue ground",
+)
+_SAMPLES = "samples"
+_PLANTED = Path("planted")
+# Small sizes and a training long enough for them: a minute or two in all on two cores.
+TRAINING = (
+    "--embed-dim", "256", "--word-dim", "64", "--set", "words.training.epochs=200", "--epochs", "120",
+    "--batch-size", "12", "--learning-rate", "3e-4", "--lr-decay", "0.97",
+)  # fmt: skip
+
+_NO_WEIGHTS = """
+************************************************************************************************
+*  NO PRETRAINED WEIGHTS CAN BE HAD HERE, SO THESE FEATURES ARE MADE WITH RANDOM ONES.         *
+*  They show that everything works, and mean nothing. Their space is called `<network>.random`.*
+*  Why: see the line below. Once the weights are there, type `make run` again.                 *
+************************************************************************************************
+{error}
+"""
+_PLANTED_RANDOM = """
+The features of these videos are those of networks with RANDOM weights. That a colour and a pattern can be told from
+them is because even such networks pass on what their input looks like; for real videos they are of no use."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Extract, show status and verification, and index; without --videos, train and evaluate an embedding for that.
+
+    Returns the worst exit status of all commands.
+    """
+    parser = argparse.ArgumentParser(prog="python -m reeldex.cli.quickstart", description=main.__doc__)
+    parser.add_argument("--store", required=True, help="folder of features; made if absent")
+    parser.add_argument("--videos", help="folder of videos or list; without it, sample videos are made")
+    arguments = parser.parse_args(argv)
+    if arguments.videos is None:
+        from reeldex.extractors.samples import make_samples
+
+        _say(f"Sample videos in ./{_SAMPLES}: {', '.join(path.name for path in make_samples(Path(_SAMPLES)))}")
+    source = arguments.videos or _SAMPLES
+    weights = _weights_to_be_had()
+    worst = _run(
+        ["extract", source, "--store", arguments.store, "--weights", weights],
+        ["status", arguments.store, "--failures"],
+        ["verify", arguments.store],
+    )
+    if worst == 2:
+        return worst
+    store = Path(arguments.store)
+    _say(f"\nFeatures lie in {store.resolve()}:")
+    for file in sorted(store.glob("features/*/*.h5")):
+        _say(f"  {file}  {file.stat().st_size:,} bytes")
+    _say('Read them with h5py.File(FILE)["features/<video id>"][:], or see README.md.')
+    if arguments.videos is None:
+        return max(worst, _learn(weights))
+    if weights == "random":
+        _say("\nNo index is built: the published embedding understands no features of random weights.")
+        return worst
+    index = f"{store}-index"
+    worst = max(worst, _run(["index", "--store", str(store), "--checkpoint", "published", "--index", index]))
+    if worst < 2:
+        named = shlex.quote(index)
+        _say(f'\nAsk it: reeldex search "chop the onion" --index {named}')
+        _say(f"or in a browser: reeldex page --index {named}")
+    return worst
+
+
+def _learn(weights: str) -> int:
+    """Extract a planted data set, train an embedding on one part of it, evaluate it on the other, and ask for both."""
+    from reeldex.extractors.planted import make_planted
+
+    _say(f"\nNow small videos of which captions say what they show, in {_PLANTED}, in the files that MSR-VTT has.")
+    train, test = make_planted(_PLANTED)
+    _say(f"{len(train)} to train on, {len(test)} to test on, such as {test[0].video_id}: {test[0].captions()[0]!r}.")
+    store = str(_PLANTED / f"features-{weights}")
+    out = _PLANTED / f"embedding-{weights}"
+    data = ["--dataset", "msrvtt", "--store", store, "--data", str(_PLANTED)]
+    resumed = ["--resume"] if (out / "last.pth").exists() else []
+    worst = _run(
+        ["extract", str(_PLANTED / "videos"), "--store", store, "--weights", weights],
+        ["train", *data, "--out", str(out), *resumed, "--train-word-vectors", *TRAINING],
+        ["evaluate", *data, "--checkpoint", str(out / "last.pth")],
+    )
+    if worst == 2:
+        return worst
+    chance = 100 / len(test)
+    _say(
+        f"\nThe test set is the planted one of {len(test)} videos, not MSR-VTT's. By chance R@1 would be {chance:.1f}, "
+        f"R@5 {5 * chance:.1f}, R@10 {10 * chance:.1f} and the median rank about {(len(test) + 1) / 2:g}."
+    )
+    if weights == "random":
+        _say(_PLANTED_RANDOM)
+    index = str(_PLANTED / f"index-{weights}")
+    checkpoint = str(out / "last.pth")
+    _say("\nNow an index of all these videos, and some questions. Captions are shown with the answers, not searched.")
+    built = ["index", "--store", store, "--checkpoint", checkpoint, "--captions", str(_PLANTED / "captions.json")]
+    asked = [["search", question, "--index", index, "-k", "3"] for question in _QUESTIONS]
+    worst = max(worst, _run([*built, "--index", index, "--rebuild"], *asked))
+    if worst < 2:
+        program = Path(sys.executable).with_name("reeldex")
+        _say(f"\nAsk your own in a browser: {shlex.join([str(program), 'page', '--index', index])}")
+    return worst
+
+
+def _run(*commands: list[str]) -> int:
+    """Run `reeldex` commands, up to the first that cannot begin; return the worst exit status."""
+    worst = 0
+    for command in commands:
+        _say(f"\n$ reeldex {shlex.join(command)}")
+        worst = max(worst, cli.main(command))
+        if worst == 2:  # nothing can be shown of what could not begin
+            break
+    return worst
+
+
+def _weights_to_be_had() -> str:
+    """Return `pretrained` if all published weights are here or can be fetched, else `random`, and say so loudly."""
+    from reeldex.extractors.errors import WeightsError
+    from reeldex.extractors.weights import find_or_fetch
+    from reeldex.flows.config.pipeline import load_config
+    from reeldex.flows.extraction.networks import requested_records
+
+    config = load_config(None)
+    if config.extract.weights == "random":
+        return "random"
+    try:
+        for record in requested_records(config):
+            find_or_fetch(record.pretrained, config.weights.files.get(record.spec.name), config.weights.folder)
+    except WeightsError as error:
+        _say(_NO_WEIGHTS.format(error=error))
+        return "random"
+    return "pretrained"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""How runs and stores look on a terminal, and where the log goes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reeldex.flows.execution.logs import OUR_LOGGER
+from reeldex.flows.extraction.sources import printable
+from reeldex.flows.progress.progress import BarListener, listening
+from reeldex.flows.server.temporary_server import prefect_server
+
+if TYPE_CHECKING:
+    from reeldex.storage.schema import VideoOutcome
+    from reeldex.storage.status import StoreStatus
+
+
+def set_up_logging(*, verbose: bool) -> None:
+    """Send the packages' log to standard error: warnings, or everything with `verbose`."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    on_terminal = sys.stderr.isatty()
+    handler: logging.Handler
+    if on_terminal:
+        handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    # How a run ended is the command's own answer; in the log it is for those who watch the run elsewhere.
+    handler.addFilter(lambda record: record.name != "reeldex.flows.runs.states")
+    logger = logging.getLogger(OUR_LOGGER)
+    logger.handlers[:] = [handler]
+    logger.propagate = False  # Prefect hangs a handler of its own on the root
+    # Progress on a terminal is the bar's; elsewhere it is lines of the log.
+    logger.setLevel(logging.INFO if verbose or not on_terminal else logging.WARNING)
+
+
+@contextmanager
+def prefect_ready(*, verbose: bool) -> Iterator[None]:
+    """Have flows run in the block, quietly and on this machine alone, unless the user has set Prefect otherwise.
+
+    The secret of a server of `reeldex up` is found for it. Prefect is imported in the block, not before: it reads its
+    settings then. Raises UsageError when the server that the user's settings name refuses this user, or the one that is
+    started for a user who has none does not come up.
+    """
+    wishes = {
+        "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        # Our log goes to Prefect's of a run, too; what is logged besides runs, does not.
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    }
+    for name, value in wishes.items():
+        os.environ.setdefault(name, value)
+    with prefect_server():
+        yield
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Show a progress bar while the block runs, on a terminal; elsewhere the log tells."""
+    if sys.stderr.isatty():
+        with BarListener() as bar, listening(bar):
+            yield
+    else:
+        yield
+
+
+def describe_failure(outcome: VideoOutcome) -> str:
+    """Return one line on a video that failed or was truncated: path, reason, what to do."""
+    return f"  {printable(outcome.path)!r}: {outcome.reason or 'decoded with errors'}: {outcome.message}"
+
+
+def describe_status(path: Path, status: StoreStatus) -> str:
+    """Return the lines of `reeldex status`."""
+    speed = status.seconds_of_video_ok / status.seconds_of_work if status.seconds_of_work else 0.0
+    failed = ", ".join(f"{count} {reason}" for reason, count in sorted(status.failed_by_reason.items()))
+    videos = (
+        f"{status.videos_total}: {status.ok} ok ({status.truncated} truncated), {status.failed} failed, "
+        f"{status.pending} still to do ({status.staged} of them staged)"
+    )
+    closed = f", {status.shards_unreadable} cannot be read" if status.shards_unreadable else ""
+    lines = [
+        f"store    {path}",
+        f"shards   {status.shards_done} done, {status.shards_unfinished} unfinished{closed}",
+        f"videos   {videos}",
+        f"failed   {failed or 'none'}",
+        f"length   {status.seconds_of_video_ok:.1f} s of video with features",
+        f"speed    {speed:.2f} s of video per second of work",
+    ]
+    lines += [f"CANNOT BE READ {each.file}: {each.why}. {each.remedy}" for each in status.unreadable]
+    lines += [
+        f"features {space}: {rows} rows, {status.bytes_per_space[space]:,} bytes"
+        for space, rows in sorted(status.rows_per_space.items())
+    ]
+    return "\n".join(lines)
