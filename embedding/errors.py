@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from reeldex.errors import UserError
 
-class EmbeddingError(Exception):
+
+class EmbeddingError(UserError):
     """Base of every error of this package."""
 
 

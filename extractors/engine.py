@@ -243,7 +243,7 @@ class _Decoders:
         except ExtractionError as error:
             self._put(_Message(number, ExtractionFailure(source, error.reason, str(error))))
         except Exception as error:
-            if is_machine_fault(error):
+            if is_infrastructure_fault(error):
                 self._put(_Message(number, error))
                 return
             log.exception("A fault of reeldex itself while decoding %r", source.path)
@@ -261,7 +261,7 @@ class _Decoders:
         return False
 
 
-def is_machine_fault(error: BaseException) -> bool:
+def is_infrastructure_fault(error: BaseException) -> bool:
     """Whether an error says that the machine, not the video at hand, is at fault."""
     if isinstance(error, OSError):
         return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from reeldex.errors import ReeldexError, UserError
+
 
 class FailureReason(StrEnum):
     """The closed list of reasons for which a video has no features."""
@@ -17,7 +19,7 @@ class FailureReason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-class ExtractionError(Exception):
+class ExtractionError(ReeldexError):
     """One video cannot be turned into features. The fault lies with the file, not with the machine.
 
     `path` is the file, `reason` one of the closed list, `what_to_do` the advice. `str()` gives all of it.
@@ -44,17 +46,17 @@ class DecodeError(ExtractionError):
     stage = "decode"
 
 
-class FfmpegNotFoundError(Exception):
+class FfmpegNotFoundError(UserError):
     """There is no ffmpeg on PATH, and the `imageio-ffmpeg` package carries none for this machine."""
 
 
-class WeightsError(Exception):
+class WeightsError(UserError):
     """Weights of a network are absent, damaged, or do not fit it. The message names the file and the remedy."""
 
 
-class DeviceError(Exception):
+class DeviceError(UserError):
     """The requested device or precision is not to be had on this machine."""
 
 
-class UnknownExtractorError(ValueError):
+class UnknownExtractorError(UserError, ValueError):
     """No extractor of that name is registered."""

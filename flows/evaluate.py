@@ -13,7 +13,7 @@ from pydantic import Field
 from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import EvaluateConfig, TestSet, WordsConfig
 from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
-from reeldex.flows.execution.errors import machine_faults_told
+from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
 from reeldex.flows.runs.names import evaluate_run_name
@@ -61,7 +61,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 
 
 def _evaluate(request: EvaluationRequest) -> State[Any]:
-    with machine_faults_told("the evaluation", "With no memory left, lower evaluate.batch_size."):
+    with infrastructure_errors("the evaluation", "With no memory left, lower evaluate.batch_size."):
         report: EvaluationReport = evaluate_checkpoint(request)
     publish_evaluation(report)
     return Completed(message=report.sentence(), data=report)

@@ -13,7 +13,7 @@ from prefect.states import Completed
 from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, TrainingDataset, WordsConfig
 from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
-from reeldex.flows.execution.errors import machine_faults_told
+from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.inputs import with_preset
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable, train_embedding
 from reeldex.flows.progress.training import StepLog, told
@@ -95,7 +95,7 @@ def _train(request: TrainingRequest) -> State[Any]:
     publish_text(request.folder / _RUN_NOTE, str(flow_run.id))
     epochs = request.config.train.epochs
     artifact = ProgressArtifact("Opening the data set") if can_be_seen() else None
-    with machine_faults_told("the training", _AFTER_A_FAULT):
+    with infrastructure_errors("the training", _AFTER_A_FAULT):
         report: TrainingReport = train_embedding(request, told(StepLog(epochs, artifact)))
     if report.evaluation is not None:
         publish_evaluation(report.evaluation)

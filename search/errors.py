@@ -1,7 +1,9 @@
 """What can go wrong with an index; every message says what happened, to what, why, and what to do."""
 
+from reeldex.errors import UserError
 
-class SearchError(Exception):
+
+class SearchError(UserError):
     """Base of every error of this package."""
 
 

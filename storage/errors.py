@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from reeldex.errors import UserError
 
-class StoreError(Exception):
+
+class StoreError(UserError):
     """Base of every error of this package."""
 
 

@@ -75,7 +75,7 @@ def wrong_imports(package: str, path: str, source: str) -> list[str]:
     for name in imports(source):
         top, _, rest = name.partition(".")
         ours = rest.partition(".")[0] if top == "reeldex" else None
-        if ours is not None and ours != package and ours not in ALLOWED[package]:
+        if ours not in {None, package, "errors", *ALLOWED[package]}:
             found.append(f"{path} imports {name}: the arrows forbid it")
         if top in PACKAGES:
             found.append(f"{path} imports {name} by its bare name: say reeldex.{name}")

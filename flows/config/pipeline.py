@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, model_validator
 
+from reeldex.errors import UsageError
 from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.config.datasets import DatasetsConfig
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 CONFIG_FILE_NAME = "pipeline.yaml"
 # Names of the deployments that are always there.
 RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
-
-
-class UsageError(Exception):
-    """The command, the configuration or the input cannot be used as given. The message says what to change."""
 
 
 # A plain string, so that an unknown name gets the registry's own error; a choice of them in a form.

@@ -6,23 +6,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reeldex.embedding.errors import EmbeddingError
-from reeldex.extractors.errors import DeviceError, FfmpegNotFoundError, UnknownExtractorError, WeightsError
-from reeldex.flows.config.pipeline import UsageError
-from reeldex.search.errors import SearchError
-from reeldex.storage.errors import StoreError, StoreUnreadableError
-
-# Something has to be changed before trying again makes sense. The message says what.
-WRONG_USE = (
-    UsageError,
-    StoreError,
-    WeightsError,
-    DeviceError,
-    FfmpegNotFoundError,
-    UnknownExtractorError,
-    EmbeddingError,
-    SearchError,
-)
+from reeldex.errors import InfrastructureError, ReeldexError
+from reeldex.storage.errors import StoreUnreadableError
 
 # What the system says while something lasts that may pass by itself; of other errors somebody has to mend the cause.
 _PASSING = frozenset(
@@ -49,23 +34,15 @@ _DEVICE_ERRORS = ("OutOfMemoryError", "AcceleratorError")
 _DEVICE_WORDS = ("CUDA", "cuDNN", "can't allocate memory", "out of memory", _DEAD_READER)
 
 
-class RunStoppedError(Exception):
+class RunStoppedError(ReeldexError):
     """The user stopped the run. What was staged stays for the next one."""
 
 
-class MachineFaultError(Exception):
-    """The machine failed the work: a worker process died, memory or a device was lost. Trying again may help."""
-
-
-class WrongUseError(Exception):
-    """A worker process found something that has to be changed before trying again. The message says what."""
-
-
-class InternalError(Exception):
+class InternalError(ReeldexError):
     """A fault of reeldex itself in a worker process; the message ends with its stack trace."""
 
 
-def is_machine_fault(error: BaseException) -> bool:
+def is_infrastructure_fault(error: BaseException) -> bool:
     """Whether an error means that the machine failed, so that the same work may go well later."""
     if isinstance(error, StoreUnreadableError):
         return error.errno in _PASSING
@@ -75,14 +52,14 @@ def is_machine_fault(error: BaseException) -> bool:
 
 
 @contextmanager
-def machine_faults_told(what: str, remedy: str) -> Iterator[None]:
-    """Turn what libraries raise of memory that is full or a device that is lost into MachineFaultError.
+def infrastructure_errors(what: str, remedy: str) -> Iterator[None]:
+    """Turn what libraries raise of memory that is full or a device that is lost into InfrastructureError.
 
     `what` is what was going on, `remedy` what to do. A disk's OSError, which names its file, is passed on as it is.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not is_machine_fault(error):
+        if not is_infrastructure_fault(error):
             raise
-        raise MachineFaultError(f"The machine failed {what}: {type(error).__name__}: {error}. {remedy}") from error
+        raise InfrastructureError(f"The machine failed {what}: {type(error).__name__}: {error}. {remedy}") from error

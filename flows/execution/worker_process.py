@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from reeldex.errors import InfrastructureError, UsageError, UserError
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.execution.errors import WRONG_USE, InternalError, MachineFaultError, WrongUseError, is_machine_fault
+from reeldex.flows.execution.errors import InternalError, is_infrastructure_fault
 from reeldex.flows.execution.logs import forward_log
 from reeldex.flows.execution.process_group import become_group_leader, end_with_parent, kill_own_group
 from reeldex.flows.progress.progress import Listener, LogListener, both
@@ -131,9 +132,9 @@ def _store(path: str) -> FeatureStore:
 
 def _to_raise(error: Exception) -> Exception:
     """Return what the asker is to raise: our own kinds, since another library's error may not survive pickling."""
-    if is_machine_fault(error):
-        return MachineFaultError(f"{type(error).__name__}: {error}")
-    if isinstance(error, WRONG_USE):
-        return WrongUseError(str(error))
+    if is_infrastructure_fault(error):
+        return InfrastructureError(f"{type(error).__name__}: {error}")
+    if isinstance(error, UserError):
+        return UsageError(str(error))
     trace = "".join(traceback.format_exception(error))
     return InternalError(f"{type(error).__name__}: {error}. Please report it with this trace:\n{trace}")

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from reeldex.flows.execution.errors import MachineFaultError, RunStoppedError
+from reeldex.errors import InfrastructureError
+from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.logs import replay
 from reeldex.flows.execution.worker_process import Answer, Logged, Refusal, ShardJob, Told, work
 
@@ -42,13 +43,13 @@ class ShardWorker:
     def run(self, job: ShardJob, listener: Listener) -> ShardReport:
         """Return what became of a shard. `listener` hears of it, and the log is written to, in this thread.
 
-        Raises MachineFaultError when the process dies or its machine fails, WrongUseError and InternalError.
+        Raises InfrastructureError when the process dies or its machine fails, UsageError and InternalError.
         """
         report: ShardReport = self._ask(job, listener)
         return report
 
     def devices(self, choice: str) -> tuple[str, ...]:
-        """Return the devices that `choice` names on this machine. Raises WrongUseError if one is not there."""
+        """Return the devices that `choice` names on this machine. Raises UsageError if one is not there."""
         found: tuple[str, ...] = self._ask(choice, None)
         return found
 
@@ -92,8 +93,8 @@ class ShardWorker:
         except (EOFError, OSError) as error:
             if self._retired:
                 raise RunStoppedError(_STOPPED) from None
-            raise MachineFaultError(self._how_it_died()) from error
-        except MachineFaultError:
+            raise InfrastructureError(self._how_it_died()) from error
+        except InfrastructureError:
             self.kill()  # what a fault leaves behind, such as a lost device, ends with the process
             raise
 
@@ -140,7 +141,7 @@ class WorkerPool:
         self._stopped = False
 
     def devices(self, choice: str) -> tuple[str, ...]:
-        """Return the devices that `choice` names on this machine. Raises WrongUseError if one is not there."""
+        """Return the devices that `choice` names on this machine. Raises UsageError if one is not there."""
         if choice == "cpu":
             return ("cpu",)
         if choice not in self._devices:

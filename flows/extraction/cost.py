@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reeldex.errors import UsageError
 from reeldex.extractors.clips import clip_count
 from reeldex.extractors.decode import DecodeLimits, decode
 from reeldex.extractors.errors import ExtractionError
@@ -18,7 +19,7 @@ from reeldex.extractors.frames import FrameBatch, VideoMetadata, VideoSource
 from reeldex.extractors.options import WeightsChoice
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.extraction.networks import load_networks, requested_spaces
 from reeldex.flows.extraction.sources import find_videos
 

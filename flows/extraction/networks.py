@@ -6,10 +6,11 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from reeldex.errors import UsageError
 from reeldex.extractors.errors import UnknownExtractorError
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
 from reeldex.extractors.registry import ExtractorRecord, extractor, extractor_of_space
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.storage.schema import FeatureSpace
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ def require_weights(config: PipelineConfig) -> None:
 
 
 def require_device(config: PipelineConfig) -> None:
-    """Raise DeviceError or WrongUseError for a device that is not there, or cannot do the precision asked for."""
+    """Raise DeviceError or UsageError for a device that is not there, or cannot do the precision asked for."""
     device, precision = config.compute.device, config.compute.precision
     if device == "cpu" and precision in (Precision.FP16, Precision.BF16):
         raise DeviceError(f"Precision {precision} needs a CUDA device, and this run is on cpu. Use fp32 or auto.")

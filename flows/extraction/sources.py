@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reeldex.flows.config.pipeline import ExtractConfig, UsageError, VideoIdRule
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import ExtractConfig, VideoIdRule
 from reeldex.storage.schema import VideoEntry
 
 # File name endings that are taken for videos when a folder is searched. A list may name any file.

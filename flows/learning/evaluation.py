@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.learning.inputs import chosen_device, dataset_options, open_test_sets, words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.learning.evaluation import checked_device
 from reeldex.flows.learning.inputs import words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path

@@ -7,8 +7,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reeldex.errors import UsageError
 from reeldex.flows.config.learning import WordFileFormat
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.learning.published_files import GOOGLE_NEWS, PUBLISHED, PUBLISHED_DATASETS, data_folder, is_published
 from reeldex.storage.store import FeatureStore
 

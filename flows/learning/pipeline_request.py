@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.extraction.preflight import check_extract
 from reeldex.flows.learning.indexing import IndexingRequest, require_indexable, require_settings
 from reeldex.flows.learning.inputs import dataset_options, with_preset

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, require_fit
 from reeldex.flows.learning.inputs import (

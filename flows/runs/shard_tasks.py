@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from reeldex.flows.execution.errors import InternalError, MachineFaultError, WrongUseError
+from reeldex.errors import InfrastructureError, UsageError
+from reeldex.flows.execution.errors import InternalError
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.plan import ShardTask, stored_spaces
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError, present_outcomes, sum_up
@@ -31,14 +32,14 @@ def run_shard_tasks(
     """Run one Prefect task a shard, as many at a time as there are devices; one that is lost stops no other.
 
     `found` are the videos that the report is about, all of the store's without it. Raises ShardsLostError, with the
-    report, when a shard was lost; WrongUseError when something has to be changed before any shard can be done.
+    report, when a shard was lost; UsageError when something has to be changed before any shard can be done.
     """
     # A shard that a run has done already is not done again when that run is retried, unless something of it has been
     # lost since.
     lacking = {task.shard for task in tasks if _lacks_something(store, task)}
     with progress_shown(sum(task.videos for task in tasks if task.shard in lacking or task.retry)):
         results = _run(store, tasks, config, lacking) if tasks else {}
-    wrong_use = [result for result in results.values() if isinstance(result, WrongUseError)]
+    wrong_use = [result for result in results.values() if isinstance(result, UsageError)]
     if wrong_use:
         raise wrong_use[0]
     reports = [result for result in results.values() if isinstance(result, ShardReport)]
@@ -85,7 +86,7 @@ def _run(
 
 
 def _why(error: BaseException) -> str:
-    return str(error) if isinstance(error, (MachineFaultError, InternalError)) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, (InfrastructureError, InternalError)) else f"{type(error).__name__}: {error}"
 
 
 def _lacks_something(store: FeatureStore, task: ShardTask) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.states import Completed, Failed
 
-from reeldex.flows.execution.errors import WRONG_USE, InternalError, MachineFaultError, RunStoppedError, WrongUseError
+from reeldex.errors import InfrastructureError, UserError
+from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.logs import leave_out_traces, send_to_prefect
 from reeldex.flows.extraction.run_report import ShardsLostError, counted
 from reeldex.flows.runs.artifacts import can_be_seen
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_EXPECTED = (*WRONG_USE, WrongUseError, MachineFaultError, InternalError, RunStoppedError, ShardsLostError, OSError)
+_EXPECTED = (UserError, InfrastructureError, InternalError, RunStoppedError, ShardsLostError, OSError)
 
 
 class RunSkippedError(Exception):

@@ -12,9 +12,9 @@ from typing import Any
 from prefect import task
 from prefect.runtime import flow_run, task_run
 
+from reeldex.errors import InfrastructureError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.device_lock import one_shard_at_a_time
-from reeldex.flows.execution.errors import MachineFaultError
 from reeldex.flows.execution.worker_process import ShardJob
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.plan import plan, tasks_for, unfinished
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def _machine_failed(_task: object, _task_run: object, state: Any) -> bool:  # noqa: ANN401 - Prefect's State of anything
-    return isinstance(state.result(raise_on_failure=False), MachineFaultError)
+    return isinstance(state.result(raise_on_failure=False), InfrastructureError)
 
 
 @task(name="plan", task_run_name="plan", persist_result=True, result_serializer="json")

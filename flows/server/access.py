@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
 
-from reeldex.flows.config.pipeline import UsageError
+from reeldex.errors import UsageError
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_or_make_secret, secret_file
 from reeldex.search.page.access_secret import TOKEN_PARAMETER, AccessSecret
 from reeldex.search.page.request_guard import HEADERS, RequestGuard

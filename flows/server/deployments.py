@@ -20,7 +20,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.schedules import Cron, Interval
 from prefect.types.entrypoint import EntrypointType
 
-from reeldex.flows.config.pipeline import ScheduleConfig, UsageError, WhenBusy
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import ScheduleConfig, WhenBusy
 from reeldex.flows.evaluate import evaluate
 from reeldex.flows.extract import extract
 from reeldex.flows.index import index

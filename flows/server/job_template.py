@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reeldex.flows.config.pipeline import UsageError
+from reeldex.errors import UsageError
 
 
 def fixed_job_template(job_variables: Mapping[str, Any]) -> dict[str, Any]:

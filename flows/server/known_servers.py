@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from reeldex.flows.config.pipeline import UsageError
+from reeldex.errors import UsageError
 from reeldex.flows.config.state_folder import state_folder
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_secret, secret_file
 

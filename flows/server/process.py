@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from reeldex.flows.config.pipeline import UsageError
+from reeldex.errors import UsageError
 from reeldex.flows.execution.process_group import start_program
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import stat
 import uuid
 from pathlib import Path
 
-from reeldex.flows.config.pipeline import UsageError
+from reeldex.errors import UsageError
 from reeldex.flows.config.state_folder import state_folder
 
 # What Prefect's clients send to a server.

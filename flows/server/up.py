@@ -17,7 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.config.state_folder import state_folder
 from reeldex.flows.execution.process_group import start_program
 from reeldex.flows.runs.names import WORK_POOL

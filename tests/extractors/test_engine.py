@@ -14,7 +14,7 @@ import torch
 from reeldex.extractors import engine
 from reeldex.extractors.decode import DecodeLimits
 from reeldex.extractors.decode import decode as real_decode
-from reeldex.extractors.engine import EngineOptions, extract, is_machine_fault
+from reeldex.extractors.engine import EngineOptions, extract, is_infrastructure_fault
 from reeldex.extractors.errors import DecodeError, DeviceError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.network import Network, least_cosine
@@ -269,7 +269,7 @@ def test_numbers_that_are_not_finite_are_a_failure(load_tiny: LoadTiny, videos: 
     ids=repr,
 )
 def test_faults_of_the_machine_are_told_from_those_of_a_video(error: Exception, *, machine: bool) -> None:
-    assert is_machine_fault(error) is machine
+    assert is_infrastructure_fault(error) is machine
 
 
 def test_no_videos_make_no_results_and_no_networks_are_refused(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:

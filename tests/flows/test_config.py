@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError, load_config, parse_config
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

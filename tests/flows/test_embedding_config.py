@@ -14,6 +14,7 @@ from reeldex.embedding.evaluate import EvaluationOptions
 from reeldex.embedding.model import ModelSpec
 from reeldex.embedding.text import WordTraining
 from reeldex.embedding.training_options import TrainingOptions
+from reeldex.errors import UsageError
 from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import (
     EpicPresetName,
@@ -24,7 +25,7 @@ from reeldex.flows.config.learning import (
     TrainingDataset,
     WordTrainingConfig,
 )
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError, parse_config
+from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.learning.evaluation import EvaluationRequest, evaluate_checkpoint
 from reeldex.flows.learning.inputs import dataset_options, training_options, with_preset
 from reeldex.storage.store import FeatureStore

@@ -159,7 +159,8 @@ def test_a_cache_that_cannot_be_made_is_not_told_as_a_port_that_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from reeldex.cli.page import serve_page
-    from reeldex.flows.config.pipeline import UsageError, parse_config
+    from reeldex.errors import UsageError
+    from reeldex.flows.config.pipeline import parse_config
 
     # Tests may run as root, to whom no folder is forbidden.
     def forbidden(path: Path, *_: object, **__: object) -> None:

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from reeldex.embedding.errors import TrainingError
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError, parse_config
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.config.search import IndexConfig, MissingFiles
 from reeldex.flows.learning.indexing import index_options
 from reeldex.search import options as search_options

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.flows.config.pipeline import UsageError
+from reeldex.errors import UsageError
 from reeldex.flows.server import known_servers
 from reeldex.flows.server.known_servers import find_secret, is_running_server
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_or_make_secret, load_secret, secret_file

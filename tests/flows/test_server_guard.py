@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from reeldex.flows.config.pipeline import UsageError
+from reeldex.errors import UsageError
 from reeldex.flows.server.access import guarded, prepare_access
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE
 from tests.flows.guarded_server import SECRET, Guarded, RecordingApp, guarded_server

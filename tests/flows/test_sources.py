@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.flows.config.pipeline import ExtractConfig, UsageError, VideoIdRule
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import ExtractConfig, VideoIdRule
 from reeldex.flows.extraction.sources import find_settled_videos, find_videos
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.flows.execution.errors import MachineFaultError, WrongUseError, is_machine_fault
+from reeldex.errors import InfrastructureError, UsageError
+from reeldex.flows.execution.errors import is_infrastructure_fault
 from reeldex.flows.execution.worker_process import _to_raise
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.report import damage_rows
@@ -61,16 +62,16 @@ def test_a_file_that_cannot_be_read_is_not_made_again(reeldex: Reeldex, tmp_path
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
-        (errno.EMFILE, MachineFaultError),
-        (errno.EIO, MachineFaultError),
-        (errno.ESTALE, MachineFaultError),
-        (errno.EACCES, WrongUseError),
-        (errno.EISDIR, WrongUseError),
+        (errno.EMFILE, InfrastructureError),
+        (errno.EIO, InfrastructureError),
+        (errno.ESTALE, InfrastructureError),
+        (errno.EACCES, UsageError),
+        (errno.EISDIR, UsageError),
     ],
 )
 def test_what_may_pass_by_itself_is_tried_again(number: int, kind: type[Exception]) -> None:
     error = StoreUnreadableError(Path("shard"), "why", "Do this.", number)
-    assert is_machine_fault(error) is (kind is MachineFaultError)
+    assert is_infrastructure_fault(error) is (kind is InfrastructureError)
     raised = _to_raise(error)
     assert type(raised) is kind
     assert "shard cannot be read: why. Do this." in str(raised)

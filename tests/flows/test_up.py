@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError, parse_config
+from reeldex.errors import UsageError
+from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.runs.lost_runs import _process
 from reeldex.flows.server.csp import keep_to_itself
 from reeldex.flows.server.process import configured_api_url, listens

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from reeldex.errors import InfrastructureError, UsageError
 from reeldex.flows.config.pipeline import parse_config
-from reeldex.flows.execution.errors import MachineFaultError, RunStoppedError, WrongUseError, is_machine_fault
+from reeldex.flows.execution.errors import RunStoppedError, is_infrastructure_fault
 from reeldex.flows.execution.worker_process import ShardJob
 from reeldex.flows.execution.workers import ShardWorker, WorkerPool
 from reeldex.flows.progress.progress import Listener, both
@@ -75,13 +76,13 @@ def test_a_worker_does_a_shard_and_tells_of_it(
 
 
 def test_wrong_use_is_told_from_a_fault_and_keeps_the_worker(worker: ShardWorker, tmp_path: Path) -> None:
-    with pytest.raises(WrongUseError, match="no feature store"):
+    with pytest.raises(UsageError, match="no feature store"):
         worker.run(ShardJob(str(tmp_path / "nowhere"), 0, SPACES, CONFIG), both())
     first = worker.process_id
-    with pytest.raises(WrongUseError, match="Nothing here extracts"):
+    with pytest.raises(UsageError, match="Nothing here extracts"):
         worker.run(ShardJob(str(tmp_path / "nowhere"), 0, ("clip.b32",), CONFIG), both())
     assert worker.process_id == first
-    with pytest.raises(WrongUseError, match="There is no device 'cuda:99'"):
+    with pytest.raises(UsageError, match="There is no device 'cuda:99'"):
         worker.devices("cuda:99")
 
 
@@ -94,7 +95,7 @@ def test_a_worker_that_is_killed_is_named_and_replaced(
     killed = worker.process_id
     assert killed is not None
     threading.Timer(1.5, os.kill, (killed, signal.SIGKILL)).start()
-    with pytest.raises(MachineFaultError, match=f"The worker process {killed} of cpu was killed by SIGKILL"):
+    with pytest.raises(InfrastructureError, match=f"The worker process {killed} of cpu was killed by SIGKILL"):
         worker.run(ShardJob(store, 0, SPACES, CONFIG), both())
     assert worker.devices("cpu") == ("cpu",)
     assert worker.process_id not in (None, killed)
@@ -158,9 +159,9 @@ def test_devices_are_lent_one_shard_each() -> None:
     ],
 )
 def test_faults_of_the_machine_are_told_from_bugs(error: Exception) -> None:
-    assert is_machine_fault(error)
-    assert not is_machine_fault(RuntimeError("a bug"))
-    assert not is_machine_fault(KeyError("a bug"))
+    assert is_infrastructure_fault(error)
+    assert not is_infrastructure_fault(RuntimeError("a bug"))
+    assert not is_infrastructure_fault(KeyError("a bug"))
 
 
 def test_a_worker_ends_with_its_parent_and_takes_its_decoders_along(tmp_path: Path, make_video: MakeVideo) -> None:

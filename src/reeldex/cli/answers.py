@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reeldex.cli import terminal
-from reeldex.flows.config.pipeline import UsageError
-from reeldex.flows.execution.errors import WRONG_USE, WrongUseError
+from reeldex.errors import UsageError, UserError
 
 Arguments = argparse.Namespace
 
@@ -26,7 +25,7 @@ def honest(command: Callable[[Arguments], int]) -> Callable[[Arguments], int]:
         terminal.set_up_logging(verbose=arguments.verbose)
         try:
             return command(arguments)
-        except (*WRONG_USE, WrongUseError) as error:
+        except UserError as error:
             return refuse(arguments, error, 2)
         except BrokenPipeError:
             raise  # the reader of our answer has gone: main's business

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.cli import terminal
 from reeldex.cli.answers import Arguments, honest, pairs, respond
+from reeldex.errors import UsageError
 from reeldex.extractors.errors import WeightsError
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError, WhenBusy, load_config, parse_config
+from reeldex.flows.config.pipeline import PipelineConfig, WhenBusy, load_config, parse_config
 from reeldex.storage.schema import REASONS
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import Any
 from reeldex.cli import terminal
 from reeldex.cli.answers import Arguments, honest, pairs, refuse, respond
 from reeldex.cli.overrides import put_given, put_settings, put_words
+from reeldex.errors import UsageError
 from reeldex.flows.config.learning import EpicPresetName, TestSet, TrainingDataset
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError, load_config, parse_config
+from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 
 # Section of the configuration -> the options that are called as its keys are.
 _TRAIN = (
@@ -27,7 +28,7 @@ def run_train(arguments: Arguments) -> int:
     config = _config(arguments, [arguments.dataset], _train_settings)
     from reeldex.embedding.distributed import Place
     from reeldex.embedding.errors import LossNotFiniteError
-    from reeldex.flows.execution.errors import MachineFaultError
+    from reeldex.errors import InfrastructureError
     from reeldex.flows.learning.training import TrainingRequest, require_startable, train_embedding
     from reeldex.flows.progress.training import shown_on_terminal, told
 
@@ -51,7 +52,7 @@ def run_train(arguments: Arguments) -> int:
                 evaluation=config.evaluate,
                 weights=config.weights,
             )
-    except (LossNotFiniteError, MachineFaultError) as error:
+    except (LossNotFiniteError, InfrastructureError) as error:
         return refuse(arguments, error, 1)
     text = [f"{report}."] if report.evaluation is None else [f"{report}.", "", str(report.evaluation)]
     respond(arguments, report.to_json(), "\n".join(text))
@@ -62,7 +63,7 @@ def run_train(arguments: Arguments) -> int:
 def run_evaluate(arguments: Arguments) -> int:
     """Run the flow `evaluate`."""
     config = _config(arguments, arguments.dataset, _evaluate_settings)
-    from reeldex.flows.execution.errors import MachineFaultError
+    from reeldex.errors import InfrastructureError
     from reeldex.flows.learning.evaluation import EvaluationRequest, require_evaluable
 
     names = tuple(dict.fromkeys(arguments.dataset))
@@ -80,7 +81,7 @@ def run_evaluate(arguments: Arguments) -> int:
                 words=config.words,
                 weights=config.weights,
             )
-    except MachineFaultError as error:
+    except InfrastructureError as error:
         return refuse(arguments, error, 1)
     files = "\n".join(f"  {file}" for file in (report.report_file, *report.ranking_files))
     respond(arguments, report.to_json(), f"{report}\n\nWritten:\n{files}")

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from reeldex.cli.answers import Arguments, pairs
-from reeldex.flows.config.pipeline import UsageError
+from reeldex.errors import UsageError
 
 
 def put_settings(content: dict[str, Any], arguments: Arguments) -> None:

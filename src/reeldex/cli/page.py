@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reeldex.errors import UsageError
 from reeldex.extractors import ffmpeg, ffmpeg_process
-from reeldex.flows.config.pipeline import UsageError
 
 if TYPE_CHECKING:
     from reeldex.flows.config.pipeline import PipelineConfig

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from reeldex.cli import terminal
 from reeldex.cli.answers import Arguments, honest, refuse, respond
 from reeldex.cli.overrides import put_given, put_settings, put_words
+from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
-from reeldex.flows.config.pipeline import PipelineConfig, UsageError, WhenBusy, load_config, parse_config
+from reeldex.flows.config.pipeline import PipelineConfig, WhenBusy, load_config, parse_config
 
 if TYPE_CHECKING:
     from reeldex.search.index import SearchIndex
@@ -97,7 +98,7 @@ def run_run(arguments: Arguments) -> int:
             content["datasets"][name.replace("-", "_")]["folder"] = arguments.data
     config = _config(arguments, content=content)
     from reeldex.embedding.errors import LossNotFiniteError
-    from reeldex.flows.execution.errors import MachineFaultError
+    from reeldex.errors import InfrastructureError
     from reeldex.flows.extraction.run_report import ShardsLostError
     from reeldex.flows.learning.pipeline_request import PipelineRequest
 
@@ -126,7 +127,7 @@ def run_run(arguments: Arguments) -> int:
                 WhenBusy.WAIT if arguments.wait else WhenBusy.FAIL,
                 arguments.wait,
             )
-    except (ShardsLostError, LossNotFiniteError, MachineFaultError) as error:
+    except (ShardsLostError, LossNotFiniteError, InfrastructureError) as error:
         return refuse(arguments, error, 1)
     tables = f"\n\n{report.evaluation.tables}" if report.evaluation is not None else ""
     page = f"\n\nSearch it: reeldex page --index {shlex.quote(str(arguments.out / 'index'))}"
