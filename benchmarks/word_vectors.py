@@ -23,7 +23,7 @@ _BLOCK = 50_000
 _START = """
 import sys, time
 from pathlib import Path
-from reeldex.embedding.text import open_word_vectors
+from reeldex.embedding.words.word2vec import open_word_vectors
 started = time.monotonic()
 words = open_word_vectors(Path(sys.argv[1]), cache_folder=Path(sys.argv[2]))
 words.sentence_vectors(["word7 word1234 word999"])

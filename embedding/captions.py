@@ -10,7 +10,7 @@ import numpy as np
 from reeldex.embedding.datasets.tables import read_text
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.unpickling import load_pickle
-from reeldex.embedding.word_vectors import tokenise
+from reeldex.embedding.words.vectors import tokenise
 
 _FIELDS = ("start", "end", "text")
 

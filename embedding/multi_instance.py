@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.embedding.errors import ScoresError
-from reeldex.embedding.metrics import Floats, checked_scores, in_row_blocks
+from reeldex.embedding.evaluation.metrics import Floats, checked_scores, in_row_blocks
 
 
 @dataclass(frozen=True, slots=True)

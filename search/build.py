@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reeldex.embedding.checkpoint import Checkpoint, load_checkpoint
 from reeldex.embedding.features import StoreFeatures
+from reeldex.embedding.training.checkpoint import Checkpoint, load_checkpoint
 from reeldex.search.compaction import compact, needs_compaction
 from reeldex.search.embed import Embedded, NewSegment, Progress, VideoEmbedder
 from reeldex.search.errors import IndexDamagedError, IndexNotFoundError, NothingToIndexError

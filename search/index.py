@@ -15,7 +15,7 @@ import numpy as np
 
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.features import name_without_suffix
-from reeldex.embedding.word_vectors import WordVectors
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError
 from reeldex.search.generation import Generation, VideoRecord, read_generation, read_videos, readable, require_files
 from reeldex.search.merging import merge_overlapping

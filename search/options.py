@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from reeldex.embedding.captions import CaptionFile, VideoCaptions
-from reeldex.embedding.word_vectors import WordVectors
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
 Captions = Mapping[str, VideoCaptions] | CaptionFile

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from reeldex.embedding.checkpoint import Checkpoint, load_checkpoint, require_features, require_word_vectors
 from reeldex.embedding.errors import CheckpointError
 from reeldex.embedding.features import STREAMS, StoreFeatures
-from reeldex.embedding.word_vectors import WordVectors
+from reeldex.embedding.training.checkpoint import Checkpoint, load_checkpoint, require_features, require_word_vectors
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.errors import IndexMismatchError
 from reeldex.search.generation import FileIdentity, Generation, Made
 from reeldex.search.options import MOMENT_FIELDS, IndexRequest

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reeldex.embedding.checkpoint import Checkpoint
 from reeldex.embedding.model import TextVideoEmbedding
-from reeldex.embedding.word_vectors import WordVectors, tokenise
+from reeldex.embedding.training.checkpoint import Checkpoint
+from reeldex.embedding.words.vectors import WordVectors, tokenise
 from reeldex.search.moment_table import Floats
 
 _SENTENCES_AT_ONCE = 64

@@ -32,7 +32,7 @@ HOMES = {
     "faiss": {"search"},
     "fastapi": {"search"},
     "starlette": {"search"},
-    "gensim": {"embedding/text.py"},
+    "gensim": {"embedding/words"},
     "torch": {"extractors", "embedding", "search", "flows"},
     "torchvision": {"extractors"},
     "pytorchvideo": {"extractors"},

@@ -15,12 +15,12 @@ from reeldex.flows.learning.inputs import chosen_device, dataset_options, open_t
 from reeldex.flows.learning.published_files import checkpoint_path
 
 if TYPE_CHECKING:
-    from reeldex.embedding.checkpoint import Checkpoint
     from reeldex.embedding.datasets.records import EvaluationSet
-    from reeldex.embedding.evaluate import SetResult
+    from reeldex.embedding.evaluation.evaluate import SetResult
+    from reeldex.embedding.evaluation.tables import Table
     from reeldex.embedding.model import TextVideoEmbedding
-    from reeldex.embedding.report import Table
-    from reeldex.embedding.text import WordVectors
+    from reeldex.embedding.training.checkpoint import Checkpoint
+    from reeldex.embedding.words.vectors import WordVectors
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +46,20 @@ class EvaluationReport:
 
     def tables(self) -> list[Table]:
         """Return the tables for people, the one of recalls first."""
-        from reeldex.embedding.report import further_tables, retrieval_table
+        from reeldex.embedding.evaluation.tables import further_tables, retrieval_table
 
         title = f"Retrieval with {self.checkpoint} (R@k in per cent; 95 % intervals)"
         return [retrieval_table(self.results, title), *further_tables(self.results)]
 
     def sentence(self) -> str:
         """Return the first figures of both directions, for the state of a run."""
-        from reeldex.embedding.report import figures_in_words
+        from reeldex.embedding.evaluation.tables import figures_in_words
 
         return " ".join(f"{figures_in_words(result)}." for result in self.results)
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures as JSON values."""
-        from reeldex.embedding.report import report_json
+        from reeldex.embedding.evaluation.tables import report_json
 
         files = {"report_file": self.report_file, "ranking_files": list(self.ranking_files)}
         return {**report_json(self.results, {"checkpoint": self.checkpoint}), **files}
@@ -96,7 +96,7 @@ def _require_writable(folder: Path, why: str) -> None:
 
 def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
     """Evaluate as requested. Raises UsageError, EmbeddingError, WeightsError."""
-    from reeldex.embedding.checkpoint import load_checkpoint
+    from reeldex.embedding.training.checkpoint import load_checkpoint
 
     require_evaluable(request)
     config = request.config
@@ -121,7 +121,7 @@ def checked_device(wanted: str) -> str:
 
 def require_fit(checkpoint: Checkpoint, test_set: EvaluationSet) -> None:
     """Raise CheckpointMismatchError for a test set with features of another kind than were trained on."""
-    from reeldex.embedding.checkpoint import require_features
+    from reeldex.embedding.training.checkpoint import require_features
 
     require_features(checkpoint, test_set.fingerprints(), test_set.video_dim)
 
@@ -135,8 +135,8 @@ def evaluate_model(  # noqa: PLR0913, PLR0917 - what is evaluated on what, and w
     ranking: Path | None = None,
 ) -> EvaluationReport:
     """Evaluate a model on test sets, each as a whole; write JSON beside its checkpoint and rankings where asked to."""
-    from reeldex.embedding.evaluate import EvaluationOptions, measure, score
-    from reeldex.embedding.report import save_ranking, save_report
+    from reeldex.embedding.evaluation.evaluate import EvaluationOptions, measure, score
+    from reeldex.embedding.evaluation.tables import save_ranking, save_report
 
     options = EvaluationOptions(config.evaluate.batch_size, config.evaluate.resamples, config.evaluate.seed)
     results, rankings = [], []

@@ -68,7 +68,7 @@ def require_indexable(request: IndexingRequest) -> None:
 def build(request: IndexingRequest, on_videos: OnVideos) -> BuildReport:
     """Build the index, or bring it up to date. Raises UsageError, EmbeddingError, StoreError, SearchError."""
     from reeldex.embedding.captions import load_captions
-    from reeldex.embedding.checkpoint import load_checkpoint
+    from reeldex.embedding.training.checkpoint import load_checkpoint
     from reeldex.search.build import build_index
     from reeldex.search.options import IndexRequest
 

@@ -14,10 +14,10 @@ from reeldex.flows.learning.published_files import GOOGLE_NEWS, PUBLISHED, PUBLI
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
-    from reeldex.embedding.checkpoint import Checkpoint
     from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
-    from reeldex.embedding.text import WordVectors
+    from reeldex.embedding.training.checkpoint import Checkpoint
     from reeldex.embedding.training_options import TrainingOptions
+    from reeldex.embedding.words.vectors import WordVectors
     from reeldex.flows.config.datasets import FeaturesConfig
 
 OWN_WORD_VECTORS = "word-vectors.bin"
@@ -147,7 +147,7 @@ def words_of_checkpoint(given: str, path: Path, checkpoint: Checkpoint, config: 
     Those of the published checkpoint are fetched with the published data, unless others are named or at hand. Raises
     UsageError, WeightsError, WordVectorsError; CheckpointMismatchError when it was trained with others.
     """
-    from reeldex.embedding.checkpoint import require_word_vectors
+    from reeldex.embedding.training.checkpoint import require_word_vectors
 
     found = _word_file(config, [path.parent], checkpoint)
     if found is None and given == PUBLISHED:
@@ -194,7 +194,8 @@ def _word_files(config: PipelineConfig, folders: Iterable[Path], checkpoint: Che
 
 def open_words(path: Path, config: PipelineConfig) -> WordVectors:
     """Open word vectors through the cache. Raises WordVectorsError."""
-    from reeldex.embedding.text import WordFormat, open_word_vectors
+    from reeldex.embedding.words.files import WordFormat
+    from reeldex.embedding.words.word2vec import open_word_vectors
 
     formats = {
         WordFileFormat.AUTO: WordFormat.AUTO,

@@ -30,7 +30,7 @@ _LOCAL = "give the path of a local one"
 
 def published_checkpoint() -> PretrainedWeights:
     """Return where the published weights of the embedding come from."""
-    from reeldex.embedding.checkpoint import PUBLISHED_CHECKPOINT_URL
+    from reeldex.embedding.training.checkpoint import PUBLISHED_CHECKPOINT_URL
 
     return PretrainedWeights(CHECKPOINT_NAME, PUBLISHED_CHECKPOINT_URL, f"{_LOCAL}: --checkpoint FILE")
 

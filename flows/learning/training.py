@@ -28,12 +28,12 @@ from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.progress.training import OnStep
 
 if TYPE_CHECKING:
-    from reeldex.embedding.checkpoint import Checkpoint
     from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
-    from reeldex.embedding.distributed import Place
     from reeldex.embedding.model import TextVideoEmbedding
-    from reeldex.embedding.text import WordVectors
-    from reeldex.embedding.train import Evaluate, TrainingResult
+    from reeldex.embedding.training.checkpoint import Checkpoint
+    from reeldex.embedding.training.distributed import Place
+    from reeldex.embedding.training.train import Evaluate, TrainingResult
+    from reeldex.embedding.words.vectors import WordVectors
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class TrainingReport:
 def require_startable(request: TrainingRequest) -> None:
     """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
     from reeldex.embedding.errors import CheckpointError, TrainingError
-    from reeldex.embedding.train import LAST
+    from reeldex.embedding.training.train import LAST
 
     training_options(request.dataset, request.config).check_device()
     for dataset in (request.dataset, *request.config.train.evaluate_on):
@@ -118,7 +118,7 @@ def train_embedding(request: TrainingRequest, on_step: OnStep) -> TrainingReport
 
     Raises UsageError, EmbeddingError, WeightsError; and what PyTorch raises of a device's memory.
     """
-    from reeldex.embedding.distributed import Place, process_group
+    from reeldex.embedding.training.distributed import Place, process_group
 
     require_startable(request)
     place = Place.from_environment()
@@ -146,7 +146,7 @@ class _Training:
         self.request, self.config, self.samples, self.place = request, request.config, samples, place
 
     def run(self, on_step: OnStep) -> TrainingReport:
-        from reeldex.embedding.train import TrainingJob, train
+        from reeldex.embedding.training.train import TrainingJob, train
 
         begun = self._begun()
         path, words = self._words(begun)
@@ -167,8 +167,8 @@ class _Training:
 
     def _begun(self) -> Checkpoint | None:
         """Return the checkpoint to go on from, or to begin with."""
-        from reeldex.embedding.checkpoint import load_checkpoint
-        from reeldex.embedding.train import LAST
+        from reeldex.embedding.training.checkpoint import load_checkpoint
+        from reeldex.embedding.training.train import LAST
 
         last = self.request.folder / LAST
         start = last if self.request.resume and last.exists() else _start(self.request)
@@ -190,8 +190,8 @@ class _Training:
         return word_file(self.config, [self.request.folder, *([start.parent] if start else [])], begun)
 
     def _own_words(self, path: Path) -> Path:
-        from reeldex.embedding.datasets.texts import Texts
-        from reeldex.embedding.text import WordTraining, train_word_vectors
+        from reeldex.embedding.datasets.caption_stream import Texts
+        from reeldex.embedding.words.word2vec import WordTraining, train_word_vectors
 
         if not (self.request.resume and path.is_file()):
             log.info("Learning word vectors from the captions of %s", self.samples.name)
@@ -205,9 +205,9 @@ class _Training:
             distributed.barrier()
 
     def _model(self, begun: Checkpoint | None, words: WordVectors) -> TextVideoEmbedding:
-        from reeldex.embedding.checkpoint import require_features, require_word_vectors
         from reeldex.embedding.model import ModelSpec
-        from reeldex.embedding.train import new_model
+        from reeldex.embedding.training.checkpoint import require_features, require_word_vectors
+        from reeldex.embedding.training.train import new_model
 
         if begun is not None:
             require_word_vectors(begun, words.fingerprint, words.dim)
@@ -219,7 +219,7 @@ class _Training:
 
     def _test_sets(self, model: TextVideoEmbedding, words: WordVectors) -> list[EvaluationSet]:
         """Open the test sets where they are used; they must hold features of the kind that is trained on."""
-        from reeldex.embedding.checkpoint import Checkpoint, Origin
+        from reeldex.embedding.training.checkpoint import Checkpoint, Origin
 
         if not (self.place.is_first and self.config.train.evaluate_every):
             return []
@@ -230,8 +230,8 @@ class _Training:
         return test_sets
 
     def _evaluation(self, test_sets: list[EvaluationSet], words: WordVectors) -> Evaluate:
-        from reeldex.embedding.evaluate import DIRECTIONS, evaluation_during_training
-        from reeldex.embedding.metrics import RECALL_AT
+        from reeldex.embedding.evaluation.evaluate import DIRECTIONS, evaluation_during_training
+        from reeldex.embedding.evaluation.metrics import RECALL_AT
 
         run = evaluation_during_training(test_sets, words, self.config.evaluate.batch_size)
 
@@ -248,7 +248,7 @@ class _Training:
         return run_and_tell
 
     def _report(self, result: TrainingResult, test_sets: list[EvaluationSet], words: WordVectors) -> TrainingReport:
-        from reeldex.embedding.checkpoint import load_checkpoint
+        from reeldex.embedding.training.checkpoint import load_checkpoint
 
         evaluation = None
         if test_sets:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reeldex.embedding.train import StepReport
+    from reeldex.embedding.training.train import StepReport
     from reeldex.flows.runs.artifacts import ProgressArtifact
 
 log = logging.getLogger(__name__)

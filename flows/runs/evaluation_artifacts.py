@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reeldex.flows.runs.artifacts import can_be_seen, publish_table
 
 if TYPE_CHECKING:
-    from reeldex.embedding.report import Table
+    from reeldex.embedding.evaluation.tables import Table
     from reeldex.flows.learning.evaluation import EvaluationReport
 
 log = logging.getLogger(__name__)

@@ -65,7 +65,7 @@ def _steps(request: PipelineRequest, when_busy: WhenBusy, wait_seconds: float) -
 
 
 def _train(request: PipelineRequest) -> TrainingReport | None:
-    from reeldex.embedding.train import LAST
+    from reeldex.embedding.training.train import LAST
 
     if request.train_on is None:
         return None

@@ -18,8 +18,8 @@ from reeldex.embedding.datasets.locations import FeatureLocation
 from reeldex.embedding.datasets.protocols import PROTOCOLS, ProtocolClaim, SetIdentity, identify, set_sha256
 from reeldex.embedding.datasets.records import EvaluationSet
 from reeldex.embedding.errors import DatasetError, MissingVideosError
-from reeldex.embedding.evaluate import SetResult, measure
-from reeldex.embedding.published_results import PUBLISHED_RESULTS
+from reeldex.embedding.evaluation.evaluate import SetResult, measure
+from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS
 from tests.embedding.feature_files import VIDEOS
 
 CASE = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "evaluation__two-captions-a-video.csv"

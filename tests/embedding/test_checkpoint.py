@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from reeldex.embedding import random_states
-from reeldex.embedding.checkpoint import (
+from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
+from reeldex.embedding.model import _SIZED_BY, ModelSpec, TextVideoEmbedding
+from reeldex.embedding.training import random_states
+from reeldex.embedding.training.checkpoint import (
     Checkpoint,
     Origin,
     TrainingState,
@@ -23,8 +25,6 @@ from reeldex.embedding.checkpoint import (
     require_word_vectors,
     save_checkpoint,
 )
-from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
-from reeldex.embedding.model import _SIZED_BY, ModelSpec, TextVideoEmbedding
 from reeldex.storage.schema import JSON
 from tests.system_faults import make_unreadable
 

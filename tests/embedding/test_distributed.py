@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from reeldex.embedding.batches import BatchOptions, TrainingBatches
-from reeldex.embedding.checkpoint import load_checkpoint
-from reeldex.embedding.distributed import Place
 from reeldex.embedding.errors import TrainingError
-from reeldex.embedding.train import train
-from tests.embedding import planted
-from tests.embedding.train_planted import losses_of
+from reeldex.embedding.training.batches import BatchOptions, TrainingBatches
+from reeldex.embedding.training.checkpoint import load_checkpoint
+from reeldex.embedding.training.distributed import Place
+from reeldex.embedding.training.train import train
+from tests.embedding import synthetic
+from tests.embedding.train_synthetic import losses_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,9 +26,9 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
         "triplet": {"batch_size": 16, "loss": "triplet"},
     }
     (tmp_path / "two").mkdir()
-    planted.word_vectors(tmp_path / "two")
+    synthetic.word_vectors(tmp_path / "two")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = ["-m", "tests.embedding.train_planted", str(tmp_path / "two"), json.dumps(cases)]
+    script = ["-m", "tests.embedding.train_synthetic", str(tmp_path / "two"), json.dumps(cases)]
     errors = tmp_path / "errors"
     with errors.open("wb") as file:
         torchrun = subprocess.Popen([*command, *script], cwd=ROOT, stderr=file, stdout=file)
@@ -53,14 +53,14 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
 def test_a_batch_must_divide_among_the_processes(tmp_path: Path) -> None:
     options = BatchOptions(batch_size=5, seed=1, max_words=4)
     with pytest.raises(TrainingError, match="batch of 5 samples cannot be divided among 2 processes"):
-        TrainingBatches(planted.training_set(), planted.word_vectors(tmp_path), options, Place(1, 2))
+        TrainingBatches(synthetic.training_set(), synthetic.word_vectors(tmp_path), options, Place(1, 2))
 
 
 def test_more_processes_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One GPU is claimed to be there; nothing is computed on it.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(TrainingError, match="device cuda:1 is not to be had: PyTorch sees 1 CUDA devices"):
-        train(planted.job(tmp_path, options={"device": "cuda"}), Place(1, 2, 1))
+        train(synthetic.job(tmp_path, options={"device": "cuda"}), Place(1, 2, 1))
 
 
 def test_processes_share_each_batch_in_the_order_of_one(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_processes_share_each_batch_in_the_order_of_one(tmp_path: Path) -> None:
 
     def ids(rank: int, world: int) -> list[tuple[str, ...]]:
         batches = TrainingBatches(
-            planted.training_set(pairs=2), planted.word_vectors(tmp_path), options, Place(rank, world)
+            synthetic.training_set(pairs=2), synthetic.word_vectors(tmp_path), options, Place(rank, world)
         )
         return [batch.clip_ids for batch in batches.epoch(3)]
 

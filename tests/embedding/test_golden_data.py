@@ -12,8 +12,8 @@ from reeldex.embedding.captions import grow_window
 from reeldex.embedding.datasets import howto100m
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.model import TextVideoEmbedding
-from reeldex.embedding.text import open_word_vectors
-from reeldex.embedding.word_vectors import WordVectors
+from reeldex.embedding.words.vectors import WordVectors
+from reeldex.embedding.words.word2vec import open_word_vectors
 from tests.embedding import golden
 
 pytestmark = golden.needs_golden_values

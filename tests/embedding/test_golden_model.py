@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from reeldex.embedding.checkpoint import load_checkpoint
 from reeldex.embedding.datasets.lsmdc import LsmdcOptions
 from reeldex.embedding.datasets.msrvtt import MsrvttOptions
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.datasets.youcook2 import Youcook2Options
-from reeldex.embedding.evaluate import measure, score
+from reeldex.embedding.evaluation.evaluate import measure, score
 from reeldex.embedding.loss import MaxMarginRankingLoss
 from reeldex.embedding.model import TextVideoEmbedding
-from reeldex.embedding.text import open_word_vectors
+from reeldex.embedding.training.checkpoint import load_checkpoint
+from reeldex.embedding.words.word2vec import open_word_vectors
 from tests.embedding import golden
 
 pytestmark = golden.needs_golden_values

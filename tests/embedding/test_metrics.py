@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from reeldex.embedding.errors import ScoresError
-from reeldex.embedding.metrics import (
+from reeldex.embedding.evaluation.metrics import (
     bootstrap,
     bootstrap_means,
     checked_scores,

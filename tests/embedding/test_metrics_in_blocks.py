@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reeldex.embedding.errors import ScoresError
-from reeldex.embedding.metrics import (
+from reeldex.embedding.evaluation.metrics import (
     Floats,
     Integers,
     bootstrap,

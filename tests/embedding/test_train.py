@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from reeldex.embedding.batches import BatchOptions, epoch_order
-from reeldex.embedding.checkpoint import load_checkpoint, require_training
 from reeldex.embedding.datasets.records import ClipTrainingSet
 from reeldex.embedding.errors import FeaturesError, LossNotFiniteError, TrainingError
-from reeldex.embedding.metrics import ranks_of_right, summarise
+from reeldex.embedding.evaluation.metrics import ranks_of_right, summarise
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
-from reeldex.embedding.train import StepReport, new_model, train
+from reeldex.embedding.training.batches import BatchOptions, epoch_order
+from reeldex.embedding.training.checkpoint import load_checkpoint, require_training
+from reeldex.embedding.training.train import StepReport, new_model, train
 from reeldex.embedding.training_options import TrainingOptions
-from tests.embedding import planted
+from tests.embedding import synthetic
 
 
 def held_out_recall(model: TextVideoEmbedding, folder: Path) -> float:
-    clips = planted.clips(1, first=90)
-    videos = torch.from_numpy(np.stack([planted.KindReader().read(clip) for clip in clips]))
-    words = torch.from_numpy(planted.word_vectors(folder).sentence_vectors([clip.captions[0] for clip in clips], 4))
+    clips = synthetic.clips(1, first=90)
+    videos = torch.from_numpy(np.stack([synthetic.KindReader().read(clip) for clip in clips]))
+    words = torch.from_numpy(synthetic.word_vectors(folder).sentence_vectors([clip.captions[0] for clip in clips], 4))
     with torch.no_grad():
         return summarise(ranks_of_right(model(videos, words).numpy())).recall_at_1
 
@@ -29,7 +29,7 @@ def held_out_recall(model: TextVideoEmbedding, folder: Path) -> float:
 def test_it_learns_and_the_loss_falls(tmp_path: Path) -> None:
     losses: list[float] = []
     options = {"epochs": 50, "batch_size": 8, "learning_rate": 0.02, "lr_decay": 0.98}
-    job = planted.job(tmp_path, options=options, on_step=lambda report: losses.append(report.loss))
+    job = synthetic.job(tmp_path, options=options, on_step=lambda report: losses.append(report.loss))
     before = held_out_recall(job.model.eval(), tmp_path)
     result = train(job)
     assert result.steps == len(losses) == 100
@@ -40,32 +40,32 @@ def test_it_learns_and_the_loss_falls(tmp_path: Path) -> None:
 
 def test_the_learning_rate_falls_after_each_epoch(tmp_path: Path) -> None:
     rates: list[float] = []
-    train(planted.job(tmp_path, on_step=lambda report: rates.append(report.learning_rate)))
+    train(synthetic.job(tmp_path, on_step=lambda report: rates.append(report.learning_rate)))
     assert rates == pytest.approx([0.01] * 4 + [0.009] * 4 + [0.0081] * 4)
 
 
 def test_data_workers_change_nothing(tmp_path: Path) -> None:
     results = [
-        train(planted.job(tmp_path / str(workers), options={"workers": workers, "epochs": 2})) for workers in (0, 2)
+        train(synthetic.job(tmp_path / str(workers), options={"workers": workers, "epochs": 2})) for workers in (0, 2)
     ]
     one, other = (load_checkpoint(result.last_checkpoint).weights for result in results)
-    assert planted.same_weights(lambda: dict(one), lambda: dict(other))
+    assert synthetic.same_weights(lambda: dict(one), lambda: dict(other))
 
 
 def test_what_does_not_fit_together_is_said_before_the_first_step(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"model": new_model(replace(planted.SPEC, video_dim=9), 1)}, "video vectors of 9 numbers, and .* have 12"),
-        ({"model": new_model(replace(planted.SPEC, word_dim=9), 1)}, "word vectors of 9 numbers, and these have 6"),
-        ({"options": {"batch_size": 17}}, "planted has 16 samples, fewer than the 17 of one batch"),
+        ({"model": new_model(replace(synthetic.SPEC, video_dim=9), 1)}, "video vectors of 9 numbers, and .* have 12"),
+        ({"model": new_model(replace(synthetic.SPEC, word_dim=9), 1)}, "word vectors of 9 numbers, and these have 6"),
+        ({"options": {"batch_size": 17}}, "synthetic has 16 samples, fewer than the 17 of one batch"),
         ({"options": {"batch_size": 1}}, "batch of 1 sample with 1 pairs leaves the ranking loss without negatives"),
-        ({"options": {"batch_size": 1}, "samples": planted.training_set(pairs=3)}, "1 sample with 3 pairs leaves"),
+        ({"options": {"batch_size": 1}, "samples": synthetic.training_set(pairs=3)}, "1 sample with 3 pairs leaves"),
         ({"options": {"device": "cuda:99"}}, "cuda:99 is not to be had"),
         ({"options": {"device": "abacus"}}, "'abacus' is no device"),
         ({"options": {"mixed_precision": True}}, "needs a CUDA device"),
     ]
     for changes, said in cases:
         with pytest.raises(TrainingError, match=said):
-            train(planted.job(tmp_path, **changes))
+            train(synthetic.job(tmp_path, **changes))
     assert not (tmp_path / "run").exists()
 
 
@@ -79,12 +79,12 @@ def test_options_that_cannot_be_are_refused(settings: dict[str, object]) -> None
 
 
 def test_a_nan_stops_the_run_and_names_the_batch_and_the_culprit(tmp_path: Path) -> None:
-    samples = planted.training_set(broken=frozenset({"blue-1"}))
+    samples = synthetic.training_set(broken=frozenset({"blue-1"}))
     options = {"checkpoint_every_steps": 1}
     with pytest.raises(
         LossNotFiniteError, match=r"loss of step .* is nan. Features .* of blue-1 are not finite"
     ) as caught:
-        train(planted.job(tmp_path, samples=samples, options=options))
+        train(synthetic.job(tmp_path, samples=samples, options=options))
     assert "blue-1" in caught.value.sample_ids
     assert len(caught.value.sample_ids) == 4
     last = tmp_path / "run/last.pth"
@@ -93,7 +93,7 @@ def test_a_nan_stops_the_run_and_names_the_batch_and_the_culprit(tmp_path: Path)
 
 
 def test_weights_that_diverged_are_said_to_have(tmp_path: Path) -> None:
-    job = planted.job(tmp_path)
+    job = synthetic.job(tmp_path)
     with torch.no_grad():
         job.model.GU_text.fc.bias.fill_(torch.inf)
     with pytest.raises(LossNotFiniteError, match="the weights have diverged: lower the learning rate"):
@@ -102,7 +102,7 @@ def test_weights_that_diverged_are_said_to_have(tmp_path: Path) -> None:
 
 def test_the_model_is_in_training_mode_only_while_it_trains(tmp_path: Path) -> None:
     modes: list[tuple[str, bool]] = []
-    job = planted.job(tmp_path, options={"epochs": 2})
+    job = synthetic.job(tmp_path, options={"epochs": 2})
     original = job.model.embed_videos
 
     def watched(videos: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,7 @@ def test_the_model_is_in_training_mode_only_while_it_trains(tmp_path: Path) -> N
     def evaluate(model: TextVideoEmbedding) -> dict[str, float]:
         modes.append(("evaluation", model.training))
         assert not torch.is_grad_enabled()
-        return {"planted/text_to_video/recall_at_10": 0.5}
+        return {"synthetic/text_to_video/recall_at_10": 0.5}
 
     job.model.embed_videos = watched  # type: ignore[method-assign]
     job.model.eval()
@@ -123,18 +123,18 @@ def test_the_model_is_in_training_mode_only_while_it_trains(tmp_path: Path) -> N
 
 
 def test_the_model_leaves_training_mode_when_a_step_fails(tmp_path: Path) -> None:
-    job = planted.job(tmp_path, on_step=planted.kill_at(2))
-    with pytest.raises(planted.Killed):
+    job = synthetic.job(tmp_path, on_step=synthetic.kill_at(2))
+    with pytest.raises(synthetic.Killed):
         train(job)
     assert not job.model.training
 
 
 def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
-    result = train(planted.job(tmp_path, config={"dataset": "planted"}, options={"epochs": 1}))
+    result = train(synthetic.job(tmp_path, config={"dataset": "synthetic"}, options={"epochs": 1}))
     origin = load_checkpoint(result.last_checkpoint).origin
-    assert origin.word_vectors == "planted words"
+    assert origin.word_vectors == "synthetic words"
     assert origin.features == {"2d": {"space": "net2d.v1", "fingerprint": {"fps": 1}}}
-    assert origin.config["dataset"] == "planted"
+    assert origin.config["dataset"] == "synthetic"
     options = origin.config["options"]
     assert isinstance(options, dict)
     assert options["learning_rate"] == 0.01
@@ -143,21 +143,21 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
 def test_triplets_train_too(tmp_path: Path) -> None:
     losses: list[float] = []
     options = {"loss": "triplet", "epochs": 40, "batch_size": 16, "margin": 0.5, "lr_decay": 0.99}
-    train(planted.job(tmp_path, options=options, on_step=lambda r: losses.append(r.loss)))
+    train(synthetic.job(tmp_path, options=options, on_step=lambda r: losses.append(r.loss)))
     assert losses[-1] < 0.5 * losses[0]
     assert losses[0] > 0
 
 
 def test_one_video_s_captions_are_enough_where_negatives_are_not_weighted(tmp_path: Path) -> None:
     options = {"batch_size": 1, "epochs": 1, "negative_weighting": False}
-    assert train(planted.job(tmp_path, samples=planted.training_set(pairs=3), options=options)).steps == 16
+    assert train(synthetic.job(tmp_path, samples=synthetic.training_set(pairs=3), options=options)).steps == 16
 
 
 def test_triplets_of_samples_without_classes_are_refused(tmp_path: Path) -> None:
-    groups = [[replace(clip, class_id=-1)] for clip in planted.clips(2)]
-    samples = ClipTrainingSet("unclassed", groups, planted.KindReader())
+    groups = [[replace(clip, class_id=-1)] for clip in synthetic.clips(2)]
+    samples = ClipTrainingSet("unclassed", groups, synthetic.KindReader())
     with pytest.raises(TrainingError, match=r"samples of this data set have none\. Train with the ranking loss"):
-        train(planted.job(tmp_path, samples=samples, options={"loss": "triplet"}))
+        train(synthetic.job(tmp_path, samples=samples, options={"loss": "triplet"}))
 
 
 def test_mixed_precision_has_nearly_the_same_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_mixed_precision_has_nearly_the_same_losses(tmp_path: Path, monkeypatch:
         def note(report: StepReport, found: list[float] = found) -> None:
             found.append(report.loss)
 
-        train(planted.job(tmp_path / str(mixed), options=options, on_step=note))
+        train(synthetic.job(tmp_path / str(mixed), options=options, on_step=note))
     assert losses[True] == pytest.approx(losses[False], abs=2e-3)
     assert losses[True] != losses[False]
     state = require_training(load_checkpoint(tmp_path / "True/run/last.pth"), tmp_path)
@@ -191,24 +191,26 @@ def test_a_compiled_model_has_the_same_losses_and_plain_names(tmp_path: Path, mo
     for wanted in (False, True):
         found = losses[wanted] = []
         options = {"compile_model": wanted}
-        train(planted.job(tmp_path / str(wanted), options=options, on_step=lambda r, found=found: found.append(r.loss)))
+        train(
+            synthetic.job(tmp_path / str(wanted), options=options, on_step=lambda r, found=found: found.append(r.loss))
+        )
     assert len(compiled) == 1
     assert losses[True] == pytest.approx(losses[False], abs=1e-5)
     weights = load_checkpoint(tmp_path / "True/run/last.pth").weights
-    assert weights.keys() == new_model(planted.SPEC, 1).state_dict().keys()
+    assert weights.keys() == new_model(synthetic.SPEC, 1).state_dict().keys()
 
 
 def test_new_models_depend_on_the_seed_alone() -> None:
     spec = ModelSpec(4, 3, 5)
     torch.manual_seed(99)
     one = new_model(spec, 1)
-    assert planted.same_weights(one.state_dict, new_model(spec, 1).state_dict)
-    assert not planted.same_weights(one.state_dict, new_model(spec, 2).state_dict)
+    assert synthetic.same_weights(one.state_dict, new_model(spec, 1).state_dict)
+    assert not synthetic.same_weights(one.state_dict, new_model(spec, 2).state_dict)
 
 
 def test_epochs_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="reeldex.embedding.train"):
-        train(planted.job(tmp_path, options={"epochs": 2}))
+    with caplog.at_level(logging.INFO, logger="reeldex.embedding.training.train"):
+        train(synthetic.job(tmp_path, options={"epochs": 2}))
     assert [record.message.split(":")[0] for record in caplog.records] == ["Epoch 1 of 2", "Epoch 2 of 2"]
 
 
@@ -227,7 +229,7 @@ def test_batch_options_that_cannot_be_are_refused() -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_video_that_cannot_be_read_ends_the_training_with_its_own_message(tmp_path: Path, workers: int) -> None:
     # Beyond those that are looked at before the first step.
-    samples = planted.training_set(unreadable=frozenset({"fast-0"}))
+    samples = synthetic.training_set(unreadable=frozenset({"fast-0"}))
     with pytest.raises(FeaturesError) as raised:
-        train(planted.job(tmp_path, samples=samples, options={"workers": workers}))
+        train(synthetic.job(tmp_path, samples=samples, options={"workers": workers}))
     assert str(raised.value) == "fast-0 cannot be read"

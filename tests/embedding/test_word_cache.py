@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
-from reeldex.embedding import text, word_cache
 from reeldex.embedding.errors import WordVectorsError
-from reeldex.embedding.text import WordVectors, open_word_vectors
+from reeldex.embedding.words import cache as word_cache
+from reeldex.embedding.words import word2vec
+from reeldex.embedding.words.vectors import WordVectors
+from reeldex.embedding.words.word2vec import open_word_vectors
 from tests.embedding.word_sources import WORDS, opened, save
 from tests.system_faults import no_more_files
 
@@ -20,17 +22,17 @@ def test_a_second_start_reads_neither_the_source_nor_gensim(source: Path, monkey
     def fail(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(text, "_read_with_gensim", fail)
-    monkeypatch.setattr(text, "_content_sha256", fail)
+    monkeypatch.setattr(word2vec, "_read_with_gensim", fail)
+    monkeypatch.setattr(word2vec, "_content_sha256", fail)
     assert len(opened(source)) == len(WORDS)
 
 
 def test_a_touched_source_is_hashed_and_not_converted_again(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(source)
     os.utime(source, ns=(1, 1))
-    monkeypatch.setattr(text, "_read_with_gensim", lambda *_: pytest.fail("converted again"))
+    monkeypatch.setattr(word2vec, "_read_with_gensim", lambda *_: pytest.fail("converted again"))
     assert len(opened(source)) == len(WORDS)
-    monkeypatch.setattr(text, "_content_sha256", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr(word2vec, "_content_sha256", lambda _: pytest.fail("hashed again"))
     assert len(opened(source)) == len(WORDS)
 
 
@@ -128,13 +130,13 @@ def test_a_folder_that_cannot_be_written_is_said(source: Path) -> None:
 
 def test_the_cache_s_default_place_follows_the_user_s_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert text.default_cache_folder() == tmp_path / "reeldex/word-vectors"
+    assert word2vec.default_cache_folder() == tmp_path / "reeldex/word-vectors"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert text.default_cache_folder() == Path.home() / ".cache/reeldex/word-vectors"
+    assert word2vec.default_cache_folder() == Path.home() / ".cache/reeldex/word-vectors"
 
 
 def test_conversion_is_told(source: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="reeldex.embedding.text"):
+    with caplog.at_level(logging.INFO, logger="reeldex.embedding.words.word2vec"):
         opened(source)
         opened(source)
     assert [record.levelname for record in caplog.records] == ["INFO"]

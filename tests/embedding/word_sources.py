@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gensim.models import KeyedVectors, Word2Vec
 
-from reeldex.embedding.text import WordVectors, open_word_vectors
+from reeldex.embedding.words.vectors import WordVectors
+from reeldex.embedding.words.word2vec import open_word_vectors
 
 WORDS = ["cut", "Cut", "don't", "häuten", "刀", "in", "New_York"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from reeldex.embedding.checkpoint import load_checkpoint
+from reeldex.embedding.training.checkpoint import load_checkpoint
 from tests.embedding.feature_files import make_store, rows_of
 from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words, rows_of_kind, write_rows
 from tests.flows.conftest import Reeldex

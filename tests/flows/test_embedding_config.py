@@ -10,10 +10,10 @@ from reeldex.cli.main import build_parser
 from reeldex.embedding.datasets.epic_labels import PRESETS, EpicPreset
 from reeldex.embedding.datasets.protocols import PROTOCOLS
 from reeldex.embedding.datasets.registry import DATASETS
-from reeldex.embedding.evaluate import EvaluationOptions
+from reeldex.embedding.evaluation.evaluate import EvaluationOptions
 from reeldex.embedding.model import ModelSpec
-from reeldex.embedding.text import WordTraining
 from reeldex.embedding.training_options import TrainingOptions
+from reeldex.embedding.words.word2vec import WordTraining
 from reeldex.errors import UsageError
 from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import (

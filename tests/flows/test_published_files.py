@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from reeldex.embedding.model import ModelSpec
-from reeldex.embedding.text import WordTraining, train_word_vectors
-from reeldex.embedding.train import new_model
+from reeldex.embedding.training.train import new_model
+from reeldex.embedding.words.word2vec import WordTraining, train_word_vectors
 from reeldex.extractors.errors import WeightsError
 from reeldex.flows.config.pipeline import parse_config
 from reeldex.flows.learning import published_files
@@ -60,7 +60,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setattr(
-            "reeldex.embedding.checkpoint.PUBLISHED_CHECKPOINT_URL", f"{address}/howto100m_pt_model.pth"
+            "reeldex.embedding.training.checkpoint.PUBLISHED_CHECKPOINT_URL", f"{address}/howto100m_pt_model.pth"
         )
         monkeypatch.setattr(published_files, "EVALUATION_DATA_URL", f"{address}/metadata_eval.zip")
         yield folder

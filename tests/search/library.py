@@ -11,11 +11,11 @@ import torch
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.captions import VideoCaptions
-from reeldex.embedding.checkpoint import Checkpoint, Origin, load_checkpoint, save_checkpoint
 from reeldex.embedding.features import StoreFeatures
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
-from reeldex.embedding.word_cache import write_cache
-from reeldex.embedding.word_vectors import WordVectors
+from reeldex.embedding.training.checkpoint import Checkpoint, Origin, load_checkpoint, save_checkpoint
+from reeldex.embedding.words.cache import write_cache
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.build import build_index
 from reeldex.search.index import SearchIndex
 from reeldex.search.moments import Window, caption_windows, sliding_windows

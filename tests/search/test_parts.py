@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from reeldex.embedding.captions import VideoCaptions, load_captions
-from reeldex.embedding.checkpoint import load_checkpoint
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.model import TextVideoEmbedding
+from reeldex.embedding.training.checkpoint import load_checkpoint
 from reeldex.search.generation import VideoRecord
 from reeldex.search.moment_table import MomentTable
 from reeldex.search.moments import Window

@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError, FeaturesUnreadableError
-from reeldex.embedding.word_cache import write_cache
-from reeldex.embedding.word_vectors import WordVectors
+from reeldex.embedding.words.cache import write_cache
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.errors import (
     IndexBusyError,
     IndexDamagedError,

@@ -26,8 +26,8 @@ _EPIC = ("clips_per_sample", "clips_before", "clips_filter_length", "labels", "v
 def run_train(arguments: Arguments) -> int:
     """Run the flow `train`; under torchrun the first process runs it, and the others do their part of the work."""
     config = _config(arguments, [arguments.dataset], _train_settings)
-    from reeldex.embedding.distributed import Place
     from reeldex.embedding.errors import LossNotFiniteError
+    from reeldex.embedding.training.distributed import Place
     from reeldex.errors import InfrastructureError
     from reeldex.flows.learning.training import TrainingRequest, require_startable, train_embedding
     from reeldex.flows.progress.training import shown_on_terminal, told

@@ -16,7 +16,7 @@ _QUESTIONS = (
     "a flashing white square on a chequered blue ground",
 )
 _SAMPLES = "samples"
-_PLANTED = Path("planted")
+_SYNTHETIC = Path("synthetic")
 # Small sizes and a training long enough for them: a minute or two in all on two cores.
 TRAINING = (
     "--embed-dim", "256", "--word-dim", "64", "--set", "words.training.epochs=200", "--epochs", "120",
@@ -31,7 +31,7 @@ _NO_WEIGHTS = """
 ************************************************************************************************
 {error}
 """
-_PLANTED_RANDOM = """
+_SYNTHETIC_RANDOM = """
 The features of these videos are those of networks with RANDOM weights. That a colour and a pattern can be told from
 them is because even such networks pass on what their input looks like; for real videos they are of no use."""
 
@@ -78,18 +78,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _learn(weights: str) -> int:
-    """Extract a planted data set, train an embedding on one part of it, evaluate it on the other, and ask for both."""
-    from reeldex.extractors.planted import make_planted
+    """Extract a synthetic data set, train an embedding on part of it, evaluate it on the rest, and search both."""
+    from reeldex.extractors.synthetic import make_synthetic
 
-    _say(f"\nNow small videos of which captions say what they show, in {_PLANTED}, in the files that MSR-VTT has.")
-    train, test = make_planted(_PLANTED)
+    _say(f"\nNow small videos of which captions say what they show, in {_SYNTHETIC}, in the files that MSR-VTT has.")
+    train, test = make_synthetic(_SYNTHETIC)
     _say(f"{len(train)} to train on, {len(test)} to test on, such as {test[0].video_id}: {test[0].captions()[0]!r}.")
-    store = str(_PLANTED / f"features-{weights}")
-    out = _PLANTED / f"embedding-{weights}"
-    data = ["--dataset", "msrvtt", "--store", store, "--data", str(_PLANTED)]
+    store = str(_SYNTHETIC / f"features-{weights}")
+    out = _SYNTHETIC / f"embedding-{weights}"
+    data = ["--dataset", "msrvtt", "--store", store, "--data", str(_SYNTHETIC)]
     resumed = ["--resume"] if (out / "last.pth").exists() else []
     worst = _run(
-        ["extract", str(_PLANTED / "videos"), "--store", store, "--weights", weights],
+        ["extract", str(_SYNTHETIC / "videos"), "--store", store, "--weights", weights],
         ["train", *data, "--out", str(out), *resumed, "--train-word-vectors", *TRAINING],
         ["evaluate", *data, "--checkpoint", str(out / "last.pth")],
     )
@@ -97,15 +97,15 @@ def _learn(weights: str) -> int:
         return worst
     chance = 100 / len(test)
     _say(
-        f"\nThe test set is the planted one of {len(test)} videos, not MSR-VTT's. By chance R@1 would be {chance:.1f}, "
+        f"\nThe test set is the synthetic one of {len(test)} videos, not MSR-VTT's. Chance level: R@1 {chance:.1f}, "
         f"R@5 {5 * chance:.1f}, R@10 {10 * chance:.1f} and the median rank about {(len(test) + 1) / 2:g}."
     )
     if weights == "random":
-        _say(_PLANTED_RANDOM)
-    index = str(_PLANTED / f"index-{weights}")
+        _say(_SYNTHETIC_RANDOM)
+    index = str(_SYNTHETIC / f"index-{weights}")
     checkpoint = str(out / "last.pth")
     _say("\nNow an index of all these videos, and some questions. Captions are shown with the answers, not searched.")
-    built = ["index", "--store", store, "--checkpoint", checkpoint, "--captions", str(_PLANTED / "captions.json")]
+    built = ["index", "--store", store, "--checkpoint", checkpoint, "--captions", str(_SYNTHETIC / "captions.json")]
     asked = [["search", question, "--index", index, "-k", "3"] for question in _QUESTIONS]
     worst = max(worst, _run([*built, "--index", index, "--rebuild"], *asked))
     if worst < 2:

@@ -11,10 +11,10 @@ import pytest
 
 from reeldex.embedding.datasets.protocols import SetIdentity
 from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
-from reeldex.embedding.evaluate import SetResult, measure
-from reeldex.embedding.metrics import Interval, ranks_of_right
-from reeldex.embedding.published_results import PUBLISHED_RESULTS, published_results
-from reeldex.embedding.report import (
+from reeldex.embedding.evaluation.evaluate import SetResult, measure
+from reeldex.embedding.evaluation.metrics import Interval, ranks_of_right
+from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS, published_results
+from reeldex.embedding.evaluation.tables import (
     figures_in_words,
     further_tables,
     report_json,
@@ -22,8 +22,8 @@ from reeldex.embedding.report import (
     save_ranking,
     save_report,
 )
-from tests.embedding import planted
-from tests.embedding.planted_sets import graded_set, planted_set, random_scores
+from tests.embedding import synthetic
+from tests.embedding.synthetic_sets import graded_set, random_scores, synthetic_set
 
 SHA256 = "ab" * 32
 
@@ -31,7 +31,7 @@ SHA256 = "ab" * 32
 def named(name: str, protocol: str | None, *, published: bool = True, possible: tuple[str, ...] = ()) -> SetResult:
     """Return figures under the name of a published test set."""
     identity = SetIdentity(SHA256, protocol, published, possible)
-    return replace(measure(random_scores(24, 24), planted_set(classes=False)), name=name, identity=identity)
+    return replace(measure(random_scores(24, 24), synthetic_set(classes=False)), name=name, identity=identity)
 
 
 def row(lines: Sequence[tuple[str, ...]], start: str) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def test_the_published_figures_are_the_paper_s() -> None:
 
 
 def test_the_table_shows_percents_with_their_intervals() -> None:
-    result = measure(random_scores(24, 24), planted_set(classes=False))
+    result = measure(random_scores(24, 24), synthetic_set(classes=False))
     figures = result.directions["text_to_video"]
     interval = figures.intervals["recall_at_10"]
     shown = row(retrieval_table([result]).rows, "text to video")
@@ -130,9 +130,9 @@ def test_the_table_is_text_with_columns_in_line() -> None:
 
 def test_classes_and_relevance_have_tables_of_their_own() -> None:
     assert further_tables([named("own", None)]) == []
-    results = [measure(random_scores(24, 24), planted_set()), measure(random_scores(6, 8), graded_set())]
+    results = [measure(random_scores(24, 24), synthetic_set()), measure(random_scores(6, 8), graded_set())]
     classes, graded = further_tables(results)
-    assert [line[0] for line in classes.rows] == ["planted", "planted"]
+    assert [line[0] for line in classes.rows] == ["synthetic", "synthetic"]
     assert [line[0] for line in graded.rows] == ["graded", "graded"]
     held = results[1].directions["text_to_video"]
     several = held.multi_instance
@@ -153,7 +153,7 @@ def test_classes_and_relevance_have_tables_of_their_own() -> None:
 def test_the_report_is_json_with_all_figures(tmp_path: Path) -> None:
     results = [
         named("lsmdc", "1k"),
-        measure(random_scores(24, 24), planted_set()),
+        measure(random_scores(24, 24), synthetic_set()),
         measure(random_scores(6, 8), graded_set()),
     ]
     save_report(tmp_path / "report.json", results, {"checkpoint": "last.pth"})
@@ -161,11 +161,11 @@ def test_the_report_is_json_with_all_figures(tmp_path: Path) -> None:
     assert found == json.loads(json.dumps(report_json(results, {"checkpoint": "last.pth"})))
     assert found["checkpoint"] == "last.pth"
     assert len(found["sets"]["lsmdc"]["published"]) == 3
-    assert found["sets"]["planted"]["published"] == []
+    assert found["sets"]["synthetic"]["published"] == []
     sizes = {"clips": 24, "sentences": 24, "protocol": "1k", "is_published_set": True, "sha256": SHA256}
     assert sizes.items() <= found["sets"]["lsmdc"].items()
-    assert found["sets"]["planted"]["protocol"] is None
-    direction = found["sets"]["planted"]["directions"]["text_to_video"]
+    assert found["sets"]["synthetic"]["protocol"] is None
+    direction = found["sets"]["synthetic"]["directions"]["text_to_video"]
     assert set(direction) == {"retrieval", "intervals_95", "by_class"}
     assert "ndcg" in found["sets"]["graded"]["directions"]["video_to_text"]["multi_instance"]
     assert (found["sets"]["graded"]["unusable_videos"], found["sets"]["graded"]["unusable_clips"]) == (1, 0)
@@ -197,7 +197,7 @@ def test_bounds_of_a_median_rank_are_rounded() -> None:
 
 
 def test_the_ranking_has_the_first_k_of_each_sentence(tmp_path: Path) -> None:
-    test_set, scores = planted_set(), random_scores(24, 24)
+    test_set, scores = synthetic_set(), random_scores(24, 24)
     save_ranking(tmp_path / "ranking.csv", scores, test_set, 3)
     with (tmp_path / "ranking.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -214,7 +214,7 @@ def test_the_ranking_has_the_first_k_of_each_sentence(tmp_path: Path) -> None:
 
 def test_the_ranking_breaks_ties_as_the_figures_do(tmp_path: Path) -> None:
     right = np.array([0, 0, 3, 1])
-    test_set = EvaluationSet("several", planted.clips(1)[:4], planted.KindReader(), tuple("abcd"), right)
+    test_set = EvaluationSet("several", synthetic.clips(1)[:4], synthetic.KindReader(), tuple("abcd"), right)
     scores = np.round(random_scores(4, 4)).astype(np.float32)
     scores[2] = 0
     save_ranking(tmp_path / "ranking.csv", scores, test_set, 4)

@@ -7,31 +7,31 @@ import numpy as np
 from reeldex.cli.quickstart import TRAINING
 from reeldex.embedding.datasets import msrvtt
 from reeldex.embedding.datasets.locations import FeatureLocation
-from reeldex.embedding.evaluate import measure
-from reeldex.extractors import planted
+from reeldex.embedding.evaluation.evaluate import measure
+from reeldex.extractors import synthetic
 from tests.flows.conftest import Reeldex
 
 CASE = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "evaluation__two-captions-a-video.csv"
 
 
-def test_what_is_planted_is_told_apart_and_never_tested_on_what_was_trained_on() -> None:
-    train, test = planted.split()
+def test_what_is_synthetic_is_told_apart_and_never_tested_on_what_was_trained_on() -> None:
+    train, test = synthetic.split()
     assert len({video.video_id for video in [*train, *test]}) == len(train) + len(test) == 4 * 3 * 3 * 3
     assert {said for video in train for said in video.captions()}.isdisjoint(
         {said for video in test for said in video.captions()}
     )
-    assert planted.split() == (train, test)
+    assert synthetic.split() == (train, test)
     for kinds, of in (
-        (planted.COLOURS, "colour"),
-        (planted.TEXTURES, "texture"),
-        (planted.SHAPES, "shape"),
-        (planted.MOTIONS, "motion"),
+        (synthetic.COLOURS, "colour"),
+        (synthetic.TEXTURES, "texture"),
+        (synthetic.SHAPES, "shape"),
+        (synthetic.MOTIONS, "motion"),
     ):
         assert {getattr(video, of) for video in train} == set(kinds), "every word was heard while training"
 
 
 def _a_perfect_model_is_as_good_with_two_sentences_a_video(folder: Path, store: Path) -> None:
-    """Rank the real features of the planted videos by themselves: two videos look alike to random networks."""
+    """Rank the real features of the synthetic videos by themselves: two videos look alike to random networks."""
     recalls = []
     for file in (folder / "MSRVTT_JSFUSION_test.csv", CASE):
         options = msrvtt.MsrvttOptions(test_csv=file, features=FeatureLocation(store=store))
@@ -45,8 +45,8 @@ def _a_perfect_model_is_as_good_with_two_sentences_a_video(folder: Path, store: 
     assert recalls[0][1] >= 34 / 36
 
 
-def test_the_embedding_finds_planted_videos_it_has_not_seen(reeldex: Reeldex, tmp_path: Path) -> None:
-    _, test = planted.make_planted(tmp_path)
+def test_the_embedding_finds_synthetic_videos_it_has_not_seen(reeldex: Reeldex, tmp_path: Path) -> None:
+    _, test = synthetic.make_synthetic(tmp_path)
     store = tmp_path / "store"
     extracted = reeldex(
         "extract", tmp_path / "videos", "--store", store, "--weights", "random", "--device", "cpu", "--json"

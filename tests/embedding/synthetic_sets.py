@@ -1,18 +1,18 @@
-"""Small test sets of planted clips, and scores for them."""
+"""Small test sets of synthetic clips, and scores for them."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
-from reeldex.embedding.evaluate import Scores
-from tests.embedding import planted
+from reeldex.embedding.evaluation.evaluate import Scores
+from tests.embedding import synthetic
 
 
-def planted_set(name: str = "planted", *, classes: bool = True) -> EvaluationSet:
-    clips = [replace(clip, captions=clip.captions[:1]) for clip in planted.clips(3)]
+def synthetic_set(name: str = "synthetic", *, classes: bool = True) -> EvaluationSet:
+    clips = [replace(clip, captions=clip.captions[:1]) for clip in synthetic.clips(3)]
     return EvaluationSet(
-        name, clips if classes else [replace(clip, class_id=-1) for clip in clips], planted.KindReader()
+        name, clips if classes else [replace(clip, class_id=-1) for clip in clips], synthetic.KindReader()
     )
 
 
@@ -26,8 +26,8 @@ def graded_set() -> EvaluationSet:
     relevance[:, 7] = 0.5
     return EvaluationSet(
         "graded",
-        planted.clips(1),
-        planted.KindReader(),
+        synthetic.clips(1),
+        synthetic.KindReader(),
         tuple("abcdef"),
         np.arange(6),
         relevance,

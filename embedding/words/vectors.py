@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from reeldex.embedding.word_cache import encoded, open_cache
+from reeldex.embedding.words.cache import encoded, open_cache
 
 _WORD = re.compile(r"[\w']+")
 _REMEMBERED_WORDS = 50_000

@@ -54,7 +54,7 @@ _TEMPLATES = (
 
 
 @dataclass(frozen=True)
-class PlantedVideo:
+class SyntheticVideo:
     """What one video shows."""
 
     colour: str
@@ -90,15 +90,15 @@ class PlantedVideo:
         return f"color=black:{size},format=gbrp,geq={planes}"
 
 
-def split(test_share: float = 1 / 3) -> tuple[list[PlantedVideo], list[PlantedVideo]]:
+def split(test_share: float = 1 / 3) -> tuple[list[SyntheticVideo], list[SyntheticVideo]]:
     """Divide all combinations into those to train on and those to test on, the same way every time."""
-    everything = [PlantedVideo(*shown) for shown in itertools.product(COLOURS, TEXTURES, SHAPES, MOTIONS)]
+    everything = [SyntheticVideo(*shown) for shown in itertools.product(COLOURS, TEXTURES, SHAPES, MOTIONS)]
     order = np.random.default_rng(0).permutation(len(everything))
     tested = round(len(everything) * test_share)
     return [everything[at] for at in sorted(order[tested:])], [everything[at] for at in sorted(order[:tested])]
 
 
-def make_planted(folder: Path) -> tuple[list[PlantedVideo], list[PlantedVideo]]:
+def make_synthetic(folder: Path) -> tuple[list[SyntheticVideo], list[SyntheticVideo]]:
     """Make `folder`/videos and the files of MSR-VTT beside it; return what is trained and tested on.
 
     `captions.json` beside them says in HowTo100M's form what each video shows, for those who look at answers. Videos
@@ -122,7 +122,7 @@ def make_planted(folder: Path) -> tuple[list[PlantedVideo], list[PlantedVideo]]:
     return train, test
 
 
-def _make(video: PlantedVideo, path: Path) -> None:
+def _make(video: SyntheticVideo, path: Path) -> None:
     # Under another name first: a run that was stopped leaves no half video under the final one.
     unfinished = path.with_name(f".unfinished-{path.name}")
     command = (

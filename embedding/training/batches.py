@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from reeldex.embedding.datasets.records import RetrievalSample, TrainingSet
-from reeldex.embedding.distributed import Place
 from reeldex.embedding.errors import EmbeddingError, TrainingError
-from reeldex.embedding.text import WordVectors
+from reeldex.embedding.training.distributed import Place
+from reeldex.embedding.words.vectors import WordVectors
 
 Key = tuple[int, int]  # (epoch, index of the sample)
 

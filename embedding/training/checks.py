@@ -3,12 +3,12 @@
 import hashlib
 import json
 
-from reeldex.embedding.checkpoint import Checkpoint, require_features, require_word_vectors
 from reeldex.embedding.datasets.records import TrainingSet
 from reeldex.embedding.errors import CheckpointMismatchError, TrainingError
 from reeldex.embedding.model import ModelSpec
-from reeldex.embedding.text import WordVectors
+from reeldex.embedding.training.checkpoint import Checkpoint, require_features, require_word_vectors
 from reeldex.embedding.training_options import TrainingOptions
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
 _PROBES = 8

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from reeldex.embedding import random_states
-from reeldex.embedding.batches import Batch, BatchOptions, TrainingBatches
-from reeldex.embedding.best import figure_of_merit
-from reeldex.embedding.checkpoint import (
+from reeldex.embedding.datasets.records import TrainingSet
+from reeldex.embedding.errors import LossNotFiniteError, TrainingError
+from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.embedding.training import random_states
+from reeldex.embedding.training.batches import Batch, BatchOptions, TrainingBatches
+from reeldex.embedding.training.checkpoint import (
     Checkpoint,
     Origin,
     TrainingState,
@@ -22,14 +24,12 @@ from reeldex.embedding.checkpoint import (
     require_training,
     save_checkpoint,
 )
-from reeldex.embedding.datasets.records import TrainingSet
-from reeldex.embedding.distributed import Place, gather, gather_ids, process_group
-from reeldex.embedding.errors import LossNotFiniteError, TrainingError
-from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
-from reeldex.embedding.scalars import ScalarLog
-from reeldex.embedding.text import WordVectors
-from reeldex.embedding.training_checks import description, require_fit, require_same
+from reeldex.embedding.training.checkpoint_selection import figure_of_merit
+from reeldex.embedding.training.checks import description, require_fit, require_same
+from reeldex.embedding.training.distributed import Place, gather, gather_ids, process_group
+from reeldex.embedding.training.scalars import ScalarLog
 from reeldex.embedding.training_options import BatchLoss, TrainingOptions
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from reeldex.embedding.errors import WordVectorsError
-from reeldex.embedding.text import WordTraining, tokenise, train_word_vectors
+from reeldex.embedding.words.vectors import tokenise
+from reeldex.embedding.words.word2vec import WordTraining, train_word_vectors
 from tests.embedding.word_sources import WORDS, opened
 
 
@@ -63,7 +64,7 @@ def test_unknown_words_are_counted(source: Path) -> None:
 
 
 def test_memory_of_words_is_bounded_and_changes_nothing(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reeldex.embedding.word_vectors._REMEMBERED_WORDS", 3)
+    monkeypatch.setattr("reeldex.embedding.words.vectors._REMEMBERED_WORDS", 3)
     found = opened(source)
     for _ in range(3):
         assert [word in found for word in (*WORDS, "onion")] == [True] * len(WORDS) + [False]
@@ -78,8 +79,8 @@ def test_trained_vectors_are_the_same_in_every_process(tmp_path: Path) -> None:
     train_word_vectors((caption for caption in CAPTIONS), tmp_path / "a.bin", how)
     script = (
         "from pathlib import Path\n"
-        "from reeldex.embedding.text import WordTraining, train_word_vectors\n"
-        "from tests.embedding.test_text import CAPTIONS\n"
+        "from reeldex.embedding.words.word2vec import WordTraining, train_word_vectors\n"
+        "from tests.embedding.test_words import CAPTIONS\n"
         f"train_word_vectors(CAPTIONS, Path({str(tmp_path / 'b.bin')!r}), WordTraining(dim=12, epochs=3))\n"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}

@@ -3,18 +3,18 @@ from pathlib import Path
 
 import pytest
 
+from reeldex.embedding.datasets.caption_stream import Texts
 from reeldex.embedding.datasets.howto100m import Howto100mOptions, open_training
 from reeldex.embedding.datasets.locations import FeatureLocation
-from reeldex.embedding.datasets.texts import Texts
-from tests.embedding import planted
+from tests.embedding import synthetic
 from tests.embedding.feature_files import make_store, rows_of
 
 
 def test_all_captions_of_clips_are_given_again_and_again() -> None:
-    samples = planted.training_set(per_kind=2)
+    samples = synthetic.training_set(per_kind=2)
     texts = Texts(samples)
     said = list(texts)
-    assert len(said) == 2 * 2 * len(planted.KINDS)
+    assert len(said) == 2 * 2 * len(synthetic.KINDS)
     assert said[:4] == ["the red one", "red again", "the green one", "green again"]
     assert list(texts) == said
 

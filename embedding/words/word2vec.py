@@ -14,25 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reeldex.embedding.errors import WordVectorsError
-from reeldex.embedding.word_cache import cache_fingerprint, write_cache
-from reeldex.embedding.word_files import WordFormat, detect_format, require_safe_pickle, require_word_file
-from reeldex.embedding.word_vectors import WordVectors, tokenise
+from reeldex.embedding.words.cache import cache_fingerprint, write_cache
+from reeldex.embedding.words.files import WordFormat, detect_format, require_safe_pickle, require_word_file
+from reeldex.embedding.words.vectors import WordVectors, tokenise
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.system_errors import refused_by_system
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors
-
-__all__ = [
-    "WordFormat",
-    "WordTraining",
-    "WordVectors",
-    "default_cache_folder",
-    "open_word_vectors",
-    "tokenise",
-    "train_word_vectors",
-]
 
 log = logging.getLogger(__name__)
 

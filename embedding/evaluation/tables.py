@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from reeldex.embedding.datasets.records import EvaluationSet
-from reeldex.embedding.evaluate import DIRECTIONS, DirectionResult, Scores, SetResult
-from reeldex.embedding.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
+from reeldex.embedding.evaluation.evaluate import DIRECTIONS, DirectionResult, Scores, SetResult
+from reeldex.embedding.evaluation.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
+from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
 from reeldex.embedding.multi_instance import FIGURES
-from reeldex.embedding.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.schema import JSON
 

@@ -1,6 +1,6 @@
-"""Trains the planted set several times, noting the loss of each step: run by torchrun in the tests.
+"""Trains the synthetic set several times, noting the loss of each step: run by torchrun in the tests.
 
-Usage: train_planted FOLDER CASES, the cases a JSON object of name to options, with `pairs` among the options.
+Usage: train_synthetic FOLDER CASES, the cases a JSON object of name to options, with `pairs` among the options.
 """
 
 import json
@@ -11,19 +11,19 @@ from typing import Any
 
 import torch
 
-from reeldex.embedding.distributed import Place, process_group
-from reeldex.embedding.train import train
-from tests.embedding import planted
+from reeldex.embedding.training.distributed import Place, process_group
+from reeldex.embedding.training.train import train
+from tests.embedding import synthetic
 
 
 def losses_of(folder: Path, options: dict[str, Any]) -> list[float]:
     """Train in `folder`, whose word vectors are one folder up, and give the loss of each step."""
     losses: list[float] = []
     changes = {name: value for name, value in options.items() if name != "pairs"}
-    samples = planted.training_set(pairs=options.get("pairs", 1))
-    words = planted.word_vectors(folder.parent)
+    samples = synthetic.training_set(pairs=options.get("pairs", 1))
+    words = synthetic.word_vectors(folder.parent)
     train(
-        planted.job(
+        synthetic.job(
             folder, options=changes, samples=samples, words=words, on_step=lambda report: losses.append(report.loss)
         )
     )

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from reeldex.embedding import word_cache
 from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, Vectors
 from reeldex.embedding.errors import FeaturesError
 from reeldex.embedding.model import ModelSpec
-from reeldex.embedding.text import WordVectors
-from reeldex.embedding.train import StepReport, TrainingJob, new_model
+from reeldex.embedding.training.train import StepReport, TrainingJob, new_model
 from reeldex.embedding.training_options import TrainingOptions
+from reeldex.embedding.words.cache import write_cache
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
 KINDS = ("red", "green", "blue", "round", "square", "striped", "slow", "fast")
@@ -55,21 +55,21 @@ def clips(per_kind: int, first: int = 0) -> list[Clip]:
 
 def training_set(per_kind: int = 2, pairs: int = 1, **reader: Any) -> ClipTrainingSet:  # noqa: ANN401
     groups = [[clip] for clip in clips(per_kind)]
-    return ClipTrainingSet("planted", groups, KindReader(**reader), pairs)
+    return ClipTrainingSet("synthetic", groups, KindReader(**reader), pairs)
 
 
 def word_vectors(folder: Path) -> WordVectors:
     """Vectors of the kinds' names and two more words, written once a folder."""
-    cache = folder / "planted.words"
+    cache = folder / "synthetic.words"
     if not cache.exists():
         words = [*KINDS, "the", "one"]
         vectors = np.random.default_rng(7).normal(size=(len(words), SPEC.word_dim))
-        word_cache.write_cache(cache, words, vectors, "planted words")
+        write_cache(cache, words, vectors, "synthetic words")
     return WordVectors(cache)
 
 
 def job(folder: Path, **changes: Any) -> TrainingJob:  # noqa: ANN401
-    """A training of the planted set to `folder`/run; `options` are changes of OPTIONS."""
+    """A training of the synthetic set to `folder`/run; `options` are changes of OPTIONS."""
     options = replace(OPTIONS, **changes.pop("options", {}))
     fields: dict[str, Any] = {
         "model": new_model(SPEC, options.seed),

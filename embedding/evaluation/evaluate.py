@@ -14,7 +14,7 @@ import torch
 from reeldex.embedding.datasets.protocols import SetIdentity
 from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
 from reeldex.embedding.errors import EmbeddingError, ScoresError
-from reeldex.embedding.metrics import (
+from reeldex.embedding.evaluation.metrics import (
     Integers,
     Interval,
     RetrievalMetrics,
@@ -34,7 +34,7 @@ from reeldex.embedding.multi_instance import (
     mean_figures,
     query_figures,
 )
-from reeldex.embedding.text import WordVectors, tokenise
+from reeldex.embedding.words.vectors import WordVectors, tokenise
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Evaluating the embedding: scores, metrics, tables, and the published results."""

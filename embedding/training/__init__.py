@@ -1,0 +1,1 @@
+"""Training the embedding: batches, steps, processes, checkpoints."""
