@@ -1,5 +1,7 @@
 """From a video's feature rows to the vectors that stand for spans of it, reading only the rows they need."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 from dataclasses import replace

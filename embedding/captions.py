@@ -1,5 +1,7 @@
 """HowTo100M's captions: which videos have them, and the windows that short ones grow to."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

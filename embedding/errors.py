@@ -1,5 +1,7 @@
 """What can go wrong with the embedding; every message says what happened, to what, why, and what to do."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from reeldex.errors import UserError
@@ -36,7 +38,7 @@ class LossNotFiniteError(TrainingError):
         super().__init__(message)
         self.sample_ids = tuple(sample_ids)
 
-    def __reduce__(self) -> tuple[type["LossNotFiniteError"], tuple[str, tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[type[LossNotFiniteError], tuple[str, tuple[str, ...]]]:
         return LossNotFiniteError, (str(self), self.sample_ids)
 
 

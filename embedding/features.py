@@ -1,5 +1,7 @@
 """Where the rows of videos come from: a reeldex store, or folders of .npy files in the published layout."""
 
+from __future__ import annotations
+
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager

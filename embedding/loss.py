@@ -1,5 +1,7 @@
 """The losses: max-margin ranking over pairs, and triplets over classes."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

@@ -3,6 +3,8 @@
 Names of the parameters are those of the published checkpoint, so that weights travel both ways.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -44,7 +46,7 @@ class ModelSpec:
                 raise ValueError(f"{name} of a model must be a whole number of at least 1, not {value!r}")
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], max_words: int = 20) -> "ModelSpec":
+    def from_state(cls, state: Mapping[str, Tensor], max_words: int = 20) -> ModelSpec:
         """Read the dimensions off the shapes of a state dict; raises CheckpointError when it is another network's."""
         absent = [name for name in _SIZED_BY if name not in state]
         if absent:
@@ -126,7 +128,7 @@ class TextVideoEmbedding(nn.Module):
         self.GU_video = GatedEmbeddingUnit(spec.video_dim, spec.embed_dim)
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], max_words: int = 20) -> "TextVideoEmbedding":
+    def from_state(cls, state: Mapping[str, Tensor], max_words: int = 20) -> TextVideoEmbedding:
         """Make a model of the sizes of a state dict and give it these weights; raises CheckpointError."""
         model = cls(ModelSpec.from_state(state, max_words))
         model.load_weights(state)

@@ -5,6 +5,8 @@ al., On Semantic Similarity in Video Retrieval, arXiv 2103.10095. Ties are never
 among equal scores the less relevant answer stands first.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 

@@ -5,6 +5,8 @@ are declared not to be any, make it read whatever lies at addresses of the file'
 made of its kind and size alone, and everything else in it is refused.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from types import MappingProxyType

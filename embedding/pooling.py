@@ -1,5 +1,7 @@
 """Vectors of length 1, and those of both streams put together."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

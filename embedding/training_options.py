@@ -1,5 +1,7 @@
 """What a training is told: how long, how fast, by which loss, on what."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
 from typing import Literal
 

@@ -1,5 +1,7 @@
 """Pickles and .pth files from strangers, read without executing anything."""
 
+from __future__ import annotations
+
 import io
 import pickle
 import re

@@ -1,5 +1,7 @@
 """Rows of annotations into a test set: each video or clip is one candidate, each row's sentence a query."""
 
+from __future__ import annotations
+
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 

@@ -1,12 +1,14 @@
 """All that is said in a training set, to learn word vectors from."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 from reeldex.embedding.datasets.howto100m import Howto100mTrainingSet
 from reeldex.embedding.datasets.records import ClipTrainingSet, TrainingSet
 
 
-class Texts:
+class CaptionStream:
     """The captions of a training set, in its order and as often as they are asked for.
 
     Raises TypeError for a training set of a kind that does not tell its captions.

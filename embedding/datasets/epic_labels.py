@@ -1,5 +1,7 @@
 """EPIC-KITCHENS by label files: one label for each 3-D row, cut into segments, of which samples join several."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,7 +11,7 @@ from typing import Literal, get_args
 
 from reeldex.embedding.datasets.locations import FeatureLocation, required
 from reeldex.embedding.datasets.readers import SegmentReader, rows_ratio
-from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out
+from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, exclude_unusable
 from reeldex.embedding.datasets.tables import read_table, read_text
 from reeldex.embedding.errors import DatasetError, FeaturesError
 from reeldex.embedding.features import STREAMS, FeatureSource
@@ -133,7 +135,9 @@ def _open(
         raise DatasetError("EPIC-KITCHENS needs features: a store, or folders of .npy files.")
     labels = _read_labels(folder / options.labels if (folder / options.labels).is_dir() else folder)
     source = options.features.open()
-    unusable = sort_out(NAME, labels, lambda video: _problem(source, video, labels[video]), options.max_missing_share)
+    unusable = exclude_unusable(
+        NAME, labels, lambda video: _problem(source, video, labels[video]), options.max_missing_share
+    )
     usable = {video_id: each for video_id, each in labels.items() if video_id not in unusable.reasons}
     classes = _verb_classes(options.verb_classes, usable) if options.labels == "verb" else {}
     clips = []

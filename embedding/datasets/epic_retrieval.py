@@ -1,5 +1,7 @@
 """EPIC-KITCHENS-100 multi-instance retrieval, by its official annotation files."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from reeldex.embedding.datasets.records import (
     ClipTrainingSet,
     EvaluationSet,
     UnusableVideos,
-    sort_out,
+    exclude_unusable,
     without_clips,
 )
 from reeldex.embedding.datasets.tables import Row, read_table
@@ -47,7 +49,7 @@ class EpicRetrievalOptions:
         checked_claim(NAME, self.protocol, self.published_sha256)
 
     @classmethod
-    def published(cls, folder: Path) -> "EpicRetrievalOptions":
+    def published(cls, folder: Path) -> EpicRetrievalOptions:
         """Return the files as the official annotations name them."""
         return cls(
             train_csv=folder / "EPIC_100_retrieval_train.csv",
@@ -136,7 +138,7 @@ def _clips(
     if options.features is None:
         raise DatasetError(f"{NAME} needs features: a store, or folders of .npy files.")
     source = options.features.open()
-    unusable = sort_out(NAME, (each.video_id for each in actions), source.problem, options.max_missing_share)
+    unusable = exclude_unusable(NAME, (each.video_id for each in actions), source.problem, options.max_missing_share)
     kept = [each for each in actions if each.video_id not in unusable.reasons]
     reader = SpanReader(source, {each.narration_id: (each.start_seconds, each.end_seconds) for each in kept})
     clips = [Clip(each.narration_id, each.video_id, (each.narration,), each.action.verb) for each in kept]

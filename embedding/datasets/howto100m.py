@@ -1,5 +1,7 @@
 """HowTo100M: narrated videos, whose captions with their windows of the video are drawn to train on."""
 
+from __future__ import annotations
+
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.captions import CaptionFile, VideoCaptions, grow_window, load_captions
 from reeldex.embedding.datasets.locations import FeatureLocation, required
-from reeldex.embedding.datasets.records import RetrievalSample, UnusableVideos, draw_generator, sort_out
+from reeldex.embedding.datasets.records import RetrievalSample, UnusableVideos, draw_generator, exclude_unusable
 from reeldex.embedding.datasets.tables import Row, read_table
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import FeatureSource
@@ -47,7 +49,7 @@ class Howto100mOptions:
             )
 
     @classmethod
-    def published(cls, folder: Path) -> "Howto100mOptions":
+    def published(cls, folder: Path) -> Howto100mOptions:
         """Return the files as the published archive names them; features are in the folders beside them."""
         return cls(
             csv=folder / "HowTo100M_v1.csv",
@@ -123,7 +125,7 @@ def open_training(options: Howto100mOptions) -> Howto100mTrainingSet:
     def problem(video_id: str) -> str | None:
         return source.problem(video_id) or captions.problem(video_id)
 
-    unusable = sort_out(NAME, (row.text("video_id") for row in rows), problem, options.max_missing_share)
+    unusable = exclude_unusable(NAME, (row.text("video_id") for row in rows), problem, options.max_missing_share)
     return Howto100mTrainingSet(
         video_ids=tuple(row.text("video_id") for row in rows if row.text("video_id") not in unusable.reasons),
         source=source,

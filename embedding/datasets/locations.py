@@ -1,5 +1,7 @@
 """Where a data set's features lie, as a user names it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """LSMDC: short clips of films and the sentences that describe them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +9,8 @@ from pathlib import Path
 from reeldex.embedding.datasets.candidates import ranked_set
 from reeldex.embedding.datasets.locations import FeatureLocation, required, whole_videos
 from reeldex.embedding.datasets.protocols import checked_claim, require_counts
-from reeldex.embedding.datasets.readers import VectorReader, WholeVideoReader, distinct_ids
-from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, sort_out
+from reeldex.embedding.datasets.readers import VectorReader, WholeVideoReader, deduplicate_ids
+from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, exclude_unusable
 from reeldex.embedding.datasets.tables import Row, read_tab_table
 
 NAME = "lsmdc"
@@ -37,7 +39,7 @@ class LsmdcOptions:
         checked_claim(NAME, self.protocol, self.published_sha256)
 
     @classmethod
-    def published(cls, folder: Path) -> "LsmdcOptions":
+    def published(cls, folder: Path) -> LsmdcOptions:
         """Return the files as the published archive names them."""
         return cls(
             train_csv=folder / "LSMDC16_annos_training.csv",
@@ -80,8 +82,8 @@ def _clips(
     rows: Sequence[Row], reader: VectorReader | WholeVideoReader, max_missing_share: float
 ) -> tuple[list[Clip], UnusableVideos]:
     """Return a clip for each usable row; those that name one clip have different ids and the same video."""
-    unusable = sort_out(NAME, (row.text("clip") for row in rows), reader.problem, max_missing_share)
+    unusable = exclude_unusable(NAME, (row.text("clip") for row in rows), reader.problem, max_missing_share)
     kept = [row for row in rows if row.text("clip") not in unusable.reasons]
-    ids = distinct_ids(row.text("clip") for row in kept)
+    ids = deduplicate_ids(row.text("clip") for row in kept)
     clips = [Clip(clip_id, row.text("clip"), (row.text("sentence"),)) for clip_id, row in zip(ids, kept, strict=True)]
     return clips, unusable

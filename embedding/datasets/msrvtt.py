@@ -1,5 +1,7 @@
 """MSR-VTT: test sets with one or more sentences per video, and training on one of each video's captions."""
 
+from __future__ import annotations
+
 import json
 from collections import defaultdict
 from dataclasses import dataclass
@@ -8,8 +10,8 @@ from pathlib import Path
 from reeldex.embedding.datasets.candidates import ranked_set
 from reeldex.embedding.datasets.locations import FeatureLocation, required, whole_videos
 from reeldex.embedding.datasets.protocols import checked_claim, require_counts
-from reeldex.embedding.datasets.readers import distinct_ids
-from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, sort_out
+from reeldex.embedding.datasets.readers import deduplicate_ids
+from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, exclude_unusable
 from reeldex.embedding.datasets.tables import read_table, read_text
 from reeldex.embedding.errors import DatasetError
 
@@ -40,7 +42,7 @@ class MsrvttOptions:
         checked_claim(NAME, self.protocol, self.published_sha256)
 
     @classmethod
-    def published(cls, folder: Path) -> "MsrvttOptions":
+    def published(cls, folder: Path) -> MsrvttOptions:
         """Return the files as the published archive names them."""
         return cls(
             train_csv=folder / "MSRVTT_train.csv",
@@ -63,11 +65,11 @@ def open_training(options: MsrvttOptions) -> ClipTrainingSet:
     def problem(video_id: str) -> str | None:
         return reader.problem(video_id) if video_id in sentences else f"{sentences_file} has no caption of it"
 
-    unusable = sort_out(NAME, (row.text("video_id") for row in rows), problem, options.max_missing_share)
+    unusable = exclude_unusable(NAME, (row.text("video_id") for row in rows), problem, options.max_missing_share)
     videos = [row.text("video_id") for row in rows if row.text("video_id") not in unusable.reasons]
     groups = [
         [Clip(clip_id, video_id, tuple(sentences[video_id]))]
-        for clip_id, video_id in zip(distinct_ids(videos), videos, strict=True)
+        for clip_id, video_id in zip(deduplicate_ids(videos), videos, strict=True)
     ]
     return ClipTrainingSet(NAME, groups, reader, unusable=unusable)
 
@@ -80,7 +82,7 @@ def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
     claim = checked_claim(NAME, options.protocol, options.published_sha256)
     require_counts(NAME, claim.protocol, len({row.text("video_id") for row in rows}), len(rows), path)
     reader = whole_videos(options.features, options.test_features, "test_features", purpose)
-    unusable = sort_out(NAME, (row.text("video_id") for row in rows), reader.problem, options.max_missing_share)
+    unusable = exclude_unusable(NAME, (row.text("video_id") for row in rows), reader.problem, options.max_missing_share)
     said = [
         Clip(row.text("video_id"), row.text("video_id"), (row.text("sentence"),))
         for row in rows

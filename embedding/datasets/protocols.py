@@ -1,5 +1,7 @@
 """Named test protocols of the data sets, and by which content a published test set is known."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re

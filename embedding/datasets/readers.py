@@ -1,5 +1,7 @@
 """Where the vectors of clips come from: vectors made beforehand, whole videos, spans of videos, runs of rows."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +107,7 @@ def _is_vector(value: object) -> bool:
     return value.ndim == 1 and value.numel() > 0 and value.is_floating_point()
 
 
-def _numpy(vector: "torch.Tensor") -> Half:
+def _numpy(vector: torch.Tensor) -> Half:
     array: Half = vector.detach().float().numpy()
     return array
 
@@ -192,7 +194,7 @@ def scaled_run(run: tuple[int, int], ratio: Fraction) -> tuple[int, int]:
     return math.floor(run[0] * ratio), math.ceil(run[1] * ratio)
 
 
-def distinct_ids(names: Iterable[str]) -> list[str]:
+def deduplicate_ids(names: Iterable[str]) -> list[str]:
     """Return each name an id of its own: itself, and from its second occurrence on with #2, #3 ... behind it.
 
     A number that makes another one's name is passed over.

@@ -1,5 +1,7 @@
 """What every reader gives: samples to train on, and whole sets to evaluate on."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -90,7 +92,7 @@ def _listed(reasons: Mapping[str, str]) -> list[str]:
     return [*lines, f"  and {len(reasons) - _LISTED} more"] if len(reasons) > _LISTED else lines
 
 
-def sort_out(
+def exclude_unusable(
     name: str, video_ids: Iterable[str], problem: Callable[[str], str | None], max_missing_share: float
 ) -> UnusableVideos:
     """Find the videos that cannot be used, and say so in the log.
@@ -118,7 +120,7 @@ def sort_out(
 def without_clips(
     name: str, clips: Sequence[Clip], left_out: Mapping[str, str], unusable: UnusableVideos, max_missing_share: float
 ) -> tuple[list[Clip], UnusableVideos]:
-    """Leave clips out of usable videos, and say so in the log; raises MissingVideosError as `sort_out` does."""
+    """Leave clips out of usable videos, and say so in the log; raises MissingVideosError as `exclude_unusable` does."""
     found = replace(unusable, clips=left_out)
     if len(left_out) > max_missing_share * len(clips) or len(left_out) == len(clips):
         raise MissingVideosError(

@@ -1,5 +1,7 @@
 """The data sets by name, and how each one's splits are opened."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType

@@ -1,5 +1,7 @@
 """Tables of text, read strictly: what is wrong is said with file, row and column."""
 
+from __future__ import annotations
+
 import csv
 import difflib
 import math
@@ -93,7 +95,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
         ) from error
 
 
-def _rows(path: Path, lines: "Reader", columns: Sequence[str], optional: Sequence[str]) -> list[Row]:
+def _rows(path: Path, lines: Reader, columns: Sequence[str], optional: Sequence[str]) -> list[Row]:
     header = next(lines, None)
     if not header:
         raise DatasetError(f"{path} is empty; its first line has to name the columns {', '.join(columns)}.")

@@ -1,5 +1,7 @@
 """YouCook2: steps of recipes, several of each video."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -12,13 +14,13 @@ import numpy.typing as npt
 from reeldex.embedding.datasets.candidates import ranked_set
 from reeldex.embedding.datasets.locations import FeatureLocation, required
 from reeldex.embedding.datasets.protocols import checked_claim, require_counts
-from reeldex.embedding.datasets.readers import SpanReader, VectorReader, distinct_ids
+from reeldex.embedding.datasets.readers import SpanReader, VectorReader, deduplicate_ids
 from reeldex.embedding.datasets.records import (
     Clip,
     ClipTrainingSet,
     EvaluationSet,
     UnusableVideos,
-    sort_out,
+    exclude_unusable,
     without_clips,
 )
 from reeldex.embedding.datasets.tables import read_table
@@ -58,7 +60,7 @@ class Youcook2Options:
             raise ValueError(f"n_pair must be at least 1, not {self.n_pair}.")
 
     @classmethod
-    def published(cls, folder: Path) -> "Youcook2Options":
+    def published(cls, folder: Path) -> Youcook2Options:
         """Return the files as the published archive names them."""
         return cls(train_pkl=folder / "youcook_train.pkl", test_pkl=folder / "youcook_val.pkl")
 
@@ -122,14 +124,14 @@ def _from_pickle(path: Path, max_missing_share: float) -> _Clips:
     captions = {}
     keys: dict[str, Hashable] = {}
     names = [str(_field(path, at, entry, "id")) for at, entry in enumerate(held)]
-    ids = distinct_ids(names)
+    ids = deduplicate_ids(names)
     for at, (clip_id, entry) in enumerate(zip(ids, held, strict=True)):
         captions[clip_id] = str(_field(path, at, entry, "caption"))
         vectors[clip_id] = (_vector(path, at, entry, "2d"), _vector(path, at, entry, "3d"))
         # Clips may bear one name by mistake; with the same vectors they are one.
         keys[clip_id] = (names[at], *(vector.tobytes() for vector in vectors[clip_id]))
     reader = VectorReader(path, vectors)
-    unusable = sort_out(NAME, captions, reader.problem, max_missing_share)
+    unusable = exclude_unusable(NAME, captions, reader.problem, max_missing_share)
     clips = [Clip(clip_id, clip_id, (captions[clip_id],)) for clip_id in captions if clip_id not in unusable.reasons]
     # The published rule: a clip's id is its video's, an underscore and the clip's number.
     videos = [clip.clip_id.rpartition("_")[0] or clip.clip_id for clip in clips]
@@ -141,10 +143,10 @@ def _from_table(path: Path, features: FeatureLocation, max_missing_share: float)
     rows = read_table(path, ["video_id", "start", "end", "text"])
     annotated = (len({(row.text("video_id"), row.span("start", "end")) for row in rows}), len(rows))
     source = features.open()
-    unusable = sort_out(NAME, (row.text("video_id") for row in rows), source.problem, max_missing_share)
+    unusable = exclude_unusable(NAME, (row.text("video_id") for row in rows), source.problem, max_missing_share)
     kept = [row for row in rows if row.text("video_id") not in unusable.reasons]
     spans = [row.span("start", "end") for row in kept]
-    ids = distinct_ids(
+    ids = deduplicate_ids(
         f"{row.text('video_id')}@{start:g}-{end:g}" for row, (start, end) in zip(kept, spans, strict=True)
     )
     clips = [Clip(clip_id, row.text("video_id"), (row.text("text"),)) for clip_id, row in zip(ids, kept, strict=True)]

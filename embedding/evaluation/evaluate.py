@@ -1,5 +1,7 @@
 """Evaluation over a whole test set: scores batch by batch, then the figures."""
 
+from __future__ import annotations
+
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -225,7 +227,7 @@ def _graded_figures(scores: Scores, relevance: npt.NDArray[np.float32]) -> npt.N
     return in_row_blocks(shape, lambda block: query_figures(scores[asked[block]], relevance[asked[block]]))
 
 
-def evaluate(
+def evaluate_retrieval(
     model: TextVideoEmbedding,
     test_sets: Iterable[EvaluationSet],
     words: WordVectors,
@@ -244,6 +246,10 @@ def evaluation_during_training(
     how = EvaluationOptions(batch_size, resamples=0)
 
     def run(model: TextVideoEmbedding) -> dict[str, float]:
-        return {name: value for each in evaluate(model, kept, words, how) for name, value in each.figures().items()}
+        return {
+            name: value
+            for each in evaluate_retrieval(model, kept, words, how)
+            for name, value in each.figures().items()
+        }
 
     return run

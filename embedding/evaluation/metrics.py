@@ -7,6 +7,8 @@ score has thus the recall 0, not 1. The other right sentences of a video are no 
 Score matrices are worked on in blocks of rows: beside them, memory is needed for a block alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """The HowTo100M paper's own figures, to stand beside one's own (arXiv 1906.03327, tables 5 to 7; text to video)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 

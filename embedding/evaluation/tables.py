@@ -1,5 +1,7 @@
 """Results of an evaluation for people and programs: a table, JSON, the first answers to each sentence."""
 
+from __future__ import annotations
+
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence

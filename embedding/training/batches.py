@@ -4,6 +4,8 @@ The order of an epoch depends on seed and epoch alone, and a sample on seed, epo
 go on at any step, and neither the number of data workers nor that of processes changes what is trained on.
 """
 
+from __future__ import annotations
+
 import os
 import threading
 import time
@@ -18,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from reeldex.embedding.datasets.records import RetrievalSample, TrainingSet
 from reeldex.embedding.errors import EmbeddingError, TrainingError
-from reeldex.embedding.training.distributed import Place
+from reeldex.embedding.training.distributed import ProcessRank
 from reeldex.embedding.words.vectors import WordVectors
 
 Key = tuple[int, int]  # (epoch, index of the sample)
@@ -36,7 +38,7 @@ class Batch:
     class_ids: Tensor
     clip_ids: tuple[str, ...]
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         return replace(
             self,
@@ -45,7 +47,7 @@ class Batch:
             class_ids=self.class_ids.to(device, non_blocking=True),
         )
 
-    def pin_memory(self) -> "Batch":
+    def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, which a GPU copies from beside other work."""
         return replace(
             self,
@@ -147,20 +149,20 @@ class TrainingBatches:
     when a batch cannot be divided among the processes.
     """
 
-    def __init__(self, samples: TrainingSet, words: WordVectors, options: BatchOptions, place: Place) -> None:
+    def __init__(self, samples: TrainingSet, words: WordVectors, options: BatchOptions, process: ProcessRank) -> None:
         self._sample_count = len(samples)
         self._options = options
-        self._place = place
+        self._process = process
         self.steps_per_epoch = self._sample_count // options.batch_size
         if not self.steps_per_epoch:
             raise TrainingError(
                 f"{samples.name} has {self._sample_count} samples, fewer than the {options.batch_size} of one batch. "
                 "Lower the batch size."
             )
-        if options.batch_size % place.world:
+        if options.batch_size % process.world_size:
             raise TrainingError(
-                f"A batch of {options.batch_size} samples cannot be divided among {place.world} processes. Choose a "
-                "multiple."
+                f"A batch of {options.batch_size} samples cannot be divided among {process.world_size} processes. "
+                "Choose a multiple."
             )
         self._plan = _Plan()
         self._loader: DataLoader[RetrievalSample | EmbeddingError] = DataLoader(
@@ -179,10 +181,10 @@ class TrainingBatches:
         """Return this process's part of each batch of an epoch, from a step on; raises what its samples do."""
         order = epoch_order(self._sample_count, self._options.seed, epoch)
         size = self._options.batch_size
-        share = size // self._place.world
+        share = size // self._process.world_size
         self._plan.batches = []
         for step in range(first_step, self.steps_per_epoch):
-            first = step * size + self._place.rank * share
+            first = step * size + self._process.rank * share
             self._plan.batches.append([(epoch, int(index)) for index in order[first : first + share]])
         for batch in self._loader:
             if isinstance(batch, EmbeddingError):

@@ -3,6 +3,8 @@
 Both are read with `weights_only=True`: nothing in a file is executed.
 """
 
+from __future__ import annotations
+
 import json
 import pickle
 import warnings
@@ -237,7 +239,7 @@ class _Stream:
     fingerprint: Mapping[str, JSON]
 
     @classmethod
-    def of(cls, known: JSON) -> "_Stream":
+    def of(cls, known: JSON) -> _Stream:
         held = known if isinstance(known, Mapping) else {}
         space, fingerprint = held.get("space"), held.get("fingerprint")
         return cls(str(space) if space else None, fingerprint if isinstance(fingerprint, Mapping) else {})

@@ -1,5 +1,7 @@
 """By which figure the best of a training's checkpoints is chosen."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,14 +11,14 @@ _DEFAULT = "text_to_video/recall_at_10"
 
 
 @dataclass(frozen=True, slots=True)
-class Merit:
+class SelectionScore:
     """What a checkpoint is judged by, and how good it is by that; higher is better."""
 
     by: str
     value: float
 
 
-def figure_of_merit(figures: Mapping[str, float], mean_loss: float, best_by: str | None) -> Merit:
+def selection_score(figures: Mapping[str, float], mean_loss: float, best_by: str | None) -> SelectionScore:
     """Return what a checkpoint is judged by.
 
     That is the figure named `best_by` (a median rank counts negatively), or the mean of all recalls at 10 of text
@@ -25,11 +27,11 @@ def figure_of_merit(figures: Mapping[str, float], mean_loss: float, best_by: str
     if best_by is None:
         recalls = {name: value for name, value in figures.items() if name.endswith(_DEFAULT)}
         if not recalls:
-            return Merit("loss", -mean_loss)
-        return Merit(" + ".join(sorted(recalls)), sum(recalls.values()) / len(recalls))
+            return SelectionScore("loss", -mean_loss)
+        return SelectionScore(" + ".join(sorted(recalls)), sum(recalls.values()) / len(recalls))
     if best_by not in figures:
         raise TrainingError(
             f"The best checkpoint cannot be chosen by {best_by!r}: the evaluation gives "
             f"{', '.join(sorted(figures)) or 'no figures'}."
         )
-    return Merit(best_by, -figures[best_by] if best_by.endswith("median_rank") else figures[best_by])
+    return SelectionScore(best_by, -figures[best_by] if best_by.endswith("median_rank") else figures[best_by])

@@ -1,5 +1,7 @@
 """Whether what a training is given fits together, and fits what it was begun with."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 

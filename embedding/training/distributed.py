@@ -1,5 +1,7 @@
 """Training in several processes, started by torchrun: who is who, and a loss over the whole batch."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,19 +14,19 @@ from torch import Tensor, distributed
 from reeldex.embedding.errors import TrainingError
 
 # The others wait while the first process evaluates.
-_PATIENCE = timedelta(hours=6)
+_COLLECTIVE_TIMEOUT = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProcessRank:
     """Which of how many processes this is, and which of those of this machine."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     local_rank: int = 0
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Place":
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ProcessRank:
         """Read what torchrun says; without it this is the only process. Raises TrainingError for half of it."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         given = [name for name in names if name in environment]
@@ -35,10 +37,10 @@ class Place:
                 f"Of the variables that torchrun sets, only {', '.join(given)} are there. Use torchrun."
             )
         try:
-            rank, world, local_rank = (int(environment[name]) for name in names)
+            rank, world_size, local_rank = (int(environment[name]) for name in names)
         except ValueError as error:
             raise TrainingError(f"{', '.join(names)}, which torchrun sets, must be numbers: {error}.") from error
-        return cls(rank, world, local_rank)
+        return cls(rank, world_size, local_rank)
 
     @property
     def is_first(self) -> bool:
@@ -47,18 +49,18 @@ class Place:
 
     def device(self, wanted: str) -> torch.device:
         """Return the device of this process: with a bare `cuda`, each process of a machine has its own."""
-        return torch.device(f"cuda:{self.local_rank}" if wanted == "cuda" and self.world > 1 else wanted)
+        return torch.device(f"cuda:{self.local_rank}" if wanted == "cuda" and self.world_size > 1 else wanted)
 
 
 @contextmanager
-def process_group(place: Place, device: torch.device) -> Iterator[None]:
+def process_group(process: ProcessRank, device: torch.device) -> Iterator[None]:
     """Connect the processes of a training while the block runs: NCCL between GPUs, else Gloo; nothing for one."""
-    if place.world == 1 or distributed.is_initialized():
+    if process.world_size == 1 or distributed.is_initialized():
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_COLLECTIVE_TIMEOUT)
     try:
         yield
     finally:
@@ -83,18 +85,18 @@ class _Gather(torch.autograd.Function):
         return gradient.chunk(world)[distributed.get_rank()] * world
 
 
-def gather(rows: Tensor, place: Place) -> Tensor:
+def gather(rows: Tensor, process: ProcessRank) -> Tensor:
     """Return the (N, ...) rows of all processes as (N * world, ...), in rank order; gradients flow to one's own."""
-    if place.world == 1:
+    if process.world_size == 1:
         return rows
     gathered: Tensor = _Gather.apply(rows)
     return gathered
 
 
-def gather_ids(ids: tuple[str, ...], place: Place) -> tuple[str, ...]:
+def gather_ids(ids: tuple[str, ...], process: ProcessRank) -> tuple[str, ...]:
     """Return the texts of all processes, in rank order."""
-    if place.world == 1:
+    if process.world_size == 1:
         return ids
-    parts: list[tuple[str, ...]] = [()] * place.world
+    parts: list[tuple[str, ...]] = [()] * process.world_size
     distributed.all_gather_object(parts, ids)
     return tuple(each for part in parts for each in part)

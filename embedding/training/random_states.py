@@ -1,5 +1,7 @@
 """The states of all random generators that training may draw from, in types that load without executing anything."""
 
+from __future__ import annotations
+
 import random
 from collections.abc import Mapping
 from typing import Any

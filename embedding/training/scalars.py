@@ -1,5 +1,7 @@
 """Scalars for TensorBoard."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType

@@ -1,5 +1,7 @@
 """Training: steps, epochs, checkpoints, and going on where it was killed."""
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -24,9 +26,9 @@ from reeldex.embedding.training.checkpoint import (
     require_training,
     save_checkpoint,
 )
-from reeldex.embedding.training.checkpoint_selection import figure_of_merit
+from reeldex.embedding.training.checkpoint_selection import selection_score
 from reeldex.embedding.training.checks import description, require_fit, require_same
-from reeldex.embedding.training.distributed import Place, gather, gather_ids, process_group
+from reeldex.embedding.training.distributed import ProcessRank, gather, gather_ids, process_group
 from reeldex.embedding.training.scalars import ScalarLog
 from reeldex.embedding.training_options import BatchLoss, TrainingOptions
 from reeldex.embedding.words.vectors import WordVectors
@@ -95,14 +97,14 @@ def new_model(spec: ModelSpec, seed: int) -> TextVideoEmbedding:
     return TextVideoEmbedding(spec)
 
 
-def train(job: TrainingJob, place: Place | None = None) -> TrainingResult:
+def run_training(job: TrainingJob, process: ProcessRank | None = None) -> TrainingResult:
     """Train to the end; killed at any step and resumed, it ends with the same weights (bit for bit on a CPU).
 
-    Several processes, as `Place.from_environment` finds them, share each batch and compute one loss over all of it.
+    Several processes (`ProcessRank.from_environment`) share each batch and compute one loss over all of it.
     The model is in training mode while steps are made and at no other time. Raises TrainingError for what cannot
     begin, LossNotFiniteError for a NaN, CheckpointMismatchError for what is to be resumed with other settings.
     """
-    where = place or Place.from_environment()
+    where = process or ProcessRank.from_environment()
     job.options.check_device()
     device = where.device(job.options.device)
     # With several processes each has a device of its own, and there may be fewer.
@@ -110,7 +112,7 @@ def train(job: TrainingJob, place: Place | None = None) -> TrainingResult:
     with process_group(where, device):
         job.model.to(device)
         try:
-            return _Training(job, where, device).run()
+            return _Trainer(job, where, device).run()
         finally:
             job.model.eval()
 
@@ -126,14 +128,14 @@ class _Towers(nn.Module):
         return self.model.embed_videos(videos), self.model.embed_sentences(sentences)
 
 
-class _Training:
-    def __init__(self, job: TrainingJob, place: Place, device: torch.device) -> None:
+class _Trainer:
+    def __init__(self, job: TrainingJob, process: ProcessRank, device: torch.device) -> None:
         options = job.options
-        self.job, self.place, self.device, self.options = job, place, device, options
+        self.job, self.process, self.device, self.options = job, process, device, options
         require_fit(job.model.spec, job.samples, job.words)
         cuda = device.type == "cuda"
         batching = BatchOptions(options.batch_size, options.seed, job.model.spec.max_words, options.workers, cuda)
-        self.batches = TrainingBatches(job.samples, job.words, batching, place)
+        self.batches = TrainingBatches(job.samples, job.words, batching, process)
         self.loss = BatchLoss(options, job.samples.pairs_per_sample)
         self.optimizer = torch.optim.Adam(job.model.parameters(), lr=options.learning_rate)
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.mixed_precision)
@@ -144,19 +146,19 @@ class _Training:
         self.best_by = ""
         self._begin()
         towers: nn.Module = _Towers(job.model)
-        if place.world > 1:
+        if process.world_size > 1:
             towers = DistributedDataParallel(towers, broadcast_buffers=False)
         self.towers = cast(nn.Module, torch.compile(towers)) if options.compile_model else towers
 
     def run(self) -> TrainingResult:
         mean_loss = math.nan
-        if self.options.best_by and self.place.is_first and not self._evaluates:
+        if self.options.best_by and self.process.is_first and not self._evaluates:
             raise TrainingError(
                 f"The best checkpoint cannot be chosen by {self.options.best_by!r}: nothing is evaluated. Name "
                 "test sets to evaluate on, or leave best_by out."
             )
-        with ScalarLog(self.job.folder / "tensorboard", enabled=self.place.is_first, purge_step=self.step) as scalars:
-            if self.step == 0 and self.place.is_first:
+        with ScalarLog(self.job.folder / "tensorboard", enabled=self.process.is_first, purge_step=self.step) as scalars:
+            if self.step == 0 and self.process.is_first:
                 self._look_before(scalars)
             while self.epoch < self.options.epochs:
                 self._steps(scalars)
@@ -170,7 +172,7 @@ class _Training:
         if self._evaluates:
             figures = self._evaluate()
             scalars.add(0, figures)
-            figure_of_merit(figures, 0.0, self.options.best_by)
+            selection_score(figures, 0.0, self.options.best_by)
 
     def _steps(self, scalars: ScalarLog) -> None:
         self.job.model.train()
@@ -192,7 +194,7 @@ class _Training:
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.float16, enabled=self.options.mixed_precision):
             videos, sentences = self.towers(batch.videos, batch.sentences)
-        everyone = self.place
+        everyone = self.process
         scores = gather(sentences.float(), everyone) @ gather(videos.float(), everyone).t()
         loss = self.loss(scores, gather(batch.class_ids, everyone))
         value = float(loss.detach())
@@ -204,10 +206,10 @@ class _Training:
         return value
 
     def _not_finite(self, value: float, batch: Batch) -> LossNotFiniteError:
-        ids = gather_ids(batch.clip_ids, self.place)
+        ids = gather_ids(batch.clip_ids, self.process)
         finite = batch.videos.isfinite().all(dim=1) & batch.sentences.isfinite().flatten(1).all(dim=1)
         own = tuple(clip_id for clip_id, good in zip(batch.clip_ids, finite.tolist(), strict=True) if not good)
-        culprits = gather_ids(own, self.place)
+        culprits = gather_ids(own, self.process)
         cause = (
             f"Features or word vectors of {', '.join(culprits[:5])} are not finite: extract these videos again."
             if culprits
@@ -229,14 +231,14 @@ class _Training:
             group["lr"] *= self.options.lr_decay
         self.epoch, self.step_in_epoch, self.loss_sum = self.epoch + 1, 0, 0.0
         log.info("Epoch %d of %d: mean loss %.4f", self.epoch, self.options.epochs, mean_loss)
-        if not self.place.is_first:
+        if not self.process.is_first:
             return
         figures = self._evaluate() if self._evaluates and self._is_due else {}
         scalars.add(self.step, {"train/epoch_loss": mean_loss, **figures})
-        merit = figure_of_merit(figures, mean_loss, self.options.best_by) if figures or not self._evaluates else None
+        score = selection_score(figures, mean_loss, self.options.best_by) if figures or not self._evaluates else None
         # Figures of another kind, of a training that was resumed with other test sets, say nothing about these.
-        if merit is not None and (self.best is None or merit.by != self.best_by or merit.value > self.best):
-            self.best, self.best_by = merit.value, merit.by
+        if score is not None and (self.best is None or score.by != self.best_by or score.value > self.best):
+            self.best, self.best_by = score.value, score.by
             # Before the last one, which says how good the best one is: the other way round a kill could lose it.
             self._save(BEST)
         self._save(LAST)
@@ -255,7 +257,7 @@ class _Training:
             return dict(self.job.evaluate(self.job.model)) if self.job.evaluate else {}
 
     def _save(self, name: str) -> None:
-        if not self.place.is_first:
+        if not self.process.is_first:
             return
         state = TrainingState(
             epoch=self.epoch,

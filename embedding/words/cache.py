@@ -11,6 +11,8 @@ A word's bucket is the first bits of its CRC-32: a dict of 3 million words would
 in every process.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import mmap

@@ -1,5 +1,7 @@
 """Which format a file of word vectors has, and whether a pickled one is safe to open."""
 
+from __future__ import annotations
+
 import bz2
 import gzip
 import pickle
@@ -102,7 +104,7 @@ def _is_row(line: bytes, dim: int) -> bool:
 class _Held:
     """Stands in for gensim's classes: what one holds, and nothing that is done when one is made."""
 
-    made: ClassVar[list["_Held"]]
+    made: ClassVar[list[_Held]]
 
     def __new__(cls, *arguments: object) -> Self:
         if arguments:

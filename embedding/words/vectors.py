@@ -1,5 +1,7 @@
 """Sentences into words, and words into vectors."""
 
+from __future__ import annotations
+
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +37,7 @@ class WordVectors:
         self._mapped = open_cache(cache)
         self._remembered: dict[str, int] = {}
 
-    def __reduce__(self) -> tuple[type["WordVectors"], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[WordVectors], tuple[Path]]:
         return WordVectors, (self.cache,)
 
     @property

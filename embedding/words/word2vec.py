@@ -1,5 +1,7 @@
 """Files of word vectors: opened through gensim once, from a memory-mapped cache after that; or trained."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import logging
@@ -67,7 +69,7 @@ def _convert(source: Path, file_format: WordFormat, cache: Path, fingerprint: st
         raise _unwritable(cache, error) from error
 
 
-def _read_with_gensim(source: Path, file_format: WordFormat) -> "KeyedVectors":
+def _read_with_gensim(source: Path, file_format: WordFormat) -> KeyedVectors:
     found = detect_format(source) if file_format is WordFormat.AUTO else file_format
     try:
         with warnings.catch_warnings():
@@ -89,7 +91,7 @@ def _read_with_gensim(source: Path, file_format: WordFormat) -> "KeyedVectors":
     return read
 
 
-def _require_words_and_vectors(source: Path, read: "KeyedVectors") -> None:
+def _require_words_and_vectors(source: Path, read: KeyedVectors) -> None:
     words, vectors = getattr(read, "index_to_key", None), getattr(read, "vectors", None)
     if not isinstance(words, list) or not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
         raise WordVectorsError(f"{source} lacks the words or the vectors. Get it again.")
@@ -103,7 +105,7 @@ def _require_words_and_vectors(source: Path, read: "KeyedVectors") -> None:
         )
 
 
-def _load(source: Path, file_format: WordFormat) -> "KeyedVectors":
+def _load(source: Path, file_format: WordFormat) -> KeyedVectors:
     from gensim.models import KeyedVectors, Word2Vec
 
     if file_format is not WordFormat.GENSIM:

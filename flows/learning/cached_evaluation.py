@@ -22,7 +22,7 @@ _METHOD = "one candidate per video"
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class CachedEvaluation:
     """The answer of an evaluation: in a sentence, as tables, as JSON values; and whether it is an earlier one's."""
 
     sentence: str
@@ -31,28 +31,30 @@ class Evaluated:
     up_to_date: bool = False
 
     @classmethod
-    def of(cls, report: EvaluationReport) -> Evaluated:
+    def of(cls, report: EvaluationReport) -> CachedEvaluation:
         """Take over a fresh report."""
         return cls(report.sentence(), str(report), report.to_json())
 
 
-def evaluated(note: Path, request: EvaluationRequest, evaluate: Callable[[], EvaluationReport]) -> Evaluated:
+def cached_evaluation(
+    note: Path, request: EvaluationRequest, evaluate: Callable[[], EvaluationReport]
+) -> CachedEvaluation:
     """Return the answer that `note` keeps if it was given to the same request over the same files; else evaluate."""
     signature = _signature(request)
     kept = _read(note, signature)
     if kept is not None:
         return kept
-    answer = Evaluated.of(evaluate())
+    answer = CachedEvaluation.of(evaluate())
     publish_text(note, json.dumps({"signature": signature, "answer": asdict(answer)}, indent=1))
     return answer
 
 
-def _read(note: Path, signature: str) -> Evaluated | None:
+def _read(note: Path, signature: str) -> CachedEvaluation | None:
     try:
         held = json.loads(note.read_text(encoding="utf-8"))
         if held["signature"] != signature:
             return None
-        return Evaluated(**{**held["answer"], "up_to_date": True})
+        return CachedEvaluation(**{**held["answer"], "up_to_date": True})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # no such note, or one of another version: the evaluation is repeated
 

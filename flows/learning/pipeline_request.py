@@ -16,7 +16,7 @@ from reeldex.flows.learning.training import TrainingRequest, require_startable
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
-    from reeldex.flows.learning.cached_evaluation import Evaluated
+    from reeldex.flows.learning.cached_evaluation import CachedEvaluation
     from reeldex.flows.learning.training import TrainingReport
     from reeldex.search.report import BuildReport
 
@@ -67,7 +67,7 @@ class PipelineReport:
 
     extraction: RunReport
     training: TrainingReport | None
-    evaluation: Evaluated | None
+    evaluation: CachedEvaluation | None
     index: BuildReport
 
     @property

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
     from reeldex.embedding.model import TextVideoEmbedding
     from reeldex.embedding.training.checkpoint import Checkpoint
-    from reeldex.embedding.training.distributed import Place
+    from reeldex.embedding.training.distributed import ProcessRank
     from reeldex.embedding.training.train import Evaluate, TrainingResult
     from reeldex.embedding.words.vectors import WordVectors
 
@@ -118,15 +118,15 @@ def train_embedding(request: TrainingRequest, on_step: OnStep) -> TrainingReport
 
     Raises UsageError, EmbeddingError, WeightsError; and what PyTorch raises of a device's memory.
     """
-    from reeldex.embedding.training.distributed import Place, process_group
+    from reeldex.embedding.training.distributed import ProcessRank, process_group
 
     require_startable(request)
-    place = Place.from_environment()
+    process = ProcessRank.from_environment()
     options = training_options(request.dataset, request.config)
     samples = open_training_set(request.dataset, request.config)
-    alone = _alone_in(request.folder) if place.is_first else nullcontext()
-    with alone, process_group(place, place.device(options.device)):
-        return _Training(request, samples, place).run(on_step)
+    alone = _alone_in(request.folder) if process.is_first else nullcontext()
+    with alone, process_group(process, process.device(options.device)):
+        return _TrainingRun(request, samples, process).run(on_step)
 
 
 @contextmanager
@@ -141,12 +141,12 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-class _Training:
-    def __init__(self, request: TrainingRequest, samples: TrainingSet, place: Place) -> None:
-        self.request, self.config, self.samples, self.place = request, request.config, samples, place
+class _TrainingRun:
+    def __init__(self, request: TrainingRequest, samples: TrainingSet, process: ProcessRank) -> None:
+        self.request, self.config, self.samples, self.process = request, request.config, samples, process
 
     def run(self, on_step: OnStep) -> TrainingReport:
-        from reeldex.embedding.training.train import TrainingJob, train
+        from reeldex.embedding.training.train import TrainingJob, run_training
 
         begun = self._begun()
         path, words = self._words(begun)
@@ -163,7 +163,7 @@ class _Training:
             config={"word_file": str(path.absolute()), "settings": self.config.model_dump(mode="json")},
             resume=self.request.resume,
         )
-        return self._report(train(job, self.place), test_sets, words)
+        return self._report(run_training(job, self.process), test_sets, words)
 
     def _begun(self) -> Checkpoint | None:
         """Return the checkpoint to go on from, or to begin with."""
@@ -176,7 +176,7 @@ class _Training:
 
     def _words(self, begun: Checkpoint | None) -> tuple[Path, WordVectors]:
         own = self.request.folder / OWN_WORD_VECTORS
-        if self.place.is_first:
+        if self.process.is_first:
             path = self._own_words(own) if self.config.words.train_own else self._word_file(begun)
             opened = path, open_words(path, self.config)
             self._wait()
@@ -190,16 +190,18 @@ class _Training:
         return word_file(self.config, [self.request.folder, *([start.parent] if start else [])], begun)
 
     def _own_words(self, path: Path) -> Path:
-        from reeldex.embedding.datasets.caption_stream import Texts
+        from reeldex.embedding.datasets.caption_stream import CaptionStream
         from reeldex.embedding.words.word2vec import WordTraining, train_word_vectors
 
         if not (self.request.resume and path.is_file()):
             log.info("Learning word vectors from the captions of %s", self.samples.name)
-            train_word_vectors(Texts(self.samples), path, WordTraining(**self.config.words.training.model_dump()))
+            train_word_vectors(
+                CaptionStream(self.samples), path, WordTraining(**self.config.words.training.model_dump())
+            )
         return path
 
     def _wait(self) -> None:
-        if self.place.world > 1:
+        if self.process.world_size > 1:
             from torch import distributed
 
             distributed.barrier()
@@ -221,7 +223,7 @@ class _Training:
         """Open the test sets where they are used; they must hold features of the kind that is trained on."""
         from reeldex.embedding.training.checkpoint import Checkpoint, Origin
 
-        if not (self.place.is_first and self.config.train.evaluate_every):
+        if not (self.process.is_first and self.config.train.evaluate_every):
             return []
         test_sets = open_test_sets(self.config.train.evaluate_on, self.config)
         ours = Checkpoint(model.spec, {}, Origin(words.fingerprint, self.samples.fingerprints()))

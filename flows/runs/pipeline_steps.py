@@ -12,7 +12,7 @@ from reeldex.flows.config.pipeline import WhenBusy
 from reeldex.flows.evaluate import evaluate
 from reeldex.flows.extract import extract
 from reeldex.flows.index import index
-from reeldex.flows.learning.cached_evaluation import Evaluated, evaluated
+from reeldex.flows.learning.cached_evaluation import CachedEvaluation, cached_evaluation
 from reeldex.flows.learning.evaluation import EvaluationRequest
 from reeldex.flows.learning.pipeline_request import EMBEDDING, INDEX, PipelineReport, PipelineRequest
 from reeldex.flows.learning.published_files import checkpoint_path
@@ -87,7 +87,7 @@ def _train(request: PipelineRequest) -> TrainingReport | None:
     return trained
 
 
-def _evaluate(request: PipelineRequest, checkpoint: str) -> Evaluated | None:
+def _evaluate(request: PipelineRequest, checkpoint: str) -> CachedEvaluation | None:
     config = request.config
     if not request.evaluate_on:
         return None
@@ -107,4 +107,4 @@ def _evaluate(request: PipelineRequest, checkpoint: str) -> Evaluated | None:
         config = config.with_store(each, request.store)
     path = str(checkpoint_path(checkpoint, config.weights.folder))
     names = tuple(each.value for each in request.evaluate_on)
-    return evaluated(request.folder / _EVALUATION_NOTE, EvaluationRequest(path, names, config), run)
+    return cached_evaluation(request.folder / _EVALUATION_NOTE, EvaluationRequest(path, names, config), run)

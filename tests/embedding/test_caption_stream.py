@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.embedding.datasets.caption_stream import Texts
+from reeldex.embedding.datasets.caption_stream import CaptionStream
 from reeldex.embedding.datasets.howto100m import Howto100mOptions, open_training
 from reeldex.embedding.datasets.locations import FeatureLocation
 from tests.embedding import synthetic
@@ -12,7 +12,7 @@ from tests.embedding.feature_files import make_store, rows_of
 
 def test_all_captions_of_clips_are_given_again_and_again() -> None:
     samples = synthetic.training_set(per_kind=2)
-    texts = Texts(samples)
+    texts = CaptionStream(samples)
     said = list(texts)
     assert len(said) == 2 * 2 * len(synthetic.KINDS)
     assert said[:4] == ["the red one", "red again", "the green one", "green again"]
@@ -27,9 +27,9 @@ def test_howto100m_gives_what_is_said_in_its_usable_videos(tmp_path: Path) -> No
     options = Howto100mOptions(
         tmp_path / "v.csv", tmp_path / "c.json", FeatureLocation(store=store.path), max_missing_share=0.5
     )
-    assert list(Texts(open_training(options))) == ["b one", "b two", "a one", "a two"]
+    assert list(CaptionStream(open_training(options))) == ["b one", "b two", "a one", "a two"]
 
 
 def test_another_kind_of_training_set_is_refused() -> None:
     with pytest.raises(TypeError, match="captions of a str"):
-        Texts("no training set")  # type: ignore[arg-type]
+        CaptionStream("no training set")  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 from reeldex.embedding.errors import TrainingError
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.training.checkpoint import load_checkpoint, require_training
-from reeldex.embedding.training.train import StepReport, train
+from reeldex.embedding.training.train import StepReport, run_training
 from tests.embedding import synthetic
 
 
@@ -32,7 +32,7 @@ class Figures:
 def test_the_best_checkpoint_is_that_of_the_best_figure(
     tmp_path: Path, figures: Figures, best_by: str | None, best_epoch: int
 ) -> None:
-    result = train(synthetic.job(tmp_path, evaluate=figures, options={"best_by": best_by}))
+    result = run_training(synthetic.job(tmp_path, evaluate=figures, options={"best_by": best_by}))
     assert require_training(load_checkpoint(result.best_checkpoint), tmp_path).epoch == best_epoch
     assert require_training(load_checkpoint(result.last_checkpoint), tmp_path).epoch == 3
 
@@ -43,7 +43,7 @@ def test_without_an_evaluation_the_best_has_the_lowest_loss(tmp_path: Path) -> N
     def note(report: StepReport) -> None:
         sums[report.epoch] = sums.get(report.epoch, 0) + report.loss
 
-    result = train(synthetic.job(tmp_path, on_step=note))
+    result = run_training(synthetic.job(tmp_path, on_step=note))
     best = require_training(load_checkpoint(result.best_checkpoint), tmp_path)
     assert best.epoch == 1 + min(sums, key=lambda epoch: sums[epoch])
 
@@ -60,22 +60,22 @@ def test_evaluation_every_second_epoch_and_at_the_end(tmp_path: Path) -> None:
         epochs.append(step // 4)
         return {}
 
-    train(synthetic.job(tmp_path, evaluate=evaluate, on_step=note, options={"epochs": 5, "evaluate_every": 2}))
+    run_training(synthetic.job(tmp_path, evaluate=evaluate, on_step=note, options={"epochs": 5, "evaluate_every": 2}))
     assert epochs == [0, 2, 4, 5]
     epochs.clear()
-    train(synthetic.job(tmp_path / "n", evaluate=evaluate, on_step=note, options={"evaluate_every": 0}))
+    run_training(synthetic.job(tmp_path / "n", evaluate=evaluate, on_step=note, options={"evaluate_every": 0}))
     assert epochs == []
 
 
 def test_an_unknown_figure_is_said_before_the_first_step(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="cannot be chosen by 'recall': the evaluation gives other, synthetic"):
-        train(
+        run_training(
             synthetic.job(tmp_path, evaluate=Figures(0.0), on_step=synthetic.kill_at(1), options={"best_by": "recall"})
         )
 
 
 def test_evaluations_are_on_tensorboard_too(tmp_path: Path) -> None:
-    train(synthetic.job(tmp_path, evaluate=Figures(0.0, 0.25, 0.5, 0.75)))
+    run_training(synthetic.job(tmp_path, evaluate=Figures(0.0, 0.25, 0.5, 0.75)))
     found = synthetic.scalars(tmp_path)["synthetic/text_to_video/recall_at_10"]
     assert found == [(0, 0.0), (4, 0.25), (8, 0.5), (12, 0.75)]
 
@@ -83,16 +83,16 @@ def test_evaluations_are_on_tensorboard_too(tmp_path: Path) -> None:
 def test_a_figure_to_choose_by_needs_evaluations(tmp_path: Path) -> None:
     options = {"best_by": "synthetic/text_to_video/recall_at_10"}
     with pytest.raises(TrainingError, match=r"cannot be chosen by 'synthetic/.*': nothing is evaluated"):
-        train(synthetic.job(tmp_path, on_step=synthetic.kill_at(1), options=options))
+        run_training(synthetic.job(tmp_path, on_step=synthetic.kill_at(1), options=options))
 
 
 def test_a_training_resumed_with_another_figure_is_not_judged_by_the_old_one(tmp_path: Path) -> None:
-    train(synthetic.job(tmp_path, evaluate=Figures(0.0, 0.9), options={"epochs": 1}))
+    run_training(synthetic.job(tmp_path, evaluate=Figures(0.0, 0.9), options={"epochs": 1}))
     ranks = Figures(7.0, 9.0, name="x/median_rank")
     options = {"epochs": 3, "best_by": "x/median_rank"}
-    result = train(synthetic.job(tmp_path, evaluate=ranks, options=options, resume=True))
+    result = run_training(synthetic.job(tmp_path, evaluate=ranks, options=options, resume=True))
     assert result.best == -7.0
     assert require_training(load_checkpoint(result.best_checkpoint), tmp_path).epoch == 2
-    alone = train(synthetic.job(tmp_path, options={"epochs": 4}, resume=True))
+    alone = run_training(synthetic.job(tmp_path, options={"epochs": 4}, resume=True))
     best = require_training(load_checkpoint(alone.best_checkpoint), tmp_path)
     assert (best.epoch, best.best_by) == (4, "loss")

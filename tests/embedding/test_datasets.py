@@ -12,7 +12,7 @@ import torch
 from reeldex.embedding.block_pooling import pool_spans, pool_whole
 from reeldex.embedding.datasets import howto100m, lsmdc, msrvtt, youcook2
 from reeldex.embedding.datasets.locations import FeatureLocation
-from reeldex.embedding.datasets.readers import _is_vector, distinct_ids, load_vectors
+from reeldex.embedding.datasets.readers import _is_vector, deduplicate_ids, load_vectors
 from reeldex.embedding.datasets.records import Clip
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.errors import DatasetError, MissingVideosError
@@ -127,8 +127,8 @@ def test_sparse_vectors_are_refused() -> None:
 
 
 def test_names_that_come_twice_get_ids_of_their_own() -> None:
-    assert distinct_ids(["a", "b", "a", "a"]) == ["a", "b", "a#2", "a#3"]
-    assert distinct_ids(["a", "a", "a#2", "a"]) == ["a", "a#3", "a#2", "a#4"]
+    assert deduplicate_ids(["a", "b", "a", "a"]) == ["a", "b", "a#2", "a#3"]
+    assert deduplicate_ids(["a", "a", "a#2", "a"]) == ["a", "a#3", "a#2", "a#4"]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import torch
 from reeldex.embedding.errors import TrainingError
 from reeldex.embedding.training.batches import BatchOptions, TrainingBatches
 from reeldex.embedding.training.checkpoint import load_checkpoint
-from reeldex.embedding.training.distributed import Place
-from reeldex.embedding.training.train import train
+from reeldex.embedding.training.distributed import ProcessRank
+from reeldex.embedding.training.train import run_training
 from tests.embedding import synthetic
 from tests.embedding.train_synthetic import losses_of
 
@@ -53,14 +53,14 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
 def test_a_batch_must_divide_among_the_processes(tmp_path: Path) -> None:
     options = BatchOptions(batch_size=5, seed=1, max_words=4)
     with pytest.raises(TrainingError, match="batch of 5 samples cannot be divided among 2 processes"):
-        TrainingBatches(synthetic.training_set(), synthetic.word_vectors(tmp_path), options, Place(1, 2))
+        TrainingBatches(synthetic.training_set(), synthetic.word_vectors(tmp_path), options, ProcessRank(1, 2))
 
 
 def test_more_processes_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One GPU is claimed to be there; nothing is computed on it.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(TrainingError, match="device cuda:1 is not to be had: PyTorch sees 1 CUDA devices"):
-        train(synthetic.job(tmp_path, options={"device": "cuda"}), Place(1, 2, 1))
+        run_training(synthetic.job(tmp_path, options={"device": "cuda"}), ProcessRank(1, 2, 1))
 
 
 def test_processes_share_each_batch_in_the_order_of_one(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_processes_share_each_batch_in_the_order_of_one(tmp_path: Path) -> None:
 
     def ids(rank: int, world: int) -> list[tuple[str, ...]]:
         batches = TrainingBatches(
-            synthetic.training_set(pairs=2), synthetic.word_vectors(tmp_path), options, Place(rank, world)
+            synthetic.training_set(pairs=2), synthetic.word_vectors(tmp_path), options, ProcessRank(rank, world)
         )
         return [batch.clip_ids for batch in batches.epoch(3)]
 
@@ -78,23 +78,23 @@ def test_processes_share_each_batch_in_the_order_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "place"),
-    [({}, Place()), ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Place(3, 4, 1))],
+    ("environment", "process"),
+    [({}, ProcessRank()), ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, ProcessRank(3, 4, 1))],
 )
-def test_the_place_is_torchrun_s(environment: dict[str, str], place: Place) -> None:
-    assert Place.from_environment(environment) == place
-    assert place.is_first == (not environment)
+def test_the_rank_is_torchrun_s(environment: dict[str, str], process: ProcessRank) -> None:
+    assert ProcessRank.from_environment(environment) == process
+    assert process.is_first == (not environment)
 
 
 def test_half_of_what_torchrun_says_is_refused() -> None:
     with pytest.raises(TrainingError, match="only RANK are there"):
-        Place.from_environment({"RANK": "1"})
+        ProcessRank.from_environment({"RANK": "1"})
     with pytest.raises(TrainingError, match="must be numbers"):
-        Place.from_environment({"RANK": "1", "WORLD_SIZE": "x", "LOCAL_RANK": "0"})
+        ProcessRank.from_environment({"RANK": "1", "WORLD_SIZE": "x", "LOCAL_RANK": "0"})
 
 
 def test_each_process_has_a_gpu_of_its_own_unless_one_is_named() -> None:
-    assert str(Place(3, 4, 1).device("cuda")) == "cuda:1"
-    assert str(Place().device("cuda")) == "cuda"
-    assert str(Place(3, 4, 1).device("cuda:0")) == "cuda:0"
-    assert str(Place(3, 4, 1).device("cpu")) == "cpu"
+    assert str(ProcessRank(3, 4, 1).device("cuda")) == "cuda:1"
+    assert str(ProcessRank().device("cuda")) == "cuda"
+    assert str(ProcessRank(3, 4, 1).device("cuda:0")) == "cuda:0"
+    assert str(ProcessRank(3, 4, 1).device("cpu")) == "cpu"

@@ -9,7 +9,7 @@ from reeldex.embedding.datasets.records import Clip, EvaluationSet
 from reeldex.embedding.errors import EmbeddingError, ScoresError
 from reeldex.embedding.evaluation.evaluate import (
     EvaluationOptions,
-    evaluate,
+    evaluate_retrieval,
     evaluation_during_training,
     measure,
     score,
@@ -57,7 +57,9 @@ def test_sentences_without_known_words_stay_and_are_counted(
     tmp_path: Path, model: TextVideoEmbedding, caplog: pytest.LogCaptureFixture
 ) -> None:
     clips = [*synthetic.clips(1), Clip("unknown", "red-1", ("unheard", "..."))]
-    result = evaluate(model, [EvaluationSet("x", clips, synthetic.KindReader())], synthetic.word_vectors(tmp_path))[0]
+    result = evaluate_retrieval(
+        model, [EvaluationSet("x", clips, synthetic.KindReader())], synthetic.word_vectors(tmp_path)
+    )[0]
     assert result.directions["text_to_video"].retrieval.query_count == 8 * 2 + 2
     assert (result.clip_count, result.directions["video_to_text"].retrieval.query_count) == (9, 9)
     assert "x: 2 sentences without a known word are scored as empty ones" in caplog.text
@@ -171,7 +173,7 @@ def test_scores_that_do_not_fit_or_are_nan_are_refused() -> None:
 def test_figures_go_by_set_direction_and_name(tmp_path: Path, model: TextVideoEmbedding) -> None:
     words = synthetic.word_vectors(tmp_path)
     figures = evaluation_during_training([synthetic_set(), graded_set()], words, 5)(model)
-    results = evaluate(model, [synthetic_set(), graded_set()], words)
+    results = evaluate_retrieval(model, [synthetic_set(), graded_set()], words)
     assert (
         figures["synthetic/text_to_video/recall_at_10"] == results[0].directions["text_to_video"].retrieval.recall_at_10
     )

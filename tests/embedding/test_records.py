@@ -12,7 +12,7 @@ from reeldex.embedding.datasets.records import (
     UnusableVideos,
     Vectors,
     draw_generator,
-    sort_out,
+    exclude_unusable,
     without_clips,
 )
 from reeldex.embedding.errors import DatasetError, MissingVideosError
@@ -109,27 +109,27 @@ def test_videos_are_counted_listed_and_left_out(caplog: pytest.LogCaptureFixture
         return "it is odd" if int(video_id[1:]) % 2 and int(video_id[1:]) < 24 else None
 
     with caplog.at_level(logging.WARNING):
-        found = sort_out("x", ids + ids, problem, max_missing_share=0.24)
+        found = exclude_unusable("x", ids + ids, problem, max_missing_share=0.24)
     assert (found.total, len(found.reasons), found.share) == (50, 12, 0.24)
     assert "12 of 50 videos cannot be used.\n  v1: it is odd" in caplog.text
     assert "and 2 more" in caplog.text
     assert not found.complete
     with pytest.raises(MissingVideosError, match=r"(?s)12 of 50.*v1: it is odd.*That is 24.0%; at most 23.0%"):
-        sort_out("x", ids, problem, max_missing_share=0.23)
+        exclude_unusable("x", ids, problem, max_missing_share=0.23)
 
 
 def test_nothing_missing_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    assert sort_out("x", ["a"], lambda _: None, 0).complete
+    assert exclude_unusable("x", ["a"], lambda _: None, 0).complete
     assert not caplog.text
 
 
 def test_no_videos_at_all_is_an_error() -> None:
     with pytest.raises(DatasetError, match="names no videos"):
-        sort_out("x", [], lambda _: None, 1)
+        exclude_unusable("x", [], lambda _: None, 1)
     with pytest.raises(MissingVideosError):
-        sort_out("x", ["a"], lambda _: "gone", 1)
+        exclude_unusable("x", ["a"], lambda _: "gone", 1)
     with pytest.raises(ValueError, match="a share from 0 to 1, not 3"):
-        sort_out("x", ["a"], lambda _: None, 3)
+        exclude_unusable("x", ["a"], lambda _: None, 3)
 
 
 def test_clips_are_left_out_of_usable_videos(caplog: pytest.LogCaptureFixture) -> None:

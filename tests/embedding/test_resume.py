@@ -11,7 +11,7 @@ import torch
 from reeldex.embedding.datasets.records import ClipTrainingSet
 from reeldex.embedding.errors import CheckpointMismatchError, TrainingError
 from reeldex.embedding.training.checkpoint import load_checkpoint
-from reeldex.embedding.training.train import StepReport, new_model, train
+from reeldex.embedding.training.train import StepReport, new_model, run_training
 from tests.embedding import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,13 +23,13 @@ def test_killed_at_any_step_and_resumed_it_ends_with_the_same_weights(
     tmp_path: Path, killed_at: int, checkpoint_every: int
 ) -> None:
     options = {"checkpoint_every_steps": checkpoint_every}
-    undisturbed = train(synthetic.job(tmp_path / "a", options=options))
+    undisturbed = run_training(synthetic.job(tmp_path / "a", options=options))
     with pytest.raises(synthetic.Killed):
-        train(synthetic.job(tmp_path / "b", options=options, on_step=synthetic.kill_at(killed_at)))
+        run_training(synthetic.job(tmp_path / "b", options=options, on_step=synthetic.kill_at(killed_at)))
     # Another model and other random states than at the beginning, if there is a checkpoint that says what they were.
     model = new_model(synthetic.SPEC, 77 if (tmp_path / "b/run/last.pth").exists() else 1)
     torch.manual_seed(killed_at)
-    resumed = train(synthetic.job(tmp_path / "b", options=options, resume=True, model=model))
+    resumed = run_training(synthetic.job(tmp_path / "b", options=options, resume=True, model=model))
     one, other = load_checkpoint(undisturbed.last_checkpoint), load_checkpoint(resumed.last_checkpoint)
     assert synthetic.same_weights(lambda: dict(one.weights), lambda: dict(other.weights))
     assert resumed == replace(
@@ -44,7 +44,7 @@ def test_a_process_killed_outright_is_resumed_with_the_same_weights(tmp_path: Pa
         "import os, signal\n"
         "from pathlib import Path\n"
         "import torch\n"
-        "from reeldex.embedding.training.train import train\n"
+        "from reeldex.embedding.training.train import run_training\n"
         "from tests.embedding import synthetic\n"
         "def die(report):\n"
         "    if report.step == 6:\n"
@@ -52,14 +52,16 @@ def test_a_process_killed_outright_is_resumed_with_the_same_weights(tmp_path: Pa
         # As many threads as here, on which the order of sums depends.
         f"torch.set_num_threads({torch.get_num_threads()})\n"
         f"folder = Path({str(tmp_path / 'b')!r})\n"
-        "train(synthetic.job(folder, options={'checkpoint_every_steps': 4}, on_step=die))\n"
+        "run_training(synthetic.job(folder, options={'checkpoint_every_steps': 4}, on_step=die))\n"
     )
     (tmp_path / "b").mkdir()
     killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True)
     assert killed.returncode == -9, killed.stderr.decode()[-2000:]
     options = {"checkpoint_every_steps": 4}
-    resumed = train(synthetic.job(tmp_path / "b", options=options, resume=True, model=new_model(synthetic.SPEC, 77)))
-    undisturbed = train(synthetic.job(tmp_path / "a", options=options))
+    resumed = run_training(
+        synthetic.job(tmp_path / "b", options=options, resume=True, model=new_model(synthetic.SPEC, 77))
+    )
+    undisturbed = run_training(synthetic.job(tmp_path / "a", options=options))
     one, other = (load_checkpoint(result.last_checkpoint).weights for result in (undisturbed, resumed))
     assert synthetic.same_weights(lambda: dict(one), lambda: dict(other))
 
@@ -68,28 +70,30 @@ def test_a_resumed_training_repeats_no_step_that_is_kept(tmp_path: Path) -> None
     steps: list[int] = []
     options = {"checkpoint_every_steps": 1}
     with pytest.raises(synthetic.Killed):
-        train(synthetic.job(tmp_path, options=options, on_step=synthetic.kill_at(6)))
-    train(synthetic.job(tmp_path, options=options, resume=True, on_step=lambda report: steps.append(report.step)))
+        run_training(synthetic.job(tmp_path, options=options, on_step=synthetic.kill_at(6)))
+    run_training(
+        synthetic.job(tmp_path, options=options, resume=True, on_step=lambda report: steps.append(report.step))
+    )
     assert steps == list(range(7, 13))
 
 
 def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
-    train(synthetic.job(tmp_path / "a", options={"epochs": 2}))
-    longer = train(synthetic.job(tmp_path / "a", options={"epochs": 3}, resume=True))
-    whole = train(synthetic.job(tmp_path / "b", options={"epochs": 3}))
+    run_training(synthetic.job(tmp_path / "a", options={"epochs": 2}))
+    longer = run_training(synthetic.job(tmp_path / "a", options={"epochs": 3}, resume=True))
+    whole = run_training(synthetic.job(tmp_path / "b", options={"epochs": 3}))
     one, other = (load_checkpoint(result.last_checkpoint).weights for result in (longer, whole))
     assert synthetic.same_weights(lambda: dict(one), lambda: dict(other))
-    done = train(synthetic.job(tmp_path / "a", options={"epochs": 3}, resume=True))
+    done = run_training(synthetic.job(tmp_path / "a", options={"epochs": 3}, resume=True))
     assert (done.epochs, done.steps) == (3, 12)
-    assert train(synthetic.job(tmp_path / "a", options={"epochs": 1}, resume=True)).epochs == 3
+    assert run_training(synthetic.job(tmp_path / "a", options={"epochs": 1}, resume=True)).epochs == 3
     assert math.isnan(done.mean_loss)
 
 
 def test_a_folder_with_a_training_is_not_overwritten(tmp_path: Path) -> None:
-    train(synthetic.job(tmp_path, options={"epochs": 1}))
+    run_training(synthetic.job(tmp_path, options={"epochs": 1}))
     before = (tmp_path / "run/last.pth").read_bytes()
     with pytest.raises(TrainingError, match="holds a training already"):
-        train(synthetic.job(tmp_path))
+        run_training(synthetic.job(tmp_path))
     assert (tmp_path / "run/last.pth").read_bytes() == before
 
 
@@ -109,9 +113,9 @@ def retold() -> ClipTrainingSet:
     ],
 )
 def test_other_settings_cannot_resume(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    train(synthetic.job(tmp_path, options={"epochs": 1}))
+    run_training(synthetic.job(tmp_path, options={"epochs": 1}))
     with pytest.raises(CheckpointMismatchError, match=said):
-        train(synthetic.job(tmp_path, resume=True, **changes))
+        run_training(synthetic.job(tmp_path, resume=True, **changes))
 
 
 def test_tensorboard_shows_each_step_once_after_a_resumption(tmp_path: Path) -> None:
@@ -123,8 +127,10 @@ def test_tensorboard_shows_each_step_once_after_a_resumption(tmp_path: Path) -> 
 
     options = {"checkpoint_every_steps": 3, "log_every": 1}
     with pytest.raises(synthetic.Killed):
-        train(synthetic.job(tmp_path, options=options, on_step=note))
-    train(synthetic.job(tmp_path, options=options, resume=True, on_step=lambda r: losses.update({r.step: r.loss})))
+        run_training(synthetic.job(tmp_path, options=options, on_step=note))
+    run_training(
+        synthetic.job(tmp_path, options=options, resume=True, on_step=lambda r: losses.update({r.step: r.loss}))
+    )
     found = synthetic.scalars(tmp_path)
     assert [step for step, _ in found["train/loss"]] == list(range(1, 13))
     assert dict(found["train/loss"]) == pytest.approx(losses, rel=1e-6)
@@ -132,8 +138,8 @@ def test_tensorboard_shows_each_step_once_after_a_resumption(tmp_path: Path) -> 
 
 
 def test_where_there_is_nothing_to_go_on_from_the_log_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    train(synthetic.job(tmp_path, options={"epochs": 1}, resume=True))
+    run_training(synthetic.job(tmp_path, options={"epochs": 1}, resume=True))
     assert "begins anew" in caplog.text
     caplog.clear()
-    train(synthetic.job(tmp_path, options={"epochs": 2}, resume=True))
+    run_training(synthetic.job(tmp_path, options={"epochs": 2}, resume=True))
     assert "begins anew" not in caplog.text

@@ -13,7 +13,7 @@ from reeldex.embedding.evaluation.metrics import ranks_of_right, summarise
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.training.batches import BatchOptions, epoch_order
 from reeldex.embedding.training.checkpoint import load_checkpoint, require_training
-from reeldex.embedding.training.train import StepReport, new_model, train
+from reeldex.embedding.training.train import StepReport, new_model, run_training
 from reeldex.embedding.training_options import TrainingOptions
 from tests.embedding import synthetic
 
@@ -31,7 +31,7 @@ def test_it_learns_and_the_loss_falls(tmp_path: Path) -> None:
     options = {"epochs": 50, "batch_size": 8, "learning_rate": 0.02, "lr_decay": 0.98}
     job = synthetic.job(tmp_path, options=options, on_step=lambda report: losses.append(report.loss))
     before = held_out_recall(job.model.eval(), tmp_path)
-    result = train(job)
+    result = run_training(job)
     assert result.steps == len(losses) == 100
     assert np.mean(losses[-4:]) < 0.5 * np.mean(losses[:4])
     assert result.mean_loss == pytest.approx(np.mean(losses[-2:]))
@@ -40,13 +40,14 @@ def test_it_learns_and_the_loss_falls(tmp_path: Path) -> None:
 
 def test_the_learning_rate_falls_after_each_epoch(tmp_path: Path) -> None:
     rates: list[float] = []
-    train(synthetic.job(tmp_path, on_step=lambda report: rates.append(report.learning_rate)))
+    run_training(synthetic.job(tmp_path, on_step=lambda report: rates.append(report.learning_rate)))
     assert rates == pytest.approx([0.01] * 4 + [0.009] * 4 + [0.0081] * 4)
 
 
 def test_data_workers_change_nothing(tmp_path: Path) -> None:
     results = [
-        train(synthetic.job(tmp_path / str(workers), options={"workers": workers, "epochs": 2})) for workers in (0, 2)
+        run_training(synthetic.job(tmp_path / str(workers), options={"workers": workers, "epochs": 2}))
+        for workers in (0, 2)
     ]
     one, other = (load_checkpoint(result.last_checkpoint).weights for result in results)
     assert synthetic.same_weights(lambda: dict(one), lambda: dict(other))
@@ -65,7 +66,7 @@ def test_what_does_not_fit_together_is_said_before_the_first_step(tmp_path: Path
     ]
     for changes, said in cases:
         with pytest.raises(TrainingError, match=said):
-            train(synthetic.job(tmp_path, **changes))
+            run_training(synthetic.job(tmp_path, **changes))
     assert not (tmp_path / "run").exists()
 
 
@@ -84,7 +85,7 @@ def test_a_nan_stops_the_run_and_names_the_batch_and_the_culprit(tmp_path: Path)
     with pytest.raises(
         LossNotFiniteError, match=r"loss of step .* is nan. Features .* of blue-1 are not finite"
     ) as caught:
-        train(synthetic.job(tmp_path, samples=samples, options=options))
+        run_training(synthetic.job(tmp_path, samples=samples, options=options))
     assert "blue-1" in caught.value.sample_ids
     assert len(caught.value.sample_ids) == 4
     last = tmp_path / "run/last.pth"
@@ -97,7 +98,7 @@ def test_weights_that_diverged_are_said_to_have(tmp_path: Path) -> None:
     with torch.no_grad():
         job.model.GU_text.fc.bias.fill_(torch.inf)
     with pytest.raises(LossNotFiniteError, match="the weights have diverged: lower the learning rate"):
-        train(job)
+        run_training(job)
 
 
 def test_the_model_is_in_training_mode_only_while_it_trains(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_the_model_is_in_training_mode_only_while_it_trains(tmp_path: Path) -> N
 
     job.model.embed_videos = watched  # type: ignore[method-assign]
     job.model.eval()
-    train(replace(job, evaluate=evaluate))
+    run_training(replace(job, evaluate=evaluate))
     epoch = [("step", True)] * 4 + [("evaluation", False)]
     assert modes == [("evaluation", False), *epoch, *epoch]
     assert not job.model.training
@@ -125,12 +126,12 @@ def test_the_model_is_in_training_mode_only_while_it_trains(tmp_path: Path) -> N
 def test_the_model_leaves_training_mode_when_a_step_fails(tmp_path: Path) -> None:
     job = synthetic.job(tmp_path, on_step=synthetic.kill_at(2))
     with pytest.raises(synthetic.Killed):
-        train(job)
+        run_training(job)
     assert not job.model.training
 
 
 def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
-    result = train(synthetic.job(tmp_path, config={"dataset": "synthetic"}, options={"epochs": 1}))
+    result = run_training(synthetic.job(tmp_path, config={"dataset": "synthetic"}, options={"epochs": 1}))
     origin = load_checkpoint(result.last_checkpoint).origin
     assert origin.word_vectors == "synthetic words"
     assert origin.features == {"2d": {"space": "net2d.v1", "fingerprint": {"fps": 1}}}
@@ -143,21 +144,21 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
 def test_triplets_train_too(tmp_path: Path) -> None:
     losses: list[float] = []
     options = {"loss": "triplet", "epochs": 40, "batch_size": 16, "margin": 0.5, "lr_decay": 0.99}
-    train(synthetic.job(tmp_path, options=options, on_step=lambda r: losses.append(r.loss)))
+    run_training(synthetic.job(tmp_path, options=options, on_step=lambda r: losses.append(r.loss)))
     assert losses[-1] < 0.5 * losses[0]
     assert losses[0] > 0
 
 
 def test_one_video_s_captions_are_enough_where_negatives_are_not_weighted(tmp_path: Path) -> None:
     options = {"batch_size": 1, "epochs": 1, "negative_weighting": False}
-    assert train(synthetic.job(tmp_path, samples=synthetic.training_set(pairs=3), options=options)).steps == 16
+    assert run_training(synthetic.job(tmp_path, samples=synthetic.training_set(pairs=3), options=options)).steps == 16
 
 
 def test_triplets_of_samples_without_classes_are_refused(tmp_path: Path) -> None:
     groups = [[replace(clip, class_id=-1)] for clip in synthetic.clips(2)]
     samples = ClipTrainingSet("unclassed", groups, synthetic.KindReader())
     with pytest.raises(TrainingError, match=r"samples of this data set have none\. Train with the ranking loss"):
-        train(synthetic.job(tmp_path, samples=samples, options={"loss": "triplet"}))
+        run_training(synthetic.job(tmp_path, samples=samples, options={"loss": "triplet"}))
 
 
 def test_mixed_precision_has_nearly_the_same_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +171,7 @@ def test_mixed_precision_has_nearly_the_same_losses(tmp_path: Path, monkeypatch:
         def note(report: StepReport, found: list[float] = found) -> None:
             found.append(report.loss)
 
-        train(synthetic.job(tmp_path / str(mixed), options=options, on_step=note))
+        run_training(synthetic.job(tmp_path / str(mixed), options=options, on_step=note))
     assert losses[True] == pytest.approx(losses[False], abs=2e-3)
     assert losses[True] != losses[False]
     state = require_training(load_checkpoint(tmp_path / "True/run/last.pth"), tmp_path)
@@ -191,7 +192,7 @@ def test_a_compiled_model_has_the_same_losses_and_plain_names(tmp_path: Path, mo
     for wanted in (False, True):
         found = losses[wanted] = []
         options = {"compile_model": wanted}
-        train(
+        run_training(
             synthetic.job(tmp_path / str(wanted), options=options, on_step=lambda r, found=found: found.append(r.loss))
         )
     assert len(compiled) == 1
@@ -210,7 +211,7 @@ def test_new_models_depend_on_the_seed_alone() -> None:
 
 def test_epochs_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="reeldex.embedding.training.train"):
-        train(synthetic.job(tmp_path, options={"epochs": 2}))
+        run_training(synthetic.job(tmp_path, options={"epochs": 2}))
     assert [record.message.split(":")[0] for record in caplog.records] == ["Epoch 1 of 2", "Epoch 2 of 2"]
 
 
@@ -231,5 +232,5 @@ def test_a_video_that_cannot_be_read_ends_the_training_with_its_own_message(tmp_
     # Beyond those that are looked at before the first step.
     samples = synthetic.training_set(unreadable=frozenset({"fast-0"}))
     with pytest.raises(FeaturesError) as raised:
-        train(synthetic.job(tmp_path, samples=samples, options={"workers": workers}))
+        run_training(synthetic.job(tmp_path, samples=samples, options={"workers": workers}))
     assert str(raised.value) == "fast-0 cannot be read"

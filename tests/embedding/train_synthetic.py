@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from reeldex.embedding.training.distributed import Place, process_group
-from reeldex.embedding.training.train import train
+from reeldex.embedding.training.distributed import ProcessRank, process_group
+from reeldex.embedding.training.train import run_training
 from tests.embedding import synthetic
 
 
@@ -22,7 +22,7 @@ def losses_of(folder: Path, options: dict[str, Any]) -> list[float]:
     changes = {name: value for name, value in options.items() if name != "pairs"}
     samples = synthetic.training_set(pairs=options.get("pairs", 1))
     words = synthetic.word_vectors(folder.parent)
-    train(
+    run_training(
         synthetic.job(
             folder, options=changes, samples=samples, words=words, on_step=lambda report: losses.append(report.loss)
         )
@@ -33,7 +33,7 @@ def losses_of(folder: Path, options: dict[str, Any]) -> list[float]:
 def main(folder: str, cases: str) -> None:
     torch.set_num_threads(1)
     # One group for all: a group made again right after it was left would never come together.
-    with process_group(Place.from_environment(), torch.device("cpu")):
+    with process_group(ProcessRank.from_environment(), torch.device("cpu")):
         losses = {name: losses_of(Path(folder) / name, options) for name, options in json.loads(cases).items()}
     Path(folder, f"losses.{os.environ['RANK']}").write_text(json.dumps(losses))
 

@@ -27,7 +27,7 @@ def run_train(arguments: Arguments) -> int:
     """Run the flow `train`; under torchrun the first process runs it, and the others do their part of the work."""
     config = _config(arguments, [arguments.dataset], _train_settings)
     from reeldex.embedding.errors import LossNotFiniteError
-    from reeldex.embedding.training.distributed import Place
+    from reeldex.embedding.training.distributed import ProcessRank
     from reeldex.errors import InfrastructureError
     from reeldex.flows.learning.training import TrainingRequest, require_startable, train_embedding
     from reeldex.flows.progress.training import shown_on_terminal, told
@@ -35,7 +35,7 @@ def run_train(arguments: Arguments) -> int:
     request = TrainingRequest(arguments.dataset, arguments.out, config, arguments.checkpoint, arguments.resume)
     require_startable(request)
     try:
-        if not Place.from_environment().is_first:
+        if not ProcessRank.from_environment().is_first:
             train_embedding(request, told())
             return 0
         with terminal.prefect_ready(verbose=arguments.verbose), shown_on_terminal(config.train.epochs):

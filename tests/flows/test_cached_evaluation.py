@@ -7,7 +7,7 @@ import pytest
 
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.learning import cached_evaluation as module
-from reeldex.flows.learning.cached_evaluation import evaluated
+from reeldex.flows.learning.cached_evaluation import cached_evaluation
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
 
 
@@ -26,7 +26,7 @@ def evaluations(folder: Path, configs: list[PipelineConfig]) -> list[bool]:
     done = []
     for config in configs:
         request = EvaluationRequest(str(folder / "none.pth"), ("msrvtt",), config)
-        answer = evaluated(folder / "note.json", request, lambda: cast("EvaluationReport", _Report()))
+        answer = cached_evaluation(folder / "note.json", request, lambda: cast("EvaluationReport", _Report()))
         done.append(not answer.up_to_date)
     return done
 
