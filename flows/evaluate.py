@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -13,7 +13,6 @@ from pydantic import Field
 from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import EvaluateConfig, TestSet, WordsConfig
 from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
-from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
 from reeldex.flows.runs.names import evaluate_run_name
@@ -61,7 +60,21 @@ def evaluate(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 
 
 def _evaluate(request: EvaluationRequest) -> State[Any]:
-    with infrastructure_errors("the evaluation", "With no memory left, lower evaluate.batch_size."):
-        report: EvaluationReport = evaluate_checkpoint(request)
+    report = evaluate_checkpoint(request)
     publish_evaluation(report)
     return Completed(message=report.sentence(), data=report)
+
+
+def evaluate_as_flow_run(request: EvaluationRequest) -> EvaluationReport:
+    """Create a flow run for a request, and return its report or raise what it ended with."""
+    config = request.config
+    report: Any = evaluate(
+        request.checkpoint,
+        [TestSet(name) for name in request.datasets],
+        ranking=str(request.ranking or ""),
+        evaluation=config.evaluate,
+        datasets=config.datasets,
+        words=config.words,
+        weights=config.weights,
+    )
+    return cast("EvaluationReport", report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -13,7 +13,7 @@ from reeldex.flows.config.learning import WordsConfig
 from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
 from reeldex.flows.config.search import IndexConfig
 from reeldex.flows.extraction.report import MOST_FAILURES_LISTED
-from reeldex.flows.learning.indexing import IndexingRequest, build
+from reeldex.flows.learning.indexing import IndexingRequest, build_moment_index
 from reeldex.flows.progress.indexing import indexing_shown
 from reeldex.flows.runs.artifacts import ProgressArtifact, can_be_seen, publish_table
 from reeldex.flows.runs.names import index_run_name
@@ -62,7 +62,7 @@ def index(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def _index(request: IndexingRequest) -> State[Any]:
     artifact = ProgressArtifact("Opening the store") if can_be_seen() else None
     with indexing_shown(artifact) as told:
-        report = build(request, told)
+        report = build_moment_index(request, told)
     headline = str(report).partition("\n")[0]
     publish_table(_rows(report), f"Figures: {headline}")
     if report.failed:
@@ -80,3 +80,18 @@ def _rows(report: BuildReport) -> list[dict[str, str]]:
     counts = {name: len(getattr(report, name)) for name in ("failed", "unusable_captions")}
     figures = {**report.to_json(), **counts, "notes": " ".join(report.notes)}
     return [{"figure": name.replace("_", " "), "value": str(value)} for name, value in figures.items()]
+
+
+def index_as_flow_run(request: IndexingRequest) -> BuildReport:
+    """Create a flow run for a request, and return its report or raise what it ended with."""
+    config = request.config
+    report: Any = index(
+        request.store,
+        request.checkpoint,
+        rebuild=request.rebuild,
+        options=config.index,
+        datasets=config.datasets,
+        words=config.words,
+        weights=config.weights,
+    )
+    return cast("BuildReport", report)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from prefect import flow
+from prefect import flow, tags
 from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import EvaluateConfig, TestSet, TrainConfig, TrainingDataset, WordsConfig
@@ -20,10 +21,13 @@ from reeldex.flows.config.pipeline import (
     WhenBusy,
 )
 from reeldex.flows.config.search import IndexConfig
-from reeldex.flows.learning.pipeline_request import PipelineRequest
-from reeldex.flows.runs.names import pipeline_run_name
-from reeldex.flows.runs.pipeline_steps import run_steps
-from reeldex.flows.runs.states import ended
+from reeldex.flows.evaluate import evaluate_as_flow_run
+from reeldex.flows.extract import extract
+from reeldex.flows.index import index_as_flow_run
+from reeldex.flows.learning.pipeline import PipelineReport, PipelineRequest, PipelineSteps, run_pipeline
+from reeldex.flows.runs.names import TAG, pipeline_run_name
+from reeldex.flows.runs.states import RunSkippedError, ended
+from reeldex.flows.train import train_as_flow_run
 
 DESCRIPTION = """\
 **From a folder of videos to answers**: extract features, train an embedding or take one, evaluate it, build the index.
@@ -88,6 +92,48 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 
     def work() -> State[Any]:
         request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, tuple(evaluate_on))
-        return run_steps(request, when_busy, wait_seconds)
+        # By the tag the steps' runs are known as ours, should their process die.
+        with tags(TAG):
+            report = run_pipeline(request, flow_steps(when_busy, wait_seconds))
+        name = None if report.well else "Completed with failures"
+        return Completed(name=name, message=f"{report}", data=report)
 
     return ended(work)
+
+
+def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
+    """Return the steps of a pipeline as flows, each of which creates a flow run of its own."""
+
+    def extract_features(request: PipelineRequest) -> Any:  # noqa: ANN401
+        config = request.config
+        report: Any = extract(
+            request.source, request.store, config.extract, config.compute, config.weights, when_busy, wait_seconds
+        )
+        if isinstance(report, RunSkippedError):
+            raise report
+        return report
+
+    return PipelineSteps(extract_features, train_as_flow_run, evaluate_as_flow_run, index_as_flow_run)
+
+
+def pipeline_as_flow_run(request: PipelineRequest, when_busy: WhenBusy, wait_seconds: float) -> PipelineReport:
+    """Create a flow run for a request, and return its report or raise what it ended with."""
+    config = request.config
+    report: Any = pipeline(
+        request.source,
+        str(request.folder),
+        checkpoint=request.checkpoint,
+        train_on=request.train_on,
+        evaluate_on=list(request.evaluate_on),
+        options=config.extract,
+        compute=config.compute,
+        training=config.train,
+        evaluation=config.evaluate,
+        index=config.index,
+        datasets=config.datasets,
+        words=config.words,
+        weights=config.weights,
+        when_busy=when_busy,
+        wait_seconds=wait_seconds,
+    )
+    return cast("PipelineReport", report)

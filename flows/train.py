@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -13,10 +13,9 @@ from prefect.states import Completed
 from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, TrainingDataset, WordsConfig
 from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
-from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.inputs import with_preset
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable, train_embedding
-from reeldex.flows.progress.training import StepLog, told
+from reeldex.flows.progress.training import StepLog, shown_on_terminal, told
 from reeldex.flows.runs.artifacts import ProgressArtifact, can_be_seen
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
 from reeldex.flows.runs.names import train_run_name
@@ -38,10 +37,6 @@ Train the **text-video embedding** on features that were extracted and captions 
 **Retry** of a run that failed or was stopped goes on after its last checkpoint, and ends with the same weights as if
 nothing had happened (bit for bit on a CPU).
 """
-
-_AFTER_A_FAULT = (
-    "With no memory left, lower train.batch_size or n_pair. Then go on with this training: Retry, or --resume."
-)
 
 
 @flow(name="train", description=DESCRIPTION, flow_run_name=train_run_name)
@@ -95,8 +90,26 @@ def _train(request: TrainingRequest) -> State[Any]:
     publish_text(request.folder / _RUN_NOTE, str(flow_run.id))
     epochs = request.config.train.epochs
     artifact = ProgressArtifact("Opening the data set") if can_be_seen() else None
-    with infrastructure_errors("the training", _AFTER_A_FAULT):
-        report: TrainingReport = train_embedding(request, told(StepLog(epochs, artifact)))
+    report = train_embedding(request, told(StepLog(epochs, artifact)))
     if report.evaluation is not None:
         publish_evaluation(report.evaluation)
     return Completed(message=f"{report}.", data=report)
+
+
+def train_as_flow_run(request: TrainingRequest) -> TrainingReport:
+    """Create a flow run for a request, and return its report or raise what it ended with."""
+    config = request.config
+    # A bar on a terminal belongs to the command, not to the flow, which may run elsewhere.
+    with shown_on_terminal(config.train.epochs):
+        report: Any = train(
+            TrainingDataset(request.dataset),
+            str(request.folder),
+            checkpoint=request.checkpoint or "",
+            resume=request.resume,
+            options=config.train,
+            datasets=config.datasets,
+            words=config.words,
+            evaluation=config.evaluate,
+            weights=config.weights,
+        )
+    return cast("TrainingReport", report)

@@ -37,14 +37,14 @@ class CachedEvaluation:
 
 
 def cached_evaluation(
-    note: Path, request: EvaluationRequest, evaluate: Callable[[], EvaluationReport]
+    note: Path, request: EvaluationRequest, evaluate: Callable[[EvaluationRequest], EvaluationReport]
 ) -> CachedEvaluation:
     """Return the answer that `note` keeps if it was given to the same request over the same files; else evaluate."""
     signature = _signature(request)
     kept = _read(note, signature)
     if kept is not None:
         return kept
-    answer = CachedEvaluation.of(evaluate())
+    answer = CachedEvaluation.of(evaluate(request))
     publish_text(note, json.dumps({"signature": signature, "answer": asdict(answer)}, indent=1))
     return answer
 

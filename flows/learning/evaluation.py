@@ -1,4 +1,4 @@
-"""One evaluation of a checkpoint, from the configuration to tables and files. Nothing of Prefect's."""
+"""One evaluation of a checkpoint, from the configuration to tables and files. No Prefect."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
+from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.inputs import chosen_device, dataset_options, open_test_sets, words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
 
@@ -94,8 +95,9 @@ def _require_writable(folder: Path, why: str) -> None:
         raise UsageError(f"{why} {there} cannot be written to. Choose another place.")
 
 
+@infrastructure_errors("the evaluation", "With no memory left, lower evaluate.batch_size.")
 def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
-    """Evaluate as requested. Raises UsageError, EmbeddingError, WeightsError."""
+    """Evaluate as requested. Raises UsageError, EmbeddingError, WeightsError; InfrastructureError for full memory."""
     from reeldex.embedding.training.checkpoint import load_checkpoint
 
     require_evaluable(request)

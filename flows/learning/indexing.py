@@ -1,4 +1,4 @@
-"""One build of the index of moments, from the configuration to its report. Nothing of Prefect's."""
+"""One build of the index of moments, from the configuration to its report. No Prefect."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def require_indexable(request: IndexingRequest) -> None:
         raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
 
 
-def build(request: IndexingRequest, on_videos: OnVideos) -> BuildReport:
+def build_moment_index(request: IndexingRequest, on_videos: OnVideos) -> BuildReport:
     """Build the index, or bring it up to date. Raises UsageError, EmbeddingError, StoreError, SearchError."""
     from reeldex.embedding.captions import load_captions
     from reeldex.embedding.training.checkpoint import load_checkpoint

@@ -1,4 +1,4 @@
-"""One training of the embedding, from the configuration to checkpoints and a table. Nothing of Prefect's."""
+"""One training of the embedding, from the configuration to checkpoints and a table. No Prefect."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
+from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, require_fit
 from reeldex.flows.learning.inputs import (
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from reeldex.embedding.words.vectors import WordVectors
 
 log = logging.getLogger(__name__)
+
+_AFTER_A_FAULT = (
+    "With no memory left, lower train.batch_size or n_pair. Then go on with this training: Retry, or --resume."
+)
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,11 @@ def require_startable(request: TrainingRequest) -> None:
         word_file(request.config, [request.folder])
 
 
+@infrastructure_errors("the training", _AFTER_A_FAULT)
 def train_embedding(request: TrainingRequest, on_step: OnStep) -> TrainingReport:
     """Train as requested; under torchrun, this process's part of it.
 
-    Raises UsageError, EmbeddingError, WeightsError; and what PyTorch raises of a device's memory.
+    Raises UsageError, EmbeddingError, WeightsError; InfrastructureError for full memory or a lost device.
     """
     from reeldex.embedding.training.distributed import ProcessRank, process_group
 
@@ -125,7 +131,8 @@ def train_embedding(request: TrainingRequest, on_step: OnStep) -> TrainingReport
     options = training_options(request.dataset, request.config)
     samples = open_training_set(request.dataset, request.config)
     alone = _alone_in(request.folder) if process.is_first else nullcontext()
-    with alone, process_group(process, process.device(options.device)):
+    connected = process_group(process, process.device(options.device))
+    with alone, connected:
         return _TrainingRun(request, samples, process).run(on_step)
 
 

@@ -26,7 +26,7 @@ def evaluations(folder: Path, configs: list[PipelineConfig]) -> list[bool]:
     done = []
     for config in configs:
         request = EvaluationRequest(str(folder / "none.pth"), ("msrvtt",), config)
-        answer = cached_evaluation(folder / "note.json", request, lambda: cast("EvaluationReport", _Report()))
+        answer = cached_evaluation(folder / "note.json", request, lambda _: cast("EvaluationReport", _Report()))
         done.append(not answer.up_to_date)
     return done
 

@@ -111,7 +111,7 @@ def test_an_index_is_built_asked_refreshed_and_left_alone(reeldex: Reeldex, trai
         (("page", "--index", "nowhere"), "nowhere"),
         (("page", "--port", "70000"), "page.port"),
         (("index", "--store", "nowhere", "--checkpoint", "c.pth"), "nowhere"),
-        (("run", "videos", "--out", "o"), "Which embedding"),
+        (("run", "videos", "--out", "o"), "No embedding specified"),
         (("run", "videos", "--out", "o", "--train-on", "msrvtt", "--captions", "nowhere"), "no file nowhere"),
         (("run", "videos", "--out", "o", "--train-on", "msrvtt", "--set", "index.device=cuda:99"), "cuda:99"),
         (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from reeldex.cli import terminal
 from reeldex.cli.answers import Arguments, honest, pairs, refuse, respond
 from reeldex.cli.overrides import put_given, put_settings, put_words
+from reeldex.cli.server_choice import uses_server
 from reeldex.errors import UsageError
-from reeldex.flows.config.learning import EpicPresetName, TestSet, TrainingDataset
+from reeldex.flows.config.learning import EpicPresetName
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 
 # Section of the configuration -> the options that are called as its keys are.
@@ -24,13 +24,13 @@ _EPIC = ("clips_per_sample", "clips_before", "clips_filter_length", "labels", "v
 
 @honest
 def run_train(arguments: Arguments) -> int:
-    """Run the flow `train`; under torchrun the first process runs it, and the others do their part of the work."""
+    """Train; under torchrun the first process answers, and the others do their part of the work."""
     config = _config(arguments, [arguments.dataset], _train_settings)
     from reeldex.embedding.errors import LossNotFiniteError
     from reeldex.embedding.training.distributed import ProcessRank
     from reeldex.errors import InfrastructureError
     from reeldex.flows.learning.training import TrainingRequest, require_startable, train_embedding
-    from reeldex.flows.progress.training import shown_on_terminal, told
+    from reeldex.flows.progress.training import told
 
     request = TrainingRequest(arguments.dataset, arguments.out, config, arguments.checkpoint, arguments.resume)
     require_startable(request)
@@ -38,20 +38,11 @@ def run_train(arguments: Arguments) -> int:
         if not ProcessRank.from_environment().is_first:
             train_embedding(request, told())
             return 0
-        with terminal.prefect_ready(verbose=arguments.verbose), shown_on_terminal(config.train.epochs):
-            from reeldex.flows.train import train
-
-            report: Any = train(
-                TrainingDataset(arguments.dataset),
-                str(arguments.out),
-                checkpoint=arguments.checkpoint or "",
-                resume=arguments.resume,
-                options=config.train,
-                datasets=config.datasets,
-                words=config.words,
-                evaluation=config.evaluate,
-                weights=config.weights,
-            )
+        if uses_server(arguments.server, verbose=arguments.verbose):
+            from reeldex.flows.train import train_as_flow_run as train
+        else:
+            from reeldex.flows.learning.in_process import train_here as train
+        report = train(request)
     except (LossNotFiniteError, InfrastructureError) as error:
         return refuse(arguments, error, 1)
     text = [f"{report}."] if report.evaluation is None else [f"{report}.", "", str(report.evaluation)]
@@ -61,26 +52,20 @@ def run_train(arguments: Arguments) -> int:
 
 @honest
 def run_evaluate(arguments: Arguments) -> int:
-    """Run the flow `evaluate`."""
+    """Evaluate a checkpoint on test sets."""
     config = _config(arguments, arguments.dataset, _evaluate_settings)
     from reeldex.errors import InfrastructureError
     from reeldex.flows.learning.evaluation import EvaluationRequest, require_evaluable
 
     names = tuple(dict.fromkeys(arguments.dataset))
-    require_evaluable(EvaluationRequest(arguments.checkpoint, names, config, arguments.save_ranking))
+    request = EvaluationRequest(arguments.checkpoint, names, config, arguments.save_ranking)
+    require_evaluable(request)
     try:
-        with terminal.prefect_ready(verbose=arguments.verbose):
-            from reeldex.flows.evaluate import evaluate
-
-            report: Any = evaluate(
-                arguments.checkpoint,
-                [TestSet(name) for name in names],
-                ranking=str(arguments.save_ranking or ""),
-                evaluation=config.evaluate,
-                datasets=config.datasets,
-                words=config.words,
-                weights=config.weights,
-            )
+        if uses_server(arguments.server, verbose=arguments.verbose):
+            from reeldex.flows.evaluate import evaluate_as_flow_run as evaluate
+        else:
+            from reeldex.flows.learning.in_process import evaluate_here as evaluate
+        report = evaluate(request)
     except InfrastructureError as error:
         return refuse(arguments, error, 1)
     files = "\n".join(f"  {file}" for file in (report.report_file, *report.ranking_files))

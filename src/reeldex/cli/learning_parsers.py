@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from reeldex.cli.command import Subparsers, command, path
+from reeldex.cli.server_choice import add_server_flags
 
 _MODULE = "reeldex.cli.learning_commands"
 TEST_SETS = ("msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval")
@@ -59,6 +60,7 @@ def train(commands: Subparsers) -> None:
     learning.add_argument("--log-every", type=int, metavar="N", help="steps between TensorBoard scalars")
     learning.add_argument("--best-by", metavar="NAME", help="figure that the best checkpoint is chosen by")
     _epic(parser)
+    add_server_flags(parser)
 
 
 def evaluate(commands: Subparsers) -> None:
@@ -98,6 +100,7 @@ def evaluate(commands: Subparsers) -> None:
     how.add_argument("--seed", type=int, metavar="N", help="of the intervals")
     how.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N")
     _epic(parser)
+    add_server_flags(parser)
 
 
 def _data(parser: argparse.ArgumentParser) -> None:

@@ -9,14 +9,16 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reeldex.cli import terminal
 from reeldex.cli.answers import Arguments, honest, refuse, respond
 from reeldex.cli.overrides import put_given, put_settings, put_words
+from reeldex.cli.server_choice import uses_server
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
 from reeldex.flows.config.pipeline import PipelineConfig, WhenBusy, load_config, parse_config
 
 if TYPE_CHECKING:
+    from reeldex.flows.extraction.run_report import RunReport
+    from reeldex.flows.learning.pipeline import PipelineReport, PipelineRequest
     from reeldex.search.index import SearchIndex
     from reeldex.search.results import Moment, SearchResults
 
@@ -25,23 +27,17 @@ _INDEX = ("captions", "window_seconds", "stride_seconds", "factory", "missing_fi
 
 @honest
 def run_index(arguments: Arguments) -> int:
-    """Run the flow `index`."""
+    """Build the index of moments, or bring it up to date."""
     config = _config(arguments, _INDEX)
     from reeldex.flows.learning.indexing import IndexingRequest, require_indexable
 
-    require_indexable(IndexingRequest(arguments.store, arguments.checkpoint, config))
-    with terminal.prefect_ready(verbose=arguments.verbose):
-        from reeldex.flows.index import index
-
-        report: Any = index(
-            arguments.store,
-            arguments.checkpoint,
-            rebuild=arguments.rebuild,
-            options=config.index,
-            datasets=config.datasets,
-            words=config.words,
-            weights=config.weights,
-        )
+    request = IndexingRequest(arguments.store, arguments.checkpoint, config, arguments.rebuild)
+    require_indexable(request)
+    if uses_server(arguments.server, verbose=arguments.verbose):
+        from reeldex.flows.index import index_as_flow_run as index
+    else:
+        from reeldex.flows.learning.in_process import index_here as index
+    report = index(request)
     respond(arguments, report.to_json(), f"{report}")
     return 1 if report.failed else 0
 
@@ -83,7 +79,7 @@ def run_page(arguments: Arguments) -> int:
 
 @honest
 def run_run(arguments: Arguments) -> int:
-    """Run the flow `pipeline`."""
+    """Extract, train or use an embedding, evaluate and index."""
     content = load_config(arguments.config).model_dump(mode="json")
     if arguments.weights is not None:
         content["extract"]["weights"] = arguments.weights
@@ -100,39 +96,39 @@ def run_run(arguments: Arguments) -> int:
     from reeldex.embedding.errors import LossNotFiniteError
     from reeldex.errors import InfrastructureError
     from reeldex.flows.extraction.run_report import ShardsLostError
-    from reeldex.flows.learning.pipeline_request import PipelineRequest
+    from reeldex.flows.learning.pipeline import PipelineRequest
 
     train_on = TrainingDataset(arguments.train_on) if arguments.train_on else None
-    test_sets = [TestSet(name) for name in tests]
-    checkpoint = arguments.checkpoint or ""
-    PipelineRequest(arguments.source, arguments.out, config, checkpoint, train_on, tuple(test_sets)).checked()
+    test_sets = tuple(TestSet(name) for name in tests)
+    request = PipelineRequest(arguments.source, arguments.out, config, arguments.checkpoint or "", train_on, test_sets)
+    request.require_runnable()
     try:
-        with terminal.prefect_ready(verbose=arguments.verbose):
-            from reeldex.flows.pipeline import pipeline
-
-            report: Any = pipeline(
-                arguments.source,
-                str(arguments.out),
-                checkpoint,
-                train_on,
-                test_sets,
-                config.extract,
-                config.compute,
-                config.train,
-                config.evaluate,
-                config.index,
-                config.datasets,
-                config.words,
-                config.weights,
-                WhenBusy.WAIT if arguments.wait else WhenBusy.FAIL,
-                arguments.wait,
-            )
+        report = _run_pipeline(arguments, request)
     except (ShardsLostError, LossNotFiniteError, InfrastructureError) as error:
         return refuse(arguments, error, 1)
     tables = f"\n\n{report.evaluation.tables}" if report.evaluation is not None else ""
     page = f"\n\nSearch it: reeldex page --index {shlex.quote(str(arguments.out / 'index'))}"
     respond(arguments, report.to_json(), f"{report}{tables}{page}")
     return 0 if report.well else 1
+
+
+def _run_pipeline(arguments: Arguments, request: PipelineRequest) -> PipelineReport:
+    when_busy = WhenBusy.WAIT if arguments.wait else WhenBusy.FAIL
+    if uses_server(arguments.server, verbose=arguments.verbose):
+        from reeldex.flows.pipeline import pipeline_as_flow_run
+
+        return pipeline_as_flow_run(request, when_busy, arguments.wait)
+    from reeldex.cli.terminal import prefect_ready, watching
+    from reeldex.flows.learning.in_process import evaluate_here, index_here, train_here
+    from reeldex.flows.learning.pipeline import PipelineSteps, run_pipeline
+
+    def extract_here(request: PipelineRequest) -> RunReport:
+        from reeldex.flows.pipeline import flow_steps
+
+        with prefect_ready(verbose=arguments.verbose), watching():
+            return flow_steps(when_busy, arguments.wait).extract(request)
+
+    return run_pipeline(request, PipelineSteps(extract_here, train_here, evaluate_here, index_here))
 
 
 def _config(

@@ -6,6 +6,7 @@ import argparse
 
 from reeldex.cli.command import Subparsers, command, path
 from reeldex.cli.learning_parsers import TEST_SETS, add_configuration, add_words
+from reeldex.cli.server_choice import add_server_flags
 
 _MODULE = "reeldex.cli.search_commands"
 
@@ -40,6 +41,7 @@ def run(commands: Subparsers) -> None:
     )
     add_configuration(parser)
     add_words(parser, training=True)
+    add_server_flags(parser)
 
 
 def index(commands: Subparsers) -> None:
@@ -78,6 +80,7 @@ def index(commands: Subparsers) -> None:
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N")
     add_configuration(parser)
     add_words(parser, training=False)
+    add_server_flags(parser)
 
 
 def search(commands: Subparsers) -> None:

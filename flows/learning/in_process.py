@@ -1,0 +1,32 @@
+"""Training, evaluation and indexing in this process, as commands do them without a Prefect server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
+from reeldex.flows.learning.indexing import IndexingRequest, build_moment_index
+from reeldex.flows.learning.training import TrainingReport, TrainingRequest, train_embedding
+from reeldex.flows.progress.indexing import indexing_shown
+from reeldex.flows.progress.training import StepLog, shown_on_terminal, told
+
+if TYPE_CHECKING:
+    from reeldex.search.report import BuildReport
+
+
+def train_here(request: TrainingRequest) -> TrainingReport:
+    """Train and show progress: a bar on a terminal, else log lines. Raises what `train_embedding` does."""
+    epochs = request.config.train.epochs
+    with shown_on_terminal(epochs):
+        return train_embedding(request, told(StepLog(epochs)))
+
+
+def evaluate_here(request: EvaluationRequest) -> EvaluationReport:
+    """Evaluate. Raises what `evaluate_checkpoint` does."""
+    return evaluate_checkpoint(request)
+
+
+def index_here(request: IndexingRequest) -> BuildReport:
+    """Build the index and show progress: a bar on a terminal, else log lines. Raises what `build_moment_index` does."""
+    with indexing_shown(None) as on_videos:
+        return build_moment_index(request, on_videos)

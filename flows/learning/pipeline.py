@@ -1,0 +1,152 @@
+"""From a folder of videos to an index of moments: the steps of `reeldex run`, whatever runs each. No Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reeldex.errors import UsageError
+from reeldex.flows.config.learning import TestSet, TrainingDataset
+from reeldex.flows.config.pipeline import PipelineConfig
+from reeldex.flows.extraction.preflight import check_extract
+from reeldex.flows.learning.cached_evaluation import CachedEvaluation, cached_evaluation
+from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
+from reeldex.flows.learning.indexing import IndexingRequest, require_indexable, require_settings
+from reeldex.flows.learning.inputs import dataset_options, with_preset
+from reeldex.flows.learning.published_files import checkpoint_path
+from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable
+
+if TYPE_CHECKING:
+    from reeldex.flows.extraction.run_report import RunReport
+    from reeldex.search.report import BuildReport
+
+FEATURES, EMBEDDING, INDEX = "features", "embedding", "index"
+"""The subfolders of a pipeline's folder."""
+
+_EVALUATION_NOTE = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class PipelineRequest:
+    """From which videos, into which folder, by which embedding. Raises UsageError when no embedding is specified."""
+
+    source: str
+    folder: Path
+    config: PipelineConfig
+    checkpoint: str = ""
+    train_on: TrainingDataset | None = None
+    evaluate_on: tuple[TestSet, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint and self.train_on is None:
+            raise UsageError(
+                "No embedding specified. Give a checkpoint (`published` is the HowTo100M one), or a data set "
+                "to train one on."
+            )
+
+    @property
+    def store(self) -> str:
+        """The folder of the features."""
+        return str(self.folder / FEATURES)
+
+    def training(self) -> TrainingRequest | None:
+        """Return what is to be trained, None for a pipeline that uses a checkpoint as it is."""
+        if self.train_on is None:
+            return None
+        # Imported here: it loads PyTorch.
+        from reeldex.embedding.training.train import LAST
+
+        config = with_preset(self.config, [self.train_on]).with_store(self.train_on, self.store)
+        folder = self.folder / EMBEDDING
+        resume = (folder / LAST).exists()
+        return TrainingRequest(self.train_on.value, folder, config, self.checkpoint or None, resume)
+
+    def evaluation(self, checkpoint: str) -> EvaluationRequest | None:
+        """Return what is to be evaluated of a checkpoint's path, None without test sets."""
+        if not self.evaluate_on:
+            return None
+        config = self.config
+        for each in self.evaluate_on:
+            config = config.with_store(each, self.store)
+        path = str(checkpoint_path(checkpoint, config.weights.folder))
+        return EvaluationRequest(path, tuple(each.value for each in self.evaluate_on), config)
+
+    def indexing(self, checkpoint: str) -> IndexingRequest:
+        """Return what is to be indexed by a checkpoint."""
+        options = self.config.index.model_copy(update={"folder": self.folder / INDEX})
+        config = self.config.model_copy(update={"index": options})
+        # The folder is the pipeline's own: with another checkpoint its index is another.
+        return IndexingRequest(self.store, checkpoint, config, rebuild=True)
+
+    def require_runnable(self) -> None:
+        """Raise what is quickly seen to be wrong with any of the steps, before the first begins."""
+        require_settings(self.config)
+        check_extract(self.source, self.store, self.config)
+        for each in self.evaluate_on:
+            dataset_options(each, self.config.with_store(each, self.store))
+        training = self.training()
+        if training is not None:
+            require_startable(training)
+        else:
+            require_indexable(IndexingRequest(self.store, self.checkpoint, self.config))
+
+
+@dataclass(frozen=True)
+class PipelineSteps:
+    """What runs each step: plain functions, or flows that create flow runs of their own."""
+
+    extract: Callable[[PipelineRequest], RunReport]
+    train: Callable[[TrainingRequest], TrainingReport]
+    evaluate: Callable[[EvaluationRequest], EvaluationReport]
+    index: Callable[[IndexingRequest], BuildReport]
+
+
+def run_pipeline(request: PipelineRequest, steps: PipelineSteps) -> PipelineReport:
+    """Extract, train or use an embedding, evaluate and index; skip what is up to date. Raises what a step does."""
+    request.require_runnable()
+    extraction = steps.extract(request)
+    training_request = request.training()
+    training = None if training_request is None else steps.train(training_request)
+    checkpoint = request.checkpoint if training is None else training.best_checkpoint
+    evaluation = None
+    evaluation_request = request.evaluation(checkpoint)
+    if evaluation_request is not None:
+        note = request.folder / _EVALUATION_NOTE
+        evaluation = cached_evaluation(note, evaluation_request, steps.evaluate)
+    return PipelineReport(extraction, training, evaluation, steps.index(request.indexing(checkpoint)))
+
+
+@dataclass(frozen=True)
+class PipelineReport:
+    """The reports of a pipeline's steps; None for those that were not asked for."""
+
+    extraction: RunReport
+    training: TrainingReport | None
+    evaluation: CachedEvaluation | None
+    index: BuildReport
+
+    @property
+    def well(self) -> bool:
+        """Whether every video has its features, and they could be indexed."""
+        return self.extraction.well and not self.index.failed
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the steps' figures as JSON values."""
+        evaluation = self.evaluation
+        return {
+            "extraction": self.extraction.to_json(),
+            "training": None if self.training is None else self.training.to_json(),
+            "evaluation": evaluation and {**evaluation.figures, "up_to_date": evaluation.up_to_date},
+            "index": self.index.to_json(),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"features    {self.extraction}"]
+        if self.training is not None:
+            lines.append(f"embedding   {self.training}")
+        if self.evaluation is not None:
+            before = "not repeated, since nothing has changed: " if self.evaluation.up_to_date else ""
+            lines.append(f"evaluation  {before}{self.evaluation.sentence}")
+        return "\n".join([*lines, f"index       {self.index}"])
