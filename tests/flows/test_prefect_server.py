@@ -1,43 +1,9 @@
-import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import MakeVideo
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A Prefect server of its own on loopback; gives the environment that names it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}/api"
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310 - our own server
-                    break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None, (tmp_path / "server.log").read_text(encoding="utf-8")
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
-        yield {**environment, "PREFECT_API_URL": url}
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_a_run_is_recorded_by_the_server_that_the_settings_name(
