@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reeldex.search.ann_index import AnnIndex
 from reeldex.search.generation import Recall
 from reeldex.search.moment_table import Floats, MomentTable
 from reeldex.search.ranking import Ranker
-from reeldex.search.structure import Structure
 from reeldex.search.tower import SentenceTower
 
 DEPTH = 10
@@ -71,26 +71,26 @@ def measure(ranker: Ranker, queries: Floats, thresholds: Floats) -> float:
 
 
 def settle_probes(
-    table: MomentTable, structure: Structure, candidates: int, probes: int, sample: RecallSample
+    table: MomentTable, ann_index: AnnIndex, candidates: int, probes: int, sample: RecallSample
 ) -> tuple[int, Recall]:
     """Measure the recall, with `probes` lists, or with as few as reach 0.97 when that is 0: (probes, recall)."""
     thresholds = exact_thresholds(table, sample.queries)
     recall = 0.0
-    tried = _tries(structure, probes)
+    tried = _tries(ann_index, probes)
     for number in tried:
-        recall = measure(Ranker(table, structure, candidates, number), sample.queries, thresholds)
+        recall = measure(Ranker(table, ann_index, candidates, number), sample.queries, thresholds)
         probes = number
         if recall >= TARGET:
             break
     return probes, Recall(round(recall, 4), len(sample.queries), sample.kind)
 
 
-def _tries(structure: Structure, probes: int) -> Sequence[int]:
-    if not structure.lists:
+def _tries(ann_index: AnnIndex, probes: int) -> Sequence[int]:
+    if not ann_index.nlist:
         return [0]
     if probes:
-        return [min(probes, structure.lists)]
+        return [min(probes, ann_index.nlist)]
     tries = [_FIRST_PROBES]
-    while tries[-1] < structure.lists:
-        tries.append(min(structure.lists, int(tries[-1] * _MORE_PROBES)))
+    while tries[-1] < ann_index.nlist:
+        tries.append(min(ann_index.nlist, int(tries[-1] * _MORE_PROBES)))
     return tries

@@ -1,8 +1,9 @@
 """What a build did, for people and for programs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import JSON
 
 _FAILURES_SHOWN = 5
@@ -47,9 +48,8 @@ class BuildReport:
 
     def to_json(self) -> dict[str, JSON]:
         """Return the fields as JSON values."""
-        return {**asdict(self), "notes": list(self.notes)} | {
-            name: dict(getattr(self, name)) for name in ("failed", "unusable_captions")
-        }
+        found: dict[str, JSON] = to_json(self)
+        return found
 
     def __str__(self) -> str:
         state = "up to date" if self.up_to_date else f"built in {self.seconds:.1f} s"

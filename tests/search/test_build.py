@@ -105,7 +105,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     if place == "amid embedding":
         monkeypatch.setattr(SegmentWriter, "add_embeddings", die)
     elif place == "before the structure":
-        monkeypatch.setattr("reeldex.search.structure.Structure.save", die)
+        monkeypatch.setattr("reeldex.search.ann_index.AnnIndex.save", die)
     elif place == "before the videos":
         monkeypatch.setattr(build, "write_videos", die)
     elif place == "before index.json":

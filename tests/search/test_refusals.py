@@ -13,6 +13,7 @@ from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.words.cache import write_cache
 from reeldex.embedding.words.vectors import WordVectors
+from reeldex.search.ann_index import AnnIndex
 from reeldex.search.errors import (
     IndexBusyError,
     IndexDamagedError,
@@ -25,7 +26,6 @@ from reeldex.search.errors import (
 from reeldex.search.generation import read_generation
 from reeldex.search.index import SearchIndex
 from reeldex.search.segments import open_segment
-from reeldex.search.structure import Structure
 from tests.search.library import (
     OPTIONS,
     SPACES,
@@ -157,7 +157,7 @@ def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
     ("damage", "message"),
     [
         (lambda folder: (folder / "index.json").write_text("{"), "not readable JSON"),
-        (lambda folder: (folder / "index.json").write_text("{}"), "is no reeldex-index file"),
+        (lambda folder: (folder / "index.json").write_text("{}"), "is not a reeldex-index file"),
         (lambda folder: edit(folder / "index.json", '"moments": ', '"moments": 1'), "was edited or damaged"),
         (lambda folder: next(folder.glob("*.faiss")).unlink(), r"structure-00001.faiss is missing"),
         (lambda folder: truncate(next(folder.glob("*.embeddings.npy"))), r"has \d+ bytes instead of \d+"),
@@ -196,9 +196,9 @@ def test_what_the_system_does_not_let_us_read_is_not_built_again(library: Librar
     with no_more_files(), pytest.raises(IndexUnreadableError, match=r"Too many open files.*`ulimit -n`"):
         SearchIndex.open(folder)
     with no_more_files(), pytest.raises(IndexUnreadableError, match="Too many open files"):
-        Structure.load(folder, generation.structure)
+        AnnIndex.load(folder, generation.ann_index)
     with no_more_files(), pytest.raises(IndexUnreadableError, match="Too many open files"):
-        open_segment(folder, 1, generation.rows[1], generation.made.embed_dim)
+        open_segment(folder, 1, generation.rows[1], generation.inputs.embed_dim)
     for path in files:
         if path.name == ".lock":
             continue

@@ -156,8 +156,11 @@ import os, sys
 import h5py, numpy
 import reeldex.storage.verify
 from reeldex.storage.errors import StoreUnreadableError
-from reeldex.storage.schema import FeatureSpace
+from reeldex.storage.json_codec import to_json
+from reeldex.storage.schema import FeatureSpace, VideoEntry
 from reeldex.storage.store import FeatureStore
+# Modules that pydantic loads at first use may be closed to the other user.
+to_json(VideoEntry("a", "/a", None, None))
 os.chdir(sys.argv[1])
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -112,6 +112,7 @@ def _report(arguments: Arguments, report: RunReport) -> int:
 def run_status(arguments: Arguments) -> int:
     """Count what the store holds."""
     from reeldex.flows.extraction.run_report import present_outcomes
+    from reeldex.storage.json_codec import to_json
     from reeldex.storage.store import FeatureStore
 
     store = FeatureStore(arguments.store)
@@ -120,7 +121,7 @@ def run_status(arguments: Arguments) -> int:
     text = terminal.describe_status(store.path, status)
     if arguments.failures:
         listed = [each for each in present_outcomes(store) if each.message]
-        answer["failures"] = [each.to_json() for each in listed]
+        answer["failures"] = [to_json(each) for each in listed]
         text = "\n".join([text, *(terminal.describe_failure(each) for each in listed)])
     respond(arguments, answer, text)
     return 1 if status.failed or status.shards_unfinished or status.unreadable else 0

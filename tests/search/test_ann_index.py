@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reeldex.search.generation import StructureRecord
+from reeldex.search.ann_index import choose_factory, why_build_anew
+from reeldex.search.generation import AnnIndexRecord
 from reeldex.search.options import IndexOptions
 from reeldex.search.projection import learn_projection
-from reeldex.search.structure import choose_factory, why_build_anew
 
 AUTO = IndexOptions()
 
@@ -27,8 +27,8 @@ def test_the_structure_for_so_many_moments(options: IndexOptions, moments: int, 
     assert choose_factory(options, moments, 6144) == factory
 
 
-def record(factory: str, trained_on: int) -> StructureRecord:
-    return StructureRecord(1, factory, factory == "SQfp16", trained_on, 0, 256)
+def record(factory: str, trained_on: int) -> AnnIndexRecord:
+    return AnnIndexRecord(1, factory, factory == "SQfp16", trained_on, 0, 256)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def record(factory: str, trained_on: int) -> StructureRecord:
     ],
 )
 def test_when_a_structure_is_built_anew(
-    held: StructureRecord, options: IndexOptions, moments: int, why: str | None
+    held: AnnIndexRecord, options: IndexOptions, moments: int, why: str | None
 ) -> None:
     assert why_build_anew(held, AUTO, options, moments, 6144) == why
 

@@ -1,4 +1,4 @@
-"""The FAISS structure that chooses candidates: which one, when it has to be built anew, and working with it."""
+"""The FAISS index that chooses candidates: which one, when it has to be built anew, and working with it."""
 
 import logging
 import math
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from reeldex.search.errors import FactoryError, IndexDamagedError
-from reeldex.search.generation import REMEDY, StructureRecord, readable, structure_files
+from reeldex.search.generation import REMEDY, AnnIndexRecord, ann_index_files, readable
 from reeldex.search.moment_table import Floats, Ids, MomentTable
 from reeldex.search.options import AUTO, STRUCTURE_FIELDS, IndexOptions
 from reeldex.search.projection import Projection, learn_projection
@@ -54,7 +54,7 @@ def choose_factory(options: IndexOptions, moments: int, embed_dim: int) -> str:
 
 
 def why_build_anew(
-    held: StructureRecord, held_options: IndexOptions, options: IndexOptions, moments: int, embed_dim: int
+    held: AnnIndexRecord, held_options: IndexOptions, options: IndexOptions, moments: int, embed_dim: int
 ) -> str | None:
     """Say why a structure no longer suits so many moments or these options; None when it does."""
     if unlike := options.unlike(held_options, STRUCTURE_FIELDS):
@@ -71,7 +71,7 @@ def why_build_anew(
     return None
 
 
-class Structure:
+class AnnIndex:
     """A FAISS index of moments by their ids, with the projection into it (None: exact, nothing is projected).
 
     Searching is safe from several threads; each query runs on the thread that asks.
@@ -97,7 +97,7 @@ class Structure:
         return int(self._index.d)
 
     @property
-    def lists(self) -> int:
+    def nlist(self) -> int:
         """Lists of an IVF, 0 when there are none."""
         return int(self._ivf.nlist) if self._ivf is not None else 0
 
@@ -128,7 +128,7 @@ class Structure:
             bits = np.packbits(mask, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)
         if self._ivf is not None:
-            parameters = faiss.SearchParametersIVF(nprobe=max(1, min(probes, self.lists)), sel=selector)
+            parameters = faiss.SearchParametersIVF(nprobe=max(1, min(probes, self.nlist)), sel=selector)
         else:
             parameters = faiss.SearchParameters(sel=selector)
         if isinstance(self._index, faiss.IndexPreTransform):
@@ -141,7 +141,7 @@ class Structure:
         """Publish the structure; returns the names of its files."""
         import faiss
 
-        names = structure_files(number, exact=self.exact)
+        names = ann_index_files(number, exact=self.exact)
         with publish(folder / names[0]) as temporary:
             faiss.write_index(self._index, str(temporary))
         if self.projection is not None:
@@ -149,11 +149,11 @@ class Structure:
         return names
 
     @classmethod
-    def load(cls, folder: Path, record: StructureRecord) -> "Structure":
+    def load(cls, folder: Path, record: AnnIndexRecord) -> "AnnIndex":
         """Read a structure; raises IndexDamagedError, and IndexUnreadableError where the system does not let us."""
         import faiss
 
-        names = structure_files(record.number, exact=record.exact)
+        names = ann_index_files(record.number, exact=record.exact)
         try:
             index = faiss.read_index(str(folder / names[0]))
             projection = None if record.exact else Projection.load(folder / names[1])
@@ -197,18 +197,18 @@ def _create(factory: str, dim: int) -> Any:  # noqa: ANN401 - whichever of FAISS
         return index
     if not isinstance(index, faiss.IndexFlatCodes):
         raise FactoryError(
-            f"The FAISS structure {factory!r} cannot be used: from a {type(index).__name__} moments cannot be removed "
+            f"The FAISS index {factory!r} cannot be used: from a {type(index).__name__} moments cannot be removed "
             'by their ids. Give an IVF such as IVF4096,SQ8, plain codes such as Flat or SQ8, or "auto".'
         )
     return faiss.IndexIDMap2(index)
 
 
-def build_structure(table: MomentTable, options: IndexOptions, factory: str) -> Structure:
+def build_ann_index(table: MomentTable, options: IndexOptions, factory: str) -> AnnIndex:
     """Train a structure on a sample of the moments and add them all, block by block; raises FactoryError."""
     moments = len(table)
     log.info("Building %s of %d moments", factory, moments)
     if is_exact(factory):
-        structure = Structure(_create(factory, table.embed_dim), None, factory, moments)
+        ann_index = AnnIndex(_create(factory, table.embed_dim), None, factory, moments)
     else:
         ids = table.ids()
         sample = np.concatenate([block for _, block in _sampled(table, ids, _PROJECTION_SAMPLE)])
@@ -221,13 +221,13 @@ def build_structure(table: MomentTable, options: IndexOptions, factory: str) -> 
             index.train(projected)
         except RuntimeError as error:
             raise FactoryError(
-                f"The FAISS structure {factory!r} cannot be trained on {moments} moments: {_said(error)}. Give one "
+                f"The FAISS index {factory!r} cannot be trained on {moments} moments: {_said(error)}. Give one "
                 'with fewer lists, or "auto".'
             ) from error
-        structure = Structure(index, projection, factory, moments)
+        ann_index = AnnIndex(index, projection, factory, moments)
     for ids, block in table.blocks():
-        structure.add(ids, block)
-    return structure
+        ann_index.add(ids, block)
+    return ann_index
 
 
 def _sampled(table: MomentTable, ids: Ids, count: int) -> Iterator[tuple[Ids, Floats]]:
