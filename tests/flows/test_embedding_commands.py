@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tests.embedding.feature_files import make_store, rows_of
 from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words, rows_of_kind, write_rows
 from tests.flows.conftest import Reeldex
 from tests.flows.killable import processes_that_name
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,11 +118,7 @@ def test_ctrl_c_keeps_what_was_saved_and_the_resumed_training_ends_with_the_same
         env=environment,
         cwd=ROOT,
     )
-    deadline = time.monotonic() + 240
-    while not (tmp_path / "stopped" / "last.pth").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until((tmp_path / "stopped" / "last.pth").exists, 240, process=process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -2,12 +2,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.killable import processes_that_name
+from tests.waiting import wait_until
 
 
 def test_ctrl_c_ends_the_run_at_once_keeps_what_is_finished_and_leaves_no_process(
@@ -23,11 +23,7 @@ def test_ctrl_c_ends_the_run_at_once_keeps_what_is_finished_and_leaves_no_proces
         [*command, "--weights", "random"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
     assert process.stderr is not None
-    deadline = time.monotonic() + 240
-    while len(list((tmp_path / "store").glob("staging/*/*.h5"))) < 2:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: len(list((tmp_path / "store").glob("staging/*/*.h5"))) >= 2, 240, process=process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)  # the long video alone would take longer
     assert process.returncode == 130

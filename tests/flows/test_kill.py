@@ -9,6 +9,7 @@ from reeldex.extractors.errors import FfmpegNotFoundError
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.killable import extract_without_prefect, processes_that_name, settings
+from tests.waiting import wait_until
 
 KILLS = 5
 
@@ -67,10 +68,8 @@ def test_killed_at_random_moments_and_rerun_the_bytes_are_those_of_an_undisturbe
         killed, _ = run(store, kill_after_seconds=chance.uniform(0, seconds * 0.6))
         kills += killed
     assert kills, f"no run was killed before its end (seed {seed})"
-    deadline = time.monotonic() + 20
-    while processes_that_name(str(folder)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert processes_that_name(str(folder)) == [], "no ffmpeg outlives a killed run"
+    # No ffmpeg outlives a killed run.
+    wait_until(lambda: not processes_that_name(str(folder)), 20, details=lambda: str(processes_that_name(str(folder))))
     run(store)
 
     assert datasets(store) == expected, f"seed {seed}"

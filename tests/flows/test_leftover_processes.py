@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import MakeVideo
 from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
 from tests.flows.killable import processes_that_name
+from tests.waiting import wait_until
 
 SECONDS = 5.0
 
@@ -29,11 +30,7 @@ def _start(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
 
 
 def _wait(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 240
-    while not ready():
-        assert process.poll() is None, process.stdout.read() if process.stdout else ""
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(ready, 240, process=process)
 
 
 def _leaves_nothing(process: "subprocess.Popen[str]", number: signal.Signals, folder: Path) -> None:
@@ -41,10 +38,13 @@ def _leaves_nothing(process: "subprocess.Popen[str]", number: signal.Signals, fo
     process.wait(60)
     ended = time.monotonic()
     process.communicate(timeout=SECONDS)  # whoever reads its output sees the end of it
-    while processes_that_name(str(folder)) and time.monotonic() < ended + SECONDS:
-        time.sleep(0.1)
-    left = [Path(f"/proc/{each}/cmdline").read_bytes().decode() for each in processes_that_name(str(folder))]
-    assert left == []
+    wait_until(
+        lambda: not processes_that_name(str(folder)),
+        ended + SECONDS - time.monotonic(),
+        details=lambda: str(
+            [Path(f"/proc/{each}/cmdline").read_bytes().decode() for each in processes_that_name(str(folder))]
+        ),
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE, new_secret
+from tests.waiting import wait_until
 
 REQUESTS = 20
 
@@ -44,11 +44,7 @@ class Server:
             return json.loads(answer.read() or b"null")
 
     def wait(self) -> None:
-        deadline = time.monotonic() + 120
-        while not self._answers():
-            assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(self._answers, 120, process=self.process, details=self.log.read_text)
 
     def _answers(self) -> bool:
         try:

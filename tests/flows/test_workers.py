@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,8 @@ from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.schema import VideoEntry, VideoOutcome
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
+from tests.system.running import running_processes
+from tests.waiting import wait_until
 
 SPACES = ("resnet152.random",)
 CONFIG = parse_config({"extract": {"weights": "random"}, "compute": {"device": "cpu"}}, "test")
@@ -94,7 +95,13 @@ def test_a_worker_that_is_killed_is_named_and_replaced(
     worker.devices("auto")
     killed = worker.process_id
     assert killed is not None
-    threading.Timer(1.5, os.kill, (killed, signal.SIGKILL)).start()
+    decoding = f"file:{tmp_path / 'long.mp4'}"
+
+    def kill_while_it_decodes() -> None:
+        wait_until(lambda: running_processes(decoding), 60)
+        os.kill(killed, signal.SIGKILL)
+
+    threading.Thread(target=kill_while_it_decodes).start()
     with pytest.raises(InfrastructureError, match=f"The worker process {killed} of cpu was killed by SIGKILL"):
         worker.run(ShardJob(store, 0, SPACES, CONFIG), both())
     assert worker.devices("cpu") == ("cpu",)
@@ -106,8 +113,7 @@ def test_a_stopped_pool_ends_the_work_and_whoever_waits(tmp_path: Path, make_vid
     pool = WorkerPool()
     ended: list[type[BaseException]] = []
 
-    def use(seconds_before: float) -> None:
-        time.sleep(seconds_before)
+    def use() -> None:
         try:
             with pool.lend("cpu") as (device, worker):
                 assert device == "cpu"
@@ -115,10 +121,10 @@ def test_a_stopped_pool_ends_the_work_and_whoever_waits(tmp_path: Path, make_vid
         except RunStoppedError as error:
             ended.append(type(error))
 
-    threads = [threading.Thread(target=use, args=(delay,)) for delay in (0.0, 0.2)]
+    threads = [threading.Thread(target=use) for _ in range(2)]
     for thread in threads:
         thread.start()
-    time.sleep(1.0)
+    wait_until(lambda: running_processes(f"file:{tmp_path / 'long.mp4'}"), 60)
     pool.stop()
     for thread in threads:
         thread.join(20)
@@ -134,18 +140,17 @@ def test_devices_are_lent_one_shard_each() -> None:
     pool._devices["two"] = ("cpu:0", "cpu:1")  # this machine has but one
     with pool.lend("two") as (first, _), pool.lend("two") as (second, _):
         assert {first, second} == {"cpu:0", "cpu:1"}
-        third: list[str] = []
+        lent = threading.Event()
 
         def wait() -> None:
-            with pool.lend("two") as (device, _):
-                third.append(device)
+            with pool.lend("two"):
+                lent.set()
 
         thread = threading.Thread(target=wait)
         thread.start()
-        time.sleep(0.2)
-        assert third == []
+        assert not lent.wait(0.2)
+    assert lent.wait(10)
     thread.join(10)
-    assert len(third) == 1
 
 
 @pytest.mark.parametrize(
@@ -165,8 +170,6 @@ def test_faults_of_the_machine_are_told_from_bugs(error: Exception) -> None:
 
 
 def test_a_worker_ends_with_its_parent_and_takes_its_decoders_along(tmp_path: Path, make_video: MakeVideo) -> None:
-    from tests.system.running import running_processes
-
     video = make_video(tmp_path / "long.mp4", seconds=600)
     store = _store(tmp_path / "store", video)
     script = (
@@ -181,14 +184,7 @@ def test_a_worker_ends_with_its_parent_and_takes_its_decoders_along(tmp_path: Pa
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], env=environment)
     decoding = f"file:{video}"
-    deadline = time.monotonic() + 120
-    while not running_processes(decoding):
-        assert parent.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: running_processes(decoding), 120, process=parent)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 10
-    while running_processes(decoding):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not running_processes(decoding), 10)

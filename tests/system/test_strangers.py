@@ -54,7 +54,7 @@ class Harm:
         return found
 
     def require_none(self) -> None:
-        time.sleep(5)  # the worker looks every two seconds
+        time.sleep(5)  # time is tested: nothing comes of it, though the worker looks every two seconds
         assert self.runs() == []
         assert not self._file.exists()
 

@@ -5,8 +5,6 @@ import concurrent.futures
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -28,6 +26,7 @@ from tests.search.page.fixed_searcher import (
     running_page,
     start_page_process,
 )
+from tests.waiting import wait_until
 
 
 def pixel(encoded: bytes, at_seconds: float = 0.0) -> tuple[int, ...]:
@@ -168,13 +167,6 @@ def alive(process_id: int) -> bool:
         return False
 
 
-def until(true: Callable[[], object], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
-
-
 def test_twenty_who_want_one_picture_cost_one_process(fixed_index: FixedSearcher, tmp_path: Path) -> None:
     program = stand_in(tmp_path, "sleep 1; echo picture")
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
@@ -186,7 +178,8 @@ def test_twenty_who_want_one_picture_cost_one_process(fixed_index: FixedSearcher
 
 
 def test_processes_are_few_and_the_line_is_bounded(fixed_index: FixedSearcher, tmp_path: Path) -> None:
-    program = stand_in(tmp_path, "sleep 1; echo picture")
+    release = tmp_path / "release"
+    program = stand_in(tmp_path, f"while [ ! -e '{release}' ]; do sleep 0.05; done; echo picture")
     options = page_options(tmp_path / "cache", ffmpeg=program, ffmpeg_processes=2, ffmpeg_waiting=2)
     with running_page(fixed_index, options) as address, concurrent.futures.ThreadPoolExecutor(20) as pool:
 
@@ -195,8 +188,10 @@ def test_processes_are_few_and_the_line_is_bounded(fixed_index: FixedSearcher, t
             return httpx.get(target, trust_env=False, timeout=30).status_code
 
         answers = [pool.submit(ask, second) for second in range(10)]
-        until(lambda: len(started(tmp_path)) == 2)
+        wait_until(lambda: len(started(tmp_path)) == 2, 15)
         assert sum(map(alive, started(tmp_path))) <= 2
+        wait_until(lambda: sum(answer.done() for answer in answers) == 6, 15)
+        release.touch()
         assert sorted(answer.result() for answer in answers) == [200] * 4 + [503] * 6
 
 
@@ -205,7 +200,7 @@ def test_what_nobody_waits_for_any_more_is_given_up(fixed_index: FixedSearcher, 
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
         with pytest.raises(httpx.ReadTimeout):
             httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=5)
-        until(lambda: started(tmp_path) and not any(map(alive, started(tmp_path))))
+        wait_until(lambda: started(tmp_path) and not any(map(alive, started(tmp_path))), 15)
 
 
 def test_what_takes_too_long_is_ended(fixed_index: FixedSearcher, tmp_path: Path) -> None:
@@ -228,10 +223,10 @@ def test_a_killed_server_leaves_no_process(fixed_index: FixedSearcher, tmp_path:
             asked = pool.submit(
                 httpx.get, f"{address}/pictures/{video_key('colours')}/900.jpg", trust_env=False, timeout=30
             )
-            until(lambda: any(map(alive, started(tmp_path))))
+            wait_until(lambda: any(map(alive, started(tmp_path))), 15)
             process.send_signal(number)
             process.wait(20)
-            until(lambda: not any(map(alive, started(tmp_path))), seconds=5)
+            wait_until(lambda: not any(map(alive, started(tmp_path))), 5)
             if number == signal.SIGKILL:
                 assert isinstance(asked.exception(), httpx.HTTPError)
             else:
@@ -253,7 +248,7 @@ def test_a_failed_job_is_told_to_all_who_wait_and_tried_again_later() -> None:
 
     async def work() -> int:
         calls.append(1)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
         raise ValueError("broken")
 
     async def never_gone() -> None:
