@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.conftest import MakeVideo
+from tests.waiting import wait_until
 
 
 class Answer(NamedTuple):
@@ -84,16 +84,17 @@ def server(tmp_path: Path) -> Iterator[dict[str, str]]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}/api"
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310 - our own server
-                    break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None, (tmp_path / "server.log").read_text(encoding="utf-8")
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
+        log_text = (tmp_path / "server.log").read_text
+        wait_until(lambda: _answers(f"{url}/health"), 120, process=process, details=log_text)
         yield {**environment, "PREFECT_API_URL": url}
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own server
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
