@@ -8,7 +8,6 @@ import torch
 from reeldex.embedding.datasets.records import Clip, EvaluationSet
 from reeldex.embedding.errors import EmbeddingError, ScoresError
 from reeldex.embedding.evaluate import (
-    EvaluationOptions,
     evaluate,
     evaluation_during_training,
     measure,
@@ -17,6 +16,7 @@ from reeldex.embedding.evaluate import (
 from reeldex.embedding.metrics import bootstrap, class_ranks, ranks_of_right, summarise
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.multi_instance import mean_figures, query_figures
+from reeldex.embedding.options import EvaluationOptions
 from reeldex.embedding.train import new_model
 from tests.embedding import planted
 from tests.embedding.planted_sets import graded_set, planted_set, random_scores

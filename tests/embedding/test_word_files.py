@@ -7,8 +7,9 @@ import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
 from reeldex.embedding.errors import WordVectorsError
+from reeldex.embedding.options import WordFormat
 from reeldex.embedding.text import _read_with_gensim, open_word_vectors
-from reeldex.embedding.word_files import WordFormat, detect_format
+from reeldex.embedding.word_files import detect_format
 from tests.embedding.test_unpickling import ADDRESS, Elements, Hostile
 from tests.embedding.word_sources import WORDS, opened, save
 from tests.system_faults import make_unreadable

@@ -41,7 +41,7 @@ def make_published(folder: Path) -> None:
     }
     torch.save(vectors, data / "MSRVTT_JSFUSION_test.pth")
     train_word_vectors(
-        [f"the {kind} one" for kind in KINDS], data / published_files.GOOGLE_NEWS, WordTraining(SPEC.word_dim)
+        [f"the {kind} one" for kind in KINDS], data / published_files.GOOGLE_NEWS, WordTraining(dim=SPEC.word_dim)
     )
     with zipfile.ZipFile(folder / "metadata_eval.zip", "w") as archive:
         for file in data.iterdir():
