@@ -14,8 +14,9 @@ import time
 
 from reeldex.extractors import ffmpeg, ffmpeg_process
 from reeldex.extractors.errors import FailureReason, ProbeError
-from reeldex.extractors.ffmpeg_process import ProcessLimits, require_memory
+from reeldex.extractors.ffmpeg_process import require_memory
 from reeldex.extractors.frames import VideoMetadata
+from reeldex.extractors.options import DecodeLimits
 
 _CONTAINER = re.compile(r"^Input #0, (.+?), from ", re.MULTILINE)
 _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
@@ -33,7 +34,7 @@ PROBE_TIMEOUT_SECONDS = 60.0
 
 
 def probe(
-    path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS, limits: ProcessLimits | None = None
+    path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS, limits: DecodeLimits | None = None
 ) -> VideoMetadata:
     """Return what the container of the file at `path` says of its first video stream.
 
@@ -41,14 +42,14 @@ def probe(
     itself is killed, `decode_error`.
     """
     require_readable_file(path)
-    limits = limits or ProcessLimits()
+    limits = limits or DecodeLimits()
     source = ffmpeg.local_input(limits.max_frame_pixels)
     command = ffmpeg.with_path(source.output("-", format="null").get_args(), path)
     inputs_only = command[: command.index("-i") + 2]
     started = time.monotonic()
     try:
         answer = subprocess.run(
-            [*ffmpeg_process.command(limits.memory_bytes), "-hide_banner", "-nostdin", *inputs_only],
+            [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), "-hide_banner", "-nostdin", *inputs_only],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
@@ -64,7 +65,7 @@ def probe(
     # The name comes first in what ffmpeg prints, and a name may hold anything, line breaks too.
     text = answer.stderr.replace(os.fsencode(ffmpeg.input_url(path)), b"INPUT").decode("utf-8", "replace")
     if answer.returncode < 0:
-        require_memory(ProbeError, path, text, limits.memory_bytes)
+        require_memory(ProbeError, path, text, limits.ffmpeg_memory_bytes)
         raise ProbeError(
             path,
             FailureReason.DECODE_ERROR,
@@ -76,7 +77,7 @@ def probe(
         return parse_description(path, text)
     except ProbeError:
         # Only now: the title of a sound file may say anything.
-        require_memory(ProbeError, path, text, limits.memory_bytes)
+        require_memory(ProbeError, path, text, limits.ffmpeg_memory_bytes)
         raise
 
 

@@ -32,10 +32,11 @@ from reeldex.search.generation import (
     write_videos,
 )
 from reeldex.search.moment_table import MomentTable
-from reeldex.search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, IndexRequest
+from reeldex.search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, different
 from reeldex.search.origin import origin_of
 from reeldex.search.recall import draw_sample, settle_probes
 from reeldex.search.report import BuildReport
+from reeldex.search.request import IndexRequest
 from reeldex.search.segments import open_segment
 from reeldex.search.store_videos import Changes, compare, usable_videos, with_files
 from reeldex.search.structure import (
@@ -80,7 +81,12 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         wanted = with_files(usable.videos, records, options.missing_files)
         changes = compare(records, wanted)
         notes: tuple[str, ...] = ()
-        if base and not changes.any and base.state.made == made and not options.unlike(base.state.options, _LASTING):
+        if (
+            base
+            and not changes.any
+            and base.state.made == made
+            and not different(options, base.state.options, _LASTING)
+        ):
             done, embedded, up_to_date = base.state, Embedded(), True
         else:
             build = _Build(request, source, made, checkpoint, held, base)
@@ -138,7 +144,7 @@ def _held(request: IndexRequest) -> tuple[Generation | None, _Intact | None]:
 
 def _require_factory(request: IndexRequest, made: Made) -> None:
     """Refuse a factory string before hours of work and not after them."""
-    factory, dims = request.options.factory, request.options.rotated_dims
+    factory, dims = request.options.factory, request.options.pca_dim
     if factory != AUTO:
         rotated = 0 < dims < made.embed_dim and not is_exact(factory)
         require_factory(factory, dims if rotated else made.embed_dim)
@@ -211,11 +217,11 @@ class _Build:
         sentences = SentenceTower(lambda: self.checkpoint, self.request.words)
         options = self.request.options
         sample = draw_sample(table, sentences, options.recall_sample)
-        probes, recall = settle_probes(table, structure, options.candidates, options.probes, sample)
+        probes, recall = settle_probes(table, structure, options.rerank_candidates, options.nprobe, sample)
         if not why and self.base and recall.at_10 < self.base.state.recall.at_10 - _RECALL_LOST:
             why = f"its recall@10 had fallen to {recall.at_10:.3f}"
             structure = build_structure(table, options, structure.factory)
-            probes, recall = settle_probes(table, structure, options.candidates, options.probes, sample)
+            probes, recall = settle_probes(table, structure, options.rerank_candidates, options.nprobe, sample)
         if why:
             notes.append(
                 f"{structure.factory} was built anew: {why}" if self.base else f"{structure.factory} was built"

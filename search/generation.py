@@ -29,7 +29,10 @@ from reeldex.storage.system_errors import look_at, reading
 
 INDEX = "index.json"
 FORMAT = "reeldex-index"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# Options had other names in version 2; nothing else differs.
+_NAMES_OF_VERSION_2 = {"rotated_dims": "pca_dim", "candidates": "rerank_candidates", "probes": "nprobe"}
+_READABLE = (2, FORMAT_VERSION)
 
 REMEDY = "Restore the index from a backup, or build it again with `reeldex index --rebuild`."
 """What to do about a damaged index."""
@@ -181,6 +184,7 @@ def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]
 def publish_generation(folder: Path, generation: Generation) -> None:
     """Make this the state of the index, in one step: before it the former one is in use, after it this one."""
     content: dict[str, JSON] = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(generation)}
+    content["options"] = generation.options.model_dump(mode="json")
     content["rows"] = {str(number): count for number, count in generation.rows.items()}
     content["sha256"] = _checksum(content)
     publish_text(folder / INDEX, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -205,20 +209,22 @@ def read_generation(folder: Path) -> Generation:
         raise IndexDamagedError(f"{path} is not readable JSON: {error}. {REMEDY}") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise IndexDamagedError(f"{path} is no {FORMAT} file. {REMEDY}")
-    if (version := content.pop("format_version", None)) != FORMAT_VERSION:
+    if (version := content.pop("format_version", None)) not in _READABLE:
         raise IndexDamagedError(
             f"{path} has the format version {version!r}, and this reeldex reads {FORMAT_VERSION}. Use the reeldex that "
             "wrote it, or build the index again, in another folder or over this one (--rebuild)."
         )
     recorded = content.pop("sha256", None)
-    if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, **content}) != recorded:
+    if _checksum({"format": FORMAT, "format_version": version, **content}) != recorded:
         raise IndexDamagedError(f"{path} does not match the checksum it carries: it was edited or damaged. {REMEDY}")
     try:
         made = content.pop("made")
         checkpoint = FileIdentity(**made.pop("checkpoint"))
         return Generation(
             made=Made(checkpoint=checkpoint, **made),
-            options=IndexOptions(**content.pop("options")),
+            options=IndexOptions(
+                **{_NAMES_OF_VERSION_2.get(name, name): value for name, value in content.pop("options").items()}
+            ),
             rows={int(number): count for number, count in content.pop("rows").items()},
             structure=StructureRecord(**content.pop("structure")),
             recall=Recall(**content.pop("recall")),

@@ -58,7 +58,7 @@ class SearchIndex:
         self.path = path
         self._generation = generation
         self._sentences = sentences
-        ranker = Ranker(table, structure, generation.options.candidates, generation.structure.probes)
+        ranker = Ranker(table, structure, generation.options.rerank_candidates, generation.structure.probes)
         self._held: tuple[MomentTable, Ranker] | None = (table, ranker)
         self._records = {record.video_id: at for at, record in enumerate(table.records)}
         self._given: tuple[Path | None, WordVectors | None] = (None, None)

@@ -9,7 +9,8 @@ from reeldex.embedding.training.checkpoint import Checkpoint, load_checkpoint, r
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.errors import IndexMismatchError
 from reeldex.search.generation import FileIdentity, Generation, Made
-from reeldex.search.options import MOMENT_FIELDS, IndexRequest
+from reeldex.search.options import MOMENT_FIELDS, different
+from reeldex.search.request import IndexRequest
 from reeldex.search.store_videos import store_id
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.schema import JSON
@@ -55,7 +56,7 @@ def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | N
             "feature spaces": dict(made.spaces),
         }
         unlike = [name for name in wanted if wanted[name] != found[name]]
-        unlike += request.options.unlike(held.options, MOMENT_FIELDS)
+        unlike += different(request.options, held.options, MOMENT_FIELDS)
         if not unlike:
             return replace(made, checkpoint=identity, store=store, words_cache=words_cache), None
         if not request.rebuild:
