@@ -116,17 +116,17 @@ def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, obje
     clock = [time.perf_counter()]
     table = write_moments(folder, world, arguments.moments)
     clock.append(time.perf_counter())
-    options = IndexOptions(factory=arguments.factory, exact_below=0, candidates=arguments.candidates)
+    options = IndexOptions(factory=arguments.factory, exact_below=0, rerank_candidates=arguments.candidates)
     ann_index = build_ann_index(table, options, choose_factory(options, len(table), dim))
     names = ann_index.save(folder, 1)
     clock.append(time.perf_counter())
     built_memory = own_memory_mib()
     generator = np.random.default_rng(3)
     calibration = RecallSample(world.queries(generator, arguments.queries), "made-up queries")
-    probes, settled = settle_probes(table, ann_index, options.candidates, arguments.probes, calibration)
+    probes, settled = settle_probes(table, ann_index, options.rerank_candidates, arguments.probes, calibration)
     clock.append(time.perf_counter())
     queries = world.queries(generator, arguments.queries)
-    ranker = Ranker(table, ann_index, options.candidates, probes)
+    ranker = Ranker(table, ann_index, options.rerank_candidates, probes)
     recall = measure(ranker, queries, exact_thresholds(table, queries))
     latencies = []
     for query in queries:
@@ -140,7 +140,7 @@ def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, obje
         "intrinsic_dim": INTRINSIC_DIM,
         "factory": ann_index.factory,
         "probes": probes,
-        "candidates": options.candidates,
+        "candidates": options.rerank_candidates,
         "queries": len(queries),
         "recall_at_10": round(recall, 4),
         "recall_at_10_settling": settled.at_10,
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--moments", type=int, default=60_000)
     parser.add_argument("--dims", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--candidates", type=int, default=IndexOptions().candidates)
+    parser.add_argument("--candidates", type=int, default=IndexOptions().rerank_candidates)
     parser.add_argument("--probes", type=int, default=0, help="0: as few as reach the target on other queries")
     parser.add_argument("--factory", default="auto")
     parser.add_argument("--folder", type=Path, help="where there is room; default: a temporary folder")

@@ -9,16 +9,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reeldex.extractors.batching import Batch, Batcher, RowBuffer
 from reeldex.extractors.clips import to_clips
-from reeldex.extractors.decode import DecodeLimits, DecodeStoppedError, decode
+from reeldex.extractors.decode import DecodeStoppedError, decode
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
+from reeldex.extractors.options import EngineOptions
 
 if TYPE_CHECKING:
     from reeldex.extractors.network import Network
@@ -28,18 +29,6 @@ log = logging.getLogger(__name__)
 
 _MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EDQUOT}
 _QUEUE_POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """`decoders`: videos decoded at the same time, ahead of the device. `limits`: what one video may cost."""
-
-    decoders: int = 2
-    limits: DecodeLimits = field(default_factory=DecodeLimits)
-
-    def __post_init__(self) -> None:
-        if self.decoders < 1:
-            raise ValueError(f"decoders must be at least 1, not {self.decoders}")
 
 
 @dataclass
@@ -193,7 +182,7 @@ class _Decoders:
     def __init__(self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions) -> None:
         self._sources = enumerate(sources)
         self._specs = specs
-        self._limits = options.limits
+        self._limits, self._chunk_bytes = options.limits, options.chunk_bytes
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._messages: queue.Queue[_Message | None] = queue.Queue(maxsize=2 * options.decoders)
@@ -234,7 +223,7 @@ class _Decoders:
 
     def _decode(self, number: int, source: VideoSource) -> None:
         try:
-            with contextlib.closing(decode(source, self._specs, self._limits, self._stop)) as items:
+            with contextlib.closing(decode(source, self._specs, self._limits, self._stop, self._chunk_bytes)) as items:
                 for item in items:
                     if not self._put(_Message(number, item)):
                         return

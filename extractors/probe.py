@@ -14,15 +14,16 @@ import time
 from reeldex.extractors import ffmpeg, ffmpeg_process
 from reeldex.extractors.description import parse_description, without_name
 from reeldex.extractors.errors import FailureReason, ProbeError
-from reeldex.extractors.ffmpeg_process import ProcessLimits, require_memory
+from reeldex.extractors.ffmpeg_process import require_memory
 from reeldex.extractors.frames import VideoMetadata
+from reeldex.extractors.options import DecodeLimits
 
 # What a probe may take, unless told otherwise: seconds of wall-clock time.
 PROBE_TIMEOUT_SECONDS = 60.0
 
 
 def probe(
-    path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS, limits: ProcessLimits | None = None
+    path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS, limits: DecodeLimits | None = None
 ) -> VideoMetadata:
     """Return what the container of the file at `path` says of its first video stream.
 
@@ -30,14 +31,14 @@ def probe(
     itself is killed, `decode_error`.
     """
     require_readable_file(path)
-    limits = limits or ProcessLimits()
+    limits = limits or DecodeLimits()
     source = ffmpeg.local_input(limits.max_frame_pixels)
     command = ffmpeg.with_path(source.output("-", format="null").get_args(), path)
     inputs_only = command[: command.index("-i") + 2]
     started = time.monotonic()
     try:
         answer = subprocess.run(
-            [*ffmpeg_process.command(limits.memory_bytes), "-hide_banner", "-nostdin", *inputs_only],
+            [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), "-hide_banner", "-nostdin", *inputs_only],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
@@ -52,7 +53,7 @@ def probe(
         ) from error
     text = without_name(path, answer.stderr)
     if answer.returncode < 0:
-        require_memory(ProbeError, path, text, limits.memory_bytes)
+        require_memory(ProbeError, path, text, limits.ffmpeg_memory_bytes)
         raise ProbeError(
             path,
             FailureReason.DECODE_ERROR,
@@ -64,7 +65,7 @@ def probe(
         return parse_description(path, text)
     except ProbeError:
         # Only now: the title of a sound file may say anything.
-        require_memory(ProbeError, path, text, limits.memory_bytes)
+        require_memory(ProbeError, path, text, limits.ffmpeg_memory_bytes)
         raise
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from reeldex.search.errors import FactoryError, IndexDamagedError
 from reeldex.search.generation import REMEDY, AnnIndexRecord, ann_index_files, readable
 from reeldex.search.moment_table import Floats, Ids, MomentTable
-from reeldex.search.options import AUTO, STRUCTURE_FIELDS, IndexOptions
+from reeldex.search.options import AUTO, STRUCTURE_FIELDS, IndexOptions, different
 from reeldex.search.projection import Projection, learn_projection
 from reeldex.storage.atomic import publish
 from reeldex.storage.system_errors import reading_error
@@ -48,7 +48,7 @@ def choose_factory(options: IndexOptions, moments: int, embed_dim: int) -> str:
     lists = 2 ** max(2, round(math.log2(4 * math.sqrt(moments))))
     if moments <= _LARGE:
         return f"IVF{lists},SQ8"
-    dim = options.rotated_dims if 0 < options.rotated_dims < embed_dim else embed_dim
+    dim = options.pca_dim if 0 < options.pca_dim < embed_dim else embed_dim
     parts = max(part for part in range(1, max(1, dim // 4) + 1) if dim % part == 0)
     return f"IVF{lists}_HNSW32,PQ{parts}"
 
@@ -57,7 +57,7 @@ def why_build_anew(
     held: AnnIndexRecord, held_options: IndexOptions, options: IndexOptions, moments: int, embed_dim: int
 ) -> str | None:
     """Say why a structure no longer suits so many moments or these options; None when it does."""
-    if unlike := options.unlike(held_options, STRUCTURE_FIELDS):
+    if unlike := different(options, held_options, STRUCTURE_FIELDS):
         return f"{', '.join(unlike)} changed"
     wanted = choose_factory(options, moments, embed_dim)
     if held.exact and is_exact(wanted):
@@ -212,7 +212,7 @@ def build_ann_index(table: MomentTable, options: IndexOptions, factory: str) -> 
     else:
         ids = table.ids()
         sample = np.concatenate([block for _, block in _sampled(table, ids, _PROJECTION_SAMPLE)])
-        projection = learn_projection(sample, options.rotated_dims)
+        projection = learn_projection(sample, options.pca_dim)
         index = _create(factory, projection.dim)
         training = max(_TRAINING_AT_LEAST, _TRAINING_PER_LIST * _lists_named(factory))
         projected = np.concatenate([projection.moments(block) for _, block in _sampled(table, ids, training)])

@@ -40,10 +40,11 @@ from reeldex.search.generation import (
     write_videos,
 )
 from reeldex.search.moment_table import MomentTable
-from reeldex.search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, IndexRequest
+from reeldex.search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, different
 from reeldex.search.origin import origin_of
 from reeldex.search.recall import draw_sample, settle_probes
 from reeldex.search.report import BuildReport
+from reeldex.search.request import IndexRequest
 from reeldex.search.segments import open_segment
 from reeldex.search.store_videos import Changes, compare, usable_videos, with_files
 from reeldex.search.tower import SentenceTower, VideoTower
@@ -84,7 +85,7 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
             base
             and not changes.any
             and base.state.inputs == inputs
-            and not options.unlike(base.state.options, _LASTING)
+            and not different(options, base.state.options, _LASTING)
         ):
             done, embedded, up_to_date = base.state, Embedded(), True
         else:
@@ -143,7 +144,7 @@ def _current(request: IndexRequest) -> tuple[Generation | None, _Intact | None]:
 
 def _require_factory(request: IndexRequest, inputs: IndexInputs) -> None:
     """Refuse a factory string before hours of work and not after them."""
-    factory, dims = request.options.factory, request.options.rotated_dims
+    factory, dims = request.options.factory, request.options.pca_dim
     if factory != AUTO:
         rotated = 0 < dims < inputs.embed_dim and not is_exact(factory)
         require_factory(factory, dims if rotated else inputs.embed_dim)
@@ -216,11 +217,11 @@ class _Build:
         sentences = SentenceTower(lambda: self.checkpoint, self.request.words)
         options = self.request.options
         sample = draw_sample(table, sentences, options.recall_sample)
-        probes, recall = settle_probes(table, ann_index, options.candidates, options.probes, sample)
+        probes, recall = settle_probes(table, ann_index, options.rerank_candidates, options.nprobe, sample)
         if not why and self.base and recall.at_10 < self.base.state.recall.at_10 - _RECALL_LOST:
             why = f"its recall@10 had fallen to {recall.at_10:.3f}"
             ann_index = build_ann_index(table, options, ann_index.factory)
-            probes, recall = settle_probes(table, ann_index, options.candidates, options.probes, sample)
+            probes, recall = settle_probes(table, ann_index, options.rerank_candidates, options.nprobe, sample)
         if why:
             notes.append(
                 f"{ann_index.factory} was built anew: {why}" if self.base else f"{ann_index.factory} was built"

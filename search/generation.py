@@ -33,7 +33,10 @@ from reeldex.storage.system_errors import look_at, reading
 
 INDEX = "index.json"
 FORMAT = "reeldex-index"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# Options had other names in version 2; nothing else differs.
+_NAMES_OF_VERSION_2 = {"rotated_dims": "pca_dim", "candidates": "rerank_candidates", "probes": "nprobe"}
+_READABLE = (2, FORMAT_VERSION)
 
 REMEDY = "Restore the index from a backup, or build it again with `reeldex index --rebuild`."
 """What to do about a damaged index."""
@@ -212,15 +215,17 @@ def read_generation(folder: Path) -> Generation:
         raise IndexDamagedError(f"{path} is not readable JSON: {error}. {REMEDY}") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise IndexDamagedError(f"{path} is not a {FORMAT} file. {REMEDY}")
-    if (version := content.pop("format_version", None)) != FORMAT_VERSION:
+    if (version := content.pop("format_version", None)) not in _READABLE:
         raise IndexDamagedError(
             f"{path} has the format version {version!r}, and this reeldex reads {FORMAT_VERSION}. Use the reeldex that "
             "wrote it, or build the index again, in another folder or over this one (--rebuild)."
         )
     recorded = content.pop("sha256", None)
-    if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, **content}) != recorded:
+    if _checksum({"format": FORMAT, "format_version": version, **content}) != recorded:
         raise IndexDamagedError(f"{path} does not match the checksum it carries: it was edited or damaged. {REMEDY}")
     try:
+        if isinstance(options := content.get("options"), dict):
+            content["options"] = {_NAMES_OF_VERSION_2.get(name, name): value for name, value in options.items()}
         return from_json(Generation, content)
     except ValueError as error:
         raise IndexDamagedError(f"{path} does not describe an index: {error}. {REMEDY}") from error

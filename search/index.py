@@ -58,7 +58,7 @@ class SearchIndex:
         self.path = path
         self._generation = generation
         self._sentences = sentences
-        ranker = Ranker(table, ann_index, generation.options.candidates, generation.ann_index.probes)
+        ranker = Ranker(table, ann_index, generation.options.rerank_candidates, generation.ann_index.probes)
         self._open_parts: tuple[MomentTable, Ranker] | None = (table, ranker)
         self._records = {record.video_id: at for at, record in enumerate(table.records)}
         self._given: tuple[Path | None, WordVectors | None] = (None, None)

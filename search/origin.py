@@ -9,7 +9,8 @@ from reeldex.embedding.training.checkpoint import Checkpoint, load_checkpoint, r
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.errors import IndexMismatchError
 from reeldex.search.generation import FileIdentity, Generation, IndexInputs
-from reeldex.search.options import MOMENT_FIELDS, IndexRequest
+from reeldex.search.options import MOMENT_FIELDS, different
+from reeldex.search.request import IndexRequest
 from reeldex.search.store_videos import store_id
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.schema import JSON
@@ -57,7 +58,7 @@ def origin_of(
             "feature spaces": dict(inputs.spaces),
         }
         unlike = [name for name in wanted if wanted[name] != found[name]]
-        unlike += request.options.unlike(current.options, MOMENT_FIELDS)
+        unlike += different(request.options, current.options, MOMENT_FIELDS)
         if not unlike:
             return replace(inputs, checkpoint=identity, store=store, words_cache=words_cache), None
         if not request.rebuild:

@@ -8,11 +8,11 @@ import numpy as np
 from reeldex.search.ann_index import AnnIndex
 from reeldex.search.generation import Recall
 from reeldex.search.moment_table import Floats, MomentTable
+from reeldex.search.options import RECALL_TARGET
 from reeldex.search.ranking import Ranker
 from reeldex.search.tower import SentenceTower
 
 DEPTH = 10
-TARGET = 0.97
 _FIRST_PROBES = 4
 _MORE_PROBES = 1.5
 _TIED = 1e-6
@@ -80,7 +80,7 @@ def settle_probes(
     for number in tried:
         recall = measure(Ranker(table, ann_index, candidates, number), sample.queries, thresholds)
         probes = number
-        if recall >= TARGET:
+        if recall >= RECALL_TARGET:
             break
     return probes, Recall(round(recall, 4), len(sample.queries), sample.kind)
 

@@ -11,22 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.storage.json_codec import AnyObject, Flag, Integer, Number, Text
+from reeldex.storage.reasons import REASONS as REASONS  # noqa: PLC0414 - explicit re-export
 
 FORMAT = "reeldex-features"
 FORMAT_VERSION = 1
-
-REASONS = (
-    "missing",
-    "unreadable",
-    "no_video_stream",
-    "decode_error",
-    "truncated",
-    "timeout",
-    "too_large",
-    "duplicate_id",
-    "internal_error",
-)
-"""Every reason an outcome can carry; `truncated` is the one that keeps its features."""
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 

@@ -8,8 +8,9 @@ import json
 from reeldex.embedding.datasets.records import TrainingSet
 from reeldex.embedding.errors import CheckpointMismatchError, TrainingError
 from reeldex.embedding.model import ModelSpec
+from reeldex.embedding.options import TrainingOptions
 from reeldex.embedding.training.checkpoint import Checkpoint, require_features, require_word_vectors
-from reeldex.embedding.training_options import TrainingOptions
+from reeldex.embedding.training_options import differences
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
@@ -55,7 +56,7 @@ def require_same(begun: Checkpoint, now: Checkpoint, word_dim: int, options: Tra
     """
     require_word_vectors(begun, str(now.origin.word_vectors), word_dim)
     require_features(begun, now.origin.features, now.spec.video_dim)
-    unlike = options.differences(begun.origin.config.get("options"))
+    unlike = differences(options, begun.origin.config.get("options"))
     before, after = begun.origin.config.get("samples"), now.origin.config.get("samples")
     if before != after:
         unlike.append(f"the samples were {before} and are {after}")

@@ -9,15 +9,15 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reeldex.embedding.errors import WordVectorsError
+from reeldex.embedding.options import WordFormat, WordTraining
 from reeldex.embedding.words.cache import cache_fingerprint, write_cache
-from reeldex.embedding.words.files import WordFormat, detect_format, require_safe_pickle, require_word_file
+from reeldex.embedding.words.files import detect_format, require_safe_pickle, require_word_file
 from reeldex.embedding.words.vectors import WordVectors, tokenise
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.hashing import file_sha256
@@ -78,14 +78,16 @@ def _read_with_gensim(source: Path, file_format: WordFormat) -> KeyedVectors:
             read = _load(source, found)
     except UnicodeDecodeError as error:
         raise WordVectorsError(
-            f"{source}, read as {found}, holds words that are not UTF-8 ({error}). It is damaged, or of another format."
+            f"{source}, read as {found} format, holds words that are not UTF-8 ({error}). It is damaged, or of another "
+            "format."
         ) from error
     except (OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, MemoryError) as error:
         if (refused := refused_by_system(error)) is not None:
             raise WordVectorsError(f"{source} cannot be read: {refused}") from error
         reason = str(error) or "it asks for too much memory"
         raise WordVectorsError(
-            f"{source}, read as {found}, is no intact file of word vectors: {reason}. Get it again, or name its format."
+            f"{source}, read as {found} format, is no intact file of word vectors: {reason}. Get it again, or name its "
+            "format."
         ) from error
     _require_words_and_vectors(source, read)
     return read
@@ -157,25 +159,6 @@ def _read_note(path: Path) -> tuple[dict[str, object], str] | None:
         return {"files": note["source"]["files"], "format": note["source"]["format"]}, str(note["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class WordTraining:
-    """How word vectors are learnt from one's own captions; raises ValueError for what cannot be.
-
-    `window` is in words, `min_count` the number of times a word must occur to get a vector.
-    """
-
-    dim: int = 300
-    window: int = 5
-    min_count: int = 1
-    epochs: int = 20
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("dim", "window", "min_count", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} of word vectors must be at least 1, not {getattr(self, name)}")
 
 
 class _Sentences:

@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from reeldex.extractors.engine import EngineOptions, WorkTimes, extract
+from reeldex.extractors.engine import WorkTimes, extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
+from reeldex.extractors.options import EngineOptions
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.sources import printable
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
@@ -77,13 +78,13 @@ def run_shard(store: FeatureStore, networks: Sequence[Network], job: ShardJob, l
     entries = store.manifests()[shard].videos
     position_of = {entries[position].video_id: position for position in positions}
     sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]
-    limits = compute.limits.decoding()
+    limits = compute.limits
     staging, times = store.staging(shard), WorkTimes()
     listener.planned(shard, len(sources), len(entries))
     ok = failed = 0
     seconds_of_video = 0.0
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
-    options = EngineOptions(compute.decoders, limits)
+    options = EngineOptions(decoders=compute.decoders, limits=limits)
     for result in extract(sources, active, options, listener.decoded, times) if sources else ():
         outcome = outcome_of(result)
         rows = _rows_of(result, {network.spec.name: spaces[network.space] for network in active})

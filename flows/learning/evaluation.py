@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
-from reeldex.flows.learning.inputs import chosen_device, dataset_options, open_test_sets, words_of_checkpoint
+from reeldex.flows.learning.inputs import dataset_options, open_test_sets, words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
 
 if TYPE_CHECKING:
@@ -114,11 +114,10 @@ def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
 
 def checked_device(wanted: str) -> str:
     """Return the device that is meant. Raises TrainingError for one that is not there."""
-    from reeldex.embedding.training_options import TrainingOptions
+    from reeldex.embedding.training_options import chosen_device, require_device
 
-    device = chosen_device(wanted)
-    TrainingOptions(device=device).check_device()
-    return device
+    require_device(wanted)
+    return chosen_device(wanted)
 
 
 def require_fit(checkpoint: Checkpoint, test_set: EvaluationSet) -> None:
@@ -137,10 +136,10 @@ def evaluate_model(  # noqa: PLR0913, PLR0917 - what is evaluated on what, and w
     ranking: Path | None = None,
 ) -> EvaluationReport:
     """Evaluate a model on test sets, each as a whole; write JSON beside its checkpoint and rankings where asked to."""
-    from reeldex.embedding.evaluation.evaluate import EvaluationOptions, measure, score
+    from reeldex.embedding.evaluation.evaluate import measure, score
     from reeldex.embedding.evaluation.tables import save_ranking, save_report
 
-    options = EvaluationOptions(config.evaluate.batch_size, config.evaluate.resamples, config.evaluate.seed)
+    options = config.evaluate
     results, rankings = [], []
     for test_set in test_sets:
         log.info("%s: %d sentences, %d videos or clips", test_set.name, len(test_set.captions), len(test_set.clips))

@@ -17,7 +17,6 @@ from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, require_fit
 from reeldex.flows.learning.inputs import (
     OWN_WORD_VECTORS,
-    chosen_device,
     dataset_options,
     open_test_sets,
     open_training_set,
@@ -94,8 +93,10 @@ def require_startable(request: TrainingRequest) -> None:
     """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
     from reeldex.embedding.errors import CheckpointError, TrainingError
     from reeldex.embedding.training.train import LAST
+    from reeldex.embedding.training_options import require_device
 
-    training_options(request.dataset, request.config).check_device()
+    options = training_options(request.dataset, request.config)
+    require_device(options.device, mixed_precision=options.mixed_precision)
     for dataset in (request.dataset, *request.config.train.evaluate_on):
         dataset_options(dataset, request.config)
     if request.folder.exists() and not request.folder.is_dir():
@@ -198,7 +199,8 @@ class _TrainingRun:
 
     def _own_words(self, path: Path) -> Path:
         from reeldex.embedding.datasets.caption_stream import CaptionStream
-        from reeldex.embedding.words.word2vec import WordTraining, train_word_vectors
+        from reeldex.embedding.options import WordTraining
+        from reeldex.embedding.words.word2vec import train_word_vectors
 
         if not (self.request.resume and path.is_file()):
             log.info("Learning word vectors from the captions of %s", self.samples.name)
@@ -258,6 +260,7 @@ class _TrainingRun:
 
     def _report(self, result: TrainingResult, test_sets: list[EvaluationSet], words: WordVectors) -> TrainingReport:
         from reeldex.embedding.training.checkpoint import load_checkpoint
+        from reeldex.embedding.training_options import chosen_device
 
         evaluation = None
         if test_sets:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from reeldex.search.options import PageConfig
 from reeldex.search.page.request_guard import LOOPBACK_NAMES
 
 
@@ -63,7 +64,7 @@ class PageOptions:
 
     ffmpeg: FfmpegProgram
     cache: Path
-    cache_bytes: int = 2_000_000_000
+    cache_bytes: int = PageConfig().cache_bytes
     ffmpeg_processes: int = 2
     ffmpeg_waiting: int = 64
     picture_timeout_seconds: float = 20.0

@@ -8,7 +8,6 @@ import torch
 from reeldex.embedding.datasets.records import Clip, EvaluationSet
 from reeldex.embedding.errors import EmbeddingError, ScoresError
 from reeldex.embedding.evaluation.evaluate import (
-    EvaluationOptions,
     evaluate_retrieval,
     evaluation_during_training,
     measure,
@@ -17,6 +16,7 @@ from reeldex.embedding.evaluation.evaluate import (
 from reeldex.embedding.evaluation.metrics import bootstrap, class_ranks, ranks_of_right, summarise
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.multi_instance import mean_figures, query_figures
+from reeldex.embedding.options import EvaluationOptions
 from reeldex.embedding.training.train import new_model
 from tests.embedding import synthetic
 from tests.embedding.synthetic_sets import graded_set, random_scores, synthetic_set

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from reeldex.extractors import engine
-from reeldex.extractors.decode import DecodeLimits
 from reeldex.extractors.decode import decode as real_decode
-from reeldex.extractors.engine import EngineOptions, extract, is_infrastructure_fault
+from reeldex.extractors.engine import extract, is_infrastructure_fault
 from reeldex.extractors.errors import DecodeError, DeviceError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.network import Network, least_cosine
+from reeldex.extractors.options import DecodeLimits, EngineOptions
 from reeldex.extractors.spec import ExtractorSpec
 from tests.conftest import MakeVideo
 from tests.extractors.conftest import LoadTiny
@@ -148,7 +148,7 @@ def test_a_video_that_fails_midway_takes_its_rows_along(
 
     # Chunks so small that most of the video is still to come when its first frames arrive: ffmpeg 4.2 holds back the
     # time stamps of some 40 seconds.
-    options = EngineOptions(decoders=1, limits=DecodeLimits(chunk_bytes=1))
+    options = EngineOptions(decoders=1, chunk_bytes=1)
     sources = [VideoSource("doomed", str(doomed)), *videos]
     results = list(extract(sources, networks, options, on_decoded=kill))
     assert killed
@@ -164,7 +164,7 @@ def test_a_reader_that_stops_early_ends_threads_and_ffmpeg(
 ) -> None:
     long = make_video(tmp_path / "long.mp4", seconds=30)
     sources = [videos[2], *(VideoSource(f"long {index}", str(long)) for index in range(4))]
-    options = EngineOptions(decoders=3, limits=DecodeLimits(chunk_bytes=1))
+    options = EngineOptions(decoders=3, chunk_bytes=1)
     results = extract(sources, load_tiny(batch_rows=1), options)
     next(results)
     assert threading.active_count() > 1
@@ -196,9 +196,13 @@ def test_videos_do_not_wait_for_company_for_ever(load_tiny: LoadTiny, tmp_path: 
 # What follows replaces the decoder: a full disk or a bug cannot be had on demand.
 def failing_decoder(at_fault: str, error: Exception) -> Callable[..., Decode]:
     def decode_then_fail(
-        source: VideoSource, specs: Sequence[ExtractorSpec], limits: DecodeLimits, stop: threading.Event
+        source: VideoSource,
+        specs: Sequence[ExtractorSpec],
+        limits: DecodeLimits,
+        stop: threading.Event,
+        chunk_bytes: int,
     ) -> Decode:
-        for item in real_decode(source, specs, limits, stop):
+        for item in real_decode(source, specs, limits, stop, chunk_bytes):
             yield item
             if source.video_id == at_fault:
                 raise error

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from reeldex.extractors import ffmpeg, ffmpeg_process, resnet152, resnext101
-from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.ffmpeg_process import decoder_threads, says_out_of_memory
 from reeldex.extractors.frames import VideoSource
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.probe import probe
 from reeldex.extractors.thumbnail import thumbnail
 from tests.conftest import MakeVideo
@@ -25,9 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DECODE = """
 import sys, time
 from reeldex.extractors import resnet152
-from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.decode import decode
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.frames import VideoSource
-items = decode(VideoSource("video", sys.argv[1]), [resnet152.SPEC], DecodeLimits(chunk_bytes=1))
+items = decode(VideoSource("video", sys.argv[1]), [resnet152.SPEC], DecodeLimits(), chunk_bytes=1)
 next(items)
 print("decoding", flush=True)
 time.sleep(1000)
@@ -86,7 +88,7 @@ def test_a_video_that_needs_more_memory_says_so(tmp_path: Path, monkeypatch: pyt
     metadata = probe(str(video))
     monkeypatch.setattr("reeldex.extractors.decode.probe", lambda *_: metadata)
     with pytest.raises(ExtractionError) as raised:
-        list(decode(VideoSource("a", str(video)), [resnet152.SPEC], DecodeLimits(memory_bytes=280 << 20)))
+        list(decode(VideoSource("a", str(video)), [resnet152.SPEC], DecodeLimits(ffmpeg_memory_bytes=280 << 20)))
     assert raised.value.reason is FailureReason.TOO_LARGE
     assert "293,601,280 bytes" in str(raised.value)
     assert "limits.ffmpeg_memory_bytes" in str(raised.value)
@@ -103,9 +105,9 @@ def test_every_ffmpeg_has_the_limits(tmp_path: Path, make_video: MakeVideo, monk
     ffmpeg.passthrough_option()
     ffmpeg.unbuffered_print_option()
     monkeypatch.setattr(ffmpeg, "executable", lambda: str(noting))
-    limits = DecodeLimits(memory_bytes=1 << 30, max_frame_pixels=1_000_000)
+    limits = DecodeLimits(ffmpeg_memory_bytes=1 << 30, max_frame_pixels=1_000_000)
     list(decode(VideoSource("a", str(video)), [resnet152.SPEC, resnext101.SPEC], limits))
-    thumbnail(str(video), 0.0, limits=limits.process)
+    thumbnail(str(video), 0.0, limits=limits)
     told = noted.read_text().splitlines()
     assert len(told) == 3
     for line in told:

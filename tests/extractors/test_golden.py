@@ -13,11 +13,11 @@ import torch
 
 from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.clips import to_clips
-from reeldex.extractors.decode import DecodeLimits, decode
-from reeldex.extractors.engine import EngineOptions, extract
+from reeldex.extractors.decode import decode
+from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import DecodeSummary, VideoFeatures, VideoSource
 from reeldex.extractors.network import Network, load_network
-from reeldex.extractors.options import NetworkOptions
+from reeldex.extractors.options import DecodeLimits, EngineOptions, NetworkOptions
 from tests.extractors.slow_twin import slow_frames
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from reeldex.embedding.model import ModelSpec
+from reeldex.embedding.options import WordTraining
 from reeldex.embedding.training.train import new_model
-from reeldex.embedding.words.word2vec import WordTraining, train_word_vectors
+from reeldex.embedding.words.word2vec import train_word_vectors
 from reeldex.extractors.errors import WeightsError
 from reeldex.flows.config.pipeline import parse_config
 from reeldex.flows.learning import published_files
@@ -41,7 +42,7 @@ def make_published(folder: Path) -> None:
     }
     torch.save(vectors, data / "MSRVTT_JSFUSION_test.pth")
     train_word_vectors(
-        [f"the {kind} one" for kind in KINDS], data / published_files.GOOGLE_NEWS, WordTraining(SPEC.word_dim)
+        [f"the {kind} one" for kind in KINDS], data / published_files.GOOGLE_NEWS, WordTraining(dim=SPEC.word_dim)
     )
     with zipfile.ZipFile(folder / "metadata_eval.zip", "w") as archive:
         for file in data.iterdir():

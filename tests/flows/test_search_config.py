@@ -1,8 +1,6 @@
 """The sections `index` and `page`, and what the forms of `index` and `pipeline` say."""
 
-from dataclasses import fields
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
@@ -10,27 +8,16 @@ import yaml
 from reeldex.embedding.errors import TrainingError
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
-from reeldex.flows.config.search import IndexConfig, MissingFiles
+from reeldex.flows.config.search import IndexConfig
 from reeldex.flows.learning.indexing import index_options
-from reeldex.search import options as search_options
-from reeldex.search.options import IndexOptions
-from reeldex.search.recall import TARGET
+from reeldex.search.options import RECALL_TARGET
 from reeldex.storage.schema import JSON
 
 
-def test_every_option_of_an_index_has_its_place_and_its_default() -> None:
-    made = IndexOptions()
-    section = IndexConfig()
-    for field in fields(IndexOptions):
-        assert getattr(section, field.name) == getattr(made, field.name), field.name
-    assert set(IndexConfig.model_fields) - {field.name for field in fields(IndexOptions)} == {"folder", "captions"}
-    assert [each.value for each in MissingFiles] == list(get_args(search_options.MissingFiles))
-
-
 def test_options_reach_the_index() -> None:
-    config = parse_config({"index": {"window_seconds": 6, "probes": 3, "device": "cpu"}}, "test")
+    config = parse_config({"index": {"window_seconds": 6, "nprobe": 3, "device": "cpu"}}, "test")
     options = index_options(config)
-    assert (options.window_seconds, options.probes, options.device) == (6.0, 3, "cpu")
+    assert (options.window_seconds, options.nprobe, options.device) == (6.0, 3, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -47,20 +34,19 @@ def test_what_is_wrong_in_the_file_is_named(index: dict[str, JSON], said: str) -
         parse_config({"index": index}, "test")
 
 
-def test_what_only_the_index_knows_to_be_wrong_is_a_wrong_use_too() -> None:
-    config = parse_config({"index": {"window_seconds": 4, "stride_seconds": 5}}, "test")
-    with pytest.raises(UsageError, match="stride_seconds <= window_seconds"):
-        index_options(config)
+def test_windows_that_do_not_cover_a_video_are_named() -> None:
+    with pytest.raises(UsageError, match=r"index: .*stride_seconds \(5\) exceeds window_seconds \(4\)"):
+        parse_config({"index": {"window_seconds": 4, "stride_seconds": 5}}, "test")
 
 
 def test_a_device_that_is_not_there_is_named_before_the_work_begins() -> None:
-    with pytest.raises(TrainingError, match=r"cuda:99 is not to be had.*--device cpu"):
+    with pytest.raises(TrainingError, match=r"cuda:99 is not available.*--device cpu"):
         index_options(parse_config({"index": {"device": "cuda:99"}}, "test"))
 
 
-def test_the_probes_are_said_to_reach_the_recall_that_a_build_aims_at() -> None:
-    said = f"find {TARGET:.0%} of".replace("%", " %")
-    assert said in (IndexConfig.model_fields["probes"].description or "")
+def test_nprobe_is_said_to_reach_the_recall_that_a_build_aims_at() -> None:
+    said = f"find {RECALL_TARGET:.0%} of".replace("%", " %")
+    assert said in (IndexConfig.model_fields["nprobe"].description or "")
     assert said in (Path(__file__).resolve().parents[2] / "pipeline.yaml").read_text(encoding="utf-8")
 
 

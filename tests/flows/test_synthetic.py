@@ -6,7 +6,7 @@ import numpy as np
 
 from reeldex.cli.quickstart import TRAINING
 from reeldex.embedding.datasets import msrvtt
-from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.datasets.options import FeatureLocation, MsrvttOptions
 from reeldex.embedding.evaluation.evaluate import measure
 from reeldex.extractors import synthetic
 from tests.flows.conftest import Reeldex
@@ -34,7 +34,7 @@ def _a_perfect_model_is_as_good_with_two_sentences_a_video(folder: Path, store: 
     """Rank the real features of the synthetic videos by themselves: two videos look alike to random networks."""
     recalls = []
     for file in (folder / "MSRVTT_JSFUSION_test.csv", CASE):
-        options = msrvtt.MsrvttOptions(test_csv=file, features=FeatureLocation(store=store))
+        options = MsrvttOptions(test_csv=file, features=FeatureLocation(store=store))
         test_set = msrvtt.open_evaluation(options)
         videos = test_set.videos(0, len(test_set.clips))
         vectors, same = np.unique(videos, axis=0, return_inverse=True)

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -18,9 +16,9 @@ AUTO = IndexOptions()
         (AUTO, 50_000, "IVF1024,SQ8"),
         (AUTO, 1_000_000, "IVF4096,SQ8"),
         (AUTO, 136_000_000, "IVF65536_HNSW32,PQ64"),
-        (replace(AUTO, rotated_dims=0), 136_000_000, "IVF65536_HNSW32,PQ1536"),
-        (replace(AUTO, factory="IVF99,SQ4"), 10, "IVF99,SQ4"),
-        (replace(AUTO, exact_below=0), 3, "IVF8,SQ8"),
+        (AUTO.replaced(pca_dim=0), 136_000_000, "IVF65536_HNSW32,PQ1536"),
+        (AUTO.replaced(factory="IVF99,SQ4"), 10, "IVF99,SQ4"),
+        (AUTO.replaced(exact_below=0), 3, "IVF8,SQ8"),
     ],
 )
 def test_the_structure_for_so_many_moments(options: IndexOptions, moments: int, factory: str) -> None:
@@ -41,7 +39,7 @@ def record(factory: str, trained_on: int) -> AnnIndexRecord:
         (record("IVF1024,SQ8", 60_000), AUTO, 30_000, None),
         (record("IVF1024,SQ8", 60_000), AUTO, 24_999, "24999 moments are few enough for exact search"),
         (record("IVF4096,SQ8", 900_000), AUTO, 200_000, "it was trained on 900000 moments and holds 200000 now"),
-        (record("SQfp16", 10), replace(AUTO, rotated_dims=64), 20, "rotated_dims changed"),
+        (record("SQfp16", 10), AUTO.replaced(pca_dim=64), 20, "pca_dim changed"),
     ],
 )
 def test_when_a_structure_is_built_anew(

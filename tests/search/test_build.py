@@ -90,8 +90,8 @@ def test_nothing_to_do_changes_no_file(library: Library) -> None:
     assert {path: path.stat().st_mtime_ns for path in (library.folder / "index").iterdir()} == before
     assert json.loads(json.dumps(again.to_json()))["up_to_date"] is True
     assert "Index up to date" in str(again)
-    assert library.build(options=replace(OPTIONS, batch_size=3)).up_to_date
-    assert not library.build(options=replace(OPTIONS, candidates=3)).up_to_date
+    assert library.build(options=OPTIONS.replaced(batch_size=3)).up_to_date
+    assert not library.build(options=OPTIONS.replaced(rerank_candidates=3)).up_to_date
 
 
 class KilledError(BaseException):
@@ -148,7 +148,7 @@ def test_an_open_index_answers_while_another_is_built_and_is_refreshed_after_it(
 
 
 def test_growth_from_exact_to_ivf_is_done_and_told(library: Library) -> None:
-    auto = replace(IVF, factory="auto", exact_below=60, probes=32, candidates=82)
+    auto = IVF.replaced(factory="auto", exact_below=60, nprobe=32, rerank_candidates=82)
     first = library.build(options=auto)
     assert (first.factory, first.moments) == ("SQfp16", 58)
     library.add({"new/long.mp4": 100.0})
@@ -183,7 +183,7 @@ def test_a_change_of_the_structure_keeps_the_embeddings(library: Library) -> Non
     before = answers(library.folder / "index", k=5)
     report = library.build(options=IVF)
     assert (report.factory, counts(report)) == ("IVF8,SQ8", (0, 0, 0, 8))
-    assert report.notes == ("IVF8,SQ8 was built anew: factory, rotated_dims changed",)
+    assert report.notes == ("IVF8,SQ8 was built anew: factory, pca_dim changed",)
     assert answers(library.folder / "index", k=5) == before
 
 
@@ -197,13 +197,13 @@ def test_a_change_of_the_structure_keeps_the_embeddings(library: Library) -> Non
 )
 def test_factory_strings_that_cannot_be_used(library: Library, factory: str, message: str) -> None:
     with pytest.raises(FactoryError, match=message):
-        library.build(options=replace(IVF, factory=factory))
+        library.build(options=IVF.replaced(factory=factory))
     assert not (library.folder / "index/index.json").exists()
 
 
 @pytest.mark.parametrize("factory", ["Flat", "SQ8", "RR12,IVF4,SQ8", "IVF4,PQ4x4", "PCA8,IVF4,Flat"])
 def test_other_structures_find_moments_too(library: Library, factory: str) -> None:
-    options = replace(IVF, factory=factory, rotated_dims=0, probes=0, candidates=60)
+    options = IVF.replaced(factory=factory, pca_dim=0, nprobe=0, rerank_candidates=60)
     report = library.build(options=options)
     assert report.recall_at_10 > 0.9
     library.add({"new/a.mp4": 31.0})

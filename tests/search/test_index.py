@@ -177,7 +177,7 @@ def test_a_closed_index_says_so_and_can_be_closed_again(library: Library) -> Non
 def test_equal_scores_come_in_the_order_of_videos_and_times(tmp_path: Path) -> None:
     library = make_library(tmp_path, {})
     library.add({f"still{at}": 30.0 for at in (3, 1, 2)}, still=True)
-    library.build(options=IndexOptions(candidates=4, recall_sample=4, device="cpu"))
+    library.build(options=IndexOptions(rerank_candidates=4, recall_sample=4, device="cpu"))
     with SearchIndex.open(tmp_path / "index") as index:
         found = index.search("soup", k=10, merge=False)
     assert [(moment.video_id, moment.start_seconds) for moment in found] == [

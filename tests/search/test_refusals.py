@@ -1,7 +1,6 @@
 """What a build and an index refuse: other makings, lost files, damage."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,7 @@ def test_other_word_vectors_windows_or_store_are_refused(library: Library, tmp_p
     with pytest.raises(IndexMismatchError, match="another word vectors"):
         library.build(words=other)
     with pytest.raises(IndexMismatchError, match="another window_seconds"):
-        library.build(options=replace(OPTIONS, window_seconds=10.0))
+        library.build(options=OPTIONS.replaced(window_seconds=10.0))
     elsewhere = make_library(tmp_path / "elsewhere", {"other.mp4": 20.0})
     with pytest.raises(IndexMismatchError, match="another store"):
         library.build(store=elsewhere.folder / "store")
@@ -126,7 +125,7 @@ def test_when_most_files_are_gone_the_disk_is_asked_for(library: Library) -> Non
     (library.folder / "videos").rename(library.folder / "unmounted")
     with pytest.raises(VideosVanishedError, match=r"files of 8 of the 8 videos .* Is their disk mounted"):
         library.build()
-    kept = library.build(options=replace(OPTIONS, missing_files="keep"))
+    kept = library.build(options=OPTIONS.replaced(missing_files="keep"))
     assert counts(kept) == (0, 0, 0, 8)
     with pytest.raises(NothingToIndexError, match="none of the files of its 8 videos is there"):
         library.build("other")

@@ -12,7 +12,7 @@ from reeldex.cli.answers import Arguments, honest, pairs, respond
 from reeldex.errors import UsageError
 from reeldex.extractors.errors import WeightsError
 from reeldex.flows.config.pipeline import PipelineConfig, WhenBusy, load_config, parse_config
-from reeldex.storage.schema import REASONS
+from reeldex.storage.reasons import REASONS
 
 if TYPE_CHECKING:
     from pathlib import Path
