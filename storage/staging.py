@@ -112,7 +112,10 @@ class Staging:
                 yield file
         except (StoreDamagedError, *H5PY_ERRORS) as error:
             if not isinstance(error, StoreDamagedError):
-                raise_system_error(path, error)
+                try:
+                    raise_system_error(path, error)
+                except FileNotFoundError as gone:
+                    raise KeyError(f"Nothing is staged at {path} any more.") from gone
             raise StoreDamagedError(
                 f"{path} is not an intact staged video: {error}. Delete it and run `reeldex rerun`; only this video "
                 "is then extracted again."

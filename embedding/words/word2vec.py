@@ -19,6 +19,7 @@ from reeldex.embedding.options import WordFormat, WordTraining
 from reeldex.embedding.words.cache import cache_fingerprint, write_cache
 from reeldex.embedding.words.files import detect_format, require_safe_pickle, require_word_file
 from reeldex.embedding.words.vectors import WordVectors, tokenise
+from reeldex.storage import user_folders
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.system_errors import refused_by_system
@@ -56,8 +57,7 @@ def open_word_vectors(
 
 def default_cache_folder() -> Path:
     """Return the folder for caches: `reeldex/word-vectors` in XDG_CACHE_HOME or in ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "reeldex" / "word-vectors"
+    return user_folders.cache_folder("word-vectors")
 
 
 def _convert(source: Path, file_format: WordFormat, cache: Path, fingerprint: str) -> None:
@@ -130,8 +130,8 @@ def _publish_text_or_say(path: Path, text: str) -> None:
 
 def _unwritable(path: Path, error: OSError) -> WordVectorsError:
     return WordVectorsError(
-        f"The cache of word vectors cannot be written to {path}: {error}. Give another folder for it, with about as "
-        "much room as the vectors take."
+        f"The cache of word vectors cannot be written to {path}: {error}. Select another folder with "
+        "words.cache_folder or XDG_CACHE_HOME, with about as much room as the vectors take."
     )
 
 

@@ -21,6 +21,7 @@ from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
 from reeldex.extractors.errors import ExtractionError
+from reeldex.extractors.ffmpeg_process import ProcessLimits
 from reeldex.extractors.thumbnail import thumbnail
 from reeldex.flows.extraction.report import MOST_FAILURES_LISTED, Picture, contact_sheet, failure_rows, summary
 from reeldex.flows.progress.progress import WorkRate, both, duration, listener, listening
@@ -147,9 +148,16 @@ class _Progress:
 
 
 def publish_report(
-    store: FeatureStore, report: RunReport, shards: Sequence[int], outcomes: Sequence[VideoOutcome]
+    store: FeatureStore,
+    report: RunReport,
+    shards: Sequence[int],
+    outcomes: Sequence[VideoOutcome],
+    limits: ProcessLimits,
 ) -> None:
-    """Publish the summary of a run, a table of the failures among `outcomes`, and pictures out of `shards`."""
+    """Publish the summary of a run, a table of the failures among `outcomes`, and pictures out of `shards`.
+
+    `limits` are those of ffmpeg, which makes the pictures.
+    """
     if not can_be_seen():
         return
     with server_errors_logged("The server did not take the report on this run"):
@@ -161,7 +169,7 @@ def publish_report(
             if total > MOST_FAILURES_LISTED:
                 said += f"; the first {MOST_FAILURES_LISTED:,}. All: reeldex status {report.store} --failures"
             create_table_artifact(failures, description=said)
-        pictures = list(_pictures(store, shards))
+        pictures = list(pictures_of(store, shards, limits))
         if pictures:
             create_markdown_artifact(contact_sheet(pictures), description=f"Pictures: {len(pictures)} of the videos")
 
@@ -173,14 +181,15 @@ def publish_table(rows: list[dict[str, Any]], description: str) -> None:
             create_table_artifact(rows, description=description)
 
 
-def _pictures(store: FeatureStore, shards: Sequence[int]) -> Iterator[Picture]:
+def pictures_of(store: FeatureStore, shards: Sequence[int], limits: ProcessLimits) -> Iterator[Picture]:
+    """Return a picture of some videos of these shards, made by ffmpeg within `limits`; none of a video that fails."""
     deadline = time.monotonic() + _PICTURES_SECONDS
     for outcome in _spread(store, shards):
         at_seconds = (outcome.duration_seconds or 0.0) / 2
         if time.monotonic() > deadline:
             return
         try:
-            yield Picture(outcome.video_id, at_seconds, thumbnail(outcome.path, at_seconds))
+            yield Picture(outcome.video_id, at_seconds, thumbnail(outcome.path, at_seconds, limits=limits))
         except ExtractionError as error:
             log.info("No picture of %s: %s", outcome.video_id, error)
 

@@ -124,7 +124,10 @@ def test_one_word_is_a_vocabulary_too(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(source: Path) -> None:
     (source.parent / "file").write_text("x")
-    with pytest.raises(WordVectorsError, match=r"cannot be written to .*Give another folder"):
+    with pytest.raises(
+        WordVectorsError,
+        match=r"cannot be written to .*Select another folder with words.cache_folder or XDG_CACHE_HOME",
+    ):
         open_word_vectors(source, cache_folder=source.parent / "file")
 
 

@@ -159,7 +159,7 @@ def test_a_cache_that_cannot_be_made_is_not_told_as_a_port_that_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from reeldex.cli.page import serve_page
-    from reeldex.errors import UsageError
+    from reeldex.errors import UsageError, UserError
     from reeldex.flows.config.pipeline import parse_config
 
     # Tests may run as root, to whom no folder is forbidden.
@@ -170,11 +170,13 @@ def test_a_cache_that_cannot_be_made_is_not_told_as_a_port_that_is_taken(
     config = parse_config({"page": {"cache_folder": str(tmp_path / "cache"), "port": 0}}, "test")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "mkdir", forbidden)
-        with pytest.raises(PermissionError, match="cache"):
+        with pytest.raises(
+            UserError, match=r"cache cannot be written: Permission denied.*page\.cache_folder or XDG_CACHE_HOME"
+        ):
             serve_page(index, config)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = parse_config({"page": {"port": taken.getsockname()[1]}}, "test")
-        with pytest.raises(UsageError, match="is not to be had"):
+        with pytest.raises(UsageError, match="is already in use"):
             serve_page(index, config)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError, FeaturesUnreadableError
@@ -25,6 +24,7 @@ from reeldex.search.errors import (
 from reeldex.search.generation import read_generation
 from reeldex.search.index import SearchIndex
 from reeldex.search.segments import open_segment
+from reeldex.storage.lock import hold_lock
 from tests.search.library import (
     OPTIONS,
     SPACES,
@@ -40,8 +40,10 @@ from tests.system_faults import make_readable, make_unreadable, no_more_files
 
 def test_two_builds_at_once_are_refused(library: Library) -> None:
     library.build()
-    with FileLock(library.folder / "index" / ".lock"), pytest.raises(IndexBusyError, match="Another process builds"):
+    said = r"The index .* is in use by process \d+ .*\(the first build\)"
+    with hold_lock(library.folder / "index", 0, work="the first build"), pytest.raises(IndexBusyError, match=said):
         library.build()
+    assert counts(library.build()) == (0, 0, 0, 8)
 
 
 def test_another_checkpoint_is_refused_until_a_rebuild_is_asked_for(library: Library) -> None:
@@ -236,5 +238,5 @@ def scramble(path: Path) -> None:
 
 
 def test_a_folder_of_other_things_is_left_alone(library: Library) -> None:
-    with pytest.raises(SearchError, match=r"is no index and not empty: it holds made-up.words, model.pth, store"):
+    with pytest.raises(SearchError, match=r"is not an index and not empty: it holds made-up.words, model.pth, store"):
         library.build("")
