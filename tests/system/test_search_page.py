@@ -52,25 +52,26 @@ def test_a_sentence_leads_to_the_second_it_is_about(ui: SearchPage) -> None:
 
     first.locator(".open").click()
     ui.until_playing()
-    assert ui.way() == "file"
+    assert ui.delivery() == "file"
     assert 4 <= ui.second() < 6.5
     for second in (4.5, 11.5, 29.5):
         assert shows(ui, second)
 
 
 @pytest.mark.parametrize(
-    ("name", "begins", "way"), [("old film", 12, "transcoded"), ("modern", 17, "transcoded"), ("wrapped", 13, "file")]
+    ("name", "begins", "delivery"),
+    [("old film", 12, "transcode"), ("modern", 17, "transcode"), ("wrapped", 13, "file")],
 )
-def test_other_formats_play_from_the_right_second_too(ui: SearchPage, name: str, begins: int, way: str) -> None:
+def test_other_formats_play_from_the_right_second_too(ui: SearchPage, name: str, begins: int, delivery: str) -> None:
     ui.search("bowl")
     ui.open_card(name)
     ui.until_playing()
     # Browsers differ in what they can play; Debian's plays H.264 in Matroska and neither MPEG-4 part 2 nor HEVC.
-    assert ui.way() == way
+    assert ui.delivery() == delivery
     assert begins <= ui.second() < begins + 3
     duration = ui.page.evaluate("document.getElementById('video').duration")
     assert duration == pytest.approx(30, abs=0.15), "the time line is the whole video's"
-    # Across the joints of pieces, back to the beginning, and on to the end.
+    # Across the joints of segments, back to the beginning, and on to the end.
     for second in (begins + 0.5, 19.5, 20.5, 1.5, 9.5, 10.5, 28.5):
         assert shows(ui, second), second
 
@@ -80,13 +81,13 @@ def test_a_format_whose_container_alone_is_unknown_is_put_into_another_one(ui: S
     ui.search("wrapped")
     ui.open_card("wrapped")
     ui.until_playing()
-    assert ui.way() == "copied"
+    assert ui.delivery() == "remux"
     assert 13 <= ui.second() < 16
     for second in (13.5, 20.5, 2.5, 12.5, 28.5):
         assert shows(ui, second), second
 
 
-def test_pieces_play_on_over_their_joint_without_a_stop(ui: SearchPage) -> None:
+def test_segments_play_on_over_their_joint_without_a_stop(ui: SearchPage) -> None:
     ui.search("old")
     ui.open_card("old film", 1)  # 0:02 to 0:08
     ui.until_playing()

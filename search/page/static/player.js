@@ -1,5 +1,5 @@
 // The player: one video, its timeline, and where in it the other hits lie.
-import { playPieces } from "./pieces.js";
+import { playSegments } from "./segments.js";
 import { moments, videoAddress } from "./server.js";
 import { clock, count, span } from "./words.js";
 
@@ -39,14 +39,14 @@ async function play(moment, signal) {
   signal.addEventListener("abort", () => file.abort());
   try {
     await playFile(key, seconds, file.signal);
-    dialog.dataset.way = "file";
+    dialog.dataset.delivery = "file";
   } catch {
     file.abort();
     if (signal.aborted) return;
     say("This browser cannot play the file itself; the server is preparing it.");
     try {
       const failed = (error) => say(`The video stopped. ${error.message}`, true);
-      dialog.dataset.way = await playPieces(video, key, seconds, { signal, failed });
+      dialog.dataset.delivery = await playSegments(video, key, seconds, { signal, failed });
       say("");
     } catch (error) {
       if (!signal.aborted) say(`This video cannot be played. ${error.message}`, true);
@@ -112,7 +112,7 @@ export async function open(moment, { question, likeAddress }) {
   current = { moment, hits: [moment], leave };
   at("player-name").textContent = moment.name;
   at("player-like").href = likeAddress(moment);
-  dialog.dataset.way = "";
+  dialog.dataset.delivery = "";
   drawHits();
   if (!dialog.open) dialog.showModal();
   video.focus();

@@ -40,11 +40,11 @@ export function moments(question, { signal, within, most } = {}) {
   return json(`/api/${question.like ? "like" : "search"}?${asked}`, signal);
 }
 
-/** Fetch one piece; a busy server is asked again a few times. */
-export async function piece(video, way, number, signal) {
+/** Fetch one segment; a busy server is asked again a few times. */
+export async function segment(video, delivery, number, signal) {
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await (await ask(`/pieces/${video}/${way}/${number}.mp4`, signal)).arrayBuffer();
+      return await (await ask(`/segments/${video}/${delivery}/${number}.mp4`, signal)).arrayBuffer();
     } catch (error) {
       if (error.status !== 503 || attempt === 5) throw error;
       await new Promise((resolve) => setTimeout(resolve, 1000 * (attempt + 1)));

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.errors import UsageError
-from reeldex.extractors import ffmpeg, ffmpeg_process
+from reeldex.extractors import description, ffmpeg, ffmpeg_process
+from reeldex.extractors.errors import ProbeError
 
 if TYPE_CHECKING:
+    from reeldex.extractors.frames import VideoMetadata
     from reeldex.flows.config.pipeline import PipelineConfig
     from reeldex.search.index import SearchIndex
 
@@ -27,6 +29,7 @@ def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
         ffmpeg=FfmpegProgram(
             tuple(ffmpeg_process.command(limits.ffmpeg_memory_bytes)),
             tuple(part for name, value in input_options.items() for part in (f"-{name}", value)),
+            describe,
         ),
         cache=config.page.cache_folder or default_cache_folder(),
         cache_bytes=config.page.cache_bytes,
@@ -38,9 +41,17 @@ def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
         if error.filename is not None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise UsageError(
-            f"Port {config.page.port} on loopback is not to be had ({error.strerror}). Choose another with --port, or "
+            f"Port {config.page.port} on loopback cannot be used ({error.strerror}). Choose another with --port, or "
             "0 for any free one."
         ) from error
+
+
+def describe(path: str, printed: bytes) -> VideoMetadata | None:
+    """Return what ffmpeg's description of a file says, None if it holds no video that can be read."""
+    try:
+        return description.read_description(path, printed)
+    except ProbeError:
+        return None
 
 
 def default_cache_folder() -> Path:

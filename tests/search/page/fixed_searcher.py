@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reeldex.cli.page import describe
 from reeldex.extractors import ffmpeg, ffmpeg_process
 from reeldex.search.errors import QueryError
 from reeldex.search.page.options import FfmpegProgram, PageOptions
@@ -147,7 +148,7 @@ def make_fixed_index(folder: Path) -> FixedSearcher:
 def page_options(cache: Path, **changes: Any) -> PageOptions:  # noqa: ANN401 - the fields of PageOptions
     """Return options with the ffmpeg of this project."""
     limits = tuple(part for name, value in ffmpeg.input_limits().items() for part in (f"-{name}", value))
-    options = PageOptions(FfmpegProgram(tuple(ffmpeg_process.command()), limits), cache)
+    options = PageOptions(FfmpegProgram(tuple(ffmpeg_process.command()), limits, describe), cache)
     return replace(options, **changes)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from reeldex.embedding.errors import CheckpointError
 from reeldex.search.errors import IndexBusyError, IndexDamagedError, IndexMismatchError
-from reeldex.search.page.catalogue import video_key
+from reeldex.search.page.live_index import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
 
 

@@ -27,7 +27,7 @@ def video_key(video_id: str) -> str:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class IndexSnapshot:
     """One opened index; `stale` says why a newer one could not be opened, if so."""
 
     searcher: Searcher
@@ -35,7 +35,7 @@ class Shelf:
     stale: str = ""
 
     @classmethod
-    def of(cls, searcher: Searcher) -> Shelf:
+    def of(cls, searcher: Searcher) -> IndexSnapshot:
         """Return keys to all videos of an index."""
         return cls(searcher, {video_key(video_id): video for video_id, video in searcher.videos().items()})
 
@@ -47,22 +47,22 @@ class Shelf:
             raise not_found("The index holds no such video. It may have been removed; search again.") from None
 
 
-class Catalogue:
-    """Holds the shelf in use and looks for a newer index from time to time; safe to use from several threads."""
+class LiveIndex:
+    """Holds the snapshot in use and looks for a newer index from time to time; safe to use from several threads."""
 
     def __init__(self, searcher: Searcher, refresh_seconds: float) -> None:
-        self._shelf = Shelf.of(searcher)
+        self._snapshot = IndexSnapshot.of(searcher)
         self._refresh_seconds = refresh_seconds
         self._looked = time.monotonic()
         self._looking = threading.Lock()
 
     @property
-    def shelf(self) -> Shelf:
-        """The shelf in use, without a look for a newer one."""
-        return self._shelf
+    def snapshot(self) -> IndexSnapshot:
+        """The snapshot in use, without a look for a newer one."""
+        return self._snapshot
 
-    def fresh_shelf(self) -> Shelf:
-        """Return the newest shelf; an index that cannot be opened leaves the one in use, and says so in `stale`.
+    def fresh_snapshot(self) -> IndexSnapshot:
+        """Return the newest snapshot; an index that cannot be opened leaves the one in use, and says so in `stale`.
 
         Blocks while an index is being opened; who comes meanwhile is answered from the one in use.
         """
@@ -73,18 +73,18 @@ class Catalogue:
                     self._looked = time.monotonic()
             finally:
                 self._looking.release()
-        return self._shelf
+        return self._snapshot
 
     def _look(self) -> None:
-        shelf = self._shelf
+        snapshot = self._snapshot
         try:
-            newest = shelf.searcher.refreshed()
+            newest = snapshot.searcher.refreshed()
         except (SearchError, EmbeddingError, OSError) as error:
-            if str(error) != shelf.stale:
+            if str(error) != snapshot.stale:
                 log.warning("The page answers from the index it has open: %s", error)
-            self._shelf = Shelf(shelf.searcher, shelf.by_key, stale=str(error))
+            self._snapshot = IndexSnapshot(snapshot.searcher, snapshot.by_key, stale=str(error))
             return
-        if newest is not shelf.searcher:
-            self._shelf = Shelf.of(newest)
-        elif shelf.stale:
-            self._shelf = Shelf(shelf.searcher, shelf.by_key)
+        if newest is not snapshot.searcher:
+            self._snapshot = IndexSnapshot.of(newest)
+        elif snapshot.stale:
+            self._snapshot = IndexSnapshot(snapshot.searcher, snapshot.by_key)

@@ -18,7 +18,7 @@ class _Job(Generic[Result]):
         self.waiting = 0
 
 
-class SharedJobs(Generic[Result]):
+class SingleFlight(Generic[Result]):
     """Jobs by key, while they are under way."""
 
     def __init__(self) -> None:
