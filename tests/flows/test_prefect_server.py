@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import MakeVideo
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def _answers(url: str) -> bool:
     try:
