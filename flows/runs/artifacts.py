@@ -21,7 +21,7 @@ from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
 from reeldex.extractors.errors import ExtractionError
-from reeldex.extractors.ffmpeg_process import ProcessLimits
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.thumbnail import thumbnail
 from reeldex.flows.extraction.report import MOST_FAILURES_LISTED, Picture, contact_sheet, failure_rows, summary
 from reeldex.flows.progress.progress import WorkRate, both, duration, listener, listening
@@ -152,7 +152,7 @@ def publish_report(
     report: RunReport,
     shards: Sequence[int],
     outcomes: Sequence[VideoOutcome],
-    limits: ProcessLimits,
+    limits: DecodeLimits,
 ) -> None:
     """Publish the summary of a run, a table of the failures among `outcomes`, and pictures out of `shards`.
 
@@ -181,7 +181,7 @@ def publish_table(rows: list[dict[str, Any]], description: str) -> None:
             create_table_artifact(rows, description=description)
 
 
-def pictures_of(store: FeatureStore, shards: Sequence[int], limits: ProcessLimits) -> Iterator[Picture]:
+def pictures_of(store: FeatureStore, shards: Sequence[int], limits: DecodeLimits) -> Iterator[Picture]:
     """Return a picture of some videos of these shards, made by ffmpeg within `limits`; none of a video that fails."""
     deadline = time.monotonic() + _PICTURES_SECONDS
     for outcome in _spread(store, shards):

@@ -46,7 +46,7 @@ def run_shard_tasks(
     lost = {shard: _why(result) for shard, result in results.items() if isinstance(result, BaseException)}
     outcomes = present_outcomes(store, found)
     report = sum_up(store, reports, lost, outcomes, found_counts)
-    publish_report(store, report, [task.shard for task in tasks], outcomes, config.compute.limits.decoding().process)
+    publish_report(store, report, [task.shard for task in tasks], outcomes, config.compute.limits)
     if lost:
         raise ShardsLostError(report)
     return report

@@ -218,6 +218,7 @@ def test_what_a_video_may_cost_is_limited(
     assert raised.value.reason is reason
 
 
+@pytest.mark.slow
 def test_a_slow_reader_of_frames_is_not_the_videos_fault(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=8)
     items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(timeout_seconds=5.0), chunk_bytes=1)

@@ -98,6 +98,7 @@ def test_rows_lie_in_the_order_of_time_whatever_batches_they_shared(
             assert least_cosine(array, shared[video_id].rows[name]) >= 0.9999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_rows", [1, 2, 5])
 def test_company_order_and_decoders_change_no_bit(
     load_tiny: LoadTiny, videos: list[VideoSource], batch_rows: int
@@ -109,6 +110,7 @@ def test_company_order_and_decoders_change_no_bit(
     assert rows(videos[::-1], networks, decoders=4) == alone
 
 
+@pytest.mark.slow
 def test_company_changes_no_bit_of_the_real_networks_either(
     random_networks: dict[str, Network], tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -178,6 +180,7 @@ def test_seconds_are_told_as_they_are_decoded(load_tiny: LoadTiny, videos: list[
     assert sum(told) == sum(len(result.rows["tiny2d"]) for result in results if isinstance(result, VideoFeatures)) == 7
 
 
+@pytest.mark.slow
 def test_videos_do_not_wait_for_company_for_ever(load_tiny: LoadTiny, tmp_path: Path, make_video: MakeVideo) -> None:
     sources = [
         VideoSource(f"{width}", str(make_video(tmp_path / f"{width}.mp4", seconds=0.2, size=f"{width}x64", rate=10)))

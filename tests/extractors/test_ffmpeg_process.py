@@ -79,6 +79,7 @@ def test_a_lower_limit_of_the_machine_stays(tmp_path: Path) -> None:
     assert answer.stdout.split() == [str(2 << 20)]
 
 
+@pytest.mark.slow
 def test_a_video_that_needs_more_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = tmp_path / "large.mkv"
     # One picture of 216 MB.

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from reeldex.embedding.training.checkpoint import load_checkpoint
@@ -17,6 +18,8 @@ from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_wor
 from tests.flows.conftest import Reeldex
 from tests.flows.killable import processes_that_name
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 

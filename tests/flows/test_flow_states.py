@@ -22,6 +22,8 @@ from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ExtractConfig(extractors=("resnet152",), weights="random", shard_videos=2)  # type: ignore[arg-type]
 COMPUTE = ComputeConfig(device="cpu", retries=0)
 

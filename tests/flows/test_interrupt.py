@@ -4,10 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.killable import processes_that_name
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 
 def test_ctrl_c_ends_the_run_at_once_keeps_what_is_finished_and_leaves_no_process(

@@ -11,6 +11,8 @@ from tests.conftest import MakeVideo
 from tests.flows.killable import extract_without_prefect, processes_that_name, settings
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 KILLS = 5
 
 

@@ -15,6 +15,8 @@ from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
 from tests.flows.killable import processes_that_name
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 5.0
 
 

@@ -3,7 +3,11 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import MakeVideo
+
+pytestmark = pytest.mark.slow
 
 
 def _answers(url: str) -> bool:

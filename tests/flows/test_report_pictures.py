@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.extractors.ffmpeg_process import ProcessLimits
+from reeldex.extractors.options import DecodeLimits
 from reeldex.flows.runs.artifacts import pictures_of
 from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, write_outcomes
@@ -23,8 +23,8 @@ def test_pictures_keep_to_the_configured_limits(
     record = FileRecord("features/net.v1/shard-00000.h5", 1, "", {})
     outcome = VideoOutcome("a", video, "ok", None, "", 1, rows={"net.v1": 1})
     write_outcomes(store.path, ShardOutcomes(0, (outcome,), {"net.v1": record}, 1.0))
-    (picture,) = pictures_of(store, [0], ProcessLimits())
+    (picture,) = pictures_of(store, [0], DecodeLimits())
     assert picture.video_id == "a"
     with caplog.at_level(logging.INFO):
-        assert list(pictures_of(store, [0], ProcessLimits(memory_bytes=60_000_000))) == []
+        assert list(pictures_of(store, [0], DecodeLimits.model_construct(ffmpeg_memory_bytes=60_000_000))) == []
     assert "No picture of a" in caplog.text

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.conftest import Reeldex
 from tests.flows.stores import RANDOM, SPACES, outcomes
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_growing_folder_costs_only_what_is_new_or_changed(

@@ -17,6 +17,8 @@ import pytest
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE, new_secret
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = 20
 
 

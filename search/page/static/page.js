@@ -1,30 +1,49 @@
+// @ts-check
 // The page: a question in the address, its answer as pictures, and the player over it.
+import { at, part, parts } from "./elements.js";
 import * as player from "./player.js";
-import { about, moments, pictureAddress } from "./server.js";
+import { about, moments, pictureAddress, Refusal } from "./server.js";
 import { count, span } from "./words.js";
 
-const at = (id) => document.getElementById(id);
-const query = at("query");
+/**
+ * @typedef {import("./server.js").Moment} Moment
+ * @typedef {import("./server.js").Question} Question
+ * @typedef {import("./server.js").Answer} Answer
+ */
+
+const query = at("query", HTMLInputElement);
 const results = at("results");
 
+/** @type {Question | null} */
 let asked = null; // the question that is shown, as it stands in the address
+/** @type {Moment[]} */
 let found = []; // its moments
 let asking = new AbortController();
 
+/** @type {() => Question & { play?: string }} */
 const read = () => Object.fromEntries(new URLSearchParams(location.search));
+/** @param {Record<string, string>} question */
 const write = (question) => `/?${new URLSearchParams(question)}`;
+/** @param {Moment} moment */
 const place = (moment) => `${moment.video}@${moment.start_seconds}`;
 
+/** @param {Moment} moment */
 function likeAddress(moment) {
   const middle = (moment.start_seconds + moment.end_seconds) / 2;
   return write({ like: `${moment.video}@${Number(middle.toFixed(3))}`, name: moment.name });
 }
 
+/** @param {Record<string, string>} question */
 function go(question) {
   history.pushState(null, "", write(question));
   show();
 }
 
+/**
+ * @param {string} title
+ * @param {string} text
+ * @param {{ bad?: boolean, extra?: HTMLElement[] }} [options]
+ */
 function message(title, text, { bad = false, extra = [] } = {}) {
   const heading = document.createElement("h2");
   heading.textContent = title;
@@ -55,23 +74,26 @@ function waiting() {
     const card = document.createElement("li");
     card.className = "card waiting";
     card.setAttribute("aria-hidden", "true");
-    for (const name of ["picture", "words"]) {
-      const part = document.createElement("span");
-      part.className = name;
-      card.append(part);
-    }
-    card.lastChild.append(document.createElement("span"), document.createElement("span"));
+    const [picture, words] = ["picture", "words"].map((name) => {
+      const element = document.createElement("span");
+      element.className = name;
+      return element;
+    });
+    words.append(document.createElement("span"), document.createElement("span"));
+    card.append(picture, words);
     return card;
   });
   results.replaceChildren(...cards);
 }
 
+/** @param {Moment} moment @param {HTMLElement} holder */
 function pictureOf(moment, holder) {
-  const picture = holder.querySelector("img");
+  const picture = part(holder, "img", HTMLImageElement);
   const middle = (moment.start_seconds + moment.end_seconds) / 2;
   const tries = [middle, moment.start_seconds].map((seconds) => pictureAddress(moment.video, seconds));
   const next = () => {
-    if (tries.length) picture.src = tries.shift();
+    const address = tries.shift();
+    if (address) picture.src = address;
     else holder.classList.add("failed");
   };
   picture.addEventListener("load", () => holder.classList.add("shown"));
@@ -80,25 +102,27 @@ function pictureOf(moment, holder) {
   else holder.classList.add("failed");
 }
 
+/** @param {Moment} moment */
 function card(moment) {
-  const item = at("card").content.cloneNode(true).firstElementChild;
-  const open = item.querySelector(".open");
-  item.querySelector(".name").textContent = moment.name;
-  item.querySelector(".name").title = moment.name;
-  item.querySelector(".span").textContent = span(moment);
-  item.querySelector(".score").textContent = moment.score.toFixed(2);
-  item.querySelector(".score").title = "How well it fits: 1 is perfect, 0 is unrelated";
-  item.querySelector(".caption").textContent = moment.caption;
+  const item = part(document.importNode(at("card", HTMLTemplateElement).content, true), ".card");
+  const open = part(item, ".open", HTMLButtonElement);
+  part(item, ".name").textContent = moment.name;
+  part(item, ".name").title = moment.name;
+  part(item, ".span").textContent = span(moment);
+  part(item, ".score").textContent = moment.score.toFixed(2);
+  part(item, ".score").title = "How well it fits: 1 is perfect, 0 is unrelated";
+  part(item, ".caption").textContent = moment.caption;
   open.setAttribute("aria-label", `${moment.name}, ${span(moment)}, score ${moment.score.toFixed(2)}. ${moment.caption}`);
   open.disabled = !moment.playable;
   open.addEventListener("click", () => go({ ...asked, play: place(moment) }));
-  const like = item.querySelector(".like");
+  const like = part(item, ".like", HTMLAnchorElement);
   like.href = likeAddress(moment);
   like.setAttribute("aria-label", `More like ${moment.name}, ${span(moment)}`);
-  pictureOf(moment, item.querySelector(".picture"));
+  pictureOf(moment, part(item, ".picture"));
   return item;
 }
 
+/** @param {Answer} answer */
 function notice(answer) {
   const parts = [];
   if (answer.unknown_words.length) {
@@ -110,16 +134,18 @@ function notice(answer) {
   at("notice").hidden = !parts.length;
 }
 
+/** @param {Question} question @param {Answer} answer */
 function shown(question, answer) {
   found = answer.moments;
   results.replaceChildren(...found.map(card));
   notice(answer);
   const what = document.createElement("strong");
-  what.textContent = question.like ? question.name ?? "this moment" : question.q;
+  what.textContent = (question.like ? question.name ?? "this moment" : question.q) ?? "";
   at("status").replaceChildren(`${count(found.length, "moment")} ${question.like ? "like" : "for"} `, what);
   if (!found.length) message("Nothing found", "No moment of the index answers this. Try other words.");
 }
 
+/** @param {Question} question */
 async function ask(question) {
   asking.abort();
   asking = new AbortController();
@@ -139,8 +165,9 @@ async function ask(question) {
     again.type = "button";
     again.textContent = "Try again";
     again.addEventListener("click", () => ask(question));
-    const wrongQuestion = error.status >= 400 && error.status < 500 && error.status !== 429;
-    message(wrongQuestion ? "That cannot be searched for" : "The search failed", error.message, { bad: true, extra: wrongQuestion ? [] : [again] });
+    const status = error instanceof Refusal ? error.status : 0;
+    const wrongQuestion = status >= 400 && status < 500 && status !== 429;
+    message(wrongQuestion ? "That cannot be searched for" : "The search failed", error instanceof Error ? error.message : String(error), { bad: true, extra: wrongQuestion ? [] : [again] });
   } finally {
     if (!signal.aborted) results.removeAttribute("aria-busy");
   }
@@ -172,18 +199,27 @@ async function show() {
 }
 
 function columns() {
-  const cards = [...results.children];
+  const cards = parts(results, ".card");
   const next = cards.findIndex((each) => each.offsetTop > cards[0].offsetTop);
   return next < 0 ? cards.length : next;
 }
 
+/** @param {KeyboardEvent} event */
 function arrows(event) {
-  const cards = [...results.querySelectorAll(".open:not(:disabled)")];
-  const here = cards.indexOf(event.target.closest(".card")?.querySelector(".open"));
-  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns(), ArrowUp: -columns(), Home: -here, End: cards.length - 1 - here };
-  if (here < 0 || !(event.key in steps)) return;
+  const cards = parts(results, ".open:not(:disabled)");
+  const chosen = event.target instanceof Element ? event.target.closest(".card") : null;
+  const here = cards.findIndex((open) => chosen?.contains(open));
+  const step = new Map([
+    ["ArrowRight", 1],
+    ["ArrowLeft", -1],
+    ["ArrowDown", columns()],
+    ["ArrowUp", -columns()],
+    ["Home", -here],
+    ["End", cards.length - 1 - here],
+  ]).get(event.key);
+  if (here < 0 || step === undefined) return;
   event.preventDefault();
-  const to = here + steps[event.key];
+  const to = here + step;
   if (to < 0 && event.key === "ArrowUp") query.focus();
   else cards[Math.min(cards.length - 1, Math.max(0, to))].focus();
 }
@@ -198,17 +234,17 @@ at("form").addEventListener("submit", (event) => {
 query.addEventListener("keydown", (event) => {
   if (event.key !== "ArrowDown") return;
   event.preventDefault();
-  results.querySelector(".open")?.focus();
+  parts(results, ".open")[0]?.focus();
 });
 results.addEventListener("keydown", arrows);
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "/" || at("player").open || event.ctrlKey || event.metaKey || event.target === query) return;
+  if (event.key !== "/" || at("player", HTMLDialogElement).open || event.ctrlKey || event.metaKey || event.target === query) return;
   event.preventDefault();
   query.focus();
   query.select();
 });
 document.addEventListener("click", (event) => {
-  const link = event.target.closest('a[href^="/"]');
+  const link = event.target instanceof Element && event.target.closest('a[href^="/"]');
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
   history.pushState(null, "", link.getAttribute("href"));
@@ -221,7 +257,7 @@ player.ready(() => {
   const opened = play;
   go(question);
   const moment = found.find((each) => place(each) === opened);
-  if (moment) results.children[found.indexOf(moment)]?.querySelector(".open").focus();
+  if (moment) parts(results.children[found.indexOf(moment)], ".open")[0]?.focus();
 });
 show();
 about().then(

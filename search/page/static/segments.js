@@ -1,12 +1,19 @@
+// @ts-check
 // Plays a video that the browser cannot: the server makes segments of it, which are joined here on the video's own time line.
 import { segment, playing } from "./server.js";
 
 const AHEAD_SECONDS = 25;
 const KEPT_BEHIND_SECONDS = 40;
 
-const Source = window.MediaSource ?? window.ManagedMediaSource;
+/** @typedef {import("./server.js").Plan} Plan */
 
-/** Name the codecs of a segment out of its first boxes, as MediaSource wants to be told. */
+/** @type {typeof MediaSource | undefined} */
+const Source = window.MediaSource ?? /** @type {any} */ (window).ManagedMediaSource;
+
+/**
+ * Name the codecs of a segment out of its first boxes, as MediaSource wants to be told.
+ * @param {ArrayBuffer} bytes
+ */
 function mediaType(bytes) {
   const text = new TextDecoder("latin1").decode(bytes.slice(0, 16_384));
   const at = text.indexOf("avcC");
@@ -15,6 +22,7 @@ function mediaType(bytes) {
   return `video/mp4; codecs="avc1.${profile}${text.includes("mp4a") ? ",mp4a.40.2" : ""}"`;
 }
 
+/** @type {(target: EventTarget, name: string, signal: AbortSignal) => Promise<unknown>} */
 const ended = (target, name, signal) =>
   new Promise((resolve, reject) => {
     target.addEventListener(name, resolve, { once: true, signal });
@@ -22,18 +30,36 @@ const ended = (target, name, signal) =>
   });
 
 class Joined {
-  constructor(video, key, plan, delivery, signal) {
-    Object.assign(this, { video, key, plan, delivery, signal, buffer: null });
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {string} key
+   * @param {Plan} plan
+   * @param {string} delivery
+   * @param {AbortSignal} signal
+   * @param {MediaSource} source
+   */
+  constructor(video, key, plan, delivery, signal, source) {
+    this.video = video;
+    this.key = key;
+    this.plan = plan;
+    this.delivery = delivery;
+    this.signal = signal;
+    this.source = source;
+    /** @type {SourceBuffer | null} */
+    this.buffer = null;
     // Segments are joined in their order, without gaps: `first` up to but not including `next` are there.
-    Object.assign(this, { first: 0, next: 0 });
+    this.first = 0;
+    this.next = 0;
     this.last = Math.ceil(plan.duration_seconds / plan.segment_seconds) - 1;
   }
 
-  /** Begin to play at a second; resolves when that second is there. */
+  /**
+   * Begin to play at a second; resolves when that second is there.
+   * @param {number} seconds
+   */
   async begin(seconds) {
-    this.source = new Source();
     const address = URL.createObjectURL(this.source);
-    if (Source !== window.MediaSource) this.video.disableRemotePlayback = true;
+    if (!window.MediaSource) this.video.disableRemotePlayback = true;
     this.video.src = address;
     await ended(this.source, "sourceopen", this.signal);
     URL.revokeObjectURL(address);
@@ -43,6 +69,7 @@ class Joined {
     this.video.currentTime = seconds;
   }
 
+  /** @param {number} seconds */
   segmentAt(seconds) {
     return Math.min(this.last, Math.max(0, Math.floor(seconds / this.plan.segment_seconds)));
   }
@@ -50,34 +77,39 @@ class Joined {
   async add() {
     const number = this.next;
     const bytes = await segment(this.key, this.delivery, number, this.signal);
-    if (!this.buffer) {
-      this.buffer = this.source.addSourceBuffer(mediaType(bytes));
-    }
+    this.buffer ??= this.source.addSourceBuffer(mediaType(bytes));
+    const buffer = this.buffer;
     const start = number * this.plan.segment_seconds;
     // Remuxed segments carry the file's own times; transcoded ones begin at 0.
-    if (this.delivery === "transcode") this.buffer.timestampOffset = start;
-    await this.changed(() => this.buffer.appendBuffer(bytes));
+    if (this.delivery === "transcode") buffer.timestampOffset = start;
+    await this.changed(buffer, () => buffer.appendBuffer(bytes));
     if (this.video.error || this.source.readyState === "closed") throw new Error("The browser refused a segment of the video.");
     this.next += 1;
     if (number === this.last) this.source.endOfStream();
   }
 
-  async changed(change) {
-    const done = ended(this.buffer, "updateend", this.signal);
+  /**
+   * @param {SourceBuffer} buffer
+   * @param {() => void} change
+   */
+  async changed(buffer, change) {
+    const done = ended(buffer, "updateend", this.signal);
     change();
     await done;
   }
 
   /** Do what the place of the player asks for next; say whether there was anything to do. */
   async step() {
+    const buffer = this.buffer;
+    if (!buffer) throw new Error("Nothing has begun to play.");
     const now = this.segmentAt(this.video.currentTime);
     if (now < this.first || now > this.next) {
       // After a jump, start again there: with a remuxed segment put before others, a later seek was seen to stall.
-      await this.changed(() => this.buffer.remove(0, Infinity));
+      await this.changed(buffer, () => buffer.remove(0, Infinity));
       this.first = this.next = now;
     } else if (this.first < this.segmentAt(this.video.currentTime - KEPT_BEHIND_SECONDS)) {
       this.first += 1;
-      await this.changed(() => this.buffer.remove(0, this.first * this.plan.segment_seconds));
+      await this.changed(buffer, () => buffer.remove(0, this.first * this.plan.segment_seconds));
     }
     const until = this.segmentAt(this.video.currentTime + AHEAD_SECONDS);
     if (this.next > until) return false;
@@ -93,13 +125,21 @@ class Joined {
   }
 }
 
-/** Play video `key` in the element from a second on. Rejects when none is possible; `failed` is called with a later error. */
+/**
+ * Play video `key` in the element from a second on. Rejects when none is possible; `failed` is called with a later error.
+ * @param {HTMLVideoElement} video
+ * @param {string} key
+ * @param {number} seconds
+ * @param {{ signal: AbortSignal, failed: (error: Error) => void }} options
+ * @returns {Promise<string>} how the segments are delivered
+ */
 export async function playSegments(video, key, seconds, { signal, failed }) {
   if (!Source) throw new Error("This browser cannot join segments of video (it has no MediaSource).");
   const plan = await playing(key, signal);
+  /** @type {unknown} */
   let trouble;
   for (const delivery of plan.deliveries) {
-    const joined = new Joined(video, key, plan, delivery, signal);
+    const joined = new Joined(video, key, plan, delivery, signal, new Source());
     try {
       await joined.begin(Math.min(seconds, Math.max(0, plan.duration_seconds - 0.1)));
       joined.follow().catch((error) => signal.aborted || failed(error));

@@ -171,6 +171,7 @@ def waiting(tmp_path: Path) -> Iterator[tuple[WaitingSearcher, str]]:
         searcher.let.set()
 
 
+@pytest.mark.slow
 def test_of_200_requests_at_once_those_above_the_limit_are_asked_to_come_back(
     waiting: tuple[WaitingSearcher, str],
 ) -> None:

@@ -23,6 +23,7 @@ def library(tmp_path: Path) -> Library:
     return library
 
 
+@pytest.mark.slow
 def test_an_index_is_searched_shown_played_and_refreshed(library: Library) -> None:
     options = page_options(library.folder / "cache", refresh_seconds=0.001)
     with (
