@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.cli import terminal
 from reeldex.cli.answers import Arguments, honest, pairs, respond
+from reeldex.cli.server_choice import uses_server
 from reeldex.errors import UsageError
 from reeldex.extractors.errors import WeightsError
 from reeldex.flows.config.pipeline import PipelineConfig, WhenBusy, load_config, parse_config
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reeldex.extractors.weights import PretrainedWeights
+    from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.flows.extraction.run_report import RunReport
 
 _FAILURES_SHOWN = 20
@@ -30,30 +32,33 @@ _OPTIONS = {
 
 @honest
 def run_extract(arguments: Arguments) -> int:
-    """Run the flow `extract`, or only reckon its cost."""
+    """Extract what the store lacks, or only estimate the cost."""
     config = _config(arguments)
+    from reeldex.flows.extraction.prepare import prepare
+
+    prepared = prepare(arguments.source, arguments.store, config, only_estimate=arguments.dry_run)
     if arguments.dry_run:
         from reeldex.flows.extraction.cost import estimate
 
-        cost = estimate(arguments.source, config)
+        cost = estimate(prepared)
         respond(arguments, cost.to_json(), str(cost))
         return 0
-    from reeldex.flows.extraction.preflight import check_extract, up_to_date
-
-    report = up_to_date(arguments.source, arguments.store, config)
+    report = prepared.report_if_nothing_to_do()
     if report is not None:
         return _report(arguments, report)
-    check_extract(arguments.source, arguments.store, config)
-    with terminal.prefect_ready(verbose=arguments.verbose):
-        from reeldex.flows.extract import extract
+    if uses_server(arguments.server, verbose=arguments.verbose):
+        from reeldex.flows.extract import extract_as_flow_run
 
-        sections = (config.extract, config.compute, config.weights)
-        return _run(arguments, lambda: extract(arguments.source, arguments.store, *sections, *_patience(arguments)))
+        return _run(
+            arguments,
+            lambda: extract_as_flow_run(arguments.source, arguments.store, config, *_patience(arguments)),
+        )
+    return _run(arguments, lambda: _run_here(prepared, arguments))
 
 
 @honest
 def run_rerun(arguments: Arguments) -> int:
-    """Run the flow `rerun-failed`."""
+    """Process the shards of a store that lack something."""
     unknown = [reason for reason in arguments.reason if reason not in REASONS]
     if unknown:
         raise UsageError(f"There is no reason {unknown[0]!r}. Reasons are: {', '.join(REASONS)}.")
@@ -61,47 +66,49 @@ def run_rerun(arguments: Arguments) -> int:
         raise UsageError("--reason goes with --failed-videos.")
     config = _config(arguments)
     reasons = tuple(arguments.reason or REASONS) if arguments.failed_videos else ()
-    from reeldex.flows.extraction.preflight import check_rerun
+    from reeldex.flows.extraction.prepare import prepare_rerun
 
-    report = check_rerun(arguments.store, config, reasons)
+    prepared = prepare_rerun(arguments.store, config, reasons)
+    report = prepared.report_if_nothing_to_do()
     if report is not None:
         return _report(arguments, report)
-    with terminal.prefect_ready(verbose=arguments.verbose):
-        from reeldex.flows.rerun import rerun
+    if uses_server(arguments.server, verbose=arguments.verbose):
+        from reeldex.flows.rerun import rerun_as_flow_run
 
-        sections = (config.compute, config.weights)
-        retry = (arguments.failed_videos, list(reasons))
-        return _run(arguments, lambda: rerun(arguments.store, *retry, *sections, *_patience(arguments)))
+        return _run(arguments, lambda: rerun_as_flow_run(arguments.store, config, reasons, *_patience(arguments)))
+    return _run(arguments, lambda: _run_here(prepared, arguments))
 
 
 def _patience(arguments: Arguments) -> tuple[WhenBusy, float]:
     return (WhenBusy.WAIT if arguments.wait else WhenBusy.FAIL, arguments.wait)
 
 
-def _run(arguments: Arguments, flow: Callable[[], Any]) -> int:
+def _run_here(prepared: PreparedRun, arguments: Arguments) -> RunReport:
+    from reeldex.flows.extraction.in_process import run_here
+
+    return run_here(prepared, *_patience(arguments))
+
+
+def _run(arguments: Arguments, work: Callable[[], RunReport]) -> int:
     from reeldex.flows.extraction.run_report import ShardsLostError
 
-    with terminal.watching():
-        try:
-            report = flow()
-        except ShardsLostError as lost:
-            report = lost.report
-            sys.stderr.write(f"reeldex: {lost}\n")
+    try:
+        report = work()
+    except ShardsLostError as lost:
+        report = lost.report
+        sys.stderr.write(f"reeldex: {lost}\n")
     return _report(arguments, report)
 
 
 def _report(arguments: Arguments, report: RunReport) -> int:
-    from reeldex.flows.extraction.run_report import present_outcomes
-    from reeldex.storage.store import FeatureStore
-
     text = [str(report)]
     if report.failed_by_reason or report.truncated:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
-        listed = [each for each in present_outcomes(FeatureStore(arguments.store)) if each.reason]
-        text += [terminal.describe_failure(each) for each in listed[:_FAILURES_SHOWN]]
-        if len(listed) > _FAILURES_SHOWN:
-            text.append(f"  ... and {len(listed) - _FAILURES_SHOWN} more: reeldex status {arguments.store} --failures")
+        text += [terminal.describe_failure(each) for each in report.problems[:_FAILURES_SHOWN]]
+        if report.problem_count > _FAILURES_SHOWN:
+            more = report.problem_count - _FAILURES_SHOWN
+            text.append(f"  ... and {more} more: reeldex status {arguments.store} --failures")
     if report.gone:
         text.append(f"{report.gone} videos of the store are not in this source; their features are kept.")
     respond(arguments, report.to_json(), "\n".join(text))

@@ -30,13 +30,13 @@ def run_train(arguments: Arguments) -> int:
     from reeldex.embedding.training.distributed import ProcessRank
     from reeldex.errors import InfrastructureError
     from reeldex.flows.learning.training import TrainingRequest, require_startable, train_embedding
-    from reeldex.flows.progress.training import told
+    from reeldex.flows.learning.training_progress import TrainingProgress
 
     request = TrainingRequest(arguments.dataset, arguments.out, config, arguments.checkpoint, arguments.resume)
     require_startable(request)
     try:
         if not ProcessRank.from_environment().is_first:
-            train_embedding(request, told())
+            train_embedding(request, TrainingProgress(config.train.epochs))
             return 0
         if uses_server(arguments.server, verbose=arguments.verbose):
             from reeldex.flows.train import train_as_flow_run as train

@@ -11,6 +11,7 @@ from pathlib import Path
 from reeldex.cli import learning_parsers as embedding_cli
 from reeldex.cli import search_parsers as search_cli
 from reeldex.cli.command import HelpFormatter, Subparsers, command
+from reeldex.cli.server_choice import add_server_flags
 
 _RUN_EXITS = (
     "Exit status: 0 all videos have features; 1 finished, but something failed; 2 wrong usage or configuration."
@@ -46,6 +47,7 @@ class _ShowVersion(argparse.Action):
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
+    add_server_flags(parser)
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda (all), cuda:N or cuda:N,cuda:M")
     parser.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), help="arithmetic of the networks")
