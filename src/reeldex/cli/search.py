@@ -199,15 +199,14 @@ def _run_pipeline(
         from reeldex.flows.pipeline import pipeline_as_flow_run
 
         return pipeline_as_flow_run(request, when_busy, wait_seconds)
-    from reeldex.cli.terminal import prefect_ready, watching
+    from reeldex.flows.extraction.in_process import run_here
+    from reeldex.flows.extraction.prepare import prepare
     from reeldex.flows.learning.in_process import evaluate_here, index_here, train_here
     from reeldex.flows.learning.pipeline import PipelineSteps, run_pipeline
 
     def extract_here(request: PipelineRequest) -> RunReport:
-        from reeldex.flows.pipeline import flow_steps
-
-        with prefect_ready(verbose=output.verbose), watching():
-            return flow_steps(when_busy, wait_seconds).extract(request)
+        prepared = prepare(request.source, request.store, request.config)
+        return prepared.report_if_nothing_to_do() or run_here(prepared, when_busy, wait_seconds)
 
     return run_pipeline(request, PipelineSteps(extract_here, train_here, evaluate_here, index_here))
 
