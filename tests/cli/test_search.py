@@ -129,10 +129,10 @@ def test_what_is_wrong_is_said_at_once_with_status_2(
     assert "Traceback" not in answer.err
 
 
-def test_an_empty_index_folder_is_not_the_present_one(reeldex: Reeldex, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        reeldex("search", "red", "--index", "")
-    assert "argument --index: it is empty" in capsys.readouterr().err
+def test_an_empty_index_folder_is_not_the_present_one(reeldex: Reeldex) -> None:
+    answer = reeldex("search", "red", "--index", "")
+    assert answer.status == 2
+    assert "--index: the path is empty" in answer.err
 
 
 def test_questions_that_cannot_be_answered_say_why(reeldex: Reeldex, trained: Trained) -> None:
