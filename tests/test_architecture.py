@@ -164,11 +164,12 @@ def test_the_flows_alone_stand_at_the_top_of_flows() -> None:
     assert {path.stem for path in (ROOT / "flows").glob("*.py")} == FLOWS | {"__init__"}
 
 
-def test_help_loads_none_of_the_heavy_libraries() -> None:
+@pytest.mark.parametrize("command", ["extract", "train", "index", "config", "up"])
+def test_help_loads_none_of_the_heavy_libraries(command: str) -> None:
     script = (
         "import json, sys\n"
         "from reeldex.cli.main import main\n"
-        "main(['extract', '--help'])\n"
+        f"main([{command!r}, '--help'])\n"
         "print('\\n' + json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)

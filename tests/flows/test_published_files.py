@@ -20,8 +20,8 @@ from reeldex.extractors.errors import WeightsError
 from reeldex.flows.config.pipeline import parse_config
 from reeldex.flows.learning import published_files
 from reeldex.flows.learning.inputs import OWN_WORD_VECTORS, word_file
+from tests.conftest import Reeldex
 from tests.flows.captioned import KINDS, write_rows
-from tests.flows.conftest import Reeldex
 
 SPEC = ModelSpec(video_dim=10, embed_dim=12, word_dim=8)
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from reeldex.storage.store import FeatureStore
-from tests.conftest import MakeVideo
-from tests.flows.conftest import Reeldex
+from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM, SPACES, outcomes
 
 pytestmark = pytest.mark.slow

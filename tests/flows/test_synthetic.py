@@ -9,7 +9,7 @@ from reeldex.embedding.datasets import msrvtt
 from reeldex.embedding.datasets.options import FeatureLocation, MsrvttOptions
 from reeldex.embedding.evaluation.evaluate import measure
 from reeldex.extractors import synthetic
-from tests.flows.conftest import Reeldex
+from tests.conftest import Reeldex
 
 CASE = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "evaluation__two-captions-a-video.csv"
 

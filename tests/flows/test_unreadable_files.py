@@ -11,8 +11,7 @@ from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.report import damage_rows
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.store import FeatureStore
-from tests.conftest import MakeVideo
-from tests.flows.conftest import Reeldex
+from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM
 from tests.system_faults import make_readable, make_unreadable
 

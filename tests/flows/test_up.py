@@ -14,7 +14,7 @@ from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.runs.lost_runs import _process
 from reeldex.flows.server.csp import keep_to_itself
 from reeldex.flows.server.process import configured_api_url, listens
-from tests.flows.conftest import Reeldex
+from tests.conftest import Reeldex
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEDULES = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from reeldex.storage.lock import hold_lock
+from tests.conftest import Reeldex
 from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words
-from tests.flows.conftest import Reeldex
 
 
 def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reeldex: Reeldex, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from reeldex.storage.store import FeatureStore
-from tests.conftest import MakeVideo
-from tests.flows.conftest import Reeldex
+from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM, SPACES, outcomes
 
 

@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 
 from reeldex.cli import quickstart
-from tests.conftest import MakeVideo
+from tests.conftest import MakeVideo, Reeldex
 from tests.embedding.feature_files import make_store
 from tests.flows.captioned import make_captioned, rows_of_kind, write_rows
-from tests.flows.conftest import Reeldex
 from tests.search.page.fixed_searcher import FixedSearcher
 
 ROOT = Path(__file__).resolve().parents[2]
