@@ -157,5 +157,5 @@ def test_without_gensim_a_cached_file_opens_and_another_says_what_to_do(
     with pytest.raises(WordVectorsError, match=r"gensim, .*is not available.*Python 3\.11 to 3\.13"):
         opened(tmp_path / "other.bin")
     with pytest.raises(WordVectorsError, match="is not available"):
-        text.train_word_vectors(["cut it"] * 9, tmp_path / "trained.bin")
+        word2vec.train_word_vectors(["cut it"] * 9, tmp_path / "trained.bin")
     assert not (tmp_path / "trained.bin").exists()
