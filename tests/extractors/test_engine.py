@@ -181,7 +181,9 @@ def test_seconds_are_told_as_they_are_decoded(load_tiny: LoadTiny, videos: list[
 
 
 @pytest.mark.slow
-def test_a_partly_filled_batch_does_not_wait_for_ever(load_tiny: LoadTiny, tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_partly_filled_batch_does_not_wait_for_ever(
+    load_tiny: LoadTiny, tmp_path: Path, make_video: MakeVideo
+) -> None:
     sources = [
         VideoSource(f"{width}", str(make_video(tmp_path / f"{width}.mp4", seconds=0.2, size=f"{width}x64", rate=10)))
         for width in range(64, 64 + 12 * 8, 8)  # no two share a size, so no batch ever fills up
