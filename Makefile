@@ -42,7 +42,7 @@ DECODING := $(addprefix tests/extractors/test_,decode.py ffmpeg_process.py gaps.
 
 # What decodes, with the ffmpeg in the folder FFMPEG, such as /usr/bin, or else with the one that `make test` takes.
 test-decoding: setup
-	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(BIN)/python -m pytest $(DECODING)
+	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(PYTEST) $(DECODING)
 
 lint: lint-python lint-javascript
 
