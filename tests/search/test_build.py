@@ -76,7 +76,7 @@ def test_captions_that_cannot_be_used_are_counted_and_said_once(
     assert caplog.text.count("video2' cannot be used") == 1
     assert "captions: 1 video with captions; those of 1 video cannot be used" in str(report)
     assert json.loads(json.dumps(report.to_json()))["unusable_captions"] == dict(report.unusable_captions)
-    assert "captions: 0 videos have some" in str(library.build("other", captions={}))
+    assert "captions: 0 videos with captions" in str(library.build("other", captions={}))
     assert library.build("none").videos_captioned is None
 
 
