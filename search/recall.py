@@ -30,7 +30,10 @@ class RecallSample:
 
 
 def draw_sample(table: MomentTable, sentences: SentenceTower, count: int) -> RecallSample:
-    """Draw queries: captions of moments where there are any, else made-up sentences and perturbed moments."""
+    """Draw queries: captions of moments where there are any, else synthetic ones.
+
+    Half of the synthetic queries are sentences of vocabulary words, half are perturbed moments.
+    """
     generator = np.random.default_rng(0)
     ids = table.ids()
     chosen = np.sort(generator.choice(ids, min(len(ids), 4 * count), replace=False))
@@ -39,14 +42,14 @@ def draw_sample(table: MomentTable, sentences: SentenceTower, count: int) -> Rec
     if known:
         return RecallSample(sentences.embed(known), "captions")
     words = sentences.frequent_words(_FREQUENT_WORDS)
-    made_up = [" ".join(generator.choice(words, _WORDS_A_SENTENCE)) for _ in range(-(-count // 2))]
+    synthetic = [" ".join(generator.choice(words, _WORDS_A_SENTENCE)) for _ in range(-(-count // 2))]
     moments = table.embeddings(generator.choice(ids, count // 2)).astype(np.float32)
     noise = generator.standard_normal(moments.shape, dtype=np.float32)
     noise *= _NOISE / np.sqrt(np.float32(table.embed_dim))
     perturbed = moments + noise
     perturbed /= np.maximum(np.linalg.norm(perturbed, axis=1, keepdims=True), np.float32(1e-12))
-    queries = np.concatenate([sentences.embed(made_up), perturbed])
-    return RecallSample(queries, "sentences of vocabulary words and perturbed moments")
+    queries = np.concatenate([sentences.embed(synthetic), perturbed])
+    return RecallSample(queries, "synthetic queries")
 
 
 def exact_thresholds(table: MomentTable, queries: Floats) -> Floats:
