@@ -56,7 +56,7 @@ class VideoTable(Sequence[StoredVideo]):
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.add_column("path", overflow="fold")
         table.add_column("duration (s)", justify="right")
         spaces = sorted({space for video in self for space in video.rows})
@@ -71,7 +71,7 @@ class VideoTable(Sequence[StoredVideo]):
             table.add_row(path, seconds, *counts, video.outcome)
         text = io.StringIO()
         Console(file=text, width=_WIDTH_CHARACTERS, color_system=None, legacy_windows=False).print(table)
-        lines = [line.rstrip() for line in text.getvalue().strip("\n").splitlines()]
+        lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
         if len(self) > _LONGEST_TABLE:
             lines.append(f"... and {len(self) - _LONGEST_TABLE} more of {len(self)} videos")
         return "\n".join(lines)

@@ -10,12 +10,11 @@ import pytest
 import reeldex
 from reeldex.api.extraction import VideoError
 from reeldex.errors import UsageError
-from reeldex.extractors.engine import EngineOptions
 from reeldex.extractors.engine import extract as run_engine
 from reeldex.extractors.errors import UnknownExtractorError
 from reeldex.extractors.frames import VideoFeatures, VideoSource
 from reeldex.extractors.network import load_network
-from reeldex.extractors.options import NetworkOptions
+from reeldex.extractors.options import EngineOptions, NetworkOptions
 from tests.conftest import MakeVideo
 
 

@@ -38,7 +38,7 @@ def test_moments_and_sentences_score_as_in_search(library: Library, model: reeld
     text = model.embed_text([sentence])[0]
     store = library.store
     with reeldex.SearchIndex.open(library.folder / "index") as index:
-        found = index.search(sentence, k=25).moments
+        found = index.search(sentence, k=25, merge=False).moments
         assert len(found) > 10
         for moment in found:
             span = (moment.start_seconds, moment.end_seconds)

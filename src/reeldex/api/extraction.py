@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from reeldex.errors import UsageError, UserError
-from reeldex.extractors.engine import EngineOptions
 from reeldex.extractors.engine import extract as run_engine
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
-from reeldex.extractors.options import NetworkOptions
+from reeldex.extractors.options import EngineOptions, NetworkOptions
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.shard_work import outcome_of
 from reeldex.storage.schema import FeatureRows
