@@ -157,6 +157,11 @@ class FeatureRows:
         if b"\0" in encoded:
             self._refuse("source contains a NUL character")
 
+    @property
+    def row_seconds(self) -> npt.NDArray[np.float64]:
+        """The time at which each row begins, (R,) float64, in seconds of the video."""
+        return self.start_seconds + np.arange(len(self.rows), dtype=np.float64) * self.seconds_per_row
+
     def _refuse(self, why: str) -> None:
         raise ValueError(f"Features of {self.source!r:.300} cannot be used: {why}.")
 
