@@ -1,1 +1,1 @@
-"""Where the figures in README.md come from. Run them with `make bench`, or one by one: python -m benchmarks.memory."""
+"""The measurements behind docs/benchmarks.md. Run them with `make bench`, or one by one: python -m benchmarks.memory."""
