@@ -33,10 +33,10 @@ from reeldex.storage.system_errors import look_at, reading
 
 INDEX = "index.json"
 FORMAT = "reeldex-index"
-FORMAT_VERSION = 3
-# Options had other names in version 2; nothing else differs.
-_NAMES_OF_VERSION_2 = {"rotated_dims": "pca_dim", "candidates": "rerank_candidates", "probes": "nprobe"}
-_READABLE = (2, FORMAT_VERSION)
+FORMAT_VERSION = 2
+# Options whose names in the file are older than those in the configuration: indexes open in every release.
+_OPTION_NAMES = {"pca_dim": "rotated_dims", "rerank_candidates": "candidates", "nprobe": "probes"}
+_OPTION_NAMES_IN_FILE = {in_file: name for name, in_file in _OPTION_NAMES.items()}
 
 REMEDY = "Restore the index from a backup, or build it again with `reeldex index --rebuild`."
 """What to do about a damaged index."""
@@ -71,7 +71,7 @@ class IndexInputs:
 
 @dataclass(frozen=True, slots=True)
 class AnnIndexRecord:
-    """The FAISS index in use: built of `trained_on` moments, searched with `probes` lists (0: exact).
+    """The FAISS index in use: built of `trained_on` moments, searched with `nprobe` lists (0: exact).
 
     `number` is that of its files; `dim` the numbers it holds of a moment.
     """
@@ -80,7 +80,7 @@ class AnnIndexRecord:
     factory: Text
     exact: Flag
     trained_on: Integer
-    probes: Integer
+    nprobe: Annotated[Integer, Field(alias="probes")]
     dim: Integer
 
 
@@ -192,6 +192,7 @@ def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]
 def publish_generation(folder: Path, generation: Generation) -> None:
     """Make this the state of the index, in one step: before it the former one is in use, after it this one."""
     content: dict[str, JSON] = {"format": FORMAT, "format_version": FORMAT_VERSION, **to_json(generation)}
+    content["options"] = _renamed(to_json(generation.options), _OPTION_NAMES)
     content["sha256"] = _checksum(content)
     publish_text(folder / INDEX, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
@@ -215,17 +216,17 @@ def read_generation(folder: Path) -> Generation:
         raise IndexDamagedError(f"{path} is not readable JSON: {error}. {REMEDY}") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise IndexDamagedError(f"{path} is not a {FORMAT} file. {REMEDY}")
-    if (version := content.pop("format_version", None)) not in _READABLE:
+    if (version := content.pop("format_version", None)) != FORMAT_VERSION:
         raise IndexDamagedError(
             f"{path} has the format version {version!r}, and this reeldex reads {FORMAT_VERSION}. Use the reeldex that "
             "wrote it, or build the index again, in another folder or over this one (--rebuild)."
         )
     recorded = content.pop("sha256", None)
-    if _checksum({"format": FORMAT, "format_version": version, **content}) != recorded:
+    if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, **content}) != recorded:
         raise IndexDamagedError(f"{path} does not match the checksum it carries: it was edited or damaged. {REMEDY}")
     try:
         if isinstance(options := content.get("options"), dict):
-            content["options"] = {_NAMES_OF_VERSION_2.get(name, name): value for name, value in options.items()}
+            content["options"] = _renamed(options, _OPTION_NAMES_IN_FILE)
         return from_json(Generation, content)
     except ValueError as error:
         raise IndexDamagedError(f"{path} does not describe an index: {error}. {REMEDY}") from error
@@ -244,6 +245,10 @@ def require_files(folder: Path, generation: Generation) -> None:
         if found != size_bytes:
             state = "is missing" if found is None else f"has {found} bytes instead of {size_bytes}"
             raise IndexDamagedError(f"{path} {state}. {REMEDY}")
+
+
+def _renamed(options: Mapping[str, JSON], names: Mapping[str, str]) -> dict[str, JSON]:
+    return {names.get(name, name): value for name, value in options.items()}
 
 
 def _checksum(content: Mapping[str, JSON]) -> str:

@@ -17,7 +17,7 @@ from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.features import name_without_suffix
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.ann_index import AnnIndex
-from reeldex.search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError
+from reeldex.search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError, UnknownWordsError
 from reeldex.search.generation import Generation, VideoRecord, read_generation, read_videos, readable, require_files
 from reeldex.search.merging import merge_overlapping
 from reeldex.search.moment_table import Floats, Ids, MomentTable
@@ -58,7 +58,7 @@ class SearchIndex:
         self.path = path
         self._generation = generation
         self._sentences = sentences
-        ranker = Ranker(table, ann_index, generation.options.rerank_candidates, generation.ann_index.probes)
+        ranker = Ranker(table, ann_index, generation.options.rerank_candidates, generation.ann_index.nprobe)
         self._open_parts: tuple[MomentTable, Ranker] | None = (table, ranker)
         self._records = {record.video_id: at for at, record in enumerate(table.records)}
         self._given: tuple[Path | None, WordVectors | None] = (None, None)
@@ -116,9 +116,10 @@ class SearchIndex:
         _require_length("query", sentence)
         unknown = self._sentences.unknown(sentence)
         if not self._sentences.knows(sentence):
+            if not unknown:
+                raise QueryError(f"The query {sentence[:100]!r} has no words. Type a few.")
             named = ", ".join(map(repr, unknown[:10]))
-            why = f"none of its words has a word vector: {named}" if unknown else "it has no words"
-            raise QueryError(f"The query {sentence[:100]!r} cannot be answered: {why}. Use other words.")
+            raise UnknownWordsError(f"No results: none of these words are in the vocabulary: {named}. Use other words.")
         among = self._among(videos)
         sought = _Sought(self._sentences.embed([sentence])[0], _checked_count(k), merge, among)
         return SearchResults(tuple(self._answers(sought)), unknown, sentence)
@@ -171,7 +172,7 @@ class SearchIndex:
         return SearchIndex.open(self.path, checkpoint=checkpoint, word_vectors=words)
 
     def about(self) -> IndexInfo:
-        """Tell what the index is made of."""
+        """Return what the index is made of."""
         generation = self._generation
         return IndexInfo(
             path=str(self.path),
@@ -186,7 +187,7 @@ class SearchIndex:
             spaces=space_names(generation.inputs.spaces),
             factory=generation.ann_index.factory,
             exact=generation.ann_index.exact,
-            probes=generation.ann_index.probes,
+            nprobe=generation.ann_index.nprobe,
             embed_dim=generation.inputs.embed_dim,
             searched_dim=generation.ann_index.dim,
             recall_at_10=generation.recall.at_10,

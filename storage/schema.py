@@ -69,7 +69,7 @@ class FeatureSpace:
     def __post_init__(self) -> None:
         check_space_name(self.name)
         if not all(isinstance(key, str) for key in self.fingerprint):
-            raise ValueError(f"The fingerprint of {self.name} has keys that are no texts: {self.fingerprint!r:.300}.")
+            raise ValueError(f"The fingerprint of {self.name} has keys that are not text: {self.fingerprint!r:.300}.")
         try:
             copied = json.loads(json.dumps(dict(self.fingerprint), allow_nan=False))
         except (TypeError, ValueError) as error:
@@ -156,6 +156,11 @@ class FeatureRows:
             self._refuse("source cannot be encoded, not even with surrogate escapes")
         if b"\0" in encoded:
             self._refuse("source contains a NUL character")
+
+    @property
+    def row_seconds(self) -> npt.NDArray[np.float64]:
+        """The time at which each row begins, (R,) float64, in seconds of the video."""
+        return self.start_seconds + np.arange(len(self.rows), dtype=np.float64) * self.seconds_per_row
 
     def _refuse(self, why: str) -> None:
         raise ValueError(f"Features of {self.source!r:.300} cannot be used: {why}.")

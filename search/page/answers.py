@@ -1,4 +1,4 @@
-"""What the page answers under each of its addresses."""
+"""The responses to each of the page's addresses."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Answers:
         self.media = Media(options)
 
     async def about(self, _: Request) -> Response:
-        """Say how much the index holds."""
+        """Return how many moments and videos the index has."""
         snapshot = await to_thread.run_sync(self._live_index.fresh_snapshot, limiter=self._threads)
         about = snapshot.searcher.about()
         return _json({"moments": about.moments, "videos": about.videos, "stale": snapshot.stale})
 
     async def search(self, request: Request) -> Response:
-        """Answer a sentence."""
+        """Return the moments that match a sentence."""
         sentence = sentence_of(request.query_params, self._options)
 
         def ask(snapshot: IndexSnapshot, question: Question) -> SearchResults:
@@ -58,7 +58,7 @@ class Answers:
         return await self._answered(request, ask)
 
     async def like(self, request: Request) -> Response:
-        """Answer with moments like that of a video at a second."""
+        """Return moments like that of a video at a time."""
         key = request.query_params.get("video", "")
         at_seconds = seconds_of(request.query_params.get("at", ""), "at")
 
@@ -85,11 +85,11 @@ class Answers:
         return _json(await to_thread.run_sync(answer, limiter=self._threads))
 
     async def video(self, request: Request) -> Response:
-        """Hand out a video's file, or a range of it."""
+        """Return a video's file, or a range of it."""
         return await to_thread.run_sync(FileResponse, request, self._file(request)[1])
 
     async def playing(self, request: Request) -> Response:
-        """Say how a video can be played that the browser cannot play as it is."""
+        """Return how a video can be delivered that the browser cannot play as it is."""
         video, path = self._file(request)
         info = await self.media.media_info(path)
         return _json(
@@ -101,7 +101,7 @@ class Answers:
         )
 
     async def picture(self, request: Request) -> Response:
-        """Show the frame of a video at a time."""
+        """Return the frame of a video at a time."""
         milliseconds = request.path_params["milliseconds"]
         if not _MILLISECONDS.fullmatch(milliseconds):
             raise not_found("A picture is named by a whole number of milliseconds.")
@@ -109,7 +109,7 @@ class Answers:
         return _media(await self.media.picture(path, int(milliseconds) / 1000, _left(request)), "image/jpeg")
 
     async def segment(self, request: Request) -> Response:
-        """Hand out a video segment in a form that browsers play."""
+        """Return a video segment in a form that browsers play."""
         number, delivery = request.path_params["number"], request.path_params["delivery"]
         if not _SEGMENT_NUMBER.fullmatch(number) or delivery not in {each.value for each in Delivery}:
             raise not_found("There is no such video segment.")
@@ -122,7 +122,7 @@ class Answers:
     def _file(self, request: Request) -> tuple[KnownVideo, str]:
         video = self._live_index.snapshot.video(request.path_params["key"])
         if not video.path:
-            raise not_found("The index knows no file of this video, so that there is nothing to show or play.")
+            raise not_found("The index has no file of this video: there is nothing to show or play.")
         return video, video.path
 
 

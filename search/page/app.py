@@ -1,4 +1,4 @@
-"""The page as a web application: its addresses, its files, and how errors are told."""
+"""The page as a web application: its addresses, its files, and its error responses."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class PageApp:
                 self.close()
 
     def close(self) -> None:
-        """End every ffmpeg process; who waits for one is told that the server is being stopped."""
+        """End every ffmpeg process; requests that wait for one are answered with an error."""
         self._media.close()
 
 

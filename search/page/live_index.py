@@ -1,4 +1,4 @@
-"""The index that answers now, kept fresh, and the keys under which its videos are asked for."""
+"""The open index, reloaded when it is rebuilt, and the keys of its videos in the page's addresses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class IndexSnapshot:
         try:
             return self.by_key[key]
         except KeyError:
-            raise not_found("The index holds no such video. It may have been removed; search again.") from None
+            raise not_found("The index has no such video. It may have been removed; search again.") from None
 
 
 class LiveIndex:

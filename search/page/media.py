@@ -29,7 +29,7 @@ Gone = Callable[[], Awaitable[None]]
 
 
 class Media:
-    """Makes what is asked for once, however many ask, and gives up what nobody waits for any more.
+    """Makes each picture and segment once per request burst, and cancels what nobody waits for any more.
 
     All methods return None when the asker left, and raise Problem.
     """

@@ -1,4 +1,4 @@
-"""Work that several requests wait for is done once, and given up when none waits for it any more."""
+"""Work that several requests wait for is done once, and cancelled when none waits for it any more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Job(Generic[Result]):
 
 
 class SingleFlight(Generic[Result]):
-    """Jobs by key, while they are under way."""
+    """Runs one job per key at a time; whoever asks for it meanwhile gets its result."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Job[Result]] = {}
@@ -27,7 +27,7 @@ class SingleFlight(Generic[Result]):
     async def result(
         self, key: str, work: Callable[[], Coroutine[Any, Any, Result]], gone: Callable[[], Awaitable[None]]
     ) -> Result | None:
-        """Return what `work` gives, begun by whoever asks first; None if the asker left.
+        """Return the result of `work`, which the first caller starts; None if this caller left.
 
         `gone` waits for the asker to leave. What `work` raises is raised to all who wait.
         """

@@ -1,6 +1,7 @@
 import logging
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,18 @@ def test_conversion_is_told(source: Path, caplog: pytest.LogCaptureFixture) -> N
         opened(source)
         opened(source)
     assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_without_gensim_a_cached_file_opens_and_another_says_what_to_do(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(source)
+    # As on a Python for which gensim is not published.
+    monkeypatch.setitem(sys.modules, "gensim", None)
+    assert len(opened(source)) == len(WORDS)
+    (tmp_path / "other.bin").write_bytes(source.read_bytes())
+    with pytest.raises(WordVectorsError, match=r"gensim, .*is not available.*Python 3\.11 to 3\.13"):
+        opened(tmp_path / "other.bin")
+    with pytest.raises(WordVectorsError, match="is not available"):
+        word2vec.train_word_vectors(["cut it"] * 9, tmp_path / "trained.bin")
+    assert not (tmp_path / "trained.bin").exists()

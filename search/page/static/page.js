@@ -1,5 +1,5 @@
 // @ts-check
-// The page: a question in the address, its answer as pictures, and the player over it.
+// The page: a query in the address, its results as pictures, and the player over it.
 import { at, part, parts } from "./elements.js";
 import * as player from "./player.js";
 import { about, moments, pictureAddress, Refusal } from "./server.js";
@@ -57,14 +57,14 @@ function message(title, text, { bad = false, extra = [] } = {}) {
 function welcome() {
   const keys = document.createElement("ul");
   keys.className = "keys";
-  for (const [key, what] of [["/", "search"], ["← ↑ → ↓", "choose"], ["Enter", "watch"], ["Esc", "close"]]) {
+  for (const [key, what] of [["/", "search"], ["← ↑ → ↓", "select"], ["Enter", "play"], ["Esc", "close"]]) {
     const line = document.createElement("li");
     const name = document.createElement("kbd");
     name.textContent = key;
     line.append(name, ` ${what}`);
     keys.append(line);
   }
-  message("What are you looking for?", "Describe a moment in a few words. The answer is the videos and the seconds that show it.", { extra: [keys] });
+  message("Search your videos", "Describe a scene. You get the videos and timestamps that match.", { extra: [keys] });
 }
 
 function waiting() {
@@ -110,7 +110,7 @@ function card(moment) {
   part(item, ".name").title = moment.name;
   part(item, ".span").textContent = span(moment);
   part(item, ".score").textContent = moment.score.toFixed(2);
-  part(item, ".score").title = "How well it fits: 1 is perfect, 0 is unrelated";
+  part(item, ".score").title = "Similarity: 1 is a perfect match, 0 is unrelated";
   part(item, ".caption").textContent = moment.caption;
   open.setAttribute("aria-label", `${moment.name}, ${span(moment)}, score ${moment.score.toFixed(2)}. ${moment.caption}`);
   open.disabled = !moment.playable;
@@ -127,7 +127,7 @@ function notice(answer) {
   const parts = [];
   if (answer.unknown_words.length) {
     const names = answer.unknown_words.map((word) => `“${word}”`).join(", ");
-    parts.push(`${names} ${answer.unknown_words.length === 1 ? "is a word" : "are words"} the index does not know, and did not count.`);
+    parts.push(`${names} ${answer.unknown_words.length === 1 ? "is" : "are"} not in the vocabulary and ${answer.unknown_words.length === 1 ? "was" : "were"} ignored.`);
   }
   if (answer.stale) parts.push(`A newer index could not be opened: ${answer.stale}`);
   at("notice").textContent = parts.join(" ");
@@ -142,7 +142,7 @@ function shown(question, answer) {
   const what = document.createElement("strong");
   what.textContent = (question.like ? question.name ?? "this moment" : question.q) ?? "";
   at("status").replaceChildren(`${count(found.length, "moment")} ${question.like ? "like" : "for"} `, what);
-  if (!found.length) message("Nothing found", "No moment of the index answers this. Try other words.");
+  if (!found.length) message("No results", "No moment in the index matches. Try other words.");
 }
 
 /** @param {Question} question */
@@ -166,8 +166,9 @@ async function ask(question) {
     again.textContent = "Try again";
     again.addEventListener("click", () => ask(question));
     const status = error instanceof Refusal ? error.status : 0;
-    const wrongQuestion = status >= 400 && status < 500 && status !== 429;
-    message(wrongQuestion ? "That cannot be searched for" : "The search failed", error instanceof Error ? error.message : String(error), { bad: true, extra: wrongQuestion ? [] : [again] });
+    const badRequest = status >= 400 && status < 500 && status !== 429;
+    if (error instanceof Refusal && error.code === "unknown_words") message("No results: none of these words are in the vocabulary", "Try other words.", { bad: true });
+    else message(badRequest ? "Invalid query" : "The search failed", error instanceof Error ? error.message : String(error), { bad: true, extra: badRequest ? [] : [again] });
   } finally {
     if (!signal.aborted) results.removeAttribute("aria-busy");
   }
@@ -261,6 +262,6 @@ player.ready(() => {
 });
 show();
 about().then(
-  (held) => (at("held").textContent = `${count(held.moments, "moment")} in ${count(held.videos, "video")}`),
-  () => (at("held").textContent = ""),
+  (index) => (at("index-size").textContent = `${count(index.moments, "moment")} in ${count(index.videos, "video")}`),
+  () => (at("index-size").textContent = ""),
 );

@@ -59,10 +59,10 @@ async function play(moment, signal) {
   } catch {
     file.abort();
     if (signal.aborted) return;
-    say("This browser cannot play the file itself; the server is preparing it.");
+    say("This browser cannot play this format. The server is converting it.");
     try {
       /** @param {Error} error */
-      const failed = (error) => say(`The video stopped. ${error.message}`, true);
+      const failed = (error) => say(`Playback stopped. ${error.message}`, true);
       dialog.dataset.delivery = await playSegments(video, key, seconds, { signal, failed });
       say("");
     } catch (error) {
@@ -70,7 +70,7 @@ async function play(moment, signal) {
       return;
     }
   }
-  video.addEventListener("error", () => say("The video stopped: its file cannot be read further.", true), { signal });
+  video.addEventListener("error", () => say("Playback stopped: the rest of the file cannot be read.", true), { signal });
   // A browser may want a click before it makes sound; the video then stands at the right second.
   video.play().catch(() => {});
 }
@@ -153,7 +153,7 @@ export async function open(moment, { question, likeAddress }) {
     opened.hits = [moment, ...others].sort((one, other) => one.start_seconds - other.start_seconds);
     drawHits();
   } catch (error) {
-    if (!leave.signal.aborted) at("player-hits").textContent = `The other hits are not known. ${error instanceof Error ? error.message : error}`;
+    if (!leave.signal.aborted) at("player-hits").textContent = `The other hits could not be loaded. ${error instanceof Error ? error.message : error}`;
   }
 }
 
@@ -167,7 +167,7 @@ export function shut() {
 }
 
 /**
- * Wire the player up; `closed` hears when a person closes it.
+ * Wire the player up; `closed` is called when a person closes it.
  * @param {() => void} closed
  */
 export function ready(closed) {

@@ -17,7 +17,7 @@ const Source = window.MediaSource ?? /** @type {any} */ (window).ManagedMediaSou
 function mediaType(bytes) {
   const text = new TextDecoder("latin1").decode(bytes.slice(0, 16_384));
   const at = text.indexOf("avcC");
-  if (at < 0) throw new Error("The server's video segment holds no picture.");
+  if (at < 0) throw new Error("The server's video segment has no video stream.");
   const profile = [...new Uint8Array(bytes, at + 5, 3)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   return `video/mp4; codecs="avc1.${profile}${text.includes("mp4a") ? ",mp4a.40.2" : ""}"`;
 }
@@ -134,7 +134,7 @@ class Joined {
  * @returns {Promise<string>} how the segments are delivered
  */
 export async function playSegments(video, key, seconds, { signal, failed }) {
-  if (!Source) throw new Error("This browser cannot join segments of video (it has no MediaSource).");
+  if (!Source) throw new Error("This browser cannot play video segments (it has no MediaSource).");
   const plan = await playing(key, signal);
   /** @type {unknown} */
   let trouble;

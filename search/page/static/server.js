@@ -1,5 +1,5 @@
 // @ts-check
-// What the server is asked, and how it says no.
+// Requests to the server, and its errors.
 
 /**
  * A moment that answers a question: `video` is the key of its video, `name` its id.

@@ -14,7 +14,7 @@ from typing import Any
 
 from reeldex.cli.page import describe
 from reeldex.extractors import ffmpeg, ffmpeg_process
-from reeldex.search.errors import QueryError
+from reeldex.search.errors import UnknownWordsError
 from reeldex.search.page.options import FfmpegProgram, PageOptions
 from reeldex.search.results import Moment, SearchResults
 
@@ -65,7 +65,7 @@ class FixedSearcher:
         words = re.findall(r"[\w']+", sentence)
         known = [word for word in words if any(word in each.caption.split() for each in self.moments)]
         if not known and words != ["nowhere"]:
-            raise QueryError(f"None of the words of {sentence!r} is known. Use other words.")
+            raise UnknownWordsError(f"No results: none of these words are in the vocabulary: {sentence!r}.")
         fitting = [each for each in self.moments if set(known) & set(each.caption.split())]
         return self._results(fitting, k, videos, tuple(word for word in words if word not in known), sentence)
 

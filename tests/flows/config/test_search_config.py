@@ -47,7 +47,7 @@ def test_a_device_that_is_not_there_is_named_before_the_work_begins() -> None:
 def test_nprobe_is_said_to_reach_the_recall_that_a_build_aims_at() -> None:
     said = f"find {RECALL_TARGET:.0%} of".replace("%", " %")
     assert said in (IndexConfig.model_fields["nprobe"].description or "")
-    assert said in (Path(__file__).resolve().parents[2] / "pipeline.yaml").read_text(encoding="utf-8")
+    assert said in (Path(__file__).resolve().parents[3] / "pipeline.yaml").read_text(encoding="utf-8")
 
 
 def test_the_forms_are_explained_start_from_pipeline_yaml_and_leave_open_what_has_to_be_chosen() -> None:
@@ -70,7 +70,7 @@ def test_the_forms_are_explained_start_from_pipeline_yaml_and_leave_open_what_ha
 
 
 def test_prefect_yaml_offers_them_too() -> None:
-    written = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    written = yaml.safe_load((Path(__file__).parents[3] / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {"flows/index.py:index", "flows/pipeline.py:pipeline"} <= {each["entrypoint"] for each in written}
 
 

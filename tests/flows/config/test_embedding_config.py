@@ -143,5 +143,5 @@ def test_forms_start_from_pipeline_yaml_and_leave_what_has_to_be_chosen_open() -
 
 
 def test_prefect_yaml_offers_them_too() -> None:
-    written = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    written = yaml.safe_load((Path(__file__).parents[3] / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {"flows/train.py:train", "flows/evaluate.py:evaluate"} <= {each["entrypoint"] for each in written}

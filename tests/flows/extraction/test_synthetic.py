@@ -11,7 +11,7 @@ from reeldex.embedding.evaluation.evaluate import measure
 from reeldex.extractors import synthetic
 from tests.conftest import Reeldex
 
-CASE = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "evaluation__two-captions-a-video.csv"
+CASE = Path(__file__).resolve().parents[3].parent / "shared" / "cases" / "evaluation__two-captions-a-video.csv"
 
 
 def test_what_is_synthetic_is_told_apart_and_never_tested_on_what_was_trained_on() -> None:

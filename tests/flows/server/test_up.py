@@ -16,7 +16,7 @@ from reeldex.flows.server.csp import keep_to_itself
 from reeldex.flows.server.process import configured_api_url, listens
 from tests.conftest import Reeldex
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SCHEDULES = {
     "schedules": [
         {"name": "every night", "source": "a", "store": "s", "cron": "0 2 * * *", "timezone": "Europe/Paris"},

@@ -64,7 +64,7 @@ def test_a_worker_does_a_shard_and_tells_of_it(
 
 
 def test_wrong_use_is_told_from_a_fault_and_keeps_the_worker(worker: Worker, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no feature store"):
+    with pytest.raises(UsageError, match="not a feature store"):
         worker.run(ShardJob(str(tmp_path / "nowhere"), 0, SPACES, CONFIG), "cpu", _ignore)
     first = worker.process_id
     with pytest.raises(UsageError, match="Nothing here extracts"):
@@ -158,14 +158,14 @@ def test_a_worker_ends_with_its_parent_and_takes_its_decoders_along(tmp_path: Pa
     video = make_video(tmp_path / "long.mp4", seconds=600)
     store = _store(tmp_path / "store", video)
     script = (
-        "from tests.flows.test_workers import CONFIG, SPACES\n"
+        "from tests.flows.execution.test_workers import CONFIG, SPACES\n"
         "from reeldex.flows.extraction.shard_job import ShardJob\n"
         "from reeldex.flows.execution.workers import Worker\n"
         "if __name__ == '__main__':\n"
         f"    Worker('cpu').run(ShardJob({store!r}, 0, SPACES, CONFIG), 'cpu', print)\n"
     )
     (tmp_path / "parent.py").write_text(script, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], env=environment)
     decoding = f"file:{video}"
     wait_until(lambda: running_processes(decoding), 120, process=parent)

@@ -12,7 +12,7 @@ from reeldex.errors import UsageError
 from reeldex.flows.config.document import commented
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_file_in_the_repository_is_generated_from_the_options() -> None:
