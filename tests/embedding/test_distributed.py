@@ -59,7 +59,7 @@ def test_a_batch_must_divide_among_the_processes(tmp_path: Path) -> None:
 def test_more_processes_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One GPU is claimed to be there; nothing is computed on it.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(TrainingError, match="device cuda:1 is not to be had: PyTorch sees 1 CUDA devices"):
+    with pytest.raises(TrainingError, match="device cuda:1 is not available: PyTorch sees 1 CUDA devices"):
         run_training(synthetic.job(tmp_path, options={"device": "cuda"}), ProcessRank(1, 2, 1))
 
 

@@ -1,11 +1,9 @@
-from enum import StrEnum
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import yaml
 
-from reeldex.cli.main import build_parser
 from reeldex.embedding.datasets.options import PRESETS, EpicPreset
 from reeldex.embedding.datasets.protocols import PROTOCOLS
 from reeldex.embedding.datasets.registry import DATASETS
@@ -39,16 +37,6 @@ def test_protocols_are_those_that_the_readers_know() -> None:
             content = {"datasets": {name.replace("-", "_"): {"protocol": each.name, "published_sha256": "ab" * 32}}}
             options = dataset_options(name, parse_config(content, "test"))
             assert (options.protocol, options.published_sha256) == (each.name, "ab" * 32)
-
-
-@pytest.mark.parametrize("kind", [TrainingDataset, TestSet])
-def test_the_command_line_offers_the_same_names(kind: type[StrEnum]) -> None:
-    parser = build_parser()
-    for name in kind:
-        command = ["train", "--out", "o"] if kind is TrainingDataset else ["evaluate", "--checkpoint", "c"]
-        assert name in parser.parse_args([*command, "--dataset", name.value]).dataset
-    for preset in EpicPresetName:
-        assert parser.parse_args([*command, "--dataset", "epic", "--preset", preset.value]).preset == preset
 
 
 def test_a_ranking_that_cannot_be_written_is_refused_however_the_evaluation_is_begun(tmp_path: Path) -> None:
