@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from reeldex.extractors import weights as weight_files
 from reeldex.extractors.devices import resolve_device
 from reeldex.extractors.errors import DeviceError, WeightsError
+from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.extractors.fingerprint import fingerprint
 from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
 from reeldex.extractors.preprocess import normalise
@@ -166,7 +167,7 @@ def _load_module(record: ExtractorRecord, options: NetworkOptions) -> tuple[nn.M
         path = weight_files.find_or_fetch(record.pretrained, options.weights_file, options.weights_folder)
         loaded = weight_files.load_state(path)
         state = {record.own_name(name): value.float() for name, value in loaded.items()}
-        sha256 = weight_files.sha256_of_file(path)
+        sha256 = sha256_of_file(path)
         _require_fit(module, state, path)
     module.load_state_dict(state, strict=True, assign=True)
     module.fc = nn.Identity()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.extractors.errors import WeightsError
+from reeldex.extractors.file_hashes import sha256_of_file
 
 if TYPE_CHECKING:
     import torch
@@ -48,12 +49,6 @@ def cache_folder() -> Path:
     """
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_state(state: Mapping[str, object]) -> str:

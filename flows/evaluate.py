@@ -16,7 +16,7 @@ from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfi
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
 from reeldex.flows.runs.names import evaluate_run_name
-from reeldex.flows.runs.states import ended
+from reeldex.flows.runs.states import run_to_state
 
 DESCRIPTION = """\
 Measure **how well sentences find videos** with a checkpoint, over whole test sets.
@@ -56,7 +56,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     for each in test_sets:
         config = config.with_store(each, store)
     names = tuple(each.value for each in test_sets)
-    return ended(lambda: _evaluate(EvaluationRequest(checkpoint, names, config, Path(ranking) if ranking else None)))
+    return run_to_state(
+        lambda: _evaluate(EvaluationRequest(checkpoint, names, config, Path(ranking) if ranking else None))
+    )
 
 
 def _evaluate(request: EvaluationRequest) -> State[Any]:

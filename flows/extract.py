@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -16,16 +16,13 @@ from reeldex.flows.config.pipeline import (
     WeightsConfig,
     WhenBusy,
 )
-from reeldex.flows.extraction.networks import requested_spaces
-from reeldex.flows.extraction.plan import ShardTask
-from reeldex.flows.extraction.preflight import require_device, require_fitting_store, require_weights
-from reeldex.flows.extraction.sources import find_settled_videos
-from reeldex.flows.extraction.store_access import held
+from reeldex.flows.extraction.prepare import prepare
+from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock
+from reeldex.flows.progress.sinks import progress_bar
+from reeldex.flows.runs.extraction import run_as_tasks
 from reeldex.flows.runs.names import extract_run_name
-from reeldex.flows.runs.shard_tasks import run_shard_tasks
-from reeldex.flows.runs.states import completed, ended
-from reeldex.flows.runs.tasks import plan_extraction
-from reeldex.storage.store import FeatureStore
+from reeldex.flows.runs.states import completed, run_to_state
+from reeldex.flows.runs.tasks import plan_extraction, planning
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
@@ -68,23 +65,29 @@ def extract(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     """
     config = PipelineConfig(extract=options, compute=compute, weights=weights)
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
-    return ended(lambda: completed(_extract(source, store, config, when_busy, wait)))
+    return run_to_state(lambda: completed(_extract(source, store, config, when_busy, wait)))
 
 
 def _extract(source: str, store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
-    found = find_settled_videos(source, config.extract).videos
-    names = requested_spaces(config)
-    require_weights(config)
-    require_device(config)
-    feature_store = FeatureStore(store, create=True)
-    require_fitting_store(feature_store, config)
-    with held(feature_store, when_busy, wait_seconds):
-        settings = config.model_dump(mode="json")
-        plan = plan_extraction(source, store, names, settings)
-        manifests = feature_store.manifests()
-        if any(shard >= len(manifests) for shard in plan["shards"]):
-            # A retried run remembers its plan, but the store has been removed since.
-            plan = plan_extraction.with_options(refresh_cache=True)(source, store, names, settings)
-            manifests = feature_store.manifests()
-        tasks = [ShardTask(shard, len(manifests[shard].videos), names) for shard in plan["shards"]]
-        return run_shard_tasks(feature_store, tasks, config, found, plan["found"])
+    prepared = prepare(source, store, config)
+    settings = config.model_dump(mode="json")
+    with store_lock(prepared.store, when_busy, wait_seconds):
+        prepared = prepared.renewed()
+        with planning(prepared):
+            plan = plan_extraction(source, store, prepared.spaces, settings)
+            if any(shard >= len(prepared.store.manifests()) for shard in plan["shards"]):
+                # A retried run remembers its plan, but the store has been removed since.
+                plan = plan_extraction.with_options(refresh_cache=True)(source, store, prepared.spaces, settings)
+        return run_as_tasks(prepared, plan["shards"], plan["found"])
+
+
+def extract_as_flow_run(
+    source: str, store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float
+) -> RunReport:
+    """Create a flow run, and return its report or raise what it ended with."""
+    # A bar on a terminal belongs to the command, not to the flow, which may run elsewhere.
+    with progress_bar():
+        report: Any = extract(source, store, config.extract, config.compute, config.weights, when_busy, wait_seconds)
+    if isinstance(report, RunSkippedError):
+        raise report
+    return cast("RunReport", report)

@@ -14,10 +14,11 @@ from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfi
 from reeldex.flows.config.search import IndexConfig
 from reeldex.flows.extraction.report import MOST_FAILURES_LISTED
 from reeldex.flows.learning.indexing import IndexingRequest, build_moment_index
-from reeldex.flows.progress.indexing import indexing_shown
-from reeldex.flows.runs.artifacts import ProgressArtifact, can_be_seen, publish_table
+from reeldex.flows.learning.indexing_progress import IndexingProgress
+from reeldex.flows.progress.sinks import progress_bar
+from reeldex.flows.runs.artifacts import progress_artifact, publish_table
 from reeldex.flows.runs.names import index_run_name
-from reeldex.flows.runs.states import ended
+from reeldex.flows.runs.states import run_to_state
 
 if TYPE_CHECKING:
     from reeldex.search.report import BuildReport
@@ -56,13 +57,12 @@ def index(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where downloads lie.
     """
     config = PipelineConfig(index=options, datasets=datasets, words=words, weights=weights)
-    return ended(lambda: _index(IndexingRequest(store, checkpoint, config, rebuild)))
+    return run_to_state(lambda: _index(IndexingRequest(store, checkpoint, config, rebuild)))
 
 
 def _index(request: IndexingRequest) -> State[Any]:
-    artifact = ProgressArtifact("Opening the store") if can_be_seen() else None
-    with indexing_shown(artifact) as told:
-        report = build_moment_index(request, told)
+    with progress_artifact("Opening the store"):
+        report = build_moment_index(request, IndexingProgress())
     headline = str(report).partition("\n")[0]
     publish_table(_rows(report), f"Figures: {headline}")
     if report.failed:
@@ -85,13 +85,14 @@ def _rows(report: BuildReport) -> list[dict[str, str]]:
 def index_as_flow_run(request: IndexingRequest) -> BuildReport:
     """Create a flow run for a request, and return its report or raise what it ended with."""
     config = request.config
-    report: Any = index(
-        request.store,
-        request.checkpoint,
-        rebuild=request.rebuild,
-        options=config.index,
-        datasets=config.datasets,
-        words=config.words,
-        weights=config.weights,
-    )
+    with progress_bar():
+        report: Any = index(
+            request.store,
+            request.checkpoint,
+            rebuild=request.rebuild,
+            options=config.index,
+            datasets=config.datasets,
+            words=config.words,
+            weights=config.weights,
+        )
     return cast("BuildReport", report)

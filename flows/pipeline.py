@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow, tags
 from prefect.client.schemas.objects import State
@@ -22,12 +22,15 @@ from reeldex.flows.config.pipeline import (
 )
 from reeldex.flows.config.search import IndexConfig
 from reeldex.flows.evaluate import evaluate_as_flow_run
-from reeldex.flows.extract import extract
+from reeldex.flows.extract import extract_as_flow_run
 from reeldex.flows.index import index_as_flow_run
 from reeldex.flows.learning.pipeline import PipelineReport, PipelineRequest, PipelineSteps, run_pipeline
 from reeldex.flows.runs.names import TAG, pipeline_run_name
-from reeldex.flows.runs.states import RunSkippedError, ended
+from reeldex.flows.runs.states import run_to_state
 from reeldex.flows.train import train_as_flow_run
+
+if TYPE_CHECKING:
+    from reeldex.flows.extraction.run_report import RunReport
 
 DESCRIPTION = """\
 **From a folder of videos to answers**: extract features, train an embedding or take one, evaluate it, build the index.
@@ -98,20 +101,14 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         name = None if report.well else "Completed with failures"
         return Completed(name=name, message=f"{report}", data=report)
 
-    return ended(work)
+    return run_to_state(work)
 
 
 def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
     """Return the steps of a pipeline as flows, each of which creates a flow run of its own."""
 
-    def extract_features(request: PipelineRequest) -> Any:  # noqa: ANN401
-        config = request.config
-        report: Any = extract(
-            request.source, request.store, config.extract, config.compute, config.weights, when_busy, wait_seconds
-        )
-        if isinstance(report, RunSkippedError):
-            raise report
-        return report
+    def extract_features(request: PipelineRequest) -> RunReport:
+        return extract_as_flow_run(request.source, request.store, request.config, when_busy, wait_seconds)
 
     return PipelineSteps(extract_features, train_as_flow_run, evaluate_as_flow_run, index_as_flow_run)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -16,15 +16,14 @@ from reeldex.flows.config.pipeline import (
     WeightsConfig,
     WhenBusy,
 )
-from reeldex.flows.extraction.plan import ShardTask
-from reeldex.flows.extraction.preflight import require_rerunnable
-from reeldex.flows.extraction.store_access import held
+from reeldex.flows.extraction.prepare import prepare_rerun
+from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock
+from reeldex.flows.progress.sinks import progress_bar
+from reeldex.flows.runs.extraction import run_as_tasks
 from reeldex.flows.runs.names import rerun_run_name
-from reeldex.flows.runs.shard_tasks import run_shard_tasks
-from reeldex.flows.runs.states import completed, ended
-from reeldex.flows.runs.tasks import plan_rerun
+from reeldex.flows.runs.states import completed, run_to_state
+from reeldex.flows.runs.tasks import plan_rerun, planning
 from reeldex.storage.schema import REASONS
-from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
@@ -64,20 +63,27 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     config = PipelineConfig(compute=compute, weights=weights)
     retry = tuple(reasons) or REASONS if broken_videos else ()
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
-    return ended(lambda: completed(_rerun(store, config, retry, when_busy, wait)))
+    return run_to_state(lambda: completed(_rerun(store, config, retry, when_busy, wait)))
 
 
 def _rerun(
     store: str, config: PipelineConfig, retry: tuple[str, ...], when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    feature_store = FeatureStore(store)
-    with held(feature_store, when_busy, wait_seconds):
-        shards = plan_rerun(store, retry)["shards"]
-        manifests = feature_store.manifests()
-        tasks = [
-            ShardTask(shard, len(manifests[shard].videos), manifests[shard].spaces, retry)
-            for shard in shards
-            if shard < len(manifests)
-        ]
-        require_rerunnable(feature_store, sorted({name for task in tasks for name in task.spaces}), config)
-        return run_shard_tasks(feature_store, tasks, config)
+    prepared = prepare_rerun(store, config, retry)
+    with store_lock(prepared.store, when_busy, wait_seconds):
+        prepared = prepared.renewed()
+        with planning(prepared):
+            shards = plan_rerun(store, retry)["shards"]
+        known = range(len(prepared.store.manifests()))
+        return run_as_tasks(prepared, [shard for shard in shards if shard in known], {})
+
+
+def rerun_as_flow_run(
+    store: str, config: PipelineConfig, retry: tuple[str, ...], when_busy: WhenBusy, wait_seconds: float
+) -> RunReport:
+    """Create a flow run, and return its report or raise what it ended with."""
+    with progress_bar():
+        report: Any = rerun(store, bool(retry), list(retry), config.compute, config.weights, when_busy, wait_seconds)
+    if isinstance(report, RunSkippedError):
+        raise report
+    return cast("RunReport", report)

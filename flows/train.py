@@ -15,11 +15,12 @@ from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, TrainingD
 from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
 from reeldex.flows.learning.inputs import with_preset
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable, train_embedding
-from reeldex.flows.progress.training import StepLog, shown_on_terminal, told
-from reeldex.flows.runs.artifacts import ProgressArtifact, can_be_seen
+from reeldex.flows.learning.training_progress import TrainingProgress
+from reeldex.flows.progress.sinks import progress_bar
+from reeldex.flows.runs.artifacts import progress_artifact
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
 from reeldex.flows.runs.names import train_run_name
-from reeldex.flows.runs.states import ended
+from reeldex.flows.runs.states import run_to_state
 from reeldex.storage.atomic import publish_text
 
 # In the folder of a training: the flow run that began it or went on with it last.
@@ -73,7 +74,7 @@ def train(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         again = resume or _begun_by_this_run(Path(folder))
         return _train(TrainingRequest(dataset.value, Path(folder), ready, checkpoint or None, again))
 
-    return ended(work)
+    return run_to_state(work)
 
 
 def _begun_by_this_run(folder: Path) -> bool:
@@ -88,9 +89,8 @@ def _train(request: TrainingRequest) -> State[Any]:
     require_startable(request)
     request.folder.mkdir(parents=True, exist_ok=True)
     publish_text(request.folder / _RUN_NOTE, str(flow_run.id))
-    epochs = request.config.train.epochs
-    artifact = ProgressArtifact("Opening the data set") if can_be_seen() else None
-    report = train_embedding(request, told(StepLog(epochs, artifact)))
+    with progress_artifact("Opening the data set"):
+        report = train_embedding(request, TrainingProgress(request.config.train.epochs))
     if report.evaluation is not None:
         publish_evaluation(report.evaluation)
     return Completed(message=f"{report}.", data=report)
@@ -100,7 +100,7 @@ def train_as_flow_run(request: TrainingRequest) -> TrainingReport:
     """Create a flow run for a request, and return its report or raise what it ended with."""
     config = request.config
     # A bar on a terminal belongs to the command, not to the flow, which may run elsewhere.
-    with shown_on_terminal(config.train.epochs):
+    with progress_bar():
         report: Any = train(
             TrainingDataset(request.dataset),
             str(request.folder),

@@ -15,7 +15,7 @@ from reeldex.flows.extraction.report import damage_rows
 from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.runs.artifacts import publish_table
 from reeldex.flows.runs.names import verify_run_name
-from reeldex.flows.runs.states import ended
+from reeldex.flows.runs.states import run_to_state
 from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.store import FeatureStore
 
@@ -41,7 +41,7 @@ def verify(store: NonEmpty) -> State[Any]:
     Args:
         store: The folder of the feature store.
     """
-    return ended(lambda: _verify(FeatureStore(store)))
+    return run_to_state(lambda: _verify(FeatureStore(store)))
 
 
 def _verify(store: FeatureStore) -> State[Any]:

@@ -80,9 +80,13 @@ class FeatureStore:
         """Return the staging area of one shard."""
         return Staging(self.path, self._catalog.manifest(shard).shard)
 
+    def inspect(self, shard: int, spaces: Sequence[FeatureSpace]) -> Inspection:
+        """Return what a shard holds of these spaces now; opens its files but does not hash them."""
+        return inspect_shard(self.path, self._catalog.manifest(shard), spaces)
+
     def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
         """Tell how far a shard is with these spaces; opens its files but does not hash them."""
-        return self._inspect(shard, spaces).state()
+        return self.inspect(shard, spaces).state()
 
     def pending_positions(
         self, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] | None = None
@@ -91,7 +95,7 @@ class FeatureStore:
 
         Staged videos do not, nor duplicates, nor recorded failures, except those with a reason in `retry`.
         """
-        return self._inspect(shard, spaces).pending(retry or ())
+        return self.inspect(shard, spaces).pending(retry or ())
 
     def publish_shard(
         self,
@@ -107,7 +111,7 @@ class FeatureStore:
         extracted, FingerprintError when the store's features of a space were made with other settings.
         """
         self.require_fingerprint(*spaces)
-        publish_shard(self.path, self._inspect(shard, spaces), provenance, seconds_of_work)
+        publish_shard(self.path, self.inspect(shard, spaces), provenance, seconds_of_work)
 
     # Spaces
 
@@ -216,9 +220,6 @@ class FeatureStore:
     def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
         """Re-read every byte and name what is damaged; `progress` is told (files checked, files in all)."""
         return verify_store(self.path, progress)
-
-    def _inspect(self, shard: int, spaces: Sequence[FeatureSpace]) -> Inspection:
-        return inspect_shard(self.path, self._catalog.manifest(shard), spaces)
 
     def _find(self, space: str, video_id: str) -> Path:
         latest = self._catalog.latest()

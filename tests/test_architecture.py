@@ -135,8 +135,7 @@ def import_graph() -> dict[str, set[str]]:
 def subpackage(module: str) -> str:
     """Return the subpackage that a module belongs to; the seven flows count as one."""
     parts = module.split(".")
-    is_flow = len(parts) == 3 and parts[-1] in FLOWS
-    depth = 3 if parts[1:2] == ["flows"] and not is_flow else 2
+    depth = 3 if parts[1:2] == ["flows"] and parts[2:] not in [[flow] for flow in FLOWS] else 2
     return ".".join(parts[:depth])
 
 

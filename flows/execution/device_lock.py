@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from reeldex.flows.config.state_folder import state_folder
 from reeldex.flows.execution.workers import POOL
-from reeldex.flows.progress.progress import duration
+from reeldex.flows.progress.work_rate import duration
 from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.lock import describe_holder, hold_lock
 

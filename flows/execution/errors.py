@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reeldex.errors import InfrastructureError, ReeldexError
+from reeldex.errors import InfrastructureError, ReeldexError, UsageError, UserError
 from reeldex.storage.errors import StoreUnreadableError
 
 # What the system says while something lasts that may pass by itself; of other errors somebody has to mend the cause.
@@ -49,6 +50,19 @@ def is_infrastructure_fault(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, OSError)) or type(error).__name__ in _DEVICE_ERRORS:
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_WORDS)
+
+
+def as_our_error(error: Exception) -> Exception:
+    """Return an error as one of our own kinds: another library's error may not survive pickling.
+
+    UsageError for what the user has to change, InfrastructureError for what may pass, else InternalError.
+    """
+    if is_infrastructure_fault(error):
+        return InfrastructureError(f"{type(error).__name__}: {error}")
+    if isinstance(error, UserError):
+        return UsageError(str(error))
+    trace = "".join(traceback.format_exception(error))
+    return InternalError(f"{type(error).__name__}: {error}. Please report it with this trace:\n{trace}")
 
 
 @contextmanager

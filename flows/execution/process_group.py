@@ -34,7 +34,7 @@ def end_with_parent(action: Callable[[], None]) -> None:
         multiprocessing.connection.wait([parent.sentinel])
         action()
 
-    threading.Thread(target=watch, name="leash", daemon=True).start()
+    threading.Thread(target=watch, name="parent_watchdog", daemon=True).start()
 
 
 def end_group_with_program() -> None:
@@ -49,7 +49,7 @@ def end_group_with_program() -> None:
             time.sleep(_LOOK_SECONDS)
         kill_own_group()
 
-    threading.Thread(target=watch, name="leash", daemon=True).start()
+    threading.Thread(target=watch, name="parent_watchdog", daemon=True).start()
 
 
 def become_group_leader() -> None:

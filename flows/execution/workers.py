@@ -1,9 +1,10 @@
-"""Long-lived worker processes, one a device: networks are loaded once, and a dead one takes only its shard with it."""
+"""Long-lived worker processes, one per device: networks are loaded once, and a dead one takes only its job with it."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -16,21 +17,21 @@ from typing import TYPE_CHECKING, Any
 from reeldex.errors import InfrastructureError
 from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.logs import replay
-from reeldex.flows.execution.worker_process import Answer, Logged, Refusal, ShardJob, Told, work
+from reeldex.flows.execution.messages import Failure, LogEvent, ProgressEvent, Result
+from reeldex.flows.execution.worker_process import Request, work
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-    from reeldex.flows.extraction.shard_work import ShardReport
-    from reeldex.flows.progress.progress import Listener
+    from reeldex.flows.execution.jobs import Job, OnEvent
 
 log = logging.getLogger(__name__)
 
 _STOPPED = "The run was stopped. What was finished is kept; run it again to go on."
 
 
-class ShardWorker:
+class Worker:
     """One worker process, started when it is first needed and again after it has died."""
 
     def __init__(self, name: str) -> None:
@@ -40,17 +41,16 @@ class ShardWorker:
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
 
-    def run(self, job: ShardJob, listener: Listener) -> ShardReport:
-        """Return what became of a shard. `listener` hears of it, and the log is written to, in this thread.
+    def run(self, job: Job, device: str, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the job is
+        """Return the result of a job. `on_event` is called and the log is written in this thread.
 
         Raises InfrastructureError when the process dies or its machine fails, UsageError and InternalError.
         """
-        report: ShardReport = self._ask(job, listener)
-        return report
+        return self._ask(functools.partial(job, device), on_event)
 
     def devices(self, choice: str) -> tuple[str, ...]:
         """Return the devices that `choice` names on this machine. Raises UsageError if one is not there."""
-        found: tuple[str, ...] = self._ask(choice, None)
+        found: tuple[str, ...] = self._ask(functools.partial(_devices, choice), lambda _: None)
         return found
 
     @property
@@ -59,7 +59,7 @@ class ShardWorker:
         return self._process.pid if self._process is not None else None
 
     def retire(self) -> None:
-        """End the process for good: who uses this worker now or later is told by RunStoppedError."""
+        """End the process for good: uses of this worker, now or later, raise RunStoppedError."""
         self._retired = True
         self.kill()
 
@@ -75,20 +75,20 @@ class ShardWorker:
         process.kill()
         process.join()
 
-    def _ask(self, question: ShardJob | str, listener: Listener | None) -> Any:  # noqa: ANN401 - as the question is
+    def _ask(self, request: Request, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the request is
         try:
             connection = self._connected()
-            connection.send(question)
+            connection.send(request)
             while True:
                 message = connection.recv()
                 match message:
-                    case Told(method, values):
-                        getattr(listener, method)(*values)
-                    case Logged(record):
+                    case ProgressEvent(event):
+                        on_event(event)
+                    case LogEvent(record):
                         replay(record)
-                    case Answer(value):
+                    case Result(value):
                         return value
-                    case Refusal(error):
+                    case Failure(error):
                         raise error
         except (EOFError, OSError) as error:
             if self._retired:
@@ -130,12 +130,18 @@ class ShardWorker:
         return f"The worker process {pid} of {self._name} {how}. What it had finished is kept."
 
 
+def _devices(choice: str, _: OnEvent) -> tuple[str, ...]:
+    from reeldex.extractors.devices import usable_devices
+
+    return usable_devices(choice)
+
+
 class WorkerPool:
-    """The workers of this process, by device; each is lent to one shard at a time."""
+    """The workers of this process, by device; each is lent to one job at a time."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._workers: dict[str, ShardWorker] = {}
+        self._workers: dict[str, Worker] = {}
         self._lent: set[str] = set()
         self._devices: dict[str, tuple[str, ...]] = {}
         self._stopped = False
@@ -146,7 +152,7 @@ class WorkerPool:
             return ("cpu",)
         if choice not in self._devices:
             # Only a worker may load PyTorch; this one goes on to compute on the first device.
-            worker = ShardWorker(choice)
+            worker = Worker(choice)
             self._devices[choice] = worker.devices(choice)
             with self._changed:
                 if self._workers.setdefault(self._devices[choice][0], worker) is not worker:
@@ -154,7 +160,7 @@ class WorkerPool:
         return self._devices[choice]
 
     @contextmanager
-    def lend(self, choice: str) -> Iterator[tuple[str, ShardWorker]]:
+    def lend(self, choice: str) -> Iterator[tuple[str, Worker]]:
         """Return an idle device that `choice` names, and its worker, waiting for one if need be.
 
         Raises RunStoppedError once the pool is stopped.
@@ -166,7 +172,7 @@ class WorkerPool:
             self.refuse_if_stopped()
             device = next(name for name in devices if name not in self._lent)
             self._lent.add(device)
-            worker = self._workers.setdefault(device, ShardWorker(device))
+            worker = self._workers.setdefault(device, Worker(device))
         try:
             yield device, worker
         finally:
@@ -175,7 +181,7 @@ class WorkerPool:
                 self._changed.notify_all()
 
     def stop(self) -> None:
-        """End all workers at once. Whoever waits for one, or was using one, is told by RunStoppedError."""
+        """End all workers at once. Waiting for one, or using one, raises RunStoppedError."""
         with self._changed:
             self._stopped = True
             workers, self._workers = list(self._workers.values()), {}

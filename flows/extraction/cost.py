@@ -19,12 +19,11 @@ from reeldex.extractors.frames import FrameBatch, VideoMetadata, VideoSource
 from reeldex.extractors.options import DecodeLimits, WeightsChoice
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
-from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.extraction.networks import load_networks, requested_spaces
-from reeldex.flows.extraction.sources import find_videos
 
 if TYPE_CHECKING:
     from reeldex.extractors.network import Network
+    from reeldex.flows.extraction.prepare import PreparedRun
 
 _SAMPLE_SECONDS = 3.0  # spent on measuring how fast decoding is
 _PROBES_AT_A_TIME = 8
@@ -65,18 +64,18 @@ class Cost:
         )
 
 
-def estimate(source: str, config: PipelineConfig) -> Cost:
-    """Measure decoding and the networks briefly and multiply by what `source` holds. Extracts nothing.
+def estimate(prepared: PreparedRun) -> Cost:
+    """Measure decoding and the networks briefly and multiply by what the source holds. Extracts nothing.
 
-    The networks run with made-up weights, which are as fast as others. Raises UsageError for a bad source.
+    The networks run with random weights, which are as fast as others. Raises UsageError if no video can be opened.
     """
-    videos = find_videos(source, config.extract.video_id)
+    config, videos = prepared.config, prepared.videos or []
     limits = config.compute.limits
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
         probed = list(pool.map(lambda video: _probe(video.path, limits), videos))
     sound = [(video, metadata) for video, metadata in zip(videos, probed, strict=True) if metadata is not None]
     if not sound:
-        raise UsageError(f"None of the {len(videos)} videos of {source!r} can be opened. Extract to see why of each.")
+        raise UsageError(f"None of the {len(videos)} videos of the source can be opened. Extract to see why of each.")
     trial = config.model_copy(update={"extract": config.extract.model_copy(update={"weights": WeightsChoice.RANDOM})})
     networks = load_networks(requested_spaces(trial), trial)
     rows = dict.fromkeys((network.spec.name for network in networks), 0)

@@ -30,15 +30,17 @@ class ShardTask:
     retry: tuple[str, ...] = ()
 
 
-def plan(store: FeatureStore, found: Sequence[VideoEntry], spaces: Sequence[str], videos_per_shard: int) -> Growth:
-    """Return what the videos `found` add to the store. Writes nothing."""
+def plan(
+    store: FeatureStore | None, found: Sequence[VideoEntry], spaces: Sequence[str], videos_per_shard: int
+) -> Growth:
+    """Return what the videos `found` add to the store, None being an empty one. Writes nothing."""
     return plan_growth(
-        store.manifests(),
+        store.manifests() if store is not None else (),
         found,
         videos_per_shard=videos_per_shard,
         spaces=spaces,
         exists=lambda path: Path(path).exists(),
-        has_features=lambda video_id: _has_features(store, video_id),
+        has_features=lambda video_id: store is not None and _has_features(store, video_id),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 _SHARDS_NAMED = 20  # in one message
+_MOST_PROBLEMS = 1000
 
 
 def counted(count: int, noun: str) -> str:
@@ -34,6 +35,8 @@ class RunReport:
     - `device_seconds` of the work went to the networks, `waiting_seconds` to waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that were not found there, `unsettled` those left to the next run because they may still be being written.
+    - `problems` are the outcomes of up to 1000 of those videos that failed or were truncated;
+      `problem_count` is how many there are. They are not part of the JSON.
     """
 
     store: str
@@ -53,6 +56,8 @@ class RunReport:
     duplicates: int = 0
     gone: int = 0
     unsettled: int = 0
+    problem_count: int = 0
+    problems: tuple[VideoOutcome, ...] = ()
 
     @property
     def well(self) -> bool:
@@ -61,7 +66,7 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return asdict(self)
+        return {name: value for name, value in asdict(replace(self, problems=())).items() if "problem" not in name}
 
     def __str__(self) -> str:
         if self.shards_done or self.shards_lost:
@@ -111,6 +116,7 @@ def sum_up(
 
     `found_counts` are RunReport's fields on what the source held, as `count_found` gives them.
     """
+    problems = [each for each in outcomes if each.reason]
     failures = Counter(each.reason or "" for each in outcomes if each.status == "failed")
     return RunReport(
         store=str(store.path),
@@ -125,6 +131,8 @@ def sum_up(
         failed_by_reason=dict(sorted(failures.items())),
         truncated=sum(each.truncated for each in outcomes),
         **(found_counts or {}),
+        problem_count=len(problems),
+        problems=tuple(problems[:_MOST_PROBLEMS]),
     )
 
 

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from reeldex.extractors.engine import WorkTimes, extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import EngineOptions
+from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.sources import printable
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
 
 if TYPE_CHECKING:
     from reeldex.extractors.network import Network
-    from reeldex.flows.execution.worker_process import ShardJob
-    from reeldex.flows.progress.progress import Listener
+    from reeldex.flows.config.pipeline import ComputeConfig
+    from reeldex.flows.execution.jobs import OnEvent
     from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
@@ -57,35 +58,49 @@ class ShardReport:
 
 def work_left(store: FeatureStore, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] = ()) -> bool:
     """Whether a shard lacks something in these spaces, or holds failures whose reason is in `retry`."""
-    state = store.shard_state(shard, spaces)
+    inspection = store.inspect(shard, spaces)
+    state = inspection.state()
     for problem in state.problems:
         log.warning("Shard %05d: %s", shard, problem)
-    return not state.done or bool(state.staged_positions) or bool(store.pending_positions(shard, spaces, retry))
+    return not state.done or bool(state.staged_positions) or bool(inspection.pending(retry))
 
 
-def run_shard(store: FeatureStore, networks: Sequence[Network], job: ShardJob, listener: Listener) -> ShardReport:
-    """Extract the videos that a shard lacks and publish it. Whoever runs the flow holds the store's lock.
+def run_shard(  # noqa: PLR0913 - all but two by keyword
+    store: FeatureStore,
+    networks: Sequence[Network],
+    *,
+    shard: int,
+    compute: ComputeConfig,
+    on_event: OnEvent,
+    retry: Collection[str] = (),
+) -> ShardReport:
+    """Extract the videos that a shard lacks and publish it, for the holder of the store's lock.
 
-    A broken video ends in its outcome; a broken machine raises, and what was staged stays for the next run.
+    Videos that failed for a reason in `retry` are tried again. A broken video ends in its outcome; a broken machine
+    raises, and what was staged stays for the next run.
     """
     started = time.monotonic()
-    shard, compute = job.shard, job.config.compute
     spaces = {network.space: feature_space(network) for network in networks}
-    missing = store.shard_state(shard, list(spaces.values())).missing_spaces
+    inspection = store.inspect(shard, list(spaces.values()))
+    missing = inspection.state().missing_spaces
     # Videos tried again need whatever they lack; else nothing is extracted that is published already.
-    active = [network for network in networks if job.retry or network.space in missing]
-    positions = store.pending_positions(shard, list(spaces.values()), job.retry)
+    active = [network for network in networks if retry or network.space in missing]
+    positions = inspection.pending(retry)
     entries = store.manifests()[shard].videos
     position_of = {entries[position].video_id: position for position in positions}
     sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]
     limits = compute.limits
     staging, times = store.staging(shard), WorkTimes()
-    listener.planned(shard, len(sources), len(entries))
+    on_event(ShardPlanned(shard, len(sources), len(entries)))
     ok = failed = 0
     seconds_of_video = 0.0
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
     options = EngineOptions(decoders=compute.decoders, limits=limits)
-    for result in extract(sources, active, options, listener.decoded, times) if sources else ():
+
+    def on_decoded(seconds: float) -> None:
+        on_event(VideoDecoded(seconds))
+
+    for result in extract(sources, active, options, on_decoded, times) if sources else ():
         outcome = outcome_of(result)
         rows = _rows_of(result, {network.spec.name: spaces[network.space] for network in active})
         staging.put(position_of[outcome.video_id], outcome, rows)
@@ -94,7 +109,7 @@ def run_shard(store: FeatureStore, networks: Sequence[Network], job: ShardJob, l
             seconds_of_video += outcome.duration_seconds or 0.0
         else:
             failed += 1
-        listener.finished(shard, outcome)
+        on_event(VideoFinished(shard, outcome))
     seconds_of_work = time.monotonic() - started
     store.publish_shard(
         shard,

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
 from reeldex.flows.learning.indexing import IndexingRequest, build_moment_index
+from reeldex.flows.learning.indexing_progress import IndexingProgress
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, train_embedding
-from reeldex.flows.progress.indexing import indexing_shown
-from reeldex.flows.progress.training import StepLog, shown_on_terminal, told
+from reeldex.flows.learning.training_progress import TrainingProgress
+from reeldex.flows.progress.sinks import progress_bar
 
 if TYPE_CHECKING:
     from reeldex.search.report import BuildReport
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
 
 def train_here(request: TrainingRequest) -> TrainingReport:
     """Train and show progress: a bar on a terminal, else log lines. Raises what `train_embedding` does."""
-    epochs = request.config.train.epochs
-    with shown_on_terminal(epochs):
-        return train_embedding(request, told(StepLog(epochs)))
+    with progress_bar():
+        return train_embedding(request, TrainingProgress(request.config.train.epochs))
 
 
 def evaluate_here(request: EvaluationRequest) -> EvaluationReport:
@@ -28,5 +28,5 @@ def evaluate_here(request: EvaluationRequest) -> EvaluationReport:
 
 def index_here(request: IndexingRequest) -> BuildReport:
     """Build the index and show progress: a bar on a terminal, else log lines. Raises what `build_moment_index` does."""
-    with indexing_shown(None) as on_videos:
-        return build_moment_index(request, on_videos)
+    with progress_bar():
+        return build_moment_index(request, IndexingProgress())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.learning.evaluation import checked_device
+from reeldex.flows.learning.indexing_progress import OnVideos
 from reeldex.flows.learning.inputs import words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
-from reeldex.flows.progress.indexing import OnVideos
 from reeldex.search.options import IndexOptions
 from reeldex.storage.store import FeatureStore
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.extraction.preflight import check_extract
+from reeldex.flows.extraction.prepare import prepare
 from reeldex.flows.learning.cached_evaluation import CachedEvaluation, cached_evaluation
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
 from reeldex.flows.learning.indexing import IndexingRequest, require_indexable, require_settings
@@ -83,7 +83,7 @@ class PipelineRequest:
     def require_runnable(self) -> None:
         """Raise what is quickly seen to be wrong with any of the steps, before the first begins."""
         require_settings(self.config)
-        check_extract(self.source, self.store, self.config)
+        prepare(self.source, self.store, self.config)
         for each in self.evaluate_on:
             dataset_options(each, self.config.with_store(each, self.store))
         training = self.training()

@@ -25,7 +25,7 @@ from reeldex.flows.learning.inputs import (
     word_file,
 )
 from reeldex.flows.learning.published_files import checkpoint_path
-from reeldex.flows.progress.training import OnStep
+from reeldex.flows.learning.training_progress import OnStep
 
 if TYPE_CHECKING:
     from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet

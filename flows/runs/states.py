@@ -10,9 +10,10 @@ from prefect.states import Completed, Failed
 
 from reeldex.errors import InfrastructureError, UserError
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
-from reeldex.flows.execution.logs import leave_out_traces, send_to_prefect
 from reeldex.flows.extraction.run_report import ShardsLostError, counted
+from reeldex.flows.extraction.store_lock import RunSkippedError
 from reeldex.flows.runs.artifacts import can_be_seen
+from reeldex.flows.runs.logs import leave_out_traces, send_to_prefect
 from reeldex.flows.runs.lost_runs import mark_process
 
 if TYPE_CHECKING:
@@ -25,11 +26,7 @@ log = logging.getLogger(__name__)
 _EXPECTED = (UserError, InfrastructureError, InternalError, RunStoppedError, ShardsLostError, OSError)
 
 
-class RunSkippedError(Exception):
-    """The run had to leave its work to a later one, as it was told to. The message says why."""
-
-
-def ended(work: Callable[[], State[Any]]) -> State[Any]:
+def run_to_state(work: Callable[[], State[Any]]) -> State[Any]:
     """Do a flow's work and return the state it ends in; an error's state holds the error, for the caller to raise.
 
     An error that is expected stands in the state and the log as its message, without a stack trace.

@@ -18,14 +18,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True, type=int)
-    parser.add_argument(
-        "--temporary", action="store_true", help="for one command: without the UI and the services that watch over runs"
-    )
     parser.add_argument("--no-secret", action="store_true", help="let every user and program of this machine in")
     arguments = parser.parse_args()
     os.environ["PREFECT_SERVER_API_HOST"], os.environ["PREFECT_SERVER_API_PORT"] = arguments.host, str(arguments.port)
     serialize_transactions()
-    app = guarded(create_app(ephemeral=arguments.temporary, final=True), no_secret=arguments.no_secret)
+    app = guarded(create_app(final=True), no_secret=arguments.no_secret)
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", **UVICORN_OPTIONS)
 
 

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
-from reeldex.flows.execution.worker_process import ShardJob
 from reeldex.flows.extraction.networks import load_networks, requested_spaces
 from reeldex.flows.extraction.plan import plan, tasks_for
 from reeldex.flows.extraction.shard_work import run_shard
 from reeldex.flows.extraction.sources import find_videos
-from reeldex.flows.progress.progress import both
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ def extract_without_prefect(source: str, store: str, ready: "Event") -> None:
         names = [network.space for network in networks]
         feature_store.add_shards(plan(feature_store, found, names, config.extract.shard_videos).new_shards)
         for task in tasks_for(feature_store, found, names):
-            run_shard(feature_store, networks, ShardJob(store, task.shard, task.spaces, config), both())
+            run_shard(feature_store, networks, shard=task.shard, compute=config.compute, on_event=lambda _: None)
 
 
 def processes_that_name(text: str) -> list[int]:

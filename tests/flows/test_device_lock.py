@@ -16,7 +16,7 @@ from reeldex.flows.execution import device_lock
 from reeldex.flows.execution.device_lock import lock_folder, one_shard_at_a_time
 from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.workers import POOL
-from reeldex.flows.progress.progress import WorkRate
+from reeldex.flows.progress.work_rate import WorkRate
 
 CONTEXT = multiprocessing.get_context("spawn")
 

@@ -87,12 +87,10 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
     # A machine that breaks in the middle of a shard cannot be had otherwise.
     from reeldex.extractors import engine
     from reeldex.extractors.decode import decode
-    from reeldex.flows.execution.worker_process import ShardJob
     from reeldex.flows.extraction.networks import feature_space, load_networks, requested_spaces
     from reeldex.flows.extraction.plan import plan
     from reeldex.flows.extraction.shard_work import run_shard
     from reeldex.flows.extraction.sources import find_videos
-    from reeldex.flows.progress.progress import both
 
     config = settings()
     networks = load_networks(requested_spaces(config), config)
@@ -107,15 +105,14 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
             raise FfmpegNotFoundError("ffmpeg has been removed")
         return real(source, *rest)
 
-    one_decoder = config.model_copy(update={"compute": config.compute.model_copy(update={"decoders": 1})})
-    job = ShardJob(str(store.path), 0, tuple(space.name for space in spaces), one_decoder)
+    one_decoder = config.compute.model_copy(update={"decoders": 1})
     monkeypatch.setattr(engine, "decode", breaks_at_the_fourth)
     with pytest.raises(FfmpegNotFoundError):
-        run_shard(store, networks, job, both())
+        run_shard(store, networks, shard=0, compute=one_decoder, on_event=lambda _: None)
     staged = store.shard_state(0, spaces)
     assert not staged.done
     assert staged.staged_positions, "what was finished is kept"
     monkeypatch.setattr(engine, "decode", real)
-    report = run_shard(store, networks, job, both())
+    report = run_shard(store, networks, shard=0, compute=one_decoder, on_event=lambda _: None)
     assert report.ok + report.failed + len(staged.staged_positions) == len(found)
     assert store.shard_state(0, spaces).done

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from reeldex.errors import InfrastructureError, UsageError
-from reeldex.flows.execution.errors import is_infrastructure_fault
-from reeldex.flows.execution.worker_process import _to_raise
+from reeldex.flows.execution.errors import as_our_error, is_infrastructure_fault
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.report import damage_rows
 from reeldex.storage.errors import StoreUnreadableError
@@ -72,6 +71,6 @@ def test_a_file_that_cannot_be_read_is_not_made_again(reeldex: Reeldex, tmp_path
 def test_what_may_pass_by_itself_is_tried_again(number: int, kind: type[Exception]) -> None:
     error = StoreUnreadableError(Path("shard"), "why", "Do this.", number)
     assert is_infrastructure_fault(error) is (kind is InfrastructureError)
-    raised = _to_raise(error)
+    raised = as_our_error(error)
     assert type(raised) is kind
     assert "shard cannot be read: why. Do this." in str(raised)

@@ -191,6 +191,6 @@ def test_only_the_started_process_counts_as_the_server() -> None:
 
 def test_a_server_in_prefects_own_files_is_found(tmp_path: Path) -> None:
     (tmp_path / "prefect.toml").write_text('[api]\nurl = "http://lab:4200/api"\n', encoding="utf-8")
-    program = "from reeldex.flows.server.temporary_server import _set_elsewhere; print(_set_elsewhere())"
+    program = "from reeldex.flows.server.configured import find_server; print(find_server())"
     answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert answer.stdout == "True\n"
+    assert answer.stdout == "http://lab:4200/api\n"

@@ -14,11 +14,12 @@ import pytest
 from reeldex.errors import InfrastructureError, UsageError
 from reeldex.flows.config.pipeline import parse_config
 from reeldex.flows.execution.errors import RunStoppedError, is_infrastructure_fault
-from reeldex.flows.execution.worker_process import ShardJob
-from reeldex.flows.execution.workers import ShardWorker, WorkerPool
-from reeldex.flows.progress.progress import Listener, both
+from reeldex.flows.execution.workers import Worker, WorkerPool
+from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
+from reeldex.flows.extraction.shard_job import ShardJob
+from reeldex.flows.extraction.shard_work import ShardReport
 from reeldex.storage.manifest import ShardManifest
-from reeldex.storage.schema import VideoEntry, VideoOutcome
+from reeldex.storage.schema import VideoEntry
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 
@@ -26,22 +27,8 @@ SPACES = ("resnet152.random",)
 CONFIG = parse_config({"extract": {"weights": "random"}, "compute": {"device": "cpu"}}, "test")
 
 
-class Heard(Listener):
-    """A listener that remembers what it heard."""
-
-    def __init__(self) -> None:
-        self.planned_videos: list[tuple[int, int, int]] = []
-        self.seconds = 0.0
-        self.outcomes: list[tuple[int, VideoOutcome]] = []
-
-    def planned(self, shard: int, videos: int, of: int) -> None:
-        self.planned_videos.append((shard, videos, of))
-
-    def decoded(self, seconds: float) -> None:
-        self.seconds += seconds
-
-    def finished(self, shard: int, outcome: VideoOutcome) -> None:
-        self.outcomes.append((shard, outcome))
+def _ignore(_: object) -> None:
+    """For tests in which no event matters."""
 
 
 def _store(folder: Path, *videos: Path) -> str:
@@ -52,43 +39,41 @@ def _store(folder: Path, *videos: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def worker() -> ShardWorker:
-    return ShardWorker("cpu")
+def worker() -> Worker:
+    return Worker("cpu")
 
 
 def test_a_worker_does_a_shard_and_tells_of_it(
-    worker: ShardWorker, tmp_path: Path, make_video: MakeVideo, caplog: pytest.LogCaptureFixture
+    worker: Worker, tmp_path: Path, make_video: MakeVideo, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = _store(tmp_path / "store", make_video(tmp_path / "a.mp4", seconds=2.0), tmp_path / "a.mp4")
-    heard = Heard()
+    events: list[object] = []
     caplog.set_level(logging.INFO, "reeldex")
     logging.getLogger("reeldex").propagate = True
-    report = worker.run(ShardJob(store, 0, SPACES, CONFIG), heard)
+    report = ShardReport(**worker.run(ShardJob(store, 0, SPACES, CONFIG), "cpu", events.append))
     assert (report.shard, report.ok, report.failed, report.seconds_of_video) == (0, 1, 0, 2.0)
     assert report.device_seconds > 0
-    assert heard.planned_videos == [(0, 1, 1)]
-    assert heard.seconds == 2.0
-    assert [(shard, outcome.status) for shard, outcome in heard.outcomes] == [(0, "ok")]
+    assert events[0] == ShardPlanned(0, 1, 1)
+    assert sum(each.seconds for each in events if isinstance(each, VideoDecoded)) == 2.0
+    assert [(each.shard, each.outcome.status) for each in events if isinstance(each, VideoFinished)] == [(0, "ok")]
     assert "Shard 00000: 1 of 1 videos to extract" in caplog.messages
     first = worker.process_id
-    worker.run(ShardJob(store, 0, SPACES, CONFIG), both())
+    worker.run(ShardJob(store, 0, SPACES, CONFIG), "cpu", _ignore)
     assert worker.process_id == first, "networks are loaded once"
 
 
-def test_wrong_use_is_told_from_a_fault_and_keeps_the_worker(worker: ShardWorker, tmp_path: Path) -> None:
+def test_wrong_use_is_told_from_a_fault_and_keeps_the_worker(worker: Worker, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no feature store"):
-        worker.run(ShardJob(str(tmp_path / "nowhere"), 0, SPACES, CONFIG), both())
+        worker.run(ShardJob(str(tmp_path / "nowhere"), 0, SPACES, CONFIG), "cpu", _ignore)
     first = worker.process_id
     with pytest.raises(UsageError, match="Nothing here extracts"):
-        worker.run(ShardJob(str(tmp_path / "nowhere"), 0, ("clip.b32",), CONFIG), both())
+        worker.run(ShardJob(str(tmp_path / "nowhere"), 0, ("clip.b32",), CONFIG), "cpu", _ignore)
     assert worker.process_id == first
     with pytest.raises(UsageError, match="There is no device 'cuda:99'"):
         worker.devices("cuda:99")
 
 
-def test_a_worker_that_is_killed_is_named_and_replaced(
-    worker: ShardWorker, tmp_path: Path, make_video: MakeVideo
-) -> None:
+def test_a_worker_that_is_killed_is_named_and_replaced(worker: Worker, tmp_path: Path, make_video: MakeVideo) -> None:
     store = _store(tmp_path / "store", make_video(tmp_path / "long.mp4", seconds=600))
     (tmp_path / "short").mkdir()
     worker.devices("auto")
@@ -96,7 +81,7 @@ def test_a_worker_that_is_killed_is_named_and_replaced(
     assert killed is not None
     threading.Timer(1.5, os.kill, (killed, signal.SIGKILL)).start()
     with pytest.raises(InfrastructureError, match=f"The worker process {killed} of cpu was killed by SIGKILL"):
-        worker.run(ShardJob(store, 0, SPACES, CONFIG), both())
+        worker.run(ShardJob(store, 0, SPACES, CONFIG), "cpu", _ignore)
     assert worker.devices("cpu") == ("cpu",)
     assert worker.process_id not in (None, killed)
 
@@ -111,7 +96,7 @@ def test_a_stopped_pool_ends_the_work_and_whoever_waits(tmp_path: Path, make_vid
         try:
             with pool.lend("cpu") as (device, worker):
                 assert device == "cpu"
-                worker.run(ShardJob(store, 0, SPACES, CONFIG), both())
+                worker.run(ShardJob(store, 0, SPACES, CONFIG), "cpu", _ignore)
         except RunStoppedError as error:
             ended.append(type(error))
 
@@ -171,11 +156,10 @@ def test_a_worker_ends_with_its_parent_and_takes_its_decoders_along(tmp_path: Pa
     store = _store(tmp_path / "store", video)
     script = (
         "from tests.flows.test_workers import CONFIG, SPACES\n"
-        "from reeldex.flows.progress.progress import both\n"
-        "from reeldex.flows.execution.worker_process import ShardJob\n"
-        "from reeldex.flows.execution.workers import ShardWorker\n"
+        "from reeldex.flows.extraction.shard_job import ShardJob\n"
+        "from reeldex.flows.execution.workers import Worker\n"
         "if __name__ == '__main__':\n"
-        f"    ShardWorker('cpu').run(ShardJob({store!r}, 0, SPACES, CONFIG), both())\n"
+        f"    Worker('cpu').run(ShardJob({store!r}, 0, SPACES, CONFIG), 'cpu', print)\n"
     )
     (tmp_path / "parent.py").write_text(script, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}

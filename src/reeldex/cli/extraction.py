@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from reeldex.cli import terminal
 from reeldex.cli.command import Output, command
+from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
@@ -17,6 +18,7 @@ from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.storage.reasons import REASONS
 
 if TYPE_CHECKING:
+    from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.flows.extraction.run_report import RunReport
 
 _FAILURES_SHOWN = 20
@@ -56,29 +58,30 @@ def extract(  # noqa: PLR0913 - each is an option
     store: Annotated[str, Parameter(metavar="DIR", help="Folder of the feature store; created if absent.")],
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
+    server: ServerChoice = None,
     dry_run: Annotated[bool, Parameter(help="Estimate the cost, and extract nothing.")] = False,
     given: Given,
     output: Output,
 ) -> int:
     """Extract features of all new and changed videos."""
     config = _config(given, weights_file)
+    from reeldex.flows.extraction.prepare import prepare
+
+    prepared = prepare(source, store, config, only_estimate=dry_run)
     if dry_run:
         from reeldex.flows.extraction.cost import estimate
 
-        cost = estimate(source, config)
+        cost = estimate(prepared)
         output.respond(cost.to_json(), str(cost))
         return 0
-    from reeldex.flows.extraction.preflight import check_extract, up_to_date
-
-    report = up_to_date(source, store, config)
+    report = prepared.report_if_nothing_to_do()
     if report is not None:
         return _report(store, report, output)
-    check_extract(source, store, config)
-    with terminal.prefect_ready(verbose=output.verbose):
-        from reeldex.flows.extract import extract as flow
+    if uses_server(server, verbose=output.verbose):
+        from reeldex.flows.extract import extract_as_flow_run
 
-        sections = (config.extract, config.compute, config.weights)
-        return _run(store, output, lambda: flow(source, store, *sections, *_patience(wait)))
+        return _run(store, output, lambda: extract_as_flow_run(source, store, config, *_patience(wait)))
+    return _run(store, output, lambda: _run_here(prepared, wait))
 
 
 @command(
@@ -99,6 +102,7 @@ def rerun(  # noqa: PLR0913 - each is an option
     ] = (),
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
+    server: ServerChoice = None,
     given: Given,
     output: Output,
 ) -> int:
@@ -110,16 +114,17 @@ def rerun(  # noqa: PLR0913 - each is an option
         raise UsageError("--reason goes with --failed-videos.")
     config = _config(given, weights_file)
     reasons = (reason or REASONS) if failed_videos else ()
-    from reeldex.flows.extraction.preflight import check_rerun
+    from reeldex.flows.extraction.prepare import prepare_rerun
 
-    report = check_rerun(store, config, reasons)
+    prepared = prepare_rerun(store, config, reasons)
+    report = prepared.report_if_nothing_to_do()
     if report is not None:
         return _report(store, report, output)
-    with terminal.prefect_ready(verbose=output.verbose):
-        from reeldex.flows.rerun import rerun as flow
+    if uses_server(server, verbose=output.verbose):
+        from reeldex.flows.rerun import rerun_as_flow_run
 
-        sections = (config.compute, config.weights)
-        return _run(store, output, lambda: flow(store, failed_videos, list(reasons), *sections, *_patience(wait)))
+        return _run(store, output, lambda: rerun_as_flow_run(store, config, reasons, *_patience(wait)))
+    return _run(store, output, lambda: _run_here(prepared, wait))
 
 
 def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
@@ -133,30 +138,32 @@ def _patience(wait: float) -> tuple[WhenBusy, float]:
     return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
 
 
-def _run(store: str, output: Output, flow: Callable[[], Any]) -> int:
+def _run_here(prepared: PreparedRun, wait: float) -> RunReport:
+    from reeldex.flows.extraction.in_process import run_here
+
+    return run_here(prepared, *_patience(wait))
+
+
+def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
     from reeldex.flows.extraction.run_report import ShardsLostError
 
-    with terminal.watching():
-        try:
-            report = flow()
-        except ShardsLostError as lost:
-            report = lost.report
-            sys.stderr.write(f"reeldex: {lost}\n")
+    try:
+        report = work()
+    except ShardsLostError as lost:
+        report = lost.report
+        sys.stderr.write(f"reeldex: {lost}\n")
     return _report(store, report, output)
 
 
 def _report(store: str, report: RunReport, output: Output) -> int:
-    from reeldex.flows.extraction.run_report import present_outcomes
-    from reeldex.storage.store import FeatureStore
-
     text = [str(report)]
     if report.failed_by_reason or report.truncated:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
-        listed = [each for each in present_outcomes(FeatureStore(store)) if each.reason]
-        text += [terminal.describe_failure(each) for each in listed[:_FAILURES_SHOWN]]
-        if len(listed) > _FAILURES_SHOWN:
-            text.append(f"  ... and {len(listed) - _FAILURES_SHOWN} more: reeldex status {store} --failures")
+        text += [terminal.describe_failure(each) for each in report.problems[:_FAILURES_SHOWN]]
+        if report.problem_count > _FAILURES_SHOWN:
+            more = report.problem_count - _FAILURES_SHOWN
+            text.append(f"  ... and {more} more: reeldex status {store} --failures")
     if report.gone:
         text.append(f"{report.gone} videos of the store are not in this source; their features are kept.")
     output.respond(report.to_json(), "\n".join(text))

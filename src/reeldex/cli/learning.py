@@ -101,14 +101,14 @@ def train(  # noqa: PLR0913 - each is an option
     from reeldex.embedding.training.distributed import ProcessRank
     from reeldex.errors import InfrastructureError
     from reeldex.flows.learning.training import TrainingRequest, require_startable, train_embedding
-    from reeldex.flows.progress.training import told
+    from reeldex.flows.learning.training_progress import TrainingProgress
 
     # Under torchrun the first process answers, and the others do their part of the work.
     request = TrainingRequest(dataset, out, config, checkpoint, resume)
     require_startable(request)
     try:
         if not ProcessRank.from_environment().is_first:
-            train_embedding(request, told())
+            train_embedding(request, TrainingProgress(config.train.epochs))
             return 0
         if uses_server(server, verbose=output.verbose):
             from reeldex.flows.train import train_as_flow_run as run

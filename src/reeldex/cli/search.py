@@ -182,7 +182,7 @@ def run(  # noqa: PLR0913 - each is an option
     request = PipelineRequest(source, out, config, checkpoint, train_on, tuple(test_sets))
     request.require_runnable()
     try:
-        report = _run_pipeline(request, wait, on_server=uses_server(server, verbose=output.verbose), output=output)
+        report = _run_pipeline(request, wait, on_server=uses_server(server, verbose=output.verbose))
     except (ShardsLostError, LossNotFiniteError, InfrastructureError) as error:
         return output.refuse(error, 1)
     tables = f"\n\n{report.evaluation.tables}" if report.evaluation is not None else ""
@@ -191,21 +191,20 @@ def run(  # noqa: PLR0913 - each is an option
     return 0 if report.well else 1
 
 
-def _run_pipeline(request: PipelineRequest, wait: float, *, on_server: bool, output: Output) -> PipelineReport:
+def _run_pipeline(request: PipelineRequest, wait: float, *, on_server: bool) -> PipelineReport:
     when_busy = WhenBusy.WAIT if wait else WhenBusy.FAIL
     if on_server:
         from reeldex.flows.pipeline import pipeline_as_flow_run
 
         return pipeline_as_flow_run(request, when_busy, wait)
-    from reeldex.cli.terminal import prefect_ready, watching
+    from reeldex.flows.extraction.in_process import run_here
+    from reeldex.flows.extraction.prepare import prepare
     from reeldex.flows.learning.in_process import evaluate_here, index_here, train_here
     from reeldex.flows.learning.pipeline import PipelineSteps, run_pipeline
 
     def extract_here(request: PipelineRequest) -> RunReport:
-        from reeldex.flows.pipeline import flow_steps
-
-        with prefect_ready(verbose=output.verbose), watching():
-            return flow_steps(when_busy, wait).extract(request)
+        prepared = prepare(request.source, request.store, request.config)
+        return prepared.report_if_nothing_to_do() or run_here(prepared, when_busy, wait)
 
     return run_pipeline(request, PipelineSteps(extract_here, train_here, evaluate_here, index_here))
 

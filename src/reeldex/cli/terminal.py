@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.flows.execution.logs import OUR_LOGGER
 from reeldex.flows.extraction.sources import printable
-from reeldex.flows.progress.progress import BarListener, listening
-from reeldex.flows.server.temporary_server import prefect_server
 
 if TYPE_CHECKING:
     from reeldex.storage.schema import VideoOutcome
@@ -39,37 +34,6 @@ def set_up_logging(*, verbose: bool) -> None:
     logger.propagate = False  # Prefect hangs a handler of its own on the root
     # Progress on a terminal is the bar's; elsewhere it is lines of the log.
     logger.setLevel(logging.INFO if verbose or not on_terminal else logging.WARNING)
-
-
-@contextmanager
-def prefect_ready(*, verbose: bool) -> Iterator[None]:
-    """Have flows run in the block, quietly and on this machine alone, unless the user has set Prefect otherwise.
-
-    The secret of a server of `reeldex up` is found for it. Prefect is imported in the block, not before: it reads its
-    settings then. Raises UsageError when the server that the user's settings name refuses this user, or the one that is
-    started for a user who has none does not come up.
-    """
-    wishes = {
-        "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        # Our log goes to Prefect's of a run, too; what is logged besides runs, does not.
-        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    }
-    for name, value in wishes.items():
-        os.environ.setdefault(name, value)
-    with prefect_server():
-        yield
-
-
-@contextmanager
-def watching() -> Iterator[None]:
-    """Show a progress bar while the block runs, on a terminal; elsewhere the log tells."""
-    if sys.stderr.isatty():
-        with BarListener() as bar, listening(bar):
-            yield
-    else:
-        yield
 
 
 def describe_failure(outcome: VideoOutcome) -> str:

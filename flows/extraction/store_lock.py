@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from reeldex.errors import ReeldexError
 from reeldex.flows.config.pipeline import WhenBusy
-from reeldex.flows.runs.states import RunSkippedError
 from reeldex.storage.errors import StoreBusyError
 
 if TYPE_CHECKING:
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class RunSkippedError(ReeldexError):
+    """The run leaves its work to a later one, as it was told to. The message says why."""
+
+
 @contextmanager
-def held(store: FeatureStore, when_busy: WhenBusy, wait_seconds: float) -> Iterator[None]:
-    """Hold the store's lock while the block runs; what happens while another run holds it is `when_busy`'s to say.
+def store_lock(store: FeatureStore, when_busy: WhenBusy, wait_seconds: float) -> Iterator[None]:
+    """Hold the store's lock while the block runs; `when_busy` says what to do while another run holds it.
 
     Raises StoreBusyError, after `wait_seconds` if it is to wait, or RunSkippedError.
     """

@@ -1,0 +1,47 @@
+"""The rule by which every executor repeats what the machine failed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from reeldex.errors import InfrastructureError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def may_be_repeated(error: object) -> bool:
+    """Whether a job that ended in this error may succeed if it is repeated."""
+    return isinstance(error, InfrastructureError)
+
+
+@dataclass(frozen=True)
+class RetryRule:
+    """How often a job is repeated after an InfrastructureError, and how long before the first repetition."""
+
+    retries: int
+    first_delay_seconds: float
+
+    def wait_before(self, attempt: int, pause: Callable[[float], None]) -> None:
+        """Wait before an attempt, the first being 1: not before the first, then twice as long before each next one."""
+        if attempt > 1:
+            delay_seconds = self.first_delay_seconds * 2 ** (attempt - 2)
+            log.info("Attempt %d in %.0f seconds", attempt, delay_seconds)
+            pause(delay_seconds)
+
+    def call(self, work: Callable[[], T], pause: Callable[[float], None]) -> T:
+        """Return what `work` returns, repeated by this rule. Raises its last error; `pause` waits for some seconds."""
+        attempt = 1
+        while True:
+            self.wait_before(attempt, pause)
+            try:
+                return work()
+            except Exception as error:
+                if not may_be_repeated(error) or attempt > self.retries:
+                    raise
+                log.warning("%s", error)
+            attempt += 1

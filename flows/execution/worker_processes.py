@@ -1,0 +1,50 @@
+"""An executor that runs jobs in worker processes of this machine, one per device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from reeldex.flows.execution.device_lock import one_shard_at_a_time
+from reeldex.flows.execution.jobs import Job, JobStarted, JobStopped, OnEvent
+from reeldex.flows.execution.retries import RetryRule
+from reeldex.flows.execution.workers import POOL
+
+
+def run_on_device(job: Job, devices: str, run: str, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the job is
+    """Run a job in the worker process of a free device that `devices` names, and return its result.
+
+    `run` is the name by which runs that wait for the device know this one. Raises what `Worker.run` raises, and
+    RunStoppedError.
+    """
+    with POOL.lend(devices) as (device, worker), one_shard_at_a_time(device, run):
+        on_event(JobStarted(job.number))
+        try:
+            return worker.run(job, device, on_event)
+        finally:
+            on_event(JobStopped(job.number))
+
+
+class WorkerProcesses:
+    """Runs jobs in worker processes of this machine, one per device at a time. `run` is the name of the run."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+
+    def run(
+        self, jobs: Sequence[Job], devices: str, retries: RetryRule, on_event: OnEvent
+    ) -> dict[int, Any | BaseException]:
+        """Return the result or the error of each job by its number, as `Executor.run` does."""
+        POOL.resume()
+
+        def attempt(job: Job) -> Any:  # noqa: ANN401 - as the job is
+            return retries.call(lambda: run_on_device(job, devices, self._run, on_event), POOL.pause)
+
+        with ThreadPoolExecutor(len(POOL.devices(devices)), "shard") as threads:
+            futures = {job.number: threads.submit(attempt, job) for job in jobs}
+            try:
+                return {number: future.exception() or future.result() for number, future in futures.items()}
+            except BaseException:
+                POOL.stop()  # or the threads would go on, and this block wait for them
+                raise

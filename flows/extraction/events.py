@@ -1,0 +1,33 @@
+"""What happens while a shard is worked on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reeldex.storage.schema import VideoOutcome
+
+
+@dataclass(frozen=True)
+class ShardPlanned:
+    """`videos` of a shard's `of` videos are to be extracted."""
+
+    shard: int
+    videos: int
+    of: int
+
+
+@dataclass(frozen=True)
+class VideoDecoded:
+    """`seconds` further seconds of some video have been decoded."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class VideoFinished:
+    """A video of a shard has its outcome."""
+
+    shard: int
+    outcome: VideoOutcome

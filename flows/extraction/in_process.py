@@ -1,0 +1,21 @@
+"""An extraction as commands do it without a Prefect server: worker processes of this process, no Prefect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reeldex.flows.execution.worker_processes import WorkerProcesses
+from reeldex.flows.extraction.run import run_prepared
+from reeldex.flows.progress.sinks import progress_bar
+
+if TYPE_CHECKING:
+    from reeldex.flows.config.pipeline import WhenBusy
+    from reeldex.flows.extraction.prepare import PreparedRun
+    from reeldex.flows.extraction.run_report import RunReport
+
+
+def run_here(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
+    """Do a prepared run and show progress: a bar on a terminal, else log lines. Raises what `run_prepared` does."""
+    name = f"on {prepared.store_folder.name or prepared.store_folder}"
+    with progress_bar():
+        return run_prepared(prepared, WorkerProcesses(name), when_busy, wait_seconds)

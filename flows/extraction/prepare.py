@@ -1,0 +1,210 @@
+"""Everything that is checked before a run, once and in order: what there is to do, and whether it can be done.
+
+No network is loaded for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reeldex.extractors.errors import DeviceError
+from reeldex.extractors.fingerprint import fingerprint
+from reeldex.extractors.options import Precision, WeightsChoice
+from reeldex.extractors.weights import find_or_fetch, verify
+from reeldex.flows.config.pipeline import PipelineConfig
+from reeldex.flows.execution.workers import POOL
+from reeldex.flows.extraction.networks import extractor_record, requested_spaces
+from reeldex.flows.extraction.plan import ShardTask, plan, stored_spaces, tasks_for, unfinished
+from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
+from reeldex.flows.extraction.sources import find_settled_videos
+from reeldex.storage.schema import FeatureSpace
+from reeldex.storage.store import FeatureStore
+
+if TYPE_CHECKING:
+    from reeldex.extractors.registry import ExtractorRecord
+    from reeldex.flows.extraction.sources import FoundVideos
+    from reeldex.storage.manifest import Growth
+    from reeldex.storage.schema import VideoEntry
+
+_STAMPED = ("manifest", "outcomes", "staging", "features")
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that can start: what its source holds, what its store lacks, and the settings that fit both.
+
+    - `found` and `growth` are the videos of the source and what they add to the store; a rerun has neither.
+    - `tasks` are the store's shards that lack something; those of `growth` come on top.
+    - `stamp` tells whether the store has changed since.
+    """
+
+    store_folder: Path
+    config: PipelineConfig
+    spaces: tuple[str, ...]
+    found: FoundVideos | None
+    growth: Growth | None
+    tasks: tuple[ShardTask, ...]
+    retry: tuple[str, ...]
+    stamp: tuple[object, ...]
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        """The store, created if it does not exist."""
+        return FeatureStore(self.store_folder, create=self.found is not None)
+
+    @property
+    def new_tasks(self) -> tuple[ShardTask, ...]:
+        """The shards that the source's new and changed videos will make."""
+        new = self.growth.new_shards if self.growth is not None else ()
+        return tuple(ShardTask(each.shard, len(each.videos), self.spaces) for each in new)
+
+    @property
+    def all_tasks(self) -> tuple[ShardTask, ...]:
+        """All shards to work on."""
+        return self.tasks + self.new_tasks
+
+    @property
+    def videos(self) -> list[VideoEntry] | None:
+        """The videos that the run is about; None for all of the store's."""
+        return self.found.videos if self.found is not None else None
+
+    @property
+    def found_counts(self) -> dict[str, int]:
+        """The fields of RunReport that count what the source holds."""
+        return count_found(self.growth, self.found) if self.growth is not None and self.found is not None else {}
+
+    def report_if_nothing_to_do(self) -> RunReport | None:
+        """Return the report on a run that has nothing to do; None if there is something."""
+        if self.all_tasks:
+            return None
+        return sum_up(self.store, [], {}, present_outcomes(self.store, self.videos), self.found_counts)
+
+    def renewed(self) -> PreparedRun:
+        """Return this run, planned again if another run has changed the store since. For the holder of its lock."""
+        if _stamp(self.store_folder) == self.stamp:
+            return self
+        if self.found is None:
+            return replace(self, stamp=_stamp(self.store_folder), tasks=tuple(unfinished(self.store, self.retry)))
+        growth, tasks, stamp = _planned(self.store, self.found, self.spaces, self.config)
+        return replace(self, growth=growth, tasks=tasks, stamp=stamp)
+
+    def file_new_shards(self) -> None:
+        """Write the manifests of the new shards. For the holder of the store's lock."""
+        if self.growth is not None:
+            self.store.add_shards(self.growth.new_shards)
+
+
+def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: bool = False) -> PreparedRun:
+    """Return the run that extracts from `source` what `store` lacks.
+
+    Checked are, in this order: the source, the extractors' names, the store, the weights, the device, and whether the
+    store's features were made with the same settings. The store is created if it is not there. Without anything to do,
+    weights may be absent. With `only_estimate`, so may they always be, and nothing is created.
+
+    Raises UsageError, WeightsError, DeviceError, FingerprintError, or StoreError.
+    """
+    found = find_settled_videos(source, config.extract)
+    spaces = requested_spaces(config)
+    folder = Path(store)
+    existing = FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
+    growth, tasks, stamp = _planned(existing, found, spaces, config)
+    prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp)
+    if only_estimate:
+        return prepared
+    hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
+    require_device(config, ask_worker=bool(prepared.all_tasks))
+    created = prepared.store
+    _require_fitting_store(created, config, spaces, hashes)
+    return prepared if existing is not None else replace(prepared, stamp=_stamp(folder))
+
+
+def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> PreparedRun:
+    """Return the run that finishes what `store` lacks and tries videos again that failed for the reasons `retry`.
+
+    Raises as `prepare` does, StoreError for a folder that is no store, and UsageError for features that nothing here
+    extracts.
+    """
+    folder = Path(store)
+    feature_store = FeatureStore(store)
+    stamp = _stamp(folder)
+    tasks = tuple(unfinished(feature_store, retry))
+    spaces = tuple(sorted({name for task in tasks for name in task.spaces}))
+    if tasks:
+        hashes = _weights_hashes(spaces, config)
+        require_device(config)
+        _require_fitting_store(feature_store, config, spaces, hashes)
+    return PreparedRun(folder, config, spaces, None, None, tasks, tuple(retry), stamp)
+
+
+def _planned(
+    store: FeatureStore | None, found: FoundVideos, spaces: Sequence[str], config: PipelineConfig
+) -> tuple[Growth, tuple[ShardTask, ...], tuple[object, ...]]:
+    """Return what the videos add to a store (None: an empty one), which of its shards lack something, and its stamp."""
+    stamp = _stamp(store.path) if store is not None else ()
+    growth = plan(store, found.videos, spaces, config.extract.shard_videos)
+    return growth, tuple(tasks_for(store, found.videos, spaces)) if store is not None else (), stamp
+
+
+def _stamp(store: Path) -> tuple[object, ...]:
+    """Return what changes whenever a run publishes or files something in a store: its folders' entries and times."""
+    folders = [store / name for name in _STAMPED]
+    folders += sorted((store / "features").iterdir()) if (store / "features").is_dir() else []
+    return tuple(
+        (folder.name, folder.stat().st_mtime_ns, len(list(folder.iterdir()))) for folder in folders if folder.is_dir()
+    )
+
+
+def _weights_hashes(spaces: Sequence[str], config: PipelineConfig) -> dict[str, str]:
+    """Return the SHA-256 of the published weights of these spaces, fetched if need be, or raise WeightsError."""
+    hashes = {}
+    for space in spaces:
+        record, weights = extractor_record(space)
+        if weights is WeightsChoice.PRETRAINED:
+            local = config.weights.files.get(record.spec.name)
+            hashes[space] = verify(find_or_fetch(record.pretrained, local, config.weights.folder))
+    return hashes
+
+
+def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
+    """Raise DeviceError or UsageError for a device that is not there, or cannot do the precision asked for.
+
+    Only a worker process can tell which CUDA devices there are.
+    """
+    device, precision = config.compute.device, config.compute.precision
+    if device == "cpu" and precision in (Precision.FP16, Precision.BF16):
+        raise DeviceError(f"Precision {precision} needs a CUDA device, and this run is on cpu. Use fp32 or auto.")
+    if device not in ("auto", "cpu") and ask_worker:
+        POOL.devices(device)
+
+
+def _require_fitting_store(
+    store: FeatureStore, config: PipelineConfig, spaces: Sequence[str], hashes: dict[str, str]
+) -> None:
+    """Raise FingerprintError if the store's features in these spaces were made with other settings.
+
+    What only a loaded network knows, such as the precision that `auto` chooses on CUDA, is left to the worker.
+    """
+    for stored in stored_spaces(store, spaces):
+        if stored.fingerprint:
+            record, _ = extractor_record(stored.name)
+            expected = _expected(record, hashes.get(stored.name), config)
+            store.require_fingerprint(FeatureSpace(stored.name, {**stored.fingerprint, **expected}))
+
+
+def _expected(record: ExtractorRecord, weights_sha256: str | None, config: PipelineConfig) -> dict[str, Any]:
+    """Return the parts of a fingerprint that are known without loading the network."""
+    precision = config.compute.precision
+    if precision is Precision.AUTO and config.compute.device == "cpu":
+        precision = Precision.FP32
+    whole = fingerprint(record.spec, weights_sha256 or "", precision)
+    known: Collection[str] = {
+        "extractor",
+        "rows",
+        *(["weights"] if weights_sha256 else []),
+        *(["precision"] if precision is not Precision.AUTO else []),
+    }
+    return {key: value for key, value in whole.items() if key in known}

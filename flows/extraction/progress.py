@@ -1,0 +1,86 @@
+"""What an extraction shows of its progress, from the events of its shards."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from reeldex.flows.execution.jobs import JobStarted, JobStopped
+from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
+from reeldex.flows.extraction.sources import printable
+from reeldex.flows.progress.progress import Progress, Snapshot, current_sinks
+from reeldex.flows.progress.sinks import LogSink
+from reeldex.flows.progress.work_rate import duration
+
+if TYPE_CHECKING:
+    from reeldex.flows.progress.work_rate import WorkRate
+    from reeldex.storage.schema import VideoOutcome
+
+log = logging.getLogger(__name__)
+
+_WARNINGS_SHOWN = 20  # per shard; a folder of broken files must not flood the log
+
+
+class ExtractionProgress:
+    """Counts the events of shards that hold `videos` videos, and shows them in the log and on the sinks around it.
+
+    Events may come from several threads.
+    """
+
+    def __init__(self, videos: int) -> None:
+        self._videos = videos
+        self._lock = threading.RLock()
+        self._done: dict[int, int] = {}  # videos of each shard that need no more work
+        self._warnings: Counter[int] = Counter()
+        self._finished = self._failed = 0
+        self._seconds = 0.0
+        self._progress = Progress(self._describe, LogSink(), *current_sinks())
+
+    def __call__(self, event: object) -> None:
+        """Record an event."""
+        with self._lock:
+            match event:
+                case JobStarted(shard):
+                    self._progress.rate.started(shard)
+                case JobStopped(shard):
+                    self._progress.rate.stopped(shard)
+                case ShardPlanned(shard, videos, of):
+                    self._done[shard] = of - videos  # anew, if the shard is tried again
+                case VideoDecoded(seconds):
+                    self._seconds += seconds
+                case VideoFinished(shard, outcome):
+                    self._done[shard] += 1
+                    self._finished += 1
+                    self._failed += outcome.status == "failed"
+                    self._warn(shard, outcome)
+        self._progress.update()
+
+    def end(self) -> None:
+        """Show the last state."""
+        self._progress.update(last=True)
+
+    def _warn(self, shard: int, outcome: VideoOutcome) -> None:
+        if not outcome.message:
+            return
+        self._warnings[shard] += 1
+        if self._warnings[shard] <= _WARNINGS_SHOWN:
+            what = outcome.reason or outcome.status
+            log.warning("%s: %s: %s", printable(outcome.path), what, outcome.message)
+        elif self._warnings[shard] == _WARNINGS_SHOWN + 1:
+            log.warning("Further warnings of shard %05d are only counted; see `reeldex status --failures`.", shard)
+
+    def _describe(self, rate: WorkRate) -> Snapshot:
+        with self._lock:
+            done, failed = sum(self._done.values()), self._failed
+            speed = f"{rate.per_second(self._seconds):,.1f} s of video per second"
+            left = rate.seconds_left(self._finished, self._videos - done)
+        rest = f", about {duration(left)} left" if left else ""
+        return Snapshot(
+            done,
+            self._videos,
+            "videos",
+            f"{speed}, {failed:,} failed{rest}",
+            f"{done:,} of {self._videos:,} videos done, {failed:,} failed, {speed}{rest}",
+        )

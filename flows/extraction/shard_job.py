@@ -1,0 +1,60 @@
+"""The work on one shard, as a job that an executor can run anywhere."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reeldex.extractors.file_hashes import FileIdentity, known_hashes, remember_hashes
+from reeldex.flows.config.pipeline import PipelineConfig
+
+if TYPE_CHECKING:
+    from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.storage.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """A shard to work on: which, in which feature spaces, how.
+
+    - `videos` is how many the shard holds.
+    - `retry` are the reasons for which failed videos are tried again.
+    - `file_hashes` are those of weights files, so that a worker does not hash again what has been checked.
+    """
+
+    store: str
+    shard: int
+    spaces: tuple[str, ...]
+    config: PipelineConfig
+    retry: tuple[str, ...] = ()
+    videos: int = 0
+    file_hashes: Mapping[FileIdentity, str] = field(default_factory=known_hashes)
+
+    @property
+    def number(self) -> int:
+        """The shard's number."""
+        return self.shard
+
+    def __call__(self, device: str, on_event: OnEvent) -> dict[str, Any]:
+        """Extract what the shard lacks on a device; return the fields of its ShardReport as JSON values."""
+        from reeldex.flows.extraction.networks import feature_space, load_networks
+        from reeldex.flows.extraction.shard_work import run_shard
+
+        remember_hashes(self.file_hashes)
+        compute = self.config.compute.model_copy(update={"device": device})
+        networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
+        store = _store(self.store)
+        store.require_fingerprint(*map(feature_space, networks))
+        return run_shard(
+            store, networks, shard=self.shard, compute=compute, on_event=on_event, retry=self.retry
+        ).to_json()
+
+
+@functools.lru_cache(maxsize=1)
+def _store(path: str) -> FeatureStore:
+    """Keep a store from shard to shard: it remembers what it has read, and notices what is new."""
+    from reeldex.storage.store import FeatureStore
+
+    return FeatureStore(path)

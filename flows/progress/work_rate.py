@@ -1,0 +1,57 @@
+"""How fast work goes, and how long the rest of it will take."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class WorkRate:
+    """How fast a run works, over the time in which it works: waiting for a device does not count.
+
+    Its methods may be called from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: set[int] = set()
+        self._began = self._worked_seconds = 0.0
+
+    def started(self, job: int) -> None:
+        """Count the time from now on."""
+        with self._lock:
+            if not self._jobs:
+                self._began = time.monotonic()
+            self._jobs.add(job)
+
+    def stopped(self, job: int) -> None:
+        """Count the time up to now, unless other jobs are worked on."""
+        with self._lock:
+            if job not in self._jobs:
+                return
+            self._jobs.remove(job)
+            if not self._jobs:
+                self._worked_seconds += time.monotonic() - self._began
+
+    @property
+    def worked_seconds(self) -> float:
+        """Seconds during which at least one job was worked on."""
+        with self._lock:
+            return self._worked_seconds + (time.monotonic() - self._began if self._jobs else 0.0)
+
+    def per_second(self, amount: float) -> float:
+        """Return `amount` per second of work; 0 before any work."""
+        seconds = self.worked_seconds
+        return amount / seconds if seconds else 0.0
+
+    def seconds_left(self, done: int, left: int) -> float | None:
+        """Return how long `left` items will take if `done` took all the time so far; None before the first one."""
+        return self.worked_seconds / done * left if done else None
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: `45 s`, `12 min`, `1 h 34 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

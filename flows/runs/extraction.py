@@ -1,0 +1,37 @@
+"""A prepared extraction in a flow run: shards as tasks, progress and report among the run's artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from reeldex.flows.extraction.plan import ShardTask
+from reeldex.flows.extraction.run import run_shards
+from reeldex.flows.extraction.run_report import RunReport, ShardsLostError
+from reeldex.flows.runs.artifacts import progress_artifact, publish_report
+from reeldex.flows.runs.prefect_executor import PrefectTasks
+
+if TYPE_CHECKING:
+    from reeldex.flows.extraction.prepare import PreparedRun
+
+
+def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Mapping[str, int]) -> RunReport:
+    """Work on the planned shards as tasks of the present flow run, publish the report and return it.
+
+    A shard that an earlier attempt of the run completed is not done again, unless it lacks something since. For the
+    holder of the store's lock. Raises as `run_shards` does.
+    """
+    manifests = prepared.store.manifests()
+    tasks = [
+        ShardTask(shard, len(manifests[shard].videos), prepared.spaces or manifests[shard].spaces, prepared.retry)
+        for shard in shards
+    ]
+    lacking = {task.shard for task in prepared.all_tasks}
+    try:
+        with progress_artifact("Starting", wanted=any(task.shard in lacking for task in tasks)):
+            report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
+    except ShardsLostError as lost:
+        publish_report(prepared.store, lost.report, shards)
+        raise
+    publish_report(prepared.store, report, shards)
+    return report

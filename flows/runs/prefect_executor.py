@@ -1,0 +1,54 @@
+"""An executor that runs shards as Prefect tasks, one task per shard."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from reeldex.flows.execution.workers import POOL
+from reeldex.flows.runs.tasks import extract_shard, reporting_to
+
+if TYPE_CHECKING:
+    from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.flows.execution.retries import RetryRule
+    from reeldex.flows.extraction.shard_job import ShardJob
+
+
+class PrefectTasks:
+    """Runs shards as tasks of the present flow run, in worker processes of this machine.
+
+    Shards in `lacking` are worked on whatever an earlier attempt of this flow run has persisted; of the others, those
+    that it completed are taken from there.
+    """
+
+    def __init__(self, lacking: Collection[int]) -> None:
+        self._lacking = frozenset(lacking)
+
+    def run(
+        self, jobs: Sequence[ShardJob], devices: str, retries: RetryRule, on_event: OnEvent
+    ) -> dict[int, Any | BaseException]:
+        """Return the result or the error of each shard by its number, as `Executor.run` does."""
+        POOL.resume()
+        threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(len(POOL.devices(devices)))
+        with threads as runner, reporting_to(on_event):
+            try:
+                futures = {
+                    job.shard: runner.submit(
+                        extract_shard.with_options(retries=retries.retries, refresh_cache=job.shard in self._lacking),
+                        {
+                            "store": job.store,
+                            "shard": job.shard,
+                            "videos": job.videos,
+                            "spaces": job.spaces,
+                            "settings": job.config.model_dump(mode="json"),
+                            "retry": job.retry,
+                        },
+                    )
+                    for job in jobs
+                }
+                return {shard: future.result(raise_on_failure=False) for shard, future in futures.items()}
+            except BaseException:
+                POOL.stop()  # or the threads of the tasks would go on, and this block wait for them
+                raise
