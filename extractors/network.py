@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from reeldex.devices import require_cuda, resolve_device
 from reeldex.extractors import weights as weight_files
-from reeldex.extractors.devices import resolve_device
-from reeldex.extractors.errors import DeviceError, WeightsError
+from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.extractors.fingerprint import fingerprint
 from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
@@ -126,11 +126,8 @@ def load_network(name: str, options: NetworkOptions) -> Network:
             weights_sha256=sha256,
         )
 
-    if options.precision in (Precision.FP16, Precision.BF16) and device.type != "cuda":
-        raise DeviceError(
-            f"Precision {options.precision} needs a CUDA device, and this run is on {device}. "
-            "Use --precision fp32 or auto."
-        )
+    if options.precision in (Precision.FP16, Precision.BF16):
+        require_cuda(f"Precision {options.precision}", str(device), "Use --precision fp32 or auto.")
     if options.precision is not Precision.AUTO:
         return on_device(options.precision)
     if device.type != "cuda":

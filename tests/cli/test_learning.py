@@ -125,7 +125,7 @@ def test_ctrl_c_keeps_what_was_saved_and_the_resumed_training_ends_with_the_same
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "add --resume to go on" in err
+    assert "add --resume to continue" in err
     assert processes_that_name(str(tmp_path / "prefect")) == []
 
     state = load_checkpoint(tmp_path / "stopped" / "last.pth").training

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from reeldex.errors import DeviceError
 from reeldex.extractors import engine
 from reeldex.extractors.decode import decode as real_decode
 from reeldex.extractors.engine import extract, is_infrastructure_fault
-from reeldex.extractors.errors import DecodeError, DeviceError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors.errors import DecodeError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.network import Network, least_cosine
 from reeldex.extractors.options import DecodeLimits, EngineOptions

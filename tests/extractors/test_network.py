@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from reeldex.extractors.devices import resolve_device, usable_devices
-from reeldex.extractors.errors import DeviceError, WeightsError
+from reeldex.devices import resolve_device, usable_devices
+from reeldex.errors import DeviceError
+from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.network import Network, fold_batch_norms, load_network
 from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
 from reeldex.extractors.preprocess import normalise
