@@ -16,6 +16,14 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Runtime(StrEnum):
+    """What computes the networks. AUTO: OpenVINO on a CPU, PyTorch on CUDA."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
 class WeightsChoice(StrEnum):
     """PRETRAINED: the published weights. RANDOM: made-up ones, for trying things out."""
 
@@ -32,11 +40,14 @@ class NetworkOptions:
     weights_folder: Path | None = None
     device: str = "auto"
     precision: Precision = Precision.AUTO
+    runtime: Runtime = Runtime.AUTO
+    cache_folder: Path | None = None
     batch_rows: int | None = None
 
     def __post_init__(self) -> None:
         # Plain strings are taken too, and refused if they name no choice.
         object.__setattr__(self, "weights", WeightsChoice(self.weights))
         object.__setattr__(self, "precision", Precision(self.precision))
+        object.__setattr__(self, "runtime", Runtime(self.runtime))
         if self.batch_rows is not None and self.batch_rows < 1:
             raise ValueError(f"batch_rows must be at least 1, not {self.batch_rows}")
