@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from reeldex.devices import resolve_device
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.training.checkpoint import Checkpoint
 from reeldex.embedding.words.vectors import WordVectors, tokenise
@@ -25,8 +26,7 @@ class VideoTower:
     """
 
     def __init__(self, model: TextVideoEmbedding, batch_size: int, device: str) -> None:
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self._device = torch.device(chosen)
+        self._device = resolve_device(device)
         self._model = model.to(self._device)
         rows = -(-batch_size // _ROWS_TOGETHER) * _ROWS_TOGETHER
         self._batch = np.zeros((rows, model.spec.video_dim), dtype=np.float32)

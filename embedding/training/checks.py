@@ -10,11 +10,14 @@ from reeldex.embedding.errors import CheckpointMismatchError, TrainingError
 from reeldex.embedding.model import ModelSpec
 from reeldex.embedding.options import TrainingOptions
 from reeldex.embedding.training.checkpoint import Checkpoint, require_features, require_word_vectors
-from reeldex.embedding.training_options import differences
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
 _PROBES = 8
+# Those that may change between a training and its resumption: they change no weight's bits, or only when it ends.
+_FREE = frozenset(
+    {"epochs", "workers", "device", "compile_model", "evaluate_every", "checkpoint_every_steps", "best_by", "log_every"}
+)
 
 
 def description(samples: TrainingSet, seed: int) -> dict[str, JSON]:
@@ -67,3 +70,16 @@ def require_same(begun: Checkpoint, now: Checkpoint, word_dim: int, options: Tra
             f"The training was begun with other settings: {'; '.join(unlike)}. Resume it with the same ones, or "
             "choose another folder for a new one."
         )
+
+
+def differences(options: TrainingOptions, trained: object) -> list[str]:
+    """Return the options that change weights and differ from those that the training was begun with.
+
+    `trained` is what `TrainingOptions.model_dump` once gave, read from a checkpoint.
+    """
+    known = trained if isinstance(trained, dict) else {}
+    return [
+        f"{name} was {known.get(name)!r} and is {value!r}"
+        for name, value in options.model_dump(mode="json").items()
+        if name not in _FREE and known.get(name) != value
+    ]

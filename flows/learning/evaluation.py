@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
@@ -73,7 +74,7 @@ def require_evaluable(request: EvaluationRequest) -> None:
     """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
     from reeldex.embedding.errors import CheckpointError
 
-    checked_device(request.config.evaluate.device)
+    resolve_device(request.config.evaluate.device)
     for dataset in request.datasets:
         dataset_options(dataset, request.config)
     path = checkpoint_path(request.checkpoint, request.config.weights.folder)
@@ -108,16 +109,8 @@ def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
     test_sets = open_test_sets(request.datasets, config)
     for test_set in test_sets:
         require_fit(checkpoint, test_set)
-    model = checkpoint.model().to(checked_device(config.evaluate.device))
+    model = checkpoint.model().to(resolve_device(config.evaluate.device))
     return evaluate_model(model, test_sets, words, config, path, request.ranking)
-
-
-def checked_device(wanted: str) -> str:
-    """Return the device that is meant. Raises TrainingError for one that is not there."""
-    from reeldex.embedding.training_options import chosen_device, require_device
-
-    require_device(wanted)
-    return chosen_device(wanted)
 
 
 def require_fit(checkpoint: Checkpoint, test_set: EvaluationSet) -> None:

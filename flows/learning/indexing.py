@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.learning.evaluation import checked_device
 from reeldex.flows.learning.indexing_progress import OnVideos
 from reeldex.flows.learning.inputs import words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
@@ -36,9 +36,9 @@ class IndexingRequest:
 
 
 def index_options(config: PipelineConfig) -> IndexOptions:
-    """Return how to index. Raises TrainingError for a device that is not available."""
+    """Return how to index. Raises DeviceError for a device that is not available."""
     given = {name: getattr(config.index, name) for name in IndexOptions.model_fields}
-    return IndexOptions.model_validate({**given, "device": checked_device(config.index.device)})
+    return IndexOptions.model_validate({**given, "device": str(resolve_device(config.index.device))})
 
 
 def require_settings(config: PipelineConfig) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reeldex.devices import resolve_device
 from reeldex.embedding.datasets.options import PRESETS, EpicLabelOptions
 from reeldex.embedding.options import TrainingOptions
 from reeldex.errors import UsageError
@@ -65,8 +66,6 @@ def open_test_sets(datasets: Iterable[str], config: PipelineConfig) -> list[Eval
 
 def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
     """Return how to train; a data set of verb classes alone is trained by the triplet loss."""
-    from reeldex.embedding.training_options import chosen_device
-
     given = {name: getattr(config.train, name) for name in TrainingOptions.model_fields}
     epic = config.datasets.epic
     has_classes = dataset == "epic-retrieval" or (dataset == "epic" and epic.labels == "verb")
@@ -76,7 +75,7 @@ def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
         raise UsageError(
             "train.loss: triplet needs verb classes: the data set epic with labels verb, or epic-retrieval."
         )
-    return TrainingOptions.model_validate({**given, "device": chosen_device(config.train.device)})
+    return TrainingOptions.model_validate({**given, "device": str(resolve_device(config.train.device))})
 
 
 def with_preset(config: PipelineConfig, datasets: Iterable[str] = ("epic",)) -> PipelineConfig:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
@@ -92,11 +93,10 @@ class TrainingReport:
 def require_startable(request: TrainingRequest) -> None:
     """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
     from reeldex.embedding.errors import CheckpointError, TrainingError
-    from reeldex.embedding.training.train import LAST
-    from reeldex.embedding.training_options import require_device
+    from reeldex.embedding.training.train import LAST, require_computable
 
     options = training_options(request.dataset, request.config)
-    require_device(options.device, mixed_precision=options.mixed_precision)
+    require_computable(options, resolve_device(options.device))
     for dataset in (request.dataset, *request.config.train.evaluate_on):
         dataset_options(dataset, request.config)
     if request.folder.exists() and not request.folder.is_dir():
@@ -260,12 +260,11 @@ class _TrainingRun:
 
     def _report(self, result: TrainingResult, test_sets: list[EvaluationSet], words: WordVectors) -> TrainingReport:
         from reeldex.embedding.training.checkpoint import load_checkpoint
-        from reeldex.embedding.training_options import chosen_device
 
         evaluation = None
         if test_sets:
             best = load_checkpoint(result.best_checkpoint)
-            model = best.model().to(chosen_device(self.config.train.device))
+            model = best.model().to(resolve_device(self.config.train.device))
             evaluation = evaluate_model(model, test_sets, words, self.config, result.best_checkpoint)
         return TrainingReport(
             dataset=self.request.dataset,

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from reeldex.devices import resolve_device
 from reeldex.embedding.block_pooling import pool_spans, pool_whole
 from reeldex.embedding.features import STREAMS, StoreFeatures, VideoRows
 from reeldex.embedding.training.checkpoint import load_checkpoint, require_features, require_word_vectors
 from reeldex.embedding.words.vectors import WordVectors, tokenise
 from reeldex.errors import UsageError
-from reeldex.extractors.devices import resolve_device
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.learning.inputs import words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path

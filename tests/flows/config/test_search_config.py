@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reeldex.embedding.errors import TrainingError
-from reeldex.errors import UsageError
+from reeldex.errors import DeviceError, UsageError
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.config.search import IndexConfig
 from reeldex.flows.learning.indexing import index_options
@@ -40,7 +39,7 @@ def test_windows_that_do_not_cover_a_video_are_named() -> None:
 
 
 def test_a_device_that_is_not_there_is_named_before_the_work_begins() -> None:
-    with pytest.raises(TrainingError, match=r"cuda:99 is not available.*--device cpu"):
+    with pytest.raises(DeviceError, match=r"'cuda:99' is not available.*--device cpu"):
         index_options(parse_config({"index": {"device": "cuda:99"}}, "test"))
 
 

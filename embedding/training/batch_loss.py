@@ -1,50 +1,12 @@
-"""What follows from the options of a training: its device, its loss, and whether it may be resumed with others."""
+"""The loss of a whole batch, of whichever kind the options say."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from reeldex.embedding.errors import TrainingError
 from reeldex.embedding.loss import ClassTripletLoss, MaxMarginRankingLoss
 from reeldex.embedding.options import TrainingOptions
-
-# Those that may change between a training and its resumption: they change no weight's bits, or only when it ends.
-_FREE = frozenset(
-    {"epochs", "workers", "device", "compile_model", "evaluate_every", "checkpoint_every_steps", "best_by", "log_every"}
-)
-
-
-def differences(options: TrainingOptions, trained: object) -> list[str]:
-    """Return the options that change weights and differ from those that the training was begun with.
-
-    `trained` is what `TrainingOptions.model_dump` once gave, read from a checkpoint.
-    """
-    known = trained if isinstance(trained, dict) else {}
-    return [
-        f"{name} was {known.get(name)!r} and is {value!r}"
-        for name, value in options.model_dump(mode="json").items()
-        if name not in _FREE and known.get(name) != value
-    ]
-
-
-def chosen_device(wanted: str) -> str:
-    """Return the device that `auto` means here; any other as it is."""
-    if wanted != "auto":
-        return wanted
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def require_device(wanted: str, *, mixed_precision: bool = False) -> None:
-    """Raise TrainingError when a device is not available, or cannot compute as wished."""
-    device = torch.device(chosen_device(wanted))
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise TrainingError(
-            f"The device {wanted} is not available: PyTorch sees {torch.cuda.device_count()} CUDA devices. "
-            "Use --device cpu."
-        )
-    if mixed_precision and device.type != "cuda":
-        raise TrainingError("Mixed precision needs a CUDA device: on a CPU float16 is slower than float32.")
 
 
 class BatchLoss(nn.Module):
