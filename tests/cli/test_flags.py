@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reeldex.cli.command import Output, report_errors
 from reeldex.cli.main import _COMMANDS, build_app, main
 from reeldex.embedding.options import ModelOptions, TrainingOptions
 from reeldex.flows.config.learning import EpicPresetName, EvaluateConfig, TestSet, TrainingDataset
@@ -170,3 +171,19 @@ def test_root_help_takes_little_of_a_processor(tmp_path: Path) -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds[1:]) < 0.3, seconds
+
+
+def test_an_error_that_follows_from_ctrl_c_is_a_stop_and_another_one_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    def half_written() -> int:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    def broken() -> int:
+        raise RuntimeError("a bug")
+
+    assert report_errors(half_written, "train", Output()) == 130
+    assert "add --resume to continue" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a bug"):
+        report_errors(broken, "train", Output())

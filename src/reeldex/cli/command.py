@@ -184,6 +184,20 @@ def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
     except OSError as error:
         return output.refuse(error, 2, ". Check the path, its permissions and the space on its disk.")
     except KeyboardInterrupt:
-        to_go_on = _TO_GO_ON.get(name, "What was finished is kept; run the same command to continue.")
-        sys.stderr.write(f"reeldex: stopped. {to_go_on}\n")
-        return 130
+        return _stopped(name)
+    except Exception as error:
+        if not _broke_off(error):
+            raise
+        return _stopped(name)
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Whether an error followed from Ctrl-C, as PyTorch raises one when a checkpoint is only half written."""
+    context = error.__context__
+    return context is not None and (isinstance(context, KeyboardInterrupt) or _broke_off(context))
+
+
+def _stopped(name: str) -> int:
+    to_go_on = _TO_GO_ON.get(name, "What was finished is kept; run the same command to continue.")
+    sys.stderr.write(f"reeldex: stopped. {to_go_on}\n")
+    return 130
