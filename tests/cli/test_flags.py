@@ -120,6 +120,14 @@ def test_config_show_prints_the_effective_values(
     assert "did you mean 'compute.decoders'?" in capsys.readouterr().err
 
 
+def test_of_an_option_given_twice_the_last_one_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    bound = build_app().parse_args(["search", "x", "-k", "3", "-k", "4", "--index", "a", "--index", "b"])[1]
+    assert (bound.arguments["k"], bound.arguments["index__folder"]) == (4, "b")
+    assert main(["config", "show", "--json", "--set", "train.epochs=3", "--set", "compute.decoders=5"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["train"]["epochs"], shown["compute"]["decoders"]) == (3, 5)
+
+
 def test_config_schema_is_that_of_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(PipelineConfig.model_json_schema()))

@@ -22,8 +22,8 @@ def _typed_name(name: str) -> str:
     return name.lower().strip("_").replace("_", "-")
 
 
-DEFAULTS = Parameter(negative=(), show_default=False, name_transform=_typed_name)
-"""No `--no-` twin and no shown default, unless a parameter asks for it."""
+DEFAULTS = Parameter(negative=(), show_default=False, name_transform=_typed_name, allow_repeating=True)
+"""No `--no-` twin, no shown default unless a parameter asks for it; the last of repeated options counts."""
 
 _GENERAL = Group("General", sort_key=99)
 _ON_OUTPUT = (
