@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reeldex.embedding.datasets.howto100m import Howto100mOptions, Howto100mTrainingSet, open_training
-from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.datasets.howto100m import Howto100mTrainingSet, open_training
+from reeldex.embedding.datasets.options import FeatureLocation, Howto100mOptions
 from reeldex.storage.convert import import_npy
 from reeldex.storage.store import FeatureStore
 
@@ -141,9 +141,9 @@ def measure(folder: Path, size: Size, rounds: int) -> dict[str, float]:
     for name, location in locations.items():
         training = open_training(
             Howto100mOptions(
-                folder / "npy" / "videos.csv",
-                folder / "npy" / "captions.json",
-                location,
+                csv=folder / "npy" / "videos.csv",
+                captions=folder / "npy" / "captions.json",
+                features=location,
                 min_seconds=MIN_SECONDS,
                 n_pair=size.captions,
             )

@@ -16,7 +16,7 @@ moment has, as sentences and videos differ in real embeddings.
 
 Embeddings are written as an index keeps them, float16 in all their dimensions. Above 256 dimensions the structure
 holds a learned rotation to 256; candidates are ranked by full embeddings, and recall is against comparing all full
-embeddings. The number of probes is settled on other queries than those that are measured. A latency is that of one
+embeddings. nprobe is chosen on other queries than those that are measured. A latency is that of one
 query at a time, from its embedding to ten ranked moments; that of the sentence tower, of the published size, is
 measured by itself. The files are read before, as they are by a build: latencies are those of files in the system's
 memory.
@@ -35,14 +35,14 @@ import numpy as np
 import torch
 
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.search.ann_index import build_ann_index, choose_factory
 from reeldex.search.generation import VideoRecord
 from reeldex.search.moment_table import Floats, MomentTable
 from reeldex.search.moments import Window
 from reeldex.search.options import IndexOptions
 from reeldex.search.ranking import Ranker
-from reeldex.search.recall import DEPTH, RecallSample, exact_thresholds, measure, settle_probes
+from reeldex.search.recall import DEPTH, RecallSample, exact_thresholds, measure, settle_nprobe
 from reeldex.search.segments import open_segment, write_segment
-from reeldex.search.structure import build_structure, choose_factory
 
 INTRINSIC_DIM = 128
 TOPICS = 20_000
@@ -116,17 +116,17 @@ def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, obje
     clock = [time.perf_counter()]
     table = write_moments(folder, world, arguments.moments)
     clock.append(time.perf_counter())
-    options = IndexOptions(factory=arguments.factory, exact_below=0, candidates=arguments.candidates)
-    structure = build_structure(table, options, choose_factory(options, len(table), dim))
-    names = structure.save(folder, 1)
+    options = IndexOptions(factory=arguments.factory, exact_below=0, rerank_candidates=arguments.candidates)
+    ann_index = build_ann_index(table, options, choose_factory(options, len(table), dim))
+    names = ann_index.save(folder, 1)
     clock.append(time.perf_counter())
     built_memory = own_memory_mib()
     generator = np.random.default_rng(3)
     calibration = RecallSample(world.queries(generator, arguments.queries), "made-up queries")
-    probes, settled = settle_probes(table, structure, options.candidates, arguments.probes, calibration)
+    nprobe, settled = settle_nprobe(table, ann_index, options.rerank_candidates, arguments.nprobe, calibration)
     clock.append(time.perf_counter())
     queries = world.queries(generator, arguments.queries)
-    ranker = Ranker(table, structure, options.candidates, probes)
+    ranker = Ranker(table, ann_index, options.rerank_candidates, nprobe)
     recall = measure(ranker, queries, exact_thresholds(table, queries))
     latencies = []
     for query in queries:
@@ -136,11 +136,11 @@ def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, obje
     return {
         "moments": len(table),
         "dim": dim,
-        "searched_dim": structure.dim,
+        "searched_dim": ann_index.dim,
         "intrinsic_dim": INTRINSIC_DIM,
-        "factory": structure.factory,
-        "probes": probes,
-        "candidates": options.candidates,
+        "factory": ann_index.factory,
+        "nprobe": nprobe,
+        "candidates": options.rerank_candidates,
         "queries": len(queries),
         "recall_at_10": round(recall, 4),
         "recall_at_10_settling": settled.at_10,
@@ -182,8 +182,8 @@ def main() -> None:
     parser.add_argument("--moments", type=int, default=60_000)
     parser.add_argument("--dims", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--candidates", type=int, default=IndexOptions().candidates)
-    parser.add_argument("--probes", type=int, default=0, help="0: as few as reach the target on other queries")
+    parser.add_argument("--candidates", type=int, default=IndexOptions().rerank_candidates)
+    parser.add_argument("--nprobe", type=int, default=0, help="0: as few as reach the target on other queries")
     parser.add_argument("--factory", default="auto")
     parser.add_argument("--folder", type=Path, help="where there is room; default: a temporary folder")
     arguments = parser.parse_args()

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from reeldex.embedding.datasets.options import PUBLISHED_ROWS_PER_SECOND
 from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.pooling import Floats
 from reeldex.storage.errors import StoreError, StoreUnreadableError
@@ -22,8 +23,6 @@ from reeldex.storage.system_errors import all_below, is_folder, look_at, reading
 
 STREAMS = ("2d", "3d")
 """The streams in the order in which their pooled vectors are joined."""
-PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
-"""Rows a second of the published .npy features, by stream."""
 
 _VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
 

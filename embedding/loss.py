@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reeldex.embedding.options import LossOptions
+
 
 class MaxMarginRankingLoss(nn.Module):
     """Mean over all pairs of a batch of max(0, margin + wrong - right), in both directions.
@@ -17,25 +19,15 @@ class MaxMarginRankingLoss(nn.Module):
     Formula: arXiv 1906.03327, section 4.2, with the published implementation's weights.
     """
 
-    def __init__(
-        self,
-        margin: float = 0.1,
-        *,
-        pairs_per_video: int = 1,
-        negative_weighting: bool = True,
-        hard_negative_rate: float = 0.5,
-    ) -> None:
+    def __init__(self, options: LossOptions | None = None, *, pairs_per_video: int = 1) -> None:
         super().__init__()
-        if not margin > 0:
-            raise ValueError(f"The margin must be above 0, not {margin}.")
         if pairs_per_video < 1:
-            raise ValueError(f"There is at least 1 pair a video, not {pairs_per_video}.")
-        if not 0 <= hard_negative_rate <= 1:
-            raise ValueError(f"The share of negatives from the same video lies in 0..1, not {hard_negative_rate}.")
-        self.margin = margin
+            raise ValueError(f"A video has at least 1 pair, not {pairs_per_video}.")
+        how = options or LossOptions()
+        self.margin = how.margin
         self.pairs_per_video = pairs_per_video
-        self.hard_negative_rate = hard_negative_rate
-        self.weighted = negative_weighting and pairs_per_video > 1
+        self.hard_negative_rate = how.hard_negative_rate
+        self.weighted = how.negative_weighting and pairs_per_video > 1
 
     def forward(self, scores: Tensor) -> Tensor:
         """Return the loss of (N, N) scores, sentence by video, the right pairs on the diagonal."""
@@ -70,11 +62,9 @@ class ClassTripletLoss(nn.Module):
     Memory grows with the cube of the batch's size (0.3 GB for 256 samples with gradients).
     """
 
-    def __init__(self, margin: float = 0.1) -> None:
+    def __init__(self, options: LossOptions | None = None) -> None:
         super().__init__()
-        if not margin > 0:
-            raise ValueError(f"The margin must be above 0, not {margin}.")
-        self.margin = margin
+        self.margin = (options or LossOptions()).margin
 
     def forward(self, scores: Tensor, classes: Tensor) -> Tensor:
         """Return the loss of (N, N) scores, sentence by video, and the (N,) classes of the samples as integers."""

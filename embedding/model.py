@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reeldex.embedding.errors import CheckpointError
+from reeldex.embedding.options import ModelOptions
 
+_PUBLISHED = ModelOptions()
 # Entries of the published checkpoint, in this order, of which its size can be read.
 _SIZED_BY = ("GU_video.fc.weight", "GU_text.fc.weight", "text_pooling.fc.weight")
 
@@ -22,7 +24,7 @@ _SIZED_BY = ("GU_video.fc.weight", "GU_text.fc.weight", "text_pooling.fc.weight"
 class ModelSpec:
     """All that fixes the shapes of a model; the defaults are those of the published checkpoint.
 
-    - `video_dim`: numbers in a video's vector, 2-D and 3-D together.
+    - `video_dim`: dimension of a video's vector, 2-D and 3-D together.
     - `embed_dim`: numbers in the common space.
     - `word_dim`: numbers in a word vector.
     - `sentence_dim`: numbers in a sentence's vector before the gated unit; 0 or less stands for `embed_dim`.
@@ -33,10 +35,10 @@ class ModelSpec:
     """
 
     video_dim: int = 4096
-    embed_dim: int = 6144
+    embed_dim: int = _PUBLISHED.embed_dim
     word_dim: int = 300
-    sentence_dim: int = 0
-    max_words: int = 20
+    sentence_dim: int = _PUBLISHED.sentence_dim
+    max_words: int = _PUBLISHED.max_words
 
     def __post_init__(self) -> None:
         if self.sentence_dim <= 0:
@@ -46,7 +48,7 @@ class ModelSpec:
                 raise ValueError(f"{name} of a model must be a whole number of at least 1, not {value!r}")
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], max_words: int = 20) -> ModelSpec:
+    def from_state(cls, state: Mapping[str, Tensor], max_words: int = _PUBLISHED.max_words) -> ModelSpec:
         """Read the dimensions off the shapes of a state dict; raises CheckpointError when it is another network's."""
         absent = [name for name in _SIZED_BY if name not in state]
         if absent:
@@ -128,7 +130,7 @@ class TextVideoEmbedding(nn.Module):
         self.GU_video = GatedEmbeddingUnit(spec.video_dim, spec.embed_dim)
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], max_words: int = 20) -> TextVideoEmbedding:
+    def from_state(cls, state: Mapping[str, Tensor], max_words: int = _PUBLISHED.max_words) -> TextVideoEmbedding:
         """Make a model of the sizes of a state dict and give it these weights; raises CheckpointError."""
         model = cls(ModelSpec.from_state(state, max_words))
         model.load_weights(state)

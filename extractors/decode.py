@@ -15,7 +15,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ffmpeg as ffmpeg_python
@@ -23,14 +22,13 @@ import ffmpeg as ffmpeg_python
 from reeldex.extractors import ffmpeg, ffmpeg_process
 from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.ffmpeg_process import (
-    DEFAULT_MEMORY_BYTES,
-    ProcessLimits,
     decoder_threads,
     require_memory,
     says_out_of_memory,
 )
 from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
+from reeldex.extractors.options import DecodeLimits, EngineOptions
 from reeldex.extractors.probe import PROBE_TIMEOUT_SECONDS, probe
 from reeldex.extractors.sampling import sampled_outputs
 
@@ -51,39 +49,11 @@ class DecodeStoppedError(Exception):
     """Another thread asked for the decoding to end. Says nothing about the video, whose path it carries."""
 
 
-@dataclass(frozen=True)
-class DecodeLimits:
-    """What one video may cost.
-
-    - `timeout_seconds`: time spent waiting for ffmpeg; waiting for the network that consumes the frames is not counted.
-    - `max_frame_pixels`: width x height of a frame, as stored and as scaled.
-    - `max_gap_seconds`: for how long one picture may stand, whose repetitions are frames like any other.
-    - `memory_bytes`: address space of ffmpeg.
-    - `chunk_bytes`: frames handed on at a time, uint8, for one extractor.
-    """
-
-    timeout_seconds: float = 1800.0
-    max_frame_pixels: int = ffmpeg.MAX_FRAME_PIXELS
-    max_gap_seconds: float = 600.0
-    memory_bytes: int = DEFAULT_MEMORY_BYTES
-    chunk_bytes: int = 4 << 20
-
-    def __post_init__(self) -> None:
-        if self.timeout_seconds <= 0 or self.max_gap_seconds <= 0 or self.chunk_bytes < 1:
-            raise ValueError(f"limits must be positive: {self}")
-        _ = self.process
-
-    @property
-    def process(self) -> ProcessLimits:
-        """Those of each ffmpeg."""
-        return ProcessLimits(self.memory_bytes, self.max_frame_pixels)
-
-
 def decode_arguments(
     path: str,
     specs: Sequence[ExtractorSpec],
     pipes: Sequence[tuple[int, int]],
-    max_frame_pixels: int = ffmpeg.MAX_FRAME_PIXELS,
+    max_frame_pixels: int,
     threads: int | None = None,
 ) -> list[str]:
     """Return ffmpeg's arguments to decode `path` once, by `threads` threads or as many as ffmpeg likes.
@@ -100,7 +70,11 @@ def decode_arguments(
 
 
 def decode(
-    source: VideoSource, specs: Sequence[ExtractorSpec], limits: DecodeLimits, stop: threading.Event | None = None
+    source: VideoSource,
+    specs: Sequence[ExtractorSpec],
+    limits: DecodeLimits,
+    stop: threading.Event | None = None,
+    chunk_bytes: int = EngineOptions().chunk_bytes,
 ) -> Generator[FrameBatch | DecodeSummary, None, None]:
     """Yield the frames of a video for each extractor as they come, and a DecodeSummary last.
 
@@ -108,11 +82,11 @@ def decode(
     Raises ProbeError or DecodeError; frames yielded before a DecodeError are then void. Raises DecodeStoppedError soon
     after another thread has set `stop`, even while ffmpeg keeps silent.
     """
-    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits.process)
+    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits)
     for spec in specs:
         _require_size(source.path, spec, metadata, limits)
-    streams = [FrameStream(spec, limits.chunk_bytes, limits.max_gap_seconds) for spec in specs]
-    most = decoder_threads(metadata.width, metadata.height, limits.memory_bytes)
+    streams = [FrameStream(spec, chunk_bytes, limits.max_gap_seconds) for spec in specs]
+    most = decoder_threads(metadata.width, metadata.height, limits.ffmpeg_memory_bytes)
     threads = most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
     process, pipes = _start(source.path, specs, limits, threads)
     errors = _StderrTail()
@@ -135,7 +109,7 @@ def decode(
         if process.stderr:
             process.stderr.close()
     if process.returncode or any(stream.is_empty for stream in streams):
-        require_memory(DecodeError, source.path, errors.out_of_memory, limits.memory_bytes)
+        require_memory(DecodeError, source.path, errors.out_of_memory, limits.ffmpeg_memory_bytes)
     _require_not_killed(source.path, process.returncode)
     said = f"; it said: {errors.first or 'nothing'}."
     try:
@@ -225,7 +199,7 @@ def _start(
                     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         arguments = decode_arguments(path, specs, _pairs(writers), limits.max_frame_pixels, threads)
         process = subprocess.Popen(
-            [*ffmpeg_process.command(limits.memory_bytes), *arguments],
+            [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -54,9 +54,5 @@ class WeightsError(UserError):
     """Weights of a network are absent, damaged, or do not fit it. The message names the file and the remedy."""
 
 
-class DeviceError(UserError):
-    """The requested device or precision is not to be had on this machine."""
-
-
 class UnknownExtractorError(UserError, ValueError):
     """No extractor of that name is registered."""

@@ -11,6 +11,7 @@ import subprocess
 import ffmpeg as ffmpeg_python
 
 from reeldex.extractors.errors import FfmpegNotFoundError
+from reeldex.extractors.options import DecodeLimits
 
 # Containers that hold video or sound themselves. Playlists and scripts that name other files or
 # addresses (hls, dash, concat, sdp, imf, image sequences ...) are absent on purpose: ffmpeg then
@@ -24,10 +25,9 @@ CONTAINERS = (
 
 # Given before the input: read local files only, in those containers only, and never wait for a keyboard.
 _PATH_GOES_HERE = "reeldex-input"
-MAX_FRAME_PIXELS = 8192 * 8192
 
 
-def input_limits(max_frame_pixels: int = MAX_FRAME_PIXELS) -> dict[str, str]:
+def input_limits(max_frame_pixels: int = DecodeLimits().max_frame_pixels) -> dict[str, str]:
     """Return the options that stand before an input that is not trusted."""
     # ffmpeg counts the pixels that it sets aside, which are more than those shown: whole blocks, and a margin.
     most = 2 * max_frame_pixels + (1 << 20)
@@ -84,7 +84,7 @@ def unbuffered_print_option() -> dict[str, int]:
     return {"direct": 1} if re.search(rb"^ +direct ", answer.stdout, re.MULTILINE) else {}
 
 
-def local_input(max_frame_pixels: int = MAX_FRAME_PIXELS, **options: object) -> ffmpeg_python.nodes.FilterableStream:
+def local_input(max_frame_pixels: int, **options: object) -> ffmpeg_python.nodes.FilterableStream:
     """Return an input that is kept to local files, for `with_path` to give its path once the arguments are complete.
 
     Its decoder refuses frames that are larger than `max_frame_pixels` by far.

@@ -11,12 +11,11 @@ import re
 import resource
 import shutil
 import subprocess
-from dataclasses import dataclass
 
 from reeldex.extractors import ffmpeg
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors.options import DecodeLimits
 
-DEFAULT_MEMORY_BYTES = 4 << 30
 # What is set aside for threads counts as address space, whatever they use: a stack, 8 MB by default, and heaps of 64 MB
 # for many of them. On machines with many processors that alone would come near the limit.
 _STACK_BYTES = 2 << 20
@@ -30,26 +29,10 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class ProcessLimits:
-    """What one ffmpeg may use.
-
-    - `memory_bytes`: address space, which is more than the memory in use: libraries and the stacks of threads count.
-    - `max_frame_pixels`: width x height of a frame.
-    """
-
-    memory_bytes: int = DEFAULT_MEMORY_BYTES
-    max_frame_pixels: int = ffmpeg.MAX_FRAME_PIXELS
-
-    def __post_init__(self) -> None:
-        if self.memory_bytes < 1 or self.max_frame_pixels < 1:
-            raise ValueError(f"limits must be positive: {self}")
-
-
 _QUOTED_CHARACTERS = 200
 
 
-def command(memory_bytes: int = DEFAULT_MEMORY_BYTES) -> list[str]:
+def command(memory_bytes: int = DecodeLimits().ffmpeg_memory_bytes) -> list[str]:
     """Return the command that arguments of ffmpeg are added to: it may use so many bytes of address space.
 
     The process is killed when the thread that started it has ended: read what it writes in that thread. Raises

@@ -1,10 +1,14 @@
-"""How to load an extractor, as values that are cheap to import."""
+"""Options of the extraction: networks, decoding, devices. Nothing else, so that they are cheap to import."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from reeldex.options import Options
 
 
 class Precision(StrEnum):
@@ -16,27 +20,131 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Runtime(StrEnum):
+    """What computes the networks. AUTO: OpenVINO on a CPU, PyTorch on CUDA."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
 class WeightsChoice(StrEnum):
-    """PRETRAINED: the published weights. RANDOM: made-up ones, for trying things out."""
+    """PRETRAINED: the published weights. RANDOM: untrained weights, for testing."""
 
     PRETRAINED = "pretrained"
     RANDOM = "random"
 
 
-@dataclass(frozen=True)
-class NetworkOptions:
-    """How to load an extractor; see the fields of the same names in `pipeline.yaml`."""
+class WeightsOptions(Options):
+    """Which weights the networks have."""
 
-    weights: WeightsChoice = WeightsChoice.PRETRAINED
-    weights_file: Path | None = None
-    weights_folder: Path | None = None
-    device: str = "auto"
-    precision: Precision = Precision.AUTO
-    batch_rows: int | None = None
+    weights: Annotated[
+        WeightsChoice,
+        Field(
+            title="Weights",
+            description="pretrained: the published weights. random: untrained weights, for testing; the name of the "
+            "feature space then ends in `.random`, so that such features cannot be mistaken for real ones.",
+        ),
+    ] = WeightsChoice.PRETRAINED
 
-    def __post_init__(self) -> None:
-        # Plain strings are taken too, and refused if they name no choice.
-        object.__setattr__(self, "weights", WeightsChoice(self.weights))
-        object.__setattr__(self, "precision", Precision(self.precision))
-        if self.batch_rows is not None and self.batch_rows < 1:
-            raise ValueError(f"batch_rows must be at least 1, not {self.batch_rows}")
+
+class DeviceOptions(Options):
+    """Where and in which arithmetic the networks run."""
+
+    device: Annotated[
+        str,
+        Field(
+            pattern=r"^(auto|cpu|cuda|cuda:\d+(,cuda:\d+)*)$",
+            title="Device",
+            description="auto (every CUDA device, or the CPU if there is none), cpu, cuda (all), cuda:N, or several: "
+            "cuda:0,cuda:2.",
+        ),
+    ] = "auto"
+    precision: Annotated[
+        Precision,
+        Field(
+            title="Precision",
+            description="auto: float32 on a CPU; half precision on CUDA if features stay within cosine 0.9999 of "
+            "float32. Or fp32, fp16, bf16.",
+        ),
+    ] = Precision.AUTO
+    runtime: Annotated[
+        Runtime,
+        Field(
+            title="Runtime",
+            description="What computes the networks. auto: openvino on a CPU, torch on CUDA. The features agree within "
+            "cosine 0.9999; the outcome of a shard records which it was.",
+        ),
+    ] = Runtime.AUTO
+    batch_rows: Annotated[
+        Annotated[int, Field(ge=1, le=4096)] | None,
+        Field(title="Clips per batch", description="null: 1 with openvino, 2 with torch on a CPU, 64 on CUDA."),
+    ] = None
+
+
+class NetworkOptions(WeightsOptions, DeviceOptions):
+    """How to load an extractor. `device` names one device here."""
+
+    weights_file: Annotated[Path | None, Field(description="A local checkpoint instead of the downloaded one.")] = None
+    weights_folder: Annotated[Path | None, Field(description="Folder of downloaded weights.")] = None
+    converted_folder: Annotated[Path | None, Field(description="Folder of networks converted for OpenVINO.")] = None
+
+
+class DecodeLimits(Options):
+    """What one video may cost before it counts as failed."""
+
+    timeout_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            title="Time limit (s)",
+            description="Give up on a video after so many seconds of waiting for ffmpeg. Time spent in the networks "
+            "does not count.",
+        ),
+    ] = 1800.0
+    max_frame_pixels: Annotated[
+        int,
+        Field(ge=1, title="Largest frame (pixels)", description="Width x height of a frame, as stored and as scaled."),
+    ] = 8192 * 8192
+    max_gap_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=31_536_000,
+            title="Longest still picture (s)",
+            description="Longest time that one picture may be shown, as in a slide show. A video that exceeds it has "
+            "damaged time stamps or would produce millions of equal rows; it counts as failed (too_large).",
+        ),
+    ] = 600.0
+    ffmpeg_memory_bytes: Annotated[
+        int,
+        Field(
+            ge=1 << 28,
+            title="Memory limit of ffmpeg (bytes)",
+            description="Address space of each ffmpeg process, also of the search page's: several times what it uses, "
+            "since threads reserve more than they need. A video that needs more counts as failed (too_large).",
+        ),
+    ] = 4 << 30
+
+
+class DecoderOptions(Options):
+    """How many videos are decoded ahead of the networks."""
+
+    decoders: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=256,
+            title="Decoders",
+            description="Videos decoded at the same time on each device, ahead of the networks.",
+        ),
+    ] = 2
+
+
+class EngineOptions(DecoderOptions):
+    """How the engine works: decoders, what one video may cost, and how its frames are handed on."""
+
+    limits: DecodeLimits = DecodeLimits()
+    chunk_bytes: Annotated[int, Field(ge=1, description="uint8 frames handed on at a time, for one extractor.")] = (
+        4 << 20
+    )

@@ -6,7 +6,8 @@ import subprocess
 
 from reeldex.extractors import ffmpeg, ffmpeg_process
 from reeldex.extractors.errors import DecodeError, FailureReason
-from reeldex.extractors.ffmpeg_process import ProcessLimits, require_memory
+from reeldex.extractors.ffmpeg_process import require_memory
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.probe import require_readable_file
 
 # ffmpeg's scale of JPEG quality is 2 (best) to 31.
@@ -18,7 +19,7 @@ def thumbnail(
     at_seconds: float,
     width: int = 160,
     timeout_seconds: float = 10.0,
-    limits: ProcessLimits | None = None,
+    limits: DecodeLimits | None = None,
 ) -> bytes:
     """Return the picture of a video at `at_seconds`, or its first one if it ends before, as JPEG bytes.
 
@@ -26,13 +27,13 @@ def thumbnail(
     """
     require_readable_file(path)
     for start in dict.fromkeys((at_seconds, 0.0)):
-        picture = _picture_at(path, start, width, timeout_seconds, limits or ProcessLimits())
+        picture = _picture_at(path, start, width, timeout_seconds, limits or DecodeLimits())
         if picture:
             return picture
     raise DecodeError(path, FailureReason.DECODE_ERROR, "ffmpeg found no picture in the file.", "Try to play it.")
 
 
-def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float, limits: ProcessLimits) -> bytes:
+def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float, limits: DecodeLimits) -> bytes:
     arguments = (
         # One thread: each further one would decode a further picture before the first is there.
         ffmpeg.local_input(limits.max_frame_pixels, ss=at_seconds, noaccurate_seek=None, threads=1)
@@ -43,7 +44,7 @@ def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float
     try:
         answer = subprocess.run(
             [
-                *ffmpeg_process.command(limits.memory_bytes),
+                *ffmpeg_process.command(limits.ffmpeg_memory_bytes),
                 "-v",
                 "error",
                 "-nostdin",
@@ -62,5 +63,5 @@ def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float
             "Check that the file's disk answers.",
         ) from error
     if not answer.stdout:
-        require_memory(DecodeError, path, answer.stderr.decode("utf-8", "replace"), limits.memory_bytes)
+        require_memory(DecodeError, path, answer.stderr.decode("utf-8", "replace"), limits.ffmpeg_memory_bytes)
     return answer.stdout

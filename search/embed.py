@@ -10,7 +10,8 @@ from reeldex.embedding.errors import FeaturesError
 from reeldex.embedding.features import STREAMS, StoreFeatures
 from reeldex.search.generation import VideoRecord
 from reeldex.search.moments import Window, caption_windows, sliding_windows
-from reeldex.search.options import Captions, IndexOptions
+from reeldex.search.options import IndexOptions
+from reeldex.search.request import Captions
 from reeldex.search.segments import write_segment
 from reeldex.search.store_videos import StoreVideo, captions_of
 from reeldex.search.tower import VideoTower
@@ -53,7 +54,7 @@ class VideoEmbedder:
     captions: Captions | None
 
     def write(self, videos: Sequence[StoreVideo], target: NewSegment, progress: Progress | None) -> Embedded:
-        """Publish a segment of these videos; `progress` is told (videos done, videos in all).
+        """Publish a segment of these videos; `progress` is called with (videos done, videos in total).
 
         A video whose features cannot be used is left out, named with the reason.
         """

@@ -1,103 +1,128 @@
-"""How an index is to be made: options that refuse bad values, and the request for one build."""
+"""Options of the index and of the search page. Nothing else, so that they are cheap to import."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from reeldex.embedding.captions import CaptionFile, VideoCaptions
-from reeldex.embedding.words.vectors import WordVectors
-from reeldex.storage.schema import JSON
+from pydantic import Field, model_validator
 
-Captions = Mapping[str, VideoCaptions] | CaptionFile
-MissingFiles = Literal["drop", "keep"]
+from reeldex.embedding.options import ComputeDevice
+from reeldex.options import Count, NotNegative, Options, Positive
+
 AUTO = "auto"
+RECALL_TARGET = 0.97
+"""The recall@10 that a build aims at, where the number of lists to search is left to it."""
 
 MOMENT_FIELDS = ("window_seconds", "stride_seconds", "min_caption_seconds")
-STRUCTURE_FIELDS = ("factory", "exact_below", "rotated_dims")
-SEARCH_FIELDS = ("candidates", "probes", "recall_sample")
+STRUCTURE_FIELDS = ("factory", "exact_below", "pca_dim")
+SEARCH_FIELDS = ("rerank_candidates", "nprobe", "recall_sample")
 
 
-@dataclass(frozen=True, slots=True)
-class IndexOptions:
-    """How an index is made and searched.
+class IndexOptions(ComputeDevice):
+    """Which moments are indexed, how they are embedded, and how they are found again."""
 
-    What moments are:
+    window_seconds: Annotated[
+        Positive, Field(le=3600, title="Window (s)", description="Length of a moment without captions.")
+    ] = 8.0
+    stride_seconds: Annotated[
+        Positive,
+        Field(
+            le=3600,
+            title="Stride (s)",
+            description="From the start of one such moment to the next; at most window_seconds.",
+        ),
+    ] = 4.0
+    min_caption_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            allow_inf_nan=False,
+            title="Shortest caption (s)",
+            description="Windows of shorter captions grow to their neighbours.",
+        ),
+    ] = 5.0
+    factory: Annotated[
+        str,
+        Field(
+            min_length=1,
+            pattern=r"\S",
+            title="FAISS factory",
+            description="auto compares with every moment below exact_below moments, and uses an inverted file with "
+            "quantisation above. Or a factory string of FAISS, such as IVF4096,SQ8.",
+        ),
+    ] = AUTO
+    exact_below: Annotated[
+        NotNegative, Field(title="Exact below", description="Moments from which auto no longer searches exactly.")
+    ] = 50_000
+    pca_dim: Annotated[
+        NotNegative,
+        Field(
+            title="PCA dimension",
+            description="Dimension that larger embeddings are projected to, by a learned rotation; 0: no projection. "
+            "Exact search never projects.",
+        ),
+    ] = 256
+    rerank_candidates: Annotated[
+        Count,
+        Field(title="Rerank candidates", description="Moments found by FAISS that are ranked by their exact scores."),
+    ] = 128
+    nprobe: Annotated[
+        NotNegative,
+        Field(
+            title="nprobe",
+            description="Lists of an inverted file that are searched; 0: as few as find "
+            f"{100 * RECALL_TARGET:.0f} % of the best in a sample.",
+        ),
+    ] = 0
+    recall_sample: Annotated[
+        Count, Field(title="Recall sample", description="Queries by which the recall is measured at each build.")
+    ] = 200
+    batch_size: Annotated[Count, Field(title="Batch size", description="Moments embedded at once.")] = 256
+    missing_files: Annotated[
+        Literal["drop", "keep"],
+        Field(
+            title="Missing files",
+            description="drop: videos whose file no longer exists leave the index. keep: they stay.",
+        ),
+    ] = "drop"
+    space_2d: Annotated[
+        str | None,
+        Field(title="2-D space", description="2-D feature space; null is the store's only one of resnet152."),
+    ] = None
+    space_3d: Annotated[
+        str | None,
+        Field(title="3-D space", description="3-D feature space; null is the store's only one of resnext101_3d."),
+    ] = None
 
-    - `window_seconds`, `stride_seconds`: windows of a video without captions.
-    - `min_caption_seconds`: what captions grow to.
-
-    How they are searched:
-
-    - `factory`: a FAISS factory string, such as IVF4096,SQ8; "auto" compares with every moment below `exact_below`
-      moments and uses IVF above.
-    - `rotated_dims`: numbers to which a learned rotation reduces embeddings for all but exact search; 0 for none.
-    - `candidates`: moments of the FAISS structure's choice that are ranked by their exact scores.
-    - `probes`: lists of an IVF that are looked at; 0 for as few as reach a recall of 0.97 on the sample.
-    - `recall_sample`: queries by which the recall is measured at each build.
-
-    How it is built:
-
-    - `batch_size`: moments that go through the video tower at once; `device`: auto, cpu or cuda[:N].
-    - `missing_files`: whether videos whose file is no longer there are dropped or kept.
-    - `space_2d`, `space_3d`: feature spaces; None for the store's only ones.
-
-    Raises ValueError for values that make no sense.
-    """
-
-    window_seconds: float = 8.0
-    stride_seconds: float = 4.0
-    min_caption_seconds: float = 5.0
-    factory: str = AUTO
-    exact_below: int = 50_000
-    rotated_dims: int = 256
-    candidates: int = 128
-    probes: int = 0
-    recall_sample: int = 200
-    batch_size: int = 256
-    device: str = AUTO
-    missing_files: MissingFiles = "drop"
-    space_2d: str | None = None
-    space_3d: str | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.stride_seconds <= self.window_seconds <= 3600:
-            self._refuse("0 < stride_seconds <= window_seconds <= 3600, or parts of a video would be in no window")
-        if not 0 <= self.min_caption_seconds <= 3600:
-            self._refuse("0 <= min_caption_seconds <= 3600")
-        if self.rotated_dims < 0 or self.probes < 0 or self.exact_below < 0:
-            self._refuse("rotated_dims, probes and exact_below of 0 or more")
-        if min(self.candidates, self.recall_sample, self.batch_size) < 1:
-            self._refuse("candidates, recall_sample and batch_size of at least 1")
-        if not self.factory.strip():
-            self._refuse('a factory string such as IVF4096,SQ8, or "auto"')
-        if self.missing_files not in {"drop", "keep"}:
-            self._refuse("missing_files: drop or keep")
-
-    def to_json(self) -> dict[str, JSON]:
-        """Return the fields as JSON values."""
-        return asdict(self)
-
-    def unlike(self, other: "IndexOptions", fields: tuple[str, ...]) -> list[str]:
-        """Name those of `fields` in which both differ."""
-        return [name for name in fields if getattr(self, name) != getattr(other, name)]
-
-    def _refuse(self, wanted: str) -> None:
-        raise ValueError(f"An index needs {wanted}; got {self}.")
+    @model_validator(mode="after")
+    def _windows_cover_the_video(self) -> Self:
+        if self.stride_seconds > self.window_seconds:
+            raise ValueError(
+                f"stride_seconds ({self.stride_seconds:g}) exceeds window_seconds ({self.window_seconds:g}): parts of "
+                "a video would be in no window"
+            )
+        return self
 
 
-@dataclass(frozen=True)
-class IndexRequest:
-    """One build: the index of `store` at `out`, made or brought up to date.
+def different(ours: IndexOptions, theirs: IndexOptions, fields: tuple[str, ...]) -> list[str]:
+    """Return the names of those of `fields` in which both differ."""
+    return [name for name in fields if getattr(ours, name) != getattr(theirs, name)]
 
-    `captions` gives what is said in videos, by their id in the store or by that id without folders and ending. With
-    `rebuild`, a damaged index, or one of another checkpoint, store or kind of moments, is replaced, not refused.
-    """
 
-    store: Path
-    checkpoint: Path
-    words: WordVectors
-    out: Path
-    options: IndexOptions
-    captions: Captions | None = None
-    rebuild: bool = False
+class PageConfig(Options):
+    """The search page."""
+
+    port: Annotated[int, Field(ge=0, le=65535, title="Port", description="Port on loopback; 0: any free one.")] = 8765
+    cache_folder: Annotated[
+        Path | None,
+        Field(
+            title="Cache folder",
+            description="Folder for pictures and converted videos; null is ~/.cache/reeldex/page, which "
+            "XDG_CACHE_HOME moves.",
+        ),
+    ] = None
+    cache_bytes: Annotated[
+        Count, Field(title="Cache size (bytes)", description="The least recently used files are removed first.")
+    ] = 2_000_000_000

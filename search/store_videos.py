@@ -5,13 +5,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from reeldex.embedding.captions import CaptionFile, VideoCaptions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import features_readable, name_without_suffix
 from reeldex.search.errors import NothingToIndexError, VideosVanishedError
 from reeldex.search.generation import VideoRecord
-from reeldex.search.options import Captions, MissingFiles
+from reeldex.search.request import Captions
 from reeldex.storage import layout
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.hashing import file_sha256
@@ -114,7 +115,7 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
 
 
 def with_files(
-    videos: Sequence[StoreVideo], held: Mapping[str, VideoRecord], missing_files: MissingFiles
+    videos: Sequence[StoreVideo], held: Mapping[str, VideoRecord], missing_files: Literal["drop", "keep"]
 ) -> list[StoreVideo]:
     """Leave out videos whose file is gone, unless they are to be kept.
 

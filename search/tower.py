@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from reeldex.devices import resolve_device
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.training.checkpoint import Checkpoint
 from reeldex.embedding.words.vectors import WordVectors, tokenise
@@ -25,8 +26,7 @@ class VideoTower:
     """
 
     def __init__(self, model: TextVideoEmbedding, batch_size: int, device: str) -> None:
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self._device = torch.device(chosen)
+        self._device = resolve_device(device)
         self._model = model.to(self._device)
         rows = -(-batch_size // _ROWS_TOGETHER) * _ROWS_TOGETHER
         self._batch = np.zeros((rows, model.spec.video_dim), dtype=np.float32)
@@ -83,14 +83,7 @@ class SentenceTower:
 
     def embed(self, sentences: Sequence[str]) -> Floats:
         """Embed sentences to (n, D) float32, each of norm 1."""
-        model = self._loaded()
-        parts = []
-        for first in range(0, len(sentences), _SENTENCES_AT_ONCE):
-            block = sentences[first : first + _SENTENCES_AT_ONCE]
-            vectors = self.words.sentence_vectors(block, model.spec.max_words)
-            with torch.inference_mode():
-                parts.append(model.embed_sentences(torch.from_numpy(vectors)).numpy())
-        return np.concatenate(parts)
+        return embed_sentences(self._loaded(), self.words, sentences)
 
     def _loaded(self) -> TextVideoEmbedding:
         with self._loading:
@@ -100,3 +93,15 @@ class SentenceTower:
                 del model.GU_video
                 self._model = model
             return self._model
+
+
+def embed_sentences(model: TextVideoEmbedding, words: WordVectors, sentences: Sequence[str]) -> Floats:
+    """Embed one or more sentences to (n, D) float32, each of norm 1, on the model's device."""
+    device = next(model.parameters()).device
+    parts = []
+    for first in range(0, len(sentences), _SENTENCES_AT_ONCE):
+        block = sentences[first : first + _SENTENCES_AT_ONCE]
+        vectors = words.sentence_vectors(block, model.spec.max_words)
+        with torch.inference_mode():
+            parts.append(model.embed_sentences(torch.from_numpy(vectors).to(device)).cpu().numpy())
+    return np.concatenate(parts)

@@ -12,6 +12,7 @@ from reeldex.storage import layout
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import (
     StoreDamagedError,
+    StoreError,
     StoreUnreadableError,
     UnknownSpaceError,
     UnknownVideoError,
@@ -28,6 +29,7 @@ from reeldex.storage.staging import Staging, fingerprint_error
 from reeldex.storage.status import StoreStatus, collect_status
 from reeldex.storage.system_errors import is_folder, list_folder
 from reeldex.storage.verify import VerifyReport, verify_store
+from reeldex.storage.video_table import VideoTable, list_videos
 
 
 class FeatureStore:
@@ -50,6 +52,14 @@ class FeatureStore:
 
     def __reduce__(self) -> tuple[type["FeatureStore"], tuple[Path]]:
         return FeatureStore, (self.path,)
+
+    def __repr__(self) -> str:
+        try:
+            videos, shards = len(self._catalog.latest()), len(self.manifests())
+            held = f"videos={videos}, shards={shards}, spaces={self.spaces()}"
+        except StoreError as error:
+            held = f"{type(error).__name__}: {error}"
+        return f"FeatureStore({str(self.path)!r}, {held})"
 
     def close(self) -> None:
         """Close the feature files that reading left open; they open again when needed."""
@@ -85,7 +95,7 @@ class FeatureStore:
         return inspect_shard(self.path, self._catalog.manifest(shard), spaces)
 
     def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
-        """Tell how far a shard is with these spaces; opens its files but does not hash them."""
+        """Return how far a shard is with these spaces; opens its files but does not hash them."""
         return self.inspect(shard, spaces).state()
 
     def pending_positions(
@@ -168,6 +178,10 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.ids())
 
+    def videos(self) -> VideoTable:
+        """List all videos with path, duration, rows and outcome, also those without features; prints as a table."""
+        return list_videos(self._catalog)
+
     def outcomes(self, shard: int) -> ShardOutcomes | None:
         """Return what became of a shard's videos, or None while it is unfinished."""
         return self._catalog.outcomes(shard)
@@ -194,7 +208,7 @@ class FeatureStore:
             return reader.read(video_id)
 
     def read_span(self, space: str, video_id: str, start_seconds: float, end_seconds: float) -> npt.NDArray[np.float16]:
-        """Read rows int(s * r) up to and including int(e * r) as (n, D) float16, r being the rows a second.
+        """Read rows int(s * r) up to and including int(e * r) as (n, D) float16, r being the rows per second.
 
         Reads only those rows, unchecked. Clipped at the end of the video; n is 0 for a span beyond it. Raises
         ValueError for a negative, inverted or non-finite span, otherwise as `rows` does.
@@ -218,7 +232,7 @@ class FeatureStore:
         return collect_status(self.path, self._catalog)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-        """Re-read every byte and name what is damaged; `progress` is told (files checked, files in all)."""
+        """Re-read every byte and name what is damaged; `progress` is called with (files checked, files in total)."""
         return verify_store(self.path, progress)
 
     def _find(self, space: str, video_id: str) -> Path:

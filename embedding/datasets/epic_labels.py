@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal
 
-from reeldex.embedding.datasets.locations import FeatureLocation, required
+from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.options import EpicLabelOptions
 from reeldex.embedding.datasets.readers import SegmentReader, rows_ratio
 from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, exclude_unusable
 from reeldex.embedding.datasets.tables import read_table, read_text
@@ -22,68 +22,6 @@ Labels = Literal["verb", "narration"]
 
 # Label files are made from a video's length, as the features are, but not always rounded alike.
 _MOST_ROWS_APART = 3
-
-
-@dataclass(frozen=True)
-class EpicLabelOptions:
-    """Where the label files lie, and how samples are made of them.
-
-    - `train_labels`, `test_labels`: folders of `<video id>.txt`, a label a line for each 3-D row, either in it or in
-      its subfolder `verb` or `narration`.
-    - `features`: rows of the videos. The published features have 2 rows a second in 2-D, 1.5 in 3-D.
-    - `labels`: which labels; `verb_only`: train on their classes by the triplet loss, which only verbs have.
-    - `verb_classes`: csv with the columns `id`, `key` and `instances`; without it each verb is a class.
-    - `clips_per_sample`: consecutive segments joined to a sample; `clips_before` 0 takes those that follow a segment,
-      1 those ahead of it. Segments of at most `clips_filter_length` rows are dropped beforehand.
-    """
-
-    train_labels: Path | None = None
-    test_labels: Path | None = None
-    features: FeatureLocation | None = None
-    verb_classes: Path | None = None
-    labels: Labels = "narration"
-    verb_only: bool = False
-    clips_per_sample: int = 1
-    clips_before: int = 0
-    clips_filter_length: int = 0
-    max_missing_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.labels not in get_args(Labels):
-            raise ValueError(f"labels are {' or '.join(get_args(Labels))}, not {self.labels!r}.")
-        if self.verb_only and self.labels != "verb":
-            raise ValueError("verb_only trains on classes of verbs; it needs labels = verb.")
-        if self.clips_per_sample < 1 or self.clips_before not in {0, 1} or self.clips_filter_length < 0:
-            raise ValueError(
-                "clips_per_sample is at least 1, clips_before 0 or 1, clips_filter_length at least 0; got "
-                f"{self.clips_per_sample}, {self.clips_before} and {self.clips_filter_length}."
-            )
-
-
-@dataclass(frozen=True)
-class EpicPreset:
-    """The settings of one published command line: options of the data set, and of training."""
-
-    clips_per_sample: int
-    clips_before: int
-    labels: Labels
-    epochs: int
-    clips_filter_length: int = 0
-    verb_only: bool = False
-    learning_rate: float = 1e-4
-    batch_size: int = 256
-    embedding_dim: int = 6144
-
-
-PRESETS = MappingProxyType(
-    {
-        "narration-2-before": EpicPreset(2, 1, "narration", epochs=75),
-        "narration-3-before": EpicPreset(3, 1, "narration", epochs=75),
-        "verb-2": EpicPreset(2, 0, "verb", epochs=100),
-        "verb-3": EpicPreset(3, 0, "verb", epochs=100),
-    }
-)
-"""The four published command lines by name; all begin with the published HowTo100M checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +72,7 @@ def _open(
     if options.features is None:
         raise DatasetError("EPIC-KITCHENS needs features: a store, or folders of .npy files.")
     labels = _read_labels(folder / options.labels if (folder / options.labels).is_dir() else folder)
-    source = options.features.open()
+    source = open_features(options.features)
     unusable = exclude_unusable(
         NAME, labels, lambda video: _problem(source, video, labels[video]), options.max_missing_share
     )

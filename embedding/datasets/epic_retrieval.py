@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reeldex.embedding.datasets.locations import FeatureLocation, required
-from reeldex.embedding.datasets.protocols import checked_claim, require_counts
+from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.options import EpicRetrievalOptions
+from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import SpanReader
 from reeldex.embedding.datasets.records import (
     Clip,
@@ -27,35 +28,6 @@ NAME = "epic-retrieval"
 _COLUMNS = (
     "narration_id", "video_id", "start_timestamp", "stop_timestamp", "narration", "verb_class", "all_noun_classes",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class EpicRetrievalOptions:
-    """Where the official annotations lie (EPIC_100_retrieval_train.csv, _test.csv, _test_sentence.csv).
-
-    `features` holds the whole videos under their official ids, such as P01_11. `protocol` is test, whose counts the
-    test set must then have; `published_sha256` is the hash of its published test set, where it is not recorded.
-    """
-
-    train_csv: Path | None = None
-    test_csv: Path | None = None
-    test_sentence_csv: Path | None = None
-    features: FeatureLocation | None = None
-    max_missing_share: float = 0.1
-    protocol: str | None = None
-    published_sha256: str | None = None
-
-    def __post_init__(self) -> None:
-        checked_claim(NAME, self.protocol, self.published_sha256)
-
-    @classmethod
-    def published(cls, folder: Path) -> EpicRetrievalOptions:
-        """Return the files as the official annotations name them."""
-        return cls(
-            train_csv=folder / "EPIC_100_retrieval_train.csv",
-            test_csv=folder / "EPIC_100_retrieval_test.csv",
-            test_sentence_csv=folder / "EPIC_100_retrieval_test_sentence.csv",
-        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +82,7 @@ def open_evaluation(options: EpicRetrievalOptions) -> EvaluationSet:
     sentences = read_table(
         required(options.test_sentence_csv, "test_sentence_csv", purpose), ["narration_id", "narration"]
     )
-    claim = checked_claim(NAME, options.protocol, options.published_sha256)
+    claim = claimed(NAME, options.protocol, options.published_sha256)
     require_counts(NAME, claim.protocol, len(actions), len(sentences), path)
     clips, reader, unusable = _clips(actions, options)
     relevance = class_relevance(
@@ -137,7 +109,7 @@ def _clips(
 ) -> tuple[list[Clip], SpanReader, UnusableVideos]:
     if options.features is None:
         raise DatasetError(f"{NAME} needs features: a store, or folders of .npy files.")
-    source = options.features.open()
+    source = open_features(options.features)
     unusable = exclude_unusable(NAME, (each.video_id for each in actions), source.problem, options.max_missing_share)
     kept = [each for each in actions if each.video_id not in unusable.reasons]
     reader = SpanReader(source, {each.narration_id: (each.start_seconds, each.end_seconds) for each in kept})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.captions import CaptionFile, VideoCaptions, grow_window, load_captions
-from reeldex.embedding.datasets.locations import FeatureLocation, required
+from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.options import Howto100mOptions
 from reeldex.embedding.datasets.records import RetrievalSample, UnusableVideos, draw_generator, exclude_unusable
 from reeldex.embedding.datasets.tables import Row, read_table
 from reeldex.embedding.errors import DatasetError
@@ -20,42 +20,6 @@ from reeldex.storage.schema import JSON
 log = logging.getLogger(__name__)
 
 NAME = "howto100m"
-
-
-@dataclass(frozen=True)
-class Howto100mOptions:
-    """Where HowTo100M lies, and how captions are taken from it.
-
-    - `csv`: column `video_id`; with folders of .npy files also `path`, each video's file in both folders (without
-      that column, files are found by name). Others, such as `task_id`, are not needed.
-    - `captions`: a pickle or JSON of {video id: {"start": [...], "end": [...], "text": [...]}}, times in seconds.
-    - `min_seconds`, `min_words`: what a window grows to (published: `min_time` 5.0 and `min_words` 0).
-    - `n_pair`: captions drawn from each video.
-    """
-
-    csv: Path | None = None
-    captions: Path | None = None
-    features: FeatureLocation | None = None
-    min_seconds: float = 5.0
-    min_words: int = 0
-    n_pair: int = 1
-    max_missing_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.n_pair < 1 or self.min_seconds < 0 or self.min_words < 0:
-            raise ValueError(
-                f"n_pair must be at least 1, min_seconds and min_words at least 0; got {self.n_pair}, "
-                f"{self.min_seconds} and {self.min_words}."
-            )
-
-    @classmethod
-    def published(cls, folder: Path) -> Howto100mOptions:
-        """Return the files as the published archive names them; features are in the folders beside them."""
-        return cls(
-            csv=folder / "HowTo100M_v1.csv",
-            captions=folder / "caption.pickle",
-            features=FeatureLocation(folder_2d=folder / "feature_2d", folder_3d=folder / "feature_3d"),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +84,7 @@ def open_training(options: Howto100mOptions) -> Howto100mTrainingSet:
     if options.features is None:
         raise DatasetError(f"{purpose} needs features: a store, or folders of .npy files.")
     captions = load_captions(required(options.captions, "captions", purpose))
-    source = options.features.open(_paths(rows))
+    source = open_features(options.features, _paths(rows))
 
     def problem(video_id: str) -> str | None:
         return source.problem(video_id) or captions.problem(video_id)

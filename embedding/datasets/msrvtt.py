@@ -4,53 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 from reeldex.embedding.datasets.candidates import ranked_set
-from reeldex.embedding.datasets.locations import FeatureLocation, required, whole_videos
-from reeldex.embedding.datasets.protocols import checked_claim, require_counts
+from reeldex.embedding.datasets.locations import required, whole_videos
+from reeldex.embedding.datasets.options import MsrvttOptions
+from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import deduplicate_ids
 from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, exclude_unusable
 from reeldex.embedding.datasets.tables import read_table, read_text
 from reeldex.embedding.errors import DatasetError
 
 NAME = "msrvtt"
-
-
-@dataclass(frozen=True)
-class MsrvttOptions:
-    """Where MSR-VTT lies: features of whole videos from `features`, or else from the published .pth files.
-
-    - `train_csv`: column `video_id`. `train_json`: `sentences`, each with `video_id` and `caption`.
-    - `test_csv`: columns `video_id` and `sentence`, one row per sentence; a video may have several.
-    - `protocol`: 1k-A, 1k-B or full, whose counts the test set must then have.
-    - `published_sha256`: the hash of that protocol's published test set, which shows whether this one is it.
-    """
-
-    train_csv: Path | None = None
-    train_json: Path | None = None
-    train_features: Path | None = None
-    test_csv: Path | None = None
-    test_features: Path | None = None
-    features: FeatureLocation | None = None
-    max_missing_share: float = 0.1
-    protocol: str | None = None
-    published_sha256: str | None = None
-
-    def __post_init__(self) -> None:
-        checked_claim(NAME, self.protocol, self.published_sha256)
-
-    @classmethod
-    def published(cls, folder: Path) -> MsrvttOptions:
-        """Return the files as the published archive names them."""
-        return cls(
-            train_csv=folder / "MSRVTT_train.csv",
-            train_json=folder / "MSRVTT_data.json",
-            train_features=folder / "MSRVTT_train.pth",
-            test_csv=folder / "MSRVTT_JSFUSION_test.csv",
-            test_features=folder / "MSRVTT_JSFUSION_test.pth",
-        )
 
 
 def open_training(options: MsrvttOptions) -> ClipTrainingSet:
@@ -79,7 +44,7 @@ def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
     purpose = "Evaluating on MSR-VTT"
     path = required(options.test_csv, "test_csv", purpose)
     rows = read_table(path, ["video_id", "sentence"])
-    claim = checked_claim(NAME, options.protocol, options.published_sha256)
+    claim = claimed(NAME, options.protocol, options.published_sha256)
     require_counts(NAME, claim.protocol, len({row.text("video_id") for row in rows}), len(rows), path)
     reader = whole_videos(options.features, options.test_features, "test_features", purpose)
     unusable = exclude_unusable(NAME, (row.text("video_id") for row in rows), reader.problem, options.max_missing_share)

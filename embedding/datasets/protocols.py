@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from reeldex.embedding.errors import DatasetError
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +50,10 @@ class ProtocolClaim:
     published_sha256: str | None = None
 
 
-def checked_claim(test_set: str, protocol: str | None, published_sha256: str | None) -> ProtocolClaim:
-    """Return the claim. Raise ValueError for an unknown protocol, for no SHA-256, and for a hash of no protocol."""
-    names = [each.name for each in PROTOCOLS[test_set]]
-    if protocol is not None and protocol not in names:
-        raise ValueError(f"The protocols of {test_set} are {', '.join(names)}, not {protocol!r}.")
-    if published_sha256 is not None and not _SHA256.fullmatch(published_sha256):
-        raise ValueError(f"published_sha256 is 64 digits of 0-9 and a-f, not {published_sha256!r}.")
+def claimed(test_set: str, protocol: str | None, published_sha256: str | None) -> ProtocolClaim:
+    """Return the claim that options make; a hash without a protocol is of the test set's only one."""
     if published_sha256 is not None and protocol is None:
-        if len(names) > 1:
-            raise ValueError(f"published_sha256 needs protocol, which is one of {', '.join(names)}.")
-        protocol = names[0]
+        protocol = PROTOCOLS[test_set][0].name
     return ProtocolClaim(protocol, published_sha256)
 
 

@@ -8,12 +8,20 @@ from types import MappingProxyType
 from typing import Any
 
 from reeldex.embedding.datasets import epic_labels, epic_retrieval, howto100m, lsmdc, msrvtt, youcook2
+from reeldex.embedding.datasets.options import (
+    EpicLabelOptions,
+    EpicRetrievalOptions,
+    Howto100mOptions,
+    LsmdcOptions,
+    MsrvttOptions,
+    Youcook2Options,
+)
 from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
 
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """A data set: `options` is the frozen dataclass that both functions take.
+    """A data set: `options` is the frozen model that both functions take.
 
     `open_evaluation` is None where nothing is evaluated.
     """
@@ -25,16 +33,14 @@ class DatasetRecord:
 
 
 _RECORDS = (
-    DatasetRecord(howto100m.NAME, howto100m.Howto100mOptions, howto100m.open_training, open_evaluation=None),
-    DatasetRecord(msrvtt.NAME, msrvtt.MsrvttOptions, msrvtt.open_training, msrvtt.open_evaluation),
-    DatasetRecord(youcook2.NAME, youcook2.Youcook2Options, youcook2.open_training, youcook2.open_evaluation),
-    DatasetRecord(lsmdc.NAME, lsmdc.LsmdcOptions, lsmdc.open_training, lsmdc.open_evaluation),
-    DatasetRecord(
-        epic_labels.NAME, epic_labels.EpicLabelOptions, epic_labels.open_training, epic_labels.open_evaluation
-    ),
+    DatasetRecord(howto100m.NAME, Howto100mOptions, howto100m.open_training, open_evaluation=None),
+    DatasetRecord(msrvtt.NAME, MsrvttOptions, msrvtt.open_training, msrvtt.open_evaluation),
+    DatasetRecord(youcook2.NAME, Youcook2Options, youcook2.open_training, youcook2.open_evaluation),
+    DatasetRecord(lsmdc.NAME, LsmdcOptions, lsmdc.open_training, lsmdc.open_evaluation),
+    DatasetRecord(epic_labels.NAME, EpicLabelOptions, epic_labels.open_training, epic_labels.open_evaluation),
     DatasetRecord(
         epic_retrieval.NAME,
-        epic_retrieval.EpicRetrievalOptions,
+        EpicRetrievalOptions,
         epic_retrieval.open_training,
         epic_retrieval.open_evaluation,
     ),

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.embedding.datasets.candidates import ranked_set
-from reeldex.embedding.datasets.locations import FeatureLocation, required
-from reeldex.embedding.datasets.protocols import checked_claim, require_counts
+from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.options import FeatureLocation, Youcook2Options
+from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import SpanReader, VectorReader, deduplicate_ids
 from reeldex.embedding.datasets.records import (
     Clip,
@@ -29,40 +30,6 @@ from reeldex.embedding.unpickling import load_pickle
 
 NAME = "youcook2"
 _FIELDS = ("id", "caption", "2d", "3d")
-
-
-@dataclass(frozen=True)
-class Youcook2Options:
-    """Where YouCook2 lies: the published .pkl files, or csv files beside features of the whole videos.
-
-    - `train_pkl`, `test_pkl`: a list of {"id": "<video>_<clip>", "caption", "2d": (D2,), "3d": (D3,)}.
-    - `train_csv`, `test_csv`, with `features`: columns `video_id`, `start`, `end` (seconds) and `text`, a row a clip.
-    - `n_pair`: clips drawn from each video of a training sample; 1 takes each clip by itself.
-    - `protocol`: validation, whose counts the test set must then have.
-    - `published_sha256`: the hash of the published test set, which shows whether this one is it.
-
-    The test set is the data set's validation split: its test split was never published with annotations.
-    """
-
-    train_pkl: Path | None = None
-    test_pkl: Path | None = None
-    train_csv: Path | None = None
-    test_csv: Path | None = None
-    features: FeatureLocation | None = None
-    n_pair: int = 1
-    max_missing_share: float = 0.1
-    protocol: str | None = None
-    published_sha256: str | None = None
-
-    def __post_init__(self) -> None:
-        checked_claim(NAME, self.protocol, self.published_sha256)
-        if self.n_pair < 1:
-            raise ValueError(f"n_pair must be at least 1, not {self.n_pair}.")
-
-    @classmethod
-    def published(cls, folder: Path) -> Youcook2Options:
-        """Return the files as the published archive names them."""
-        return cls(train_pkl=folder / "youcook_train.pkl", test_pkl=folder / "youcook_val.pkl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +60,7 @@ def open_training(options: Youcook2Options) -> ClipTrainingSet:
 def open_evaluation(options: Youcook2Options) -> EvaluationSet:
     """Open the test set: each clip one candidate, each row a caption that has to find its clip."""
     found = _open(options, options.test_pkl, options.test_csv, "test")
-    claim = checked_claim(NAME, options.protocol, options.published_sha256)
+    claim = claimed(NAME, options.protocol, options.published_sha256)
     require_counts(NAME, claim.protocol, *found.annotated, found.path)
     return ranked_set(
         NAME,
@@ -142,7 +109,7 @@ def _from_pickle(path: Path, max_missing_share: float) -> _Clips:
 def _from_table(path: Path, features: FeatureLocation, max_missing_share: float) -> _Clips:
     rows = read_table(path, ["video_id", "start", "end", "text"])
     annotated = (len({(row.text("video_id"), row.span("start", "end")) for row in rows}), len(rows))
-    source = features.open()
+    source = open_features(features)
     unusable = exclude_unusable(NAME, (row.text("video_id") for row in rows), source.problem, max_missing_share)
     kept = [row for row in rows if row.text("video_id") not in unusable.reasons]
     spans = [row.span("start", "end") for row in kept]

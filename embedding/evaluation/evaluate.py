@@ -36,28 +36,13 @@ from reeldex.embedding.multi_instance import (
     mean_figures,
     query_figures,
 )
+from reeldex.embedding.options import EvaluationOptions
 from reeldex.embedding.words.vectors import WordVectors, tokenise
 
 log = logging.getLogger(__name__)
 
 Scores = npt.NDArray[np.float32]
 DIRECTIONS = ("text_to_video", "video_to_text")
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationOptions:
-    """How to evaluate; `batch_size`, in sentences or clips, changes speed and memory and no figure but by rounding.
-
-    `resamples` is for the 95 % intervals, 0 for none; `seed` for their drawing.
-    """
-
-    batch_size: int = 256
-    resamples: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.resamples < 0:
-            raise ValueError(f"A batch has at least 1 sample, and resamples are 0 or more; got {self}.")
 
 
 @dataclass(frozen=True)
@@ -243,7 +228,7 @@ def evaluation_during_training(
 ) -> Callable[[TextVideoEmbedding], dict[str, float]]:
     """Make what `TrainingJob.evaluate` wants: all figures of all sets by name, without intervals."""
     kept = list(test_sets)
-    how = EvaluationOptions(batch_size, resamples=0)
+    how = EvaluationOptions(batch_size=batch_size, resamples=0)
 
     def run(model: TextVideoEmbedding) -> dict[str, float]:
         return {

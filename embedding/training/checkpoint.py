@@ -18,10 +18,13 @@ from torch import Tensor
 
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.embedding.options import ModelOptions
 from reeldex.embedding.unpickling import refused_by_torch
 from reeldex.storage.atomic import publish
 from reeldex.storage.schema import JSON
 from reeldex.storage.system_errors import refused_by_system
+
+_MODEL = ModelOptions()
 
 PUBLISHED_CHECKPOINT_URL = "https://www.rocq.inria.fr/cluster-willow/amiech/howto100m/models/howto100m_pt_model.pth"
 """Weights trained on HowTo100M; they go with GoogleNews-vectors-negative300.bin and 2-D before 3-D features."""
@@ -114,7 +117,7 @@ def _training_fields() -> tuple[str, ...]:
     return tuple(TrainingState.__dataclass_fields__)
 
 
-def load_checkpoint(path: Path, *, max_words: int = 20) -> Checkpoint:
+def load_checkpoint(path: Path, *, max_words: int = _MODEL.max_words) -> Checkpoint:
     """Read a checkpoint of `reeldex train`, or a plain state dict such as the published one.
 
     A state dict's sizes are read off its shapes; `max_words`, which has no shape, is for it alone. Raises

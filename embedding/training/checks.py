@@ -8,12 +8,16 @@ import json
 from reeldex.embedding.datasets.records import TrainingSet
 from reeldex.embedding.errors import CheckpointMismatchError, TrainingError
 from reeldex.embedding.model import ModelSpec
+from reeldex.embedding.options import TrainingOptions
 from reeldex.embedding.training.checkpoint import Checkpoint, require_features, require_word_vectors
-from reeldex.embedding.training_options import TrainingOptions
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
 _PROBES = 8
+# Those that may change between a training and its resumption: they change no weight's bits, or only when it ends.
+_FREE = frozenset(
+    {"epochs", "workers", "device", "compile_model", "evaluate_every", "checkpoint_every_steps", "best_by", "log_every"}
+)
 
 
 def description(samples: TrainingSet, seed: int) -> dict[str, JSON]:
@@ -55,7 +59,7 @@ def require_same(begun: Checkpoint, now: Checkpoint, word_dim: int, options: Tra
     """
     require_word_vectors(begun, str(now.origin.word_vectors), word_dim)
     require_features(begun, now.origin.features, now.spec.video_dim)
-    unlike = options.differences(begun.origin.config.get("options"))
+    unlike = differences(options, begun.origin.config.get("options"))
     before, after = begun.origin.config.get("samples"), now.origin.config.get("samples")
     if before != after:
         unlike.append(f"the samples were {before} and are {after}")
@@ -66,3 +70,16 @@ def require_same(begun: Checkpoint, now: Checkpoint, word_dim: int, options: Tra
             f"The training was begun with other settings: {'; '.join(unlike)}. Resume it with the same ones, or "
             "choose another folder for a new one."
         )
+
+
+def differences(options: TrainingOptions, trained: object) -> list[str]:
+    """Return the options that change weights and differ from those that the training was begun with.
+
+    `trained` is what `TrainingOptions.model_dump` once gave, read from a checkpoint.
+    """
+    known = trained if isinstance(trained, dict) else {}
+    return [
+        f"{name} was {known.get(name)!r} and is {value!r}"
+        for name, value in options.model_dump(mode="json").items()
+        if name not in _FREE and known.get(name) != value
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -13,10 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from reeldex.devices import require_cuda, resolve_device
 from reeldex.embedding.datasets.records import TrainingSet
 from reeldex.embedding.errors import LossNotFiniteError, TrainingError
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.embedding.options import TrainingOptions
 from reeldex.embedding.training import random_states
+from reeldex.embedding.training.batch_loss import BatchLoss
 from reeldex.embedding.training.batches import Batch, BatchOptions, TrainingBatches
 from reeldex.embedding.training.checkpoint import (
     Checkpoint,
@@ -30,7 +33,6 @@ from reeldex.embedding.training.checkpoint_selection import selection_score
 from reeldex.embedding.training.checks import description, require_fit, require_same
 from reeldex.embedding.training.distributed import ProcessRank, gather, gather_ids, process_group
 from reeldex.embedding.training.scalars import ScalarLog
-from reeldex.embedding.training_options import BatchLoss, TrainingOptions
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
@@ -101,20 +103,26 @@ def run_training(job: TrainingJob, process: ProcessRank | None = None) -> Traini
     """Train to the end; killed at any step and resumed, it ends with the same weights (bit for bit on a CPU).
 
     Several processes (`ProcessRank.from_environment`) share each batch and compute one loss over all of it.
-    The model is in training mode while steps are made and at no other time. Raises TrainingError for what cannot
-    begin, LossNotFiniteError for a NaN, CheckpointMismatchError for what is to be resumed with other settings.
+    The model is in training mode while steps are made and at no other time. Raises DeviceError and
+    TrainingError for what cannot begin, LossNotFiniteError for a NaN, CheckpointMismatchError for what is to be resumed
+    with other settings.
     """
     where = process or ProcessRank.from_environment()
-    job.options.check_device()
-    device = where.device(job.options.device)
     # With several processes each has a device of its own, and there may be fewer.
-    replace(job.options, device=str(device)).check_device()
+    device = resolve_device(str(where.device(str(resolve_device(job.options.device)))))
+    require_computable(job.options, device)
     with process_group(where, device):
         job.model.to(device)
         try:
             return _Trainer(job, where, device).run()
         finally:
             job.model.eval()
+
+
+def require_computable(options: TrainingOptions, device: torch.device) -> None:
+    """Raise DeviceError when a device cannot train as the options say."""
+    if options.mixed_precision:
+        require_cuda("Mixed precision", str(device), "On a CPU float16 is slower than float32: leave it out.")
 
 
 class _Towers(nn.Module):
@@ -139,7 +147,10 @@ class _Trainer:
         self.loss = BatchLoss(options, job.samples.pairs_per_sample)
         self.optimizer = torch.optim.Adam(job.model.parameters(), lr=options.learning_rate)
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.mixed_precision)
-        told: dict[str, JSON] = {"options": asdict(options), "samples": description(job.samples, options.seed)}
+        told: dict[str, JSON] = {
+            "options": options.model_dump(mode="json"),
+            "samples": description(job.samples, options.seed),
+        }
         self.origin = Origin(job.words.fingerprint, job.samples.fingerprints(), {**job.config, **told})
         self.epoch, self.step_in_epoch, self.step, self.loss_sum = 0, 0, 0, 0.0
         self.best: float | None = None

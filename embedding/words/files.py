@@ -5,11 +5,11 @@ from __future__ import annotations
 import bz2
 import gzip
 import pickle
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, ClassVar, Self, cast
 
 from reeldex.embedding.errors import WordVectorsError
+from reeldex.embedding.options import WordFormat
 from reeldex.embedding.pickled_arrays import STAND_INS
 from reeldex.storage.system_errors import refused_by_system
 
@@ -34,16 +34,6 @@ _ADMITTED = {
     ("collections", "defaultdict"),
     *((module, name) for module in ("builtins", "__builtin__") for name in ("int", "hash")),
 }
-
-
-class WordFormat(StrEnum):
-    """The formats of word vectors; AUTO tells them apart by their beginning."""
-
-    AUTO = "auto"
-    BINARY = "binary word2vec format"
-    TEXT = "text format"
-    TEXT_WITHOUT_COUNTS = "text format without a first line of counts"
-    GENSIM = "gensim's own format"
 
 
 def require_word_file(source: Path) -> list[Path]:

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from reeldex.embedding.options import ModelOptions
 from reeldex.embedding.words.cache import encoded, open_cache
+
+_MODEL = ModelOptions()
 
 _WORD = re.compile(r"[\w']+")
 _REMEMBERED_WORDS = 50_000
@@ -73,7 +76,9 @@ class WordVectors:
         found: npt.NDArray[np.float32] = self._mapped.vectors[number]
         return found
 
-    def sentence_vectors(self, captions: Sequence[object], max_words: int = 20) -> npt.NDArray[np.float32]:
+    def sentence_vectors(
+        self, captions: Sequence[object], max_words: int = _MODEL.max_words
+    ) -> npt.NDArray[np.float32]:
         """Return the vectors of the first `max_words` known words of each caption: (B, max_words, dim), zero padded."""
         if max_words < 1:
             raise ValueError(f"At least 1 word of a sentence counts, not {max_words}.")

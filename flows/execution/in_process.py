@@ -21,7 +21,7 @@ class InProcess:
         self, jobs: Sequence[Job], devices: str, retries: RetryRule, on_event: OnEvent
     ) -> dict[int, Any | BaseException]:
         """Return the result or the error of each job by its number, as `Executor.run` does."""
-        from reeldex.extractors.devices import usable_devices
+        from reeldex.devices import usable_devices
 
         device = usable_devices(devices)[0]
         results: dict[int, Any | BaseException] = {}

@@ -131,7 +131,7 @@ class Worker:
 
 
 def _devices(choice: str, _: OnEvent) -> tuple[str, ...]:
-    from reeldex.extractors.devices import usable_devices
+    from reeldex.devices import usable_devices
 
     return usable_devices(choice)
 

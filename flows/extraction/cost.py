@@ -13,10 +13,10 @@ import numpy as np
 
 from reeldex.errors import UsageError
 from reeldex.extractors.clips import clip_count
-from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError
 from reeldex.extractors.frames import FrameBatch, VideoMetadata, VideoSource
-from reeldex.extractors.options import WeightsChoice
+from reeldex.extractors.options import DecodeLimits, WeightsChoice
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.networks import load_networks, requested_spaces
@@ -70,7 +70,7 @@ def estimate(prepared: PreparedRun) -> Cost:
     The networks run with random weights, which are as fast as others. Raises UsageError if no video can be opened.
     """
     config, videos = prepared.config, prepared.videos or []
-    limits = config.compute.limits.decoding()
+    limits = config.compute.limits
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
         probed = list(pool.map(lambda video: _probe(video.path, limits), videos))
     sound = [(video, metadata) for video, metadata in zip(videos, probed, strict=True) if metadata is not None]
@@ -103,7 +103,7 @@ def estimate(prepared: PreparedRun) -> Cost:
 
 def _probe(path: str, limits: DecodeLimits) -> VideoMetadata | None:
     try:
-        return probe(path, limits=limits.process)
+        return probe(path, limits=limits)
     except ExtractionError:
         return None  # counted as broken; extraction will say why
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reeldex.extractors.errors import DeviceError
+from reeldex.devices import require_cuda
 from reeldex.extractors.fingerprint import fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.weights import find_or_fetch, verify
@@ -175,8 +175,9 @@ def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
     Only a worker process can tell which CUDA devices there are.
     """
     device, precision = config.compute.device, config.compute.precision
-    if device == "cpu" and precision in (Precision.FP16, Precision.BF16):
-        raise DeviceError(f"Precision {precision} needs a CUDA device, and this run is on cpu. Use fp32 or auto.")
+    # Of `auto`, only the worker knows what it is.
+    if device != "auto" and precision in (Precision.FP16, Precision.BF16):
+        require_cuda(f"Precision {precision}", device, "Use --precision fp32 or auto.")
     if device not in ("auto", "cpu") and ask_worker:
         POOL.devices(device)
 

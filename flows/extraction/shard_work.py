@@ -12,15 +12,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from reeldex.extractors.engine import EngineOptions, WorkTimes, extract
+from reeldex.extractors.engine import WorkTimes, extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
+from reeldex.extractors.options import EngineOptions
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.sources import printable
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
 
 if TYPE_CHECKING:
-    from reeldex.extractors.network import Network
+    from reeldex.extractors.runtimes.network import Network
     from reeldex.flows.config.pipeline import ComputeConfig
     from reeldex.flows.execution.jobs import OnEvent
     from reeldex.storage.store import FeatureStore
@@ -88,13 +89,13 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     entries = store.manifests()[shard].videos
     position_of = {entries[position].video_id: position for position in positions}
     sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]
-    limits = compute.limits.decoding()
+    limits = compute.limits
     staging, times = store.staging(shard), WorkTimes()
     on_event(ShardPlanned(shard, len(sources), len(entries)))
     ok = failed = 0
     seconds_of_video = 0.0
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
-    options = EngineOptions(compute.decoders, limits)
+    options = EngineOptions(decoders=compute.decoders, limits=limits)
 
     def on_decoded(seconds: float) -> None:
         on_event(VideoDecoded(seconds))
@@ -180,8 +181,8 @@ def _rows_of(
 
 def provenance(network: Network) -> dict[str, Any]:
     """Return what made the features but does not define them: versions, device, host."""
-    device = network.device
-    return {**_versions(), "device": _device_name(str(device)), "host": socket.gethostname()}
+    device = _device_name(network.device)
+    return {**_versions(), "device": device, "runtime": network.runtime, "host": socket.gethostname()}
 
 
 @functools.cache

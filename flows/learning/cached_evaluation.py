@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reeldex.flows.learning.inputs import dataset_options
+from reeldex.options import Options
 from reeldex.storage.atomic import publish_text
 
 if TYPE_CHECKING:
@@ -73,15 +74,14 @@ def _signature(request: EvaluationRequest) -> str:
     return hashlib.sha256(json.dumps(seen, default=str, sort_keys=True).encode()).hexdigest()
 
 
-def _looks_of_options(options: Any) -> Iterator[object]:  # noqa: ANN401 - each data set has its own
-    for field in fields(options):
-        value = getattr(options, field.name)
+def _looks_of_options(options: Options) -> Iterator[object]:
+    for name, value in options:
         if isinstance(value, Path):
-            yield [field.name, *_looks(value)]
-        elif is_dataclass(value):
-            yield [field.name, *_looks_of_options(value)]
+            yield [name, *_looks(value)]
+        elif isinstance(value, Options):
+            yield [name, *_looks_of_options(value)]
         else:
-            yield [field.name, value]
+            yield [name, value]
 
 
 def _looks(path: Path) -> Iterator[object]:

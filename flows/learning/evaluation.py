@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
-from reeldex.flows.learning.inputs import chosen_device, dataset_options, open_test_sets, words_of_checkpoint
+from reeldex.flows.learning.inputs import dataset_options, open_test_sets, words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def require_evaluable(request: EvaluationRequest) -> None:
     """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
     from reeldex.embedding.errors import CheckpointError
 
-    checked_device(request.config.evaluate.device)
+    resolve_device(request.config.evaluate.device)
     for dataset in request.datasets:
         dataset_options(dataset, request.config)
     path = checkpoint_path(request.checkpoint, request.config.weights.folder)
@@ -108,17 +109,8 @@ def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
     test_sets = open_test_sets(request.datasets, config)
     for test_set in test_sets:
         require_fit(checkpoint, test_set)
-    model = checkpoint.model().to(checked_device(config.evaluate.device))
+    model = checkpoint.model().to(resolve_device(config.evaluate.device))
     return evaluate_model(model, test_sets, words, config, path, request.ranking)
-
-
-def checked_device(wanted: str) -> str:
-    """Return the device that is meant. Raises TrainingError for one that is not there."""
-    from reeldex.embedding.training_options import TrainingOptions
-
-    device = chosen_device(wanted)
-    TrainingOptions(device=device).check_device()
-    return device
 
 
 def require_fit(checkpoint: Checkpoint, test_set: EvaluationSet) -> None:
@@ -137,10 +129,10 @@ def evaluate_model(  # noqa: PLR0913, PLR0917 - what is evaluated on what, and w
     ranking: Path | None = None,
 ) -> EvaluationReport:
     """Evaluate a model on test sets, each as a whole; write JSON beside its checkpoint and rankings where asked to."""
-    from reeldex.embedding.evaluation.evaluate import EvaluationOptions, measure, score
+    from reeldex.embedding.evaluation.evaluate import measure, score
     from reeldex.embedding.evaluation.tables import save_ranking, save_report
 
-    options = EvaluationOptions(config.evaluate.batch_size, config.evaluate.resamples, config.evaluate.seed)
+    options = config.evaluate
     results, rankings = [], []
     for test_set in test_sets:
         log.info("%s: %d sentences, %d videos or clips", test_set.name, len(test_set.captions), len(test_set.clips))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.learning.evaluation import checked_device
 from reeldex.flows.learning.indexing_progress import OnVideos
 from reeldex.flows.learning.inputs import words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
+from reeldex.search.options import IndexOptions
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
-    from reeldex.search.options import IndexOptions
     from reeldex.search.report import BuildReport
 
 log = logging.getLogger(__name__)
@@ -36,14 +36,9 @@ class IndexingRequest:
 
 
 def index_options(config: PipelineConfig) -> IndexOptions:
-    """Return how to index. Raises UsageError for what cannot be, TrainingError for a device that is not there."""
-    from reeldex.search.options import IndexOptions
-
-    given = {field.name: getattr(config.index, field.name) for field in fields(IndexOptions) if field.name != "device"}
-    try:
-        return IndexOptions(**given, device=checked_device(config.index.device))
-    except ValueError as error:
-        raise UsageError(f"index: {error}") from error
+    """Return how to index. Raises DeviceError for a device that is not available."""
+    given = {name: getattr(config.index, name) for name in IndexOptions.model_fields}
+    return IndexOptions.model_validate({**given, "device": str(resolve_device(config.index.device))})
 
 
 def require_settings(config: PipelineConfig) -> None:
@@ -70,7 +65,7 @@ def build_moment_index(request: IndexingRequest, on_videos: OnVideos) -> BuildRe
     from reeldex.embedding.captions import load_captions
     from reeldex.embedding.training.checkpoint import load_checkpoint
     from reeldex.search.build import build_index
-    from reeldex.search.options import IndexRequest
+    from reeldex.search.request import IndexRequest
 
     require_indexable(request)
     config = request.config

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reeldex.devices import resolve_device
+from reeldex.embedding.datasets.options import PRESETS, EpicLabelOptions
+from reeldex.embedding.options import TrainingOptions
 from reeldex.errors import UsageError
-from reeldex.flows.config.learning import WordFileFormat
+from reeldex.flows.config.learning import TrainConfig
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.learning.published_files import GOOGLE_NEWS, PUBLISHED, PUBLISHED_DATASETS, data_folder, is_published
 from reeldex.storage.store import FeatureStore
@@ -16,53 +18,30 @@ from reeldex.storage.store import FeatureStore
 if TYPE_CHECKING:
     from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
     from reeldex.embedding.training.checkpoint import Checkpoint
-    from reeldex.embedding.training_options import TrainingOptions
     from reeldex.embedding.words.vectors import WordVectors
-    from reeldex.flows.config.datasets import FeaturesConfig
 
 OWN_WORD_VECTORS = "word-vectors.bin"
 """What word vectors are called that were trained for a training, in its folder."""
 
 
 def dataset_options(dataset: str, config: PipelineConfig) -> Any:  # noqa: ANN401 - each data set has its own options
-    """Return the options of a data set, by its name in the registry. Raises UsageError for what cannot be."""
-    from reeldex.embedding.datasets.registry import DATASETS
+    """Return the options of a data set, by its name in the registry, with the files of its folder filled in.
 
-    key = dataset.replace("-", "_")
-    section = getattr(config.datasets, key)
-    kind = DATASETS[dataset].options
-    try:
-        options = _published(kind, dataset, section.folder, config) if section.folder else kind()
-        given = {
-            field.name: value
-            for field in fields(kind)
-            if field.name != "features" and (value := getattr(section, field.name)) is not None
-        }
-        if section.features is not None:
-            given["features"] = _location(section.features)
-        return replace(options, **given)
-    except ValueError as error:
-        raise UsageError(f"datasets.{key}: {error}") from error
-
-
-def _published(kind: Any, dataset: str, folder: Path, config: PipelineConfig) -> Any:  # noqa: ANN401
-    if is_published(folder) and dataset not in PUBLISHED_DATASETS:
+    Raises UsageError for a folder that cannot be, StoreError for a store that is none.
+    """
+    section = getattr(config.datasets, dataset.replace("-", "_"))
+    if section.features is not None and section.features.store is not None:
+        FeatureStore(section.features.store)  # says at once if there is none
+    if section.folder is None:
+        return section
+    if is_published(section.folder) and dataset not in PUBLISHED_DATASETS:
         raise UsageError(
             f"The published evaluation data hold {', '.join(PUBLISHED_DATASETS)}, and not {dataset}. Give "
             "the folder of its files."
         )
-    found = data_folder(folder, config.weights.folder)
-    if dataset == "epic":
-        return kind(train_labels=found / "train", test_labels=found / "test")
-    return kind.published(found)
-
-
-def _location(features: FeaturesConfig) -> Any:  # noqa: ANN401 - imported where it is needed
-    from reeldex.embedding.datasets.locations import FeatureLocation
-
-    if features.store is not None:
-        FeatureStore(features.store)  # says at once if there is none
-    return FeatureLocation(**{field.name: getattr(features, field.name) for field in fields(FeatureLocation)})
+    files = type(section).published(data_folder(section.folder, config.weights.folder))
+    given = {name: value for name, value in section if name != "folder" and value is not None}
+    return files.model_copy(update=given)
 
 
 def open_training_set(dataset: str, config: PipelineConfig) -> TrainingSet:
@@ -87,11 +66,7 @@ def open_test_sets(datasets: Iterable[str], config: PipelineConfig) -> list[Eval
 
 def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
     """Return how to train; a data set of verb classes alone is trained by the triplet loss."""
-    from reeldex.embedding.training_options import TrainingOptions
-
-    given = {
-        field.name: getattr(config.train, field.name) for field in fields(TrainingOptions) if field.name != "device"
-    }
+    given = {name: getattr(config.train, name) for name in TrainingOptions.model_fields}
     epic = config.datasets.epic
     has_classes = dataset == "epic-retrieval" or (dataset == "epic" and epic.labels == "verb")
     if dataset == "epic" and epic.verb_only:
@@ -100,10 +75,7 @@ def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
         raise UsageError(
             "train.loss: triplet needs verb classes: the data set epic with labels verb, or epic-retrieval."
         )
-    try:
-        return TrainingOptions(**given, device=chosen_device(config.train.device))
-    except ValueError as error:
-        raise UsageError(f"train: {error}") from error
+    return TrainingOptions.model_validate({**given, "device": str(resolve_device(config.train.device))})
 
 
 def with_preset(config: PipelineConfig, datasets: Iterable[str] = ("epic",)) -> PipelineConfig:
@@ -116,29 +88,24 @@ def with_preset(config: PipelineConfig, datasets: Iterable[str] = ("epic",)) -> 
         return config
     if "epic" not in datasets:
         raise UsageError(f"train.preset: {name} is for the data set epic. Leave it out, or use that data set.")
-    from reeldex.embedding.datasets.epic_labels import PRESETS
-
-    preset = PRESETS[name]
+    preset, published = PRESETS[name], TrainConfig()
     train = {
         "preset": None,
         "epochs": preset.epochs,
-        "learning_rate": preset.learning_rate,
-        "batch_size": preset.batch_size,
-        "model": config.train.model.model_copy(update={"embed_dim": preset.embedding_dim}),
+        "learning_rate": published.learning_rate,
+        "batch_size": published.batch_size,
+        "model": config.train.model.model_copy(update={"embed_dim": published.model.embed_dim}),
     }
-    names = ("clips_per_sample", "clips_before", "clips_filter_length", "labels", "verb_only")
-    epic = {name: getattr(preset, name) for name in names}
+    defaults = EpicLabelOptions()
+    epic = {
+        "clips_per_sample": preset.clips_per_sample,
+        "clips_before": preset.clips_before,
+        "labels": preset.labels,
+        "clips_filter_length": defaults.clips_filter_length,
+        "verb_only": defaults.verb_only,
+    }
     sections = config.datasets.model_copy(update={"epic": config.datasets.epic.model_copy(update=epic)})
     return config.model_copy(update={"train": config.train.model_copy(update=train), "datasets": sections})
-
-
-def chosen_device(wanted: str) -> str:
-    """Return the device that `auto` means here; any other as it is."""
-    if wanted != "auto":
-        return wanted
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def words_of_checkpoint(given: str, path: Path, checkpoint: Checkpoint, config: PipelineConfig) -> WordVectors:
@@ -169,7 +136,7 @@ def word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Check
 def _said(path: Path | None) -> Path:
     if path is None:
         raise UsageError(
-            "Which word vectors are to be used is not said (words.file). Give --word-vectors FILE, such as "
+            "No word vectors given (words.file). Give --word-vectors FILE, such as "
             f"{GOOGLE_NEWS}, or, for a training, have them learnt from its captions: --train-word-vectors."
         )
     return path
@@ -194,15 +161,6 @@ def _word_files(config: PipelineConfig, folders: Iterable[Path], checkpoint: Che
 
 def open_words(path: Path, config: PipelineConfig) -> WordVectors:
     """Open word vectors through the cache. Raises WordVectorsError."""
-    from reeldex.embedding.words.files import WordFormat
     from reeldex.embedding.words.word2vec import open_word_vectors
 
-    formats = {
-        WordFileFormat.AUTO: WordFormat.AUTO,
-        WordFileFormat.BINARY: WordFormat.BINARY,
-        WordFileFormat.TEXT: WordFormat.TEXT,
-        WordFileFormat.TEXT_WITHOUT_COUNTS: WordFormat.TEXT_WITHOUT_COUNTS,
-        WordFileFormat.GENSIM: WordFormat.GENSIM,
-    }
-    words = config.words
-    return open_word_vectors(path, cache_folder=words.cache_folder, file_format=formats[words.format])
+    return open_word_vectors(path, cache_folder=config.words.cache_folder, file_format=config.words.format)

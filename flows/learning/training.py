@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
@@ -17,7 +18,6 @@ from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, require_fit
 from reeldex.flows.learning.inputs import (
     OWN_WORD_VECTORS,
-    chosen_device,
     dataset_options,
     open_test_sets,
     open_training_set,
@@ -93,9 +93,10 @@ class TrainingReport:
 def require_startable(request: TrainingRequest) -> None:
     """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
     from reeldex.embedding.errors import CheckpointError, TrainingError
-    from reeldex.embedding.training.train import LAST
+    from reeldex.embedding.training.train import LAST, require_computable
 
-    training_options(request.dataset, request.config).check_device()
+    options = training_options(request.dataset, request.config)
+    require_computable(options, resolve_device(options.device))
     for dataset in (request.dataset, *request.config.train.evaluate_on):
         dataset_options(dataset, request.config)
     if request.folder.exists() and not request.folder.is_dir():
@@ -198,7 +199,8 @@ class _TrainingRun:
 
     def _own_words(self, path: Path) -> Path:
         from reeldex.embedding.datasets.caption_stream import CaptionStream
-        from reeldex.embedding.words.word2vec import WordTraining, train_word_vectors
+        from reeldex.embedding.options import WordTraining
+        from reeldex.embedding.words.word2vec import train_word_vectors
 
         if not (self.request.resume and path.is_file()):
             log.info("Learning word vectors from the captions of %s", self.samples.name)
@@ -262,7 +264,7 @@ class _TrainingRun:
         evaluation = None
         if test_sets:
             best = load_checkpoint(result.best_checkpoint)
-            model = best.model().to(chosen_device(self.config.train.device))
+            model = best.model().to(resolve_device(self.config.train.device))
             evaluation = evaluate_model(model, test_sets, words, self.config, result.best_checkpoint)
         return TrainingReport(
             dataset=self.request.dataset,

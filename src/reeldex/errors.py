@@ -15,3 +15,7 @@ class UsageError(UserError):
 
 class InfrastructureError(ReeldexError):
     """The machine failed the work: a process died, memory or a device was lost. Trying again may help."""
+
+
+class DeviceError(UserError):
+    """The requested device, or what is to be computed on it, is not available on this machine."""

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
-from reeldex.embedding.datasets import howto100m
-from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.datasets.options import FeatureLocation, Howto100mOptions
 from tests.embedding.feature_files import VIDEOS, make_store, rows_of
 from tests.embedding.word_sources import WORDS
 
@@ -37,10 +36,10 @@ def store(tmp_path: Path) -> FeatureLocation:
 
 
 @pytest.fixture
-def narrated(tmp_path: Path, store: FeatureLocation) -> howto100m.Howto100mOptions:
+def narrated(tmp_path: Path, store: FeatureLocation) -> Howto100mOptions:
     spoken = {
         each: {"start": [0, 3, 7, 12], "end": [3, 7.5, 9, 15], "text": ["a", "b it's", "c", "d"]} for each in VIDEOS
     }
     (tmp_path / "captions.json").write_text(json.dumps(spoken))
     (tmp_path / "h.csv").write_text("video_id,category_1,task_id\n" + "".join(f"{each},x,1\n" for each in VIDEOS))
-    return howto100m.Howto100mOptions(tmp_path / "h.csv", tmp_path / "captions.json", store, n_pair=8)
+    return Howto100mOptions(csv=tmp_path / "h.csv", captions=tmp_path / "captions.json", features=store, n_pair=8)

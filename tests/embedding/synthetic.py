@@ -1,7 +1,7 @@
 """A small real training: clips of a few kinds, captions that say the kind, and a network that can tell them apart."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, Vectors
 from reeldex.embedding.errors import FeaturesError
 from reeldex.embedding.model import ModelSpec
+from reeldex.embedding.options import TrainingOptions
 from reeldex.embedding.training.train import StepReport, TrainingJob, new_model
-from reeldex.embedding.training_options import TrainingOptions
 from reeldex.embedding.words.cache import write_cache
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
@@ -70,7 +70,7 @@ def word_vectors(folder: Path) -> WordVectors:
 
 def job(folder: Path, **changes: Any) -> TrainingJob:  # noqa: ANN401
     """A training of the synthetic set to `folder`/run; `options` are changes of OPTIONS."""
-    options = replace(OPTIONS, **changes.pop("options", {}))
+    options = OPTIONS.replaced(**changes.pop("options", {}))
     fields: dict[str, Any] = {
         "model": new_model(SPEC, options.seed),
         "samples": training_set(),

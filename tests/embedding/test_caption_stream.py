@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from reeldex.embedding.datasets.caption_stream import CaptionStream
-from reeldex.embedding.datasets.howto100m import Howto100mOptions, open_training
-from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.datasets.howto100m import open_training
+from reeldex.embedding.datasets.options import FeatureLocation, Howto100mOptions
 from tests.embedding import synthetic
 from tests.embedding.feature_files import make_store, rows_of
 
@@ -25,7 +25,10 @@ def test_howto100m_gives_what_is_said_in_its_usable_videos(tmp_path: Path) -> No
     spoken = {name: {"start": [0, 2], "end": [1, 3], "text": [f"{name} one", f"{name} two"]} for name in "ab"}
     (tmp_path / "c.json").write_text(json.dumps({**spoken, "lost": spoken["a"]}))
     options = Howto100mOptions(
-        tmp_path / "v.csv", tmp_path / "c.json", FeatureLocation(store=store.path), max_missing_share=0.5
+        csv=tmp_path / "v.csv",
+        captions=tmp_path / "c.json",
+        features=FeatureLocation(store=store.path),
+        max_missing_share=0.5,
     )
     assert list(CaptionStream(open_training(options))) == ["b one", "b two", "a one", "a two"]
 

@@ -13,12 +13,14 @@ from reeldex.embedding.training.batches import BatchOptions, TrainingBatches
 from reeldex.embedding.training.checkpoint import load_checkpoint
 from reeldex.embedding.training.distributed import ProcessRank
 from reeldex.embedding.training.train import run_training
+from reeldex.errors import DeviceError
 from tests.embedding import synthetic
 from tests.embedding.train_synthetic import losses_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     cases: dict[str, dict[str, Any]] = {
         "ranking": {"batch_size": 8},
@@ -59,7 +61,7 @@ def test_a_batch_must_divide_among_the_processes(tmp_path: Path) -> None:
 def test_more_processes_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One GPU is claimed to be there; nothing is computed on it.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(TrainingError, match="device cuda:1 is not to be had: PyTorch sees 1 CUDA devices"):
+    with pytest.raises(DeviceError, match=r"'cuda:1' is not available: PyTorch sees 1 CUDA device\."):
         run_training(synthetic.job(tmp_path, options={"device": "cuda"}), ProcessRank(1, 2, 1))
 
 

@@ -1,13 +1,13 @@
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reeldex.embedding.block_pooling import pool_spans
-from reeldex.embedding.datasets.epic_retrieval import EpicRetrievalOptions, open_evaluation, open_training, read_actions
-from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.datasets.epic_retrieval import open_evaluation, open_training, read_actions
+from reeldex.embedding.datasets.locations import open_features
+from reeldex.embedding.datasets.options import EpicRetrievalOptions, FeatureLocation
 from reeldex.embedding.errors import DatasetError, MissingVideosError
 from reeldex.embedding.multi_instance import mean_figures, query_figures
 from tests.embedding.feature_files import make_store, rows_of
@@ -39,7 +39,7 @@ def options(tmp_path: Path) -> EpicRetrievalOptions:
     (tmp_path / "EPIC_100_retrieval_test_sentence.csv").write_text(
         "narration_id,narration\n" + "".join(f"{row[0]},{row[4]}\n" for row in sentences)
     )
-    return replace(EpicRetrievalOptions.published(tmp_path), features=FeatureLocation(store=store.path))
+    return EpicRetrievalOptions.published(tmp_path).replaced(features=FeatureLocation(store=store.path))
 
 
 def test_sentences_clips_and_their_relevance(options: EpicRetrievalOptions) -> None:
@@ -50,7 +50,7 @@ def test_sentences_clips_and_their_relevance(options: EpicRetrievalOptions) -> N
     assert np.allclose(held.relevance, [[1, 0.25, 1, 0], [0, 0.25, 0, 1], [0.25, 1, 0.25, 0.25]])
     assert held.relevance.dtype == np.float32
     assert options.features
-    source = options.features.open()
+    source = open_features(options.features)
     assert np.array_equal(held.videos(1, 2), pool_spans(source, "P01_01", [(2.0, 5.0)]))
     assert held.class_ids.tolist() == [0, 1, 0, 2]
 
@@ -66,7 +66,7 @@ def test_sentences_that_no_usable_clip_answers_are_left_out(tmp_path: Path, opti
     (tmp_path / "EPIC_100_retrieval_test.csv").write_text(HEADER + "".join(map(line, rows)))
     with pytest.raises(MissingVideosError, match="P09_09: the store has no features of it"):
         open_evaluation(options)
-    held = open_evaluation(replace(options, max_missing_share=0.5))
+    held = open_evaluation(options.replaced(max_missing_share=0.5))
     assert held.captions == ("take plate", "put plate and cup")
     assert [clip.clip_id for clip in held.clips] == ["P01_01_1", "P01_01_2"]
     assert held.unusable.sentences == 1
@@ -99,13 +99,13 @@ def test_sentences_of_other_clips_are_refused(tmp_path: Path, options: EpicRetri
     with pytest.raises(DatasetError, match=r"sentence\.csv, line 2, column 'narration_id': the test clips have no"):
         open_evaluation(options)
     with pytest.raises(DatasetError, match="needs train_csv, which is not given"):
-        open_training(replace(options, train_csv=None))
+        open_training(options.replaced(train_csv=None))
     with pytest.raises(DatasetError, match="needs test_csv, which is not given"):
-        open_evaluation(replace(options, test_csv=None))
+        open_evaluation(options.replaced(test_csv=None))
     with pytest.raises(DatasetError, match="needs test_sentence_csv, which is not given"):
-        open_evaluation(replace(options, test_sentence_csv=None))
+        open_evaluation(options.replaced(test_sentence_csv=None))
     with pytest.raises(DatasetError, match="needs features"):
-        open_training(replace(options, features=None))
+        open_training(options.replaced(features=None))
 
 
 @needs_official_files
@@ -117,6 +117,7 @@ def test_the_official_test_files_are_read() -> None:
     assert max(len(each.action.nouns) for each in actions) > 3
 
 
+@pytest.mark.slow
 @needs_official_files
 def test_the_official_protocol_from_files_to_figures(tmp_path: Path) -> None:
     actions = read_actions(OFFICIAL / "EPIC_100_retrieval_test.csv")
@@ -124,8 +125,8 @@ def test_the_official_protocol_from_files_to_figures(tmp_path: Path) -> None:
     for each in actions:
         ends[each.video_id] = max(ends.get(each.video_id, 0), each.end_seconds)
     store = make_store(tmp_path, {video_id: rows_of(video_id, int(end) + 1) for video_id, end in ends.items()})
-    options = replace(EpicRetrievalOptions.published(OFFICIAL), features=FeatureLocation(store=store.path))
-    held = open_evaluation(replace(options, max_missing_share=0, protocol="test"))
+    options = EpicRetrievalOptions.published(OFFICIAL).replaced(features=FeatureLocation(store=store.path))
+    held = open_evaluation(options.replaced(max_missing_share=0, protocol="test"))
     assert (len(held.clips), len(held.captions)) == (9668, 3842)
     assert (held.identity().protocol, held.identity().published) == ("test", True)
     assert held.relevance is not None

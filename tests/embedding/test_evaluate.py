@@ -8,7 +8,6 @@ import torch
 from reeldex.embedding.datasets.records import Clip, EvaluationSet
 from reeldex.embedding.errors import EmbeddingError, ScoresError
 from reeldex.embedding.evaluation.evaluate import (
-    EvaluationOptions,
     evaluate_retrieval,
     evaluation_during_training,
     measure,
@@ -17,6 +16,7 @@ from reeldex.embedding.evaluation.evaluate import (
 from reeldex.embedding.evaluation.metrics import bootstrap, class_ranks, ranks_of_right, summarise
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.multi_instance import mean_figures, query_figures
+from reeldex.embedding.options import EvaluationOptions
 from reeldex.embedding.training.train import new_model
 from tests.embedding import synthetic
 from tests.embedding.synthetic_sets import graded_set, random_scores, synthetic_set
@@ -65,6 +65,7 @@ def test_sentences_without_known_words_stay_and_are_counted(
     assert "x: 2 sentences without a known word are scored as empty ones" in caplog.text
 
 
+@pytest.mark.slow
 def test_no_more_is_held_than_the_scores_the_clips_and_a_batch(tmp_path: Path) -> None:
     wide = new_model(ModelSpec(synthetic.SPEC.video_dim, 4000, synthetic.SPEC.word_dim, max_words=4), 1)
     clips = [

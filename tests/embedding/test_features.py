@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reeldex.embedding.datasets.locations import FeatureLocation
+from reeldex.embedding.datasets.locations import open_features
+from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.features import NpyFeatures, StoreFeatures, name_without_suffix
 from reeldex.storage.store import FeatureStore
@@ -141,7 +142,7 @@ def test_what_the_system_does_not_let_us_read_is_not_said_to_be_unusable(tmp_pat
         lambda: source.video(0, "a"),
         lambda: stored.video(0, "a"),
         lambda: NpyFeatures(folders),
-        lambda: FeatureLocation(store=stored.store.path).open(),
+        lambda: open_features(FeatureLocation(store=stored.store.path)),
     ]
     for use in uses:
         with no_more_files(), pytest.raises(FeaturesUnreadableError, match=r"Too many open files.*`ulimit -n`"):
@@ -170,13 +171,13 @@ def test_npy_folders_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_location_is_a_store_or_two_folders(tmp_path: Path) -> None:
     folders = write_npy(tmp_path, {"a": rows_of("a")})
     store = make_store(tmp_path, {"a": rows_of("a")})
-    assert FeatureLocation(store=store.path).open().stream_dims == WIDTHS
+    assert open_features(FeatureLocation(store=store.path)).stream_dims == WIDTHS
     location = FeatureLocation(folder_2d=folders[0], folder_3d=folders[1], rows_per_second=(2.0, 1.5))
-    assert location.open().video(0, "a").timing.seconds_per_row == 0.5
-    with pytest.raises(FeaturesError, match="is no feature store"):
-        FeatureLocation(store=tmp_path / "nowhere").open()
+    assert open_features(location).video(0, "a").timing.seconds_per_row == 0.5
+    with pytest.raises(FeaturesError, match="is not a feature store"):
+        open_features(FeatureLocation(store=tmp_path / "nowhere"))
     for folder in (None, folders[0]):
-        with pytest.raises(ValueError, match="a store, or a folder"):
+        with pytest.raises(ValueError, match="a store, or folder_2d and folder_3d"):
             FeatureLocation(folder_2d=folder)
     with pytest.raises(ValueError, match="not from both"):
         FeatureLocation(store=store.path, folder_2d=folders[0])

@@ -1,6 +1,5 @@
 """The published readers' own values, where they lie beside the repository."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from reeldex.embedding.captions import grow_window
 from reeldex.embedding.datasets import howto100m
+from reeldex.embedding.datasets.options import Howto100mOptions
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.words.vectors import WordVectors
@@ -30,9 +30,9 @@ def test_every_caption_grows_to_the_published_window(words: WordVectors) -> None
     for window in expected["howto100m_windows"]:
         setting = (window["min_time"], window["min_words"])
         if setting not in opened:
-            options = howto100m.Howto100mOptions.published(golden.DATA)
+            options = Howto100mOptions.published(golden.DATA)
             opened[setting] = howto100m.open_training(
-                replace(options, min_seconds=setting[0], min_words=setting[1], max_missing_share=0)
+                options.replaced(min_seconds=setting[0], min_words=setting[1], max_missing_share=0)
             )
         training = opened[setting]
         grown = grow_window(training.captions.captions(window["video_id"]), window["caption"], *setting)
@@ -50,7 +50,7 @@ def test_published_files_give_the_published_scores(words: WordVectors, name: str
     record = DATASETS[name]
     assert record.open_evaluation
     options: Any = record.options
-    held = record.open_evaluation(replace(options.published(golden.DATA), max_missing_share=0))
+    held = record.open_evaluation(options.published(golden.DATA).replaced(max_missing_share=0))
     assert len(held.captions) == len(held.clips) == sentences
     assert held.unusable.complete
     assert held.video_dim == expected["dims"]["feature_dim"]
@@ -79,7 +79,7 @@ def test_published_files_give_samples_to_train_on(name: str, count: int) -> None
 def test_clips_of_a_youcook2_video_are_drawn_together() -> None:
     record = DATASETS["youcook2"]
     options: Any = record.options
-    training = record.open_training(replace(options.published(Path(golden.DATA)), n_pair=3))
+    training = record.open_training(options.published(Path(golden.DATA)).replaced(n_pair=3))
     assert training.pairs_per_sample == 3
     sample = training.sample(0, 0, 0)
     assert sample.video.shape == (3, 128)

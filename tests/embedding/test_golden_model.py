@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from reeldex.embedding.datasets.lsmdc import LsmdcOptions
-from reeldex.embedding.datasets.msrvtt import MsrvttOptions
+from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.registry import DATASETS
-from reeldex.embedding.datasets.youcook2 import Youcook2Options
 from reeldex.embedding.evaluation.evaluate import measure, score
 from reeldex.embedding.loss import MaxMarginRankingLoss
 from reeldex.embedding.model import TextVideoEmbedding
+from reeldex.embedding.options import LossOptions
 from reeldex.embedding.training.checkpoint import load_checkpoint
 from reeldex.embedding.words.word2vec import open_word_vectors
 from tests.embedding import golden
@@ -54,10 +53,12 @@ def test_ranking_losses_and_their_gradients(expected: dict[str, Any], arrays: di
     for case in expected["max_margin_loss"]:
         scores = torch.tensor(arrays[case["scores"]], requires_grad=True)
         loss = MaxMarginRankingLoss(
-            case["margin"],
+            LossOptions(
+                margin=case["margin"],
+                negative_weighting=case["negative_weighting"],
+                hard_negative_rate=case["hard_negative_rate"],
+            ),
             pairs_per_video=case["n_pair"],
-            negative_weighting=case["negative_weighting"],
-            hard_negative_rate=case["hard_negative_rate"],
         )(scores)
         loss.backward()
         assert loss.item() == pytest.approx(case["loss"], abs=1e-6, rel=0)
@@ -70,7 +71,8 @@ def test_six_steps_of_adam(model: TextVideoEmbedding, expected: dict[str, Any], 
     videos = torch.tensor(arrays["train_video"]).flatten(0, 1)
     sentences = torch.tensor(arrays["train_text"]).flatten(0, 1)
     ranking = MaxMarginRankingLoss(
-        case["margin"], pairs_per_video=case["n_pair"], hard_negative_rate=case["hard_negative_rate"]
+        LossOptions(margin=case["margin"], hard_negative_rate=case["hard_negative_rate"]),
+        pairs_per_video=case["n_pair"],
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=case["lr"])
     losses = []

@@ -7,7 +7,8 @@ import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
 from reeldex.embedding.errors import WordVectorsError
-from reeldex.embedding.words.files import WordFormat, detect_format
+from reeldex.embedding.options import WordFormat
+from reeldex.embedding.words.files import detect_format
 from reeldex.embedding.words.word2vec import _read_with_gensim, open_word_vectors
 from tests.embedding.test_unpickling import ADDRESS, Elements, Hostile
 from tests.embedding.word_sources import WORDS, opened, save

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from reeldex.extractors import ffmpeg, resnet152, resnext101
-from reeldex.extractors.decode import DecodeLimits, DecodeStoppedError, decode
+from reeldex.extractors.decode import DecodeStoppedError, decode
 from reeldex.extractors.errors import DecodeError, ExtractionError, FailureReason
 from reeldex.extractors.frames import DecodeSummary, VideoSource
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.probe import probe
 from tests.conftest import MakeVideo
 from tests.extractors.rotation import write_rotated
@@ -217,12 +218,13 @@ def test_what_a_video_may_cost_is_limited(
     assert raised.value.reason is reason
 
 
+@pytest.mark.slow
 def test_a_slow_reader_of_frames_is_not_the_videos_fault(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=8)
-    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(timeout_seconds=5.0, chunk_bytes=1))
+    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(timeout_seconds=5.0), chunk_bytes=1)
     for count, _ in enumerate(items):
         if count < 3:
-            time.sleep(2.0)  # together longer than the limit
+            time.sleep(2.0)  # time is tested: together longer than the limit
     assert count > 3
 
 
@@ -242,7 +244,7 @@ def test_chunks_are_bounded_and_hold_whole_clips(tmp_path: Path, make_video: Mak
     video = make_video(tmp_path / "a.mp4", seconds=6)
     limit = 2_000_000
     sizes: dict[str, list[int]] = {spec.name: [] for spec in SPECS}
-    for item in decode(VideoSource("a", str(video)), SPECS, DecodeLimits(chunk_bytes=limit)):
+    for item in decode(VideoSource("a", str(video)), SPECS, DecodeLimits(), chunk_bytes=limit):
         if not isinstance(item, DecodeSummary):
             assert item.frames.nbytes <= limit
             sizes[item.extractor].append(len(item.frames))
@@ -253,7 +255,7 @@ def test_chunks_are_bounded_and_hold_whole_clips(tmp_path: Path, make_video: Mak
 
 def test_closing_early_leaves_no_ffmpeg(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=20)
-    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(chunk_bytes=1))
+    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(), chunk_bytes=1)
     next(items)
     assert processes_that_name(str(video))
     items.close()
@@ -265,7 +267,7 @@ def test_decoding_to_the_end_or_to_an_error_leaves_no_file_open(tmp_path: Path, 
     decoded(video)
     before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - without an open folder of its own
     decoded(video)
-    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(chunk_bytes=1))
+    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(), chunk_bytes=1)
     next(items)
     items.close()
     with pytest.raises(ExtractionError):
@@ -289,7 +291,7 @@ def test_a_decode_that_stalls_is_given_up(
 def test_a_silent_ffmpeg_does_not_keep_a_stop_waiting(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=20)
     stop = threading.Event()
-    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(chunk_bytes=1), stop)
+    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(), stop, chunk_bytes=1)
     next(items)
     for process in processes_that_name(str(video)):
         os.kill(process, signal.SIGSTOP)  # as when its disk no longer answers

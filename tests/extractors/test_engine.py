@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from reeldex.errors import DeviceError
 from reeldex.extractors import engine
-from reeldex.extractors.decode import DecodeLimits
 from reeldex.extractors.decode import decode as real_decode
-from reeldex.extractors.engine import EngineOptions, extract, is_infrastructure_fault
-from reeldex.extractors.errors import DecodeError, DeviceError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors.engine import extract, is_infrastructure_fault
+from reeldex.extractors.errors import DecodeError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
-from reeldex.extractors.network import Network, least_cosine
+from reeldex.extractors.options import DecodeLimits, EngineOptions
+from reeldex.extractors.runtimes.network import ComputedRows, Network, least_cosine
 from reeldex.extractors.spec import ExtractorSpec
 from tests.conftest import MakeVideo
-from tests.extractors.conftest import LoadTiny
+from tests.extractors.conftest import TINY_3D, LoadTiny
 from tests.flows.killable import processes_that_name
 
 Rows = dict[str, dict[str, bytes]]
@@ -98,8 +99,9 @@ def test_rows_lie_in_the_order_of_time_whatever_batches_they_shared(
             assert least_cosine(array, shared[video_id].rows[name]) >= 0.9999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_rows", [1, 2, 5])
-def test_company_order_and_decoders_change_no_bit(
+def test_rows_are_the_same_bits_whatever_the_batch_the_order_and_the_decoders(
     load_tiny: LoadTiny, videos: list[VideoSource], batch_rows: int
 ) -> None:
     networks = load_tiny(batch_rows=batch_rows)
@@ -109,7 +111,8 @@ def test_company_order_and_decoders_change_no_bit(
     assert rows(videos[::-1], networks, decoders=4) == alone
 
 
-def test_company_changes_no_bit_of_the_real_networks_either(
+@pytest.mark.slow
+def test_rows_of_the_real_networks_are_batch_invariant(
     random_networks: dict[str, Network], tmp_path: Path, make_video: MakeVideo
 ) -> None:
     networks = list(random_networks.values())
@@ -148,7 +151,7 @@ def test_a_video_that_fails_midway_takes_its_rows_along(
 
     # Chunks so small that most of the video is still to come when its first frames arrive: ffmpeg 4.2 holds back the
     # time stamps of some 40 seconds.
-    options = EngineOptions(decoders=1, limits=DecodeLimits(chunk_bytes=1))
+    options = EngineOptions(decoders=1, chunk_bytes=1)
     sources = [VideoSource("doomed", str(doomed)), *videos]
     results = list(extract(sources, networks, options, on_decoded=kill))
     assert killed
@@ -164,7 +167,7 @@ def test_a_reader_that_stops_early_ends_threads_and_ffmpeg(
 ) -> None:
     long = make_video(tmp_path / "long.mp4", seconds=30)
     sources = [videos[2], *(VideoSource(f"long {index}", str(long)) for index in range(4))]
-    options = EngineOptions(decoders=3, limits=DecodeLimits(chunk_bytes=1))
+    options = EngineOptions(decoders=3, chunk_bytes=1)
     results = extract(sources, load_tiny(batch_rows=1), options)
     next(results)
     assert threading.active_count() > 1
@@ -178,7 +181,10 @@ def test_seconds_are_told_as_they_are_decoded(load_tiny: LoadTiny, videos: list[
     assert sum(told) == sum(len(result.rows["tiny2d"]) for result in results if isinstance(result, VideoFeatures)) == 7
 
 
-def test_videos_do_not_wait_for_company_for_ever(load_tiny: LoadTiny, tmp_path: Path, make_video: MakeVideo) -> None:
+@pytest.mark.slow
+def test_a_partly_filled_batch_does_not_wait_for_ever(
+    load_tiny: LoadTiny, tmp_path: Path, make_video: MakeVideo
+) -> None:
     sources = [
         VideoSource(f"{width}", str(make_video(tmp_path / f"{width}.mp4", seconds=0.2, size=f"{width}x64", rate=10)))
         for width in range(64, 64 + 12 * 8, 8)  # no two share a size, so no batch ever fills up
@@ -196,9 +202,13 @@ def test_videos_do_not_wait_for_company_for_ever(load_tiny: LoadTiny, tmp_path: 
 # What follows replaces the decoder: a full disk or a bug cannot be had on demand.
 def failing_decoder(at_fault: str, error: Exception) -> Callable[..., Decode]:
     def decode_then_fail(
-        source: VideoSource, specs: Sequence[ExtractorSpec], limits: DecodeLimits, stop: threading.Event
+        source: VideoSource,
+        specs: Sequence[ExtractorSpec],
+        limits: DecodeLimits,
+        stop: threading.Event,
+        chunk_bytes: int,
     ) -> Decode:
-        for item in real_decode(source, specs, limits, stop):
+        for item in real_decode(source, specs, limits, stop, chunk_bytes):
             yield item
             if source.video_id == at_fault:
                 raise error
@@ -225,7 +235,7 @@ def test_a_fault_of_the_device_is_raised(
         raise torch.AcceleratorError("device lost", 1)
 
     networks = load_tiny()
-    monkeypatch.setattr(networks[0], "features", lost)
+    monkeypatch.setattr(networks[0], "submit", lost)
     with pytest.raises(torch.AcceleratorError):
         list(extract(videos, networks, EngineOptions(decoders=3)))
 
@@ -241,10 +251,12 @@ def test_a_fault_of_the_program_fails_one_video_and_is_called_that(
     assert "Traceback" in caplog.text
 
 
-def test_numbers_that_are_not_finite_are_a_failure(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
+def test_numbers_that_are_not_finite_are_a_failure(
+    load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
     networks = load_tiny()
-    with torch.no_grad():
-        networks[1]._module.get_parameter("conv.bias").fill_(float("nan"))
+    nothing = np.full((1, TINY_3D.feature_dim), np.nan, np.float16)
+    monkeypatch.setattr(networks[1], "submit", lambda clips: ComputedRows(nothing.repeat(len(clips), axis=0)))
     (failure,) = extract(videos[:1], networks, EngineOptions())
     assert isinstance(failure, ExtractionFailure)
     assert failure.reason is FailureReason.INTERNAL_ERROR

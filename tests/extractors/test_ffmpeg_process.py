@@ -5,29 +5,31 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from reeldex.extractors import ffmpeg, ffmpeg_process, resnet152, resnext101
-from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.ffmpeg_process import decoder_threads, says_out_of_memory
 from reeldex.extractors.frames import VideoSource
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.probe import probe
 from reeldex.extractors.thumbnail import thumbnail
 from tests.conftest import MakeVideo
 from tests.flows.killable import processes_that_name
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
 DECODE = """
 import sys, time
 from reeldex.extractors import resnet152
-from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.decode import decode
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.frames import VideoSource
-items = decode(VideoSource("video", sys.argv[1]), [resnet152.SPEC], DecodeLimits(chunk_bytes=1))
+items = decode(VideoSource("video", sys.argv[1]), [resnet152.SPEC], DecodeLimits(), chunk_bytes=1)
 next(items)
 print("decoding", flush=True)
 time.sleep(1000)
@@ -53,12 +55,11 @@ def test_a_killed_parent_takes_its_ffmpeg_along(tmp_path: Path, make_video: Make
     finally:
         parent.kill()
         parent.communicate()
-    deadline = time.monotonic() + 10
-    while not ended(children[0]) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if not ended(children[0]):
-        os.kill(children[0], signal.SIGKILL)
-        pytest.fail("ffmpeg outlived its parent")
+    try:
+        wait_until(lambda: ended(children[0]), 10, details=lambda: "ffmpeg outlived its parent")
+    finally:
+        if not ended(children[0]):
+            os.kill(children[0], signal.SIGKILL)
 
 
 def test_a_command_limits_the_address_space() -> None:
@@ -78,6 +79,7 @@ def test_a_lower_limit_of_the_machine_stays(tmp_path: Path) -> None:
     assert answer.stdout.split() == [str(2 << 20)]
 
 
+@pytest.mark.slow
 def test_a_video_that_needs_more_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = tmp_path / "large.mkv"
     # One picture of 216 MB.
@@ -87,7 +89,7 @@ def test_a_video_that_needs_more_memory_says_so(tmp_path: Path, monkeypatch: pyt
     metadata = probe(str(video))
     monkeypatch.setattr("reeldex.extractors.decode.probe", lambda *_: metadata)
     with pytest.raises(ExtractionError) as raised:
-        list(decode(VideoSource("a", str(video)), [resnet152.SPEC], DecodeLimits(memory_bytes=280 << 20)))
+        list(decode(VideoSource("a", str(video)), [resnet152.SPEC], DecodeLimits(ffmpeg_memory_bytes=280 << 20)))
     assert raised.value.reason is FailureReason.TOO_LARGE
     assert "293,601,280 bytes" in str(raised.value)
     assert "limits.ffmpeg_memory_bytes" in str(raised.value)
@@ -104,9 +106,9 @@ def test_every_ffmpeg_has_the_limits(tmp_path: Path, make_video: MakeVideo, monk
     ffmpeg.passthrough_option()
     ffmpeg.unbuffered_print_option()
     monkeypatch.setattr(ffmpeg, "executable", lambda: str(noting))
-    limits = DecodeLimits(memory_bytes=1 << 30, max_frame_pixels=1_000_000)
+    limits = DecodeLimits(ffmpeg_memory_bytes=1 << 30, max_frame_pixels=1_000_000)
     list(decode(VideoSource("a", str(video)), [resnet152.SPEC, resnext101.SPEC], limits))
-    thumbnail(str(video), 0.0, limits=limits.process)
+    thumbnail(str(video), 0.0, limits=limits)
     told = noted.read_text().splitlines()
     assert len(told) == 3
     for line in told:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from reeldex.extractors import ffmpeg, resnet152, resnext101
-from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.frame_stream import FrameStream, MissingPicturesError
 from reeldex.extractors.frames import DecodeSummary, VideoSource
+from reeldex.extractors.options import DecodeLimits
 from tests.conftest import MakeVideo
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
@@ -41,7 +42,8 @@ MOST_MEMORY_KILOBYTES = 300_000
 MEASURE = """
 import json, resource, sys
 from reeldex.extractors import resnet152, resnext101
-from reeldex.extractors.decode import DecodeLimits, decode
+from reeldex.extractors.decode import decode
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.errors import ExtractionError
 from reeldex.extractors.frame_stream import FrameStream, MissingPicturesError
 from reeldex.extractors.frames import DecodeSummary, VideoSource
@@ -91,6 +93,7 @@ def make_pictures_apart(path: Path, seconds: float, count: int = 3) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_twelve_hours_between_two_pictures_cost_no_memory(tmp_path: Path) -> None:
     paths = [make_pictures_apart(tmp_path / f"gap.{container}", 12 * 3600) for container in CODECS]
     outcomes = measured(paths)

@@ -1,7 +1,7 @@
 """A small real library: a store of made-up features with video files beside it, a checkpoint, word vectors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.build import build_index
 from reeldex.search.index import SearchIndex
 from reeldex.search.moments import Window, caption_windows, sliding_windows
-from reeldex.search.options import IndexOptions, IndexRequest
+from reeldex.search.options import IndexOptions
 from reeldex.search.report import BuildReport
+from reeldex.search.request import IndexRequest
 from reeldex.search.store_videos import captions_of
 from reeldex.storage.manifest import plan_growth
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
@@ -32,7 +33,7 @@ SPACES = (FeatureSpace("resnet152.test", {"weights": "aa"}), FeatureSpace("resne
 SECONDS_PER_ROW = (1.0, 16 / 24)
 VOCABULARY = ("chop", "the", "onion", "boil", "water", "slice", "bread", "stir", "soup", "pan", "heat", "salt")
 OPTIONS = IndexOptions(recall_sample=20, batch_size=7, device="cpu")
-IVF = replace(OPTIONS, factory="IVF8,SQ8", rotated_dims=16, candidates=40, probes=8)
+IVF = OPTIONS.replaced(factory="IVF8,SQ8", pca_dim=16, rerank_candidates=40, nprobe=8)
 
 Floats = npt.NDArray[np.float32]
 

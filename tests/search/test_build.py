@@ -13,7 +13,7 @@ from reeldex.search.errors import (
 from reeldex.search.generation import read_generation
 from reeldex.search.index import SearchIndex
 from reeldex.search.options import IndexOptions
-from reeldex.search.recall import settle_probes
+from reeldex.search.recall import settle_nprobe
 from reeldex.search.segments import SegmentWriter
 from reeldex.storage.manifest import latest_entries
 from reeldex.storage.store import FeatureStore
@@ -74,9 +74,9 @@ def test_captions_that_cannot_be_used_are_counted_and_said_once(
     assert (report.videos_captioned, list(report.unusable_captions)) == (1, ["part0/video2.mp4"])
     assert "1 starts, 0 ends and 1 texts" in report.unusable_captions["part0/video2.mp4"]
     assert caplog.text.count("video2' cannot be used") == 1
-    assert "captions: 1 videos have some; those of 1 cannot be used" in str(report)
+    assert "captions: 1 video with captions; those of 1 video cannot be used" in str(report)
     assert json.loads(json.dumps(report.to_json()))["unusable_captions"] == dict(report.unusable_captions)
-    assert "captions: 0 videos have some" in str(library.build("other", captions={}))
+    assert "captions: 0 videos with captions" in str(library.build("other", captions={}))
     assert library.build("none").videos_captioned is None
 
 
@@ -90,8 +90,8 @@ def test_nothing_to_do_changes_no_file(library: Library) -> None:
     assert {path: path.stat().st_mtime_ns for path in (library.folder / "index").iterdir()} == before
     assert json.loads(json.dumps(again.to_json()))["up_to_date"] is True
     assert "Index up to date" in str(again)
-    assert library.build(options=replace(OPTIONS, batch_size=3)).up_to_date
-    assert not library.build(options=replace(OPTIONS, candidates=3)).up_to_date
+    assert library.build(options=OPTIONS.replaced(batch_size=3)).up_to_date
+    assert not library.build(options=OPTIONS.replaced(rerank_candidates=3)).up_to_date
 
 
 class KilledError(BaseException):
@@ -105,7 +105,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     if place == "amid embedding":
         monkeypatch.setattr(SegmentWriter, "add_embeddings", die)
     elif place == "before the structure":
-        monkeypatch.setattr("reeldex.search.structure.Structure.save", die)
+        monkeypatch.setattr("reeldex.search.ann_index.AnnIndex.save", die)
     elif place == "before the videos":
         monkeypatch.setattr(build, "write_videos", die)
     elif place == "before index.json":
@@ -148,13 +148,13 @@ def test_an_open_index_answers_while_another_is_built_and_is_refreshed_after_it(
 
 
 def test_growth_from_exact_to_ivf_is_done_and_told(library: Library) -> None:
-    auto = replace(IVF, factory="auto", exact_below=60, probes=32, candidates=82)
+    auto = IVF.replaced(factory="auto", exact_below=60, nprobe=32, rerank_candidates=82)
     first = library.build(options=auto)
     assert (first.factory, first.moments) == ("SQfp16", 58)
     library.add({"new/long.mp4": 100.0})
     second = library.build(options=auto)
     assert (second.factory, counts(second)) == ("IVF32,SQ8", (1, 0, 0, 8))
-    assert second.notes == ("IVF32,SQ8 was built anew: 82 moments are too many for exact search",)
+    assert second.notes == ("IVF32,SQ8 was rebuilt: 82 moments are too many for exact search",)
     library.build("exact")
     asked = {"k": 5, "merge": False}
     assert answers(library.folder / "index", **asked) == answers(library.folder / "exact", **asked)
@@ -166,13 +166,13 @@ def test_a_structure_that_lost_recall_is_built_anew(library: Library, monkeypatc
     told = iter([0.5])
 
     def lose_once(*arguments: Any) -> Any:  # noqa: ANN401 - handed on
-        probes, recall = settle_probes(*arguments)
-        return probes, replace(recall, at_10=next(told, recall.at_10))
+        nprobe, recall = settle_nprobe(*arguments)
+        return nprobe, replace(recall, at_10=next(told, recall.at_10))
 
     # So few moments cannot lose recall by themselves.
-    monkeypatch.setattr(build, "settle_probes", lose_once)
+    monkeypatch.setattr(build, "settle_nprobe", lose_once)
     report = library.build(options=IVF)
-    assert report.notes == ("IVF8,SQ8 was built anew: its recall@10 had fallen to 0.500",)
+    assert report.notes == ("IVF8,SQ8 was rebuilt: its recall@10 had fallen to 0.500",)
     assert report.recall_at_10 > 0.9
     library.build("fresh", options=IVF)
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
@@ -183,7 +183,7 @@ def test_a_change_of_the_structure_keeps_the_embeddings(library: Library) -> Non
     before = answers(library.folder / "index", k=5)
     report = library.build(options=IVF)
     assert (report.factory, counts(report)) == ("IVF8,SQ8", (0, 0, 0, 8))
-    assert report.notes == ("IVF8,SQ8 was built anew: factory, rotated_dims changed",)
+    assert report.notes == ("IVF8,SQ8 was rebuilt: factory, pca_dim changed",)
     assert answers(library.folder / "index", k=5) == before
 
 
@@ -197,13 +197,13 @@ def test_a_change_of_the_structure_keeps_the_embeddings(library: Library) -> Non
 )
 def test_factory_strings_that_cannot_be_used(library: Library, factory: str, message: str) -> None:
     with pytest.raises(FactoryError, match=message):
-        library.build(options=replace(IVF, factory=factory))
+        library.build(options=IVF.replaced(factory=factory))
     assert not (library.folder / "index/index.json").exists()
 
 
 @pytest.mark.parametrize("factory", ["Flat", "SQ8", "RR12,IVF4,SQ8", "IVF4,PQ4x4", "PCA8,IVF4,Flat"])
 def test_other_structures_find_moments_too(library: Library, factory: str) -> None:
-    options = replace(IVF, factory=factory, rotated_dims=0, probes=0, candidates=60)
+    options = IVF.replaced(factory=factory, pca_dim=0, nprobe=0, rerank_candidates=60)
     report = library.build(options=options)
     assert report.recall_at_10 > 0.9
     library.add({"new/a.mp4": 31.0})

@@ -1,213 +1,60 @@
-"""The `reeldex` command: what may be typed. What it does stands in `reeldex.cli.commands`."""
+"""The `reeldex` command: its groups of commands, which are loaded when they are needed."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from reeldex.cli import learning_parsers as embedding_cli
-from reeldex.cli import search_parsers as search_cli
-from reeldex.cli.command import HelpFormatter, Subparsers, command
-from reeldex.cli.server_choice import add_server_flags
+from cyclopts import App, CycloptsError, Group, Parameter
 
-_RUN_EXITS = (
-    "Exit status: 0 all videos have features; 1 finished, but something failed; 2 wrong usage or configuration."
+_EXTRACTION, _STORE = Group("Extraction", sort_key=1), Group("Stores", sort_key=2)
+_LEARNING, _SEARCH = Group("Embedding", sort_key=3), Group("Search", sort_key=4)
+_SETUP = Group("Setup and server", sort_key=5)
+# Group, where the command is (reeldex.cli.<module>:<function>), its name, what it does.
+_COMMANDS = (
+    (_EXTRACTION, "extraction:extract", "extract", "Extract features of all new and changed videos."),
+    (_EXTRACTION, "extraction:rerun", "rerun", "Process missing, incomplete or damaged shards."),
+    (_STORE, "store:status", "status", "Show the progress of a store, and what failed."),
+    (_STORE, "store:verify", "verify", "Read every byte of a store and report damage."),
+    (_STORE, "store:export", "export", "Write features as .npy files in the published layout."),
+    (_STORE, "store:import_", "import", "Import .npy features into a store."),
+    (_LEARNING, "learning:train", "train", "Train the text-video embedding on features and captions."),
+    (_LEARNING, "learning:evaluate", "evaluate", "Evaluate text-video retrieval with a checkpoint."),
+    (_SEARCH, "search:run", "run", "Go from a folder of videos to a searchable index in one command."),
+    (_SEARCH, "search:index", "index", "Build or refresh the index of moments."),
+    (_SEARCH, "search:search", "search", "List the moments that match a sentence or another moment."),
+    (_SEARCH, "search:page", "page", "Serve the search page on this machine."),
+    (_SETUP, "configuration:config", "config", "Show, describe or create the configuration."),
+    (_SETUP, "weights:weights", "weights", "Fetch the published weights, or show where they are stored."),
+    (_SETUP, "server:up", "up", "Run everything from the Prefect UI: server, deployments and worker."),
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="reeldex",
-        description="Turn folders of raw videos into something that a sentence can search: features (ResNet-152\n"
-        "and ResNeXt-101 as in the HowTo100M paper, in verified HDF5 shards), the paper's text-video embedding\n"
-        "trained and evaluated on them, and an index of moments.",
-        epilog="Example: reeldex extract ~/videos --store ~/features",
-        formatter_class=HelpFormatter,
+def build_app() -> App:
+    """Return the whole command line."""
+    app = App(
+        name="reeldex",
+        help="Make folders of raw videos searchable by plain-language queries: features (ResNet-152 and ResNeXt-101 as "
+        "in the HowTo100M paper, in verified HDF5 shards), the paper's text-video embedding trained and evaluated on "
+        "them, and an index of moments.",
+        help_epilogue="Example: reeldex extract ~/videos --store ~/features",
+        help_format="plaintext",
+        version=_version,
+        default_parameter=Parameter(negative=(), show_default=False),
+        suppress_keyboard_interrupt=False,
     )
-    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    ours = (_extract, _status, _rerun, _verify, _export, _import, _weights)
-    searching = (search_cli.index, search_cli.search, search_cli.page, search_cli.run)
-    for add in (*ours, embedding_cli.train, embedding_cli.evaluate, *searching, _up):
-        add(commands)
-    return parser
+    app.register_install_completion_command(group=_SETUP)
+    for number, (group, place, name, purpose) in enumerate(_COMMANDS):
+        app.command(f"reeldex.cli.{place}", name=name, help=purpose, group=group, sort_key=number)
+    return app
 
 
-class _ShowVersion(argparse.Action):
+def _version() -> str:
     # Read from the installed package only when asked for: that costs more than the rest of --help.
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        import importlib.metadata
+    import importlib.metadata
 
-        sys.stdout.write(f"reeldex {importlib.metadata.version('reeldex')}\n")
-        parser.exit()
-
-
-def _run_options(parser: argparse.ArgumentParser) -> None:
-    add_server_flags(parser)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
-    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda (all), cuda:N or cuda:N,cuda:M")
-    parser.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), help="arithmetic of the networks")
-    parser.add_argument("--decoders", type=int, metavar="N", help="videos decoded at the same time")
-    parser.add_argument("--batch-rows", type=int, metavar="N", help="clips a batch")
-    parser.add_argument(
-        "--timeout-seconds", type=float, metavar="S", help="give up on a video after waiting so long for ffmpeg"
-    )
-    parser.add_argument(
-        "--weights-file",
-        action="append",
-        default=[],
-        metavar="EXTRACTOR=PATH",
-        help="a local checkpoint for an extractor; may be given again",
-    )
-    parser.add_argument(
-        "--wait", type=float, default=0.0, metavar="S", help="wait so long for a run that holds the store"
-    )
-
-
-def _extract(commands: Subparsers) -> None:
-    parser = command(
-        commands,
-        "extract",
-        "extract features of every video that the store does not have yet",
-        "SOURCE is a folder (searched with its subfolders), a video, a .txt list (a path a line) or a .csv list\n"
-        "(column video_path, optionally video_id). New and changed videos are extracted, the others left alone.\n"
-        f"{_RUN_EXITS}",
-        "reeldex extract ~/videos --store ~/features --weights random",
-    )
-    parser.add_argument("source", metavar="SOURCE", help="folder, video or list")
-    parser.add_argument("--store", required=True, metavar="DIR", help="the folder of features; made if absent")
-    parser.add_argument("--extractors", metavar="A,B", help="networks, by name (default: resnet152,resnext101_3d)")
-    parser.add_argument("--weights", choices=("pretrained", "random"), help="random: made-up ones, to try things out")
-    parser.add_argument("--shard-videos", type=int, metavar="N", help="videos a shard")
-    parser.add_argument("--video-id", choices=("stem", "path"), help="id of a file in a folder: its name or its path")
-    parser.add_argument(
-        "--settle-seconds", type=float, metavar="S", help="leave files written to within so many seconds to a later run"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="say what it would cost, and extract nothing")
-    _run_options(parser)
-
-
-def _status(commands: Subparsers) -> None:
-    parser = command(
-        commands,
-        "status",
-        "show how far a store is, and what failed",
-        "Files that the system does not let us read (permissions, limits, a disk) are listed apart: their shards are\n"
-        "neither done nor unfinished.\n"
-        "Exit status: 0 everything is done; 1 something failed, is unfinished or cannot be read; 2 wrong usage.",
-        "reeldex status ~/features --failures",
-    )
-    parser.add_argument("store", metavar="DIR", help="the folder of features")
-    parser.add_argument("--failures", action="store_true", help="list every failed or truncated video and what to do")
-
-
-def _rerun(commands: Subparsers) -> None:
-    parser = command(
-        commands,
-        "rerun",
-        "finish what a store lacks: unfinished, lost and damaged shards",
-        "Extractors and weights are those each shard was planned for. Videos that failed are left alone unless asked\n"
-        f"for. {_RUN_EXITS}",
-        "reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    )
-    parser.add_argument("store", metavar="DIR", help="the folder of features")
-    parser.add_argument("--failed-videos", action="store_true", help="try the videos that failed again, too")
-    parser.add_argument(
-        "--reason", action="append", default=[], metavar="R", help="only those that failed so; may be given again"
-    )
-    _run_options(parser)
-
-
-def _verify(commands: Subparsers) -> None:
-    parser = command(
-        commands,
-        "verify",
-        "read every byte of a store again and name what is damaged",
-        "Files that the system does not let us read are listed apart: they are not known to be damaged.\n"
-        "Exit status: 0 all is sound; 1 something is damaged or cannot be read; 2 wrong usage.",
-        "reeldex verify ~/features",
-    )
-    parser.add_argument("store", metavar="DIR", help="the folder of features")
-
-
-def _export(commands: Subparsers) -> None:
-    parser = command(
-        commands,
-        "export",
-        "write features as .npy files, the published layout: OUT/<space>/<video id>.npy",
-        "Each file is a (rows, 2048) float16 array.",
-        "reeldex export ~/features ~/npy",
-    )
-    parser.add_argument("store", metavar="DIR", help="the folder of features")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the .npy files")
-    parser.add_argument("--space", action="append", metavar="NAME", help="only this feature space; may be given again")
-    parser.add_argument("--overwrite", action="store_true", help="replace files with other content")
-
-
-def _import(commands: Subparsers) -> None:
-    parser = command(
-        commands,
-        "import",
-        "take .npy features into a store: NPY_DIR/<space>/<video id>.npy",
-        "Arrays must be (rows, dimensions) float16. Videos that the store has already are left alone.",
-        "reeldex import ~/npy ~/features",
-    )
-    parser.add_argument("npy", metavar="NPY_DIR", type=Path, help="folder with a folder of .npy files a feature space")
-    parser.add_argument("store", metavar="DIR", help="the folder of features; made if absent")
-    parser.add_argument(
-        "--seconds-per-row",
-        action="append",
-        default=[],
-        metavar="SPACE=S",
-        help="seconds of video a row stands for, for a space of no extractor here; may be given again",
-    )
-
-
-def _weights(commands: Subparsers) -> None:
-    parser = command(
-        commands,
-        "weights",
-        "fetch the networks' published weights, or list where they lie",
-        "fetch downloads what is missing and verifies it; list looks, and downloads nothing. The weights of the\n"
-        "published text-video embedding (a few hundred MB) are fetched only with --embedding.\n"
-        "Exit status: 0 all there and sound; 1 something is missing or damaged; 2 wrong usage.",
-        "reeldex weights fetch",
-    )
-    parser.add_argument("action", choices=("fetch", "list"))
-    parser.add_argument("--embedding", action="store_true", help="the published text-video embedding, too")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
-
-
-def _up(commands: Subparsers) -> None:
-    parser = command(
-        commands,
-        "up",
-        "run everything from the Prefect UI: server, deployments and worker on this machine",
-        "Starts a Prefect server on loopback, or uses the one that PREFECT_API_URL or your Prefect profile names,\n"
-        "and offers the flows and the schedules of pipeline.yaml there. Runs are done in the present folder.\n"
-        "A server that it starts asks for a secret: the printed address lets a browser in, and programs send what\n"
-        "~/.local/state/reeldex/server-secret holds (mode 600). Ends on Ctrl-C.\n"
-        "Exit status: 0 ended as asked; 2 wrong usage, or a part ended by itself.",
-        "reeldex up --port 4200",
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: ./pipeline.yaml if there)")
-    parser.add_argument("--port", type=int, default=4200, metavar="N", help="port of the server (default: 4200)")
-    parser.add_argument(
-        "--home",
-        type=Path,
-        metavar="DIR",
-        help="Prefect's state (default: PREFECT_HOME, or else ~/.local/state/reeldex/prefect)",
-    )
-    parser.add_argument("--runs", type=int, default=4, metavar="N", help="runs at a time (default: 4)")
-    parser.add_argument(
-        "--no-secret",
-        action="store_true",
-        help="let every user and program of this machine use the server, and so execute commands as you",
-    )
+    return f"reeldex {importlib.metadata.version('reeldex')}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -216,15 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    arguments = build_parser().parse_args(argv)
+    tokens = list(sys.argv[1:] if argv is None else argv)
     try:
-        status: int = arguments.run(arguments)
+        if not tokens:
+            build_app().help_print([])
+            return 2
+        status = build_app()(tokens, print_error=False, exit_on_error=False, result_action="return_value")
         sys.stdout.flush()
+    except CycloptsError as error:
+        sys.stderr.write(f"reeldex: {error}\nSee reeldex --help, or reeldex COMMAND --help.\n")
+        return 2
     except BrokenPipeError:
         # The reader has gone, as `reeldex status DIR | head` does; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return status
+    # Help and version have no status of their own.
+    return status if isinstance(status, int) else 0
 
 
 if __name__ == "__main__":

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from typing import Annotated
 
-SERVER_HELP = (
-    "create a flow run on the configured Prefect server, or work without one (default: a flow run if a server is "
-    "configured)"
-)
+from cyclopts import Parameter
 
-
-def add_server_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--server/--no-server`."""
-    parser.add_argument("--server", action=argparse.BooleanOptionalAction, default=None, help=SERVER_HELP)
+ServerChoice = Annotated[
+    bool | None,
+    Parameter(
+        name="--server",
+        negative="--no-server",
+        help="Create a flow run on the configured Prefect server, or work without one. Default: a flow run if a server "
+        "is configured.",
+    ),
+]
+"""The flags `--server/--no-server`; None for neither."""
 
 
 def uses_server(wanted: bool | None, *, verbose: bool) -> bool:  # noqa: FBT001 - three-valued, as the flags are

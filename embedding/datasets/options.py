@@ -1,0 +1,376 @@
+"""Options of the data sets: where their files are stored, and how samples are made of them. Nothing else.
+
+Every option may be left out; what is needed for training or evaluating is checked when a split is opened.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from reeldex.options import Count, NotNegative, Options, Positive, Seconds, Share
+
+
+class TrainingDataset(StrEnum):
+    """The data sets that can be trained on."""
+
+    HOWTO100M = "howto100m"
+    MSRVTT = "msrvtt"
+    YOUCOOK2 = "youcook2"
+    LSMDC = "lsmdc"
+    EPIC = "epic"
+    EPIC_RETRIEVAL = "epic-retrieval"
+
+
+class TestSet(StrEnum):
+    """The data sets that can be evaluated on."""
+
+    __test__ = False  # not a test of pytest, for all its name
+
+    MSRVTT = "msrvtt"
+    YOUCOOK2 = "youcook2"
+    LSMDC = "lsmdc"
+    EPIC = "epic"
+    EPIC_RETRIEVAL = "epic-retrieval"
+
+
+PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
+"""Rows per second of the published extractors, 2-D and 3-D."""
+
+
+class FeatureLocation(Options):
+    """Where rows of features are stored: in a store of reeldex, or in one folder of .npy files per stream."""
+
+    store: Annotated[Path | None, Field(title="Store", description="Folder of a feature store.")] = None
+    space_2d: Annotated[
+        str | None,
+        Field(title="2-D space", description="2-D feature space; null is the store's only one of resnet152."),
+    ] = None
+    space_3d: Annotated[
+        str | None,
+        Field(title="3-D space", description="3-D feature space; null is the store's only one of resnext101_3d."),
+    ] = None
+    folder_2d: Annotated[
+        Path | None, Field(title="2-D folder", description="Instead of a store: 2-D features, one .npy per video.")
+    ] = None
+    folder_3d: Annotated[
+        Path | None, Field(title="3-D folder", description="And 3-D features, one .npy per video.")
+    ] = None
+    rows_per_second: Annotated[
+        tuple[Positive, Positive],
+        Field(title="Rows per second", description="Of the two folders, 2-D and 3-D; a store knows its own."),
+    ] = PUBLISHED_ROWS_PER_SECOND
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        folders = (self.folder_2d, self.folder_3d)
+        if self.store is not None and any(folders):
+            raise ValueError("features come from a store or from folders of .npy files, not from both")
+        if self.store is None and not all(folders):
+            raise ValueError("features need a store, or folder_2d and folder_3d")
+        return self
+
+
+class _DatasetOptions(Options):
+    folder: Annotated[
+        Path | None,
+        Field(
+            title="Folder",
+            description="Folder with the files under their published names; a file named by itself takes precedence. "
+            "`published` stands for the published evaluation data, which are fetched once.",
+        ),
+    ] = None
+    features: Annotated[
+        FeatureLocation | None,
+        Field(
+            title="Features",
+            description="Rows of the videos: {store: /data/features}, with space_2d and space_3d if the store has "
+            "several of a kind; or {folder_2d: ..., folder_3d: ..., rows_per_second: [1.0, 1.5]}. null takes the "
+            "published vectors, where the data set has such.",
+        ),
+    ] = None
+    max_missing_share: Annotated[
+        Share,
+        Field(
+            title="Largest missing share",
+            description="Share of videos that may lack features; with more, nothing starts.",
+        ),
+    ] = 0.1
+
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _TestedOptions(_DatasetOptions):
+    published_sha256: Annotated[
+        _Sha256 | None,
+        Field(
+            title="SHA-256 of the published test set",
+            description="As `reeldex evaluate` prints it of the published files. The paper's figures are shown beside "
+            "a test set with this hash only.",
+        ),
+    ] = None
+
+
+_PROTOCOL = "Published protocol whose counts the test set must have: {}. null checks nothing."
+
+
+class Howto100mOptions(_DatasetOptions):
+    """HowTo100M."""
+
+    csv: Annotated[
+        Path | None, Field(title="Videos", description="Column video_id; for folders of .npy files also path.")
+    ] = None
+    captions: Annotated[Path | None, Field(title="Captions", description="caption.pickle, or the same as JSON.")] = None
+    min_seconds: Annotated[
+        Seconds,
+        Field(title="Minimum window (s)", description="Windows of shorter captions grow to so many seconds."),
+    ] = 5.0
+    min_words: Annotated[
+        NotNegative, Field(title="Minimum words", description="Windows of captions grow to so many words.")
+    ] = 0
+    n_pair: Annotated[
+        Count, Field(title="Pairs per video", description="Captions drawn from each video of a batch.")
+    ] = 1
+
+    @classmethod
+    def published(cls, folder: Path) -> Self:
+        """Return the files as the published archive names them; features are in the folders beside them."""
+        return cls(
+            csv=folder / "HowTo100M_v1.csv",
+            captions=folder / "caption.pickle",
+            features=FeatureLocation(folder_2d=folder / "feature_2d", folder_3d=folder / "feature_3d"),
+        )
+
+
+class MsrvttOptions(_TestedOptions):
+    """MSR-VTT: features of whole videos, or else the published .pth files."""
+
+    protocol: Annotated[
+        Literal["1k-A", "1k-B", "full"] | None,
+        Field(
+            title="Protocol",
+            description=_PROTOCOL.format(
+                "1k-A and 1k-B (1000 videos, 1000 sentences) or full (2990 videos, 59800 sentences)"
+            ),
+        ),
+    ] = None
+    train_csv: Annotated[Path | None, Field(title="Training videos", description="Column video_id.")] = None
+    train_json: Annotated[
+        Path | None,
+        Field(title="Training captions", description="`sentences`, each with video_id and caption."),
+    ] = None
+    train_features: Annotated[
+        Path | None, Field(title="Training vectors", description="Published .pth of vectors.")
+    ] = None
+    test_csv: Annotated[
+        Path | None,
+        Field(
+            title="Test sentences",
+            description="Columns video_id and sentence, one row per sentence; a video may have several.",
+        ),
+    ] = None
+    test_features: Annotated[Path | None, Field(title="Test vectors", description="Published .pth of vectors.")] = None
+
+    @model_validator(mode="after")
+    def _hash_of_a_protocol(self) -> Self:
+        if self.published_sha256 is not None and self.protocol is None:
+            raise ValueError("published_sha256 needs protocol, which is one of 1k-A, 1k-B, full")
+        return self
+
+    @classmethod
+    def published(cls, folder: Path) -> Self:
+        """Return the files as the published archive names them."""
+        return cls(
+            train_csv=folder / "MSRVTT_train.csv",
+            train_json=folder / "MSRVTT_data.json",
+            train_features=folder / "MSRVTT_train.pth",
+            test_csv=folder / "MSRVTT_JSFUSION_test.csv",
+            test_features=folder / "MSRVTT_JSFUSION_test.pth",
+        )
+
+
+class Youcook2Options(_TestedOptions):
+    """YouCook2: the published .pkl files, or csv files beside features of the whole videos.
+
+    The test set is the data set's validation split: its test split was never published with annotations.
+    """
+
+    protocol: Annotated[
+        Literal["validation"] | None,
+        Field(title="Protocol", description=_PROTOCOL.format("validation (3350 clips)")),
+    ] = None
+    train_pkl: Annotated[
+        Path | None,
+        Field(
+            title="Training clips",
+            description='Published .pkl: a list of {"id": "<video>_<clip>", "caption", "2d", "3d"}.',
+        ),
+    ] = None
+    test_pkl: Annotated[
+        Path | None, Field(title="Test clips", description="Published .pkl of the validation split.")
+    ] = None
+    train_csv: Annotated[
+        Path | None,
+        Field(title="Training spans", description="With features: columns video_id, start, end (seconds), text."),
+    ] = None
+    test_csv: Annotated[
+        Path | None,
+        Field(title="Test spans", description="With features: columns video_id, start, end (seconds), text."),
+    ] = None
+    n_pair: Annotated[
+        Count,
+        Field(
+            title="Clips per video",
+            description="Clips drawn from each video of a batch; 1 takes each clip by itself.",
+        ),
+    ] = 1
+
+    @classmethod
+    def published(cls, folder: Path) -> Self:
+        """Return the files as the published archive names them."""
+        return cls(train_pkl=folder / "youcook_train.pkl", test_pkl=folder / "youcook_val.pkl")
+
+
+class LsmdcOptions(_TestedOptions):
+    """LSMDC: features of whole clips, or else the published .pth files."""
+
+    protocol: Annotated[
+        Literal["1k"] | None, Field(title="Protocol", description=_PROTOCOL.format("1k (1000 clips)"))
+    ] = None
+    train_csv: Annotated[
+        Path | None,
+        Field(
+            title="Training annotations",
+            description="Tab-separated, no header: the first column is the clip, the sixth its sentence.",
+        ),
+    ] = None
+    train_features: Annotated[
+        Path | None, Field(title="Training vectors", description="Published .pth of vectors.")
+    ] = None
+    test_csv: Annotated[Path | None, Field(title="Test annotations", description="The same for the test clips.")] = None
+    test_features: Annotated[Path | None, Field(title="Test vectors", description="Published .pth of vectors.")] = None
+
+    @classmethod
+    def published(cls, folder: Path) -> Self:
+        """Return the files as the published archive names them."""
+        return cls(
+            train_csv=folder / "LSMDC16_annos_training.csv",
+            train_features=folder / "LSMDC_train.pth",
+            test_csv=folder / "LSMDC16_challenge_1000_publictect.csv",
+            test_features=folder / "LSMDC_test.pth",
+        )
+
+
+class EpicLabelOptions(_DatasetOptions):
+    """EPIC-KITCHENS by label files: one label for each 3-D row; `folder` holds `train` and `test`."""
+
+    train_labels: Annotated[
+        Path | None,
+        Field(
+            title="Training labels",
+            description="Folder of <video id>.txt, one label per line for each 3-D row; or of its subfolders verb and "
+            "narration.",
+        ),
+    ] = None
+    test_labels: Annotated[Path | None, Field(title="Test labels", description="The same for the test videos.")] = None
+    verb_classes: Annotated[
+        Path | None,
+        Field(title="Verb classes", description="Csv of id, key and instances; null makes each verb a class."),
+    ] = None
+    labels: Annotated[
+        Literal["verb", "narration"],
+        Field(title="Labels", description="verb or narration: which labels are the captions."),
+    ] = "narration"
+    verb_only: Annotated[
+        bool,
+        Field(title="Verb classes only", description="Train on verb classes by the triplet loss; needs labels: verb."),
+    ] = False
+    clips_per_sample: Annotated[
+        Count, Field(title="Clips per sample", description="Consecutive segments joined to a sample.")
+    ] = 1
+    clips_before: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1,
+            title="Clips before",
+            description="0 joins the segments that follow a segment, 1 those ahead of it.",
+        ),
+    ] = 0
+    clips_filter_length: Annotated[
+        NotNegative,
+        Field(title="Clip length filter", description="Segments of at most so many rows are dropped."),
+    ] = 0
+
+    @model_validator(mode="after")
+    def _verbs_have_classes(self) -> Self:
+        if self.verb_only and self.labels != "verb":
+            raise ValueError("verb_only trains on classes of verbs; it needs labels: verb")
+        return self
+
+    @classmethod
+    def published(cls, folder: Path) -> Self:
+        """Return the folders as the published data name them."""
+        return cls(train_labels=folder / "train", test_labels=folder / "test")
+
+
+class EpicRetrievalOptions(_TestedOptions):
+    """EPIC-KITCHENS-100 multi-instance retrieval, by its official annotations.
+
+    `features` holds the whole videos under their official ids, such as P01_11.
+    """
+
+    protocol: Annotated[
+        Literal["test"] | None,
+        Field(title="Protocol", description=_PROTOCOL.format("test (9668 clips, 3842 sentences)")),
+    ] = None
+    train_csv: Annotated[
+        Path | None, Field(title="Training annotations", description="EPIC_100_retrieval_train.csv")
+    ] = None
+    test_csv: Annotated[Path | None, Field(title="Test annotations", description="EPIC_100_retrieval_test.csv")] = None
+    test_sentence_csv: Annotated[
+        Path | None, Field(title="Test sentences", description="EPIC_100_retrieval_test_sentence.csv")
+    ] = None
+
+    @classmethod
+    def published(cls, folder: Path) -> Self:
+        """Return the files as the official annotations name them."""
+        return cls(
+            train_csv=folder / "EPIC_100_retrieval_train.csv",
+            test_csv=folder / "EPIC_100_retrieval_test.csv",
+            test_sentence_csv=folder / "EPIC_100_retrieval_test_sentence.csv",
+        )
+
+
+class EpicPresetName(StrEnum):
+    """The four published command lines of fine-tuning on EPIC-KITCHENS."""
+
+    NARRATION_2_BEFORE = "narration-2-before"
+    NARRATION_3_BEFORE = "narration-3-before"
+    VERB_2 = "verb-2"
+    VERB_3 = "verb-3"
+
+
+class EpicPreset(NamedTuple):
+    """What a published command line sets; its other settings are the published defaults."""
+
+    clips_per_sample: int
+    clips_before: int
+    labels: Literal["verb", "narration"]
+    epochs: int
+
+
+PRESETS = MappingProxyType(
+    {
+        EpicPresetName.NARRATION_2_BEFORE: EpicPreset(2, 1, "narration", epochs=75),
+        EpicPresetName.NARRATION_3_BEFORE: EpicPreset(3, 1, "narration", epochs=75),
+        EpicPresetName.VERB_2: EpicPreset(2, 0, "verb", epochs=100),
+        EpicPresetName.VERB_3: EpicPreset(3, 0, "verb", epochs=100),
+    }
+)
+"""The four published command lines by name; all start from the published HowTo100M checkpoint."""

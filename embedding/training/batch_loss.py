@@ -1,0 +1,44 @@
+"""The loss of a whole batch, of whichever kind the options say."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from reeldex.embedding.errors import TrainingError
+from reeldex.embedding.loss import ClassTripletLoss, MaxMarginRankingLoss
+from reeldex.embedding.options import TrainingOptions
+
+
+class BatchLoss(nn.Module):
+    """The loss of a batch by its scores and classes, whichever kind it is.
+
+    Raises TrainingError when a batch has too few pairs for any negative.
+    """
+
+    def __init__(self, options: TrainingOptions, pairs_per_video: int) -> None:
+        super().__init__()
+        weighted = options.loss == "ranking" and options.negative_weighting and pairs_per_video > 1
+        if options.batch_size * pairs_per_video < 2 or (weighted and options.batch_size < 2):
+            raise TrainingError(
+                f"A batch of {options.batch_size} sample with {pairs_per_video} pairs leaves the {options.loss} loss "
+                "without negatives of another sample. Raise batch_size to at least 2."
+            )
+        self._ranking = MaxMarginRankingLoss(options, pairs_per_video=pairs_per_video)
+        self._triplet = ClassTripletLoss(options) if options.loss == "triplet" else None
+
+    def forward(self, scores: Tensor, class_ids: Tensor) -> Tensor:
+        """Return the loss of (N, N) scores, sentence by video, and (N,) classes, which only triplets look at.
+
+        Raises TrainingError for triplets of samples without classes.
+        """
+        if self._triplet is None:
+            ranking: Tensor = self._ranking(scores)
+            return ranking
+        # All without a class would be of one class: there would be no triplet, and nothing would be learnt.
+        if bool((class_ids < 0).any()):
+            raise TrainingError(
+                "The triplet loss goes by verb classes, and samples of this data set have none. Train with the ranking "
+                "loss, or on EPIC-KITCHENS with labels of verbs."
+            )
+        triplets: Tensor = self._triplet(scores, class_ids)
+        return triplets

@@ -1,0 +1,152 @@
+"""The sections `extract`, `compute`, `weights` and `schedules` of `pipeline.yaml`."""
+
+from __future__ import annotations
+
+import zoneinfo
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, WithJsonSchema, model_validator
+
+from reeldex.extractors.options import DecodeLimits, DecoderOptions, DeviceOptions, WeightsOptions
+from reeldex.extractors.registry import EXTRACTORS
+from reeldex.options import Options, Seconds
+
+RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
+"""Names of the deployments that always exist."""
+
+# A plain string, so that an unknown name gets the registry's own error; a choice of them in a form.
+ExtractorName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EXTRACTORS)})]
+
+
+class VideoIdRule(StrEnum):
+    """How a file in a folder gets its id: its name without the ending, or its path within the folder."""
+
+    STEM = "stem"
+    PATH = "path"
+
+
+class WhenBusy(StrEnum):
+    """What a run does that finds its store in use by another: wait for it, leave its work to a later run, or fail."""
+
+    WAIT = "wait"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+class ExtractConfig(WeightsOptions):
+    """What is extracted: it defines the features and how they are filed."""
+
+    extractors: Annotated[
+        tuple[ExtractorName, ...],
+        Field(
+            min_length=1,
+            title="Extractors",
+            description="Networks to run on every video. All of them share one decoding.",
+        ),
+    ] = tuple(EXTRACTORS)
+    shard_videos: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100_000,
+            title="Videos per shard",
+            description="Videos per shard: one task of a run, one HDF5 file per network, and what a lost task repeats.",
+        ),
+    ] = 64
+    video_id: Annotated[
+        VideoIdRule,
+        Field(
+            title="Video id",
+            description="Id of a file in a folder. stem: its name without the ending (`P01/cut.mp4` is `cut`); of two "
+            "files with the same name the second is an error. path: its path within the folder (`P01/cut.mp4`).",
+        ),
+    ] = VideoIdRule.STEM
+    settle_seconds: Annotated[
+        Seconds,
+        Field(
+            title="Minimum file age (s)",
+            description="Files modified within so many seconds are left to the next run: they may still be being "
+            "copied.",
+        ),
+    ] = 0.0
+
+
+class ComputeConfig(DecoderOptions, DeviceOptions):
+    """How features are computed, on which device, and what happens when that fails."""
+
+    limits: Annotated[DecodeLimits, Field(title="Limits of a video")] = DecodeLimits()
+    retries: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=20,
+            title="Retries",
+            description="How often a shard is tried again after an infrastructure error (a dead worker process, no "
+            "memory, a lost device). A broken video is not retried by itself.",
+        ),
+    ] = 3
+    retry_delay_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            title="Retry delay (s)",
+            description="Delay before the first such retry; it doubles with each further one.",
+        ),
+    ] = 10.0
+
+
+class WeightsConfig(Options):
+    """Where the weights of the networks are stored."""
+
+    folder: Annotated[
+        Path | None,
+        Field(
+            title="Folder of downloaded weights",
+            description="null is PyTorch's own: ~/.cache/torch/hub/checkpoints, which TORCH_HOME moves.",
+        ),
+    ] = None
+    files: Annotated[
+        dict[str, Path],
+        Field(
+            title="Local checkpoints",
+            description="Local checkpoints instead of the downloaded ones, by the extractor's name: "
+            "{resnext101_3d: /data/resnext101.pth}.",
+        ),
+    ] = Field(default_factory=dict)
+
+
+class ScheduleConfig(Options):
+    """Extraction of a folder at regular times: a deployment of its own."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$", description="Name of the deployment.")]
+    source: Annotated[Path, Field(description="Folder of videos, or list.")]
+    store: Annotated[Path, Field(description="Folder of the feature store.")]
+    cron: Annotated[str | None, Field(description="Five cron fields.")] = None
+    interval_seconds: Annotated[
+        Annotated[float, Field(ge=10)] | None, Field(description="Instead of cron: seconds between runs.")
+    ] = None
+    timezone: Annotated[
+        str | None, Field(description="Time zone of the cron fields, such as Europe/Paris; null is UTC.")
+    ] = None
+    when_busy: Annotated[
+        WhenBusy, Field(description="While an earlier run goes on, or the store is in use: wait or skip.")
+    ] = WhenBusy.WAIT
+    settle_seconds: Annotated[
+        Seconds, Field(description="Files modified within so many seconds wait for the next run.")
+    ] = 60.0
+    active: Annotated[bool, Field(description="false: created, but paused.")] = True
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> Self:
+        if (self.cron is None) == (self.interval_seconds is None):
+            raise ValueError(f"the schedule {self.name!r} needs either cron or interval_seconds")
+        if self.timezone is not None and self.cron is None:
+            raise ValueError(f"the schedule {self.name!r}: a timezone goes with cron")
+        if self.timezone is not None and self.timezone not in zoneinfo.available_timezones():
+            raise ValueError(f"the schedule {self.name!r}: there is no time zone {self.timezone!r}")
+        if self.name in RESERVED_NAMES:
+            raise ValueError(f"a schedule cannot be called {self.name!r}: a deployment of reeldex has that name")
+        return self

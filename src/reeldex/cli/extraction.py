@@ -1,0 +1,171 @@
+"""`reeldex extract` and `reeldex rerun`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from reeldex.cli import terminal
+from reeldex.cli.command import Output, command
+from reeldex.cli.server_choice import ServerChoice, uses_server
+from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
+from reeldex.errors import UsageError
+from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
+from reeldex.flows.config.pipeline import PipelineConfig, parse_config
+from reeldex.storage.reasons import REASONS
+
+if TYPE_CHECKING:
+    from reeldex.flows.extraction.prepare import PreparedRun
+    from reeldex.flows.extraction.run_report import RunReport
+
+_FAILURES_SHOWN = 20
+_EXITS = "Exit status: 0 all videos have features; 1 finished, but something failed; 2 wrong usage or configuration."
+_COMPUTE: tuple[Setting, ...] = (
+    setting("compute.device", "Computation"),
+    setting("compute.precision", "Computation"),
+    setting("compute.runtime", "Computation"),
+    setting("compute.decoders", "Computation"),
+    setting("compute.batch_rows", "Computation"),
+    setting("compute.limits.timeout_seconds", "Computation"),
+)
+
+Store = Annotated[str, Parameter(help="Folder of the feature store.")]
+WeightsFiles = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--weights-file",
+        metavar="EXTRACTOR=PATH",
+        help="Local checkpoint for an extractor (repeatable).",
+    ),
+]
+Wait = Annotated[float, Parameter(metavar="S", help="Wait so many seconds for a run that holds the store.")]
+
+
+@command(
+    "extract",
+    details="SOURCE is a folder (searched with its subfolders), a video, a .txt list (one path per line) or a .csv "
+    "list (column video_path, optionally video_id). New and changed videos are extracted, the others are skipped.\n\n"
+    + _EXITS,
+    example="reeldex extract ~/videos --store ~/features --weights random",
+    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_COMPUTE),
+)
+def extract(  # noqa: PLR0913 - each is an option
+    source: Annotated[str, Parameter(help="Folder, video or list.")],
+    /,
+    *,
+    store: Annotated[str, Parameter(metavar="DIR", help="Folder of the feature store; created if absent.")],
+    weights_file: WeightsFiles = (),
+    wait: Wait = 0.0,
+    server: ServerChoice = None,
+    dry_run: Annotated[bool, Parameter(help="Estimate the cost, and extract nothing.")] = False,
+    given: Given,
+    output: Output,
+) -> int:
+    """Extract features of all new and changed videos."""
+    config = _config(given, weights_file)
+    from reeldex.flows.extraction.prepare import prepare
+
+    prepared = prepare(source, store, config, only_estimate=dry_run)
+    if dry_run:
+        from reeldex.flows.extraction.cost import estimate
+
+        cost = estimate(prepared)
+        output.respond(cost.to_json(), str(cost))
+        return 0
+    report = prepared.report_if_nothing_to_do()
+    if report is not None:
+        return _report(store, report, output)
+    if uses_server(server, verbose=output.verbose):
+        from reeldex.flows.extract import extract_as_flow_run
+
+        return _run(store, output, lambda: extract_as_flow_run(source, store, config, *_patience(wait)))
+    return _run(store, output, lambda: _run_here(prepared, wait))
+
+
+@command(
+    "rerun",
+    details="Extractors and weights are those each shard was planned for. Videos that failed are skipped unless "
+    "--failed-videos is given.\n\n" + _EXITS,
+    example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
+    settings=_COMPUTE,
+)
+def rerun(  # noqa: PLR0913 - each is an option
+    store: Store,
+    /,
+    *,
+    failed_videos: Annotated[bool, Parameter(help="Also retry the videos that failed.")] = False,
+    reason: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="R", help="Only those that failed for this reason (repeatable)."),
+    ] = (),
+    weights_file: WeightsFiles = (),
+    wait: Wait = 0.0,
+    server: ServerChoice = None,
+    given: Given,
+    output: Output,
+) -> int:
+    """Process missing, incomplete or damaged shards."""
+    unknown = [each for each in reason if each not in REASONS]
+    if unknown:
+        raise UsageError(f"There is no reason {unknown[0]!r}. Reasons are: {', '.join(REASONS)}.")
+    if reason and not failed_videos:
+        raise UsageError("--reason goes with --failed-videos.")
+    config = _config(given, weights_file)
+    reasons = (reason or REASONS) if failed_videos else ()
+    from reeldex.flows.extraction.prepare import prepare_rerun
+
+    prepared = prepare_rerun(store, config, reasons)
+    report = prepared.report_if_nothing_to_do()
+    if report is not None:
+        return _report(store, report, output)
+    if uses_server(server, verbose=output.verbose):
+        from reeldex.flows.rerun import rerun_as_flow_run
+
+        return _run(store, output, lambda: rerun_as_flow_run(store, config, reasons, *_patience(wait)))
+    return _run(store, output, lambda: _run_here(prepared, wait))
+
+
+def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
+    content = given.load().model_dump(mode="json")
+    given.overlay(content)
+    content["weights"]["files"].update(pairs(weights_files, "--weights-file EXTRACTOR=PATH"))
+    return parse_config(content, "command line")
+
+
+def _patience(wait: float) -> tuple[WhenBusy, float]:
+    return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
+
+
+def _run_here(prepared: PreparedRun, wait: float) -> RunReport:
+    from reeldex.flows.extraction.in_process import run_here
+
+    return run_here(prepared, *_patience(wait))
+
+
+def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
+    from reeldex.flows.extraction.run_report import ShardsLostError
+
+    try:
+        report = work()
+    except ShardsLostError as lost:
+        report = lost.report
+        sys.stderr.write(f"reeldex: {lost}\n")
+    return _report(store, report, output)
+
+
+def _report(store: str, report: RunReport, output: Output) -> int:
+    text = [str(report)]
+    if report.failed_by_reason or report.truncated:
+        counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
+        text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
+        text += [terminal.describe_failure(each) for each in report.problems[:_FAILURES_SHOWN]]
+        if report.problem_count > _FAILURES_SHOWN:
+            more = report.problem_count - _FAILURES_SHOWN
+            text.append(f"  ... and {more} more: reeldex status {store} --failures")
+    if report.gone:
+        text.append(f"{report.gone} videos of the store are not in this source; their features are kept.")
+    output.respond(report.to_json(), "\n".join(text))
+    return 0 if report.well else 1

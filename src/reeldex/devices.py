@@ -1,0 +1,65 @@
+"""Which device a computation runs on: one check with one message for extraction, training, evaluation and search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reeldex.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+_NAMES = "Use auto, cpu, cuda or cuda:N."
+# What a machine has whose driver serves PyTorch's CUDA builds: NVIDIA's, under WSL too, or AMD's.
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+
+
+def has_cuda() -> bool:
+    """Whether PyTorch can compute on a CUDA device here. Without a driver for one, PyTorch is not imported."""
+    if not any(Path(driver).exists() for driver in _DRIVERS):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def resolve_device(wanted: str) -> torch.device:
+    """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`. Raises DeviceError if it is not available."""
+    import torch
+
+    name = ("cuda" if has_cuda() else "cpu") if wanted == "auto" else wanted
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"{wanted!r} is not a device. {_NAMES}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"Device {wanted!r} is not supported. {_NAMES}")
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            seen = f"{count} CUDA device{'' if count == 1 else 's'}"
+            raise DeviceError(f"Device {wanted!r} is not available: PyTorch sees {seen}. Use --device cpu or auto.")
+    return device
+
+
+def usable_devices(choice: str) -> tuple[str, ...]:
+    """Return the devices to spread work over: for `auto` and `cuda` every CUDA device, else those that are named.
+
+    `auto` is the CPU where there is no CUDA device; names are separated by commas. Raises DeviceError for a
+    device that is not available.
+    """
+    if choice == "cpu" or (choice == "auto" and not has_cuda()):
+        return ("cpu",)
+    import torch
+
+    if choice in ("auto", "cuda"):
+        resolve_device("cuda:0")
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    return tuple(str(resolve_device(name)) for name in choice.split(","))
+
+
+def require_cuda(what: str, device: str, remedy: str) -> None:
+    """Raise DeviceError unless `device` is a CUDA device; `what` needs one, `remedy` is what to do without."""
+    if device.partition(":")[0] != "cuda":
+        raise DeviceError(f"{what} needs a CUDA device, and this run is on {device}. {remedy}")

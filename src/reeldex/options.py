@@ -1,0 +1,25 @@
+"""The base of every options model, and the bounds that several of them share. Imports pydantic alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# What each of the random generators takes.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Options(BaseModel):
+    """A frozen value that refuses unknown keys; bounds, titles and descriptions stand in the annotations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def replaced(self, **changes: Any) -> Self:  # noqa: ANN401 - each field has its own type
+        """Return these options with some values changed, and checked again. Raises ValueError."""
+        return type(self).model_validate({**dict(self), **changes})

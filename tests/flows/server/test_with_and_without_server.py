@@ -1,0 +1,88 @@
+"""Commands do the same work as a flow run on a Prefect server and in their own process without Prefect."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
+
+
+def reeldex(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
+    command = [sys.executable, "-m", "reeldex", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def flow_runs(api_url: str) -> list[dict[str, Any]]:
+    """Return all flow runs that a server knows."""
+    request = urllib.request.Request(  # noqa: S310 - our own server
+        f"{api_url}/flow_runs/filter", data=b"{}", headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        found: list[dict[str, Any]] = json.load(response)
+    return found
+
+
+def without_paths(answer: str, *folders: Path) -> str:
+    """Return a JSON answer with the folders of both ways named alike."""
+    for folder in folders:
+        answer = answer.replace(str(folder), "FOLDER")
+    return answer
+
+
+def test_the_reports_are_the_same_and_only_a_server_knows_of_flow_runs(tmp_path: Path, server: dict[str, str]) -> None:
+    data = data_of(make_captioned(tmp_path))
+    threads = {"OMP_NUM_THREADS": "1"}
+    environments = {"--server": {**server, **threads}, "--no-server": {**server, **threads}}
+    answers: dict[str, list[str]] = {}
+    for flag, environment in environments.items():
+        out = tmp_path / flag
+        train = ("train", *data, "--out", out, *own_words(tmp_path), *TRAIN, "--epochs", 4, "--evaluate-on", "msrvtt")
+        words = ("--word-cache", tmp_path / "cache", "--device", "cpu")
+        best = ("--checkpoint", out / "best.pth")
+        commands = (
+            train,
+            ("evaluate", *data, *best, *words),
+            ("index", "--store", tmp_path / "store", *best, "--index", out / "index", *words),
+        )
+        answers[flag] = []
+        for command in commands:
+            answer = reeldex(environment, *command, "--json", flag)
+            assert answer.returncode == 0, answer.stderr
+            answers[flag].append(without_paths(answer.stdout, out))
+        again = reeldex(environment, *train, "--json", flag)
+        assert (again.returncode, json.loads(again.stdout)["kind"]) == (2, "TrainingError")
+    assert answers["--server"][:2] == answers["--no-server"][:2]
+    built = [json.loads(answers[flag][2]) for flag in environments]
+    for report in built:
+        for name in [name for name in report if "second" in name or name == "generation"]:
+            del report[name]
+    assert built[0] == built[1]
+    names = sorted(each["name"].partition(" ")[0] for each in flow_runs(server["PREFECT_API_URL"]))
+    assert names == ["evaluate", "index", "train"]
+
+
+def test_without_a_server_prefect_is_not_imported(tmp_path: Path) -> None:
+    data = data_of(make_captioned(tmp_path))
+    train = ("train", *data, "--out", tmp_path / "run", *own_words(tmp_path), *TRAIN, "--epochs", 1)
+    script = (
+        "import sys\n"
+        "from reeldex.cli.main import main\n"
+        f"assert main({list(map(str, train))!r}) == 0\n"
+        "assert 'prefect' not in sys.modules\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=environment)
+
+
+def test_a_server_is_asked_for_in_vain_where_none_is_configured(tmp_path: Path) -> None:
+    data = data_of(make_captioned(tmp_path))
+    answer = reeldex(dict(os.environ), "train", *data, "--out", tmp_path / "o", *own_words(tmp_path), "--server")
+    assert answer.returncode == 2
+    assert "To configure one, set PREFECT_API_URL" in answer.stderr
