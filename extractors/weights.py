@@ -156,17 +156,17 @@ def _fetch(url: str, path: Path) -> str:
     return digest.hexdigest()
 
 
-def load_state(path: Path) -> dict[str, torch.Tensor]:
+def load_state(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
     """Return the state dict in a file, read without executing anything from it.
 
-    Raises WeightsError if it holds anything but named tensors.
+    With `mapped`, the tensors are views of the file. Raises WeightsError if it holds anything but named tensors.
     """
     import pickle
 
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         # EINVAL comes of a place that the file itself names, as where it was cut off.
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
