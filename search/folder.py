@@ -2,22 +2,21 @@
 
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from reeldex.search.errors import IndexBusyError, SearchError
 from reeldex.search.generation import INDEX
 from reeldex.storage.atomic import is_leftover, make_folder, remove_leftovers
+from reeldex.storage.errors import StoreBusyError
+from reeldex.storage.lock import HOLDER, LOCK, hold_lock
 
-_LOCK = ".lock"
 _OURS = re.compile(r"(segment|structure|videos)-\d{5,}\.[a-z.]+")
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the lock of an index, made if need be, while the block runs; the system frees it when its holder dies.
+    """Hold the lock of an index, created if absent, while the block runs; the system frees it when its holder dies.
 
     Raises IndexBusyError, and SearchError for a folder of other things.
     """
@@ -28,21 +27,15 @@ def lock_folder(folder: Path) -> Iterator[None]:
         raise SearchError(f"The folder {folder} for an index cannot be made: {error}. Give another one.") from error
     if foreign and not (folder / INDEX).exists():
         raise SearchError(
-            f"{folder} is no index and not empty: it holds {', '.join(sorted(foreign)[:3])}. Give an empty or a new "
-            "folder."
+            f"{folder} is not an index and not empty: it holds {', '.join(sorted(foreign)[:3])}. Give an empty or a "
+            "new folder."
         )
-    lock = FileLock(folder / _LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as timeout:
-        raise IndexBusyError(
-            f"Another process builds the index {folder}. Wait until it has ended, or end it: the lock is free as soon "
-            "as that process is gone. Searching goes on meanwhile."
-        ) from timeout
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(folder, 0, "index"))
+        except StoreBusyError as busy:
+            raise IndexBusyError(str(busy)) from busy
         yield
-    finally:
-        lock.release()
 
 
 def sweep(folder: Path, in_use: Collection[str]) -> None:
@@ -54,4 +47,4 @@ def sweep(folder: Path, in_use: Collection[str]) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name in {_LOCK, INDEX} or is_leftover(name) or _OURS.fullmatch(name) is not None
+    return name in {LOCK, HOLDER, INDEX} or is_leftover(name) or _OURS.fullmatch(name) is not None

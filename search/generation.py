@@ -16,23 +16,27 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PlainSerializer
 
 from reeldex.search.errors import IndexDamagedError, IndexNotFoundError, IndexUnreadableError
 from reeldex.search.options import IndexOptions
 from reeldex.storage.atomic import publish_text
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.errors import StoreUnreadableError
-from reeldex.storage.schema import JSON
+from reeldex.storage.json_codec import Flag, Integer, Number, Text, from_json, to_json
+from reeldex.storage.schema import JSON, JSONObject
 from reeldex.storage.system_errors import look_at, reading
 
 INDEX = "index.json"
 FORMAT = "reeldex-index"
-FORMAT_VERSION = 3
-# Options had other names in version 2; nothing else differs.
-_NAMES_OF_VERSION_2 = {"rotated_dims": "pca_dim", "candidates": "rerank_candidates", "probes": "nprobe"}
-_READABLE = (2, FORMAT_VERSION)
+FORMAT_VERSION = 2
+# Options whose names in the file are older than those in the configuration: indexes open in every release.
+_OPTION_NAMES = {"pca_dim": "rotated_dims", "rerank_candidates": "candidates", "nprobe": "probes"}
+_OPTION_NAMES_IN_FILE = {in_file: name for name, in_file in _OPTION_NAMES.items()}
 
 REMEDY = "Restore the index from a backup, or build it again with `reeldex index --rebuild`."
 """What to do about a damaged index."""
@@ -42,51 +46,51 @@ REMEDY = "Restore the index from a backup, or build it again with `reeldex index
 class FileIdentity:
     """A file as it was when it was read: `sha256` of its content."""
 
-    path: str
-    size_bytes: int
-    mtime_ns: int
-    sha256: str
+    path: Text
+    size_bytes: Integer
+    mtime_ns: Integer
+    sha256: Text
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class IndexInputs:
     """What the embeddings were made from; another index has others.
 
     `store_id` names the store wherever it lies; `spaces` is as in a checkpoint's origin. `words_cache` is where the
     word vectors lay, `words_sha256` their source's.
     """
 
-    store: str
-    store_id: str
+    store: Text
+    store_id: Text
     checkpoint: FileIdentity
-    words_cache: str
-    words_sha256: str
-    spaces: Mapping[str, JSON]
-    embed_dim: int
+    words_cache: Text
+    words_sha256: Text
+    spaces: JSONObject
+    embed_dim: Integer
 
 
 @dataclass(frozen=True, slots=True)
-class StructureRecord:
-    """The FAISS structure in use: built of `trained_on` moments, searched with `probes` lists (0: exact).
+class AnnIndexRecord:
+    """The FAISS index in use: built of `trained_on` moments, searched with `probes` lists (0: exact).
 
     `number` is that of its files; `dim` the numbers it holds of a moment.
     """
 
-    number: int
-    factory: str
-    exact: bool
-    trained_on: int
-    probes: int
-    dim: int
+    number: Integer
+    factory: Text
+    exact: Flag
+    trained_on: Integer
+    probes: Integer
+    dim: Integer
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
     """The share of the 10 best moments that were found for `sample` queries of a kind."""
 
-    at_10: float
-    sample: int
-    queries: str
+    at_10: Number
+    sample: Integer
+    queries: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +100,36 @@ class VideoRecord:
     `shard` is the one of the store that its features lie in.
     """
 
-    video_id: str
-    path: str
-    duration_seconds: float
-    signature: str
-    shard: int
-    segment: int
-    first_row: int
-    first_id: int
-    moments: int
+    video_id: Text
+    path: Text
+    duration_seconds: Number
+    signature: Text
+    shard: Integer
+    segment: Integer
+    first_row: Integer
+    first_id: Integer
+    moments: Integer
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One published state of an index. `rows` gives the rows of each segment, `files` the size of each file."""
+    """One published state of an index. `rows` holds the rows of each segment, `files` the size of each file in bytes.
 
-    number: int
-    created: str
-    made: Made
+    The aliases are the names in `index.json`, whose format is older than those of the fields.
+    """
+
+    number: Integer
+    created: Text
+    inputs: Annotated[IndexInputs, Field(alias="made")]
     options: IndexOptions
-    next_id: int
-    rows: Mapping[int, int]
-    structure: StructureRecord
+    next_id: Integer
+    # Keys of a JSON object are text.
+    rows: Annotated[Mapping[int, Integer], PlainSerializer(lambda rows: {str(each): rows[each] for each in rows})]
+    ann_index: Annotated[AnnIndexRecord, Field(alias="structure")]
     recall: Recall
-    moments: int
-    videos: int
-    files: Mapping[str, int]
+    moments: Integer
+    videos: Integer
+    files: Mapping[str, Integer]
 
     @property
     def size_bytes(self) -> int:
@@ -135,8 +143,8 @@ def segment_files(number: int) -> tuple[str, str, str]:
     return f"{stem}.embeddings.npy", f"{stem}.moments.npy", f"{stem}.captions.txt"
 
 
-def structure_files(number: int, *, exact: bool) -> tuple[str, ...]:
-    """Name the files of a FAISS structure: itself, and the projection unless it is exact."""
+def ann_index_files(number: int, *, exact: bool) -> tuple[str, ...]:
+    """Name the files of a FAISS index: itself, and the projection unless it is exact."""
     stem = f"structure-{number:05d}"
     return (f"{stem}.faiss",) if exact else (f"{stem}.faiss", f"{stem}.npz")
 
@@ -171,7 +179,7 @@ def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]
     try:
         content = json.loads(text)
         names = content["fields"]
-        records = [VideoRecord(**dict(zip(names, row, strict=True))) for row in content["videos"]]
+        records = [from_json(VideoRecord, dict(zip(names, row, strict=True))) for row in content["videos"]]
     except (ValueError, TypeError, KeyError) as error:
         # Not its repr, which for bytes that are no text holds the whole file.
         why = f"{type(error).__name__}: {error}"
@@ -183,9 +191,8 @@ def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]
 
 def publish_generation(folder: Path, generation: Generation) -> None:
     """Make this the state of the index, in one step: before it the former one is in use, after it this one."""
-    content: dict[str, JSON] = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(generation)}
-    content["options"] = generation.options.model_dump(mode="json")
-    content["rows"] = {str(number): count for number, count in generation.rows.items()}
+    content: dict[str, JSON] = {"format": FORMAT, "format_version": FORMAT_VERSION, **to_json(generation)}
+    content["options"] = _renamed(to_json(generation.options), _OPTION_NAMES)
     content["sha256"] = _checksum(content)
     publish_text(folder / INDEX, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
@@ -208,30 +215,21 @@ def read_generation(folder: Path) -> Generation:
     except (ValueError, RecursionError) as error:
         raise IndexDamagedError(f"{path} is not readable JSON: {error}. {REMEDY}") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise IndexDamagedError(f"{path} is no {FORMAT} file. {REMEDY}")
-    if (version := content.pop("format_version", None)) not in _READABLE:
+        raise IndexDamagedError(f"{path} is not a {FORMAT} file. {REMEDY}")
+    if (version := content.pop("format_version", None)) != FORMAT_VERSION:
         raise IndexDamagedError(
             f"{path} has the format version {version!r}, and this reeldex reads {FORMAT_VERSION}. Use the reeldex that "
             "wrote it, or build the index again, in another folder or over this one (--rebuild)."
         )
     recorded = content.pop("sha256", None)
-    if _checksum({"format": FORMAT, "format_version": version, **content}) != recorded:
+    if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, **content}) != recorded:
         raise IndexDamagedError(f"{path} does not match the checksum it carries: it was edited or damaged. {REMEDY}")
     try:
-        made = content.pop("made")
-        checkpoint = FileIdentity(**made.pop("checkpoint"))
-        return Generation(
-            made=Made(checkpoint=checkpoint, **made),
-            options=IndexOptions(
-                **{_NAMES_OF_VERSION_2.get(name, name): value for name, value in content.pop("options").items()}
-            ),
-            rows={int(number): count for number, count in content.pop("rows").items()},
-            structure=StructureRecord(**content.pop("structure")),
-            recall=Recall(**content.pop("recall")),
-            **content,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise IndexDamagedError(f"{path} does not describe an index: {error!r}. {REMEDY}") from error
+        if isinstance(options := content.get("options"), dict):
+            content["options"] = _renamed(options, _OPTION_NAMES_IN_FILE)
+        return from_json(Generation, content)
+    except ValueError as error:
+        raise IndexDamagedError(f"{path} does not describe an index: {error}. {REMEDY}") from error
 
 
 def require_files(folder: Path, generation: Generation) -> None:
@@ -247,6 +245,10 @@ def require_files(folder: Path, generation: Generation) -> None:
         if found != size_bytes:
             state = "is missing" if found is None else f"has {found} bytes instead of {size_bytes}"
             raise IndexDamagedError(f"{path} {state}. {REMEDY}")
+
+
+def _renamed(options: Mapping[str, JSON], names: Mapping[str, str]) -> dict[str, JSON]:
+    return {names.get(name, name): value for name, value in options.items()}
 
 
 def _checksum(content: Mapping[str, JSON]) -> str:

@@ -16,14 +16,14 @@ import numpy as np
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.features import name_without_suffix
 from reeldex.embedding.words.vectors import WordVectors
-from reeldex.search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError
+from reeldex.search.ann_index import AnnIndex
+from reeldex.search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError, UnknownWordsError
 from reeldex.search.generation import Generation, VideoRecord, read_generation, read_videos, readable, require_files
 from reeldex.search.merging import merge_overlapping
 from reeldex.search.moment_table import Floats, Ids, MomentTable
 from reeldex.search.origin import load_recorded, require_checkpoint, require_words, space_names
 from reeldex.search.ranking import Ranked, Ranker
 from reeldex.search.results import IndexedVideo, IndexInfo, Moment, SearchResults
-from reeldex.search.structure import Structure
 from reeldex.search.tower import SentenceTower
 from reeldex.storage.system_errors import require_readable
 
@@ -53,13 +53,13 @@ class SearchIndex:
     """
 
     def __init__(
-        self, path: Path, generation: Generation, table: MomentTable, structure: Structure, sentences: SentenceTower
+        self, path: Path, generation: Generation, table: MomentTable, ann_index: AnnIndex, sentences: SentenceTower
     ) -> None:
         self.path = path
         self._generation = generation
         self._sentences = sentences
-        ranker = Ranker(table, structure, generation.options.rerank_candidates, generation.structure.probes)
-        self._held: tuple[MomentTable, Ranker] | None = (table, ranker)
+        ranker = Ranker(table, ann_index, generation.options.rerank_candidates, generation.ann_index.probes)
+        self._open_parts: tuple[MomentTable, Ranker] | None = (table, ranker)
         self._records = {record.video_id: at for at, record in enumerate(table.records)}
         self._given: tuple[Path | None, WordVectors | None] = (None, None)
 
@@ -79,23 +79,23 @@ class SearchIndex:
                 require_files(folder, generation)
                 records = read_videos(folder, generation)
                 table = MomentTable.open(folder, generation, records)
-                structure = Structure.load(folder, generation.structure)
+                ann_index = AnnIndex.load(folder, generation.ann_index)
                 break
             except (IndexDamagedError, FileNotFoundError):
                 # A build that has just been published removes the files of the state before it.
                 if attempt == _ATTEMPTS - 1 or read_generation(folder) == generation:
                     raise
-        made = generation.made
-        file = require_checkpoint(folder, made, checkpoint)
-        words = require_words(folder, made, word_vectors or _recorded_words(folder, Path(made.words_cache)))
-        sentences = SentenceTower(lambda: load_recorded(folder, made, file), words)
-        index = cls(folder, generation, table, structure, sentences)
+        inputs = generation.inputs
+        file = require_checkpoint(folder, inputs, checkpoint)
+        words = require_words(folder, inputs, word_vectors or _recorded_words(folder, Path(inputs.words_cache)))
+        sentences = SentenceTower(lambda: load_recorded(folder, inputs, file), words)
+        index = cls(folder, generation, table, ann_index, sentences)
         index._given = (checkpoint, word_vectors)
         return index
 
     def close(self) -> None:
         """Let go of the files; using the index afterwards raises IndexClosedError, closing it again does nothing."""
-        self._held = None
+        self._open_parts = None
 
     def __enter__(self) -> Self:
         return self
@@ -116,9 +116,10 @@ class SearchIndex:
         _require_length("query", sentence)
         unknown = self._sentences.unknown(sentence)
         if not self._sentences.knows(sentence):
+            if not unknown:
+                raise QueryError(f"The query {sentence[:100]!r} has no words. Type a few.")
             named = ", ".join(map(repr, unknown[:10]))
-            why = f"none of its words has a word vector: {named}" if unknown else "it has no words"
-            raise QueryError(f"The query {sentence[:100]!r} cannot be answered: {why}. Use other words.")
+            raise UnknownWordsError(f"No results: none of these words are in the vocabulary: {named}. Use other words.")
         among = self._among(videos)
         sought = _Sought(self._sentences.embed([sentence])[0], _checked_count(k), merge, among)
         return SearchResults(tuple(self._answers(sought)), unknown, sentence)
@@ -171,36 +172,36 @@ class SearchIndex:
         return SearchIndex.open(self.path, checkpoint=checkpoint, word_vectors=words)
 
     def about(self) -> IndexInfo:
-        """Tell what the index is made of."""
-        held = self._generation
+        """Return what the index is made of."""
+        generation = self._generation
         return IndexInfo(
             path=str(self.path),
-            moments=held.moments,
-            videos=held.videos,
-            store=held.made.store,
+            moments=generation.moments,
+            videos=generation.videos,
+            store=generation.inputs.store,
             shards=tuple(sorted({record.shard for record in self._table.records})),
-            checkpoint=held.made.checkpoint.path,
-            checkpoint_sha256=held.made.checkpoint.sha256,
-            word_vectors=held.made.words_cache,
-            word_vectors_sha256=held.made.words_sha256,
-            spaces=space_names(held.made.spaces),
-            factory=held.structure.factory,
-            exact=held.structure.exact,
-            probes=held.structure.probes,
-            embed_dim=held.made.embed_dim,
-            searched_dim=held.structure.dim,
-            recall_at_10=held.recall.at_10,
-            recall_sample=held.recall.sample,
-            recall_queries=held.recall.queries,
-            created=held.created,
-            generation=held.number,
-            size_bytes=held.size_bytes,
+            checkpoint=generation.inputs.checkpoint.path,
+            checkpoint_sha256=generation.inputs.checkpoint.sha256,
+            word_vectors=generation.inputs.words_cache,
+            word_vectors_sha256=generation.inputs.words_sha256,
+            spaces=space_names(generation.inputs.spaces),
+            factory=generation.ann_index.factory,
+            exact=generation.ann_index.exact,
+            probes=generation.ann_index.probes,
+            embed_dim=generation.inputs.embed_dim,
+            searched_dim=generation.ann_index.dim,
+            recall_at_10=generation.recall.at_10,
+            recall_sample=generation.recall.sample,
+            recall_queries=generation.recall.queries,
+            created=generation.created,
+            generation=generation.number,
+            size_bytes=generation.size_bytes,
         )
 
     def _require_open(self) -> tuple[MomentTable, Ranker]:
-        if self._held is None:
+        if self._open_parts is None:
             raise IndexClosedError(f"The index {self.path} was closed. Open it again with SearchIndex.open.")
-        return self._held
+        return self._open_parts
 
     @property
     def _table(self) -> MomentTable:

@@ -49,7 +49,7 @@ class MomentTable:
     @classmethod
     def open(cls, folder: Path, generation: Generation, records: Sequence[VideoRecord]) -> "MomentTable":
         """Map the segments of a generation; raises IndexDamagedError."""
-        dim = generation.made.embed_dim
+        dim = generation.inputs.embed_dim
         opened = {number: open_segment(folder, number, rows, dim) for number, rows in generation.rows.items()}
         return cls(records, opened, dim)
 

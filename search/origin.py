@@ -8,7 +8,7 @@ from reeldex.embedding.features import STREAMS, StoreFeatures
 from reeldex.embedding.training.checkpoint import Checkpoint, load_checkpoint, require_features, require_word_vectors
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.errors import IndexMismatchError
-from reeldex.search.generation import FileIdentity, Generation, Made
+from reeldex.search.generation import FileIdentity, Generation, IndexInputs
 from reeldex.search.options import MOMENT_FIELDS, different
 from reeldex.search.request import IndexRequest
 from reeldex.search.store_videos import store_id
@@ -31,14 +31,16 @@ def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
         raise CheckpointError(f"The checkpoint {path} cannot be read: {error}. {remedy}") from error
 
 
-def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | None) -> tuple[Made, Checkpoint | None]:
+def origin_of(
+    request: IndexRequest, source: StoreFeatures, current: Generation | None
+) -> tuple[IndexInputs, Checkpoint | None]:
     """Return what a build is made from, and the checkpoint if it had to be read.
 
-    Raises IndexMismatchError when the index that is `held` was made from something else, unless it is to be rebuilt,
+    Raises IndexMismatchError when the index that is `current` was made from something else, unless it is to be rebuilt,
     and CheckpointError when checkpoint, word vectors and features do not belong together.
     """
-    made = held.made if held else None
-    identity = identify(request.checkpoint, made.checkpoint if made else None)
+    inputs = current.inputs if current else None
+    identity = identify(request.checkpoint, inputs.checkpoint if inputs else None)
     spaces = source.fingerprints()
     store, words_cache = str(source.store.path.absolute()), str(request.words.cache.absolute())
     identifier = store_id(source.store)
@@ -48,22 +50,22 @@ def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | N
         "word vectors": request.words.fingerprint,
         "feature spaces": spaces,
     }
-    if held and made:
+    if current and inputs:
         found: dict[str, JSON] = {
-            "store": made.store_id,
-            "checkpoint": made.checkpoint.sha256,
-            "word vectors": made.words_sha256,
-            "feature spaces": dict(made.spaces),
+            "store": inputs.store_id,
+            "checkpoint": inputs.checkpoint.sha256,
+            "word vectors": inputs.words_sha256,
+            "feature spaces": dict(inputs.spaces),
         }
         unlike = [name for name in wanted if wanted[name] != found[name]]
-        unlike += different(request.options, held.options, MOMENT_FIELDS)
+        unlike += different(request.options, current.options, MOMENT_FIELDS)
         if not unlike:
-            return replace(made, checkpoint=identity, store=store, words_cache=words_cache), None
+            return replace(inputs, checkpoint=identity, store=store, words_cache=words_cache), None
         if not request.rebuild:
             raise IndexMismatchError(
                 f"The index {request.out} was made with another {' and another '.join(unlike)} than this build "
-                f"has: its moments came from the store {made.store}, the checkpoint {made.checkpoint.path} "
-                f"({made.checkpoint.sha256[:12]}) and the spaces {_names(made.spaces)}. Give those, or build into "
+                f"has: its moments came from the store {inputs.store}, the checkpoint {inputs.checkpoint.path} "
+                f"({inputs.checkpoint.sha256[:12]}) and the spaces {_names(inputs.spaces)}. Give those, or build into "
                 "another folder, or have this one replaced (--rebuild): until the new one is complete the old one is "
                 "in use."
             )
@@ -71,7 +73,7 @@ def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | N
     require_word_vectors(checkpoint, request.words.fingerprint, request.words.dim)
     require_features(checkpoint, spaces, sum(source.stream_dims))
     return (
-        Made(
+        IndexInputs(
             store=store,
             store_id=identifier,
             checkpoint=identity,
@@ -84,14 +86,14 @@ def origin_of(request: IndexRequest, source: StoreFeatures, held: Generation | N
     )
 
 
-def require_checkpoint(folder: Path, made: Made, checkpoint: Path | None) -> Path:
+def require_checkpoint(folder: Path, inputs: IndexInputs, checkpoint: Path | None) -> Path:
     """Return the checkpoint to ask an index with: the one given or the recorded one, which it must be.
 
     Raises IndexMismatchError, and CheckpointError when there is none.
     """
-    path = checkpoint or Path(made.checkpoint.path)
+    path = checkpoint or Path(inputs.checkpoint.path)
     try:
-        identity = identify(path, made.checkpoint)
+        identity = identify(path, inputs.checkpoint)
     except CheckpointError as error:
         if checkpoint or not isinstance(error.__cause__, FileNotFoundError):
             raise
@@ -99,29 +101,29 @@ def require_checkpoint(folder: Path, made: Made, checkpoint: Path | None) -> Pat
             f"The index {folder} was made with the checkpoint {path}, which cannot be read any more. Say where it lies "
             "now (--checkpoint)."
         ) from error
-    if identity.sha256 != made.checkpoint.sha256:
+    if identity.sha256 != inputs.checkpoint.sha256:
         raise IndexMismatchError(
-            f"The index {folder} was made with a checkpoint of the SHA-256 {made.checkpoint.sha256}, and {path} has "
+            f"The index {folder} was made with a checkpoint of the SHA-256 {inputs.checkpoint.sha256}, and {path} has "
             f"{identity.sha256}: its sentences do not lie in the same space. Give the checkpoint that lay at "
-            f"{made.checkpoint.path}, or build the index anew with this one (--rebuild)."
+            f"{inputs.checkpoint.path}, or build the index anew with this one (--rebuild)."
         )
     return path
 
 
-def load_recorded(folder: Path, made: Made, path: Path) -> Checkpoint:
+def load_recorded(folder: Path, inputs: IndexInputs, path: Path) -> Checkpoint:
     """Load a checkpoint to ask an index with; raises as `require_checkpoint` unless what was loaded is the index's."""
     checkpoint = load_checkpoint(path)
     # Once more, and afterwards: a training may have written another one since the index was opened.
-    require_checkpoint(folder, made, path)
+    require_checkpoint(folder, inputs, path)
     return checkpoint
 
 
-def require_words(folder: Path, made: Made, words: WordVectors) -> WordVectors:
+def require_words(folder: Path, inputs: IndexInputs, words: WordVectors) -> WordVectors:
     """Return word vectors back when they are the index's own; raises IndexMismatchError."""
-    if words.fingerprint != made.words_sha256:
+    if words.fingerprint != inputs.words_sha256:
         raise IndexMismatchError(
-            f"The index {folder} was made with word vectors of the SHA-256 {made.words_sha256}, and {words.cache} has "
-            f"those of {words.fingerprint}: the same words would mean other things. Give the word vectors that the "
+            f"The index {folder} was made with word vectors of the SHA-256 {inputs.words_sha256}, and {words.cache} "
+            f"has those of {words.fingerprint}: the same words would mean other things. Give the word vectors that the "
             "checkpoint was trained with."
         )
     return words

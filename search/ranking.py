@@ -1,9 +1,9 @@
-"""From a query's embedding to the best moments: candidates of the FAISS structure, ranked by their exact scores."""
+"""From a query's embedding to the best moments: candidates of the FAISS index, ranked by their exact scores."""
 
 from dataclasses import dataclass
 
+from reeldex.search.ann_index import AnnIndex
 from reeldex.search.moment_table import Floats, Ids, MomentTable
-from reeldex.search.structure import Structure
 
 _TIED = 1e-6
 _WIDER = 4
@@ -28,7 +28,7 @@ class Ranker:
     """Ranks the moments of a table; `candidates` and `probes` are where it begins to look."""
 
     table: MomentTable
-    structure: Structure
+    ann_index: AnnIndex
     candidates: int
     probes: int
 
@@ -46,8 +46,8 @@ class Ranker:
         if among is not None:
             # The moments sought are so much rarer in each list.
             probes = -(-probes * len(self.table) // len(among))
-        ids = self.structure.candidates(query, wanted, probes, among)
-        everywhere = not self.structure.lists or probes >= self.structure.lists
+        ids = self.ann_index.candidates(query, wanted, probes, among)
+        everywhere = not self.ann_index.nlist or probes >= self.ann_index.nlist
         return self._ranked(query, ids, complete=everywhere and wanted >= available)
 
     def first(self, query: Floats, count: int) -> tuple[Ids, Floats]:
@@ -59,7 +59,7 @@ class Ranker:
 
     def enough(self, ranked: Ranked, count: int) -> bool:
         """Return whether a ranking gives the first `count` moments, as surely as the structure can."""
-        if self.structure.exact:
+        if self.ann_index.exact:
             return ranked.settled(count)
         return ranked.complete or len(ranked.ids) >= count
 

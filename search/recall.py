@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reeldex.search.ann_index import AnnIndex
 from reeldex.search.generation import Recall
 from reeldex.search.moment_table import Floats, MomentTable
 from reeldex.search.options import RECALL_TARGET
 from reeldex.search.ranking import Ranker
-from reeldex.search.structure import Structure
 from reeldex.search.tower import SentenceTower
 
 DEPTH = 10
@@ -30,7 +30,10 @@ class RecallSample:
 
 
 def draw_sample(table: MomentTable, sentences: SentenceTower, count: int) -> RecallSample:
-    """Draw queries: captions of moments where there are any, else made-up sentences and perturbed moments."""
+    """Draw queries: captions of moments where there are any, else synthetic ones.
+
+    Half of the synthetic queries are sentences of vocabulary words, half are perturbed moments.
+    """
     generator = np.random.default_rng(0)
     ids = table.ids()
     chosen = np.sort(generator.choice(ids, min(len(ids), 4 * count), replace=False))
@@ -39,14 +42,14 @@ def draw_sample(table: MomentTable, sentences: SentenceTower, count: int) -> Rec
     if known:
         return RecallSample(sentences.embed(known), "captions")
     words = sentences.frequent_words(_FREQUENT_WORDS)
-    made_up = [" ".join(generator.choice(words, _WORDS_A_SENTENCE)) for _ in range(-(-count // 2))]
+    synthetic = [" ".join(generator.choice(words, _WORDS_A_SENTENCE)) for _ in range(-(-count // 2))]
     moments = table.embeddings(generator.choice(ids, count // 2)).astype(np.float32)
     noise = generator.standard_normal(moments.shape, dtype=np.float32)
     noise *= _NOISE / np.sqrt(np.float32(table.embed_dim))
     perturbed = moments + noise
     perturbed /= np.maximum(np.linalg.norm(perturbed, axis=1, keepdims=True), np.float32(1e-12))
-    queries = np.concatenate([sentences.embed(made_up), perturbed])
-    return RecallSample(queries, "sentences of vocabulary words and perturbed moments")
+    queries = np.concatenate([sentences.embed(synthetic), perturbed])
+    return RecallSample(queries, "synthetic queries")
 
 
 def exact_thresholds(table: MomentTable, queries: Floats) -> Floats:
@@ -71,26 +74,26 @@ def measure(ranker: Ranker, queries: Floats, thresholds: Floats) -> float:
 
 
 def settle_probes(
-    table: MomentTable, structure: Structure, candidates: int, probes: int, sample: RecallSample
+    table: MomentTable, ann_index: AnnIndex, candidates: int, probes: int, sample: RecallSample
 ) -> tuple[int, Recall]:
     """Measure the recall, with `probes` lists, or with as few as reach 0.97 when that is 0: (probes, recall)."""
     thresholds = exact_thresholds(table, sample.queries)
     recall = 0.0
-    tried = _tries(structure, probes)
+    tried = _tries(ann_index, probes)
     for number in tried:
-        recall = measure(Ranker(table, structure, candidates, number), sample.queries, thresholds)
+        recall = measure(Ranker(table, ann_index, candidates, number), sample.queries, thresholds)
         probes = number
         if recall >= RECALL_TARGET:
             break
     return probes, Recall(round(recall, 4), len(sample.queries), sample.kind)
 
 
-def _tries(structure: Structure, probes: int) -> Sequence[int]:
-    if not structure.lists:
+def _tries(ann_index: AnnIndex, probes: int) -> Sequence[int]:
+    if not ann_index.nlist:
         return [0]
     if probes:
-        return [min(probes, structure.lists)]
+        return [min(probes, ann_index.nlist)]
     tries = [_FIRST_PROBES]
-    while tries[-1] < structure.lists:
-        tries.append(min(structure.lists, int(tries[-1] * _MORE_PROBES)))
+    while tries[-1] < ann_index.nlist:
+        tries.append(min(ann_index.nlist, int(tries[-1] * _MORE_PROBES)))
     return tries

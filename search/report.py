@@ -1,8 +1,9 @@
-"""What a build did, for people and for programs."""
+"""The report on a build, for people and for programs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import JSON
 
 _FAILURES_SHOWN = 5
@@ -47,27 +48,40 @@ class BuildReport:
 
     def to_json(self) -> dict[str, JSON]:
         """Return the fields as JSON values."""
-        return {**asdict(self), "notes": list(self.notes)} | {
-            name: dict(getattr(self, name)) for name in ("failed", "unusable_captions")
-        }
+        found: dict[str, JSON] = to_json(self)
+        return found
 
     def __str__(self) -> str:
         state = "up to date" if self.up_to_date else f"built in {self.seconds:.1f} s"
         lines = [
-            f"Index {state}: {self.moments} moments of {self.videos} videos, {self.size_bytes / 2**20:.1f} MiB",
+            (
+                f"Index {state}: {_counted(self.moments, 'moment')} of {_counted(self.videos, 'video')}, "
+                f"{self.size_bytes / 2**20:.1f} MiB"
+            ),
             (
                 f"  videos: {self.videos_added} added, {self.videos_changed} changed, {self.videos_removed} removed, "
                 f"{self.videos_kept} kept"
             ),
-            f"  {self.factory}: recall@10 {self.recall_at_10:.3f} on {self.recall_sample} {self.recall_queries}",
+            (
+                f"  {self.factory}; index self-check: recall@10 = {self.recall_at_10:.3f} "
+                f"({self.recall_sample} {self.recall_queries})"
+            ),
         ]
         if self.videos_without_file:
-            lines.append(f"  {self.videos_without_file} videos left out: their files are gone")
+            lines.append(f"  {_counted(self.videos_without_file, 'video')} left out: no such file")
         if self.videos_captioned is not None:
-            unusable = f"; those of {len(self.unusable_captions)} cannot be used" if self.unusable_captions else ""
-            lines.append(f"  captions: {self.videos_captioned} videos have some{unusable}")
+            unusable = (
+                f"; those of {_counted(len(self.unusable_captions), 'video')} cannot be used"
+                if self.unusable_captions
+                else ""
+            )
+            lines.append(f"  captions: {_counted(self.videos_captioned, 'video')} with captions{unusable}")
         lines += [f"  {note}" for note in self.notes]
         lines += [f"  failed: {why}" for why in list(self.failed.values())[:_FAILURES_SHOWN]]
         if len(self.failed) > _FAILURES_SHOWN:
-            lines.append(f"  and {len(self.failed) - _FAILURES_SHOWN} more videos failed")
+            lines.append(f"  and {_counted(len(self.failed) - _FAILURES_SHOWN, 'more video')} failed")
         return "\n".join(lines)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

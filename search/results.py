@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import overload
 
+from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import JSON
 
 
@@ -41,7 +42,8 @@ class Moment:
 
     def to_json(self) -> dict[str, JSON]:
         """Return the fields as JSON values."""
-        return asdict(self)
+        found: dict[str, JSON] = to_json(self)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,10 @@ class IndexInfo:
     """What an index is made of.
 
     - `spaces`: the feature spaces of the streams 2d and 3d.
-    - `factory`: the FAISS structure; `exact` when it compares with every moment. `probes` is the number of lists
+    - `factory`: the FAISS index; `exact` when it compares with every moment. `probes` is the number of lists
       that are looked at, 0 when exact.
     - `shards`: those of the store that its videos lie in.
-    - `embed_dim`: numbers in an embedding; `searched_dim`: in what the FAISS structure holds.
+    - `embed_dim`: numbers in an embedding; `searched_dim`: in what the FAISS index holds.
     - `recall_at_10`: share of the 10 best moments found, measured on `recall_sample` queries, `recall_queries` says
       of which kind.
     - `created`: when this state was published, ISO 8601 in UTC; `size_bytes`: of all files.
@@ -123,4 +125,5 @@ class IndexInfo:
 
     def to_json(self) -> dict[str, JSON]:
         """Return the fields as JSON values."""
-        return {**asdict(self), "spaces": dict(self.spaces)}
+        found: dict[str, JSON] = to_json(self)
+        return found

@@ -83,14 +83,7 @@ class SentenceTower:
 
     def embed(self, sentences: Sequence[str]) -> Floats:
         """Embed sentences to (n, D) float32, each of norm 1."""
-        model = self._loaded()
-        parts = []
-        for first in range(0, len(sentences), _SENTENCES_AT_ONCE):
-            block = sentences[first : first + _SENTENCES_AT_ONCE]
-            vectors = self.words.sentence_vectors(block, model.spec.max_words)
-            with torch.inference_mode():
-                parts.append(model.embed_sentences(torch.from_numpy(vectors)).numpy())
-        return np.concatenate(parts)
+        return embed_sentences(self._loaded(), self.words, sentences)
 
     def _loaded(self) -> TextVideoEmbedding:
         with self._loading:
@@ -100,3 +93,15 @@ class SentenceTower:
                 del model.GU_video
                 self._model = model
             return self._model
+
+
+def embed_sentences(model: TextVideoEmbedding, words: WordVectors, sentences: Sequence[str]) -> Floats:
+    """Embed one or more sentences to (n, D) float32, each of norm 1, on the model's device."""
+    device = next(model.parameters()).device
+    parts = []
+    for first in range(0, len(sentences), _SENTENCES_AT_ONCE):
+        block = sentences[first : first + _SENTENCES_AT_ONCE]
+        vectors = words.sentence_vectors(block, model.spec.max_words)
+        with torch.inference_mode():
+            parts.append(model.embed_sentences(torch.from_numpy(vectors).to(device)).cpu().numpy())
+    return np.concatenate(parts)

@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from reeldex.storage.atomic import publish_text
 from reeldex.storage.errors import StoreDamagedError
-from reeldex.storage.fields import Fields
+from reeldex.storage.json_codec import from_json
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, JSON
 from reeldex.storage.system_errors import reading
 
@@ -15,6 +16,9 @@ REMEDIES = {
     "manifest": "Restore this file from a backup: it is the only record of which videos the shard holds.",
     "outcomes": "Restore this file from a backup, or delete it and run `reeldex rerun`: its shard is then made again.",
 }
+
+
+T = TypeVar("T")
 
 
 def canonical_json(value: JSON) -> str:
@@ -33,35 +37,43 @@ def write_document(path: Path, kind: str, body: Mapping[str, JSON]) -> None:
     publish_text(path, json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
-def read_document(path: Path, kind: str) -> Fields:
-    """Read a JSON file of this kind; returns the fields of its body.
+def read_document(path: Path, kind: str, content: type[T]) -> T:
+    """Return the body of a JSON file of this kind, as the dataclass `content`.
 
-    Raises StoreDamagedError when it is no JSON, of another kind or version, or does not match its own
-    checksum; StoreUnreadableError where the system does not let us read it; FileNotFoundError when it is absent.
+    Raises StoreDamagedError when it is not JSON, of another kind or version, does not match its own checksum, or
+    does not hold what `content` has; StoreUnreadableError where the system does not let us read it;
+    FileNotFoundError when it is absent.
     """
-    remedy = REMEDIES[kind]
     with reading(path):
         text = path.read_bytes()
     try:
-        content = json.loads(text)
+        body = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise StoreDamagedError(f"{path}: this is not readable JSON ({error}). {remedy}") from error
-    fields = Fields(content, str(path), remedy)
-    if (found := fields.text("format")) != FORMAT:
-        fields.refuse(f"this is not a {FORMAT} file but {found!r}")
-    if (version := fields.integer("format_version")) != FORMAT_VERSION:
+        raise StoreDamagedError(f"{path}: this is not readable JSON ({error}). {REMEDIES[kind]}") from error
+    if not isinstance(body, dict):
+        refuse(path, kind, f"expected a JSON object, found {type(body).__name__}")
+    if (found := body.pop("format", None)) != FORMAT:
+        refuse(path, kind, f"this is not a {FORMAT} file but {found!r:.80}")
+    if (version := body.pop("format_version", None)) != FORMAT_VERSION:
         raise StoreDamagedError(
-            f"{path}: written in format version {version}, while this program reads version "
+            f"{path}: written in format version {version!r:.80}, while this program reads version "
             f"{FORMAT_VERSION}. "
             "Use the release of reeldex that wrote it, or a newer one."
         )
-    if (found := fields.text("kind")) != kind:
-        fields.refuse(f"this is no {kind} file but one of kind {found!r}")
-    recorded = fields.text("sha256")
-    del content["sha256"]
-    if _checksum(content) != recorded:
-        fields.refuse("the content does not match the checksum it carries: it was edited or damaged")
-    return fields
+    if (found := body.pop("kind", None)) != kind:
+        refuse(path, kind, f"this is not a {kind} file but one of kind {found!r:.80}")
+    recorded = body.pop("sha256", None)
+    if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **body}) != recorded:
+        refuse(path, kind, "the content does not match the checksum it carries: it was edited or damaged")
+    try:
+        return from_json(content, body)
+    except ValueError as error:
+        refuse(path, kind, str(error), error)
+
+
+def refuse(path: Path, kind: str, why: str, cause: Exception | None = None) -> NoReturn:
+    """Raise StoreDamagedError for a file of this kind, with what to do about it."""
+    raise StoreDamagedError(f"{path}: {why}. {REMEDIES[kind]}") from cause
 
 
 def _checksum(content: Mapping[str, JSON]) -> str:

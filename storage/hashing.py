@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from reeldex.storage.json_codec import Integer, Text
+
 
 def rows_sha256(rows: npt.NDArray[np.float16]) -> str:
     """Hex SHA-256 that names the content of a (R, D) float16 array.
@@ -22,10 +24,10 @@ def rows_sha256(rows: npt.NDArray[np.float16]) -> str:
 class Extent:
     """Where the rows of a video lie in a file: (row_count, width) float16 from `offset_bytes` on, and their hash."""
 
-    offset_bytes: int
-    row_count: int
-    width: int
-    sha256: str
+    offset_bytes: Integer
+    row_count: Integer
+    width: Integer
+    sha256: Text
 
 
 def extent_is_intact(path: Path, extent: Extent) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from reeldex.storage.system_errors import ASKED_WRONGLY, reading_error, unreadable
+from reeldex.storage.system_errors import ASKED_WRONGLY, look_at, reading_error, unreadable
 
 # What h5py raises, depending on where it stumbles: in a damaged file, or over an error of the system.
 H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, EOFError)
@@ -40,10 +40,17 @@ def open_to_read(path: Path) -> h5py.File:
 def raise_system_error(path: Path, error: BaseException) -> None:
     """Raise StoreUnreadableError when what h5py raised for a file is an error of the system; return for damage.
 
+    Raises FileNotFoundError when the file was deleted since somebody looked whether it exists.
     A system call that failed is known by its number. Without one, the file is read with the operating system alone:
     only when that delivers every byte are the bytes to blame.
     """
     found = _system_call(error) or _out_of_memory(error) or reading_error(path)
+    if isinstance(found, FileNotFoundError) and look_at(path) is None:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "It was deleted while it was being opened; `reeldex rerun` makes missing files again",
+            str(path),
+        ) from error
     if found is not None:
         raise unreadable(path, found) from error
 

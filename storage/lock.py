@@ -6,7 +6,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,8 +37,10 @@ def hold_lock(root: Path, wait_seconds: float, what: str = "store", work: str | 
     try:
         publish_text(root / HOLDER, json.dumps(_this_process(work), indent=1) + "\n")
         yield
-        (root / HOLDER).unlink(missing_ok=True)
     finally:
+        # What the block raised matters more than this file, which a killed holder leaves too.
+        with suppress(OSError):
+            (root / HOLDER).unlink(missing_ok=True)
         lock.release()
 
 

@@ -8,8 +8,9 @@ from typing import Literal
 
 from reeldex.storage import layout
 from reeldex.storage.atomic import is_leftover
-from reeldex.storage.documents import read_document, write_document
+from reeldex.storage.documents import read_document, refuse, write_document
 from reeldex.storage.errors import StoreDamagedError, StoreError
+from reeldex.storage.json_codec import Integer, Text, to_json
 from reeldex.storage.schema import VideoEntry, check_space_name
 from reeldex.storage.system_errors import list_folder, look_at
 
@@ -24,9 +25,9 @@ class ShardManifest:
     Raises ValueError when it holds no video, or two videos that one HDF5 file cannot hold together.
     """
 
-    shard: int
+    shard: Integer
     videos: tuple[VideoEntry, ...]
-    spaces: tuple[str, ...]
+    spaces: tuple[Text, ...]
 
     def __post_init__(self) -> None:
         layout.shard_stem(self.shard)
@@ -70,15 +71,8 @@ def write_manifest(root: Path, manifest: ShardManifest) -> None:
             f"{path} exists already and a manifest is never changed. Plan again from the manifests that the store "
             "holds now; was it planned without holding the store's lock?"
         )
-    write_document(
-        path,
-        _KIND,
-        {
-            "shard": manifest.shard,
-            "spaces": list(manifest.spaces),
-            "videos": [entry.to_json() for entry in manifest.videos],
-        },
-    )
+    body = to_json(manifest)
+    write_document(path, _KIND, {name: body[name] for name in ("shard", "spaces", "videos")})
 
 
 def read_manifest(path: Path) -> ShardManifest:
@@ -86,16 +80,10 @@ def read_manifest(path: Path) -> ShardManifest:
 
     Raises StoreUnreadableError where the system does not let us read it.
     """
-    fields = read_document(path, _KIND)
-    shard, spaces = fields.integer("shard"), fields.texts("spaces")
-    videos = tuple(VideoEntry.from_fields(video) for video in fields.objects("videos"))
-    fields.finish()
-    if layout.parse_shard_stem(path.stem) != shard:
-        fields.refuse(f"the file says that it belongs to shard {shard}")
-    try:
-        return ShardManifest(shard, videos, spaces)
-    except ValueError as error:
-        fields.refuse(str(error))
+    manifest = read_document(path, _KIND, ShardManifest)
+    if layout.parse_shard_stem(path.stem) != manifest.shard:
+        refuse(path, _KIND, f"the file says that it belongs to shard {manifest.shard}")
+    return manifest
 
 
 def list_shards(root: Path) -> tuple[int, ...]:

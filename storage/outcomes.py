@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.storage import layout
-from reeldex.storage.documents import REMEDIES, read_document, write_document
-from reeldex.storage.fields import Fields
+from reeldex.storage.documents import REMEDIES, read_document, refuse, write_document
 from reeldex.storage.hashing import Extent, file_sha256
+from reeldex.storage.json_codec import Integer, Number, Text, to_json
 from reeldex.storage.manifest import ShardManifest
-from reeldex.storage.schema import JSON, VideoOutcome, check_space_name
+from reeldex.storage.schema import JSONObject, VideoOutcome, check_space_name
 from reeldex.storage.system_errors import reading
 
 _KIND = "outcomes"
@@ -23,9 +23,9 @@ class FileRecord:
     damaged file can hang or crash.
     """
 
-    name: str
-    size_bytes: int
-    sha256: str
+    name: Text
+    size_bytes: Integer
+    sha256: Text
     extents: Mapping[str, Extent]
 
     @classmethod
@@ -33,34 +33,6 @@ class FileRecord:
         """Make the record of a file below `root`; reads all of it. Raises StoreUnreadableError."""
         with reading(path):
             return cls(path.relative_to(root).as_posix(), path.stat().st_size, file_sha256(path), extents)
-
-    def to_json(self) -> dict[str, JSON]:
-        """Return the fields as JSON values."""
-        extents: dict[str, JSON] = {
-            video_id: {
-                "offset_bytes": extent.offset_bytes,
-                "row_count": extent.row_count,
-                "width": extent.width,
-                "sha256": extent.sha256,
-            }
-            for video_id, extent in self.extents.items()
-        }
-        return {"name": self.name, "size_bytes": self.size_bytes, "sha256": self.sha256, "extents": extents}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> "FileRecord":
-        """Undo `to_json`; raises StoreDamagedError."""
-        name, size_bytes, sha256 = fields.text("name"), fields.integer("size_bytes"), fields.text("sha256")
-        extents_fields = fields.child("extents")
-        fields.finish()
-        extents = {}
-        for video_id in extents_fields.names():
-            at = extents_fields.child(video_id)
-            extents[video_id] = Extent(
-                at.integer("offset_bytes"), at.integer("row_count"), at.integer("width"), at.text("sha256")
-            )
-            at.finish()
-        return cls(name, size_bytes, sha256, extents)
 
 
 @dataclass(frozen=True)
@@ -73,12 +45,12 @@ class ShardOutcomes:
     for outcomes of a video with rows in a space without a file.
     """
 
-    shard: int
+    shard: Integer
     videos: tuple[VideoOutcome, ...]
     files: Mapping[str, FileRecord]
-    seconds_of_work: float
-    provenance: Mapping[str, JSON] = field(default_factory=dict)
-    absorbed: tuple[str, ...] = ()
+    seconds_of_work: Number
+    provenance: JSONObject = field(default_factory=dict)
+    absorbed: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
         for space in self.files:
@@ -107,43 +79,22 @@ class ShardOutcomes:
 
 def write_outcomes(root: Path, outcomes: ShardOutcomes) -> None:
     """Publish a shard's outcomes, in place of earlier ones."""
-    write_document(
-        layout.outcomes_file(root, outcomes.shard),
-        _KIND,
-        {
-            "shard": outcomes.shard,
-            "seconds_of_work": outcomes.seconds_of_work,
-            "files": {space: record.to_json() for space, record in sorted(outcomes.files.items())},
-            "provenance": dict(outcomes.provenance),
-            "absorbed": list(outcomes.absorbed),
-            "videos": [outcome.to_json() for outcome in outcomes.videos],
-        },
-    )
+    body = to_json(outcomes)
+    body["files"] = dict(sorted(body["files"].items()))
+    order = ("shard", "seconds_of_work", "files", "provenance", "absorbed", "videos")
+    write_document(layout.outcomes_file(root, outcomes.shard), _KIND, {name: body[name] for name in order})
 
 
 def read_outcomes(root: Path, shard: int) -> ShardOutcomes | None:
     """Read a shard's outcomes, or None when it has none yet; raises StoreDamagedError and StoreUnreadableError."""
     path = layout.outcomes_file(root, shard)
     try:
-        fields = read_document(path, _KIND)
+        outcomes = read_document(path, _KIND, ShardOutcomes)
     except FileNotFoundError:
         return None
-    found, seconds_of_work = fields.integer("shard"), fields.number("seconds_of_work")
-    provenance = fields.mapping("provenance")
-    absorbed = fields.texts("absorbed")
-    videos = tuple(VideoOutcome.from_fields(video) for video in fields.objects("videos"))
-    files_fields = fields.child("files")
-    fields.finish()
-    files = {}
-    for space in files_fields.names():
-        record = files_fields.child(space)
-        files[space] = FileRecord.from_fields(record)
-        if files[space].name != layout.features_file(root, space, shard).relative_to(root).as_posix():
-            record.refuse(f"the file name {files[space].name!r} is not that of shard {shard} in {space}")
-    if found != shard:
-        fields.refuse(f"the file says that it belongs to shard {found}")
-    try:
-        # Read back from JSON, the provenance holds JSON values only.
-        return ShardOutcomes(shard, videos, files, seconds_of_work, provenance, absorbed)  # type: ignore[arg-type]
-    except ValueError as error:
-        fields.refuse(str(error))
+    for space, record in outcomes.files.items():
+        if record.name != layout.features_file(root, space, shard).relative_to(root).as_posix():
+            refuse(path, _KIND, f"files.{space}: the file name {record.name!r} is not that of shard {shard} in {space}")
+    if outcomes.shard != shard:
+        refuse(path, _KIND, f"the file says that it belongs to shard {outcomes.shard}")
+    return outcomes

@@ -5,18 +5,20 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from reeldex.storage.fields import Fields
+from reeldex.storage.json_codec import AnyObject, Flag, Integer, Number, Text
 from reeldex.storage.reasons import REASONS as REASONS  # noqa: PLC0414 - explicit re-export
 
 FORMAT = "reeldex-features"
 FORMAT_VERSION = 1
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+
+JSONObject = Annotated[Mapping[str, JSON], AnyObject]
 
 _SPACE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _LONGEST_COMPONENT_BYTES = 255
@@ -96,11 +98,11 @@ class VideoEntry:
     values.
     """
 
-    video_id: str
-    path: str
-    size_bytes: int | None
-    mtime_ns: int | None
-    duplicate_of: str | None = None
+    video_id: Text
+    path: Text
+    size_bytes: Integer | None
+    mtime_ns: Integer | None
+    duplicate_of: Text | None = None
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)
@@ -115,32 +117,6 @@ class VideoEntry:
     def same_file(self, other: "VideoEntry") -> bool:
         """Whether both have the same size and mtime."""
         return (self.size_bytes, self.mtime_ns) == (other.size_bytes, other.mtime_ns)
-
-    def to_json(self) -> dict[str, JSON]:
-        """Return the fields as JSON values."""
-        return {
-            "video_id": self.video_id,
-            "path": self.path,
-            "size_bytes": self.size_bytes,
-            "mtime_ns": self.mtime_ns,
-            "duplicate_of": self.duplicate_of,
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> "VideoEntry":
-        """Undo `to_json`; raises StoreDamagedError."""
-        values = (
-            fields.text("video_id"),
-            fields.text("path"),
-            fields.optional_integer("size_bytes"),
-            fields.optional_integer("mtime_ns"),
-            fields.optional_text("duplicate_of"),
-        )
-        fields.finish()
-        try:
-            return cls(*values)
-        except ValueError as error:
-            fields.refuse(str(error))
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +157,11 @@ class FeatureRows:
         if b"\0" in encoded:
             self._refuse("source contains a NUL character")
 
+    @property
+    def row_seconds(self) -> npt.NDArray[np.float64]:
+        """The time at which each row begins, (R,) float64, in seconds of the video."""
+        return self.start_seconds + np.arange(len(self.rows), dtype=np.float64) * self.seconds_per_row
+
     def _refuse(self, why: str) -> None:
         raise ValueError(f"Features of {self.source!r:.300} cannot be used: {why}.")
 
@@ -194,16 +175,16 @@ class VideoOutcome:
     may hold rows of spaces that were extracted earlier. Raises ValueError for anything else.
     """
 
-    video_id: str
-    path: str
+    video_id: Text
+    path: Text
     status: Literal["ok", "failed"]
-    reason: str | None
-    message: str
-    attempts: int
-    truncated: bool = False
-    decode_error_count: int = 0
-    duration_seconds: float | None = None
-    rows: Mapping[str, int] = field(default_factory=dict)
+    reason: Text | None
+    message: Text
+    attempts: Integer
+    truncated: Flag = False
+    decode_error_count: Integer = 0
+    duration_seconds: Number | None = None
+    rows: Mapping[str, Integer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)
@@ -225,51 +206,6 @@ class VideoOutcome:
             check_space_name(space)
             if count < 1:
                 self._refuse(f"the number of rows in {space} must be at least 1, not {count}")
-
-    def to_json(self) -> dict[str, JSON]:
-        """Return the fields as JSON values."""
-        return {
-            "video_id": self.video_id,
-            "path": self.path,
-            "status": self.status,
-            "reason": self.reason,
-            "message": self.message,
-            "attempts": self.attempts,
-            "truncated": self.truncated,
-            "decode_error_count": self.decode_error_count,
-            "duration_seconds": self.duration_seconds,
-            "rows": dict(self.rows),
-        }
-
-    @classmethod
-    def from_json(cls, values: object, where: str = "outcome") -> "VideoOutcome":
-        """Undo `to_json`; raises StoreDamagedError that begins with `where`."""
-        return cls.from_fields(Fields(values, where))
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> "VideoOutcome":
-        """Undo `to_json`; raises StoreDamagedError."""
-        status = fields.text("status")
-        if status not in {"ok", "failed"}:
-            fields.refuse(f"the status is 'ok' or 'failed', not {status!r}")
-        counts = fields.child("rows")
-        try:
-            outcome = cls(
-                video_id=fields.text("video_id"),
-                path=fields.text("path"),
-                status="ok" if status == "ok" else "failed",
-                reason=fields.optional_text("reason"),
-                message=fields.text("message"),
-                attempts=fields.integer("attempts"),
-                truncated=fields.flag("truncated"),
-                decode_error_count=fields.integer("decode_error_count"),
-                duration_seconds=fields.optional_number("duration_seconds"),
-                rows={name: counts.integer(name) for name in counts.names()},
-            )
-        except ValueError as error:
-            fields.refuse(str(error))
-        fields.finish()
-        return outcome
 
     def _refuse(self, why: str) -> None:
         raise ValueError(f"The outcome of the video {self.video_id!r} is not possible: {why}.")

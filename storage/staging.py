@@ -13,6 +13,7 @@ from reeldex.storage import layout
 from reeldex.storage.atomic import publish, remove_folder
 from reeldex.storage.errors import FingerprintError, StoreDamagedError
 from reeldex.storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
+from reeldex.storage.json_codec import from_json, to_json
 from reeldex.storage.row_datasets import read_rows, write_rows
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, FeatureRows, FeatureSpace, VideoOutcome
 from reeldex.storage.system_errors import list_folder, look_at
@@ -48,7 +49,7 @@ class Staging:
         with publish(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
             file.attrs["format"] = FORMAT
             file.attrs["format_version"] = FORMAT_VERSION
-            file.attrs["outcome"] = json.dumps(outcome.to_json())
+            file.attrs["outcome"] = json.dumps(to_json(outcome))
             file.attrs["token"] = uuid.uuid4().hex
             spaces = file.create_group("spaces")
             for space, feature_rows in features.items():
@@ -65,7 +66,10 @@ class Staging:
     def outcome(self, position: int) -> VideoOutcome:
         """Read the outcome of a staged video."""
         with self._open(position) as file:
-            return VideoOutcome.from_json(json.loads(file.attrs["outcome"]), "its outcome")
+            try:
+                return from_json(VideoOutcome, json.loads(file.attrs["outcome"]))
+            except ValueError as error:
+                raise StoreDamagedError(f"its outcome: {error}") from error
 
     def token(self, position: int) -> str:
         """Read the text that tells this staged file from every other one, ever."""
@@ -108,7 +112,10 @@ class Staging:
                 yield file
         except (StoreDamagedError, *H5PY_ERRORS) as error:
             if not isinstance(error, StoreDamagedError):
-                raise_system_error(path, error)
+                try:
+                    raise_system_error(path, error)
+                except FileNotFoundError as gone:
+                    raise KeyError(f"Nothing is staged at {path} any more.") from gone
             raise StoreDamagedError(
                 f"{path} is not an intact staged video: {error}. Delete it and run `reeldex rerun`; only this video "
                 "is then extracted again."

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import ShardManifest, superseded_positions
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.schema import JSON, VideoOutcome
@@ -50,7 +51,7 @@ class StoreStatus:
 
     def to_json(self) -> dict[str, JSON]:
         """Return the fields as JSON values, and `failed`."""
-        return {**asdict(self), "failed": self.failed}
+        return {**to_json(self), "failed": self.failed}
 
 
 def collect_status(root: Path, catalog: Catalog) -> StoreStatus:

@@ -12,6 +12,7 @@ from reeldex.storage import layout
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import (
     StoreDamagedError,
+    StoreError,
     StoreUnreadableError,
     UnknownSpaceError,
     UnknownVideoError,
@@ -28,6 +29,7 @@ from reeldex.storage.staging import Staging, fingerprint_error
 from reeldex.storage.status import StoreStatus, collect_status
 from reeldex.storage.system_errors import is_folder, list_folder
 from reeldex.storage.verify import VerifyReport, verify_store
+from reeldex.storage.video_table import VideoTable, list_videos
 
 
 class FeatureStore:
@@ -50,6 +52,14 @@ class FeatureStore:
 
     def __reduce__(self) -> tuple[type["FeatureStore"], tuple[Path]]:
         return FeatureStore, (self.path,)
+
+    def __repr__(self) -> str:
+        try:
+            videos, shards = len(self._catalog.latest()), len(self.manifests())
+            held = f"videos={videos}, shards={shards}, spaces={self.spaces()}"
+        except StoreError as error:
+            held = f"{type(error).__name__}: {error}"
+        return f"FeatureStore({str(self.path)!r}, {held})"
 
     def close(self) -> None:
         """Close the feature files that reading left open; they open again when needed."""
@@ -167,6 +177,10 @@ class FeatureStore:
 
     def __len__(self) -> int:
         return len(self.ids())
+
+    def videos(self) -> VideoTable:
+        """List all videos with path, duration, rows and outcome, also those without features; prints as a table."""
+        return list_videos(self._catalog)
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
         """Return what became of a shard's videos, or None while it is unfinished."""

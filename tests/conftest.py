@@ -1,5 +1,8 @@
-"""What every test needs: a Prefect and device locks that are not the user's, and small real videos."""
+"""What every test needs: a Prefect and device locks that are not the user's, markers, and small real videos."""
 
+from __future__ import annotations
+
+import json
 import os
 import shutil
 import signal
@@ -7,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -24,17 +28,58 @@ os.environ.update(
     # As the commands set it. A test that runs a flow leaves Prefect's log handler to those that work without one.
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",
 )
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers and their child processes share the cores; without this each would start a thread per core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MakeVideo = Callable[..., Path]
 
+_SYSTEM_TESTS = Path(__file__).parent / "system"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-gpu",
+        action="store_true",
+        default=os.environ.get("REELDEX_REQUIRE_GPU", "") not in ("", "0"),
+        help="fail the tests marked `gpu` where there is no CUDA device, instead of skipping them "
+        "(also: REELDEX_REQUIRE_GPU=1)",
+    )
+
 
 def pytest_report_header() -> str:
     from reeldex.extractors import ffmpeg
 
     return f"ffmpeg: {ffmpeg.version()} ({ffmpeg.executable()})"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, and keep those that share a fixture on one worker of pytest-xdist.
+
+    A file is one group, since many files make their videos or networks once. The system tests are one group: they
+    share a running `reeldex up`.
+    """
+    for item in items:
+        is_system = item.path.is_relative_to(_SYSTEM_TESTS)
+        if is_system:
+            item.add_marker(pytest.mark.system)
+        item.add_marker(pytest.mark.xdist_group("system" if is_system else item.path.stem))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is None:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    reason = "PyTorch sees no CUDA device"
+    if item.config.getoption("--require-gpu"):
+        pytest.fail(f"{reason}, and --require-gpu or REELDEX_REQUIRE_GPU asks for one", pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,3 +103,58 @@ def make_video() -> MakeVideo:
         return path
 
     return make
+
+
+class Answer(NamedTuple):
+    """What a command answered."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever the command answers
+        return json.loads(self.out)
+
+
+Reeldex = Callable[..., Answer]
+
+
+@pytest.fixture
+def reeldex(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reeldex:
+    """Run `reeldex` in an empty folder: `reeldex("status", store, "--json")`."""
+    from reeldex.cli.main import main
+
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+    def run(*arguments: object) -> Answer:
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(status, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def mixed_folder(tmp_path: Path, make_video: MakeVideo) -> Path:
+    """Two good videos and one of each kind of broken file."""
+    from reeldex.extractors import ffmpeg
+
+    folder = tmp_path / "videos"
+    good = make_video(folder / "good one.mp4", seconds=1.2)
+    make_video(folder / "-größe.mkv", seconds=0.3, size="96x128")
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("this is no video\n", encoding="utf-8")
+    (folder / "cut off.mp4").write_bytes(good.read_bytes()[:2000])
+    (folder / "playlist.mp4").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good}\n#EXT-X-ENDLIST\n", encoding="utf-8"
+    )
+    quiet = [ffmpeg.executable(), "-v", "error", "-nostdin"]
+    sound = ["-f", "lavfi", "-i", "sine=duration=1", ffmpeg.input_url(str(folder / "sound only.mp4"))]
+    subprocess.run([*quiet, *sound], check=True)
+    whole = make_video(tmp_path / "whole.mkv", seconds=9.0, size="320x240")
+    (folder / "truncated.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
+    os.mkfifo(folder / "pipe.mp4")
+    return folder

@@ -10,7 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from reeldex.embedding.options import WordFormat, WordTraining
 from reeldex.embedding.words.cache import cache_fingerprint, write_cache
 from reeldex.embedding.words.files import detect_format, require_safe_pickle, require_word_file
 from reeldex.embedding.words.vectors import WordVectors, tokenise
+from reeldex.storage import user_folders
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.system_errors import refused_by_system
@@ -56,8 +57,7 @@ def open_word_vectors(
 
 def default_cache_folder() -> Path:
     """Return the folder for caches: `reeldex/word-vectors` in XDG_CACHE_HOME or in ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "reeldex" / "word-vectors"
+    return user_folders.cache_folder("word-vectors")
 
 
 def _convert(source: Path, file_format: WordFormat, cache: Path, fingerprint: str) -> None:
@@ -108,17 +108,28 @@ def _require_words_and_vectors(source: Path, read: KeyedVectors) -> None:
 
 
 def _load(source: Path, file_format: WordFormat) -> KeyedVectors:
-    from gensim.models import KeyedVectors, Word2Vec
-
+    models = _gensim_models()
     if file_format is not WordFormat.GENSIM:
-        return KeyedVectors.load_word2vec_format(
+        return models.KeyedVectors.load_word2vec_format(
             str(source),
             binary=file_format is WordFormat.BINARY,
             no_header=file_format is WordFormat.TEXT_WITHOUT_COUNTS,
         )
     # gensim would execute whatever the pickle asks for.
     is_whole_model = require_safe_pickle(source)
-    return Word2Vec.load(str(source)).wv if is_whole_model else KeyedVectors.load(str(source))
+    return models.Word2Vec.load(str(source)).wv if is_whole_model else models.KeyedVectors.load(str(source))
+
+
+def _gensim_models() -> Any:  # noqa: ANN401 - gensim publishes no types
+    try:
+        from gensim import models
+    except ImportError as error:
+        raise WordVectorsError(
+            f"gensim, which reads and trains word vectors, is not available here ({error}). It is published for "
+            "Python 3.11 to 3.13: use one of these. Files that were opened there before need it no longer, as long as "
+            "they and the cache are unchanged."
+        ) from error
+    return models
 
 
 def _publish_text_or_say(path: Path, text: str) -> None:
@@ -130,8 +141,8 @@ def _publish_text_or_say(path: Path, text: str) -> None:
 
 def _unwritable(path: Path, error: OSError) -> WordVectorsError:
     return WordVectorsError(
-        f"The cache of word vectors cannot be written to {path}: {error}. Give another folder for it, with about as "
-        "much room as the vectors take."
+        f"The cache of word vectors cannot be written to {path}: {error}. Select another folder with "
+        "words.cache_folder or XDG_CACHE_HOME, with about as much room as the vectors take."
     )
 
 
@@ -178,8 +189,7 @@ def train_word_vectors(captions: Iterable[object], path: Path, training: WordTra
     The same captions in the same order and the same settings give the same bytes. Raises WordVectorsError when
     no word is frequent enough.
     """
-    from gensim.models import Word2Vec
-
+    models = _gensim_models()
     how = training or WordTraining()
     sentences = _Sentences(captions)
     if not any(count >= how.min_count for count in Counter(word for words in sentences for word in words).values()):
@@ -188,7 +198,7 @@ def train_word_vectors(captions: Iterable[object], path: Path, training: WordTra
             "captions, or lower min_count."
         )
     # One thread: several would race for the weights, and two trainings would differ.
-    model = Word2Vec(
+    model = models.Word2Vec(
         sentences=sentences,
         vector_size=how.dim,
         window=how.window,

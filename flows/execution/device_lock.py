@@ -17,11 +17,11 @@ from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
-from reeldex.flows.config.state_folder import state_folder
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.progress.work_rate import duration
 from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.lock import describe_holder, hold_lock
+from reeldex.storage.user_folders import make_writable, state_folder
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ def one_shard_at_a_time(device: str, run: str) -> Iterator[None]:
     """Hold a device while the block runs, waiting until no other run holds it; `run` is this run's name.
 
     Runs that wait take turns with those that have more shards to do. While it waits, the log says at most once a
-    minute who holds the device. Raises RunStoppedError when the run is stopped meanwhile, and OSError when the lock
-    file cannot be made or locked.
+    minute who holds the device. Raises RunStoppedError when the run is stopped meanwhile, FolderNotWritableError
+    when there is no place for the lock file, and OSError when it cannot be locked.
     """
     folder = lock_folder(device)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_writable(folder, "XDG_STATE_HOME")
     waiting = _Waiting(device, folder)
     with contextlib.ExitStack() as held:
         # Whoever releases the device to take it again for its next shard queues behind the one that waits here.

@@ -20,6 +20,7 @@ from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
 from reeldex.extractors.errors import ExtractionError
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.thumbnail import thumbnail
 from reeldex.flows.extraction.report import Picture, contact_sheet, failure_rows, summary
 from reeldex.flows.progress.progress import shown_on
@@ -86,8 +87,11 @@ def progress_artifact(description: str, *, wanted: bool = True) -> Iterator[None
         yield
 
 
-def publish_report(store: FeatureStore, report: RunReport, shards: Sequence[int]) -> None:
-    """Publish the summary of a run, a table of the videos that failed, and pictures out of `shards`."""
+def publish_report(store: FeatureStore, report: RunReport, shards: Sequence[int], limits: DecodeLimits) -> None:
+    """Publish the summary of a run, a table of the videos that failed, and pictures out of `shards`.
+
+    `limits` are those of ffmpeg, which makes the pictures.
+    """
     if not can_be_seen():
         return
     with server_errors_logged("The server did not take the report on this run"):
@@ -97,7 +101,7 @@ def publish_report(store: FeatureStore, report: RunReport, shards: Sequence[int]
             if report.problem_count > len(report.problems):
                 said += f"; the first {len(report.problems):,}. All: reeldex status {report.store} --failures"
             create_table_artifact(failure_rows(report.problems), description=said)
-        pictures = list(_pictures(store, shards))
+        pictures = list(pictures_of(store, shards, limits))
         if pictures:
             create_markdown_artifact(contact_sheet(pictures), description=f"Pictures: {len(pictures)} of the videos")
 
@@ -109,14 +113,15 @@ def publish_table(rows: list[dict[str, Any]], description: str) -> None:
             create_table_artifact(rows, description=description)
 
 
-def _pictures(store: FeatureStore, shards: Sequence[int]) -> Iterator[Picture]:
+def pictures_of(store: FeatureStore, shards: Sequence[int], limits: DecodeLimits) -> Iterator[Picture]:
+    """Return a picture of some videos of these shards, made by ffmpeg within `limits`; none of a video that fails."""
     deadline = time.monotonic() + _PICTURES_SECONDS
     for outcome in _spread(store, shards):
         at_seconds = (outcome.duration_seconds or 0.0) / 2
         if time.monotonic() > deadline:
             return
         try:
-            yield Picture(outcome.video_id, at_seconds, thumbnail(outcome.path, at_seconds))
+            yield Picture(outcome.video_id, at_seconds, thumbnail(outcome.path, at_seconds, limits=limits))
         except ExtractionError as error:
             log.info("No picture of %s: %s", outcome.video_id, error)
 

@@ -31,7 +31,7 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
         with progress_artifact("Starting", wanted=any(task.shard in lacking for task in tasks)):
             report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
     except ShardsLostError as lost:
-        publish_report(prepared.store, lost.report, shards)
+        publish_report(prepared.store, lost.report, shards, prepared.config.compute.limits)
         raise
-    publish_report(prepared.store, report, shards)
+    publish_report(prepared.store, report, shards, prepared.config.compute.limits)
     return report

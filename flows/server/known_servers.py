@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from reeldex.errors import UsageError
-from reeldex.flows.config.state_folder import state_folder
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_secret, secret_file
+from reeldex.storage.user_folders import make_writable, state_folder
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HELD: list[int] = []  # file descriptors
@@ -22,7 +22,7 @@ _LOCK_SECONDS = 2.0
 def announce(api_url: str) -> None:
     """Let other processes of this user know that the server at `api_url` is its own, until this process ends."""
     path = _file(urlsplit(api_url).port)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_writable(path.parent, "XDG_STATE_HOME")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     # The system lets go of the lock when this process is gone, however it ends: then the port may be another's.
     deadline = time.monotonic() + _LOCK_SECONDS

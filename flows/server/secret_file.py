@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -10,11 +11,15 @@ import stat
 import uuid
 from pathlib import Path
 
+from filelock import FileLock
+
 from reeldex.errors import UsageError
-from reeldex.flows.config.state_folder import state_folder
+from reeldex.storage.user_folders import make_writable, state_folder
 
 # What Prefect's clients send to a server.
 CLIENT_VARIABLE = "PREFECT_API_AUTH_STRING"
+# What file systems without hard links answer: FAT and exFAT, network shares, FUSE.
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _FORM = re.compile(r"reeldex:[A-Za-z0-9_-]{32,}")
 
 
@@ -64,7 +69,7 @@ _NEW_ONE = "Remove it; the next `reeldex up` makes a new one, and browsers then 
 
 
 def _publish_secret(path: Path, secret: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_writable(path.parent, "XDG_STATE_HOME")
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         # The mode is there from the first moment; a umask can only take from it.
@@ -74,6 +79,22 @@ def _publish_secret(path: Path, secret: str) -> None:
             file.flush()
             os.fsync(descriptor)
         with contextlib.suppress(FileExistsError):  # another process made one meanwhile: its secret counts
-            os.link(temporary, path)
+            _rename_without_replacing(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _rename_without_replacing(source: Path, target: Path) -> None:
+    """Give a file its final name. Raises FileExistsError if that name is taken."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # Rename alone would replace the secret of another process; so one process at a time looks and renames.
+        with FileLock(target.with_name(f".{target.name}.lock"), mode=0o600):
+            if target.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            source.rename(target)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.config.state_folder import state_folder
 from reeldex.flows.execution.process_group import start_program
 from reeldex.flows.runs.names import WORK_POOL
 from reeldex.flows.server.access import ServerAccess, prepare_access, require_access
@@ -34,6 +33,7 @@ from reeldex.flows.server.process import (
     start_server,
     wait_for_server,
 )
+from reeldex.storage.user_folders import make_writable, state_folder
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -78,7 +78,7 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
     """Serve until SIGINT or SIGTERM comes, or a part of it ends. Raises UsageError when it cannot begin."""
     api_url = configured_api_url(os.environ)
     home = options.home or Path(os.environ.get("PREFECT_HOME") or default_home())
-    home.mkdir(parents=True, exist_ok=True)
+    make_writable(home, "--home or XDG_STATE_HOME")
     for name, value in {**_SETTINGS, "PREFECT_HOME": str(home.absolute())}.items():
         os.environ.setdefault(name, value)
     if options.home is not None:

@@ -1,4 +1,4 @@
-"""What the page answers under each of its addresses."""
+"""The responses to each of the page's addresses."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from anyio import CapacityLimiter, to_thread
 from starlette.responses import JSONResponse, Response
 
-from reeldex.search.page.catalogue import Catalogue, Shelf, video_key
-from reeldex.search.page.ffmpeg_arguments import Way
+from reeldex.search.page.ffmpeg_arguments import Delivery
 from reeldex.search.page.file_response import FileResponse
+from reeldex.search.page.live_index import IndexSnapshot, LiveIndex, video_key
 from reeldex.search.page.media import Media
 from reeldex.search.page.problems import not_found
 from reeldex.search.page.questions import Question, question_of, seconds_of, sentence_of
@@ -28,109 +28,111 @@ if TYPE_CHECKING:
     from reeldex.search.results import Moment, SearchResults
 
 _MILLISECONDS = re.compile(r"[0-9]{1,10}")
-_PIECE_NUMBER = re.compile(r"[0-9]{1,7}")
+_SEGMENT_NUMBER = re.compile(r"[0-9]{1,7}")
 
 
 class Answers:
-    """Answers requests from one catalogue; every method is the endpoint of a route and may raise Problem."""
+    """Answers requests from one live index; every method is the endpoint of a route and may raise Problem."""
 
     def __init__(self, searcher: Searcher, options: PageOptions) -> None:
         self._options = options
-        self._catalogue = Catalogue(searcher, options.refresh_seconds)
+        self._live_index = LiveIndex(searcher, options.refresh_seconds)
         self._rate = TokenBucket(options.searches_per_second, options.searches_at_once)
         self._threads = CapacityLimiter(options.search_threads)
         self.media = Media(options)
 
     async def about(self, _: Request) -> Response:
-        """Say how much the index holds."""
-        shelf = await to_thread.run_sync(self._catalogue.fresh_shelf, limiter=self._threads)
-        about = shelf.searcher.about()
-        return _json({"moments": about.moments, "videos": about.videos, "stale": shelf.stale})
+        """Return how many moments and videos the index has."""
+        snapshot = await to_thread.run_sync(self._live_index.fresh_snapshot, limiter=self._threads)
+        about = snapshot.searcher.about()
+        return _json({"moments": about.moments, "videos": about.videos, "stale": snapshot.stale})
 
     async def search(self, request: Request) -> Response:
-        """Answer a sentence."""
+        """Return the moments that match a sentence."""
         sentence = sentence_of(request.query_params, self._options)
 
-        def ask(shelf: Shelf, question: Question) -> SearchResults:
-            within = _pattern(shelf, question)
-            return shelf.searcher.search(sentence, question.most, merge=question.merge, videos=within)
+        def ask(snapshot: IndexSnapshot, question: Question) -> SearchResults:
+            within = _pattern(snapshot, question)
+            return snapshot.searcher.search(sentence, question.most, merge=question.merge, videos=within)
 
         return await self._answered(request, ask)
 
     async def like(self, request: Request) -> Response:
-        """Answer with moments like that of a video at a second."""
+        """Return moments like that of a video at a time."""
         key = request.query_params.get("video", "")
         at_seconds = seconds_of(request.query_params.get("at", ""), "at")
 
-        def ask(shelf: Shelf, question: Question) -> SearchResults:
-            video_id, within = shelf.video(key).video_id, _pattern(shelf, question)
-            return shelf.searcher.like(video_id, at_seconds, question.most, merge=question.merge, videos=within)
+        def ask(snapshot: IndexSnapshot, question: Question) -> SearchResults:
+            video_id, within = snapshot.video(key).video_id, _pattern(snapshot, question)
+            return snapshot.searcher.like(video_id, at_seconds, question.most, merge=question.merge, videos=within)
 
         return await self._answered(request, ask)
 
-    async def _answered(self, request: Request, ask: Callable[[Shelf, Question], SearchResults]) -> Response:
+    async def _answered(self, request: Request, ask: Callable[[IndexSnapshot, Question], SearchResults]) -> Response:
         question = question_of(request.query_params, self._options)
         self._rate.take()
 
         def answer() -> Mapping[str, object]:
-            shelf = self._catalogue.fresh_shelf()
-            results = ask(shelf, question)
+            snapshot = self._live_index.fresh_snapshot()
+            results = ask(snapshot, question)
             return {
                 "query": results.query,
                 "unknown_words": list(results.unknown_words),
-                "stale": shelf.stale,
-                "moments": [_moment(shelf, moment) for moment in results],
+                "stale": snapshot.stale,
+                "moments": [_moment(snapshot, moment) for moment in results],
             }
 
         return _json(await to_thread.run_sync(answer, limiter=self._threads))
 
     async def video(self, request: Request) -> Response:
-        """Hand out a video's file, or a range of it."""
+        """Return a video's file, or a range of it."""
         return await to_thread.run_sync(FileResponse, request, self._file(request)[1])
 
     async def playing(self, request: Request) -> Response:
-        """Say how a video can be played that the browser cannot play as it is."""
+        """Return how a video can be delivered that the browser cannot play as it is."""
         video, path = self._file(request)
-        described = await self.media.description(path)
+        info = await self.media.media_info(path)
         return _json(
             {
-                "duration_seconds": described.duration_seconds or video.duration_seconds,
-                "piece_seconds": self._options.piece_seconds,
-                "ways": [way.value for way in described.ways()],
+                "duration_seconds": info.duration_seconds or video.duration_seconds,
+                "segment_seconds": self._options.segment_seconds,
+                "deliveries": [delivery.value for delivery in info.deliveries()],
             }
         )
 
     async def picture(self, request: Request) -> Response:
-        """Show the frame of a video at a time."""
+        """Return the frame of a video at a time."""
         milliseconds = request.path_params["milliseconds"]
         if not _MILLISECONDS.fullmatch(milliseconds):
             raise not_found("A picture is named by a whole number of milliseconds.")
         path = self._file(request)[1]
         return _media(await self.media.picture(path, int(milliseconds) / 1000, _left(request)), "image/jpeg")
 
-    async def piece(self, request: Request) -> Response:
-        """Hand out a piece of a video in a form that browsers play."""
-        number, way = request.path_params["number"], request.path_params["way"]
-        if not _PIECE_NUMBER.fullmatch(number) or way not in {each.value for each in Way}:
-            raise not_found("There is no such piece of a video.")
+    async def segment(self, request: Request) -> Response:
+        """Return a video segment in a form that browsers play."""
+        number, delivery = request.path_params["number"], request.path_params["delivery"]
+        if not _SEGMENT_NUMBER.fullmatch(number) or delivery not in {each.value for each in Delivery}:
+            raise not_found("There is no such video segment.")
         video, path = self._file(request)
-        content = await self.media.piece(path, int(number), Way(way), video.duration_seconds, _left(request))
+        content = await self.media.segment(
+            path, int(number), Delivery(delivery), video.duration_seconds, _left(request)
+        )
         return _media(content, "video/mp4")
 
     def _file(self, request: Request) -> tuple[KnownVideo, str]:
-        video = self._catalogue.shelf.video(request.path_params["key"])
+        video = self._live_index.snapshot.video(request.path_params["key"])
         if not video.path:
-            raise not_found("The index knows no file of this video, so that there is nothing to show or play.")
+            raise not_found("The index has no file of this video: there is nothing to show or play.")
         return video, video.path
 
 
-def _pattern(shelf: Shelf, question: Question) -> str | None:
-    return None if question.within is None else glob.escape(shelf.video(question.within).video_id)
+def _pattern(snapshot: IndexSnapshot, question: Question) -> str | None:
+    return None if question.within is None else glob.escape(snapshot.video(question.within).video_id)
 
 
-def _moment(shelf: Shelf, moment: Moment) -> dict[str, object]:
+def _moment(snapshot: IndexSnapshot, moment: Moment) -> dict[str, object]:
     key = video_key(moment.video_id)
-    video = shelf.by_key.get(key)
+    video = snapshot.by_key.get(key)
     return {
         "video": key,
         "name": moment.video_id,

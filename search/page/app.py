@@ -1,4 +1,4 @@
-"""The page as a web application: its addresses, its files, and how errors are told."""
+"""The page as a web application: its addresses, its files, and its error responses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HEADERS = {
     **HEADERS,
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        # blob: is how a page hands joined pieces of video to its own player.
+        # blob: is how a page hands joined segments of video to its own player.
         "media-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
 }
@@ -63,7 +63,7 @@ def make_app(searcher: Searcher, options: PageOptions) -> PageApp:
             Route("/api/playing/{key}", answers.playing),
             Route("/videos/{key}", answers.video),
             Route("/pictures/{key}/{milliseconds}.jpg", answers.picture),
-            Route("/pieces/{key}/{way}/{number}.mp4", answers.piece),
+            Route("/segments/{key}/{delivery}/{number}.mp4", answers.segment),
         ],
         exception_handlers={
             Problem: _tell_problem,
@@ -95,7 +95,7 @@ class PageApp:
                 self.close()
 
     def close(self) -> None:
-        """End every ffmpeg process; who waits for one is told that the server is being stopped."""
+        """End every ffmpeg process; requests that wait for one are answered with an error."""
         self._media.close()
 
 

@@ -1,59 +1,52 @@
-"""What ffmpeg is told: arguments for a picture, and for a piece of a video that browsers can play. Pure functions."""
+"""ffmpeg commands for a picture and for a video segment that browsers can play. Pure functions."""
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reeldex.search.page.options import FfmpegProgram
+    from reeldex.search.page.options import FfmpegProgram, VideoFacts
 
-_DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
-_VIDEO = re.compile(r"^ +Stream #0:\d+.*?: Video: (?!.*\(attached pic\))(\w+)(.*)$", re.MULTILINE)
-_RATE = re.compile(r", ([\d.]+) fps")
-_COPYABLE_PIXELS = re.compile(r"\b(yuv420p|yuvj420p)\b")
-_SIZE = re.compile(r", (\d+)x(\d+)[ ,\[]")
-_COLOURS = re.compile(r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020\w*|fcc|gbr)\b")
+_REMUXABLE_PIXELS = frozenset({"yuv420p", "yuvj420p"})
 _AUDIO_RATE = 48_000
 
-# Where a file does not say how its colours are meant, Chromium showed a small one with BT.601 and joined pieces of it,
-# even copied ones, with BT.709. So pieces say it: (name, number in H.264). That HD means BT.709 is convention.
+# Where a file does not say how its colours are meant, Chromium showed a small one with BT.601 and joined segments of
+# it, even remuxed ones, with BT.709. So segments say it: (name, number in H.264). That HD means BT.709 is convention.
 _HD_HEIGHT = 720
 _HD_COLOURS, _SD_COLOURS = ("bt709", 1), ("smpte170m", 6)
 
 _BEFORE = ("-v", "error", "-nostdin", "-hide_banner")
 
 
-class Way(StrEnum):
-    """How a piece is made: packets as they are in another container, or decoded and encoded anew."""
+class Delivery(StrEnum):
+    """How a segment is made: packets as they are in another container, or decoded and re-encoded."""
 
-    COPIED = "copied"
-    TRANSCODED = "transcoded"
+    REMUX = "remux"
+    TRANSCODE = "transcode"
 
 
 @dataclass(frozen=True)
-class Described:
-    """What ffmpeg says of a file; seconds and frames per second are None where it says nothing of them.
+class MediaInfo:
+    """What decides how a file is played; seconds and frames per second are None where the file does not say.
 
-    `guessed_colours` are the name and number of the colours to assume, None where the file says them itself.
+    `assumed_colours` are the name and number of the colours to assume, None where the file says them itself.
     """
 
     duration_seconds: float | None
-    codec: str
     frames_per_second: float | None
-    copyable: bool
-    guessed_colours: tuple[str, int] | None = None
+    remuxable: bool
+    assumed_colours: tuple[str, int] | None = None
 
-    def ways(self) -> tuple[Way, ...]:
-        """Return the ways to play it, the cheaper first."""
-        return (Way.COPIED, Way.TRANSCODED) if self.copyable else (Way.TRANSCODED,)
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """Return the ways to deliver it, the cheaper first."""
+        return (Delivery.REMUX, Delivery.TRANSCODE) if self.remuxable else (Delivery.TRANSCODE,)
 
 
 @dataclass(frozen=True)
-class Piece:
+class MediaSegment:
     """The part of a video from `start_seconds` to `end_seconds`."""
 
     start_seconds: float
@@ -61,7 +54,7 @@ class Piece:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_seconds < self.end_seconds < math.inf:
-            raise ValueError(f"{self.start_seconds} to {self.end_seconds} s is no part of a video")
+            raise ValueError(f"{self.start_seconds} to {self.end_seconds} s is not a part of a video")
 
     @property
     def seconds(self) -> float:
@@ -69,39 +62,34 @@ class Piece:
         return self.end_seconds - self.start_seconds
 
 
-def piece_number(number: int, piece_seconds: int, duration_seconds: float) -> Piece | None:
-    """Return the piece of this number, counted from 0, of a video; None behind its end."""
-    start = number * piece_seconds
+def segment_at(number: int, segment_seconds: int, duration_seconds: float) -> MediaSegment | None:
+    """Return the segment of this number, counted from 0, of a video; None past its end."""
+    start = number * segment_seconds
     if number < 0 or start >= duration_seconds:
         return None
-    return Piece(float(start), min(float(start + piece_seconds), duration_seconds))
+    return MediaSegment(float(start), min(float(start + segment_seconds), duration_seconds))
 
 
-def describing(ffmpeg: FfmpegProgram, path: str) -> tuple[str, ...]:
+def probe_command(ffmpeg: FfmpegProgram, path: str) -> tuple[str, ...]:
     """Return the command that makes ffmpeg describe a file on its standard error; it always ends with status 1."""
     return (*ffmpeg.command, "-nostdin", "-hide_banner", *ffmpeg.input_arguments(path))
 
 
-def parse_description(text: str) -> Described | None:
-    """Return what ffmpeg's description of a file says; None if it names no moving picture."""
-    video = _VIDEO.search(text)
-    if video is None:
-        return None
-    duration = _DURATION.search(text)
-    rate = _RATE.search(video[2])
-    size = _SIZE.search(video[2] + ",")
-    guessed = _HD_COLOURS if size and int(size[2]) >= _HD_HEIGHT else _SD_COLOURS
-    return Described(
-        duration_seconds=int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3]) if duration else None,
-        codec=video[1],
-        frames_per_second=float(rate[1]) if rate else None,
+def media_info(facts: VideoFacts) -> MediaInfo:
+    """Return what matters for playing a video with these facts."""
+    assumed = _HD_COLOURS if facts.height >= _HD_HEIGHT else _SD_COLOURS
+    return MediaInfo(
+        duration_seconds=facts.duration_seconds,
+        frames_per_second=facts.frames_per_second,
         # Other kinds of H.264 (10 bits, 4:2:2) are as unplayable in an MP4 as they were before.
-        copyable=video[1] == "h264" and _COPYABLE_PIXELS.search(video[2]) is not None,
-        guessed_colours=None if _COLOURS.search(video[2]) else guessed,
+        remuxable=facts.codec == "h264" and facts.pixel_format in _REMUXABLE_PIXELS,
+        assumed_colours=None if facts.colour_space else assumed,
     )
 
 
-def picture(ffmpeg: FfmpegProgram, path: str, at_seconds: float, width: int, cpu_seconds: float) -> tuple[str, ...]:
+def picture_command(
+    ffmpeg: FfmpegProgram, path: str, at_seconds: float, width: int, cpu_seconds: float
+) -> tuple[str, ...]:
     """Return the command that writes the frame at `at_seconds` to its standard output as JPEG, `width` pixels wide.
 
     The seek is exact: the key frame before the moment may show another scene, and this picture stands for the moment.
@@ -114,18 +102,20 @@ def picture(ffmpeg: FfmpegProgram, path: str, at_seconds: float, width: int, cpu
     )
 
 
-def piece(ffmpeg: FfmpegProgram, path: str, part: Piece, way: Way, shape: PieceShape) -> tuple[str, ...]:
-    """Return the command that writes one piece to its standard output, as fragmented MP4.
+def segment_command(
+    ffmpeg: FfmpegProgram, path: str, part: MediaSegment, delivery: Delivery, shape: SegmentShape
+) -> tuple[str, ...]:
+    """Return the command that writes one segment to its standard output, as fragmented MP4.
 
-    A transcoded piece begins at its time 0 and lasts exactly as long as `part`, whatever frames and sound the file
-    has there: gaps at the joints would stop the player. A copied one begins with the key frame before
+    A transcoded segment begins at its time 0 and lasts exactly as long as `part`, whatever frames and sound the file
+    has there: gaps at the joints would stop the player. A remuxed one begins with the key frame before
     `part`, and its times are those of the file.
     """
     start, end = f"{part.start_seconds:.3f}", f"{part.end_seconds:.3f}"
     opening = (*ffmpeg.command, *_BEFORE, "-timelimit", str(math.ceil(shape.cpu_seconds)), "-ss", start)
     streams = ("-map", "0:V:0", "-map", "0:a:0?", "-sn", "-dn", "-map_metadata", "-1")
     flags = "frag_keyframe+empty_moov+default_base_moof"
-    if way is Way.COPIED:
+    if delivery is Delivery.REMUX:
         tags: tuple[str, ...] = ()
         if shape.colours:
             number = shape.colours[1]
@@ -155,8 +145,8 @@ def piece(ffmpeg: FfmpegProgram, path: str, part: Piece, way: Way, shape: PieceS
 
 
 @dataclass(frozen=True)
-class PieceShape:
-    """What pieces look like, and the seconds of processor one may cost; `colours` is None where the file says them."""
+class SegmentShape:
+    """What segments look like, and the CPU seconds one may cost; `colours` is None where the file says them."""
 
     height: int
     frames_per_second: float
@@ -164,8 +154,8 @@ class PieceShape:
     colours: tuple[str, int] | None = None
 
 
-def shape_of(described: Described, height: int, cpu_seconds: float) -> PieceShape:
-    """Return the shape for a video: its own frame rate, kept between 5 and 30 a second."""
-    rate = described.frames_per_second
+def shape_of(info: MediaInfo, height: int, cpu_seconds: float) -> SegmentShape:
+    """Return the shape for a video: its own frame rate, clamped to 5 to 30 per second."""
+    rate = info.frames_per_second
     frames_per_second = 25.0 if rate is None else min(30.0, max(5.0, rate))
-    return PieceShape(height, frames_per_second, cpu_seconds, described.guessed_colours)
+    return SegmentShape(height, frames_per_second, cpu_seconds, info.assumed_colours)

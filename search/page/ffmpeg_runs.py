@@ -21,11 +21,16 @@ _MOST_ERROR_BYTES = 16_000
 
 @dataclass(frozen=True)
 class FfmpegAnswer:
-    """What a process that ended by itself gave."""
+    """What a process that ended by itself returned: its exit status, standard output and standard error."""
 
     status: int
     output: bytes
-    said: str
+    stderr: bytes
+
+    @property
+    def said(self) -> str:
+        """Its standard error as text."""
+        return self.stderr.decode("utf-8", "replace")
 
 
 class FfmpegRuns:
@@ -46,7 +51,7 @@ class FfmpegRuns:
     async def run(self, command: Sequence[str], timeout_seconds: float) -> FfmpegAnswer:
         """Run a command to its end. Raises Problem: 503 when the line is full, 504 after `timeout_seconds`."""
         if self._inside >= self._room or self._closed:
-            raise busy("The server makes as many pictures and pieces of video as it can. Try again in a moment.")
+            raise busy("The server is busy with pictures and video segments. Try again in a moment.")
         self._inside += 1
         try:
             async with self._slots:
@@ -81,11 +86,11 @@ class FfmpegRuns:
             await asyncio.shield(_end(process))
             self._processes.discard(process)
         if self._closed:  # killed on its way, it gave a part at most
-            raise busy("The server is being stopped.")
-        return FfmpegAnswer(status, output, said.decode("utf-8", "replace"))
+            raise busy("The server is shutting down.")
+        return FfmpegAnswer(status, output, said)
 
     def close(self) -> None:
-        """Kill every process, and start none any more."""
+        """Kill every process, and start no further one."""
         self._closed = True
         for process in self._processes:
             _kill(process)
@@ -126,7 +131,9 @@ async def _read(stream: asyncio.StreamReader, most: int, *, keep_going: bool = F
         if len(kept) + len(chunk) <= most:
             kept += chunk
         elif not keep_going:
-            raise Problem(HTTPStatus.BAD_GATEWAY, "too_large", f"ffmpeg gave more than {most:,} bytes for one answer.")
+            raise Problem(
+                HTTPStatus.BAD_GATEWAY, "too_large", f"ffmpeg returned more than {most:,} bytes for one request."
+            )
     return bytes(kept)
 
 

@@ -58,7 +58,7 @@ def open_regular(path: str) -> tuple[int, os.stat_result]:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise Problem(HTTPStatus.FORBIDDEN, "unreadable", "What lies where the video's file was is no regular file.")
+        raise Problem(HTTPStatus.FORBIDDEN, "unreadable", "The video's path is not a regular file.")
     return descriptor, status
 
 

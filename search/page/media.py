@@ -1,4 +1,4 @@
-"""Pictures of moments and playable pieces of videos: made by ffmpeg when they are asked for, then kept."""
+"""Pictures of moments and playable segments of videos: made by ffmpeg on request, then cached."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from anyio import to_thread
 
 from reeldex.search.page import ffmpeg_arguments
 from reeldex.search.page.disk_cache import DiskCache
-from reeldex.search.page.ffmpeg_arguments import Described, Way
+from reeldex.search.page.ffmpeg_arguments import Delivery, MediaInfo
 from reeldex.search.page.ffmpeg_runs import FfmpegRuns
 from reeldex.search.page.file_response import entity_tag, open_regular
 from reeldex.search.page.problems import Problem, not_found
-from reeldex.search.page.shared_jobs import SharedJobs
+from reeldex.search.page.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from reeldex.search.page.options import PageOptions
 
-_MOST_DESCRIPTIONS = 1000
+_MOST_MEDIA_INFOS = 1000
 _SAID_CHARACTERS = 300
 
 Gone = Callable[[], Awaitable[None]]
 
 
 class Media:
-    """Makes what is asked for once, however many ask, and gives up what nobody waits for any more.
+    """Makes each picture and segment once per request burst, and cancels what nobody waits for any more.
 
     All methods return None when the asker left, and raise Problem.
     """
@@ -38,8 +38,8 @@ class Media:
         self._options = options
         self._cache = DiskCache(options.cache, options.cache_bytes)
         self._runs = FfmpegRuns(options.ffmpeg_processes, options.ffmpeg_waiting)
-        self._jobs: SharedJobs[bytes] = SharedJobs()
-        self._descriptions: OrderedDict[str, Described] = OrderedDict()
+        self._jobs: SingleFlight[bytes] = SingleFlight()
+        self._media_infos: OrderedDict[str, MediaInfo] = OrderedDict()
 
     def close(self) -> None:
         """End every ffmpeg process."""
@@ -52,36 +52,38 @@ class Media:
         key = f"picture {version} {at_seconds:.3f} {width}"
         return await self._made(key, partial(self._picture, path, at_seconds), gone)
 
-    async def description(self, path: str) -> Described:
-        """Return what ffmpeg says of a file."""
+    async def media_info(self, path: str) -> MediaInfo:
+        """Return what decides how a file is played."""
         version = await to_thread.run_sync(_version, path)
-        described = self._descriptions.get(version)
-        if described is None:
-            command = ffmpeg_arguments.describing(self._options.ffmpeg, path)
+        info = self._media_infos.get(version)
+        if info is None:
+            command = ffmpeg_arguments.probe_command(self._options.ffmpeg, path)
             answer = await self._runs.run(command, self._options.picture_timeout_seconds)
-            described = ffmpeg_arguments.parse_description(answer.said)
-            if described is None:
+            facts = self._options.ffmpeg.describe(path, answer.stderr)
+            if facts is None:
                 raise _unplayable("ffmpeg finds no moving picture in the video's file", answer.said)
-            self._descriptions[version] = described
-            if len(self._descriptions) > _MOST_DESCRIPTIONS:
-                self._descriptions.popitem(last=False)
-        return described
+            info = self._media_infos[version] = ffmpeg_arguments.media_info(facts)
+            if len(self._media_infos) > _MOST_MEDIA_INFOS:
+                self._media_infos.popitem(last=False)
+        return info
 
-    async def piece(self, path: str, number: int, way: Way, known_seconds: float, gone: Gone) -> bytes | None:
-        """Return piece `number` of a video of `known_seconds`, as MP4 bytes."""
-        described = await self.description(path)
-        if way not in described.ways():
-            raise not_found(f"This video cannot be played {way}.")
-        duration = described.duration_seconds or known_seconds
-        part = ffmpeg_arguments.piece_number(number, self._options.piece_seconds, duration)
+    async def segment(
+        self, path: str, number: int, delivery: Delivery, known_seconds: float, gone: Gone
+    ) -> bytes | None:
+        """Return segment `number` of a video of `known_seconds`, as MP4 bytes."""
+        info = await self.media_info(path)
+        if delivery not in info.deliveries():
+            raise not_found(f"This video cannot be delivered as {delivery}.")
+        duration = info.duration_seconds or known_seconds
+        part = ffmpeg_arguments.segment_at(number, self._options.segment_seconds, duration)
         if part is None:
-            raise not_found("The video ends before this piece.")
+            raise not_found("The video ends before this segment.")
         options = self._options
-        shape = ffmpeg_arguments.shape_of(described, options.piece_height, options.piece_timeout_seconds)
-        command = ffmpeg_arguments.piece(options.ffmpeg, path, part, way, shape)
+        shape = ffmpeg_arguments.shape_of(info, options.segment_height, options.segment_timeout_seconds)
+        command = ffmpeg_arguments.segment_command(options.ffmpeg, path, part, delivery, shape)
         version = await to_thread.run_sync(_version, path)
-        key = f"piece {version} {way} {part} {shape}"
-        return await self._made(key, partial(self._piece, command), gone)
+        key = f"segment {version} {delivery} {part} {shape}"
+        return await self._made(key, partial(self._segment, command), gone)
 
     async def _made(self, key: str, make: Callable[[], Coroutine[Any, Any, bytes]], gone: Gone) -> bytes | None:
         kept = await to_thread.run_sync(self._cache.get, key)
@@ -97,7 +99,7 @@ class Media:
 
     async def _picture(self, path: str, at_seconds: float) -> bytes:
         options = self._options
-        command = ffmpeg_arguments.picture(
+        command = ffmpeg_arguments.picture_command(
             options.ffmpeg, path, at_seconds, options.picture_width, options.picture_timeout_seconds
         )
         answer = await self._runs.run(command, options.picture_timeout_seconds)
@@ -106,8 +108,8 @@ class Media:
             raise _unplayable(f"ffmpeg finds no picture at {at_seconds:g} s", answer.said)
         return answer.output
 
-    async def _piece(self, command: tuple[str, ...]) -> bytes:
-        answer = await self._runs.run(command, self._options.piece_timeout_seconds)
+    async def _segment(self, command: tuple[str, ...]) -> bytes:
+        answer = await self._runs.run(command, self._options.segment_timeout_seconds)
         if answer.status != 0 or not answer.output:
             raise _unplayable("ffmpeg cannot make this part of the video playable", answer.said)
         return answer.output

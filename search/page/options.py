@@ -1,14 +1,33 @@
-"""What the page is told when it is made."""
+"""Options of the search page."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from reeldex.search.options import PageConfig
 from reeldex.search.page.request_guard import LOOPBACK_NAMES
+
+
+class VideoFacts(Protocol):
+    """What ffmpeg says of a file's first video stream; None where it says nothing."""
+
+    @property
+    def codec(self) -> str: ...  # noqa: D102 - the protocol's docstring says what they are
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def duration_seconds(self) -> float | None: ...  # noqa: D102
+    @property
+    def frames_per_second(self) -> float | None: ...  # noqa: D102
+    @property
+    def pixel_format(self) -> str | None: ...  # noqa: D102
+    @property
+    def colour_space(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -17,10 +36,12 @@ class FfmpegProgram:
 
     `command` starts it: its path, behind whatever limits its memory and ends it with this process. `input_options`
     stand before every input and keep ffmpeg to local files; the page adds none that would loosen them.
+    `describe(path, printed)` parses what ffmpeg printed when it opened a file, None for one without a video stream.
     """
 
     command: tuple[str, ...]
     input_options: tuple[str, ...]
+    describe: Callable[[str, bytes], VideoFacts | None]
 
     def __post_init__(self) -> None:
         if not self.command or not all(self.command):
@@ -47,9 +68,9 @@ class PageOptions:
     ffmpeg_processes: int = 2
     ffmpeg_waiting: int = 64
     picture_timeout_seconds: float = 20.0
-    piece_timeout_seconds: float = 60.0
-    piece_seconds: int = 10
-    piece_height: int = 720
+    segment_timeout_seconds: float = 60.0
+    segment_seconds: int = 10
+    segment_height: int = 720
     picture_width: int = 480
     query_characters: int = 400
     most_results: int = 100
@@ -65,8 +86,8 @@ class PageOptions:
             "cache_bytes",
             "ffmpeg_processes",
             "ffmpeg_waiting",
-            "piece_seconds",
-            "piece_height",
+            "segment_seconds",
+            "segment_height",
             "picture_width",
             "query_characters",
             "most_results",
@@ -76,7 +97,7 @@ class PageOptions:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} of the page is {getattr(self, name)}; it must be at least 1.")
-        for name in ("picture_timeout_seconds", "piece_timeout_seconds", "searches_per_second", "refresh_seconds"):
+        for name in ("picture_timeout_seconds", "segment_timeout_seconds", "searches_per_second", "refresh_seconds"):
             value = getattr(self, name)
             if not math.isfinite(value) or value <= 0:
                 raise ValueError(f"{name} of the page is {value}; it must be a positive number of seconds or a rate.")

@@ -1,4 +1,4 @@
-"""What the page says when it cannot do what was asked: a status, a short code and a whole sentence, as JSON."""
+"""Error responses of the page: a status, a short code and a sentence, as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.responses import JSONResponse
 
-from reeldex.search.errors import IndexBusyError, QueryError
+from reeldex.search.errors import IndexBusyError, QueryError, UnknownWordsError
 
 RETRY_AFTER_SECONDS = 2
 
@@ -44,7 +44,9 @@ def busy(message: str) -> Problem:
 
 
 def from_search(error: Exception) -> Problem:
-    """Return how an error of the index, or of its checkpoint or word vectors, is told."""
+    """Return the response to an error of the index, or of its checkpoint or word vectors."""
+    if isinstance(error, UnknownWordsError):
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unknown_words", str(error))
     if isinstance(error, QueryError):
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "query", str(error))
     if isinstance(error, IndexBusyError):

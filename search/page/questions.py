@@ -34,14 +34,14 @@ def sentence_of(query: QueryParams, options: PageOptions) -> str:
     """Return the sentence to search for. Raises Problem (400)."""
     sentence = query.get("q", "").strip()
     if not sentence:
-        raise bad_request("query_empty", "There is nothing to search for. Type a few words, such as: chop the onion.")
+        raise bad_request("query_empty", "The query is empty. Type a few words, such as: chop the onion.")
     if len(sentence) > options.query_characters:
         raise bad_request(
             "query_too_long",
             f"The query has {len(sentence):,} characters; {options.query_characters} are allowed. Use fewer words.",
         )
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in sentence):
-        raise bad_request("query_characters", "The query holds control characters. Type it anew, on one line.")
+        raise bad_request("query_characters", "The query holds control characters. Type it again, on one line.")
     return sentence
 
 

@@ -1,4 +1,4 @@
-"""How much the page takes: lengths of addresses, requests at once, searches per second."""
+"""Limits of the page: lengths of addresses, simultaneous requests, searches per second."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RequestLimits:
         if len(scope.get("raw_path") or b"") > _LONGEST_PATH or len(scope["query_string"]) > _LONGEST_QUERY:
             raise Problem(HTTPStatus.REQUEST_URI_TOO_LONG, "too_long", "The address is too long. Use a shorter query.")
         if self._inside >= self._at_once:
-            raise busy("The server has as many requests as it can take. Try again in a moment.")
+            raise busy("The server has too many requests. Try again in a moment.")
 
 
 class TokenBucket:

@@ -1,4 +1,4 @@
-"""What the page asks of an index, and no more."""
+"""The part of an index that the page uses."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Searcher(Protocol):
         ...
 
     def refreshed(self) -> Self:
-        """Return itself, or the index opened anew if it was built anew since."""
+        """Return itself, or the reopened index if it was rebuilt since."""
         ...
 
     def about(self) -> About:

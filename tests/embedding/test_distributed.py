@@ -20,6 +20,7 @@ from tests.embedding.train_synthetic import losses_of
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     cases: dict[str, dict[str, Any]] = {
         "ranking": {"batch_size": 8},

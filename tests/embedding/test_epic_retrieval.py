@@ -117,6 +117,7 @@ def test_the_official_test_files_are_read() -> None:
     assert max(len(each.action.nouns) for each in actions) > 3
 
 
+@pytest.mark.slow
 @needs_official_files
 def test_the_official_protocol_from_files_to_figures(tmp_path: Path) -> None:
     actions = read_actions(OFFICIAL / "EPIC_100_retrieval_test.csv")

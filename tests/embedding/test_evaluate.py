@@ -65,6 +65,7 @@ def test_sentences_without_known_words_stay_and_are_counted(
     assert "x: 2 sentences without a known word are scored as empty ones" in caplog.text
 
 
+@pytest.mark.slow
 def test_no_more_is_held_than_the_scores_the_clips_and_a_batch(tmp_path: Path) -> None:
     wide = new_model(ModelSpec(synthetic.SPEC.video_dim, 4000, synthetic.SPEC.word_dim, max_words=4), 1)
     clips = [

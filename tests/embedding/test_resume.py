@@ -39,6 +39,7 @@ def test_killed_at_any_step_and_resumed_it_ends_with_the_same_weights(
     assert synthetic.same_weights(lambda: dict(best[0].weights), lambda: dict(best[1].weights))
 
 
+@pytest.mark.slow
 def test_a_process_killed_outright_is_resumed_with_the_same_weights(tmp_path: Path) -> None:
     script = (
         "import os, signal\n"

@@ -1,6 +1,7 @@
 import logging
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,10 @@ def test_one_word_is_a_vocabulary_too(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(source: Path) -> None:
     (source.parent / "file").write_text("x")
-    with pytest.raises(WordVectorsError, match=r"cannot be written to .*Give another folder"):
+    with pytest.raises(
+        WordVectorsError,
+        match=r"cannot be written to .*Select another folder with words.cache_folder or XDG_CACHE_HOME",
+    ):
         open_word_vectors(source, cache_folder=source.parent / "file")
 
 
@@ -140,3 +144,18 @@ def test_conversion_is_told(source: Path, caplog: pytest.LogCaptureFixture) -> N
         opened(source)
         opened(source)
     assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_without_gensim_a_cached_file_opens_and_another_says_what_to_do(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(source)
+    # As on a Python for which gensim is not published.
+    monkeypatch.setitem(sys.modules, "gensim", None)
+    assert len(opened(source)) == len(WORDS)
+    (tmp_path / "other.bin").write_bytes(source.read_bytes())
+    with pytest.raises(WordVectorsError, match=r"gensim, .*is not available.*Python 3\.11 to 3\.13"):
+        opened(tmp_path / "other.bin")
+    with pytest.raises(WordVectorsError, match="is not available"):
+        word2vec.train_word_vectors(["cut it"] * 9, tmp_path / "trained.bin")
+    assert not (tmp_path / "trained.bin").exists()

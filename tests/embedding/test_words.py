@@ -75,6 +75,7 @@ def test_memory_of_words_is_bounded_and_changes_nothing(source: Path, monkeypatc
 CAPTIONS = ["cut the red onion", "peel the green onion", "don't cut the Red one"] * 30
 
 
+@pytest.mark.slow
 def test_trained_vectors_are_the_same_in_every_process(tmp_path: Path) -> None:
     how = WordTraining(dim=12, epochs=3)
     train_word_vectors((caption for caption in CAPTIONS), tmp_path / "a.bin", how)

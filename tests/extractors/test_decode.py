@@ -218,12 +218,13 @@ def test_what_a_video_may_cost_is_limited(
     assert raised.value.reason is reason
 
 
+@pytest.mark.slow
 def test_a_slow_reader_of_frames_is_not_the_videos_fault(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=8)
     items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(timeout_seconds=5.0), chunk_bytes=1)
     for count, _ in enumerate(items):
         if count < 3:
-            time.sleep(2.0)  # together longer than the limit
+            time.sleep(2.0)  # time is tested: together longer than the limit
     assert count > 3
 
 

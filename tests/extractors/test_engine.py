@@ -99,8 +99,9 @@ def test_rows_lie_in_the_order_of_time_whatever_batches_they_shared(
             assert least_cosine(array, shared[video_id].rows[name]) >= 0.9999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_rows", [1, 2, 5])
-def test_company_order_and_decoders_change_no_bit(
+def test_rows_are_the_same_bits_whatever_the_batch_the_order_and_the_decoders(
     load_tiny: LoadTiny, videos: list[VideoSource], batch_rows: int
 ) -> None:
     networks = load_tiny(batch_rows=batch_rows)
@@ -110,7 +111,8 @@ def test_company_order_and_decoders_change_no_bit(
     assert rows(videos[::-1], networks, decoders=4) == alone
 
 
-def test_company_changes_no_bit_of_the_real_networks_either(
+@pytest.mark.slow
+def test_rows_of_the_real_networks_are_batch_invariant(
     random_networks: dict[str, Network], tmp_path: Path, make_video: MakeVideo
 ) -> None:
     networks = list(random_networks.values())
@@ -179,7 +181,10 @@ def test_seconds_are_told_as_they_are_decoded(load_tiny: LoadTiny, videos: list[
     assert sum(told) == sum(len(result.rows["tiny2d"]) for result in results if isinstance(result, VideoFeatures)) == 7
 
 
-def test_videos_do_not_wait_for_company_for_ever(load_tiny: LoadTiny, tmp_path: Path, make_video: MakeVideo) -> None:
+@pytest.mark.slow
+def test_a_partly_filled_batch_does_not_wait_for_ever(
+    load_tiny: LoadTiny, tmp_path: Path, make_video: MakeVideo
+) -> None:
     sources = [
         VideoSource(f"{width}", str(make_video(tmp_path / f"{width}.mp4", seconds=0.2, size=f"{width}x64", rate=10)))
         for width in range(64, 64 + 12 * 8, 8)  # no two share a size, so no batch ever fills up

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from reeldex.extractors.probe import probe
 from reeldex.extractors.thumbnail import thumbnail
 from tests.conftest import MakeVideo
 from tests.flows.killable import processes_that_name
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,12 +55,11 @@ def test_a_killed_parent_takes_its_ffmpeg_along(tmp_path: Path, make_video: Make
     finally:
         parent.kill()
         parent.communicate()
-    deadline = time.monotonic() + 10
-    while not ended(children[0]) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if not ended(children[0]):
-        os.kill(children[0], signal.SIGKILL)
-        pytest.fail("ffmpeg outlived its parent")
+    try:
+        wait_until(lambda: ended(children[0]), 10, details=lambda: "ffmpeg outlived its parent")
+    finally:
+        if not ended(children[0]):
+            os.kill(children[0], signal.SIGKILL)
 
 
 def test_a_command_limits_the_address_space() -> None:
@@ -80,6 +79,7 @@ def test_a_lower_limit_of_the_machine_stays(tmp_path: Path) -> None:
     assert answer.stdout.split() == [str(2 << 20)]
 
 
+@pytest.mark.slow
 def test_a_video_that_needs_more_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = tmp_path / "large.mkv"
     # One picture of 216 MB.

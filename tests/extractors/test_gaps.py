@@ -93,6 +93,7 @@ def make_pictures_apart(path: Path, seconds: float, count: int = 3) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_twelve_hours_between_two_pictures_cost_no_memory(tmp_path: Path) -> None:
     paths = [make_pictures_apart(tmp_path / f"gap.{container}", 12 * 3600) for container in CODECS]
     outcomes = measured(paths)

@@ -60,6 +60,7 @@ def _formula_weights() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "frames", "features"),
     [
@@ -92,6 +93,7 @@ def extracted(networks: dict[str, Network]) -> dict[str, VideoFeatures]:
     return {result.source.video_id: result for result in results if isinstance(result, VideoFeatures)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", videos())
 def test_whole_videos_make_the_published_features(extracted: dict[str, VideoFeatures], name: str) -> None:
     golden = np.load(GOLDEN / f"features_{name}.npz")

@@ -69,6 +69,7 @@ def test_every_batch_norm_of_a_network_is_folded(random_networks: dict[str, Netw
     assert kinds.count(nn.Conv2d) + kinds.count(nn.Conv3d) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "blocks", "stages"), [("resnet152", 50, r"layer"), ("resnext101_3d", 33, r"stage")], ids=NAMES
 )

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from reeldex.extractors import ffmpeg
+from reeldex.extractors.description import parse_description
 from reeldex.extractors.errors import FailureReason, ProbeError
 from reeldex.extractors.frames import VideoMetadata
-from reeldex.extractors.probe import parse_description, probe
+from reeldex.extractors.probe import probe
 from tests.conftest import MakeVideo
 from tests.extractors.rotation import write_rotated
 
@@ -48,6 +49,7 @@ def test_a_file_is_described(plain: Path) -> None:
         rotation_degrees=0.0,
         frames_per_second=25.0,
         duration_seconds=2.0,
+        pixel_format="yuv420p",
     )
     assert parse_description("x", description(plain)) == found
 

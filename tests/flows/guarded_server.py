@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import pytest
 
 from reeldex.flows.server.access import UVICORN_OPTIONS, guarded
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE
+from tests.waiting import wait_until
 
 SECRET = "reeldex:" + "k" * 43
 Message = MutableMapping[str, Any]
@@ -85,8 +85,7 @@ def guarded_server(monkeypatch: pytest.MonkeyPatch, *, no_secret: bool = False) 
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            while not server.started:
-                time.sleep(0.01)
+            wait_until(lambda: server.started, 20)
             yield Guarded(listening.getsockname()[1], app)
         finally:
             server.should_exit = True

@@ -74,9 +74,9 @@ def test_captions_that_cannot_be_used_are_counted_and_said_once(
     assert (report.videos_captioned, list(report.unusable_captions)) == (1, ["part0/video2.mp4"])
     assert "1 starts, 0 ends and 1 texts" in report.unusable_captions["part0/video2.mp4"]
     assert caplog.text.count("video2' cannot be used") == 1
-    assert "captions: 1 videos have some; those of 1 cannot be used" in str(report)
+    assert "captions: 1 video with captions; those of 1 video cannot be used" in str(report)
     assert json.loads(json.dumps(report.to_json()))["unusable_captions"] == dict(report.unusable_captions)
-    assert "captions: 0 videos have some" in str(library.build("other", captions={}))
+    assert "captions: 0 videos with captions" in str(library.build("other", captions={}))
     assert library.build("none").videos_captioned is None
 
 
@@ -105,7 +105,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     if place == "amid embedding":
         monkeypatch.setattr(SegmentWriter, "add_embeddings", die)
     elif place == "before the structure":
-        monkeypatch.setattr("reeldex.search.structure.Structure.save", die)
+        monkeypatch.setattr("reeldex.search.ann_index.AnnIndex.save", die)
     elif place == "before the videos":
         monkeypatch.setattr(build, "write_videos", die)
     elif place == "before index.json":

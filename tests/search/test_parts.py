@@ -12,6 +12,7 @@ from reeldex.embedding.captions import VideoCaptions, load_captions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.training.checkpoint import load_checkpoint
+from reeldex.search.ann_index import build_ann_index
 from reeldex.search.generation import VideoRecord
 from reeldex.search.moment_table import MomentTable
 from reeldex.search.moments import Window
@@ -20,7 +21,6 @@ from reeldex.search.ranking import Ranker
 from reeldex.search.recall import RecallSample, draw_sample, exact_thresholds, measure, settle_probes
 from reeldex.search.segments import open_segment, write_segment
 from reeldex.search.store_videos import captions_of
-from reeldex.search.structure import build_structure
 from reeldex.search.tower import SentenceTower, VideoTower
 from tests.search.library import SPEC, make_library
 
@@ -91,19 +91,19 @@ def test_a_segment_is_plain_npy_and_not_published_when_it_is_incomplete(tmp_path
 
 
 def test_recall_is_the_share_of_the_ten_best_that_are_found(table: MomentTable) -> None:
-    structure = build_structure(table, IndexOptions(), "IVF4,SQ8")
+    ann_index = build_ann_index(table, IndexOptions(), "IVF4,SQ8")
     queries = np.random.default_rng(3).normal(size=(30, DIM)).astype(np.float32)
     thresholds = exact_thresholds(table, queries)
     everything = np.concatenate([block for _, block in table.blocks()])
     tenth = np.sort(queries @ everything.T, axis=1)[:, -10]
     assert np.allclose(thresholds, tenth)
-    few = Ranker(table, structure, 20, 1)
+    few = Ranker(table, ann_index, 20, 1)
     found = [set(few.first(query, 10)[0].tolist()) for query in queries]
     wanted = [set(table.ids()[np.argsort(-(everything @ query))[:10]].tolist()) for query in queries]
     share = np.mean([len(one & other) / 10 for one, other in zip(found, wanted, strict=True)])
     assert measure(few, queries, thresholds) == pytest.approx(share)
     assert share < 1
-    probes, recall = settle_probes(table, structure, 48, 0, RecallSample(queries, "made up"))
+    probes, recall = settle_probes(table, ann_index, 48, 0, RecallSample(queries, "made up"))
     assert (probes, recall.at_10) == (4, 1.0)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.words.cache import write_cache
 from reeldex.embedding.words.vectors import WordVectors
+from reeldex.search.ann_index import AnnIndex
 from reeldex.search.errors import (
     IndexBusyError,
     IndexDamagedError,
@@ -24,7 +24,7 @@ from reeldex.search.errors import (
 from reeldex.search.generation import read_generation
 from reeldex.search.index import SearchIndex
 from reeldex.search.segments import open_segment
-from reeldex.search.structure import Structure
+from reeldex.storage.lock import hold_lock
 from tests.search.library import (
     OPTIONS,
     SPACES,
@@ -40,8 +40,10 @@ from tests.system_faults import make_readable, make_unreadable, no_more_files
 
 def test_two_builds_at_once_are_refused(library: Library) -> None:
     library.build()
-    with FileLock(library.folder / "index" / ".lock"), pytest.raises(IndexBusyError, match="Another process builds"):
+    said = r"The index .* is in use by process \d+ .*\(the first build\)"
+    with hold_lock(library.folder / "index", 0, work="the first build"), pytest.raises(IndexBusyError, match=said):
         library.build()
+    assert counts(library.build()) == (0, 0, 0, 8)
 
 
 def test_another_checkpoint_is_refused_until_a_rebuild_is_asked_for(library: Library) -> None:
@@ -156,7 +158,7 @@ def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
     ("damage", "message"),
     [
         (lambda folder: (folder / "index.json").write_text("{"), "not readable JSON"),
-        (lambda folder: (folder / "index.json").write_text("{}"), "is no reeldex-index file"),
+        (lambda folder: (folder / "index.json").write_text("{}"), "is not a reeldex-index file"),
         (lambda folder: edit(folder / "index.json", '"moments": ', '"moments": 1'), "was edited or damaged"),
         (lambda folder: next(folder.glob("*.faiss")).unlink(), r"structure-00001.faiss is missing"),
         (lambda folder: truncate(next(folder.glob("*.embeddings.npy"))), r"has \d+ bytes instead of \d+"),
@@ -195,9 +197,9 @@ def test_what_the_system_does_not_let_us_read_is_not_built_again(library: Librar
     with no_more_files(), pytest.raises(IndexUnreadableError, match=r"Too many open files.*`ulimit -n`"):
         SearchIndex.open(folder)
     with no_more_files(), pytest.raises(IndexUnreadableError, match="Too many open files"):
-        Structure.load(folder, generation.structure)
+        AnnIndex.load(folder, generation.ann_index)
     with no_more_files(), pytest.raises(IndexUnreadableError, match="Too many open files"):
-        open_segment(folder, 1, generation.rows[1], generation.made.embed_dim)
+        open_segment(folder, 1, generation.rows[1], generation.inputs.embed_dim)
     for path in files:
         if path.name == ".lock":
             continue
@@ -236,5 +238,5 @@ def scramble(path: Path) -> None:
 
 
 def test_a_folder_of_other_things_is_left_alone(library: Library) -> None:
-    with pytest.raises(SearchError, match=r"is no index and not empty: it holds made-up.words, model.pth, store"):
+    with pytest.raises(SearchError, match=r"is not an index and not empty: it holds made-up.words, model.pth, store"):
         library.build("")

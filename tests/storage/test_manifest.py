@@ -8,6 +8,7 @@ import pytest
 from reeldex.storage import layout
 from reeldex.storage.documents import write_document
 from reeldex.storage.errors import StoreDamagedError, StoreError
+from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import (
     Growth,
     ShardManifest,
@@ -240,19 +241,19 @@ def test_an_edited_manifest_is_refused(tmp_path: Path, old: str, new: str, compl
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        ({"shard": True}, "'shard' must be a whole number"),
-        ({"spaces": ["net.v1", 2]}, "'spaces' must be a list of texts"),
-        ({"spaces": "net.v1"}, "'spaces' must be a list of texts"),
-        ({"videos": {}}, "'videos' must be a list"),
-        ({"videos": [3]}, r"videos\[0\]: expected a JSON object, found int"),
-        ({"videos": [{"video_id": "a"}]}, r"videos\[0\]: the field 'path' is missing"),
+        ({"shard": True}, "'shard': input should be a valid integer"),
+        ({"spaces": ["net.v1", 2]}, r"'spaces\[1\]': input should be an instance of str"),
+        ({"spaces": "net.v1"}, "'spaces': input should be a valid tuple"),
+        ({"videos": {}}, "'videos': input should be a valid tuple"),
+        ({"videos": [3]}, r"'videos\[0\]': input should be a dictionary"),
+        ({"videos": [{"video_id": "a"}]}, r"'videos\[0\].path' is missing"),
         ({"videos": []}, "no video"),
         ({"shard": 1}, "belongs to shard 1"),
-        ({"extra": 1}, "unknown fields"),
+        ({"extra": 1}, "'extra' is unknown"),
     ],
 )
 def test_a_manifest_of_wrong_types_is_refused(tmp_path: Path, body: dict[str, Any], complaint: str) -> None:
-    good: dict[str, Any] = {"shard": 0, "spaces": [], "videos": [entry("a").to_json()]}
+    good: dict[str, Any] = {"shard": 0, "spaces": [], "videos": [to_json(entry("a"))]}
     path = tmp_path / "shard-00000.json"
     write_document(path, "manifest", good)
     read_manifest(path)

@@ -14,6 +14,7 @@ import pytest
 
 from reeldex.storage.convert import export_npy, import_npy
 from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError
+from reeldex.storage.hdf5 import open_to_read
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.shard import ShardReader
 from reeldex.storage.store import FeatureStore
@@ -156,8 +157,11 @@ import os, sys
 import h5py, numpy
 import reeldex.storage.verify
 from reeldex.storage.errors import StoreUnreadableError
-from reeldex.storage.schema import FeatureSpace
+from reeldex.storage.json_codec import to_json
+from reeldex.storage.schema import FeatureSpace, VideoEntry
 from reeldex.storage.store import FeatureStore
+# Modules that pydantic loads at first use may be closed to the other user.
+to_json(VideoEntry("a", "/a", None, None))
 os.chdir(sys.argv[1])
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
@@ -313,3 +317,18 @@ def test_the_error_survives_pickling() -> None:
     error = StoreUnreadableError(Path("x"), "why", "Do.", 13)
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert (str(again), again.path, again.errno) == (str(error), error.path, 13)
+
+
+def test_a_shard_deleted_while_it_is_opened_is_absent_and_no_lost_link(
+    filled: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = filled.path / "features/net2d.v1/shard-00000.h5"
+
+    def open_too_late(path: Path) -> h5py.File:
+        # The other process that deletes the file between the look and the opening.
+        path.unlink()
+        return open_to_read(path)
+
+    monkeypatch.setattr("reeldex.storage.shard.open_to_read", open_too_late)
+    with pytest.raises(FileNotFoundError, match=r"deleted while it was being opened; `reeldex rerun`"):
+        ShardReader(path)

@@ -147,7 +147,7 @@ def test_outcomes_of_other_videos(filled: FeatureStore) -> None:
 
 
 def test_rows_that_do_not_fit_the_outcomes(filled: FeatureStore, two_d: FeatureSpace, make_rows: MakeRows) -> None:
-    items = [("a", make_rows("x", row_count=2)), ("stranger", make_rows("y"))]
+    items = [("a", make_rows("x", row_count=2)), ("unknown", make_rows("y"))]
     write_shard(filled.path / SHARD, two_d, 0, items, {})
     assert damages(filled)[0].file == SHARD
     record_anew(filled, 0)
@@ -155,7 +155,7 @@ def test_rows_that_do_not_fit_the_outcomes(filled: FeatureStore, two_d: FeatureS
     assert whats == {
         ("a", "2 rows instead of 6"),
         ("n/b", "its 6 rows are missing"),
-        ("stranger", "the shard's outcomes do not count this video's rows"),
+        ("unknown", "the shard's outcomes do not count this video's rows"),
     }
 
 

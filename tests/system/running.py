@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.waiting import wait_until
+
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _STARTED_WORK = re.compile(r"^Shard (\d{5}): (\d+) of (\d+) videos to extract$")
 
@@ -118,12 +120,7 @@ class ReeldexUp:
 
     def until(self, true: Callable[[], Any], seconds: float = 180) -> Any:  # noqa: ANN401 - what `true` returns
         """Wait until `true()` is, and return what it returned."""
-        deadline = time.monotonic() + seconds
-        while not (found := true()):
-            assert self.process is None or self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.2)
-        return found
+        return wait_until(true, seconds, process=self.process, details=self.said)
 
     def said(self) -> str:
         """Return all that it and its parts have logged, for a failed test."""
@@ -171,7 +168,7 @@ class ReeldexUp:
         """Press Retry and wait for the end."""
         if self.run(run_id)["state"]["type"] == "CRASHED":
             # Prefect may report a crash twice, seconds apart; the second report would undo a retry between them.
-            time.sleep(8)
+            time.sleep(8)  # time is tested: only its passing shows that there is no second report
         before = self.run(run_id)["state_id"]
         self.awaits_retry(run_id)
         self.until(lambda: self.run(run_id)["state_id"] != before)
@@ -182,17 +179,17 @@ class ReeldexUp:
         self.api(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
 
     def log(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the lines of a run's log, in order, once the server has them all."""
+        """Return the lines of a run's log, in order; of a run that has ended, once it has sent them all."""
+        run = self.run(run_id)
+        if run["state"]["type"] in FINAL and (process := run["labels"].get("reeldex.process")):
+            # Its process sends what is left of the log after it has set the last state, and then ends.
+            number, _, start = process.partition("@")
+            self.until(lambda: (status := _status(int(number))) is None or status[1] != int(start), seconds=30)
         query = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
-        before: list[dict[str, Any]] = []
-        while True:
-            lines: list[dict[str, Any]] = []
-            while page := self.api("/logs/filter", {**query, "offset": len(lines)}):
-                lines += page
-            if lines and len(lines) == len(before):
-                return lines
-            before = lines
-            time.sleep(2.5)  # logs are sent every two seconds
+        lines: list[dict[str, Any]] = []
+        while page := self.api("/logs/filter", {**query, "offset": len(lines)}):
+            lines += page
+        return lines
 
     def worked_on(self, run_id: str) -> list[tuple[int, int]]:
         """Return (shard, videos to extract) of every piece of work that a run began, in order, over all attempts."""

@@ -100,9 +100,9 @@ class SearchPage:
         """Return the colour that the player shows now."""
         return tuple(self.page.evaluate(_PIXEL))
 
-    def way(self) -> str:
-        """Return how the video is played: file, copied or transcoded."""
-        return self.page.locator("#player").get_attribute("data-way") or ""
+    def delivery(self) -> str:
+        """Return how the video is played: file, remux or transcode."""
+        return self.page.locator("#player").get_attribute("data-delivery") or ""
 
 
 @contextmanager

@@ -9,6 +9,7 @@ no process outlived its `reeldex up` by more than 5 seconds, and all runs comple
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from typing import Any
 from reeldex.extractors import ffmpeg
 from reeldex.storage.store import FeatureStore
 from tests.system.running import ReeldexUp, running_processes
+from tests.waiting import wait_until
 
 PIPELINE = """
 extract: {weights: random, extractors: [resnet152], shard_videos: 1}
@@ -128,7 +130,7 @@ class Stress:
         """Note every run whose state is untrue now: Running without a process, or ended with a living one."""
         suspects = set(self._untrue())
         if suspects:
-            time.sleep(SETTLING_SECONDS)  # a process that has just ended, a state that is being set
+            time.sleep(SETTLING_SECONDS)  # time is tested: a state may be untrue no longer than this
             for run_id in suspects & set(self._untrue()):
                 run = self.up.run(run_id)
                 self.fault("%s is %s, process %s", run["name"], run["state"]["name"], run["labels"])
@@ -166,17 +168,16 @@ class Stress:
         started = time.monotonic()
         self.up.stop(number)
         log.info("%s: ended after %.1f s, with %d processes", number.name, time.monotonic() - started, len(processes))
-        deadline = time.monotonic() + LEFTOVER_SECONDS
-        while (left := [each for each in processes if each.alive()]) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        for each in left:
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not any(each.alive() for each in processes), LEFTOVER_SECONDS)
+        for each in [each for each in processes if each.alive()]:
             self.fault("%s outlived reeldex up by %.0f s", each, LEFTOVER_SECONDS)
 
     def finish(self, seconds: float) -> None:
         """Wait until all runs have completed, retrying what crashed."""
         deadline = time.monotonic() + seconds
         while (left := self.retry_crashed()) and time.monotonic() < deadline:
-            time.sleep(5)
+            time.sleep(5)  # time is tested: an interval between retries, as a person would leave
         if left:
             self.fault("%d runs had not completed after %.0f s", left, seconds)
         for number in range(len(self.runs)):

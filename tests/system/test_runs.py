@@ -12,6 +12,7 @@ import yaml
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.system.running import ReeldexUp, parent, running_processes
+from tests.waiting import wait_until
 
 
 def _decoders(up: ReeldexUp, folder: str) -> list[int]:
@@ -119,7 +120,7 @@ def test_a_killed_run_is_crashed_and_goes_on_where_it_stopped(up: ReeldexUp) -> 
     shutil.copy(up.folder / "long" / "long 0.mp4", up.folder / "interrupted" / "z long.mp4")
     run = up.launch("extract/extract", source="interrupted", store="interrupted-store")
     up.until(lambda: _decoders(up, "interrupted/z long.mp4"))
-    time.sleep(3)  # Prefect sends its log every two seconds
+    up.until(lambda: (3, 1) in up.worked_on(run))  # what is not sent before the process is killed is lost
     os.kill(up.process_of(run), signal.SIGKILL)
     assert up.ended(run)["type"] == "CRASHED"
     up.until(lambda: not _decoders(up, "interrupted"), seconds=10)
@@ -166,7 +167,7 @@ def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up:
     assert deployment["global_concurrency_limit"]["limit"] == 1
     assert deployment["schedules"][0]["active"] is False
     shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "growing" / "a.mp4")
-    time.sleep(3.5)
+    time.sleep(3.5)  # time is tested: the file has to be older than `settle_seconds`
     schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
     up.api(schedule, {"active": True}, method="PATCH")
     query = {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}}, "sort": "END_TIME_DESC", "limit": 200}
@@ -179,10 +180,13 @@ def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up:
     up.until(lambda: [name for name, _ in ended_runs()][:2] == ["Completed", "Nothing new"])
     content = (up.folder / "good" / "good 1.mp4").read_bytes()
     with (up.folder / "growing" / "b.mp4").open("wb") as growing:
-        while not any("1 video left to the next run" in message for _, message in ended_runs()):
+
+        def left_while_it_grows() -> bool:
             growing.write(content[:100])
             growing.flush()
-            time.sleep(1)
+            return any("1 video left to the next run" in message for _, message in ended_runs())
+
+        up.until(left_while_it_grows)
         assert FeatureStore(up.folder / "grown").ids() == ["a"]
         growing.seek(0)
         growing.truncate()
@@ -244,10 +248,11 @@ def test_a_killed_reeldex_up_leaves_no_process_and_holds_no_device_or_schedule(u
     processes = up.tree()
     assert len(processes) >= 5, "up, server, worker, flow, shard worker"
     up.stop(signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while (left := [str(each) for each in processes if each.alive()]) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
+    wait_until(
+        lambda: not any(each.alive() for each in processes),
+        5,
+        details=lambda: str([str(each) for each in processes if each.alive()]),
+    )
 
     up.start()
     state = up.ended(run)
@@ -268,8 +273,8 @@ def test_a_run_that_waits_for_a_device_says_for_whom(up: ReeldexUp) -> None:
         return [line["message"] for line in up.log(waiting) if line["message"].startswith("Waiting for cpu")]
 
     up.until(said, seconds=60)
-    time.sleep(10)
-    assert len(said()) == 1, "at most once a minute"
+    time.sleep(10)  # time is tested: at most one line a minute
+    assert len(said()) == 1
     assert f"(run {up.run(holder)['name']!r})" in said()[0]
     up.cancel(holder)
     assert up.ended(waiting)["type"] == "COMPLETED"

@@ -40,7 +40,7 @@ def shows(ui: SearchPage, seconds: float) -> bool:
 
 
 def test_a_sentence_leads_to_the_second_it_is_about(ui: SearchPage) -> None:
-    ui.page.get_by_role("heading", name="What are you looking for?").wait_for()
+    ui.page.get_by_role("heading", name="Search your videos").wait_for()
     ui.search("a red zebra bowl")
     assert ui.names()[0] == "colours"
     first = ui.cards.first
@@ -48,29 +48,30 @@ def test_a_sentence_leads_to_the_second_it_is_about(ui: SearchPage) -> None:
     assert first.locator(".caption").inner_text() == "a red bowl of paint"
     assert first.locator(".score").inner_text() == "0.90"
     ui.page.wait_for_function("() => document.querySelector('.card img').naturalWidth === 480")
-    assert "“zebra” is a word the index does not know" in ui.page.locator("#notice").inner_text()
+    assert "“zebra” is not in the vocabulary and was ignored." in ui.page.locator("#notice").inner_text()
 
     first.locator(".open").click()
     ui.until_playing()
-    assert ui.way() == "file"
+    assert ui.delivery() == "file"
     assert 4 <= ui.second() < 6.5
     for second in (4.5, 11.5, 29.5):
         assert shows(ui, second)
 
 
 @pytest.mark.parametrize(
-    ("name", "begins", "way"), [("old film", 12, "transcoded"), ("modern", 17, "transcoded"), ("wrapped", 13, "file")]
+    ("name", "begins", "delivery"),
+    [("old film", 12, "transcode"), ("modern", 17, "transcode"), ("wrapped", 13, "file")],
 )
-def test_other_formats_play_from_the_right_second_too(ui: SearchPage, name: str, begins: int, way: str) -> None:
+def test_other_formats_play_from_the_right_second_too(ui: SearchPage, name: str, begins: int, delivery: str) -> None:
     ui.search("bowl")
     ui.open_card(name)
     ui.until_playing()
     # Browsers differ in what they can play; Debian's plays H.264 in Matroska and neither MPEG-4 part 2 nor HEVC.
-    assert ui.way() == way
+    assert ui.delivery() == delivery
     assert begins <= ui.second() < begins + 3
     duration = ui.page.evaluate("document.getElementById('video').duration")
     assert duration == pytest.approx(30, abs=0.15), "the time line is the whole video's"
-    # Across the joints of pieces, back to the beginning, and on to the end.
+    # Across the joints of segments, back to the beginning, and on to the end.
     for second in (begins + 0.5, 19.5, 20.5, 1.5, 9.5, 10.5, 28.5):
         assert shows(ui, second), second
 
@@ -80,13 +81,13 @@ def test_a_format_whose_container_alone_is_unknown_is_put_into_another_one(ui: S
     ui.search("wrapped")
     ui.open_card("wrapped")
     ui.until_playing()
-    assert ui.way() == "copied"
+    assert ui.delivery() == "remux"
     assert 13 <= ui.second() < 16
     for second in (13.5, 20.5, 2.5, 12.5, 28.5):
         assert shows(ui, second), second
 
 
-def test_pieces_play_on_over_their_joint_without_a_stop(ui: SearchPage) -> None:
+def test_segments_play_on_over_their_joint_without_a_stop(ui: SearchPage) -> None:
     ui.search("old")
     ui.open_card("old film", 1)  # 0:02 to 0:08
     ui.until_playing()
@@ -238,9 +239,9 @@ def test_dark_and_light_follow_the_system_and_can_be_read(address: str) -> None:
 
 def test_empty_loading_and_error_states(ui: SearchPage, searcher: FixedSearcher) -> None:
     ui.search("nowhere")
-    ui.page.get_by_role("heading", name="Nothing found").wait_for()
+    ui.page.get_by_role("heading", name="No results", exact=True).wait_for()
     ui.search("unheard")
-    ui.page.get_by_text("None of the words of 'unheard' is known.").wait_for()
+    ui.page.get_by_role("heading", name="No results: none of these words are in the vocabulary").wait_for()
     assert ui.page.get_by_role("button", name="Try again").count() == 0, "the same words would not help"
 
     searcher.broken = IndexDamagedError("index.json is damaged. Build the index again.")

@@ -111,10 +111,10 @@ def train(  # noqa: PLR0913 - each is an option
             train_embedding(request, TrainingProgress(config.train.epochs))
             return 0
         if uses_server(server, verbose=output.verbose):
-            from reeldex.flows.train import train_as_flow_run as run
+            from reeldex.flows.train import train_as_flow_run as run_training
         else:
-            from reeldex.flows.learning.in_process import train_here as run
-        report = run(request)
+            from reeldex.flows.learning.in_process import train_here as run_training
+        report = run_training(request)
     except (LossNotFiniteError, InfrastructureError) as error:
         return output.refuse(error, 1)
     text = [f"{report}."] if report.evaluation is None else [f"{report}.", "", str(report.evaluation)]
@@ -161,10 +161,10 @@ def evaluate(  # noqa: PLR0913 - each is an option
     require_evaluable(request)
     try:
         if uses_server(server, verbose=output.verbose):
-            from reeldex.flows.evaluate import evaluate_as_flow_run as run
+            from reeldex.flows.evaluate import evaluate_as_flow_run as run_evaluation
         else:
-            from reeldex.flows.learning.in_process import evaluate_here as run
-        report = run(request)
+            from reeldex.flows.learning.in_process import evaluate_here as run_evaluation
+        report = run_evaluation(request)
     except InfrastructureError as error:
         return output.refuse(error, 1)
     files = "\n".join(f"  {each}" for each in (report.report_file, *report.ranking_files))

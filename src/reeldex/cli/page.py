@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.errors import UsageError
-from reeldex.extractors import ffmpeg, ffmpeg_process
+from reeldex.extractors import description, ffmpeg, ffmpeg_process
+from reeldex.extractors.errors import ProbeError
+from reeldex.storage import user_folders
 
 if TYPE_CHECKING:
+    from reeldex.extractors.frames import VideoMetadata
     from reeldex.flows.config.pipeline import PipelineConfig
     from reeldex.search.index import SearchIndex
 
 
 def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
-    """Serve the page until SIGINT or SIGTERM. Raises FfmpegNotFoundError; UsageError when the port is taken."""
+    """Serve the page until SIGINT or SIGTERM.
+
+    Raises FfmpegNotFoundError, UsageError when the port is taken, and FolderNotWritableError for its cache.
+    """
     from reeldex.search.page.options import FfmpegProgram, PageOptions
     from reeldex.search.page.serve import serve
 
@@ -27,8 +32,11 @@ def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
         ffmpeg=FfmpegProgram(
             tuple(ffmpeg_process.command(limits.ffmpeg_memory_bytes)),
             tuple(part for name, value in input_options.items() for part in (f"-{name}", value)),
+            describe,
         ),
-        cache=config.page.cache_folder or default_cache_folder(),
+        cache=user_folders.make_writable(
+            config.page.cache_folder or default_cache_folder(), "page.cache_folder or XDG_CACHE_HOME"
+        ),
         cache_bytes=config.page.cache_bytes,
     )
     try:
@@ -37,16 +45,23 @@ def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
         # What has a file name is about the cache's folder, or a file of the page.
         if error.filename is not None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
+        why = "is already in use" if error.errno == errno.EADDRINUSE else "is not open to this user"
         raise UsageError(
-            f"Port {config.page.port} on loopback is not to be had ({error.strerror}). Choose another with --port, or "
-            "0 for any free one."
+            f"Port {config.page.port} {why}. Choose another one with --port, or 0 for any free one."
         ) from error
+
+
+def describe(path: str, printed: bytes) -> VideoMetadata | None:
+    """Return what ffmpeg's description of a file says, None if it holds no video that can be read."""
+    try:
+        return description.read_description(path, printed)
+    except ProbeError:
+        return None
 
 
 def default_cache_folder() -> Path:
     """Return the folder for pictures and converted videos: `reeldex/page` in XDG_CACHE_HOME or in ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "reeldex" / "page"
+    return user_folders.cache_folder("page")
 
 
 def _say_where(address: str) -> None:

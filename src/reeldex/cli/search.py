@@ -64,10 +64,10 @@ def index(  # noqa: PLR0913 - each is an option
     request = IndexingRequest(store, checkpoint, config, rebuild)
     require_indexable(request)
     if uses_server(server, verbose=output.verbose):
-        from reeldex.flows.index import index_as_flow_run as run
+        from reeldex.flows.index import index_as_flow_run as run_indexing
     else:
-        from reeldex.flows.learning.in_process import index_here as run
-    report = run(request)
+        from reeldex.flows.learning.in_process import index_here as run_indexing
+    report = run_indexing(request)
     output.respond(report.to_json(), f"{report}")
     return 1 if report.failed else 0
 
@@ -182,7 +182,7 @@ def run(  # noqa: PLR0913 - each is an option
     request = PipelineRequest(source, out, config, checkpoint, train_on, tuple(test_sets))
     request.require_runnable()
     try:
-        report = _run_pipeline(request, wait, on_server=uses_server(server, verbose=output.verbose))
+        report = _run_pipeline(request, wait, server, output)
     except (ShardsLostError, LossNotFiniteError, InfrastructureError) as error:
         return output.refuse(error, 1)
     tables = f"\n\n{report.evaluation.tables}" if report.evaluation is not None else ""
@@ -191,12 +191,14 @@ def run(  # noqa: PLR0913 - each is an option
     return 0 if report.well else 1
 
 
-def _run_pipeline(request: PipelineRequest, wait: float, *, on_server: bool) -> PipelineReport:
-    when_busy = WhenBusy.WAIT if wait else WhenBusy.FAIL
-    if on_server:
+def _run_pipeline(
+    request: PipelineRequest, wait_seconds: float, server: ServerChoice, output: Output
+) -> PipelineReport:
+    when_busy = WhenBusy.WAIT if wait_seconds else WhenBusy.FAIL
+    if uses_server(server, verbose=output.verbose):
         from reeldex.flows.pipeline import pipeline_as_flow_run
 
-        return pipeline_as_flow_run(request, when_busy, wait)
+        return pipeline_as_flow_run(request, when_busy, wait_seconds)
     from reeldex.flows.extraction.in_process import run_here
     from reeldex.flows.extraction.prepare import prepare
     from reeldex.flows.learning.in_process import evaluate_here, index_here, train_here
@@ -204,7 +206,7 @@ def _run_pipeline(request: PipelineRequest, wait: float, *, on_server: bool) -> 
 
     def extract_here(request: PipelineRequest) -> RunReport:
         prepared = prepare(request.source, request.store, request.config)
-        return prepared.report_if_nothing_to_do() or run_here(prepared, when_busy, wait)
+        return prepared.report_if_nothing_to_do() or run_here(prepared, when_busy, wait_seconds)
 
     return run_pipeline(request, PipelineSteps(extract_here, train_here, evaluate_here, index_here))
 

@@ -12,11 +12,11 @@ ServerChoice = Annotated[
     Parameter(
         name="--server",
         negative="--no-server",
-        help="Create a flow run on the configured Prefect server, or work without one (default: a flow run if a server "
-        "is configured).",
+        help="Create a flow run on the configured Prefect server, or work without one. Default: a flow run if a server "
+        "is configured.",
     ),
 ]
-"""What `--server/--no-server` say, None for neither."""
+"""The flags `--server/--no-server`; None for neither."""
 
 
 def uses_server(wanted: bool | None, *, verbose: bool) -> bool:  # noqa: FBT001 - three-valued, as the flags are

@@ -32,6 +32,7 @@ def status(
 ) -> int:
     """Show the progress of a store, and what failed."""
     from reeldex.flows.extraction.run_report import present_outcomes
+    from reeldex.storage.json_codec import to_json
     from reeldex.storage.store import FeatureStore
 
     opened = FeatureStore(store)
@@ -40,7 +41,7 @@ def status(
     text = terminal.describe_status(opened.path, found)
     if failures:
         listed = [each for each in present_outcomes(opened) if each.message]
-        answer["failures"] = [each.to_json() for each in listed]
+        answer["failures"] = [to_json(each) for each in listed]
         text = "\n".join([text, *(terminal.describe_failure(each) for each in listed)])
     output.respond(answer, text)
     return 1 if found.failed or found.shards_unfinished or found.unreadable else 0

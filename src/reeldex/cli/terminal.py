@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.flows.execution.logs import OUR_LOGGER
-from reeldex.flows.extraction.sources import printable
 
 if TYPE_CHECKING:
     from reeldex.storage.schema import VideoOutcome
@@ -38,6 +37,8 @@ def set_up_logging(*, verbose: bool) -> None:
 
 def describe_failure(outcome: VideoOutcome) -> str:
     """Return one line on a video that failed or was truncated: path, reason, what to do."""
+    from reeldex.flows.extraction.sources import printable  # it brings NumPy, which --help can do without
+
     return f"  {printable(outcome.path)!r}: {outcome.reason or 'decoded with errors'}: {outcome.message}"
 
 

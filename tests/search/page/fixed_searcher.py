@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reeldex.cli.page import describe
 from reeldex.extractors import ffmpeg, ffmpeg_process
-from reeldex.search.errors import QueryError
+from reeldex.search.errors import UnknownWordsError
 from reeldex.search.page.options import FfmpegProgram, PageOptions
 from reeldex.search.results import Moment, SearchResults
 
@@ -64,7 +65,7 @@ class FixedSearcher:
         words = re.findall(r"[\w']+", sentence)
         known = [word for word in words if any(word in each.caption.split() for each in self.moments)]
         if not known and words != ["nowhere"]:
-            raise QueryError(f"None of the words of {sentence!r} is known. Use other words.")
+            raise UnknownWordsError(f"No results: none of these words are in the vocabulary: {sentence!r}.")
         fitting = [each for each in self.moments if set(known) & set(each.caption.split())]
         return self._results(fitting, k, videos, tuple(word for word in words if word not in known), sentence)
 
@@ -147,7 +148,7 @@ def make_fixed_index(folder: Path) -> FixedSearcher:
 def page_options(cache: Path, **changes: Any) -> PageOptions:  # noqa: ANN401 - the fields of PageOptions
     """Return options with the ffmpeg of this project."""
     limits = tuple(part for name, value in ffmpeg.input_limits().items() for part in (f"-{name}", value))
-    options = PageOptions(FfmpegProgram(tuple(ffmpeg_process.command()), limits), cache)
+    options = PageOptions(FfmpegProgram(tuple(ffmpeg_process.command()), limits, describe), cache)
     return replace(options, **changes)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from reeldex.embedding.errors import CheckpointError
 from reeldex.search.errors import IndexBusyError, IndexDamagedError, IndexMismatchError
-from reeldex.search.page.catalogue import video_key
+from reeldex.search.page.live_index import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
 
 
@@ -63,7 +63,7 @@ def test_what_the_index_holds_is_said(page: httpx.Client) -> None:
     [
         ("/api/search", 400, "query_empty"),
         ("/api/search?q=%20%20", 400, "query_empty"),
-        ("/api/search?q=unheard", 422, "query"),
+        ("/api/search?q=unheard", 422, "unknown_words"),
         ("/api/search?q=bowl&k=0", 400, "k"),
         ("/api/search?q=bowl&k=101", 400, "k"),
         ("/api/search?q=bowl&k=1e1", 400, "k"),

@@ -1,107 +1,88 @@
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reeldex.cli.page import describe
+from reeldex.extractors.description import parse_description
+from reeldex.extractors.frames import VideoMetadata
 from reeldex.search.page import ffmpeg_arguments
 from reeldex.search.page.ffmpeg_arguments import (
-    Described,
-    Piece,
-    PieceShape,
-    Way,
-    parse_description,
-    piece_number,
+    Delivery,
+    MediaInfo,
+    MediaSegment,
+    SegmentShape,
+    media_info,
+    segment_at,
     shape_of,
 )
 from reeldex.search.page.options import FfmpegProgram, PageOptions
 
-FFMPEG = FfmpegProgram(("/usr/bin/ffmpeg",), ("-protocol_whitelist", "file", "-format_whitelist", "mov,avi"))
+FFMPEG = FfmpegProgram(("/usr/bin/ffmpeg",), ("-protocol_whitelist", "file", "-format_whitelist", "mov,avi"), describe)
 
 SD = ("smpte170m", 6)
-HEVC = Described(62.5, "hevc", 25.0, copyable=False, guessed_colours=SD)
-RARE_H264 = replace(HEVC, codec="h264")
 
 
-def description(video: str, duration: str = "00:01:02.50") -> str:
-    return (
-        "Input #0, matroska,webm, from 'file:/x.mkv':\n"
-        f"  Duration: {duration}, start: 0.000000, bitrate: 80 kb/s\n"
+def facts(video: str) -> VideoMetadata:
+    """Return what a description of a video stream says, as the page is told it."""
+    text = (
+        "Input #0, matroska,webm, from 'INPUT':\n"
+        "  Duration: 00:01:02.50, start: 0.000000, bitrate: 80 kb/s\n"
         f"  Stream #0:0: Video: {video}\n"
         "  Stream #0:1(eng): Audio: aac (LC), 44100 Hz, mono, fltp (default)\n"
     )
+    return parse_description("x", text)
 
 
 @pytest.mark.parametrize(
-    ("video", "described"),
+    ("video", "rate", "remuxable", "assumed_colours"),
     [
-        (
-            "h264 (High), yuv420p(progressive), 640x360, 29.97 fps, 1k tbn",
-            Described(62.5, "h264", 29.97, copyable=True, guessed_colours=SD),
-        ),
-        (
-            "h264 (High 10), yuv420p10le, 640x360, 25 fps",
-            RARE_H264,
-        ),
-        (
-            "h264 (High 4:2:2), yuv422p, 640x360, 25 fps",
-            RARE_H264,
-        ),
-        (
-            "hevc (Main) (hev1 / 0x31766568), yuv420p, 640x360, 25 fps",
-            Described(62.5, "hevc", 25.0, copyable=False, guessed_colours=SD),
-        ),
-        (
-            "h264 (High), yuv420p(progressive), 1280x720 [SAR 1:1 DAR 16:9], 25 fps",
-            Described(62.5, "h264", 25.0, copyable=True, guessed_colours=("bt709", 1)),
-        ),
-        (
-            "h264 (High), yuv420p(tv, bt709, progressive), 640x360, 25 fps",
-            Described(62.5, "h264", 25.0, copyable=True, guessed_colours=None),
-        ),
-        ("mpeg4 (Simple Profile), yuv420p, 64x64", Described(62.5, "mpeg4", None, copyable=False, guessed_colours=SD)),
+        ("h264 (High), yuv420p(progressive), 640x360, 29.97 fps, 1k tbn", 29.97, True, SD),
+        ("h264 (High 10), yuv420p10le, 640x360, 25 fps", 25.0, False, SD),
+        ("h264 (High 4:2:2), yuv422p, 640x360, 25 fps", 25.0, False, SD),
+        ("hevc (Main) (hev1 / 0x31766568), yuv420p, 640x360, 25 fps", 25.0, False, SD),
+        ("h264 (High), yuv420p(progressive), 1280x720 [SAR 1:1 DAR 16:9], 25 fps", 25.0, True, ("bt709", 1)),
+        ("h264 (High), yuv420p(tv, bt709, progressive), 640x360, 25 fps", 25.0, True, None),
+        ("h264 (High), yuv420p(bt470bg/bt470bg/smpte170m, top first (swapped)), 640x360, 25 fps", 25.0, True, None),
+        ("mpeg4 (Simple Profile), yuv420p, 64x64", None, False, SD),
     ],
 )
-def test_a_description_says_what_can_be_copied(video: str, described: Described) -> None:
-    assert parse_description(description(video)) == described
-
-
-def test_a_cover_picture_is_no_video_and_an_unknown_length_is_said_to_be_unknown() -> None:
-    assert parse_description(description("mjpeg (Baseline), yuvj420p, 300x300, 90k tbr (attached pic)")) is None
-    unknown = parse_description(description("h264 (High), yuv420p, 64x64, 25 fps", duration="N/A"))
-    assert unknown is not None
-    assert unknown.duration_seconds is None
+def test_a_description_says_what_can_be_remuxed(
+    video: str, rate: float | None, *, remuxable: bool, assumed_colours: tuple[str, int] | None
+) -> None:
+    expected = MediaInfo(62.5, rate, remuxable=remuxable, assumed_colours=assumed_colours)
+    assert media_info(facts(video)) == expected
 
 
 @pytest.mark.parametrize(
     ("number", "part"),
-    [(0, Piece(0, 10)), (1, Piece(10, 20)), (2, Piece(20, 25.5)), (3, None), (-1, None)],
+    [(0, MediaSegment(0, 10)), (1, MediaSegment(10, 20)), (2, MediaSegment(20, 25.5)), (3, None), (-1, None)],
 )
-def test_pieces_cover_a_video_and_end_with_it(number: int, part: Piece | None) -> None:
-    assert piece_number(number, 10, 25.5) == part
+def test_segments_cover_a_video_and_end_with_it(number: int, part: MediaSegment | None) -> None:
+    assert segment_at(number, 10, 25.5) == part
 
 
-def test_a_video_of_whole_pieces_has_no_empty_one_behind_it() -> None:
-    assert piece_number(1, 10, 10.0) is None
+def test_a_video_of__segments__has_no_empty_one_behind_it() -> None:
+    assert segment_at(1, 10, 10.0) is None
 
 
 @pytest.mark.parametrize(("start", "end"), [(5, 5), (5, 4), (-1, 2), (0, math.inf), (math.nan, 1)])
 def test_a_part_that_is_none_cannot_be_made(start: float, end: float) -> None:
-    with pytest.raises(ValueError, match="no part"):
-        Piece(start, end)
+    with pytest.raises(ValueError, match="not a part"):
+        MediaSegment(start, end)
 
 
 @pytest.mark.parametrize(("rate", "kept"), [(None, 25), (1, 5), (24, 24), (59.94, 30)])
 def test_frame_rates_are_kept_within_bounds(rate: float | None, kept: float) -> None:
-    assert shape_of(Described(1, "hevc", rate, copyable=False), 720, 9).frames_per_second == kept
+    assert shape_of(MediaInfo(1, rate, remuxable=False), 720, 9).frames_per_second == kept
 
 
-@pytest.mark.parametrize("way", Way)
-def test_the_limits_of_input_stand_before_every_input(way: Way) -> None:
+@pytest.mark.parametrize("delivery", Delivery)
+def test_the_limits_of_input_stand_before_every_input(delivery: Delivery) -> None:
     commands = [
-        ffmpeg_arguments.describing(FFMPEG, "-v.avi"),
-        ffmpeg_arguments.picture(FFMPEG, "-v.avi", 12.5, 480, 20),
-        ffmpeg_arguments.piece(FFMPEG, "-v.avi", Piece(10, 20), way, PieceShape(720, 25, 60)),
+        ffmpeg_arguments.probe_command(FFMPEG, "-v.avi"),
+        ffmpeg_arguments.picture_command(FFMPEG, "-v.avi", 12.5, 480, 20),
+        ffmpeg_arguments.segment_command(FFMPEG, "-v.avi", MediaSegment(10, 20), delivery, SegmentShape(720, 25, 60)),
     ]
     for command in commands:
         assert command.count("-i") == 1
@@ -113,9 +94,9 @@ def test_the_limits_of_input_stand_before_every_input(way: Way) -> None:
 
 def test_ffmpeg_without_limits_and_options_without_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="protocol_whitelist"):
-        FfmpegProgram(("/usr/bin/ffmpeg",), ())
+        FfmpegProgram(("/usr/bin/ffmpeg",), (), describe)
     with pytest.raises(ValueError, match="empty"):
-        FfmpegProgram(("",), FFMPEG.input_options)
+        FfmpegProgram(("",), FFMPEG.input_options, describe)
     with pytest.raises(ValueError, match="cache_bytes"):
         PageOptions(FFMPEG, tmp_path, cache_bytes=0)
     with pytest.raises(ValueError, match="refresh_seconds"):

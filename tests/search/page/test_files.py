@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reeldex.search.page.catalogue import video_key
+from reeldex.search.page.live_index import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, FixedVideo, page_options, running_page
 
 COLOURS = f"/videos/{video_key('colours')}"

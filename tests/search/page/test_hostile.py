@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
-from reeldex.search.page.catalogue import video_key
+from reeldex.search.page.live_index import video_key
 from reeldex.search.page.problems import Problem
 from reeldex.search.page.request_limits import TokenBucket
 from reeldex.search.results import SearchResults
@@ -34,7 +34,7 @@ def raw_get(page: httpx.Client, target: str, **headers: str) -> tuple[int, bytes
         connection.close()
 
 
-@pytest.mark.parametrize("place", ["videos", "static", "pictures", "pieces", "api/playing"])
+@pytest.mark.parametrize("place", ["videos", "static", "pictures", "segments", "api/playing"])
 @pytest.mark.parametrize(
     "path",
     [
@@ -77,14 +77,14 @@ def test_the_path_of_a_real_video_is_not_served_either(page: httpx.Client, fixed
         f"/pictures/{video_key('colours')}/-5.jpg",
         f"/pictures/{video_key('colours')}/1e9.jpg",
         f"/pictures/{video_key('colours')}/{'9' * 30}.jpg",
-        f"/pieces/{video_key('colours')}/transcoded/-1.mp4",
-        f"/pieces/{video_key('colours')}/transcoded/9999999.mp4",
-        f"/pieces/{video_key('colours')}/burned/0.mp4",
-        f"/pieces/{video_key('modern')}/copied/0.mp4",
-        f"/pieces/{video_key('colours')}/transcoded/0;id.mp4",
+        f"/segments/{video_key('colours')}/transcode/-1.mp4",
+        f"/segments/{video_key('colours')}/transcode/9999999.mp4",
+        f"/segments/{video_key('colours')}/burned/0.mp4",
+        f"/segments/{video_key('modern')}/remux/0.mp4",
+        f"/segments/{video_key('colours')}/transcode/0;id.mp4",
     ],
 )
-def test_times_and_pieces_that_are_none(page: httpx.Client, target: str) -> None:
+def test_times_and_segments_that_are_none(page: httpx.Client, target: str) -> None:
     assert raw_get(page, target)[0] == 404
 
 
@@ -171,6 +171,7 @@ def waiting(tmp_path: Path) -> Iterator[tuple[WaitingSearcher, str]]:
         searcher.let.set()
 
 
+@pytest.mark.slow
 def test_of_200_requests_at_once_those_above_the_limit_are_asked_to_come_back(
     waiting: tuple[WaitingSearcher, str],
 ) -> None:

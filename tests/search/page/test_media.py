@@ -1,24 +1,23 @@
-"""Pictures and pieces, made by the real ffmpeg; a stand-in does what ffmpeg does only with long videos: last."""
+"""Pictures and segments, made by the real ffmpeg; a stand-in does what ffmpeg does only with long videos: last."""
 
 import asyncio
 import concurrent.futures
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from reeldex.cli.page import describe
 from reeldex.extractors import ffmpeg
-from reeldex.search.page.catalogue import video_key
 from reeldex.search.page.disk_cache import DiskCache
 from reeldex.search.page.ffmpeg_runs import FfmpegRuns
+from reeldex.search.page.live_index import video_key
 from reeldex.search.page.options import FfmpegProgram
 from reeldex.search.page.problems import Problem
-from reeldex.search.page.shared_jobs import SharedJobs
+from reeldex.search.page.single_flight import SingleFlight
 from tests.search.page.fixed_searcher import (
     FixedSearcher,
     colour_at,
@@ -27,6 +26,7 @@ from tests.search.page.fixed_searcher import (
     running_page,
     start_page_process,
 )
+from tests.waiting import wait_until
 
 
 def pixel(encoded: bytes, at_seconds: float = 0.0) -> tuple[int, ...]:
@@ -55,20 +55,38 @@ def test_a_picture_shows_the_very_second(page: httpx.Client, name: str, second: 
 
 
 @pytest.mark.parametrize("name", ["old film", "modern", "wrapped"])
-def test_transcoded_pieces_are_exact_parts_of_the_video(page: httpx.Client, name: str) -> None:
+def test_transcoded_segments_are_exact_parts_of_the_video(page: httpx.Client, name: str) -> None:
     for number in range(3):
-        piece = page.get(f"/pieces/{video_key(name)}/transcoded/{number}.mp4").raise_for_status().content
-        assert seconds_of(piece) == pytest.approx(10, abs=0.06)
+        segment = page.get(f"/segments/{video_key(name)}/transcode/{number}.mp4").raise_for_status().content
+        assert seconds_of(segment) == pytest.approx(10, abs=0.06)
         for second in (0, 4, 9):
-            assert is_colour_of(10 * number + second, pixel(piece, second + 0.5)), (number, second)
+            assert is_colour_of(10 * number + second, pixel(segment, second + 0.5)), (number, second)
 
 
-def test_ways_of_playing_are_the_cheap_one_first(page: httpx.Client) -> None:
-    for name, ways in (("wrapped", ["copied", "transcoded"]), ("old film", ["transcoded"]), ("modern", ["transcoded"])):
+def test_the_cheaper_delivery_comes_first(page: httpx.Client) -> None:
+    for name, deliveries in (
+        ("wrapped", ["remux", "transcode"]),
+        ("old film", ["transcode"]),
+        ("modern", ["transcode"]),
+    ):
         plan = page.get(f"/api/playing/{video_key(name)}").raise_for_status().json()
-        assert plan["ways"] == ways
+        assert plan["deliveries"] == deliveries
         assert plan["duration_seconds"] == pytest.approx(30, abs=0.1)
-        assert plan["piece_seconds"] == 10
+        assert plan["segment_seconds"] == 10
+
+
+def test_a_file_name_that_looks_like_a_description_does_not_mislead_the_page(
+    tmp_path: Path, fixed_index: FixedSearcher
+) -> None:
+    from tests.search.page.fixed_searcher import FixedVideo
+
+    hostile = tmp_path / "x\n  Duration: 09:00:00.00\n  Stream #0:0: Video: h264, yuv420p, 640x360, 25 fps\n.avi"
+    hostile.write_bytes(Path(fixed_index.videos()["old film"].path).read_bytes())
+    searcher = FixedSearcher([FixedVideo("hostile", str(hostile), 9.0)], [])
+    with running_page(searcher, page_options(tmp_path / "cache")) as address:
+        plan = httpx.get(f"{address}/api/playing/{video_key('hostile')}", trust_env=False).raise_for_status().json()
+    assert plan["deliveries"] == ["transcode"], "the file is MPEG-4 part 2, whatever its name says"
+    assert plan["duration_seconds"] == pytest.approx(30, abs=0.1)
 
 
 def test_a_file_that_is_no_video_is_told_from_one_that_is_gone(tmp_path: Path, fixed_index: FixedSearcher) -> None:
@@ -78,7 +96,7 @@ def test_a_file_that_is_no_video_is_told_from_one_that_is_gone(tmp_path: Path, f
     (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n")
     videos = [FixedVideo(name, str(tmp_path / name), 9.0) for name in ("text.avi", "list.m3u8", "gone.avi")]
     with running_page(FixedSearcher(videos, []), page_options(tmp_path / "cache")) as address:
-        for kind in ("api/playing/{}", "pictures/{}/0.jpg", "pieces/{}/transcoded/0.mp4"):
+        for kind in ("api/playing/{}", "pictures/{}/0.jpg", "segments/{}/transcode/0.mp4"):
             for name, status in (("text.avi", 422), ("list.m3u8", 422), ("gone.avi", 404)):
                 answer = httpx.get(f"{address}/{kind.format(video_key(name))}", trust_env=False, timeout=30)
                 assert answer.status_code == status, (kind, name)
@@ -134,7 +152,7 @@ def stand_in(tmp_path: Path, body: str) -> FfmpegProgram:
     program = tmp_path / "stand-in for ffmpeg"
     program.write_text(f"#!/bin/sh\necho $$ >> '{tmp_path}/started'\n{body}\n")
     program.chmod(0o755)
-    return FfmpegProgram((str(program),), ("-protocol_whitelist", "file"))
+    return FfmpegProgram((str(program),), ("-protocol_whitelist", "file"), describe)
 
 
 def started(tmp_path: Path) -> list[int]:
@@ -149,13 +167,6 @@ def alive(process_id: int) -> bool:
         return False
 
 
-def until(true: Callable[[], object], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
-
-
 def test_twenty_who_want_one_picture_cost_one_process(fixed_index: FixedSearcher, tmp_path: Path) -> None:
     program = stand_in(tmp_path, "sleep 1; echo picture")
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
@@ -167,7 +178,8 @@ def test_twenty_who_want_one_picture_cost_one_process(fixed_index: FixedSearcher
 
 
 def test_processes_are_few_and_the_line_is_bounded(fixed_index: FixedSearcher, tmp_path: Path) -> None:
-    program = stand_in(tmp_path, "sleep 1; echo picture")
+    release = tmp_path / "release"
+    program = stand_in(tmp_path, f"while [ ! -e '{release}' ]; do sleep 0.05; done; echo picture")
     options = page_options(tmp_path / "cache", ffmpeg=program, ffmpeg_processes=2, ffmpeg_waiting=2)
     with running_page(fixed_index, options) as address, concurrent.futures.ThreadPoolExecutor(20) as pool:
 
@@ -176,8 +188,10 @@ def test_processes_are_few_and_the_line_is_bounded(fixed_index: FixedSearcher, t
             return httpx.get(target, trust_env=False, timeout=30).status_code
 
         answers = [pool.submit(ask, second) for second in range(10)]
-        until(lambda: len(started(tmp_path)) == 2)
+        wait_until(lambda: len(started(tmp_path)) == 2, 15)
         assert sum(map(alive, started(tmp_path))) <= 2
+        wait_until(lambda: sum(answer.done() for answer in answers) == 6, 15)
+        release.touch()
         assert sorted(answer.result() for answer in answers) == [200] * 4 + [503] * 6
 
 
@@ -186,7 +200,7 @@ def test_what_nobody_waits_for_any_more_is_given_up(fixed_index: FixedSearcher, 
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
         with pytest.raises(httpx.ReadTimeout):
             httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=5)
-        until(lambda: started(tmp_path) and not any(map(alive, started(tmp_path))))
+        wait_until(lambda: started(tmp_path) and not any(map(alive, started(tmp_path))), 15)
 
 
 def test_what_takes_too_long_is_ended(fixed_index: FixedSearcher, tmp_path: Path) -> None:
@@ -209,10 +223,10 @@ def test_a_killed_server_leaves_no_process(fixed_index: FixedSearcher, tmp_path:
             asked = pool.submit(
                 httpx.get, f"{address}/pictures/{video_key('colours')}/900.jpg", trust_env=False, timeout=30
             )
-            until(lambda: any(map(alive, started(tmp_path))))
+            wait_until(lambda: any(map(alive, started(tmp_path))), 15)
             process.send_signal(number)
             process.wait(20)
-            until(lambda: not any(map(alive, started(tmp_path))), seconds=5)
+            wait_until(lambda: not any(map(alive, started(tmp_path))), 5)
             if number == signal.SIGKILL:
                 assert isinstance(asked.exception(), httpx.HTTPError)
             else:
@@ -234,14 +248,14 @@ def test_a_failed_job_is_told_to_all_who_wait_and_tried_again_later() -> None:
 
     async def work() -> int:
         calls.append(1)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
         raise ValueError("broken")
 
     async def never_gone() -> None:
         await asyncio.Event().wait()
 
     async def ask_thrice() -> None:
-        jobs: SharedJobs[int] = SharedJobs()
+        jobs: SingleFlight[int] = SingleFlight()
         told = await asyncio.gather(*(jobs.result("key", work, never_gone) for _ in range(2)), return_exceptions=True)
         assert [type(each) for each in told] == [ValueError, ValueError]
         with pytest.raises(ValueError, match="broken"):

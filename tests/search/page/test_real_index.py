@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from reeldex.search.index import SearchIndex
-from reeldex.search.page.catalogue import video_key
+from reeldex.search.page.live_index import video_key
 from tests.search.library import Library, make_library
 from tests.search.page.fixed_searcher import make_colours, page_options, running_page
 from tests.search.page.test_media import is_colour_of, pixel
@@ -23,6 +23,7 @@ def library(tmp_path: Path) -> Library:
     return library
 
 
+@pytest.mark.slow
 def test_an_index_is_searched_shown_played_and_refreshed(library: Library) -> None:
     options = page_options(library.folder / "cache", refresh_seconds=0.001)
     with (
@@ -44,7 +45,7 @@ def test_an_index_is_searched_shown_played_and_refreshed(library: Library) -> No
         within = page.get("/api/search", params={"q": "onion", "in": key}).raise_for_status().json()
         assert {moment["name"] for moment in within["moments"]} == {_NAMES[0]}, "its id holds signs of patterns"
         assert page.get(f"/videos/{key}", headers={"Range": "bytes=4-7"}).content == b"ftyp"
-        assert page.get(f"/api/playing/{video_key(_NAMES[1])}").json()["ways"] == ["transcoded"]
+        assert page.get(f"/api/playing/{video_key(_NAMES[1])}").json()["deliveries"] == ["transcode"]
 
         like = page.get("/api/like", params={"video": key, "at": "12.5"}).raise_for_status().json()
         assert not any(

@@ -1,0 +1,251 @@
+"""The FAISS index that chooses candidates: which one, when it has to be built anew, and working with it."""
+
+import logging
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reeldex.search.errors import FactoryError, IndexDamagedError
+from reeldex.search.generation import REMEDY, AnnIndexRecord, ann_index_files, readable
+from reeldex.search.moment_table import Floats, Ids, MomentTable
+from reeldex.search.options import AUTO, STRUCTURE_FIELDS, IndexOptions, different
+from reeldex.search.projection import Projection, learn_projection
+from reeldex.storage.atomic import publish
+from reeldex.storage.system_errors import reading_error
+
+log = logging.getLogger(__name__)
+
+EXACT = "SQfp16"
+"""Embeddings are kept as float16, so that this holds every number of them."""
+_EXACT_FACTORIES = frozenset({EXACT, "Flat"})
+
+_LARGE = 20_000_000
+_GROWTH = 4
+_PROJECTION_SAMPLE = 16_384
+_TRAINING_PER_LIST = 40
+_TRAINING_AT_LEAST = 65_536
+
+
+def is_exact(factory: str) -> bool:
+    """Return whether a factory string compares a query with every moment, without rounding."""
+    return factory in _EXACT_FACTORIES
+
+
+def choose_factory(options: IndexOptions, moments: int, embed_dim: int) -> str:
+    """Return the factory string for so many moments: the configured one, or by size.
+
+    An IVF has about 4 sqrt(n) lists, a power of two, as FAISS advises. Codes have a byte a number, above 20 million
+    moments a byte for four numbers.
+    """
+    if options.factory != AUTO:
+        return options.factory
+    if moments < options.exact_below:
+        return EXACT
+    lists = 2 ** max(2, round(math.log2(4 * math.sqrt(moments))))
+    if moments <= _LARGE:
+        return f"IVF{lists},SQ8"
+    dim = options.pca_dim if 0 < options.pca_dim < embed_dim else embed_dim
+    parts = max(part for part in range(1, max(1, dim // 4) + 1) if dim % part == 0)
+    return f"IVF{lists}_HNSW32,PQ{parts}"
+
+
+def why_build_anew(
+    held: AnnIndexRecord, held_options: IndexOptions, options: IndexOptions, moments: int, embed_dim: int
+) -> str | None:
+    """Say why a structure no longer suits so many moments or these options; None when it does."""
+    if unlike := different(options, held_options, STRUCTURE_FIELDS):
+        return f"{', '.join(unlike)} changed"
+    wanted = choose_factory(options, moments, embed_dim)
+    if held.exact and is_exact(wanted):
+        return None
+    if is_exact(wanted) and moments < options.exact_below // 2:
+        return f"{moments} moments are few enough for exact search"
+    if held.exact:
+        return f"{moments} moments are too many for exact search"
+    if moments > held.trained_on * _GROWTH or moments * _GROWTH < held.trained_on:
+        return f"it was trained on {held.trained_on} moments and holds {moments} now"
+    return None
+
+
+class AnnIndex:
+    """A FAISS index of moments by their ids, with the projection into it (None: exact, nothing is projected).
+
+    Searching is safe from several threads; each query runs on the thread that asks.
+    """
+
+    def __init__(self, index: Any, projection: Projection | None, factory: str, trained_on: int) -> None:  # noqa: ANN401 - FAISS
+        import faiss
+
+        self.factory = factory
+        self.trained_on = trained_on
+        self.projection = projection
+        self._index = index
+        self._ivf = faiss.try_extract_index_ivf(index)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every moment is compared with the query."""
+        return self.projection is None
+
+    @property
+    def dim(self) -> int:
+        """Numbers that are held of a moment."""
+        return int(self._index.d)
+
+    @property
+    def nlist(self) -> int:
+        """Lists of an IVF, 0 when there are none."""
+        return int(self._ivf.nlist) if self._ivf is not None else 0
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    def add(self, ids: Ids, embeddings: Floats) -> None:
+        """Add moments: ids (n,), embeddings (n, D) float32."""
+        self._index.add_with_ids(self.projection.moments(embeddings) if self.projection else embeddings, ids)
+
+    def remove(self, ids: Ids) -> None:
+        """Remove moments by their ids."""
+        import faiss
+
+        if len(ids):
+            self._index.remove_ids(faiss.IDSelectorBatch(ids))
+
+    def candidates(self, query: Floats, count: int, probes: int, among: Ids | None = None) -> Ids:
+        """Return the ids of up to `count` moments that score best with a query (D,), or of `among` those, ascending."""
+        import faiss
+
+        projected = query[np.newaxis] if self.projection is None else self.projection.queries(query[np.newaxis])
+        selector = None
+        if among is not None:
+            mask = np.zeros(int(among[-1]) + 1, dtype=bool)
+            mask[among] = True
+            # The selector points into this array, which therefore lives as long as the call.
+            bits = np.packbits(mask, bitorder="little")
+            selector = faiss.IDSelectorBitmap(bits)
+        if self._ivf is not None:
+            parameters = faiss.SearchParametersIVF(nprobe=max(1, min(probes, self.nlist)), sel=selector)
+        else:
+            parameters = faiss.SearchParameters(sel=selector)
+        if isinstance(self._index, faiss.IndexPreTransform):
+            parameters = faiss.SearchParametersPreTransform(index_params=parameters)
+        _, found = self._index.search(projected, min(count, len(self)), params=parameters)
+        ids: Ids = found[0][found[0] >= 0]
+        return ids
+
+    def save(self, folder: Path, number: int) -> tuple[str, ...]:
+        """Publish the structure; returns the names of its files."""
+        import faiss
+
+        names = ann_index_files(number, exact=self.exact)
+        with publish(folder / names[0]) as temporary:
+            faiss.write_index(self._index, str(temporary))
+        if self.projection is not None:
+            self.projection.save(folder / names[1])
+        return names
+
+    @classmethod
+    def load(cls, folder: Path, record: AnnIndexRecord) -> "AnnIndex":
+        """Read a structure; raises IndexDamagedError, and IndexUnreadableError where the system does not let us."""
+        import faiss
+
+        names = ann_index_files(record.number, exact=record.exact)
+        try:
+            index = faiss.read_index(str(folder / names[0]))
+            projection = None if record.exact else Projection.load(folder / names[1])
+        except (RuntimeError, OSError, ValueError, KeyError, EOFError) as error:
+            # FAISS does not tell whether the system or the content was at fault.
+            for name in names:
+                _require_readable(folder / name, error)
+            raise IndexDamagedError(f"{folder / names[0]} cannot be read: {_said(error)}. {REMEDY}") from error
+        return cls(index, projection, record.factory, record.trained_on)
+
+
+def _require_readable(path: Path, error: Exception) -> None:
+    """Raise IndexUnreadableError unless the system delivers every byte of a file over which FAISS stumbled."""
+    found = reading_error(path)
+    if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
+        found = error
+    if found is not None and not isinstance(found, FileNotFoundError):
+        with readable(path):
+            raise found
+
+
+def require_factory(factory: str, dim: int) -> None:
+    """Raise FactoryError unless FAISS knows a factory string for `dim` numbers and moments can be removed again."""
+    _create(factory, dim)
+
+
+def _create(factory: str, dim: int) -> Any:  # noqa: ANN401 - whichever of FAISS's classes the string stands for
+    import faiss
+
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise FactoryError(
+            f"FAISS can make nothing of the factory string {factory!r} for {dim} numbers: {_said(error)}. Give one "
+            'such as IVF4096,SQ8, or "auto".'
+        ) from error
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is not None:
+        # What the sample is too small for shows in the recall, which is measured.
+        ivf.cp.min_points_per_centroid = 1
+        return index
+    if not isinstance(index, faiss.IndexFlatCodes):
+        raise FactoryError(
+            f"The FAISS index {factory!r} cannot be used: from a {type(index).__name__} moments cannot be removed "
+            'by their ids. Give an IVF such as IVF4096,SQ8, plain codes such as Flat or SQ8, or "auto".'
+        )
+    return faiss.IndexIDMap2(index)
+
+
+def build_ann_index(table: MomentTable, options: IndexOptions, factory: str) -> AnnIndex:
+    """Train a structure on a sample of the moments and add them all, block by block; raises FactoryError."""
+    moments = len(table)
+    log.info("Building %s of %d moments", factory, moments)
+    if is_exact(factory):
+        ann_index = AnnIndex(_create(factory, table.embed_dim), None, factory, moments)
+    else:
+        ids = table.ids()
+        sample = np.concatenate([block for _, block in _sampled(table, ids, _PROJECTION_SAMPLE)])
+        projection = learn_projection(sample, options.pca_dim)
+        index = _create(factory, projection.dim)
+        training = max(_TRAINING_AT_LEAST, _TRAINING_PER_LIST * _lists_named(factory))
+        projected = np.concatenate([projection.moments(block) for _, block in _sampled(table, ids, training)])
+        del sample
+        try:
+            index.train(projected)
+        except RuntimeError as error:
+            raise FactoryError(
+                f"The FAISS index {factory!r} cannot be trained on {moments} moments: {_said(error)}. Give one "
+                'with fewer lists, or "auto".'
+            ) from error
+        ann_index = AnnIndex(index, projection, factory, moments)
+    for ids, block in table.blocks():
+        ann_index.add(ids, block)
+    return ann_index
+
+
+def _sampled(table: MomentTable, ids: Ids, count: int) -> Iterator[tuple[Ids, Floats]]:
+    """Read a sample in blocks: always the same of the same moments, in the order of their ids."""
+    chosen = ids
+    if count < len(ids):
+        chosen = np.sort(np.random.default_rng(0).choice(ids, count, replace=False))
+    for first in range(0, len(chosen), table.rows_per_block):
+        block = chosen[first : first + table.rows_per_block]
+        yield block, table.embeddings(block).astype(np.float32)
+
+
+def _lists_named(factory: str) -> int:
+    found = re.search(r"IVF(\d+)", factory)
+    return int(found[1]) if found else 0
+
+
+def _said(error: Exception) -> str:
+    """Return the last line of FAISS's message, without the place in its sources."""
+    line = str(error).strip().rsplit("\n", 1)[-1]
+    return re.sub(r"^Error in .* at \S+:\d+: ", "", line).rsplit("Error: ", 1)[-1].strip(" '.")

@@ -1,0 +1,163 @@
+"""Extract features of videos in this process, without a store and without Prefect."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
+
+from reeldex.errors import UsageError, UserError
+from reeldex.extractors.engine import extract as run_engine
+from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
+from reeldex.extractors.options import EngineOptions, NetworkOptions
+from reeldex.extractors.registry import EXTRACTORS
+from reeldex.flows.extraction.shard_work import outcome_of
+from reeldex.storage.schema import FeatureRows
+
+if TYPE_CHECKING:
+    from reeldex.extractors.network import Network
+
+VideoPath = str | os.PathLike[str]
+
+
+class VideoError(UserError):
+    """A video has no features; `video` holds its outcome. The message says why, and what to do."""
+
+    def __init__(self, video: ExtractedVideo) -> None:
+        super().__init__(f"{video.path}: {video.reason}: {video.message}")
+        self.video = video
+
+
+@dataclass(frozen=True, eq=False)
+class ExtractedVideo:
+    """The outcome of one video and its features by extractor.
+
+    - `status`: `ok`, or `failed` and then `features` is empty.
+    - `reason`: None, `truncated` for a video with features up to where its picture ends, else why it failed:
+      the same closed list as in a store. `message` explains it.
+    - `features`: rows and times by the extractor's name; `features[name].rows` is (R, D) float16, each row
+      L2-normalised, and `features[name].row_seconds` (R,) float64 the time at which each row begins.
+    """
+
+    path: Path
+    status: Literal["ok", "failed"]
+    reason: str | None
+    message: str
+    duration_seconds: float | None
+    features: Mapping[str, FeatureRows]
+
+    def __getitem__(self, extractor: str) -> FeatureRows:
+        """Return the rows of one extractor. Raises KeyError, and VideoError for a video that failed."""
+        if self.status == "failed":
+            raise VideoError(self)
+        return self.features[extractor]
+
+    def __repr__(self) -> str:
+        if self.status == "failed":
+            return f"ExtractedVideo({str(self.path)!r}, failed: {self.reason})"
+        shapes = ", ".join(f"{name} {rows.rows.shape}" for name, rows in self.features.items())
+        note = f", {self.reason}" if self.reason else ""
+        return f"ExtractedVideo({str(self.path)!r}, {self.duration_seconds:.1f} s, {shapes}{note})"
+
+
+@overload
+def extract(  # type: ignore[overload-overlap]  # a string is an iterable of strings too
+    videos: VideoPath,
+    extractors: Sequence[str] = ...,
+    *,
+    weights: Literal["pretrained", "random"] = ...,
+    device: str = ...,
+    precision: str = ...,
+    decoders: int = ...,
+) -> ExtractedVideo: ...
+
+
+@overload
+def extract(
+    videos: Iterable[VideoPath],
+    extractors: Sequence[str] = ...,
+    *,
+    weights: Literal["pretrained", "random"] = ...,
+    device: str = ...,
+    precision: str = ...,
+    decoders: int = ...,
+) -> list[ExtractedVideo]: ...
+
+
+def extract(  # noqa: PLR0913 - each is a choice of the caller
+    videos: VideoPath | Iterable[VideoPath],
+    extractors: Sequence[str] = tuple(EXTRACTORS),
+    *,
+    weights: Literal["pretrained", "random"] = "pretrained",
+    device: str = "auto",
+    precision: str = "auto",
+    decoders: int = 2,
+) -> ExtractedVideo | list[ExtractedVideo]:
+    """Extract features of one video, or of several that share batches.
+
+    For one path, return its ExtractedVideo and raise VideoError if it cannot be extracted. For several paths, return
+    one ExtractedVideo for each, in their order; a broken one has the status `failed`. The rows are those that a store
+    would hold.
+
+    - `extractors`: `resnet152` (2-D, one row per second) and `resnext101_3d` (3-D, 1.5 rows per second).
+    - `weights`: `pretrained` downloads the published weights once; `random` are untrained weights, for testing.
+    - `device`: `auto`, `cpu`, `cuda` or `cuda:N`; `precision`: `auto`, `fp32`, `fp16` or `bf16`.
+    - `decoders`: videos decoded at the same time.
+
+    Loaded networks stay in memory for the next call. Raises UsageError for bad arguments, WeightsError and DeviceError.
+    """
+    names = (extractors,) if isinstance(extractors, str) else tuple(extractors)
+    single = isinstance(videos, str | os.PathLike)
+    paths = [Path(videos)] if isinstance(videos, str | os.PathLike) else [Path(each) for each in videos]
+    try:
+        networks = _networks(names, NetworkOptions(weights=weights, device=device, precision=precision))  # type: ignore[arg-type]
+        options = EngineOptions(decoders=decoders)
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UsageError(f"The videos cannot be extracted like that: {error}.") from error
+    # The engine's ids only have to be unique: two paths may be equal.
+    sources = [VideoSource(str(number), str(path)) for number, path in enumerate(paths)]
+    results = {result.source.video_id: result for result in run_engine(sources, networks, options)} if sources else {}
+    extracted = [_extracted(results[source.video_id]) for source in sources]
+    if not single:
+        return extracted
+    if extracted[0].status == "failed":
+        raise VideoError(extracted[0])
+    return extracted[0]
+
+
+def _networks(names: tuple[str, ...], options: NetworkOptions) -> list[Network]:
+    if not names or len(set(names)) < len(names):
+        raise UsageError(f"Give one or more extractors, each once: {', '.join(EXTRACTORS)}; not {list(names)}.")
+    return [_load(name, options) for name in names]
+
+
+@functools.lru_cache(maxsize=4)
+def _load(name: str, options: NetworkOptions) -> Network:
+    from reeldex.extractors.network import load_network
+
+    return load_network(name, options)
+
+
+def _extracted(result: VideoFeatures | ExtractionFailure) -> ExtractedVideo:
+    outcome = outcome_of(result)
+    features = {}
+    if isinstance(result, VideoFeatures):
+        features = {
+            name: FeatureRows(
+                rows=rows,
+                start_seconds=0.0,
+                seconds_per_row=result.seconds_per_row[name],
+                duration_seconds=outcome.duration_seconds,
+                truncated=outcome.truncated,
+                source=outcome.path,
+            )
+            for name, rows in result.rows.items()
+        }
+    return ExtractedVideo(
+        Path(outcome.path), outcome.status, outcome.reason, outcome.message, outcome.duration_seconds, features
+    )

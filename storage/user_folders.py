@@ -1,0 +1,48 @@
+"""Where reeldex keeps what belongs to a user and not to a store: caches and state, by the XDG rules.
+
+Downloaded weights are PyTorch's: they are in its own cache, which TORCH_HOME moves.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from reeldex.errors import UserError
+
+_NAME = "reeldex"
+
+
+class FolderNotWritableError(UserError):
+    """A folder for caches or state cannot be made or written."""
+
+
+def cache_folder(part: str) -> Path:
+    """Return `$XDG_CACHE_HOME/reeldex/<part>`, by default in `~/.cache`; it may not exist yet."""
+    return platformdirs.user_cache_path(_NAME) / part
+
+
+def state_folder() -> Path:
+    """Return `$XDG_STATE_HOME/reeldex`, by default `~/.local/state/reeldex`; it may not exist yet.
+
+    Prefect's database, the secret of servers and locks of devices are stored there.
+    """
+    return platformdirs.user_state_path(_NAME)
+
+
+def make_writable(folder: Path, setting: str) -> Path:
+    """Make a folder if it is absent, and return it.
+
+    Raises FolderNotWritableError, which names `setting` as what selects another folder, such as XDG_STATE_HOME.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise FolderNotWritableError(
+            f"The folder {folder} cannot be written: {error.strerror}. Select another one with {setting}, or change "
+            "its permissions."
+        ) from error

@@ -1,0 +1,166 @@
+"""The flows as Prefect runs them: the states they end in, their tasks and their artifacts, on Prefect's test server."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+from prefect.testing.utilities import prefect_test_harness
+
+from reeldex.flows.config.pipeline import ComputeConfig, ExtractConfig, WhenBusy
+from reeldex.flows.extract import extract
+from reeldex.flows.rerun import rerun
+from reeldex.flows.runs import artifacts
+from reeldex.flows.verify import verify
+from reeldex.storage.errors import StoreBusyError
+from reeldex.storage.store import FeatureStore
+from tests.conftest import MakeVideo
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = ExtractConfig(extractors=("resnet152",), weights="random", shard_videos=2)  # type: ignore[arg-type]
+COMPUTE = ComputeConfig(device="cpu", retries=0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make_video: MakeVideo) -> Path:
+    for index in range(3):
+        make_video(tmp_path / "videos" / f"{index}.mp4", seconds=0.4)
+    return tmp_path
+
+
+def _run(flow: Any, *arguments: Any) -> State[Any]:  # noqa: ANN401 - flows differ in their parameters
+    state: State[Any] = flow(*arguments, return_state=True)
+    return state
+
+
+def _extract(folder: Path, *more: Any) -> State[Any]:  # noqa: ANN401 - the flow's
+    return _run(extract, str(folder / "videos"), str(folder / "store"), OPTIONS, COMPUTE, *more)
+
+
+def _run_id(state: State[Any]) -> UUID:
+    run_id = state.state_details.flow_run_id
+    assert run_id is not None
+    return run_id
+
+
+def _artifacts(state: State[Any]) -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        ours = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[_run_id(state)]))
+        return {
+            (each.description or "").partition(":")[0]: each.data
+            for each in client.read_artifacts(artifact_filter=ours)
+        }
+
+
+def _task_names(state: State[Any]) -> list[str]:
+    with get_client(sync_client=True) as client:
+        ours = FlowRunFilter(id=FlowRunFilterId(any_=[_run_id(state)]))
+        return sorted(task.name for task in client.read_task_runs(flow_run_filter=ours))
+
+
+def test_a_run_is_completed_then_there_is_nothing_new(folder: Path) -> None:
+    state = _extract(folder)
+    assert (state.name, state.type.value) == ("Completed", "COMPLETED")
+    assert state.result().extracted_ok == 3
+    assert _task_names(state) == ["plan", "shard-00000 (2 videos)", "shard-00001 (1 videos)"]
+    artifacts = _artifacts(state)
+    assert set(artifacts) == {"Progress", "Summary", "Pictures"}
+    assert "| Shards done in this run | 2 |" in artifacts["Summary"]
+    state = _extract(folder)
+    assert (state.name, state.type.value) == ("Nothing new", "COMPLETED")
+    assert state.message == "Nothing to do."
+
+
+def test_a_broken_video_is_counted_in_a_completed_state(folder: Path) -> None:
+    (folder / "videos" / "broken.mp4").write_bytes(b"no video")
+    state = _extract(folder)
+    assert (state.name, state.type.value) == ("Completed with failures", "COMPLETED")
+    assert (state.message or "").startswith("1 video has no features: 1 unreadable.")
+    assert "broken.mp4" in _artifacts(state)["Failed videos"]
+
+
+def test_a_lost_shard_fails_the_run_and_rerun_failed_finishes_it(folder: Path) -> None:
+    FeatureStore(folder / "store", create=True)
+    in_the_way = folder / "store" / "features" / "resnet152.random" / "shard-00001.h5"
+    in_the_way.mkdir(parents=True)
+    state = _extract(folder)
+    assert state.type.value == "FAILED"
+    assert "1 shard LOST: 00001" in (state.message or "")
+    assert "| 00001 |" in _artifacts(state)["Summary"]
+    in_the_way.rmdir()
+    state = _run(rerun, str(folder / "store"), *(False, [], COMPUTE))
+    assert state.name == "Completed"
+    assert _task_names(state) == ["plan", "shard-00001 (1 videos)"]
+
+
+def test_a_store_in_use_is_left_to_a_later_run_or_refused(folder: Path) -> None:
+    assert _extract(folder).name == "Completed"
+    with FeatureStore(folder / "store").lock():
+        skipped = _extract(folder, {}, WhenBusy.SKIP)
+        assert (skipped.name, skipped.type.value) == ("Skipped", "COMPLETED")
+        refused = _extract(folder, {}, WhenBusy.FAIL)
+        assert refused.type.value == "FAILED"
+        with pytest.raises(StoreBusyError, match="is in use by process"):
+            refused.result()
+        late = _extract(folder, {}, WhenBusy.WAIT, 0.2)
+        assert "is in use by process" in (late.message or "")
+
+
+def test_verify_fails_on_damage_and_lists_it(folder: Path) -> None:
+    assert _extract(folder).name == "Completed"
+    state = _run(verify, str(folder / "store"))
+    assert (state.name, (state.message or "").startswith("All sound: ")) == ("Completed", True)
+    damaged = folder / "store" / "features" / "resnet152.random" / "shard-00000.h5"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    state = _run(verify, str(folder / "store"))
+    assert state.type.value == "FAILED"
+    assert "shard-00000.h5" in _artifacts(state)["Damages"]
+    damaged.unlink()
+    damaged.symlink_to(folder / "not mounted")
+    state = _run(verify, str(folder / "store"))
+    assert state.type.value == "FAILED"
+    assert (state.message or "").startswith("1 file cannot be read: ")
+    assert "mount its disk" in _artifacts(state)["Damages"]
+
+
+def test_a_store_made_with_other_settings_is_refused_before_any_work(folder: Path) -> None:
+    assert _extract(folder).name == "Completed"
+    store = FeatureStore(folder / "store")
+    fp16 = ComputeConfig(device="cpu", precision="fp16")  # type: ignore[arg-type]
+    state = _run(extract, str(folder / "videos"), str(store.path), OPTIONS, fp16)
+    assert "needs a CUDA device" in (state.message or "")
+    state = _run(extract, str(folder / "videos"), str(store.path), OPTIONS, ComputeConfig(precision="fp16"))  # type: ignore[arg-type]
+    assert state.type.value == "FAILED"
+    assert "precision" in (state.message or "")
+    assert _task_names(state) == []
+    shutil.rmtree(store.path)
+
+
+def test_a_server_that_takes_no_table_costs_no_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A server that fails at this one moment is not available otherwise.
+    def refuses(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("connection refused")
+
+    _extract(folder)
+    monkeypatch.setattr(artifacts, "can_be_seen", lambda: True)
+    monkeypatch.setattr(artifacts, "create_table_artifact", refuses)
+    damaged = next((folder / "store" / "features").rglob("shard-00000.h5"))
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    state = _run(verify, str(folder / "store"))
+    assert state.message is not None
+    assert state.message.startswith("2 damages found"), "the verdict is the store's, not the server's"

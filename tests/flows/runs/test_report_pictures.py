@@ -1,0 +1,30 @@
+"""Pictures in a run's report are made within the limits of the configuration."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from reeldex.extractors.options import DecodeLimits
+from reeldex.flows.runs.artifacts import pictures_of
+from reeldex.storage.manifest import ShardManifest, write_manifest
+from reeldex.storage.outcomes import FileRecord, ShardOutcomes, write_outcomes
+from reeldex.storage.schema import VideoEntry, VideoOutcome
+from reeldex.storage.store import FeatureStore
+from tests.conftest import MakeVideo
+
+
+def test_pictures_keep_to_the_configured_limits(
+    tmp_path: Path, make_video: MakeVideo, caplog: pytest.LogCaptureFixture
+) -> None:
+    video = str(make_video(tmp_path / "a.mp4", size="1280x720"))
+    store = FeatureStore(tmp_path / "store", create=True)
+    write_manifest(store.path, ShardManifest(0, (VideoEntry("a", video, 1, 1),), ("net.v1",)))
+    record = FileRecord("features/net.v1/shard-00000.h5", 1, "", {})
+    outcome = VideoOutcome("a", video, "ok", None, "", 1, rows={"net.v1": 1})
+    write_outcomes(store.path, ShardOutcomes(0, (outcome,), {"net.v1": record}, 1.0))
+    (picture,) = pictures_of(store, [0], DecodeLimits())
+    assert picture.video_id == "a"
+    with caplog.at_level(logging.INFO):
+        assert list(pictures_of(store, [0], DecodeLimits.model_construct(ffmpeg_memory_bytes=60_000_000))) == []
+    assert "No picture of a" in caplog.text
