@@ -6,8 +6,6 @@ Both are read with `weights_only=True`: nothing in a file is executed.
 from __future__ import annotations
 
 import json
-import pickle
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,10 +17,10 @@ from torch import Tensor
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.options import ModelOptions
-from reeldex.embedding.unpickling import refused_by_torch
 from reeldex.storage.atomic import publish
 from reeldex.storage.schema import JSON
 from reeldex.storage.system_errors import refused_by_system
+from reeldex.untrusted_files import BROKEN_PICKLE, load_torch_file, refused_by_torch
 
 _MODEL = ModelOptions()
 
@@ -149,12 +147,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
     try:
-        with warnings.catch_warnings():
-            # torch warns of pickles by other writers before it refuses them; the refusal says enough.
-            warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_torch_file(path)
     # Of what is no pickle at all, torch's reader raises whatever it stumbles over.
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+    except (RuntimeError, OSError, *BROKEN_PICKLE) as error:
         if (refused := refused_by_system(error)) is not None:
             raise CheckpointError(f"{path} cannot be read: {refused}") from error
         raise CheckpointError(

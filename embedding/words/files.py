@@ -6,12 +6,13 @@ import bz2
 import gzip
 import pickle
 from pathlib import Path
-from typing import IO, Any, ClassVar, Self, cast
+from typing import IO, ClassVar, Self, cast
 
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.options import WordFormat
 from reeldex.embedding.pickled_arrays import STAND_INS
 from reeldex.storage.system_errors import refused_by_system
+from reeldex.untrusted_files import RestrictedUnpickler
 
 _LONGEST_LINE_BYTES = 1 << 20
 _PICKLE_START = b"\x80"
@@ -104,36 +105,23 @@ class _Held:
         return one
 
 
-class _GensimUnpickler(pickle.Unpickler):
-    """Loads what gensim saves, inert, and refuses everything else before it is imported."""
-
-    def __init__(self, file: IO[bytes], source: Path) -> None:
-        super().__init__(file, encoding="latin1")
-        self.made: list[_Held] = []
-        self._source = source
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - whatever is admitted
-        if (module_name, global_name) in STAND_INS:
-            return STAND_INS[module_name, global_name]
-        if (module_name, global_name) in _GENSIM_CLASSES:
-            return type(_GENSIM_CLASSES[module_name, global_name], (_Held,), {"made": self.made})
-        if (module_name, global_name) not in _ADMITTED:
-            raise WordVectorsError(
-                f"{self._source} asks for {module_name}.{global_name}, which word vectors saved by gensim do not need; "
-                "it was not run, and the file is refused. Get vectors in the binary or text word2vec format instead."
-            )
-        return super().find_class(module_name, global_name)
-
-
 def require_safe_pickle(source: Path) -> bool:
     """Make sure that a pickle asks for nothing but word vectors; tells whether it is a whole Word2Vec model.
 
     Reads it once, executing nothing but what builds arrays. Raises WordVectorsError naming what it refuses.
     """
+    made: list[_Held] = []
+
+    def refuse(named: str) -> WordVectorsError:
+        return WordVectorsError(
+            f"{source} asks for {named}, which word vectors saved by gensim do not need; it was not run, and the file "
+            "is refused. Get vectors in the binary or text word2vec format instead."
+        )
+
+    inert = {asked: type(name, (_Held,), {"made": made}) for asked, name in _GENSIM_CLASSES.items()}
     try:
         with _open(source) as file:
-            unpickler = _GensimUnpickler(file, source)
-            loaded = unpickler.load()
+            loaded = RestrictedUnpickler(file, _ADMITTED, {**STAND_INS, **inert}, refuse).load()
     except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         if (refused := refused_by_system(error)) is not None:
             raise WordVectorsError(f"{source} cannot be read: {refused}") from error
@@ -146,7 +134,7 @@ def require_safe_pickle(source: Path) -> bool:
     if not isinstance(loaded, _Held) or kind not in {"KeyedVectors", "Word2Vec"}:
         raise WordVectorsError(f"{source} holds a {kind}, no word vectors.")
     # gensim would open the pickles that these name, files beside this one, and execute what they ask for.
-    if any(vars(each).get("__scipys") for each in unpickler.made):
+    if any(vars(each).get("__scipys") for each in made):
         raise WordVectorsError(
             f"{source} refers to pickles beside it, which word vectors do not need; they were not opened, and the "
             "file is refused. Get vectors in the binary or text word2vec format instead."

@@ -218,7 +218,7 @@ def test_pth_with_anything_else_is_refused_and_not_run(tmp_path: Path) -> None:
 def test_nobody_is_advised_to_read_a_pth_unrestricted(tmp_path: Path) -> None:
     torch.save({"2d": np.zeros(2)}, tmp_path / "x.pth")
     (tmp_path / "y.pth").write_bytes(pickle.dumps({"2d": 1}))
-    for name, said in (("x.pth", r"it asks for numpy\.\S*_reconstruct\. "), ("y.pth", "it is no file of PyTorch's")):
+    for name, said in (("x.pth", r"it asks for numpy\.\S*_reconstruct\. "), ("y.pth", "it is not a PyTorch file")):
         with pytest.raises(UnsafePickleError, match=said) as caught:
             load_pth(tmp_path / name)
         assert "weights_only" not in str(caught.value)

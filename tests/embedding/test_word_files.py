@@ -145,7 +145,7 @@ def test_what_is_no_file_of_word_vectors_is_said(tmp_path: Path, content: bytes,
 
 def test_a_binary_file_that_breaks_off_is_said(source: Path) -> None:
     source.write_bytes(source.read_bytes()[:-40])
-    with pytest.raises(WordVectorsError, match="read as binary word2vec format, is no intact file"):
+    with pytest.raises(WordVectorsError, match="read as binary format, is no intact file"):
         opened(source)
 
 
