@@ -43,7 +43,7 @@ def load_pickle(path: Path) -> object:
         raise DatasetError(f"{path} cannot be read: {error}.") from error
     except (MemoryError, *BROKEN_PICKLE) as error:
         raise DatasetError(
-            f"{path} is no intact pickle: {first_line(error)}. Get it from its publisher again."
+            f"{path} is not an intact pickle: {first_line(error)}. Get it from its publisher again."
         ) from error
 
 
@@ -64,7 +64,7 @@ def load_pth(path: Path) -> object:
         raise DatasetError(f"{path} cannot be read: {error}.") from error
     except (RuntimeError, MemoryError, *BROKEN_PICKLE) as error:
         raise DatasetError(
-            f"{path} is no intact PyTorch file: {first_line(error)}. Get it from its publisher again."
+            f"{path} is not an intact PyTorch file: {first_line(error)}. Get it from its publisher again."
         ) from error
 
 

@@ -88,7 +88,7 @@ class Checkpoint:
     training: TrainingState | None = None
 
     def model(self) -> TextVideoEmbedding:
-        """Make the model, in evaluation mode; raises CheckpointError when the weights do not fit the sizes."""
+        """Return the model, in evaluation mode; raises CheckpointError when the weights do not fit the sizes."""
         model = TextVideoEmbedding(self.spec)
         model.load_weights(self.weights)
         return model.eval()
@@ -128,7 +128,7 @@ def load_checkpoint(path: Path, *, max_words: int = _MODEL.max_words) -> Checkpo
     state = content.get("state_dict", content)
     if not _are_weights(state):
         raise CheckpointError(
-            f"{path} is no checkpoint of a text-video embedding: it holds {', '.join(map(str, list(content)[:5]))}. "
+            f"{path} is not a checkpoint of a text-video embedding: it holds {', '.join(map(str, list(content)[:5]))}. "
             "Give the published checkpoint or one of `reeldex train`."
         )
     try:
@@ -153,7 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
         if (refused := refused_by_system(error)) is not None:
             raise CheckpointError(f"{path} cannot be read: {refused}") from error
         raise CheckpointError(
-            f"{path} is no PyTorch file that can be read safely: {refused_by_torch(error)}. Nothing of it was "
+            f"{path} is not a PyTorch file that can be read safely: {refused_by_torch(error)}. Nothing of it was "
             "executed. Get it again, or name another file."
         ) from error
     if not isinstance(content, dict):
@@ -171,7 +171,7 @@ def _from_own(path: Path, content: dict[str, Any]) -> Checkpoint:
     try:
         training = content["training"]
         if not _are_weights(content["weights"]):
-            raise TypeError("its weights are no tensors by name")  # noqa: TRY301 - told below
+            raise TypeError("its weights are not tensors by name")  # noqa: TRY301 - told below
         return Checkpoint(
             ModelSpec(**content["spec"]),
             content["weights"],

@@ -52,7 +52,7 @@ def require_word_file(source: Path) -> list[Path]:
 
 
 def detect_format(source: Path) -> WordFormat:
-    """Tell the format of a file by its first lines; raises WordVectorsError when it is none of those known."""
+    """Return the format of a file, by its first lines; raises WordVectorsError when it is none of those known."""
     try:
         with _open(source) as file:
             first = file.readline(_LONGEST_LINE_BYTES)
@@ -67,7 +67,7 @@ def detect_format(source: Path) -> WordFormat:
     if len(counts) > 2 and _is_row(first, len(counts) - 1):
         return WordFormat.TEXT_WITHOUT_COUNTS
     raise WordVectorsError(
-        f"{source} is no file of word vectors that can be read: it begins with {first[:40]!r}. Known are the binary "
+        f"{source} is not a known format of word vectors: it begins with {first[:40]!r}. Known are the binary "
         "and the text word2vec format and files saved by gensim."
     )
 
@@ -106,7 +106,7 @@ class _Held:
 
 
 def require_safe_pickle(source: Path) -> bool:
-    """Make sure that a pickle asks for nothing but word vectors; tells whether it is a whole Word2Vec model.
+    """Return whether a pickle is a whole Word2Vec model, after checking that it asks for nothing but word vectors.
 
     Reads it once, executing nothing but what builds arrays. Raises WordVectorsError naming what it refuses.
     """
@@ -125,9 +125,11 @@ def require_safe_pickle(source: Path) -> bool:
     except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         if (refused := refused_by_system(error)) is not None:
             raise WordVectorsError(f"{source} cannot be read: {refused}") from error
-        raise WordVectorsError(f"{source} is no intact pickle: {error}. Get the file again.") from error
+        raise WordVectorsError(f"{source} is not an intact pickle: {error}. Get the file again.") from error
     except MemoryError as error:
-        raise WordVectorsError(f"{source} is no intact pickle: it asks for too much memory. Get it again.") from error
+        raise WordVectorsError(
+            f"{source} is not an intact pickle: it asks for too much memory. Get it again."
+        ) from error
     except (AttributeError, ImportError) as error:
         raise WordVectorsError(f"{source} was saved by a gensim that this one cannot read: {error}.") from error
     kind = type(loaded).__name__

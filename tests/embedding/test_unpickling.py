@@ -126,7 +126,7 @@ def test_bytes_of_protocol_2_go_through_no_other_codec(tmp_path: Path) -> None:
 def test_what_is_no_intact_pickle(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.pkl"
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match=r"x\.pkl is no intact pickle"):
+    with pytest.raises(DatasetError, match=r"x\.pkl is not an intact pickle"):
         load_pickle(path)
 
 
@@ -170,13 +170,13 @@ ADDRESS = b"A" * 8
 def test_addresses_in_a_pickle_are_never_followed(tmp_path: Path, value: object) -> None:
     # NumPy takes these over unchecked, and reads at that address as soon as somebody looks at the array.
     path = written(tmp_path / "x.pkl", [value], 2)
-    with pytest.raises(DatasetError, match=r"x\.pkl is no intact pickle"):
+    with pytest.raises(DatasetError, match=r"x\.pkl is not an intact pickle"):
         load_pickle(path)
 
 
 def test_no_array_is_laid_over_bytes_of_a_pickle(tmp_path: Path) -> None:
     path = written(tmp_path / "x.pkl", Call(np.ndarray, (1,), "O8", ADDRESS))
-    with pytest.raises(DatasetError, match=r"x\.pkl is no intact pickle"):
+    with pytest.raises(DatasetError, match=r"x\.pkl is not an intact pickle"):
         load_pickle(path)
 
 
