@@ -14,7 +14,7 @@ NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.j
 # Every Python that pyenv has installed, also one that is not selected, as `DIR:DIR:`.
 PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions/3.*/bin)))
 
-.PHONY: run test test-fast test-all coverage soak test-decoding lint lint-python lint-javascript bench setup lock clean
+.PHONY: run test test-fast test-all coverage soak test-decoding lint lint-python lint-javascript docs bench setup lock clean
 
 run: setup
 	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
@@ -59,6 +59,10 @@ tools/javascript/node_modules/.ready: tools/javascript/package-lock.json | setup
 	@$(NPM) ci --silent
 	touch $@
 
+# The documentation as a site in ./site; broken links and anchors are errors.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
 bench: setup
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.throughput
@@ -83,4 +87,4 @@ lock:
 		--no-header --group dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .nox tools/javascript/node_modules
+	rm -rf $(VENV) site .nox tools/javascript/node_modules

@@ -1,1 +1,1 @@
-"""Where the figures in README.md come from. Run them with `make bench`, or one by one: python -m benchmarks.memory."""
+"""What reeldex is measured by: speed, memory and recall, as ratios in one run. docs/benchmarks.md shows the figures."""

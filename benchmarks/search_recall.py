@@ -16,7 +16,7 @@ moment has, as sentences and videos differ in real embeddings.
 
 Embeddings are written as an index keeps them, float16 in all their dimensions. Above 256 dimensions the structure
 holds a learned rotation to 256; candidates are ranked by full embeddings, and recall is against comparing all full
-embeddings. The number of probes is settled on other queries than those that are measured. A latency is that of one
+embeddings. nprobe is chosen on other queries than those that are measured. A latency is that of one
 query at a time, from its embedding to ten ranked moments; that of the sentence tower, of the published size, is
 measured by itself. The files are read before, as they are by a build: latencies are those of files in the system's
 memory.
@@ -41,7 +41,7 @@ from reeldex.search.moment_table import Floats, MomentTable
 from reeldex.search.moments import Window
 from reeldex.search.options import IndexOptions
 from reeldex.search.ranking import Ranker
-from reeldex.search.recall import DEPTH, RecallSample, exact_thresholds, measure, settle_probes
+from reeldex.search.recall import DEPTH, RecallSample, exact_thresholds, measure, settle_nprobe
 from reeldex.search.segments import open_segment, write_segment
 
 INTRINSIC_DIM = 128
@@ -123,10 +123,10 @@ def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, obje
     built_memory = own_memory_mib()
     generator = np.random.default_rng(3)
     calibration = RecallSample(world.queries(generator, arguments.queries), "made-up queries")
-    probes, settled = settle_probes(table, ann_index, options.rerank_candidates, arguments.probes, calibration)
+    nprobe, settled = settle_nprobe(table, ann_index, options.rerank_candidates, arguments.nprobe, calibration)
     clock.append(time.perf_counter())
     queries = world.queries(generator, arguments.queries)
-    ranker = Ranker(table, ann_index, options.rerank_candidates, probes)
+    ranker = Ranker(table, ann_index, options.rerank_candidates, nprobe)
     recall = measure(ranker, queries, exact_thresholds(table, queries))
     latencies = []
     for query in queries:
@@ -139,7 +139,7 @@ def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, obje
         "searched_dim": ann_index.dim,
         "intrinsic_dim": INTRINSIC_DIM,
         "factory": ann_index.factory,
-        "probes": probes,
+        "nprobe": nprobe,
         "candidates": options.rerank_candidates,
         "queries": len(queries),
         "recall_at_10": round(recall, 4),
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--candidates", type=int, default=IndexOptions().rerank_candidates)
-    parser.add_argument("--probes", type=int, default=0, help="0: as few as reach the target on other queries")
+    parser.add_argument("--nprobe", type=int, default=0, help="0: as few as reach the target on other queries")
     parser.add_argument("--factory", default="auto")
     parser.add_argument("--folder", type=Path, help="where there is room; default: a temporary folder")
     arguments = parser.parse_args()

@@ -23,11 +23,12 @@ from reeldex.extractors import ffmpeg
 from reeldex.extractors.clips import to_clips
 from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import VideoFeatures, VideoSource
-from reeldex.extractors.network import Network, least_cosine, load_network
+from reeldex.extractors.network import load_network
 from reeldex.extractors.options import EngineOptions, NetworkOptions, WeightsChoice
 from reeldex.extractors.preprocess import normalise
 from reeldex.extractors.random_weights import random_state
 from reeldex.extractors.registry import EXTRACTORS
+from reeldex.extractors.runtimes.network import Network, least_cosine
 from reeldex.extractors.samples import make_samples
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import logging
@@ -22,7 +23,7 @@ from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBat
 from reeldex.extractors.options import EngineOptions
 
 if TYPE_CHECKING:
-    from reeldex.extractors.network import Network
+    from reeldex.extractors.runtimes.network import Network, PendingRows
     from reeldex.extractors.spec import ExtractorSpec
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ _QUEUE_POLL_SECONDS = 0.2
 
 @dataclass
 class WorkTimes:
-    """Where the time goes: seconds that the networks computed, and that they waited for decoded frames."""
+    """Where the time of the engine goes: seconds of waiting for the networks, and for decoded frames."""
 
     device_seconds: float = 0.0
     waiting_seconds: float = 0.0
@@ -95,20 +96,27 @@ class _Extraction:
         self._times = times
         self._batcher = Batcher()
         self._videos: dict[int, _Video] = {}
+        # Batches that a network computes, the oldest first. As many as the network that wants most of them.
+        self._in_flight: collections.deque[tuple[Batch, PendingRows]] = collections.deque()
+        self._most_in_flight = max(network.batches_in_flight for network in networks)
         # Videos wait for their last rows to share a batch with others', but not for ever: what waits would
         # be lost if the process were killed.
         self._most_waiting = max(4 * options.decoders, *(network.batch_rows for network in networks))
 
     def run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
-        with _Decoders(sources, self._specs, self._options) as messages:
+        with _Decoders(sources, self._specs, self._options) as decoders:
             while True:
+                while self._in_flight and decoders.have_nothing_ready:
+                    yield from self._collect()
                 started = time.monotonic()
-                message = next(messages, None)
+                message = decoders.next_message()
                 self._times.waiting_seconds += time.monotonic() - started
                 if message is None:
                     break
                 yield from self._receive(sources[message.video], message)
         yield from self._process(self._batcher.flush(self._batch_rows()))
+        while self._in_flight:
+            yield from self._collect()
 
     def _receive(self, source: VideoSource, message: _Message) -> Iterator[VideoFeatures | ExtractionFailure]:
         number, content = message.video, message.content
@@ -147,17 +155,31 @@ class _Extraction:
         return {name: network.batch_rows for name, network in self._networks.items()}
 
     def _process(self, batches: Iterator[Batch]) -> Iterator[VideoFeatures | ExtractionFailure]:
+        """Hand batches to their networks; yield what is finished by rows that come back meanwhile."""
         for batch in batches:
+            while self._in_flight and len(self._in_flight) >= self._most_in_flight:
+                yield from self._collect()
             started = time.monotonic()
-            rows = self._networks[batch.extractor].features(batch.clips)
+            pending = self._networks[batch.extractor].submit(batch.clips)
             self._times.device_seconds += time.monotonic() - started
-            touched = dict.fromkeys(owner[0] for owner in batch.owners)
-            for (number, row), values in zip(batch.owners, rows, strict=False):
-                self._videos[number].rows[batch.extractor].put(row, values)
-                self._videos[number].outstanding -= 1
-            for number in touched:
-                if self._videos[number].complete:
-                    yield self._finish(number)
+            self._in_flight.append((batch, pending))
+            while len(self._in_flight) > self._most_in_flight:
+                yield from self._collect()
+
+    def _collect(self) -> Iterator[VideoFeatures | ExtractionFailure]:
+        """Wait for the rows of the oldest batch and hand them to their videos; yield those that are complete now."""
+        batch, pending = self._in_flight.popleft()
+        started = time.monotonic()
+        rows = pending.wait()
+        self._times.device_seconds += time.monotonic() - started
+        # A video that has failed meanwhile wants its rows no more.
+        owned = [(owner, values) for owner, values in zip(batch.owners, rows, strict=False) if owner[0] in self._videos]
+        for (number, row), values in owned:
+            self._videos[number].rows[batch.extractor].put(row, values)
+            self._videos[number].outstanding -= 1
+        for number in dict.fromkeys(owner[0] for owner, _ in owned):
+            if self._videos[number].complete:
+                yield self._finish(number)
 
     def _finish(self, number: int) -> VideoFeatures | ExtractionFailure:
         video = self._videos.pop(number)
@@ -190,25 +212,31 @@ class _Decoders:
             threading.Thread(target=self._work, name=f"decoder-{index}", daemon=True)
             for index in range(min(options.decoders, max(1, len(sources))))
         ]
+        self._running = len(self._threads)
 
-    def __enter__(self) -> Iterator[_Message]:
+    def __enter__(self) -> _Decoders:
         for thread in self._threads:
             thread.start()
-        return self._receive()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join()
 
-    def _receive(self) -> Iterator[_Message]:
-        running = len(self._threads)
-        while running:
+    @property
+    def have_nothing_ready(self) -> bool:
+        """Whether the next message would have to be waited for."""
+        return self._messages.empty()
+
+    def next_message(self) -> _Message | None:
+        """Wait for the next message of any decoder; return None once all have ended."""
+        while self._running:
             message = self._messages.get()
-            if message is None:
-                running -= 1
-            else:
-                yield message
+            if message is not None:
+                return message
+            self._running -= 1
+        return None
 
     def _work(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The 2-D network: torchvision's ResNet-152 on one frame a second."""
+"""The 2-D network: ResNet-152, as torchvision publishes it, on one frame per second."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ SPEC = ExtractorSpec(
 
 def build() -> nn.Module:
     """Return the network without its weights' values: (B, 3, H, W) to (B, 1000) through its classifier `fc`."""
-    from torchvision.models import resnet152
+    from reeldex.extractors.resnet2d import ResNet
 
-    network: nn.Module = resnet152(weights=None)
-    return network
+    return ResNet(blocks_per_stage=(3, 8, 36, 3), classes=1000)

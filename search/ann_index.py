@@ -1,4 +1,4 @@
-"""The FAISS index that chooses candidates: which one, when it has to be built anew, and working with it."""
+"""The FAISS index that chooses candidates: which one, when it has to be rebuilt, and working with it."""
 
 import logging
 import math
@@ -38,8 +38,8 @@ def is_exact(factory: str) -> bool:
 def choose_factory(options: IndexOptions, moments: int, embed_dim: int) -> str:
     """Return the factory string for so many moments: the configured one, or by size.
 
-    An IVF has about 4 sqrt(n) lists, a power of two, as FAISS advises. Codes have a byte a number, above 20 million
-    moments a byte for four numbers.
+    An IVF has about 4 sqrt(n) lists, a power of two, as FAISS advises. Codes have one byte per dimension, above
+    20 million moments one byte per four dimensions.
     """
     if options.factory != AUTO:
         return options.factory
@@ -53,21 +53,21 @@ def choose_factory(options: IndexOptions, moments: int, embed_dim: int) -> str:
     return f"IVF{lists}_HNSW32,PQ{parts}"
 
 
-def why_build_anew(
-    held: AnnIndexRecord, held_options: IndexOptions, options: IndexOptions, moments: int, embed_dim: int
+def why_rebuild(
+    current: AnnIndexRecord, current_options: IndexOptions, options: IndexOptions, moments: int, embed_dim: int
 ) -> str | None:
-    """Say why a structure no longer suits so many moments or these options; None when it does."""
-    if unlike := different(options, held_options, STRUCTURE_FIELDS):
+    """Return why a FAISS index no longer suits so many moments or these options; None when it does."""
+    if unlike := different(options, current_options, STRUCTURE_FIELDS):
         return f"{', '.join(unlike)} changed"
     wanted = choose_factory(options, moments, embed_dim)
-    if held.exact and is_exact(wanted):
+    if current.exact and is_exact(wanted):
         return None
     if is_exact(wanted) and moments < options.exact_below // 2:
         return f"{moments} moments are few enough for exact search"
-    if held.exact:
+    if current.exact:
         return f"{moments} moments are too many for exact search"
-    if moments > held.trained_on * _GROWTH or moments * _GROWTH < held.trained_on:
-        return f"it was trained on {held.trained_on} moments and holds {moments} now"
+    if moments > current.trained_on * _GROWTH or moments * _GROWTH < current.trained_on:
+        return f"it was trained on {current.trained_on} moments and holds {moments} now"
     return None
 
 
@@ -93,7 +93,7 @@ class AnnIndex:
 
     @property
     def dim(self) -> int:
-        """Numbers that are held of a moment."""
+        """Vector dimension."""
         return int(self._index.d)
 
     @property
@@ -115,7 +115,7 @@ class AnnIndex:
         if len(ids):
             self._index.remove_ids(faiss.IDSelectorBatch(ids))
 
-    def candidates(self, query: Floats, count: int, probes: int, among: Ids | None = None) -> Ids:
+    def candidates(self, query: Floats, count: int, nprobe: int, among: Ids | None = None) -> Ids:
         """Return the ids of up to `count` moments that score best with a query (D,), or of `among` those, ascending."""
         import faiss
 
@@ -128,7 +128,7 @@ class AnnIndex:
             bits = np.packbits(mask, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)
         if self._ivf is not None:
-            parameters = faiss.SearchParametersIVF(nprobe=max(1, min(probes, self.nlist)), sel=selector)
+            parameters = faiss.SearchParametersIVF(nprobe=max(1, min(nprobe, self.nlist)), sel=selector)
         else:
             parameters = faiss.SearchParameters(sel=selector)
         if isinstance(self._index, faiss.IndexPreTransform):
@@ -138,7 +138,7 @@ class AnnIndex:
         return ids
 
     def save(self, folder: Path, number: int) -> tuple[str, ...]:
-        """Publish the structure; returns the names of its files."""
+        """Publish the FAISS index; returns the names of its files."""
         import faiss
 
         names = ann_index_files(number, exact=self.exact)
@@ -150,7 +150,7 @@ class AnnIndex:
 
     @classmethod
     def load(cls, folder: Path, record: AnnIndexRecord) -> "AnnIndex":
-        """Read a structure; raises IndexDamagedError, and IndexUnreadableError where the system does not let us."""
+        """Read a FAISS index; raises IndexDamagedError, and IndexUnreadableError where the system does not let us."""
         import faiss
 
         names = ann_index_files(record.number, exact=record.exact)
@@ -204,7 +204,7 @@ def _create(factory: str, dim: int) -> Any:  # noqa: ANN401 - whichever of FAISS
 
 
 def build_ann_index(table: MomentTable, options: IndexOptions, factory: str) -> AnnIndex:
-    """Train a structure on a sample of the moments and add them all, block by block; raises FactoryError."""
+    """Train a FAISS index on a sample of the moments and add them all, block by block; raises FactoryError."""
     moments = len(table)
     log.info("Building %s of %d moments", factory, moments)
     if is_exact(factory):

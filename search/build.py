@@ -18,7 +18,7 @@ from reeldex.search.ann_index import (
     choose_factory,
     is_exact,
     require_factory,
-    why_build_anew,
+    why_rebuild,
 )
 from reeldex.search.compaction import compact, needs_compaction
 from reeldex.search.embed import Embedded, NewSegment, Progress, VideoEmbedder
@@ -42,7 +42,7 @@ from reeldex.search.generation import (
 from reeldex.search.moment_table import MomentTable
 from reeldex.search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, different
 from reeldex.search.origin import origin_of
-from reeldex.search.recall import draw_sample, settle_probes
+from reeldex.search.recall import draw_sample, settle_nprobe
 from reeldex.search.report import BuildReport
 from reeldex.search.request import IndexRequest
 from reeldex.search.segments import open_segment
@@ -58,7 +58,9 @@ _LASTING = (*STRUCTURE_FIELDS, *SEARCH_FIELDS)
 
 
 def build_index(request: IndexRequest, progress: Progress | None = None) -> BuildReport:
-    """Make the index of a store, or add, replace and remove what changed; `progress` is told (videos done, in all).
+    """Build the index of a store, or add, replace and remove what changed.
+
+    `progress` is called with (videos done, videos in total).
 
     The index in use stays in use until the new state is complete, and after a kill at any moment. Raises
     IndexBusyError, IndexMismatchError, VideosVanishedError, NothingToIndexError, FactoryError and IndexDamagedError;
@@ -217,17 +219,15 @@ class _Build:
         sentences = SentenceTower(lambda: self.checkpoint, self.request.words)
         options = self.request.options
         sample = draw_sample(table, sentences, options.recall_sample)
-        probes, recall = settle_probes(table, ann_index, options.rerank_candidates, options.nprobe, sample)
+        nprobe, recall = settle_nprobe(table, ann_index, options.rerank_candidates, options.nprobe, sample)
         if not why and self.base and recall.at_10 < self.base.state.recall.at_10 - _RECALL_LOST:
             why = f"its recall@10 had fallen to {recall.at_10:.3f}"
             ann_index = build_ann_index(table, options, ann_index.factory)
-            probes, recall = settle_probes(table, ann_index, options.rerank_candidates, options.nprobe, sample)
+            nprobe, recall = settle_nprobe(table, ann_index, options.rerank_candidates, options.nprobe, sample)
         if why:
-            notes.append(
-                f"{ann_index.factory} was built anew: {why}" if self.base else f"{ann_index.factory} was built"
-            )
+            notes.append(f"{ann_index.factory} was rebuilt: {why}" if self.base else f"{ann_index.factory} was built")
         same = self.base is not None and not why and not gone and not embedded.records
-        done = self._write(live, rows, ann_index, replace_number=not same, probes=probes, recall=recall)
+        done = self._write(live, rows, ann_index, replace_number=not same, nprobe=nprobe, recall=recall)
         for note in notes:
             log.info("%s", note)
         return done, tuple(notes)
@@ -243,13 +243,13 @@ class _Build:
         return MomentTable(live, {at: open_segment(self.folder, at, count, dim) for at, count in rows.items()}, dim)
 
     def _ann_index(self, table: MomentTable, gone: Sequence[VideoRecord]) -> tuple[AnnIndex, str | None]:
-        """Adapt the structure in use, or build one; returns why it was built."""
+        """Adapt the FAISS index in use, or build one; returns why it was built."""
         options, base = self.request.options, self.base
         factory = choose_factory(options, len(table), self.inputs.embed_dim)
         why: str | None = "there was none"
         if base:
             current = base.state
-            why = why_build_anew(current.ann_index, current.options, options, len(table), self.inputs.embed_dim)
+            why = why_rebuild(current.ann_index, current.options, options, len(table), self.inputs.embed_dim)
         if base is None or why:
             return build_ann_index(table, options, factory), why
         ann_index = base.ann_index
@@ -269,7 +269,7 @@ class _Build:
         ann_index: AnnIndex,
         *,
         replace_number: bool,
-        probes: int,
+        nprobe: int,
         recall: Recall,
     ) -> Generation:
         kept = self.base.state.ann_index.number if self.base and not replace_number else None
@@ -278,7 +278,7 @@ class _Build:
             factory=ann_index.factory,
             exact=ann_index.exact,
             trained_on=ann_index.trained_on,
-            probes=probes,
+            nprobe=nprobe,
             dim=ann_index.dim,
         )
         if kept is None:

@@ -54,7 +54,7 @@ class VideoEmbedder:
     captions: Captions | None
 
     def write(self, videos: Sequence[StoreVideo], target: NewSegment, progress: Progress | None) -> Embedded:
-        """Publish a segment of these videos; `progress` is told (videos done, videos in all).
+        """Publish a segment of these videos; `progress` is called with (videos done, videos in total).
 
         A video whose features cannot be used is left out, named with the reason.
         """

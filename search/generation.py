@@ -71,7 +71,7 @@ class IndexInputs:
 
 @dataclass(frozen=True, slots=True)
 class AnnIndexRecord:
-    """The FAISS index in use: built of `trained_on` moments, searched with `probes` lists (0: exact).
+    """The FAISS index in use: built of `trained_on` moments, searched with `nprobe` lists (0: exact).
 
     `number` is that of its files; `dim` the numbers it holds of a moment.
     """
@@ -80,7 +80,7 @@ class AnnIndexRecord:
     factory: Text
     exact: Flag
     trained_on: Integer
-    probes: Integer
+    nprobe: Annotated[Integer, Field(alias="probes")]
     dim: Integer
 
 

@@ -58,7 +58,7 @@ class SearchIndex:
         self.path = path
         self._generation = generation
         self._sentences = sentences
-        ranker = Ranker(table, ann_index, generation.options.rerank_candidates, generation.ann_index.probes)
+        ranker = Ranker(table, ann_index, generation.options.rerank_candidates, generation.ann_index.nprobe)
         self._open_parts: tuple[MomentTable, Ranker] | None = (table, ranker)
         self._records = {record.video_id: at for at, record in enumerate(table.records)}
         self._given: tuple[Path | None, WordVectors | None] = (None, None)
@@ -187,7 +187,7 @@ class SearchIndex:
             spaces=space_names(generation.inputs.spaces),
             factory=generation.ann_index.factory,
             exact=generation.ann_index.exact,
-            probes=generation.ann_index.probes,
+            nprobe=generation.ann_index.nprobe,
             embed_dim=generation.inputs.embed_dim,
             searched_dim=generation.ann_index.dim,
             recall_at_10=generation.recall.at_10,

@@ -7,7 +7,7 @@ from reeldex.search.results import Moment
 
 
 def merge_overlapping(ranked: Iterable[Moment], count: int, taken: Iterable[Moment] = ()) -> list[Moment]:
-    """Give up to `count` moments, no two of which overlap, of moments in the order of their rank.
+    """Return up to `count` moments, no two of which overlap, of moments in the order of their rank.
 
     Of the first `count`, those that overlap become one, from the first start to the last end, with the id, score and
     caption of the best. The places that this frees go to the next best that overlap none of the answers. So an

@@ -105,7 +105,7 @@ def require_checkpoint(folder: Path, inputs: IndexInputs, checkpoint: Path | Non
         raise IndexMismatchError(
             f"The index {folder} was made with a checkpoint of the SHA-256 {inputs.checkpoint.sha256}, and {path} has "
             f"{identity.sha256}: its sentences do not lie in the same space. Give the checkpoint that lay at "
-            f"{inputs.checkpoint.path}, or build the index anew with this one (--rebuild)."
+            f"{inputs.checkpoint.path}, or rebuild the index with this one (--rebuild)."
         )
     return path
 

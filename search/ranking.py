@@ -12,7 +12,7 @@ _EXACTLY_AMONG = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Moments, best first, with their exact scores; `complete` when there are no more to be had."""
+    """Moments, best first, with their exact scores; `complete` when there are no more."""
 
     ids: Ids
     scores: Floats
@@ -25,12 +25,12 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """Ranks the moments of a table; `candidates` and `probes` are where it begins to look."""
+    """Ranks the moments of a table; `candidates` and `nprobe` are where it begins to look."""
 
     table: MomentTable
     ann_index: AnnIndex
     candidates: int
-    probes: int
+    nprobe: int
 
     def best(self, query: Floats, count: int, widened: int = 0, among: Ids | None = None) -> Ranked:
         """Rank at least `count` moments, if there are as many, for a query (D,), or those `among`, ids ascending.
@@ -42,12 +42,12 @@ class Ranker:
             return self._ranked(query, among, complete=True)
         available = len(self.table) if among is None else len(among)
         wanted = min(available, max(self.candidates, 2 * count) * _WIDER**widened)
-        probes = self.probes * _WIDER**widened
+        nprobe = self.nprobe * _WIDER**widened
         if among is not None:
             # The moments sought are so much rarer in each list.
-            probes = -(-probes * len(self.table) // len(among))
-        ids = self.ann_index.candidates(query, wanted, probes, among)
-        everywhere = not self.ann_index.nlist or probes >= self.ann_index.nlist
+            nprobe = -(-nprobe * len(self.table) // len(among))
+        ids = self.ann_index.candidates(query, wanted, nprobe, among)
+        everywhere = not self.ann_index.nlist or nprobe >= self.ann_index.nlist
         return self._ranked(query, ids, complete=everywhere and wanted >= available)
 
     def first(self, query: Floats, count: int) -> tuple[Ids, Floats]:
@@ -58,7 +58,7 @@ class Ranker:
         return ranked.ids[:count], ranked.scores[:count]
 
     def enough(self, ranked: Ranked, count: int) -> bool:
-        """Return whether a ranking gives the first `count` moments, as surely as the structure can."""
+        """Return whether a ranking gives the first `count` moments, as surely as the FAISS index can."""
         if self.ann_index.exact:
             return ranked.settled(count)
         return ranked.complete or len(ranked.ids) >= count

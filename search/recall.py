@@ -14,7 +14,7 @@ from reeldex.search.tower import SentenceTower
 
 DEPTH = 10
 _FIRST_PROBES = 4
-_MORE_PROBES = 1.5
+_MORE_LISTS = 1.5
 _TIED = 1e-6
 _NOISE = 0.5
 _FREQUENT_WORDS = 20_000
@@ -73,27 +73,27 @@ def measure(ranker: Ranker, queries: Floats, thresholds: Floats) -> float:
     return found / (depth * len(queries))
 
 
-def settle_probes(
-    table: MomentTable, ann_index: AnnIndex, candidates: int, probes: int, sample: RecallSample
+def settle_nprobe(
+    table: MomentTable, ann_index: AnnIndex, candidates: int, nprobe: int, sample: RecallSample
 ) -> tuple[int, Recall]:
-    """Measure the recall, with `probes` lists, or with as few as reach 0.97 when that is 0: (probes, recall)."""
+    """Measure the recall, with `nprobe` lists, or with as few as reach 0.97 when that is 0: (nprobe, recall)."""
     thresholds = exact_thresholds(table, sample.queries)
     recall = 0.0
-    tried = _tries(ann_index, probes)
+    tried = _tries(ann_index, nprobe)
     for number in tried:
         recall = measure(Ranker(table, ann_index, candidates, number), sample.queries, thresholds)
-        probes = number
+        nprobe = number
         if recall >= RECALL_TARGET:
             break
-    return probes, Recall(round(recall, 4), len(sample.queries), sample.kind)
+    return nprobe, Recall(round(recall, 4), len(sample.queries), sample.kind)
 
 
-def _tries(ann_index: AnnIndex, probes: int) -> Sequence[int]:
+def _tries(ann_index: AnnIndex, nprobe: int) -> Sequence[int]:
     if not ann_index.nlist:
         return [0]
-    if probes:
-        return [min(probes, ann_index.nlist)]
+    if nprobe:
+        return [min(nprobe, ann_index.nlist)]
     tries = [_FIRST_PROBES]
     while tries[-1] < ann_index.nlist:
-        tries.append(min(ann_index.nlist, int(tries[-1] * _MORE_PROBES)))
+        tries.append(min(ann_index.nlist, int(tries[-1] * _MORE_LISTS)))
     return tries

@@ -92,7 +92,7 @@ class IndexInfo:
     """What an index is made of.
 
     - `spaces`: the feature spaces of the streams 2d and 3d.
-    - `factory`: the FAISS index; `exact` when it compares with every moment. `probes` is the number of lists
+    - `factory`: the FAISS index; `exact` when it compares with every moment. `nprobe` is the number of lists
       that are looked at, 0 when exact.
     - `shards`: those of the store that its videos lie in.
     - `embed_dim`: numbers in an embedding; `searched_dim`: in what the FAISS index holds.
@@ -113,7 +113,7 @@ class IndexInfo:
     spaces: Mapping[str, str]
     factory: str
     exact: bool
-    probes: int
+    nprobe: int
     embed_dim: int
     searched_dim: int
     recall_at_10: float

@@ -17,9 +17,11 @@ def require_folders(path: Path) -> None:
     """Raise NotAStoreError unless the folder is a store; StoreUnreadableError where the system does not say."""
     absent = [name for name in _NEEDED if not is_folder(path / name)] if is_folder(path) else list(_NEEDED)
     if absent:
-        state = f"lacks the folders {', '.join(absent)}" if is_folder(path) else "does not exist or is not a folder"
+        state = "no such directory" if look_at(path) is None else "it is not a directory"
+        if is_folder(path):
+            state = f"it lacks the folders {', '.join(absent)}"
         raise NotAStoreError(
-            f"{path} is no feature store: it {state}. `reeldex extract SOURCE --store {path}` makes a store; if you "
+            f"{path} is not a feature store: {state}. `reeldex extract SOURCE --store {path}` makes a store; if you "
             "meant another folder, check the path."
         )
 
@@ -34,7 +36,7 @@ def create_folders(path: Path) -> None:
         if set(_NEEDED) <= present:
             return
         raise NotAStoreError(
-            f"{path} is no feature store and not empty: it holds {', '.join(foreign[:3])}. Give an empty or new "
+            f"{path} is not a feature store and not empty: it holds {', '.join(foreign[:3])}. Give an empty or new "
             "folder with --store, or remove what is there."
         )
     for name in layout.FOLDERS:

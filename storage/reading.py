@@ -17,10 +17,10 @@ _LARGEST_DENOMINATOR = 1_000_000
 
 
 def span_rows(timing: RowTiming, start_seconds: float, end_seconds: float) -> tuple[int, int]:
-    """Return (first, stop) of the rows of a span: int(s * r) up to and including int(e * r), r rows a second.
+    """Return (first, stop) of the rows of a span: int(s * r) up to and including int(e * r), r rows per second.
 
     s and e count from the time of the first row. r is the simplest fraction near 1 / seconds_per_row, so that
-    16/24 seconds a row are 1.5 rows a second exactly. Clipped to the rows there are; first == stop when the
+    16/24 seconds per row are 1.5 rows per second exactly. Clipped to the rows there are; first == stop when the
     span lies beyond them. Raises ValueError for spans that are negative, inverted or not finite.
     """
     if not (math.isfinite(start_seconds) and math.isfinite(end_seconds) and 0 <= start_seconds <= end_seconds):
@@ -39,7 +39,7 @@ def _rows_per_second(seconds_per_row: float) -> float:
 
 
 class OpenShards:
-    """The shard files read last, kept open; a file replaced on disk is opened anew.
+    """The shard files read last, kept open; a file replaced on disk is reopened.
 
     Safe to use from several threads, and after a fork: the child opens its own.
     """

@@ -69,7 +69,7 @@ class FeatureSpace:
     def __post_init__(self) -> None:
         check_space_name(self.name)
         if not all(isinstance(key, str) for key in self.fingerprint):
-            raise ValueError(f"The fingerprint of {self.name} has keys that are no texts: {self.fingerprint!r:.300}.")
+            raise ValueError(f"The fingerprint of {self.name} has keys that are not text: {self.fingerprint!r:.300}.")
         try:
             copied = json.loads(json.dumps(dict(self.fingerprint), allow_nan=False))
         except (TypeError, ValueError) as error:

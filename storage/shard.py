@@ -104,7 +104,7 @@ class ShardReader:
         self.created = str(attributes["created"])
         self._features: h5py.Group = self._file["features"]
         if not isinstance(self._features, h5py.Group):
-            raise StoreDamagedError("/features is no group")
+            raise StoreDamagedError("/features is not a group")
 
     def ids(self) -> list[str]:
         """Video ids in the order in which they were written."""

@@ -124,7 +124,7 @@ class Staging:
 
 def _check_format(file: h5py.File) -> None:
     if file.attrs["format"] != FORMAT or file.attrs["format_version"] != FORMAT_VERSION:
-        raise StoreDamagedError(f"it is no {FORMAT} file of version {FORMAT_VERSION}")
+        raise StoreDamagedError(f"it is not a {FORMAT} file of version {FORMAT_VERSION}")
 
 
 def fingerprint_error(where: Path, held: FeatureSpace, wanted: FeatureSpace) -> FingerprintError:

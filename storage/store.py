@@ -95,7 +95,7 @@ class FeatureStore:
         return inspect_shard(self.path, self._catalog.manifest(shard), spaces)
 
     def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
-        """Tell how far a shard is with these spaces; opens its files but does not hash them."""
+        """Return how far a shard is with these spaces; opens its files but does not hash them."""
         return self.inspect(shard, spaces).state()
 
     def pending_positions(
@@ -208,7 +208,7 @@ class FeatureStore:
             return reader.read(video_id)
 
     def read_span(self, space: str, video_id: str, start_seconds: float, end_seconds: float) -> npt.NDArray[np.float16]:
-        """Read rows int(s * r) up to and including int(e * r) as (n, D) float16, r being the rows a second.
+        """Read rows int(s * r) up to and including int(e * r) as (n, D) float16, r being the rows per second.
 
         Reads only those rows, unchecked. Clipped at the end of the video; n is 0 for a span beyond it. Raises
         ValueError for a negative, inverted or non-finite span, otherwise as `rows` does.
@@ -232,7 +232,7 @@ class FeatureStore:
         return collect_status(self.path, self._catalog)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-        """Re-read every byte and name what is damaged; `progress` is told (files checked, files in all)."""
+        """Re-read every byte and name what is damaged; `progress` is called with (files checked, files in total)."""
         return verify_store(self.path, progress)
 
     def _find(self, space: str, video_id: str) -> Path:

@@ -54,7 +54,7 @@ def verify_store(root: Path, progress: Callable[[int, int], None] | None = None)
     """Check manifests, outcomes, feature files and staged videos of a store against each other and their hashes.
 
     Looks for unexpected files inside the store's four folders. Temporaries of killed runs and of a running
-    one are no damage. `progress` is told (files checked, files in all).
+    one are no damage. `progress` is called with (files checked, files in total).
     """
     check = _Check(root, progress)
     check.run()

@@ -60,6 +60,7 @@ def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network
             weights_folder=config.weights.folder,
             device=config.compute.device,
             precision=config.compute.precision,
+            runtime=config.compute.runtime,
             batch_rows=config.compute.batch_rows,
         )
         networks.append(_load(record.spec.name, options))

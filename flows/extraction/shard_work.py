@@ -21,7 +21,7 @@ from reeldex.flows.extraction.sources import printable
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
 
 if TYPE_CHECKING:
-    from reeldex.extractors.network import Network
+    from reeldex.extractors.runtimes.network import Network
     from reeldex.flows.config.pipeline import ComputeConfig
     from reeldex.flows.execution.jobs import OnEvent
     from reeldex.storage.store import FeatureStore
@@ -181,8 +181,8 @@ def _rows_of(
 
 def provenance(network: Network) -> dict[str, Any]:
     """Return what made the features but does not define them: versions, device, host."""
-    device = network.device
-    return {**_versions(), "device": _device_name(str(device)), "host": socket.gethostname()}
+    device = _device_name(network.device)
+    return {**_versions(), "device": device, "runtime": network.runtime, "host": socket.gethostname()}
 
 
 @functools.cache

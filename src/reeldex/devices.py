@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.errors import DeviceError
@@ -10,13 +11,24 @@ if TYPE_CHECKING:
     import torch
 
 _NAMES = "Use auto, cpu, cuda or cuda:N."
+# What a machine has whose driver serves PyTorch's CUDA builds: NVIDIA's, under WSL too, or AMD's.
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+
+
+def has_cuda() -> bool:
+    """Whether PyTorch can compute on a CUDA device here. Without a driver for one, PyTorch is not imported."""
+    if not any(Path(driver).exists() for driver in _DRIVERS):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def resolve_device(wanted: str) -> torch.device:
     """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`. Raises DeviceError if it is not available."""
     import torch
 
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    name = ("cuda" if has_cuda() else "cpu") if wanted == "auto" else wanted
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -37,14 +49,13 @@ def usable_devices(choice: str) -> tuple[str, ...]:
     `auto` is the CPU where there is no CUDA device; names are separated by commas. Raises DeviceError for a
     device that is not available.
     """
+    if choice == "cpu" or (choice == "auto" and not has_cuda()):
+        return ("cpu",)
     import torch
 
-    count = torch.cuda.device_count()
-    if choice == "cuda" or (choice == "auto" and count):
+    if choice in ("auto", "cuda"):
         resolve_device("cuda:0")
-        return tuple(f"cuda:{index}" for index in range(count))
-    if choice == "auto":
-        return ("cpu",)
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     return tuple(str(resolve_device(name)) for name in choice.split(","))
 
 

@@ -26,7 +26,10 @@ def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reelde
     ("arguments", "said"),
     [
         (("train", "--out", "o", "--train-word-vectors"), "which is not given"),
-        (("train", "--store", "nowhere", "--data", "here", "--out", "o", "--train-word-vectors"), "no feature store"),
+        (
+            ("train", "--store", "nowhere", "--data", "here", "--out", "o", "--train-word-vectors"),
+            "not a feature store",
+        ),
         (("train", "--data", "here", "--out", "o"), "--word-vectors FILE"),
         (("train", "--out", "o", "--word-vectors", "none.bin", "--train-word-vectors"), "exclude"),
         (("train", "--out", "o", "--checkpoint", "none.pth"), "no checkpoint at none.pth"),
@@ -46,7 +49,7 @@ def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reelde
         (("train", "--out", "o", "--set", "train.epoch=3"), "did you mean 'train.epochs'"),
         (("train", "--out", "o", "--set", "train.epochs.n=3"), "epochs is no section"),
         (("train", "--out", "o", "--set", "train=3"), "Set its keys one by one: --set train.KEY=VALUE"),
-        (("train", "--out", "o", "--store", "s", "--set", "datasets.msrvtt.features=3"), "no feature store"),
+        (("train", "--out", "o", "--store", "s", "--set", "datasets.msrvtt.features=3"), "not a feature store"),
         (("train", "--out", "o", "--seed", "99999999999999999999"), "train.seed"),
         (("train", "--out", "o", "--train-word-vectors", "--best-by", "x"), "nothing is evaluated"),
         (("train", "--out", "text.pth", "--train-word-vectors"), "text.pth is a file"),

@@ -174,7 +174,7 @@ def test_a_location_is_a_store_or_two_folders(tmp_path: Path) -> None:
     assert open_features(FeatureLocation(store=store.path)).stream_dims == WIDTHS
     location = FeatureLocation(folder_2d=folders[0], folder_3d=folders[1], rows_per_second=(2.0, 1.5))
     assert open_features(location).video(0, "a").timing.seconds_per_row == 0.5
-    with pytest.raises(FeaturesError, match="is no feature store"):
+    with pytest.raises(FeaturesError, match="is not a feature store"):
         open_features(FeatureLocation(store=tmp_path / "nowhere"))
     for folder in (None, folders[0]):
         with pytest.raises(ValueError, match="a store, or folder_2d and folder_3d"):

@@ -3,16 +3,20 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import nn
 
 from reeldex.extractors import registry
 from reeldex.extractors.network import Network, load_network
-from reeldex.extractors.options import NetworkOptions, WeightsChoice
-from reeldex.extractors.registry import ExtractorRecord
+from reeldex.extractors.options import NetworkOptions, Runtime, WeightsChoice
+from reeldex.extractors.registry import ExtractorRecord, extractor
+from reeldex.extractors.runtimes import pytorch
+from reeldex.extractors.runtimes.pytorch import TorchNetwork
 from reeldex.extractors.spec import ExtractorSpec
 from reeldex.extractors.weights import PretrainedWeights
 
 LoadTiny = Callable[..., list[Network]]
+RUNTIMES = (Runtime.TORCH, Runtime.OPENVINO)
 
 TINY_2D = ExtractorSpec(
     name="tiny2d",
@@ -61,21 +65,35 @@ def tiny_record(spec: ExtractorSpec) -> ExtractorRecord:
     )
 
 
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    """Each runtime of the CPU."""
+    chosen: Runtime = request.param
+    return chosen
+
+
 @pytest.fixture
-def load_tiny(monkeypatch: pytest.MonkeyPatch) -> LoadTiny:
-    """Register two tiny extractors, one on frames and one on clips, and load them: `load_tiny(batch_rows=4)`."""
+def load_tiny(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, runtime: Runtime) -> LoadTiny:
+    """Register two tiny extractors, one on frames and one on clips, and load them: `load_tiny(batch_rows=4)`.
+
+    A test that uses it runs once per runtime.
+    """
+    cache = tmp_path_factory.mktemp("converted")
     for spec in (TINY_2D, TINY_3D):
         monkeypatch.setitem(registry.EXTRACTORS, spec.name, tiny_record(spec))
 
     def load(batch_rows: int = 4) -> list[Network]:
-        options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", batch_rows=batch_rows)
+        options = NetworkOptions(
+            weights=WeightsChoice.RANDOM, device="cpu", batch_rows=batch_rows, runtime=runtime, converted_folder=cache
+        )
         return [load_network(spec.name, options) for spec in (TINY_2D, TINY_3D)]
 
     return load
 
 
 @pytest.fixture(scope="session")
-def random_networks() -> dict[str, Network]:
-    """Both real networks with made-up weights, two clips a batch."""
-    options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", batch_rows=2)
-    return {name: load_network(name, options) for name in ("resnet152", "resnext101_3d")}
+def random_networks() -> dict[str, TorchNetwork]:
+    """Both real networks with made-up weights, computed by PyTorch, two clips per batch."""
+    options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", batch_rows=2, runtime=Runtime.TORCH)
+    device = torch.device("cpu")
+    return {name: pytorch.load(extractor(name), options, device) for name in ("resnet152", "resnext101_3d")}

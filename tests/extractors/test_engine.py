@@ -17,11 +17,11 @@ from reeldex.extractors.decode import decode as real_decode
 from reeldex.extractors.engine import extract, is_infrastructure_fault
 from reeldex.extractors.errors import DecodeError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
-from reeldex.extractors.network import Network, least_cosine
 from reeldex.extractors.options import DecodeLimits, EngineOptions
+from reeldex.extractors.runtimes.network import ComputedRows, Network, least_cosine
 from reeldex.extractors.spec import ExtractorSpec
 from tests.conftest import MakeVideo
-from tests.extractors.conftest import LoadTiny
+from tests.extractors.conftest import TINY_3D, LoadTiny
 from tests.flows.killable import processes_that_name
 
 Rows = dict[str, dict[str, bytes]]
@@ -235,7 +235,7 @@ def test_a_fault_of_the_device_is_raised(
         raise torch.AcceleratorError("device lost", 1)
 
     networks = load_tiny()
-    monkeypatch.setattr(networks[0], "features", lost)
+    monkeypatch.setattr(networks[0], "submit", lost)
     with pytest.raises(torch.AcceleratorError):
         list(extract(videos, networks, EngineOptions(decoders=3)))
 
@@ -251,10 +251,12 @@ def test_a_fault_of_the_program_fails_one_video_and_is_called_that(
     assert "Traceback" in caplog.text
 
 
-def test_numbers_that_are_not_finite_are_a_failure(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
+def test_numbers_that_are_not_finite_are_a_failure(
+    load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
     networks = load_tiny()
-    with torch.no_grad():
-        networks[1]._module.get_parameter("conv.bias").fill_(float("nan"))
+    nothing = np.full((1, TINY_3D.feature_dim), np.nan, np.float16)
+    monkeypatch.setattr(networks[1], "submit", lambda clips: ComputedRows(nothing.repeat(len(clips), axis=0)))
     (failure,) = extract(videos[:1], networks, EngineOptions())
     assert isinstance(failure, ExtractionFailure)
     assert failure.reason is FailureReason.INTERNAL_ERROR

@@ -16,8 +16,10 @@ from reeldex.extractors.clips import to_clips
 from reeldex.extractors.decode import decode
 from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import DecodeSummary, VideoFeatures, VideoSource
-from reeldex.extractors.network import Network, load_network
+from reeldex.extractors.network import load_network
 from reeldex.extractors.options import DecodeLimits, EngineOptions, NetworkOptions
+from reeldex.extractors.runtimes.network import Network
+from tests.extractors.conftest import RUNTIMES
 from tests.extractors.slow_twin import slow_frames
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -36,8 +38,8 @@ def videos() -> list[str]:
     return sorted(json.loads((GOLDEN / "reference_decode.json").read_text())) if GOLDEN.is_dir() else []
 
 
-@pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Network]:
+@pytest.fixture(scope="module", params=RUNTIMES)
+def networks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Network]:
     """Both networks with the stand-in weights of the golden values, loaded as a published checkpoint is."""
     formula = _formula_weights()
     folder = tmp_path_factory.mktemp("weights")
@@ -46,7 +48,9 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Network]:
         shapes = json.loads((SHARED / "conformance" / keys).read_text())
         state = {name: torch.from_numpy(np.asarray(a)) for name, a in formula.formula_state(shapes, "dev").items()}
         torch.save(state, folder / f"{kind}.pth")
-        options = NetworkOptions(weights_file=folder / f"{kind}.pth", device="cpu")
+        options = NetworkOptions(
+            weights_file=folder / f"{kind}.pth", device="cpu", runtime=request.param, converted_folder=folder
+        )
         loaded[kind] = load_network(SPECS[kind].name, options)
     return loaded
 
@@ -74,7 +78,7 @@ def test_given_frames_make_the_published_features(
 ) -> None:
     golden = np.load(GOLDEN / "extractors_on_frames.npz")
     clips = to_clips(golden[frames], SPECS[kind].frames_per_clip)
-    found = networks[kind].raw_features(clips).numpy()
+    found = networks[kind].raw_features(clips)
     assert found.shape == golden[features].shape
     assert np.linalg.norm(found - golden[features]) <= 1e-4 * np.linalg.norm(golden[features])
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reeldex.extractors.network import least_cosine, load_network
+from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
+from reeldex.extractors.runtimes.network import least_cosine
 from tests.extractors.conftest import LoadTiny
 
 pytestmark = pytest.mark.gpu

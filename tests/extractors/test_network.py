@@ -13,11 +13,14 @@ from torch import nn
 from reeldex.devices import resolve_device, usable_devices
 from reeldex.errors import DeviceError
 from reeldex.extractors.errors import WeightsError
-from reeldex.extractors.network import Network, fold_batch_norms, load_network
-from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
+from reeldex.extractors.modules import fold_batch_norms
+from reeldex.extractors.network import load_network
+from reeldex.extractors.options import NetworkOptions, Precision, Runtime, WeightsChoice
 from reeldex.extractors.preprocess import normalise
 from reeldex.extractors.random_weights import random_state
 from reeldex.extractors.registry import EXTRACTORS
+from reeldex.extractors.runtimes.network import Network
+from reeldex.extractors.runtimes.pytorch import TorchNetwork
 from tests.extractors.conftest import TINY_2D, LoadTiny, TinyNetwork
 
 CONFORMANCE = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"
@@ -54,7 +57,9 @@ def test_the_published_parameters_are_the_networks_one_to_one(name: str, keys: s
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_made_up_weights_are_the_same_everywhere_and_named_so(random_networks: dict[str, Network], name: str) -> None:
+def test_made_up_weights_are_the_same_everywhere_and_named_so(
+    random_networks: dict[str, TorchNetwork], name: str
+) -> None:
     network = random_networks[name]
     assert network.space == f"{name}.random"
     assert network.fingerprint["weights"] == {"sha256": RANDOM_WEIGHTS_SHA256[name]}
@@ -63,7 +68,7 @@ def test_made_up_weights_are_the_same_everywhere_and_named_so(random_networks: d
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_batch_norm_of_a_network_is_folded(random_networks: dict[str, Network], name: str) -> None:
+def test_every_batch_norm_of_a_network_is_folded(random_networks: dict[str, TorchNetwork], name: str) -> None:
     kinds = [type(module) for module in random_networks[name]._module.modules()]
     assert kinds.count(nn.BatchNorm2d) + kinds.count(nn.BatchNorm3d) == 0
     assert kinds.count(nn.Conv2d) + kinds.count(nn.Conv3d) > 100
@@ -74,7 +79,7 @@ def test_every_batch_norm_of_a_network_is_folded(random_networks: dict[str, Netw
     ("name", "blocks", "stages"), [("resnet152", 50, r"layer"), ("resnext101_3d", 33, r"stage")], ids=NAMES
 )
 def test_made_up_weights_carry_a_signal_through_every_block(
-    random_networks: dict[str, Network], name: str, blocks: int, stages: str
+    random_networks: dict[str, TorchNetwork], name: str, blocks: int, stages: str
 ) -> None:
     network = random_networks[name]
     spreads: list[float] = []
@@ -145,7 +150,7 @@ def tiny_state() -> dict[str, torch.Tensor]:
 
 def load_tiny_file(path: Path, state: dict[str, torch.Tensor]) -> Network:
     torch.save(state, path)
-    return load_network("tiny2d", NetworkOptions(weights_file=path, device="cpu"))
+    return load_network("tiny2d", NetworkOptions(weights_file=path, device="cpu", runtime=Runtime.TORCH))
 
 
 def test_a_fitting_checkpoint_of_any_float_type_is_loaded_and_names_the_space(
@@ -221,9 +226,9 @@ class Cramped(nn.Module):
         return clips.mean(dim=(2, 3))
 
 
-def cramped_network(room: int, batch_rows: int = 8) -> tuple[Network, Cramped]:
+def cramped_network(room: int, batch_rows: int = 8) -> tuple[TorchNetwork, Cramped]:
     module = Cramped(room)
-    network = Network(
+    network = TorchNetwork(
         TINY_2D,
         module,
         device=torch.device("cpu"),

@@ -12,8 +12,8 @@ from reeldex.extractors.clips import chunk_frames, clip_count, to_clips
 from reeldex.extractors.decode import decode_arguments, is_truncated
 from reeldex.extractors.description import parse_description
 from reeldex.extractors.errors import FailureReason, ProbeError, UnknownExtractorError
-from reeldex.extractors.network import least_cosine
 from reeldex.extractors.registry import extractor, extractor_of_space
+from reeldex.extractors.runtimes.network import least_cosine
 from reeldex.storage.schema import REASONS
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reeldex.search.ann_index import choose_factory, why_build_anew
+from reeldex.search.ann_index import choose_factory, why_rebuild
 from reeldex.search.generation import AnnIndexRecord
 from reeldex.search.options import IndexOptions
 from reeldex.search.projection import learn_projection
@@ -45,7 +45,7 @@ def record(factory: str, trained_on: int) -> AnnIndexRecord:
 def test_when_a_structure_is_built_anew(
     held: AnnIndexRecord, options: IndexOptions, moments: int, why: str | None
 ) -> None:
-    assert why_build_anew(held, AUTO, options, moments, 6144) == why
+    assert why_rebuild(held, AUTO, options, moments, 6144) == why
 
 
 def test_a_projection_keeps_the_ranking_of_data_that_lie_in_few_dimensions() -> None:

@@ -13,7 +13,7 @@ from reeldex.search.errors import (
 from reeldex.search.generation import read_generation
 from reeldex.search.index import SearchIndex
 from reeldex.search.options import IndexOptions
-from reeldex.search.recall import settle_probes
+from reeldex.search.recall import settle_nprobe
 from reeldex.search.segments import SegmentWriter
 from reeldex.storage.manifest import latest_entries
 from reeldex.storage.store import FeatureStore
@@ -154,7 +154,7 @@ def test_growth_from_exact_to_ivf_is_done_and_told(library: Library) -> None:
     library.add({"new/long.mp4": 100.0})
     second = library.build(options=auto)
     assert (second.factory, counts(second)) == ("IVF32,SQ8", (1, 0, 0, 8))
-    assert second.notes == ("IVF32,SQ8 was built anew: 82 moments are too many for exact search",)
+    assert second.notes == ("IVF32,SQ8 was rebuilt: 82 moments are too many for exact search",)
     library.build("exact")
     asked = {"k": 5, "merge": False}
     assert answers(library.folder / "index", **asked) == answers(library.folder / "exact", **asked)
@@ -166,13 +166,13 @@ def test_a_structure_that_lost_recall_is_built_anew(library: Library, monkeypatc
     told = iter([0.5])
 
     def lose_once(*arguments: Any) -> Any:  # noqa: ANN401 - handed on
-        probes, recall = settle_probes(*arguments)
-        return probes, replace(recall, at_10=next(told, recall.at_10))
+        nprobe, recall = settle_nprobe(*arguments)
+        return nprobe, replace(recall, at_10=next(told, recall.at_10))
 
     # So few moments cannot lose recall by themselves.
-    monkeypatch.setattr(build, "settle_probes", lose_once)
+    monkeypatch.setattr(build, "settle_nprobe", lose_once)
     report = library.build(options=IVF)
-    assert report.notes == ("IVF8,SQ8 was built anew: its recall@10 had fallen to 0.500",)
+    assert report.notes == ("IVF8,SQ8 was rebuilt: its recall@10 had fallen to 0.500",)
     assert report.recall_at_10 > 0.9
     library.build("fresh", options=IVF)
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
@@ -183,7 +183,7 @@ def test_a_change_of_the_structure_keeps_the_embeddings(library: Library) -> Non
     before = answers(library.folder / "index", k=5)
     report = library.build(options=IVF)
     assert (report.factory, counts(report)) == ("IVF8,SQ8", (0, 0, 0, 8))
-    assert report.notes == ("IVF8,SQ8 was built anew: factory, pca_dim changed",)
+    assert report.notes == ("IVF8,SQ8 was rebuilt: factory, pca_dim changed",)
     assert answers(library.folder / "index", k=5) == before
 
 

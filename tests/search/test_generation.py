@@ -27,7 +27,7 @@ GENERATION = Generation(
     IndexOptions(),
     100,
     {3: 10, 1: 5},
-    AnnIndexRecord(7, "IVF", exact=False, trained_on=100, probes=8, dim=256),
+    AnnIndexRecord(7, "IVF", exact=False, trained_on=100, nprobe=8, dim=256),
     Recall(0.99, 200, "x"),
     15,
     2,

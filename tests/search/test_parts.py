@@ -18,7 +18,7 @@ from reeldex.search.moment_table import MomentTable
 from reeldex.search.moments import Window
 from reeldex.search.options import IndexOptions
 from reeldex.search.ranking import Ranker
-from reeldex.search.recall import RecallSample, draw_sample, exact_thresholds, measure, settle_probes
+from reeldex.search.recall import RecallSample, draw_sample, exact_thresholds, measure, settle_nprobe
 from reeldex.search.segments import open_segment, write_segment
 from reeldex.search.store_videos import captions_of
 from reeldex.search.tower import SentenceTower, VideoTower
@@ -103,8 +103,8 @@ def test_recall_is_the_share_of_the_ten_best_that_are_found(table: MomentTable) 
     share = np.mean([len(one & other) / 10 for one, other in zip(found, wanted, strict=True)])
     assert measure(few, queries, thresholds) == pytest.approx(share)
     assert share < 1
-    probes, recall = settle_probes(table, ann_index, 48, 0, RecallSample(queries, "made up"))
-    assert (probes, recall.at_10) == (4, 1.0)
+    nprobe, recall = settle_nprobe(table, ann_index, 48, 0, RecallSample(queries, "made up"))
+    assert (nprobe, recall.at_10) == (4, 1.0)
 
 
 def test_the_sample_is_captions_where_there_are_any(tmp_path: Path) -> None:

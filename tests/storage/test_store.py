@@ -31,7 +31,7 @@ Act = Callable[..., None]
 
 
 def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(NotAStoreError, match=r"nowhere is no feature store: .*reeldex extract SOURCE --store"):
+    with pytest.raises(NotAStoreError, match=r"nowhere is not a feature store: .*reeldex extract SOURCE --store"):
         FeatureStore(tmp_path / "nowhere")
     (tmp_path / "manifest").mkdir()
     with pytest.raises(NotAStoreError, match="lacks the folders features, outcomes"):

@@ -87,8 +87,8 @@ def test_what_a_form_cannot_check_is_said_without_a_stack_trace(up: ReeldexUp) -
             "none.pth, the path given in the configuration",
         ),
         ("extract/extract", {"source": "good", "store": "good"}, "good"),
-        ("rerun-failed/rerun-failed", {"store": "nowhere"}, "no feature store"),
-        ("verify/verify", {"store": "nowhere"}, "no feature store"),
+        ("rerun-failed/rerun-failed", {"store": "nowhere"}, "not a feature store"),
+        ("verify/verify", {"store": "nowhere"}, "not a feature store"),
     ]
     runs = [(up.launch(name, **parameters), said) for name, parameters, said in cases]
     for run, said in runs:

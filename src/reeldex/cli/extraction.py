@@ -26,6 +26,7 @@ _EXITS = "Exit status: 0 all videos have features; 1 finished, but something fai
 _COMPUTE: tuple[Setting, ...] = (
     setting("compute.device", "Computation"),
     setting("compute.precision", "Computation"),
+    setting("compute.runtime", "Computation"),
     setting("compute.decoders", "Computation"),
     setting("compute.batch_rows", "Computation"),
     setting("compute.limits.timeout_seconds", "Computation"),

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _say(f"\nFeatures lie in {store.resolve()}:")
     for file in sorted(store.glob("features/*/*.h5")):
         _say(f"  {file}  {file.stat().st_size:,} bytes")
-    _say('Read them with h5py.File(FILE)["features/<video id>"][:], or see README.md.')
+    _say('Read them with h5py.File(FILE)["features/<video id>"][:], or see docs/extract.md.')
     if arguments.videos is None:
         return max(worst, _learn(weights))
     if weights == "random":

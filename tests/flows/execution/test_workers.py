@@ -64,7 +64,7 @@ def test_a_worker_does_a_shard_and_tells_of_it(
 
 
 def test_wrong_use_is_told_from_a_fault_and_keeps_the_worker(worker: Worker, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no feature store"):
+    with pytest.raises(UsageError, match="not a feature store"):
         worker.run(ShardJob(str(tmp_path / "nowhere"), 0, SPACES, CONFIG), "cpu", _ignore)
     first = worker.process_id
     with pytest.raises(UsageError, match="Nothing here extracts"):

@@ -1,0 +1,75 @@
+"""What the engine needs of a network that is ready to run, whatever computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from reeldex.extractors.options import Precision
+    from reeldex.extractors.spec import ExtractorSpec
+
+# As torch.nn.functional.normalize has it: what a row of zeros is divided by.
+_LEAST_NORM = 1e-12
+
+
+class PendingRows(Protocol):
+    """The rows of a batch that was handed to a network."""
+
+    def wait(self) -> NDArray[np.float16]:
+        """Return (B, D) float16 features, each row L2-normalised, once they are computed."""
+
+
+class Network(Protocol):
+    """One extractor's network on one device.
+
+    - `device`: what it runs on, `cpu` or `cuda:N`; `runtime`: what computes it, with its version.
+    - `batch_rows`: clips per batch; `batches_in_flight`: batches to submit before waiting for the first one's rows.
+    - `space`: the feature space's name; `fingerprint`: all that defines the numbers, as JSON values.
+    """
+
+    spec: ExtractorSpec
+    space: str
+    device: str
+    runtime: str
+    precision: Precision
+    fingerprint: dict[str, Any]
+    batch_rows: int
+    batches_in_flight: int
+
+    def raw_features(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return (B, D) float32 features of (B, T, H, W, 3) uint8 clips, pooled but not normalised."""
+
+    def submit(self, clips: NDArray[np.uint8]) -> PendingRows:
+        """Begin to compute the features of (B, T, H, W, 3) uint8 clips. The clips must not be written to any more."""
+
+    def features(self, clips: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Return (B, D) float16 features of (B, T, H, W, 3) uint8 clips, each row L2-normalised."""
+
+
+@dataclass(frozen=True)
+class ComputedRows:
+    """Rows (B, D) float16 that are there already."""
+
+    rows: NDArray[np.float16]
+
+    def wait(self) -> NDArray[np.float16]:
+        """Return them."""
+        return self.rows
+
+
+def normalised(raw: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Return (B, D) float32 rows divided by their L2 norms, as float16."""
+    norms = np.sqrt(np.einsum("bd,bd->b", raw, raw, optimize=False))
+    rows: NDArray[np.float16] = (raw / np.maximum(norms, _LEAST_NORM)[:, None]).astype(np.float16)
+    return rows
+
+
+def least_cosine(first: NDArray[np.float16], second: NDArray[np.float16]) -> float:
+    """Return the smallest cosine between rows of the same index of two (R, D) arrays."""
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(axis=1) / norms).min())

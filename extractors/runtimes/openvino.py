@@ -1,0 +1,130 @@
+"""Networks computed by OpenVINO on a CPU, in float32.
+
+The model is converted from the PyTorch module once and kept on disk (`converted.py`); later loads need no PyTorch.
+Each batch is computed by one thread, and as many batches at a time as there are cores: no thread waits for another,
+decoding can take its share of any core, and a row's bytes depend on neither the number of cores nor other rows.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reeldex.extractors.fingerprint import fingerprint
+from reeldex.extractors.options import NetworkOptions, Precision
+from reeldex.extractors.runtimes.network import normalised
+
+if TYPE_CHECKING:
+    import openvino
+    from numpy.typing import NDArray
+
+    from reeldex.extractors.registry import ExtractorRecord
+    from reeldex.extractors.spec import ExtractorSpec
+
+# A single row costs no more than one of several, so no batch has to wait until it is full.
+_BATCH_ROWS = 1
+
+
+class OpenVinoNetwork:
+    """A network computed by OpenVINO; see `Network`."""
+
+    def __init__(  # noqa: PLR0913 - the parts that `load` puts together
+        self,
+        spec: ExtractorSpec,
+        model: openvino.Model,
+        *,
+        batch_rows: int,
+        space: str,
+        weights_sha256: str,
+        cores: int,
+    ) -> None:
+        import openvino
+
+        self.spec = spec
+        self.device = "cpu"
+        self.runtime = f"openvino {openvino.__version__.partition('-')[0]}"
+        self.precision = Precision.FP32
+        self.batch_rows = batch_rows
+        # One more than are computed at a time, so that no core waits for this thread to hand over the next.
+        self.batches_in_flight = cores + 1
+        self.space = space
+        self.fingerprint: dict[str, Any] = fingerprint(spec, weights_sha256, Precision.FP32)
+        settings = {
+            "NUM_STREAMS": cores,
+            "INFERENCE_NUM_THREADS": cores,
+            # Two networks pinned to the same cores would leave others idle.
+            "ENABLE_CPU_PINNING": False,
+            # Without it processors with AMX compute in bfloat16, which is another precision.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+        self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
+        for _ in range(self.batches_in_flight):
+            self._free.put(self._compiled.create_infer_request())
+
+    def raw_features(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return (B, D) float32 features of (B, T, H, W, 3) uint8 clips, pooled but not normalised."""
+        return self.submit(clips).wait_raw()
+
+    def submit(self, clips: NDArray[np.uint8]) -> _Computing:
+        """Begin to compute the features of (B, T, H, W, 3) uint8 clips, at most `batches_in_flight` at a time."""
+        request = self._free.get()
+        frames = np.ascontiguousarray(clips[:, 0] if self.spec.frames_per_clip == 1 else clips)
+        request.start_async({0: frames}, share_inputs=True)
+        return _Computing(request, frames, self._free)
+
+    def features(self, clips: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Return (B, D) float16 features of (B, T, H, W, 3) uint8 clips, each row L2-normalised."""
+        parts = [clips[start : start + self.batch_rows] for start in range(0, len(clips), self.batch_rows)]
+        return np.concatenate([self.submit(part).wait() for part in parts])
+
+
+class _Computing:
+    """A batch that is being computed. It keeps its clips, which OpenVINO reads where they are."""
+
+    def __init__(
+        self,
+        request: openvino.InferRequest,
+        clips: NDArray[np.uint8],
+        free: queue.SimpleQueue[openvino.InferRequest],
+    ) -> None:
+        self._request, self._clips, self._free = request, clips, free
+
+    def wait_raw(self) -> NDArray[np.float32]:
+        """Return (B, D) float32 features once they are computed."""
+        try:
+            self._request.wait()
+            raw: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
+        finally:
+            self._free.put(self._request)
+        return raw
+
+    def wait(self) -> NDArray[np.float16]:
+        """Return (B, D) float16 features, each row L2-normalised, once they are computed."""
+        return normalised(self.wait_raw())
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def load(record: ExtractorRecord, options: NetworkOptions) -> OpenVinoNetwork:
+    """Return the network of a record on the CPU.
+
+    Raises WeightsError, or ConversionError when OpenVINO cannot express the network.
+    """
+    from reeldex.extractors.runtimes.converted import converted_model
+
+    model, weights_sha256 = converted_model(record, options)
+    return OpenVinoNetwork(
+        record.spec,
+        model,
+        batch_rows=options.batch_rows or _BATCH_ROWS,
+        space=record.space(options.weights),
+        weights_sha256=weights_sha256,
+        cores=usable_cores(),
+    )

@@ -1,0 +1,179 @@
+"""OpenVINO beside PyTorch: the same features, the models that are kept on disk, and who computes what."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reeldex import devices
+from reeldex.errors import DeviceError
+from reeldex.extractors import registry
+from reeldex.extractors.network import load_network
+from reeldex.extractors.options import NetworkOptions, Precision, Runtime, WeightsChoice
+from reeldex.extractors.runtimes import converted
+from reeldex.extractors.runtimes.network import Network, least_cosine, normalised
+from tests.extractors.conftest import TINY_2D, TINY_3D, tiny_record
+
+SHAPES = {"tiny2d": (5, 1, 40, 56, 3), "tiny3d": (5, 16, 24, 24, 3)}
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for spec in (TINY_2D, TINY_3D):
+        monkeypatch.setitem(registry.EXTRACTORS, spec.name, tiny_record(spec))
+
+
+def load(name: str, runtime: Runtime, cache: Path, batch_rows: int | None = None) -> Network:
+    options = NetworkOptions(
+        weights=WeightsChoice.RANDOM, device="cpu", runtime=runtime, converted_folder=cache, batch_rows=batch_rows
+    )
+    return load_network(name, options)
+
+
+def clips_of(name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.Generator(np.random.PCG64(3)).integers(0, 256, SHAPES[name], np.uint8)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_openvino_computes_what_pytorch_computes(name: str, tmp_path: Path) -> None:
+    clips = clips_of(name)
+    ours, slow = load(name, Runtime.OPENVINO, tmp_path), load(name, Runtime.TORCH, tmp_path)
+    expected = slow.raw_features(clips)
+    assert np.linalg.norm(ours.raw_features(clips) - expected) <= 1e-5 * np.linalg.norm(expected)
+    assert least_cosine(ours.features(clips), slow.features(clips)) > 0.999999
+    assert ours.fingerprint == slow.fingerprint, "both belong to one feature space"
+    assert (ours.runtime.split()[0], slow.runtime.split()[0]) == ("openvino", "torch")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_row_of_openvino_depends_on_its_clip_alone(name: str, tmp_path: Path) -> None:
+    clips = clips_of(name)
+    one_by_one = load(name, Runtime.OPENVINO, tmp_path, batch_rows=1).features(clips)
+    network = load(name, Runtime.OPENVINO, tmp_path, batch_rows=1)
+    pending = [network.submit(clips[index : index + 1]) for index in range(3)]
+    assert (np.concatenate([each.wait() for each in reversed(pending)]) == one_by_one[2::-1]).all()
+    assert (network.features(clips[::-1])[::-1] == one_by_one).all()
+
+
+def test_frames_of_another_size_may_follow(tmp_path: Path) -> None:
+    ours, slow = (load("tiny2d", runtime, tmp_path) for runtime in (Runtime.OPENVINO, Runtime.TORCH))
+    for size in ((40, 56), (56, 40), (33, 77), (40, 56)):
+        clips = np.random.Generator(np.random.PCG64(4)).integers(0, 256, (2, 1, *size, 3), np.uint8)
+        assert least_cosine(ours.features(clips), slow.features(clips)) > 0.999999
+
+
+def test_rows_are_normalised_one_by_one_and_zeros_stay_zeros() -> None:
+    raw = np.array([[3, 4], [0, 0], [-5, 12]], np.float32)
+    expected = np.array([[0.6, 0.8], [0, 0], [-5 / 13, 12 / 13]], np.float16)
+    assert (normalised(raw) == expected).all()
+
+
+def test_a_kept_model_needs_no_pytorch_and_gives_the_same_rows(tmp_path: Path) -> None:
+    clips = clips_of("tiny2d")
+    first = load("tiny2d", Runtime.OPENVINO, tmp_path)
+    np.save(tmp_path / "clips.npy", clips)
+    script = f"""
+import sys, json
+from pathlib import Path
+import numpy as np
+from reeldex.extractors import registry
+from reeldex.extractors.network import load_network
+from reeldex.extractors.options import NetworkOptions, Runtime, WeightsChoice
+from reeldex.extractors.registry import ExtractorRecord
+from reeldex.extractors.spec import ExtractorSpec
+from reeldex.extractors.weights import PretrainedWeights
+spec = ExtractorSpec(**json.loads({json.dumps(json.dumps(TINY_2D.definition()))}))
+registry.EXTRACTORS[spec.name] = ExtractorRecord(spec, lambda: 1 / 0, PretrainedWeights("x", "http://x/x.pth"), str, ())
+options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", converted_folder=Path({str(tmp_path)!r}))
+network = load_network("tiny2d", options)
+np.save({str(tmp_path / "rows.npy")!r}, network.features(np.load({str(tmp_path / "clips.npy")!r})))
+assert "torch" not in sys.modules, "PyTorch takes seconds to import"
+print(network.fingerprint["weights"]["sha256"])
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() == first.fingerprint["weights"]["sha256"]
+    assert (np.load(tmp_path / "rows.npy") == first.features(clips)).all()
+
+
+@pytest.mark.parametrize("damaged", ["model.xml", "model.bin", "model.json"])
+def test_a_kept_model_that_was_damaged_is_made_anew(
+    tmp_path: Path, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = clips_of("tiny2d")
+    expected = load("tiny2d", Runtime.OPENVINO, tmp_path).features(clips)
+    (kept,) = tmp_path.iterdir()
+    whole = (kept / damaged).read_bytes()
+    (kept / damaged).write_bytes(whole[: len(whole) // 2])
+    with caplog.at_level(logging.WARNING, "reeldex"):
+        assert (load("tiny2d", Runtime.OPENVINO, tmp_path).features(clips) == expected).all()
+    assert f"{kept / damaged} is damaged" in caplog.text
+    assert (kept / "model.bin").stat().st_size > 0
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name], "nothing unfinished stays"
+
+
+def test_other_weights_are_another_kept_model(tmp_path: Path) -> None:
+    folders = {converted.kept_folder(tmp_path, spec, sha) for spec in (TINY_2D, TINY_3D) for sha in ("a", "b")}
+    assert len(folders) == 4
+
+
+def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with caplog.at_level(logging.WARNING, "reeldex"):
+        network = load("tiny2d", Runtime.OPENVINO, blocked)
+    assert network.features(clips_of("tiny2d")).shape == (5, 16)
+    assert f"could not be kept in {blocked}" in caplog.text
+
+
+class _Unheard(nn.Module):
+    """A network with an operation that OpenVINO does not know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 16, 5), nn.Linear(16, 4)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        features: Tensor = self.fc(torch.special.bessel_j0(self.conv(frames)).mean(dim=(2, 3)))
+        return features
+
+
+def test_what_openvino_cannot_compute_pytorch_does_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = tiny_record(TINY_2D)
+    odd = registry.ExtractorRecord(record.spec, _Unheard, record.pretrained, str, ())
+    monkeypatch.setitem(registry.EXTRACTORS, "tiny2d", odd)
+    with caplog.at_level(logging.WARNING, "reeldex"):
+        network = load("tiny2d", Runtime.AUTO, tmp_path)
+    assert network.runtime.startswith("torch")
+    assert "OpenVINO cannot compute tiny2d" in caplog.text
+    with pytest.raises(DeviceError, match=r"OpenVINO cannot compute tiny2d.*Use runtime torch"):
+        load("tiny2d", Runtime.OPENVINO, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"device": "cuda:0"}, "computes on the CPU, not on cuda:0"),
+        ({"device": "cpu", "precision": Precision.FP16}, "fp16 needs a CUDA device"),
+    ],
+)
+def test_openvino_refuses_what_it_cannot_do(options: dict[str, str], told: str) -> None:
+    with pytest.raises(DeviceError, match=told):
+        load_network("tiny2d", NetworkOptions(weights="random", runtime="openvino", **options))  # type: ignore[arg-type]
+
+
+def test_auto_is_openvino_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load("tiny3d", Runtime.AUTO, tmp_path).runtime.startswith("openvino")
+    monkeypatch.setattr(devices, "_DRIVERS", ())
+    assert not devices.has_cuda()
+    assert devices.usable_devices("auto") == ("cpu",)
