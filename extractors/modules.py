@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from reeldex.extractors import weights as weight_files
 from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
-from reeldex.extractors.random_weights import random_state
+from reeldex.extractors.random_weights_cache import cached_random_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +26,9 @@ def load_module(record: ExtractorRecord, options: NetworkOptions) -> tuple[nn.Mo
         module = record.build()
     if options.weights is WeightsChoice.RANDOM:
         shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-        arrays = random_state(record.spec.name, shapes, record.branch_gain_suffixes)
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        sha256 = weight_files.sha256_of_state(arrays)
+        state, sha256 = cached_random_state(
+            record.spec.name, shapes, record.branch_gain_suffixes, options.weights_folder
+        )
     else:
         path = weight_files.find_or_fetch(record.pretrained, options.weights_file, options.weights_folder)
         loaded = weight_files.load_state(path)
@@ -74,8 +74,18 @@ def fold_batch_norms(module: nn.Module) -> None:
             and isinstance(child, (nn.BatchNorm2d, nn.BatchNorm3d))
             and previous[1].out_channels == child.num_features
         ):
-            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
+            _fold(previous[1], child)
             setattr(module, name, nn.Identity())
         else:
             fold_batch_norms(child)
         previous = (name, child)
+
+
+def _fold(convolution: nn.Conv2d | nn.Conv3d, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> None:
+    """Fold a normalisation into its convolution, in place; PyTorch's `fuse_conv_bn_eval` copies all weights first."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None  # noqa: S101 - the networks here track statistics
+    assert variance is not None  # noqa: S101
+    convolution.weight, convolution.bias = fuse_conv_bn_weights(
+        convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+    )

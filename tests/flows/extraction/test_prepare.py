@@ -1,0 +1,106 @@
+"""A run is prepared once: one search, one inspection per shard, one hash per file; and again only if need be."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reeldex.errors import UsageError
+from reeldex.extractors.errors import WeightsError
+from reeldex.extractors.file_hashes import sha256_of_file
+from reeldex.flows.config.pipeline import PipelineConfig, parse_config
+from reeldex.flows.extraction import sources
+from reeldex.flows.extraction.prepare import prepare, prepare_rerun
+from reeldex.storage.store import FeatureStore
+
+
+def _config(**compute: Any) -> PipelineConfig:  # noqa: ANN401 - any setting
+    return parse_config(
+        {"extract": {"weights": "random", "shard_videos": 1}, "compute": {"device": "cpu", **compute}}, "test"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "videos").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "videos" / f"{name}.mp4").write_bytes(name.encode())
+    return tmp_path
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often a folder was searched and a shard inspected. Counted in front of the real functions."""
+    counts = {"search": 0, "inspect": 0}
+
+    def counted(owner: Any, name: str, key: str) -> None:  # noqa: ANN401 - a module or class
+        real = getattr(owner, name)
+
+        def count(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+            counts[key] += 1
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, count)
+
+    counted(sources, "find_videos", "search")
+    counted(FeatureStore, "inspect", "inspect")
+    return counts
+
+
+def test_everything_is_looked_at_once(folder: Path, calls: dict[str, int]) -> None:
+    prepared = prepare(str(folder / "videos"), str(folder / "store"), _config())
+    assert prepared.report_if_nothing_to_do() is None
+    prepared.renewed().file_new_shards()
+    assert calls == {"search": 1, "inspect": 0}
+    again = prepare(str(folder / "videos"), str(folder / "store"), _config())
+    assert [task.shard for task in again.renewed().all_tasks] == [0, 1]
+    assert calls == {"search": 2, "inspect": 2}
+    assert [task.shard for task in prepare_rerun(str(folder / "store"), _config(), ()).renewed().all_tasks] == [0, 1]
+    assert calls == {"search": 2, "inspect": 4}
+
+
+def test_a_store_that_has_changed_since_is_planned_again(folder: Path, calls: dict[str, int]) -> None:
+    source, store = str(folder / "videos"), str(folder / "store")
+    first, second = prepare(source, store, _config()), prepare(source, store, _config())
+    first.file_new_shards()
+    renewed = second.renewed()
+    assert renewed.growth is not None
+    assert renewed.growth.new_shards == ()
+    assert [task.shard for task in renewed.all_tasks] == [0, 1]
+    assert calls["search"] == 2, "the source is not searched again"
+
+
+def test_an_estimate_creates_nothing_and_needs_no_weights(folder: Path) -> None:
+    config = parse_config({"weights": {"folder": str(folder / "none")}}, "test")
+    config = config.model_copy(update={"weights": config.weights.model_copy(update={"files": {"resnet152": folder}})})
+    prepared = prepare(str(folder / "videos"), str(folder / "store"), config, only_estimate=True)
+    assert len(prepared.videos or []) == 2
+    with pytest.raises(WeightsError):
+        prepare(str(folder / "videos"), str(folder / "store"), config)
+    assert not (folder / "store").exists()
+
+
+def test_the_source_is_checked_first(folder: Path) -> None:
+    with pytest.raises(UsageError, match="There is no file or folder"):
+        prepare(str(folder / "nothing"), str(folder / "store"), _config(precision="fp16"))
+
+
+def test_an_unchanged_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[object] = []
+    real = hashlib.file_digest
+
+    def count(*each: Any) -> Any:  # noqa: ANN401 - passed on
+        hashed.append(each)
+        return real(*each)
+
+    monkeypatch.setattr(hashlib, "file_digest", count)
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"one")
+    first = sha256_of_file(file)
+    assert sha256_of_file(file) == first
+    assert len(hashed) == 1
+    file.write_bytes(b"other")
+    assert sha256_of_file(file) != first
