@@ -85,7 +85,7 @@ def pool_spans(
 
 
 def rows_beyond_end(timing: RowTiming, span: tuple[float, float]) -> int:
-    """Tell how many rows beyond the last one a span (start, end) in seconds begins; 0 or less when it has rows."""
+    """Return how many rows beyond the last one a span (start, end) in seconds begins; 0 or less when it has rows."""
     first, _ = span_rows(replace(timing, row_count=sys.maxsize), *span)
     return first - timing.row_count + 1
 

@@ -116,7 +116,7 @@ class CaptionFile:
             ) from error
 
     def problem(self, video_id: str) -> str | None:
-        """Say why a video's captions cannot be used, None when they can."""
+        """Return why a video's captions cannot be used, None when they can."""
         try:
             self.captions(video_id)
         except DatasetError as error:
@@ -135,7 +135,7 @@ def load_captions(path: Path) -> CaptionFile:
     elif path.suffix in {".pickle", ".pkl"}:
         entries = load_pickle(path)
     else:
-        raise DatasetError(f"{path} is neither .json nor .pickle or .pkl: in which format it is cannot be told.")
+        raise DatasetError(f"{path} is neither .json nor .pickle or .pkl: its format is unknown.")
     if not isinstance(entries, dict) or not all(isinstance(key, str) for key in entries):
         raise DatasetError(f"{path} does not map video ids to their captions (start, end, text).")
     return CaptionFile(path, entries)
@@ -144,7 +144,7 @@ def load_captions(path: Path) -> CaptionFile:
 def _as_floats(values: Sequence[object]) -> tuple[float, ...]:
     times = np.asarray(values, dtype=np.float64)
     if times.ndim != 1:
-        raise ValueError("its times are no list of numbers")
+        raise ValueError("its times are not a list of numbers")
     return tuple(times.tolist())
 
 

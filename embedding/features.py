@@ -43,10 +43,10 @@ class FeatureSource(Protocol):
 
     @property
     def stream_dims(self) -> tuple[int, int]:
-        """Numbers in a row of each stream."""
+        """Vector dimension of each stream."""
 
     def problem(self, video_id: str) -> str | None:
-        """Say why this video cannot be used, None when it can; reads no rows."""
+        """Return why this video cannot be used, None when it can; reads no rows."""
 
     def video(self, stream: int, video_id: str) -> VideoRows:
         """Open one stream of a video; raises FeaturesError."""
@@ -121,13 +121,13 @@ class StoreFeatures:
 
     @cached_property
     def stream_dims(self) -> tuple[int, int]:
-        """Numbers in a row of each stream."""
+        """Vector dimension of each stream."""
         video_id = min(self._ids)
         widths = [self.video(stream, video_id).rows.shape[1] for stream in range(len(STREAMS))]
         return widths[0], widths[1]
 
     def problem(self, video_id: str) -> str | None:
-        """Say why this video cannot be used, None when it can."""
+        """Return why this video cannot be used, None when it can."""
         meant = self._known.meant(video_id)
         if len(meant) == 1:
             return None
@@ -163,7 +163,7 @@ class StoreFeatures:
 
 
 class NpyFeatures:
-    """Features in two folders with one .npy file a video, (rows, numbers), as the published extractor writes them.
+    """Features in two folders with one .npy file per video, (rows, numbers), as the published extractor writes them.
 
     `folders` and `rows_per_second` go by stream. `paths` gives each video's file within both folders; without it,
     a file is found by its name: `<video id>.npy` or `<video id>.<mp4, webm, ...>.npy`, in whatever subfolder; an ending
@@ -189,7 +189,7 @@ class NpyFeatures:
 
     @cached_property
     def stream_dims(self) -> tuple[int, int]:
-        """Numbers in a row of each stream, as the first usable video has them."""
+        """Vector dimension of each stream, as the first usable video has them."""
         for video_id in self._files[0].by_name if self._paths is None else self._paths:
             if self.problem(video_id) is None:
                 widths = [self._open(stream, video_id).shape[1] for stream in range(len(STREAMS))]
@@ -200,7 +200,7 @@ class NpyFeatures:
         )
 
     def problem(self, video_id: str) -> str | None:
-        """Say why this video cannot be used, None when it can; looks for its files and does not open them."""
+        """Return why this video cannot be used, None when it can; looks for its files and does not open them."""
         for stream, folder in enumerate(self.folders):
             file = self._path(stream, video_id)
             if file is None:

@@ -53,7 +53,7 @@ class ModelSpec:
         absent = [name for name in _SIZED_BY if name not in state]
         if absent:
             raise CheckpointError(
-                f"These are no weights of a text-video embedding: they lack {', '.join(absent)} and begin with "
+                f"These are not the weights of a text-video embedding: they lack {', '.join(absent)} and begin with "
                 f"{', '.join(list(state)[:3]) or 'nothing'}. Give the published checkpoint or one of `reeldex train`."
             )
         shapes = [tuple(state[name].shape) for name in _SIZED_BY]
@@ -131,7 +131,7 @@ class TextVideoEmbedding(nn.Module):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], max_words: int = _PUBLISHED.max_words) -> TextVideoEmbedding:
-        """Make a model of the sizes of a state dict and give it these weights; raises CheckpointError."""
+        """Return a model of the sizes of a state dict, with these weights; raises CheckpointError."""
         model = cls(ModelSpec.from_state(state, max_words))
         model.load_weights(state)
         return model

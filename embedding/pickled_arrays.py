@@ -1,4 +1,4 @@
-"""NumPy's arrays out of pickles from strangers: what NumPy itself would believe unchecked is checked first.
+"""NumPy's arrays out of untrusted pickles: what NumPy itself would believe unchecked is checked first.
 
 NumPy takes over the description of an array's elements as a pickle states it. Fields beyond an element, or objects that
 are declared not to be any, make it read whatever lies at addresses of the file's choice. Here a description is
@@ -91,4 +91,4 @@ STAND_INS: Mapping[tuple[str, str], Any] = MappingProxyType(
         **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in _CORES},
     }
 )
-"""What an unpickler that reads arrays from strangers gives for the names by which they and their bytes are pickled."""
+"""What an unpickler that reads untrusted arrays gives for the names by which they and their bytes are pickled."""

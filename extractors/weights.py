@@ -161,22 +161,21 @@ def load_state(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
 
     With `mapped`, the tensors are views of the file. Raises WeightsError if it holds anything but named tensors.
     """
-    import pickle
-
     import torch
 
+    from reeldex.untrusted_files import BROKEN_PICKLE, first_line, load_torch_file
+
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        state = load_torch_file(path, mapped=mapped)
+    except (RuntimeError, OSError, *BROKEN_PICKLE) as error:
         # EINVAL comes of a place that the file itself names, as where it was cut off.
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
             raise WeightsError(
                 f"{path} cannot be read: {error.strerror}. It is not known to be damaged: check its permissions, the "
                 "open files of this process (`ulimit -n`) and its disk."
             ) from error
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(
-            f"{path} is no PyTorch checkpoint that can be read safely: {first_line} "
+            f"{path} is no PyTorch checkpoint that can be read safely: {first_line(error)} "
             "Delete it to have it fetched again, or name another file."
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):

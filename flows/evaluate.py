@@ -22,10 +22,10 @@ DESCRIPTION = """\
 Measure **how well sentences find videos** with a checkpoint, over whole test sets.
 
 1. *checkpoint*: a path, or `published` for the HowTo100M one (it is fetched if it is not there).
-2. *test_sets*: which data sets; where they lie stands in *datasets*. *store*: the feature store of their videos.
+2. *test_sets*: which data sets; *datasets* says where they are stored. *store*: the feature store of their videos.
 3. Press **Submit**. *Artifacts* shows R@1, R@5, R@10 and the median rank in both directions, with 95 % intervals, and
    which protocol each test set follows. The paper's figures stand beside a set that is known to be the published one
-   (*published_sha256* in *datasets*). The same as JSON lies beside the checkpoint.
+   (*published_sha256* in *datasets*). The same as JSON is written beside the checkpoint.
 """
 
 
@@ -48,9 +48,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         store: The feature store of their videos; empty is what datasets says.
         ranking: A csv file for the best clips of each sentence; empty writes none.
         evaluation: How to evaluate.
-        datasets: Where the data sets lie.
+        datasets: Where the data sets are stored.
         words: The vectors of words.
-        weights: Where downloads lie.
+        weights: Where downloads are stored.
     """
     config = PipelineConfig(datasets=datasets, words=words, evaluate=evaluation, weights=weights)
     for each in test_sets:

@@ -52,9 +52,9 @@ def index(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         checkpoint: The checkpoint of the embedding, or published.
         rebuild: Replace an index of another checkpoint, store or kind of moments, instead of refusing it.
         options: Which moments are indexed, and where to.
-        datasets: Where the data sets lie; their folders may hold the word vectors.
+        datasets: Where the data sets are stored; their folders may hold the word vectors.
         words: The vectors of words; empty is those of the checkpoint.
-        weights: Where downloads lie.
+        weights: Where downloads are stored.
     """
     config = PipelineConfig(index=options, datasets=datasets, words=words, weights=weights)
     return run_to_state(lambda: _index(IndexingRequest(store, checkpoint, config, rebuild)))

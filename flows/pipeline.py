@@ -76,9 +76,9 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         training: How to train.
         evaluation: How to evaluate.
         index: Which moments are indexed; its folder is not used here.
-        datasets: Where the data sets lie.
+        datasets: Where the data sets are stored.
         words: The vectors of words.
-        weights: Where downloads lie.
+        weights: Where downloads are stored.
         when_busy: What to do while another run holds the store (wait for it, skip this run, or fail).
         wait_seconds: How long to wait for such a run at most, in seconds.
     """

@@ -29,7 +29,7 @@ _RUN_NOTE = "flow-run.txt"
 DESCRIPTION = """\
 Train the **text-video embedding** on features that were extracted and captions that go with them.
 
-1. *dataset*: which data set; where it lies stands in *datasets*. *store*: the feature store of its videos.
+1. *dataset*: which data set; *datasets* says where it is stored. *store*: the feature store of its videos.
 2. *folder*: gets `last.pth`, `best.pth`, `tensorboard/` and the figures as JSON.
 3. *checkpoint*: what to begin with. A path, `published` for the HowTo100M one, or empty to begin anew.
 4. Press **Submit**. The log shows the loss; *Artifacts* shows progress and at the end a table of retrieval figures
@@ -62,10 +62,10 @@ def train(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         checkpoint: A checkpoint to begin with, or published; empty begins anew.
         resume: Go on with the training that the folder holds.
         options: How to train.
-        datasets: Where the data sets lie.
+        datasets: Where the data sets are stored.
         words: The vectors of words.
         evaluation: How to evaluate.
-        weights: Where downloads lie.
+        weights: Where downloads are stored.
     """
     config = PipelineConfig(datasets=datasets, words=words, train=options, evaluate=evaluation, weights=weights)
 

@@ -14,6 +14,14 @@ def merge_overlapping(ranked: Iterable[Moment], count: int, taken: Iterable[Mome
     answer never spans more than `count` moments, however many of a video are alike. What overlaps one of `taken` is
     left out.
     """
+    # For each usable moment in the order of rank; the tests have the same rows:
+    #
+    #   rank      answers   overlaps             effect
+    #   >= count  complete  -                    end
+    #   any       any       no answer            a new answer
+    #   < count   any       one answer           lengthens it
+    #   < count   any       several answers      joins them into the best of them
+    #   >= count  any       some answer          left out: it only fills a freed place
     kept = list(taken)
     usable = (moment for moment in ranked if not any(moment.overlaps(other) for other in kept))
     groups: list[Moment] = []

@@ -15,7 +15,7 @@ class Moment:
 
     `path` is the video's file as the store knows it. `score` is the inner product with the query, -1 to 1. `caption` is
     empty where there is none. `moment_id` is that of the best moment when several were merged; it stays the same as
-    long as the index is not built anew. Raises ValueError for times that are no span.
+    long as the index is not rebuilt. Raises ValueError for times that are no span.
     """
 
     moment_id: int

@@ -235,6 +235,20 @@ def _judge(
     holder_there: bool,
     moves_count: bool,
 ) -> _Verdict:
+    # `holder` is the entry that holds the id now, `recorded` the one of this id and this path. First row that fits:
+    #
+    #   holder  path   holder's file  the found file                     verdict
+    #   none    -      -              -                                  new
+    #   there   same   -              same size and mtime                unchanged
+    #   there   same   -              vanished, was there before         absent
+    #   there   same   -              any other                          changed
+    #   there   other  exists         as recorded under this path        unchanged
+    #   there   other  exists         any other                          duplicate
+    #   there   other  gone           vanished, was there before         absent
+    #   there   other  gone           the holder's, and moves count      unchanged (moved)
+    #   there   other  gone           any other                          changed
+    #
+    # The tests have the same rows.
     if holder is None:
         return "new"
     vanished = entry.size_bytes is None and holder.size_bytes is not None

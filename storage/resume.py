@@ -47,6 +47,20 @@ def merge_outcome(
     space is no second attempt. Raises ValueError when neither outcome is given, unless the entry is a
     duplicate.
     """
+    # First row that fits; rows are always those held from now on. "Sum": attempts of both if the previous outcome was
+    # failed or truncated, else the larger number.
+    #
+    #   entry      previous   staged                     held from now on            outcome             attempts
+    #   duplicate  -          -                          -                           duplicate           -
+    #   video      none       none                       -                           ValueError          -
+    #   video      one of the two is none                -                           the other one       its own
+    #   video      any        ok, only unwanted spaces   -                           previous            its own
+    #   video      ok         failed                     all wanted spaces           previous            sum
+    #   video      any        failed                     any                         staged              sum
+    #   video      truncated  ok                         also spaces of previous     staged, truncated   sum
+    #   video      any        ok                         any                         staged              sum
+    #
+    # The tests have the same rows.
     if entry.duplicate_of is not None:
         return duplicate_outcome(entry)
     if previous is None or staged is None:

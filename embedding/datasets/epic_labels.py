@@ -112,7 +112,7 @@ def _read_labels(folder: Path) -> dict[str, list[str]]:
 
 
 def _problem(source: FeatureSource, video_id: str, labels: Sequence[str]) -> str | None:
-    """Say why a video with these labels cannot be used."""
+    """Return why a video with these labels cannot be used."""
     if problem := source.problem(video_id):
         return problem
     if not labels:

@@ -38,7 +38,7 @@ class Howto100mTrainingSet:
 
     @property
     def video_dim(self) -> int:
-        """Numbers in a clip's vector."""
+        """Vector dimension."""
         return sum(self.source.stream_dims)
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class Howto100mTrainingSet:
     def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
         """Return one sample; reads only the rows of its windows. Raises FeaturesError.
 
-        A window beyond the video's end has zeros for its features, as published; the log says so once a video.
+        A window beyond the video's end has zeros for its features, as published; the log says so once per video.
         """
         captions = self.captions.captions(self.video_ids[index])
         drawn = draw_generator(seed, epoch, index).integers(len(captions), size=self.pairs_per_sample)

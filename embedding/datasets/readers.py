@@ -51,11 +51,11 @@ class VectorReader:
 
     @property
     def video_dim(self) -> int:
-        """Numbers in a vector."""
+        """Vector dimension."""
         return sum(self._widths)
 
     def problem(self, video_id: str) -> str | None:
-        """Say why this video cannot be used, None when it can."""
+        """Return why this video cannot be used, None when it can."""
         if video_id not in self._vectors:
             return f"{self.path} has no features of it"
         if not all(np.isfinite(vector).all() for vector in self._vectors[video_id]):
@@ -118,11 +118,11 @@ class _SourceReader:
 
     @property
     def video_dim(self) -> int:
-        """Numbers in a vector."""
+        """Vector dimension."""
         return sum(self.source.stream_dims)
 
     def problem(self, video_id: str) -> str | None:
-        """Say why this video cannot be used, None when it can."""
+        """Return why this video cannot be used, None when it can."""
         return self.source.problem(video_id)
 
     def fingerprints(self) -> dict[str, JSON]:

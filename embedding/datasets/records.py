@@ -146,7 +146,7 @@ class TrainingSet(Protocol):
 
     @property
     def video_dim(self) -> int:
-        """Numbers in a clip's vector."""
+        """Vector dimension."""
 
     @property
     def pairs_per_sample(self) -> int:
@@ -170,7 +170,7 @@ class ClipReader(Protocol):
 
     @property
     def video_dim(self) -> int:
-        """Numbers in a vector."""
+        """Vector dimension."""
 
     def read(self, clip: Clip) -> Vectors:
         """Return a clip's (video_dim,) float32 vector; raises FeaturesError."""
@@ -183,7 +183,7 @@ class ClipReader(Protocol):
 class ClipTrainingSet:
     """A training set of clips in groups; a sample is `pairs_per_sample` clips of one group, drawn with replacement.
 
-    For each clip one of its captions is drawn. With one pair a sample, a group of one clip draws only the caption.
+    For each clip one of its captions is drawn. With one pair per sample, a group of one clip draws only the caption.
     """
 
     name: str
@@ -198,7 +198,7 @@ class ClipTrainingSet:
 
     @property
     def video_dim(self) -> int:
-        """Numbers in a clip's vector."""
+        """Vector dimension."""
         return self.reader.video_dim
 
     def __len__(self) -> int:
@@ -260,7 +260,7 @@ class EvaluationSet:
 
     @property
     def video_dim(self) -> int:
-        """Numbers in a clip's vector."""
+        """Vector dimension."""
         return self.reader.video_dim
 
     @property

@@ -40,7 +40,7 @@ class Row:
         """Return a whole number that is not negative; raises DatasetError."""
         text = self.text(column)
         if not text.isdecimal():
-            raise self.refusal(column, f"{text!r} is no whole number")
+            raise self.refusal(column, f"{text!r} is not a whole number")
         return int(text)
 
     def seconds(self, column: str) -> float:
@@ -52,7 +52,7 @@ class Row:
         except ValueError:
             seconds = math.nan
         if not 0 <= seconds < math.inf:
-            raise self.refusal(column, f"{text!r} is no time in seconds, nor hours:minutes:seconds")
+            raise self.refusal(column, f"{text!r} is neither a time in seconds nor hours:minutes:seconds")
         return seconds
 
     def span(self, start_column: str, end_column: str) -> tuple[float, float]:
@@ -66,14 +66,14 @@ class Row:
         """Return the numbers of a list such as `[2, 15]`; raises DatasetError for anything else or an empty one."""
         text = self.text(column)
         if not _CLASSES.fullmatch(text):
-            raise self.refusal(column, f"{text!r} is no list of classes such as [2, 15]")
+            raise self.refusal(column, f"{text!r} is not a list of classes such as [2, 15]")
         numbers = frozenset(int(number) for number in re.findall(r"\d+", text))
         if not numbers:
             raise self.refusal(column, "it names no class")
         return numbers
 
     def refusal(self, column: str, why: str) -> DatasetError:
-        """Make the error that says what is wrong with this row."""
+        """Return the error that says what is wrong with this row."""
         return DatasetError(f"{self.path}, line {self.line}, column {column!r}: {why}.")
 
 

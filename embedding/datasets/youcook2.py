@@ -133,5 +133,5 @@ def _field(path: Path, at: int, entry: object, name: str) -> object:
 def _vector(path: Path, at: int, entry: object, stream: str) -> npt.NDArray[Any]:
     vector = _field(path, at, entry, stream)
     if not isinstance(vector, np.ndarray) or vector.ndim != 1 or vector.dtype.kind != "f":
-        raise DatasetError(f"{path}: {stream!r} of entry {at} is no vector of floats.")
+        raise DatasetError(f"{path}: {stream!r} of entry {at} is not a vector of floats.")
     return vector

@@ -39,6 +39,8 @@ from reeldex.embedding.multi_instance import (
 from reeldex.embedding.options import EvaluationOptions
 from reeldex.embedding.words.vectors import WordVectors, tokenise
 
+_DEFAULTS = EvaluationOptions()
+
 log = logging.getLogger(__name__)
 
 Scores = npt.NDArray[np.float32]
@@ -89,7 +91,9 @@ class SetResult:
         }
 
 
-def score(model: TextVideoEmbedding, test_set: EvaluationSet, words: WordVectors, batch_size: int = 256) -> Scores:
+def score(
+    model: TextVideoEmbedding, test_set: EvaluationSet, words: WordVectors, batch_size: int = _DEFAULTS.batch_size
+) -> Scores:
     """Return the scores of all sentences of a set against all its clips: (M, N) float32.
 
     Clips with equal features have equal scores, bit for bit, and so have sentences with the same known words:
@@ -157,7 +161,7 @@ def _device(model: TextVideoEmbedding) -> torch.device:
 
 
 def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions | None = None) -> SetResult:
-    """Turn the (M, N) scores of a whole set into figures of both directions; raises ScoresError for NaN.
+    """Return the figures of both directions; raises ScoresError for NaN.
 
     Text to video ranks the clips for every sentence. Video to text ranks all sentences for every clip that has one,
     and takes the best of its own.
@@ -224,9 +228,9 @@ def evaluate_retrieval(
 
 
 def evaluation_during_training(
-    test_sets: Iterable[EvaluationSet], words: WordVectors, batch_size: int = 256
+    test_sets: Iterable[EvaluationSet], words: WordVectors, batch_size: int = _DEFAULTS.batch_size
 ) -> Callable[[TextVideoEmbedding], dict[str, float]]:
-    """Make what `TrainingJob.evaluate` wants: all figures of all sets by name, without intervals."""
+    """Return what `TrainingJob.evaluate` needs: all figures of all sets by name, without intervals."""
     kept = list(test_sets)
     how = EvaluationOptions(batch_size=batch_size, resamples=0)
 

@@ -17,6 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.embedding.errors import ScoresError
+from reeldex.embedding.options import EvaluationOptions
+
+_DEFAULTS = EvaluationOptions()
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.int64]
@@ -138,8 +141,8 @@ def bootstrap(
     ranks: Sequence[int] | Integers,
     *,
     groups: Sequence[int] | Integers | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    resamples: int = _DEFAULTS.resamples,
+    seed: int = _DEFAULTS.seed,
 ) -> dict[str, Interval]:
     """Return 95 % percentile intervals of the figures of `summarise`, by name, over resampled queries.
 
@@ -160,7 +163,11 @@ def bootstrap(
 
 
 def bootstrap_means(
-    figures: npt.NDArray[np.float64], names: Sequence[str], *, resamples: int = 1000, seed: int = 0
+    figures: npt.NDArray[np.float64],
+    names: Sequence[str],
+    *,
+    resamples: int = _DEFAULTS.resamples,
+    seed: int = _DEFAULTS.seed,
 ) -> dict[str, Interval]:
     """Return 95 % percentile intervals of the means of (queries, figures), by name, over resampled queries."""
 

@@ -6,8 +6,6 @@ Both are read with `weights_only=True`: nothing in a file is executed.
 from __future__ import annotations
 
 import json
-import pickle
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,10 +17,10 @@ from torch import Tensor
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.options import ModelOptions
-from reeldex.embedding.unpickling import refused_by_torch
 from reeldex.storage.atomic import publish
 from reeldex.storage.schema import JSON
 from reeldex.storage.system_errors import refused_by_system
+from reeldex.untrusted_files import BROKEN_PICKLE, load_torch_file, refused_by_torch
 
 _MODEL = ModelOptions()
 
@@ -90,7 +88,7 @@ class Checkpoint:
     training: TrainingState | None = None
 
     def model(self) -> TextVideoEmbedding:
-        """Make the model, in evaluation mode; raises CheckpointError when the weights do not fit the sizes."""
+        """Return the model, in evaluation mode; raises CheckpointError when the weights do not fit the sizes."""
         model = TextVideoEmbedding(self.spec)
         model.load_weights(self.weights)
         return model.eval()
@@ -130,7 +128,7 @@ def load_checkpoint(path: Path, *, max_words: int = _MODEL.max_words) -> Checkpo
     state = content.get("state_dict", content)
     if not _are_weights(state):
         raise CheckpointError(
-            f"{path} is no checkpoint of a text-video embedding: it holds {', '.join(map(str, list(content)[:5]))}. "
+            f"{path} is not a checkpoint of a text-video embedding: it holds {', '.join(map(str, list(content)[:5]))}. "
             "Give the published checkpoint or one of `reeldex train`."
         )
     try:
@@ -149,16 +147,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
     try:
-        with warnings.catch_warnings():
-            # torch warns of pickles by other writers before it refuses them; the refusal says enough.
-            warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_torch_file(path)
     # Of what is no pickle at all, torch's reader raises whatever it stumbles over.
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+    except (RuntimeError, OSError, *BROKEN_PICKLE) as error:
         if (refused := refused_by_system(error)) is not None:
             raise CheckpointError(f"{path} cannot be read: {refused}") from error
         raise CheckpointError(
-            f"{path} is no PyTorch file that can be read safely: {refused_by_torch(error)}. Nothing of it was "
+            f"{path} is not a PyTorch file that can be read safely: {refused_by_torch(error)}. Nothing of it was "
             "executed. Get it again, or name another file."
         ) from error
     if not isinstance(content, dict):
@@ -176,7 +171,7 @@ def _from_own(path: Path, content: dict[str, Any]) -> Checkpoint:
     try:
         training = content["training"]
         if not _are_weights(content["weights"]):
-            raise TypeError("its weights are no tensors by name")  # noqa: TRY301 - told below
+            raise TypeError("its weights are not tensors by name")  # noqa: TRY301 - told below
         return Checkpoint(
             ModelSpec(**content["spec"]),
             content["weights"],

@@ -94,7 +94,7 @@ class TrainingResult:
 
 
 def new_model(spec: ModelSpec, seed: int) -> TextVideoEmbedding:
-    """Make an untrained model whose weights depend on sizes and seed alone."""
+    """Return an untrained model whose weights depend on sizes and seed alone."""
     random_states.seed_all(seed)
     return TextVideoEmbedding(spec)
 

@@ -158,6 +158,6 @@ def _read_header(path: Path) -> dict[str, Any]:
         fault = "its header is damaged"
     if fault:
         raise WordVectorsError(
-            f"{path} is no intact cache of word vectors: {fault}. Delete it; it is made again from its source."
+            f"{path} is not an intact cache of word vectors: {fault}. Delete it; it is made again from its source."
         )
     return header

@@ -6,12 +6,13 @@ import bz2
 import gzip
 import pickle
 from pathlib import Path
-from typing import IO, Any, ClassVar, Self, cast
+from typing import IO, ClassVar, Self, cast
 
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.options import WordFormat
 from reeldex.embedding.pickled_arrays import STAND_INS
 from reeldex.storage.system_errors import refused_by_system
+from reeldex.untrusted_files import RestrictedUnpickler
 
 _LONGEST_LINE_BYTES = 1 << 20
 _PICKLE_START = b"\x80"
@@ -51,7 +52,7 @@ def require_word_file(source: Path) -> list[Path]:
 
 
 def detect_format(source: Path) -> WordFormat:
-    """Tell the format of a file by its first lines; raises WordVectorsError when it is none of those known."""
+    """Return the format of a file, by its first lines; raises WordVectorsError when it is none of those known."""
     try:
         with _open(source) as file:
             first = file.readline(_LONGEST_LINE_BYTES)
@@ -66,7 +67,7 @@ def detect_format(source: Path) -> WordFormat:
     if len(counts) > 2 and _is_row(first, len(counts) - 1):
         return WordFormat.TEXT_WITHOUT_COUNTS
     raise WordVectorsError(
-        f"{source} is no file of word vectors that can be read: it begins with {first[:40]!r}. Known are the binary "
+        f"{source} is not a known format of word vectors: it begins with {first[:40]!r}. Known are the binary "
         "and the text word2vec format and files saved by gensim."
     )
 
@@ -104,49 +105,38 @@ class _Held:
         return one
 
 
-class _GensimUnpickler(pickle.Unpickler):
-    """Loads what gensim saves, inert, and refuses everything else before it is imported."""
-
-    def __init__(self, file: IO[bytes], source: Path) -> None:
-        super().__init__(file, encoding="latin1")
-        self.made: list[_Held] = []
-        self._source = source
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - whatever is admitted
-        if (module_name, global_name) in STAND_INS:
-            return STAND_INS[module_name, global_name]
-        if (module_name, global_name) in _GENSIM_CLASSES:
-            return type(_GENSIM_CLASSES[module_name, global_name], (_Held,), {"made": self.made})
-        if (module_name, global_name) not in _ADMITTED:
-            raise WordVectorsError(
-                f"{self._source} asks for {module_name}.{global_name}, which word vectors saved by gensim do not need; "
-                "it was not run, and the file is refused. Get vectors in the binary or text word2vec format instead."
-            )
-        return super().find_class(module_name, global_name)
-
-
 def require_safe_pickle(source: Path) -> bool:
-    """Make sure that a pickle asks for nothing but word vectors; tells whether it is a whole Word2Vec model.
+    """Return whether a pickle is a whole Word2Vec model, after checking that it asks for nothing but word vectors.
 
     Reads it once, executing nothing but what builds arrays. Raises WordVectorsError naming what it refuses.
     """
+    made: list[_Held] = []
+
+    def refuse(named: str) -> WordVectorsError:
+        return WordVectorsError(
+            f"{source} asks for {named}, which word vectors saved by gensim do not need; it was not run, and the file "
+            "is refused. Get vectors in the binary or text word2vec format instead."
+        )
+
+    inert = {asked: type(name, (_Held,), {"made": made}) for asked, name in _GENSIM_CLASSES.items()}
     try:
         with _open(source) as file:
-            unpickler = _GensimUnpickler(file, source)
-            loaded = unpickler.load()
+            loaded = RestrictedUnpickler(file, _ADMITTED, {**STAND_INS, **inert}, refuse).load()
     except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         if (refused := refused_by_system(error)) is not None:
             raise WordVectorsError(f"{source} cannot be read: {refused}") from error
-        raise WordVectorsError(f"{source} is no intact pickle: {error}. Get the file again.") from error
+        raise WordVectorsError(f"{source} is not an intact pickle: {error}. Get the file again.") from error
     except MemoryError as error:
-        raise WordVectorsError(f"{source} is no intact pickle: it asks for too much memory. Get it again.") from error
+        raise WordVectorsError(
+            f"{source} is not an intact pickle: it asks for too much memory. Get it again."
+        ) from error
     except (AttributeError, ImportError) as error:
         raise WordVectorsError(f"{source} was saved by a gensim that this one cannot read: {error}.") from error
     kind = type(loaded).__name__
     if not isinstance(loaded, _Held) or kind not in {"KeyedVectors", "Word2Vec"}:
         raise WordVectorsError(f"{source} holds a {kind}, no word vectors.")
     # gensim would open the pickles that these name, files beside this one, and execute what they ask for.
-    if any(vars(each).get("__scipys") for each in unpickler.made):
+    if any(vars(each).get("__scipys") for each in made):
         raise WordVectorsError(
             f"{source} refers to pickles beside it, which word vectors do not need; they were not opened, and the "
             "file is refused. Get vectors in the binary or text word2vec format instead."

@@ -45,7 +45,7 @@ class WordVectors:
 
     @property
     def dim(self) -> int:
-        """Numbers in a vector."""
+        """Vector dimension."""
         return int(self._mapped.vectors.shape[1])
 
     @property

@@ -86,8 +86,8 @@ def _read_with_gensim(source: Path, file_format: WordFormat) -> KeyedVectors:
             raise WordVectorsError(f"{source} cannot be read: {refused}") from error
         reason = str(error) or "it asks for too much memory"
         raise WordVectorsError(
-            f"{source}, read as {found} format, is no intact file of word vectors: {reason}. Get it again, or name its "
-            "format."
+            f"{source}, read as {found} format, is not an intact file of word vectors: {reason}. Get it again, or "
+            "name its format."
         ) from error
     _require_words_and_vectors(source, read)
     return read

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IndexingRequest:
-    """Which store's moments are to be indexed by which checkpoint; where to and how stands in `config.index`.
+    """Which store's moments are to be indexed by which checkpoint; `config.index` says where to and how.
 
     With `rebuild`, an index of another checkpoint, store or kind of moments is replaced instead of refused.
     """

@@ -136,7 +136,7 @@ def word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Check
 def _said(path: Path | None) -> Path:
     if path is None:
         raise UsageError(
-            "No word vectors given (words.file). Give --word-vectors FILE, such as "
+            "No word vectors specified (words.file). Give --word-vectors FILE, such as "
             f"{GOOGLE_NEWS}, or, for a training, have them learnt from its captions: --train-word-vectors."
         )
     return path

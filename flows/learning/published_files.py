@@ -1,4 +1,4 @@
-"""The published checkpoint and evaluation data: where they lie, and fetching them once."""
+"""The published checkpoint and evaluation data: where they are stored, and fetching them once."""
 
 from __future__ import annotations
 

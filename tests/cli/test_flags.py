@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reeldex.cli.command import Output, report_errors
 from reeldex.cli.main import _COMMANDS, build_app, main
 from reeldex.embedding.options import ModelOptions, TrainingOptions
 from reeldex.flows.config.learning import EpicPresetName, EvaluateConfig, TestSet, TrainingDataset
@@ -120,6 +121,14 @@ def test_config_show_prints_the_effective_values(
     assert "did you mean 'compute.decoders'?" in capsys.readouterr().err
 
 
+def test_of_an_option_given_twice_the_last_one_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    bound = build_app().parse_args(["search", "x", "-k", "3", "-k", "4", "--index", "a", "--index", "b"])[1]
+    assert (bound.arguments["k"], bound.arguments["index__folder"]) == (4, "b")
+    assert main(["config", "show", "--json", "--set", "train.epochs=3", "--set", "compute.decoders=5"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["train"]["epochs"], shown["compute"]["decoders"]) == (3, 5)
+
+
 def test_config_schema_is_that_of_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(PipelineConfig.model_json_schema()))
@@ -162,3 +171,19 @@ def test_root_help_takes_little_of_a_processor(tmp_path: Path) -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds[1:]) < 0.3, seconds
+
+
+def test_an_error_that_follows_from_ctrl_c_is_a_stop_and_another_one_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    def half_written() -> int:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    def broken() -> int:
+        raise RuntimeError("a bug")
+
+    assert report_errors(half_written, "train", Output()) == 130
+    assert "add --resume to continue" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a bug"):
+        report_errors(broken, "train", Output())

@@ -101,7 +101,7 @@ def test_arrays_without_a_length_are_no_lists(tmp_path: Path) -> None:
         ({"start": ["x"], "end": [1], "text": ["a"]}, "could not convert"),
         ({"start": [0], "end": [1]}, "it lacks 'text'; it has 'end', 'start'"),
         ({"start": 0, "end": [1], "text": ["a"]}, "'start' is a int"),
-        ({"start": [[0, 1]], "end": [[1, 2]], "text": ["a"]}, "its times are no list of numbers"),
+        ({"start": [[0, 1]], "end": [[1, 2]], "text": ["a"]}, "its times are not a list of numbers"),
         (["a"], "it holds a list"),
     ],
 )

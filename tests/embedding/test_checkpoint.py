@@ -129,8 +129,8 @@ def test_a_file_that_would_execute_something_is_refused(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     torch.save({"GU_video.fc.weight": Malicious()}, tmp_path / "bad.pth")
     (tmp_path / "bad.pkl").write_bytes(pickle.dumps(Malicious()))
-    for name, said in (("bad.pth", r"it asks for posix\.system"), ("bad.pkl", "it is no file of PyTorch's")):
-        with pytest.raises(CheckpointError, match=f"no PyTorch file that can be read safely: {said}") as caught:
+    for name, said in (("bad.pth", r"it asks for posix\.system"), ("bad.pkl", "it is not a PyTorch file")):
+        with pytest.raises(CheckpointError, match=f"not a PyTorch file that can be read safely: {said}") as caught:
             load_checkpoint(tmp_path / name)
         assert "weights_only" not in str(caught.value)
     assert not (tmp_path / "executed").exists()
@@ -144,11 +144,11 @@ def damaged(content: dict[str, Any]) -> dict[str, Any]:
     ("content", "said"),
     [
         ([1, 2], "holds a list and no weights by name"),
-        ({"a": 1}, "no checkpoint of a text-video embedding: it holds a"),
+        ({"a": 1}, "not a checkpoint of a text-video embedding: it holds a"),
         ({"conv1.weight": torch.ones(1)}, r"lack GU_video\.fc\.weight.* begin with conv1\.weight"),
-        ({1: torch.ones(1)}, "no checkpoint of a text-video embedding: it holds 1"),
+        ({1: torch.ones(1)}, "not a checkpoint of a text-video embedding: it holds 1"),
         ({name: torch.zeros(0, 3) for name in _SIZED_BY}, "embed_dim of a model must be a whole number of at least 1"),
-        (damaged({"origin": "{}", "weights": {"GU_video.fc.weight": 5}}), "its weights are no tensors by name"),
+        (damaged({"origin": "{}", "weights": {"GU_video.fc.weight": 5}}), "its weights are not tensors by name"),
         (damaged({"format_version": 9}), "format version 9, and this reeldex reads 1"),
         (damaged({}), "damaged or was changed: KeyError"),
         (damaged({"origin": "{"}), "damaged or was changed: JSONDecodeError"),
@@ -167,7 +167,7 @@ def test_absent_and_cut_files_are_said(tmp_path: Path, trained: Checkpoint) -> N
         load_checkpoint(tmp_path / "c.pth")
     save_checkpoint(tmp_path / "c.pth", trained)
     (tmp_path / "c.pth").write_bytes((tmp_path / "c.pth").read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="no PyTorch file that can be read safely"):
+    with pytest.raises(CheckpointError, match="not a PyTorch file that can be read safely"):
         load_checkpoint(tmp_path / "c.pth")
 
 

@@ -206,7 +206,7 @@ def test_youcook2_from_a_store_pools_spans(tmp_path: Path, store: FeatureLocatio
         ({}, "a list of clips, not an empty one or a dict"),
         ([], "a list of clips, not an empty one"),
         ([{"id": "a_0", "caption": "x", "2d": np.zeros(2)}], "entry 0 lacks '3d'; each needs id, caption, 2d, 3d"),
-        ([{"id": "a_0", "caption": "x", "2d": np.zeros(2), "3d": [1.0]}], "'3d' of entry 0 is no vector of floats"),
+        ([{"id": "a_0", "caption": "x", "2d": np.zeros(2), "3d": [1.0]}], "'3d' of entry 0 is not a vector of floats"),
         ([3], "entry 0 lacks 'id'"),
     ],
 )

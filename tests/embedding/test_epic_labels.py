@@ -218,7 +218,7 @@ def test_files_and_options_that_cannot_be(tmp_path: Path, options: EpicLabelOpti
     with pytest.raises(ValueError, match="verb_only trains on classes of verbs"):
         EpicLabelOptions(verb_only=True)
     for wrong in ({"clips_per_sample": 0}, {"clips_before": 2}, {"clips_filter_length": -1}):
-        with pytest.raises(ValueError, match="clips_per_sample is at least 1"):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
             EpicLabelOptions(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'verb' or 'narration'"):
         EpicLabelOptions(labels="noun")  # type: ignore[arg-type]

@@ -79,7 +79,7 @@ def test_sentences_that_no_usable_clip_answers_are_left_out(tmp_path: Path, opti
     [
         (lambda text: text.replace("all_noun_classes", "nouns"), "has no column 'all_noun_classes'"),
         (lambda text: text.replace("[2, 13]", "[]"), "line 3, column 'all_noun_classes': it names no class"),
-        (lambda text: text.replace(",2,", ",x,"), "line 5, column 'verb_class': 'x' is no whole number"),
+        (lambda text: text.replace(",2,", ",x,"), "line 5, column 'verb_class': 'x' is not a whole number"),
         (lambda text: text.replace("00:00:05.00", "00:00:01.00"), "line 3, column 'stop_timestamp': it ends at 1.0"),
         (lambda text: text.replace("P01_01_1", "P01_01_0"), "line 3, column 'narration_id': 'P01_01_0' is there twice"),
         (lambda text: text.splitlines()[0], "has no rows below its first line"),

@@ -181,5 +181,5 @@ def test_a_location_is_a_store_or_two_folders(tmp_path: Path) -> None:
             FeatureLocation(folder_2d=folder)
     with pytest.raises(ValueError, match="not from both"):
         FeatureLocation(store=store.path, folder_2d=folders[0])
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match="greater than 0"):
         FeatureLocation(store=store.path, rows_per_second=(0, 1.5))

@@ -54,7 +54,7 @@ def test_times(tmp_path: Path, text: str, seconds: float) -> None:
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "x", "1:2", "00:00:60:00", "''"])
 def test_what_is_no_time(tmp_path: Path, text: str) -> None:
     row = read_table(table(tmp_path, f"t\n{text}\n"), ["t"])[0]
-    with pytest.raises(DatasetError, match=r"t\.csv, line 2, column 't': .* is no time in seconds"):
+    with pytest.raises(DatasetError, match=r"t\.csv, line 2, column 't': .* is neither a time in seconds"):
         row.seconds("t")
 
 
@@ -62,7 +62,7 @@ def test_spans_texts_and_numbers_that_cannot_be(tmp_path: Path) -> None:
     row = read_table(table(tmp_path, "s,e,n,text\n3,2,-4, \n"), ["s", "e", "n", "text"])[0]
     with pytest.raises(DatasetError, match=r"line 2, column 'e': it ends at 2.0 seconds, before its start at 3.0"):
         row.span("s", "e")
-    with pytest.raises(DatasetError, match="column 'n': '-4' is no whole number"):
+    with pytest.raises(DatasetError, match="column 'n': '-4' is not a whole number"):
         row.integer("n")
     with pytest.raises(DatasetError, match="column 'text': it is empty"):
         row.text("text")

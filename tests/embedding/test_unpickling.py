@@ -126,7 +126,7 @@ def test_bytes_of_protocol_2_go_through_no_other_codec(tmp_path: Path) -> None:
 def test_what_is_no_intact_pickle(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.pkl"
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match=r"x\.pkl is no intact pickle"):
+    with pytest.raises(DatasetError, match=r"x\.pkl is not an intact pickle"):
         load_pickle(path)
 
 
@@ -170,13 +170,13 @@ ADDRESS = b"A" * 8
 def test_addresses_in_a_pickle_are_never_followed(tmp_path: Path, value: object) -> None:
     # NumPy takes these over unchecked, and reads at that address as soon as somebody looks at the array.
     path = written(tmp_path / "x.pkl", [value], 2)
-    with pytest.raises(DatasetError, match=r"x\.pkl is no intact pickle"):
+    with pytest.raises(DatasetError, match=r"x\.pkl is not an intact pickle"):
         load_pickle(path)
 
 
 def test_no_array_is_laid_over_bytes_of_a_pickle(tmp_path: Path) -> None:
     path = written(tmp_path / "x.pkl", Call(np.ndarray, (1,), "O8", ADDRESS))
-    with pytest.raises(DatasetError, match=r"x\.pkl is no intact pickle"):
+    with pytest.raises(DatasetError, match=r"x\.pkl is not an intact pickle"):
         load_pickle(path)
 
 
@@ -218,7 +218,7 @@ def test_pth_with_anything_else_is_refused_and_not_run(tmp_path: Path) -> None:
 def test_nobody_is_advised_to_read_a_pth_unrestricted(tmp_path: Path) -> None:
     torch.save({"2d": np.zeros(2)}, tmp_path / "x.pth")
     (tmp_path / "y.pth").write_bytes(pickle.dumps({"2d": 1}))
-    for name, said in (("x.pth", r"it asks for numpy\.\S*_reconstruct\. "), ("y.pth", "it is no file of PyTorch's")):
+    for name, said in (("x.pth", r"it asks for numpy\.\S*_reconstruct\. "), ("y.pth", "it is not a PyTorch file")):
         with pytest.raises(UnsafePickleError, match=said) as caught:
             load_pth(tmp_path / name)
         assert "weights_only" not in str(caught.value)

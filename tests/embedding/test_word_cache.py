@@ -58,7 +58,7 @@ def test_a_damaged_cache_is_made_again(source: Path, damage: str) -> None:
         "other header": content[:16] + (2).to_bytes(8, "little") + b"[]" + content[26:],
     }
     cache.write_bytes(damaged[damage])
-    with pytest.raises(WordVectorsError, match="no intact cache of word vectors"):
+    with pytest.raises(WordVectorsError, match="not an intact cache of word vectors"):
         WordVectors(cache)
     assert list(opened(source)) == WORDS
 

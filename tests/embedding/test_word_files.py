@@ -62,7 +62,7 @@ class Made:
 def test_a_pickle_makes_none_of_gensim_s_objects_from_arguments(tmp_path: Path, keyed: KeyedVectors) -> None:
     keyed.extra = Made()
     (tmp_path / "bad.kv").write_bytes(pickle.dumps(keyed))
-    with pytest.raises(WordVectorsError, match=r"bad\.kv is no intact pickle: a Word2Vec is made from arguments"):
+    with pytest.raises(WordVectorsError, match=r"bad\.kv is not an intact pickle: a Word2Vec is made from arguments"):
         opened(tmp_path / "bad.kv")
 
 
@@ -86,7 +86,7 @@ def test_pickles_beside_a_pickle_are_not_opened(
 def test_addresses_in_gensim_s_pickles_are_never_followed(tmp_path: Path, keyed: KeyedVectors) -> None:
     keyed.extra = Hostile(Elements("O8", None, None, None, -1, -1), ADDRESS)
     (tmp_path / "bad.kv").write_bytes(pickle.dumps(keyed))
-    with pytest.raises(WordVectorsError, match=r"bad\.kv is no intact pickle"):
+    with pytest.raises(WordVectorsError, match=r"bad\.kv is not an intact pickle"):
         opened(tmp_path / "bad.kv")
 
 
@@ -127,13 +127,13 @@ def test_words_and_vectors_that_do_not_fit_are_said(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no file of word vectors that can be read"),
-        (b"PK\x03\x04 a zip", "no file of word vectors that can be read"),
-        (b"3 8\ncut 1 2", "no intact file of word vectors"),
+        (b"", "not a known format of word vectors"),
+        (b"PK\x03\x04 a zip", "not a known format of word vectors"),
+        (b"3 8\ncut 1 2", "not an intact file of word vectors"),
         (b"0 8\n", "no"),
-        (b"\x80\x04garbage", "no intact pickle"),
-        (b"99999999999999 300\ncut \x00", "no intact file of word vectors"),
-        (b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", "no intact pickle"),
+        (b"\x80\x04garbage", "not an intact pickle"),
+        (b"99999999999999 300\ncut \x00", "not an intact file of word vectors"),
+        (b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", "not an intact pickle"),
         (pickle.dumps({"a": 1}), "holds a dict, no word vectors"),
     ],
 )
@@ -145,7 +145,7 @@ def test_what_is_no_file_of_word_vectors_is_said(tmp_path: Path, content: bytes,
 
 def test_a_binary_file_that_breaks_off_is_said(source: Path) -> None:
     source.write_bytes(source.read_bytes()[:-40])
-    with pytest.raises(WordVectorsError, match="read as binary word2vec format, is no intact file"):
+    with pytest.raises(WordVectorsError, match="read as binary format, is not an intact file"):
         opened(source)
 
 

@@ -18,16 +18,19 @@ def spans(moments: list[Moment]) -> list[tuple[str, float, float, float]]:
     ("ranked", "count", "wanted"),
     [
         ([], 3, []),
+        # No answer is overlapped: a new one.
         ([(0, 8, 0.9), (8, 16, 0.8)], 3, [(0, 8, 0.9), (8, 16, 0.8)]),
+        # One answer is lengthened.
         ([(4, 12, 0.9), (0, 8, 0.8), (8, 16, 0.7)], 3, [(0, 16, 0.9)]),
-        # What only fills the place of others does not lengthen an answer.
+        # Left out: what only fills a freed place.
         ([(4, 12, 0.9), (0, 8, 0.8), (8, 16, 0.7), (40, 48, 0.6)], 2, [(0, 12, 0.9), (40, 48, 0.6)]),
-        # A bridge makes one of two, and the place goes to the next.
+        # Several answers are joined into the best of them, and the place goes to the next.
         (
             [(0, 8, 0.9), (10, 18, 0.8), (6, 12, 0.7), (30, 38, 0.6), (50, 58, 0.5)],
             3,
             [(0, 18, 0.9), (30, 38, 0.6), (50, 58, 0.5)],
         ),
+        # The answers are complete: the end.
         ([(0, 8, 0.9), (20, 28, 0.8), (40, 48, 0.7)], 2, [(0, 8, 0.9), (20, 28, 0.8)]),
     ],
 )

@@ -22,8 +22,8 @@ def _typed_name(name: str) -> str:
     return name.lower().strip("_").replace("_", "-")
 
 
-DEFAULTS = Parameter(negative=(), show_default=False, name_transform=_typed_name)
-"""No `--no-` twin and no shown default, unless a parameter asks for it."""
+DEFAULTS = Parameter(negative=(), show_default=False, name_transform=_typed_name, allow_repeating=True)
+"""No `--no-` twin, no shown default unless a parameter asks for it; the last of repeated options counts."""
 
 _GENERAL = Group("General", sort_key=99)
 _ON_OUTPUT = (
@@ -184,6 +184,20 @@ def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
     except OSError as error:
         return output.refuse(error, 2, ". Check the path, its permissions and the space on its disk.")
     except KeyboardInterrupt:
-        to_go_on = _TO_GO_ON.get(name, "What was finished is kept; run the same command to continue.")
-        sys.stderr.write(f"reeldex: stopped. {to_go_on}\n")
-        return 130
+        return _stopped(name)
+    except Exception as error:
+        if not _broke_off(error):
+            raise
+        return _stopped(name)
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Whether an error followed from Ctrl-C, as PyTorch raises one when a checkpoint is only half written."""
+    context = error.__context__
+    return context is not None and (isinstance(context, KeyboardInterrupt) or _broke_off(context))
+
+
+def _stopped(name: str) -> int:
+    to_go_on = _TO_GO_ON.get(name, "What was finished is kept; run the same command to continue.")
+    sys.stderr.write(f"reeldex: stopped. {to_go_on}\n")
+    return 130

@@ -25,9 +25,9 @@ TRAINING = (
 
 _NO_WEIGHTS = """
 ************************************************************************************************
-*  NO PRETRAINED WEIGHTS CAN BE HAD HERE, SO THESE FEATURES ARE MADE WITH RANDOM ONES.         *
+*  PRETRAINED WEIGHTS ARE NOT AVAILABLE: THESE FEATURES ARE MADE WITH RANDOM WEIGHTS.          *
 *  They show that everything works, and mean nothing. Their space is called `<network>.random`.*
-*  Why: see the line below. Once the weights are there, type `make run` again.                 *
+*  The line below says why. Once the weights are available, run `make run` again.              *
 ************************************************************************************************
 {error}
 """
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns the worst exit status of all commands.
     """
     parser = argparse.ArgumentParser(prog="python -m reeldex.cli.quickstart", description=main.__doc__)
-    parser.add_argument("--store", required=True, help="folder of features; made if absent")
+    parser.add_argument("--store", required=True, help="folder of features; created if absent")
     parser.add_argument("--videos", help="folder of videos or list; without it, sample videos are made")
     arguments = parser.parse_args(argv)
     if arguments.videos is None:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         _say(f"Sample videos in ./{_SAMPLES}: {', '.join(path.name for path in make_samples(Path(_SAMPLES)))}")
     source = arguments.videos or _SAMPLES
-    weights = _weights_to_be_had()
+    weights = _available_weights()
     worst = _run(
         ["extract", source, "--store", arguments.store, "--weights", weights],
         ["status", arguments.store, "--failures"],
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if worst == 2:
         return worst
     store = Path(arguments.store)
-    _say(f"\nFeatures lie in {store.resolve()}:")
+    _say(f"\nFeatures are stored in {store.resolve()}:")
     for file in sorted(store.glob("features/*/*.h5")):
         _say(f"  {file}  {file.stat().st_size:,} bytes")
     _say('Read them with h5py.File(FILE)["features/<video id>"][:], or see docs/extract.md.')
@@ -125,7 +125,7 @@ def _run(*commands: list[str]) -> int:
     return worst
 
 
-def _weights_to_be_had() -> str:
+def _available_weights() -> str:
     """Return `pretrained` if all published weights are here or can be fetched, else `random`, and say so loudly."""
     from reeldex.extractors.errors import WeightsError
     from reeldex.extractors.weights import find_or_fetch

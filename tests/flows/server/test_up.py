@@ -86,7 +86,9 @@ def test_prefect_yaml_offers_the_same_deployments() -> None:
     offers = deployments(PipelineConfig(), {})
     assert [each["name"] for each in written] == [offer.name for offer in offers]
     for each, offer in zip(written, offers, strict=True):
-        assert each["entrypoint"].replace("/", ".").replace(".py:", ".") == offer.entrypoint
+        # A file of the repository there, the installed module here.
+        module = each["entrypoint"].replace("/", ".").replace(".py:", ".")
+        assert f"reeldex.{module}" == offer.entrypoint
         assert each["tags"] == offer.tags
         assert each["version"] == offer.version
         assert each["work_pool"]["name"] == offer.work_pool_name

@@ -1,0 +1,109 @@
+"""The commands of the documentation are executed, page by page, over small videos and untrained weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeVideo
+from tests.docs.blocks import blocks_of
+from tests.embedding.feature_files import make_store, rows_of
+from tests.flows.captioned import write_rows
+
+_DOCS = Path(__file__).parents[2] / "docs"
+# A test of the Python API executes this page.
+_TESTED_ELSEWHERE = {"python-api.md"}
+_PAGES = sorted(str(each.relative_to(_DOCS)) for each in _DOCS.rglob("*.md"))
+
+_EXTRACTION = "extract: {weights: random, extractors: [resnet152]}\n"
+_LEARNING = """
+train: {epochs: 2, batch_size: 2, device: cpu, model: {embed_dim: 16}}
+evaluate: {device: cpu}
+words: {cache_folder: words, training: {dim: 8}}
+index: {device: cpu}
+"""
+_CAPTIONS = {
+    "cooking01": "chop the onion",
+    "cooking02": "boil water",
+    "P01_01": "slice bread",
+    "P01_02": "chop the leek",
+}
+
+
+def _videos(folder: Path, make_video: MakeVideo) -> None:
+    make_video(folder / "videos/clip.mp4")
+
+
+def _captions(folder: Path) -> None:
+    make_store(folder, {video: (rows_of(video, seconds=16)) for video in _CAPTIONS})
+    (folder / "store").rename(folder / "features")
+    data = folder / "captions"
+    data.mkdir()
+    trained, tested = list(_CAPTIONS)[:3], list(_CAPTIONS)[3:]
+    sentences = [{"video_id": video, "caption": _CAPTIONS[video]} for video in trained]
+    (data / "MSRVTT_data.json").write_text(json.dumps({"sentences": sentences}), encoding="utf-8")
+    write_rows(data / "MSRVTT_train.csv", [["video_id"], *([video] for video in trained)])
+    write_rows(data / "MSRVTT_JSFUSION_test.csv", [["video_id", "sentence"], *([v, _CAPTIONS[v]] for v in tested)])
+
+
+def _extract(folder: Path, make_video: MakeVideo) -> None:
+    _videos(folder, make_video)
+    (folder / "pipeline.yaml").write_text(_EXTRACTION)
+
+
+def _train(folder: Path, _: MakeVideo) -> None:
+    _captions(folder)
+    (folder / "pipeline.yaml").write_text(_LEARNING)
+
+
+def _search(folder: Path, make_video: MakeVideo) -> None:
+    _train(folder, make_video)
+    training = next(each for each in blocks_of((_DOCS / "training.md").read_text("utf-8")) if each.is_run)
+    _run_commands(training.body.splitlines()[0], folder)
+
+
+# What the commands of a page find in their folder.
+_SETUPS: dict[str, Callable[[Path, MakeVideo], None]] = {
+    "configuration.md": _videos,
+    "extract.md": _extract,
+    "search.md": _search,
+    "training.md": _train,
+}
+
+
+@pytest.mark.parametrize("page", [page for page in _PAGES if page not in _TESTED_ELSEWHERE])
+def test_every_block_of_commands_says_whether_it_is_run(page: str) -> None:
+    blocks = blocks_of((_DOCS / page).read_text("utf-8"))
+    assert [each.body for each in blocks if each.needs_marker and not each.is_marked] == []
+    assert any(each.is_run for each in blocks) == (page in _SETUPS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted(_SETUPS))
+def test_the_commands_of_a_page_work(tmp_path: Path, make_video: MakeVideo, page: str) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    _SETUPS[page](folder, make_video)
+    for block in blocks_of((_DOCS / page).read_text("utf-8")):
+        if block.is_run and block.language == "python":
+            _run([sys.executable, "-c", block.body], folder)
+        elif block.is_run:
+            _run_commands(block.body, folder)
+
+
+def _run_commands(commands: str, folder: Path) -> None:
+    _run(["/bin/bash", "-euo", "pipefail", "-c", commands], folder)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
