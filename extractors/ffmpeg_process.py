@@ -43,19 +43,19 @@ def command(memory_bytes: int = DecodeLimits().ffmpeg_memory_bytes) -> list[str]
     limits = [f"--as={most}", f"--stack={_STACK_BYTES}:"]
     # `env` comes first: it takes a path with "=" in it, as ffmpeg's may be, for another variable.
     arenas = [_program("env"), f"MALLOC_ARENA_MAX={_HEAP_ARENAS}"]
-    return [*arenas, *_leash(), _program("prlimit"), *limits, ffmpeg.executable()]
+    return [*arenas, *_parent_watchdog(), _program("prlimit"), *limits, ffmpeg.executable()]
 
 
 @functools.cache
-def _leash() -> tuple[str, ...]:
-    leash = (_program("setpriv"), "--pdeathsig", "KILL")
-    tried = subprocess.run([*leash, _program("env"), "true"], capture_output=True, check=False)
+def _parent_watchdog() -> tuple[str, ...]:
+    watchdog = (_program("setpriv"), "--pdeathsig", "KILL")
+    tried = subprocess.run([*watchdog, _program("env"), "true"], capture_output=True, check=False)
     if tried.returncode:
         raise FfmpegNotFoundError(
-            f"ffmpeg cannot be started safely: {' '.join(leash)} failed: "
+            f"ffmpeg cannot be started safely: {' '.join(watchdog)} failed: "
             f"{tried.stderr.decode('utf-8', 'replace').strip()}. Install util-linux 2.33 or later."
         )
-    return leash
+    return watchdog
 
 
 @functools.cache

@@ -11,7 +11,7 @@ _POLICY = '<meta http-equiv="Content-Security-Policy" content="connect-src \'sel
 _HEAD = "<head>"
 
 
-def keep_to_itself(ui_folder: Path) -> None:
+def block_external_requests(ui_folder: Path) -> None:
     """Forbid the pages that a server serves out of `ui_folder` (PREFECT_UI_STATIC_DIRECTORY) any other host.
 
     To be called once the server has put them there.

@@ -1,4 +1,4 @@
-"""How a worker on this machine runs a flow: `python -m reeldex.flows.server.flow_process`, Prefect's engine on a leash.
+"""How a worker on this machine runs a flow (`python -m reeldex.flows.server.flow_process`): it ends with the worker.
 
 Prefect starts each flow in a session of its own, which outlives a worker that is killed and would go on computing.
 """

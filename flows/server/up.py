@@ -22,7 +22,7 @@ from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.process_group import start_program
 from reeldex.flows.runs.names import WORK_POOL
 from reeldex.flows.server.access import ServerAccess, prepare_access, require_access
-from reeldex.flows.server.csp import keep_to_itself
+from reeldex.flows.server.csp import block_external_requests
 from reeldex.flows.server.job_template import fixed_job_template
 from reeldex.flows.server.known_servers import announce, find_secret
 from reeldex.flows.server.process import (
@@ -94,7 +94,7 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
             ui_folder = Path(os.environ.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(home.absolute() / "ui")))
             parts.start_server(options.port, home / "server.log", api_url, stopping, access.options)
             announce(api_url)
-            keep_to_itself(ui_folder)
+            block_external_requests(ui_folder)
         else:
             os.environ["PREFECT_API_URL"] = api_url
             _require_answer(api_url)

@@ -126,7 +126,7 @@ def test_a_frame_far_over_the_limit_is_called_too_large(tmp_path: Path, make_vid
 
 def test_without_the_programs_that_guard_it_ffmpeg_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     ffmpeg_process._program.cache_clear()
-    ffmpeg_process._leash.cache_clear()
+    ffmpeg_process._parent_watchdog.cache_clear()
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(FfmpegNotFoundError, match="util-linux"):
         ffmpeg_process.command()

@@ -12,7 +12,7 @@ import yaml
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.runs.lost_runs import _process
-from reeldex.flows.server.csp import keep_to_itself
+from reeldex.flows.server.csp import block_external_requests
 from reeldex.flows.server.process import configured_api_url, listens
 from tests.conftest import Reeldex
 
@@ -172,10 +172,10 @@ def test_the_ui_is_kept_to_its_own_server(tmp_path: Path, caplog: pytest.LogCapt
     page = tmp_path / "v2" / "index.html"
     page.parent.mkdir()
     page.write_text("<html><head><title>Prefect</title></head></html>", encoding="utf-8")
-    keep_to_itself(tmp_path)
+    block_external_requests(tmp_path)
     once = page.read_text(encoding="utf-8")
     assert once.startswith('<html><head><meta http-equiv="Content-Security-Policy" content="connect-src \'self\'')
-    keep_to_itself(tmp_path)
+    block_external_requests(tmp_path)
     assert page.read_text(encoding="utf-8") == once
 
 
