@@ -21,11 +21,11 @@ from reeldex.flows.runs.states import run_to_state
 DESCRIPTION = """\
 Measure **how well sentences find videos** with a checkpoint, over whole test sets.
 
-1. *checkpoint*: a path, or `published` for the HowTo100M one (it is fetched if it is not there).
-2. *test_sets*: which data sets; *datasets* says where they are stored. *store*: the feature store of their videos.
+1. *checkpoint*: a path, or `published` for the HowTo100M one (downloaded if missing).
+2. *test_sets*: which data sets; *datasets* names their files. *store*: the feature store of their videos.
 3. Press **Submit**. *Artifacts* shows R@1, R@5, R@10 and the median rank in both directions, with 95 % intervals, and
-   which protocol each test set follows. The paper's figures stand beside a set that is known to be the published one
-   (*published_sha256* in *datasets*). The same as JSON is written beside the checkpoint.
+   which protocol each test set follows. The paper's figures are shown only for a test set whose SHA-256 is that of the
+   published one (*published_sha256* in *datasets*). A JSON report is written beside the checkpoint.
 """
 
 
@@ -45,11 +45,11 @@ def evaluate(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     Args:
         checkpoint: The checkpoint, or published.
         test_sets: The data sets to evaluate on.
-        store: The feature store of their videos; empty is what datasets says.
-        ranking: A csv file for the best clips of each sentence; empty writes none.
+        store: The feature store of their videos; empty uses the setting in datasets.
+        ranking: A CSV file for the best clips of each sentence; empty writes none.
         evaluation: How to evaluate.
         datasets: Where the data sets are stored.
-        words: The vectors of words.
+        words: The word vectors.
         weights: Where downloads are stored.
     """
     config = PipelineConfig(datasets=datasets, words=words, evaluate=evaluation, weights=weights)
@@ -68,7 +68,7 @@ def _evaluate(request: EvaluationRequest) -> State[Any]:
 
 
 def evaluate_as_flow_run(request: EvaluationRequest) -> EvaluationReport:
-    """Create a flow run for a request, and return its report or raise what it ended with."""
+    """Create a flow run for a request, and return its report or raise its error."""
     config = request.config
     report: Any = evaluate(
         request.checkpoint,

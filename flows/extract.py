@@ -31,14 +31,14 @@ DESCRIPTION = """\
 Extract **features of every video** in a folder that the store does not have yet.
 
 1. *source*: a folder (searched with its subfolders), one video, or a `.csv` or `.txt` list of videos.
-2. *store*: the folder for the features; it is made if it is not there.
-3. Press **Submit**. New and changed videos are extracted, the others are left alone: running it again is safe.
+2. *store*: the folder for the features; created if absent.
+3. Press **Submit**. New and changed videos are extracted, all others are skipped: it is safe to run it again.
 
-While it runs, its *Artifacts* tab shows progress. When it has ended, the tab holds a summary, a table of the videos
-that failed with what to do about each, and pictures of what was processed.
+While it runs, its *Artifacts* tab shows progress. After the run, the tab holds a summary, a table of the
+failed videos with a remedy for each, and pictures of processed videos.
 
-A broken video never fails the run: it ends as *Completed with failures* and names them. If shards were lost (a dead
-process, no memory), the run is *Failed*; press **Retry** to do just those.
+Broken videos do not fail the run: it ends as *Completed with failures* and names them. If shards were lost (a dead
+process, out of memory), the run is *Failed*; press **Retry** to process only those.
 """
 
 
@@ -56,12 +56,12 @@ def extract(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 
     Args:
         source: A folder of videos, one video, or a .csv or .txt list.
-        store: The folder of the feature store; made if it is not there.
+        store: The folder of the feature store; created if absent.
         options: What is extracted.
-        compute: On what it is computed, and how.
-        weights: Where the networks' weights lie.
-        when_busy: What to do while another run holds the store (wait for it, skip this run, or fail).
-        wait_seconds: How long to wait for such a run at most, in seconds.
+        compute: The device, and how to compute.
+        weights: Where the networks' weights are stored.
+        when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
+        wait_seconds: Maximum time to wait for such a run, in seconds.
     """
     config = PipelineConfig(extract=options, compute=compute, weights=weights)
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
@@ -76,7 +76,7 @@ def _extract(source: str, store: str, config: PipelineConfig, when_busy: WhenBus
         with planning(prepared):
             plan = plan_extraction(source, store, prepared.spaces, settings)
             if any(shard >= len(prepared.store.manifests()) for shard in plan["shards"]):
-                # A retried run remembers its plan, but the store has been removed since.
+                # A retried run reuses its persisted plan, but the store has been removed since.
                 plan = plan_extraction.with_options(refresh_cache=True)(source, store, prepared.spaces, settings)
         return run_as_tasks(prepared, plan["shards"], plan["found"])
 
@@ -84,8 +84,8 @@ def _extract(source: str, store: str, config: PipelineConfig, when_busy: WhenBus
 def extract_as_flow_run(
     source: str, store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    """Create a flow run, and return its report or raise what it ended with."""
-    # A bar on a terminal belongs to the command, not to the flow, which may run elsewhere.
+    """Create a flow run, and return its report or raise its error."""
+    # The command draws the progress bar, not the flow, which may run in another process.
     with progress_bar():
         report: Any = extract(source, store, config.extract, config.compute, config.weights, when_busy, wait_seconds)
     if isinstance(report, RunSkippedError):

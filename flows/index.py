@@ -1,4 +1,4 @@
-"""The flow `index`: from features and a checkpoint to an index of moments that a sentence can search."""
+"""The flow `index`: from features and a checkpoint to a searchable index of moments."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from reeldex.search.report import BuildReport
 
 DESCRIPTION = """\
-Build or refresh the **index of moments** that `reeldex search` and the search page answer from.
+Build or refresh the **index of moments** that `reeldex search` and the search page query.
 
 1. *store*: the feature store of the videos. *checkpoint*: a path, or `published` for the HowTo100M one.
 2. *options*: the folder of the index, and what counts as a moment.
-3. Press **Submit**. New and changed videos are added, those that are gone leave the index; the rest is not touched.
+3. Press **Submit**. New and changed videos are added, removed videos are dropped; all others are kept.
 
-The index in use stays in use until the new one is complete. *Artifacts* shows how many of the ten best answers the
-index finds, measured against comparing with every moment.
+The index in use stays in use until the new one is complete. *Artifacts* shows the recall@10 of the
+index, measured against an exhaustive search.
 """
 
 
@@ -50,10 +50,10 @@ def index(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     Args:
         store: The feature store of the videos.
         checkpoint: The checkpoint of the embedding, or published.
-        rebuild: Replace an index of another checkpoint, store or kind of moments, instead of refusing it.
-        options: Which moments are indexed, and where to.
+        rebuild: Replace an index of another checkpoint, store or kind of moments. Otherwise this is an error.
+        options: Which moments are indexed, and the folder of the index.
         datasets: Where the data sets are stored; their folders may hold the word vectors.
-        words: The vectors of words; empty is those of the checkpoint.
+        words: The word vectors; empty uses those of the checkpoint.
         weights: Where downloads are stored.
     """
     config = PipelineConfig(index=options, datasets=datasets, words=words, weights=weights)
@@ -83,7 +83,7 @@ def _rows(report: BuildReport) -> list[dict[str, str]]:
 
 
 def index_as_flow_run(request: IndexingRequest) -> BuildReport:
-    """Create a flow run for a request, and return its report or raise what it ended with."""
+    """Create a flow run for a request, and return its report or raise its error."""
     config = request.config
     with progress_bar():
         report: Any = index(

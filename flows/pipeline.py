@@ -1,4 +1,4 @@
-"""The flow `pipeline`: from a folder of videos to an index that answers sentences, in one run."""
+"""The flow `pipeline`: from a folder of videos to a searchable index, in one run."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
 
 DESCRIPTION = """\
-**From a folder of videos to answers**: extract features, train an embedding or take one, evaluate it, build the index.
+**From a folder of videos to a searchable index**: extract features, train or use an embedding, evaluate it, build the
+index.
 
 1. *source*: a folder of videos, one video, or a list. *folder*: gets `features`, `embedding` and `index`.
 2. *checkpoint*: the embedding; `published` is the HowTo100M one. Or *train_on*: the data set to train one on, whose
-   videos are those of *source*; with a checkpoint as well, training begins there.
+   videos are those of *source*; with a checkpoint as well, training starts from it.
 3. *evaluate_on*: test sets of these videos, if any.
-4. Press **Submit**. What is up to date already is skipped, so that running it again does what is new.
+4. Press **Submit**. Steps that are up to date are skipped: run it again to process new videos.
 
-Each step is a run of its own below this one, with its log and artifacts. **Retry** goes on where it stopped.
+Each step is a child run with its own log and artifacts. **Retry** continues where it stopped.
 """
 
 
@@ -63,24 +64,24 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
 ) -> State[Any]:
-    """Extract, train or take an embedding, evaluate and index; what is up to date is skipped.
+    """Extract, train or use an embedding, evaluate and index; steps that are up to date are skipped.
 
     Args:
         source: A folder of videos, one video, or a .csv or .txt list.
-        folder: The folder for features, embedding and index; made if it is not there.
-        checkpoint: The embedding, or what its training begins with; published is the HowTo100M one.
+        folder: The folder for features, embedding and index; created if absent.
+        checkpoint: The embedding, or the checkpoint to start training from; published is the HowTo100M one.
         train_on: The data set to train an embedding on; its videos are those of the source.
         evaluate_on: The test sets to evaluate on; their videos are those of the source.
         options: What is extracted.
-        compute: On what features are computed, and how.
+        compute: The device for features, and how to compute.
         training: How to train.
         evaluation: How to evaluate.
         index: Which moments are indexed; its folder is not used here.
         datasets: Where the data sets are stored.
-        words: The vectors of words.
+        words: The word vectors.
         weights: Where downloads are stored.
-        when_busy: What to do while another run holds the store (wait for it, skip this run, or fail).
-        wait_seconds: How long to wait for such a run at most, in seconds.
+        when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
+        wait_seconds: Maximum time to wait for such a run, in seconds.
     """
     config = PipelineConfig(
         extract=options,
@@ -95,7 +96,7 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 
     def work() -> State[Any]:
         request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, tuple(evaluate_on))
-        # By the tag the steps' runs are known as ours, should their process die.
+        # The tag identifies the steps' runs as ours if their process dies.
         with tags(TAG):
             report = run_pipeline(request, flow_steps(when_busy, wait_seconds))
         name = None if report.well else "Completed with failures"
@@ -105,7 +106,7 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 
 
 def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
-    """Return the steps of a pipeline as flows, each of which creates a flow run of its own."""
+    """Return the steps of a pipeline as flows, each of which creates a child flow run."""
 
     def extract_features(request: PipelineRequest) -> RunReport:
         return extract_as_flow_run(request.source, request.store, request.config, when_busy, wait_seconds)
@@ -114,7 +115,7 @@ def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
 
 
 def pipeline_as_flow_run(request: PipelineRequest, when_busy: WhenBusy, wait_seconds: float) -> PipelineReport:
-    """Create a flow run for a request, and return its report or raise what it ended with."""
+    """Create a flow run for a request, and return its report or raise its error."""
     config = request.config
     report: Any = pipeline(
         request.source,

@@ -1,4 +1,4 @@
-"""The flow `rerun-failed`: finish what a store lacks, and try broken videos again if asked to."""
+"""The flow `rerun-failed`: process missing, incomplete or damaged shards, and optionally retry failed videos."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
 
 DESCRIPTION = """\
-**Finish what a store lacks**: shards that were lost, are unfinished, or were damaged since.
+**Complete a store**: process shards that are missing, incomplete or damaged.
 
 1. *store*: the folder of features.
-2. *broken_videos*: also try the videos again that failed; *reasons* keeps that to some reasons (none named: all).
-3. Press **Submit**. What is complete is left alone.
+2. *broken_videos*: also retry failed videos; *reasons* limits this to some reasons (none: all).
+3. Press **Submit**. Complete shards are skipped.
 
-Extractors and weights are those each shard was planned for; only where and how to compute is yours to say.
+Extractors and weights are those each shard was planned for; only device and computation can be configured.
 """
 
 
@@ -49,16 +49,16 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
 ) -> State[Any]:
-    """Finish the unfinished and damaged shards of a store, each in the feature spaces it was planned for.
+    """Process missing, incomplete or damaged shards of a store, each in its planned feature spaces.
 
     Args:
         store: The folder of the feature store.
-        broken_videos: Whether to try videos again that failed.
-        reasons: Only those that failed, or were truncated, for these reasons; all if none is named.
-        compute: On what it is computed, and how.
-        weights: Where the networks' weights lie.
-        when_busy: What to do while another run holds the store (wait for it, skip this run, or fail).
-        wait_seconds: How long to wait for such a run at most, in seconds.
+        broken_videos: Whether to retry failed videos.
+        reasons: Only videos that failed, or were truncated, for these reasons; all if empty.
+        compute: The device, and how to compute.
+        weights: Where the networks' weights are stored.
+        when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
+        wait_seconds: Maximum time to wait for such a run, in seconds.
     """
     config = PipelineConfig(compute=compute, weights=weights)
     retry = tuple(reasons) or REASONS if broken_videos else ()
@@ -81,7 +81,7 @@ def _rerun(
 def rerun_as_flow_run(
     store: str, config: PipelineConfig, retry: tuple[str, ...], when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    """Create a flow run, and return its report or raise what it ended with."""
+    """Create a flow run, and return its report or raise its error."""
     with progress_bar():
         report: Any = rerun(store, bool(retry), list(retry), config.compute, config.weights, when_busy, wait_seconds)
     if isinstance(report, RunSkippedError):

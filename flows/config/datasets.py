@@ -32,7 +32,7 @@ class DatasetsConfig(Options):
     )
 
     def with_store(self, dataset: str, store: str) -> DatasetsConfig:
-        """Return this section with a data set's features in a store, in the spaces that were named for it."""
+        """Return this section with a data set's features in a store, in the feature spaces named for it."""
         key = dataset.replace("-", "_")
         section = getattr(self, key)
         spaces = {} if section.features is None else section.features.model_dump(include={"space_2d", "space_3d"})

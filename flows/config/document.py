@@ -22,34 +22,34 @@ def commented(config: PipelineConfig) -> str:
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
-def _section(section: BaseModel, indent: str, said: set[str]) -> Iterator[str]:
-    """Yield the lines of a section; what was `said` of a key of the same name is not repeated."""
+def _section(section: BaseModel, indent: str, described: set[str]) -> Iterator[str]:
+    """Yield the lines of a section; descriptions in `described` are not repeated."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, BaseModel) and _is_section(field):
             if not indent:
                 yield ""
-                said = set()
+                described = set()
             yield from _comment(_about(value), indent)
             yield f"{indent}{name}:"
-            yield from _section(value, f"{indent}  ", said)
+            yield from _section(value, f"{indent}  ", described)
             continue
         about = field.description or ""
         if not indent and isinstance(value, tuple):
             yield ""
-        if f"{name}: {about}" not in said:
-            said.add(f"{name}: {about}")
+        if f"{name}: {about}" not in described:
+            described.add(f"{name}: {about}")
             yield from _comment(about, indent)
         yield f"{indent}{name}: {_plain(value)}"
 
 
 def _is_section(field: FieldInfo) -> bool:
-    """Whether a key always holds a section; one that may be null is written in one line."""
+    """Whether a key always holds a section; a section that may be null is written on one line."""
     return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
 
 
 def _about(section: BaseModel) -> str:
-    """Return the first paragraph of what a section is for."""
+    """Return the first paragraph of a section's description."""
     return (inspect.getdoc(type(section)) or "").partition("\n\n")[0]
 
 
@@ -71,7 +71,7 @@ def _comment(text: str, indent: str) -> list[str]:
 
 
 def _plain(value: object) -> str:
-    """Return a value in one line of YAML."""
+    """Return a value as one line of YAML."""
     text: str = yaml.safe_dump(_jsonable(value), default_flow_style=True, width=10**6, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 

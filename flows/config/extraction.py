@@ -16,19 +16,19 @@ from reeldex.options import Options, Seconds
 RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
 """Names of the deployments that always exist."""
 
-# A plain string, so that an unknown name gets the registry's own error; a choice of them in a form.
+# A plain string, so that an unknown name gets the registry's error; a form offers the names as choices.
 ExtractorName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EXTRACTORS)})]
 
 
 class VideoIdRule(StrEnum):
-    """How a file in a folder gets its id: its name without the ending, or its path within the folder."""
+    """How a file in a folder gets its id: its name without the suffix, or its path within the folder."""
 
     STEM = "stem"
     PATH = "path"
 
 
 class WhenBusy(StrEnum):
-    """What a run does that finds its store in use by another: wait for it, leave its work to a later run, or fail."""
+    """What a run does when another run uses its store: wait, skip the run, or fail."""
 
     WAIT = "wait"
     SKIP = "skip"
@@ -36,14 +36,14 @@ class WhenBusy(StrEnum):
 
 
 class ExtractConfig(WeightsOptions):
-    """What is extracted: it defines the features and how they are filed."""
+    """What is extracted: the features, and how they are stored."""
 
     extractors: Annotated[
         tuple[ExtractorName, ...],
         Field(
             min_length=1,
             title="Extractors",
-            description="Networks to run on every video. All of them share one decoding.",
+            description="Networks to run on every video. Each video is decoded once for all of them.",
         ),
     ] = tuple(EXTRACTORS)
     shard_videos: Annotated[
@@ -52,14 +52,14 @@ class ExtractConfig(WeightsOptions):
             ge=1,
             le=100_000,
             title="Videos per shard",
-            description="Videos per shard: one task of a run, one HDF5 file per network, and what a lost task repeats.",
+            description="A shard is one task of a run, one HDF5 file per network, and the unit of retries.",
         ),
     ] = 64
     video_id: Annotated[
         VideoIdRule,
         Field(
             title="Video id",
-            description="Id of a file in a folder. stem: its name without the ending (`P01/cut.mp4` is `cut`); of two "
+            description="Id of a file in a folder. stem: its name without the suffix (`P01/cut.mp4` is `cut`); of two "
             "files with the same name the second is an error. path: its path within the folder (`P01/cut.mp4`).",
         ),
     ] = VideoIdRule.STEM
@@ -67,14 +67,14 @@ class ExtractConfig(WeightsOptions):
         Seconds,
         Field(
             title="Minimum file age (s)",
-            description="Files modified within so many seconds are left to the next run: they may still be being "
+            description="Files modified within this many seconds are left to the next run: they may still be being "
             "copied.",
         ),
     ] = 0.0
 
 
 class ComputeConfig(DecoderOptions, DeviceOptions):
-    """How features are computed, on which device, and what happens when that fails."""
+    """How features are computed, on which device, and how failures are retried."""
 
     limits: Annotated[DecodeLimits, Field(title="Limits of a video")] = DecodeLimits()
     retries: Annotated[
@@ -83,8 +83,8 @@ class ComputeConfig(DecoderOptions, DeviceOptions):
             ge=0,
             le=20,
             title="Retries",
-            description="How often a shard is tried again after an infrastructure error (a dead worker process, no "
-            "memory, a lost device). A broken video is not retried by itself.",
+            description="Retries of a shard after an infrastructure error (a dead worker process, out of "
+            "memory, a lost device). Broken videos are not retried automatically.",
         ),
     ] = 3
     retry_delay_seconds: Annotated[
@@ -93,7 +93,7 @@ class ComputeConfig(DecoderOptions, DeviceOptions):
             ge=0,
             le=3600,
             title="Retry delay (s)",
-            description="Delay before the first such retry; it doubles with each further one.",
+            description="Delay before the first retry; it doubles with each further retry.",
         ),
     ] = 10.0
 
@@ -105,7 +105,7 @@ class WeightsConfig(Options):
         Path | None,
         Field(
             title="Folder of downloaded weights",
-            description="null is PyTorch's own: ~/.cache/torch/hub/checkpoints, which TORCH_HOME moves.",
+            description="null: PyTorch's folder, ~/.cache/torch/hub/checkpoints or below TORCH_HOME.",
         ),
     ] = None
     files: Annotated[
@@ -119,7 +119,7 @@ class WeightsConfig(Options):
 
 
 class ScheduleConfig(Options):
-    """Extraction of a folder at regular times: a deployment of its own."""
+    """Extraction of a folder on a schedule, as a separate deployment."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$", description="Name of the deployment.")]
     source: Annotated[Path, Field(description="Folder of videos, or list.")]
@@ -132,10 +132,10 @@ class ScheduleConfig(Options):
         str | None, Field(description="Time zone of the cron fields, such as Europe/Paris; null is UTC.")
     ] = None
     when_busy: Annotated[
-        WhenBusy, Field(description="While an earlier run goes on, or the store is in use: wait or skip.")
+        WhenBusy, Field(description="While an earlier run is active, or the store is in use: wait or skip.")
     ] = WhenBusy.WAIT
     settle_seconds: Annotated[
-        Seconds, Field(description="Files modified within so many seconds wait for the next run.")
+        Seconds, Field(description="Files modified within this many seconds are left to the next run.")
     ] = 60.0
     active: Annotated[bool, Field(description="false: created, but paused.")] = True
 

@@ -21,7 +21,7 @@ __all__ = ["EpicPresetName", "EvaluateConfig", "TestSet", "TrainConfig", "Traini
 
 
 class TrainConfig(TrainingOptions):
-    """Training of the embedding. The defaults are the published ones, the sizes those of the published checkpoint."""
+    """Training of the embedding. Defaults are the published hyperparameters and sizes."""
 
     model: Annotated[ModelOptions, Field(title="Model")] = ModelOptions()
     preset: Annotated[
@@ -29,7 +29,7 @@ class TrainConfig(TrainingOptions):
         Field(
             title="Preset",
             description="Settings of a published EPIC-KITCHENS command line (narration-2-before, narration-3-before, "
-            "verb-2 or verb-3), which replace those given here and in datasets.epic.",
+            "verb-2 or verb-3), which override those given here and in datasets.epic.",
         ),
     ] = None
     evaluate_on: Annotated[

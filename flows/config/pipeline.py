@@ -49,7 +49,7 @@ def _known_reason(reason: str) -> str:
     return reason
 
 
-# What a flow's form asks for besides the sections.
+# Fields of a flow's form besides the sections.
 NonEmpty = Annotated[str, Field(min_length=1)]
 ReasonName = Annotated[str, AfterValidator(_known_reason), WithJsonSchema({"type": "string", "enum": list(REASONS)})]
 
@@ -76,7 +76,7 @@ class PipelineConfig(Options):
         tuple[ScheduleConfig, ...],
         Field(
             description="""\
-Folders that `reeldex up` extracts at regular times. Each becomes a deployment with a schedule, which can be paused and
+Folders that `reeldex up` extracts on a schedule. Each becomes a deployment with a schedule, which can be paused and
 edited in the Prefect UI. An edit made there stays until the schedule is changed here.
   schedules:
     - name: kitchen every night
@@ -97,7 +97,7 @@ edited in the Prefect UI. An edit made there stays until the schedule is changed
         return self
 
     def with_store(self, dataset: str, store: str) -> PipelineConfig:
-        """Return this configuration with a data set's features in a store; as it is if `store` is empty."""
+        """Return this configuration with a data set's features in a store; unchanged if `store` is empty."""
         return self.model_copy(update={"datasets": self.datasets.with_store(dataset, store)}) if store else self
 
 

@@ -13,16 +13,14 @@ __all__ = ["IndexConfig", "PageConfig"]
 
 
 class IndexConfig(IndexOptions):
-    """The index of moments that `reeldex search` and the search page answer from."""
+    """The index of moments that `reeldex search` and the search page query."""
 
-    folder: Annotated[
-        Path, Field(title="Folder", description="Folder of the index that is built, searched and shown.")
-    ] = Path("index")
+    folder: Annotated[Path, Field(title="Folder", description="Folder of the index.")] = Path("index")
     captions: Annotated[
         Path | None,
         Field(
             title="Captions",
-            description="A caption file as HowTo100M's (.pickle, .json): the windows of its captions are the moments "
-            "of the videos it names. Other videos, and all of them without it, have windows of one length.",
+            description="A caption file in HowTo100M's format (.pickle, .json): its caption windows are the moments "
+            "of the videos it names. All other videos get windows of fixed length.",
         ),
     ] = None

@@ -1,6 +1,6 @@
 """One shard per device at a time, across all runs of a user on a machine, by lock files.
 
-The kernel frees a lock when its process ends, however it ends: nothing has to be repaired after a kill or a reboot.
+The kernel releases a lock when its process ends, even after SIGKILL or a reboot: there are no stale locks to clean up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reeldex.storage.user_folders import make_writable, state_folder
 
 log = logging.getLogger(__name__)
 
-# Waiting is interrupted this often to see whether the run has been stopped.
+# Polling interval for a stop of the run while it waits.
 _LOOK_UP_SECONDS = 1.0
 _REPORT_SECONDS = 60.0
 
@@ -33,24 +33,24 @@ _REPORT_SECONDS = 60.0
 def lock_folder(device: str) -> Path:
     """Return the folder of a device's lock, such as `~/.local/state/reeldex/devices/gpubox/cuda-0`.
 
-    The host is part of it: home folders may be shared by machines, whose devices are not.
+    It contains the host name: machines may share a home folder, but not devices.
     """
     return state_folder() / "devices" / socket.gethostname() / re.sub(r"[^A-Za-z0-9]+", "-", device)
 
 
 @contextmanager
 def one_shard_at_a_time(device: str, run: str) -> Iterator[None]:
-    """Hold a device while the block runs, waiting until no other run holds it; `run` is this run's name.
+    """Hold the lock of a device while the block runs, waiting until no other run holds it; `run` is this run's name.
 
-    Runs that wait take turns with those that have more shards to do. While it waits, the log says at most once a
-    minute who holds the device. Raises RunStoppedError when the run is stopped meanwhile, FolderNotWritableError
-    when there is no place for the lock file, and OSError when it cannot be locked.
+    Waiting runs alternate with runs that have more shards to do. While it waits, the holder of the device is logged
+    at most once per minute. Raises RunStoppedError when the run is stopped while waiting, FolderNotWritableError
+    when the lock file cannot be created, and OSError when it cannot be locked.
     """
     folder = lock_folder(device)
     make_writable(folder, "XDG_STATE_HOME")
     waiting = _Waiting(device, folder)
     with contextlib.ExitStack() as held:
-        # Whoever releases the device to take it again for its next shard queues behind the one that waits here.
+        # A run that releases the device between two shards queues behind the run that waits here.
         with contextlib.ExitStack() as queue:
             while not _entered(queue, FileLock(folder / ".queue", timeout=_LOOK_UP_SECONDS, poll_interval=0.2)):
                 waiting.report()
@@ -70,7 +70,7 @@ def _entered(stack: contextlib.ExitStack, lock: contextlib.AbstractContextManage
 
 
 class _Waiting:
-    """Tells the log what a run waits for, at most once a minute for all of its shards."""
+    """Logs what a run waits for, at most once per minute for all of its shards."""
 
     # When each device's lock was last reported, by its folder: runs that take turns wait before each shard.
     _last: ClassVar[dict[Path, float]] = {}

@@ -1,4 +1,4 @@
-"""Errors told apart by who can mend them."""
+"""Classification of errors: retryable infrastructure errors, user errors, internal errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from reeldex.errors import InfrastructureError, ReeldexError, UsageError, UserError
 from reeldex.storage.errors import StoreUnreadableError
 
-# What the system says while something lasts that may pass by itself; of other errors somebody has to mend the cause.
+# errno values of transient conditions; other errors need a fix before a retry can succeed.
 _PASSING = frozenset(
     {
         errno.EMFILE,
@@ -28,23 +28,23 @@ _PASSING = frozenset(
         errno.EHOSTDOWN,
     }
 )
-# How PyTorch begins to tell of a process that read samples and was killed.
+# Beginning of PyTorch's message about a killed DataLoader worker.
 _DEAD_READER = "DataLoader worker (pid"
-# What libraries raise, by name, so that they need not be imported to ask: a full or lost device.
+# Libraries' errors for a full or lost device, by name, so that the libraries are not imported for the check.
 _DEVICE_ERRORS = ("OutOfMemoryError", "AcceleratorError")
 _DEVICE_WORDS = ("CUDA", "cuDNN", "can't allocate memory", "out of memory", _DEAD_READER)
 
 
 class RunStoppedError(ReeldexError):
-    """The user stopped the run. What was staged stays for the next one."""
+    """The user stopped the run. Staged videos are kept for the next run."""
 
 
 class InternalError(ReeldexError):
-    """A fault of reeldex itself in a worker process; the message ends with its stack trace."""
+    """A bug in reeldex in a worker process; the message ends with its stack trace."""
 
 
 def is_infrastructure_fault(error: BaseException) -> bool:
-    """Whether an error means that the machine failed, so that the same work may go well later."""
+    """Whether an error is due to the machine, so that a retry may succeed."""
     if isinstance(error, StoreUnreadableError):
         return error.errno in _PASSING
     if isinstance(error, (MemoryError, OSError)) or type(error).__name__ in _DEVICE_ERRORS:
@@ -53,9 +53,9 @@ def is_infrastructure_fault(error: BaseException) -> bool:
 
 
 def as_our_error(error: Exception) -> Exception:
-    """Return an error as one of our own kinds: another library's error may not survive pickling.
+    """Return an error as one of reeldex's classes: errors of other libraries may not be picklable.
 
-    UsageError for what the user has to change, InfrastructureError for what may pass, else InternalError.
+    UsageError for what the user has to change, InfrastructureError for transient failures, else InternalError.
     """
     if is_infrastructure_fault(error):
         return InfrastructureError(f"{type(error).__name__}: {error}")
@@ -67,9 +67,10 @@ def as_our_error(error: Exception) -> Exception:
 
 @contextmanager
 def infrastructure_errors(what: str, remedy: str) -> Iterator[None]:
-    """Turn what libraries raise of memory that is full or a device that is lost into InfrastructureError.
+    """Convert libraries' errors about exhausted memory or a lost device to InfrastructureError.
 
-    `what` is what was going on, `remedy` what to do. A disk's OSError, which names its file, is passed on as it is.
+    `what` names the operation, `remedy` says what to do. An OSError of a file system, which names its file, is not
+    converted.
     """
     try:
         yield

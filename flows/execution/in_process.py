@@ -1,4 +1,4 @@
-"""An executor without other processes: jobs run one after another in this one."""
+"""An executor that runs jobs sequentially in this process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from reeldex.flows.execution.retries import RetryRule
 
 
 class InProcess:
-    """Runs jobs one after another in this process, on the first of the devices.
+    """Runs jobs sequentially in this process, on the first of the devices.
 
-    For programs that load PyTorch themselves anyway; a crash of a library ends them, too.
+    For programs that load PyTorch anyway; a crash in a native library also ends the program.
     """
 
     def run(

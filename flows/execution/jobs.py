@@ -1,4 +1,4 @@
-"""What is executed: jobs that run on a device, and what is reported while they run."""
+"""Protocols of jobs and executors, and the events of a job."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any, Protocol, TypeVar
 from reeldex.flows.execution.retries import RetryRule
 
 OnEvent = Callable[[object], None]
-"""Is called with what happens while jobs run: JobStarted, JobStopped, and the events of the jobs themselves."""
+"""Callback for events while jobs run: JobStarted, JobStopped, and the jobs' own events."""
 
 
 @dataclass(frozen=True)
 class JobStarted:
-    """A job has its device and is worked on now."""
+    """A job has acquired its device and started."""
 
     job: int
 
 
 @dataclass(frozen=True)
 class JobStopped:
-    """A job is no longer worked on, whatever its result."""
+    """A job has ended, successfully or not."""
 
     job: int
 
 
 class Job(Protocol):
-    """A piece of work, which other processes can unpickle. `number` tells it from the other jobs of its run."""
+    """A picklable unit of work. `number` identifies it within its run."""
 
     @property
     def number(self) -> int:
@@ -46,8 +46,8 @@ class Executor(Protocol[J_contra]):
     def run(
         self, jobs: Sequence[J_contra], devices: str, retries: RetryRule, on_event: OnEvent
     ) -> dict[int, Any | BaseException]:
-        """Return the result of each job by its number, or the error that it ended in; one that fails stops no other.
+        """Return the result of each job by its number, or its error; a failed job does not stop the others.
 
-        `devices` is the user's choice, such as `auto` or `cuda:0,cuda:1`. Raises UsageError for a device that is not
-        there, and KeyboardInterrupt after all jobs have been stopped.
+        `devices` is the user's choice, such as `auto` or `cuda:0,cuda:1`. Raises UsageError for a device that is
+        not available, and KeyboardInterrupt after all jobs have been stopped.
         """

@@ -1,4 +1,4 @@
-"""The log of the packages: whose it is, and its way from a worker process to the one that started it."""
+"""The packages' log: its name, and forwarding it from a worker process to its parent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Forwarding(logging.handlers.QueueHandler):
 
 
 def forward_log(send: Callable[[logging.LogRecord], None]) -> None:
-    """Hand our packages' log of this process, and other libraries' warnings, to `send`, ready to be pickled."""
+    """Pass this process's log records of our packages, and other libraries' warnings, to `send` in picklable form."""
     logging.captureWarnings(capture=True)
     root = logging.getLogger()
     root.handlers[:] = [_Forwarding(send)]
@@ -31,9 +31,9 @@ def forward_log(send: Callable[[logging.LogRecord], None]) -> None:
 
 
 def replay(record: logging.LogRecord) -> None:
-    """Log a record that another process forwarded, as if it had been made here.
+    """Log a record that another process forwarded, as if it had been created here.
 
-    Other libraries' records go under our name: only our packages' log reaches Prefect's log of the run.
+    Other libraries' records are logged under our name: only our packages' log reaches Prefect's log of the run.
     """
     logger = logging.getLogger(record.name)
     if record.name.partition(".")[0] != OUR_LOGGER:

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """Something that happened in a job."""
+    """An event of a job."""
 
     event: object
 
@@ -30,7 +30,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Failure:
-    """The error that a job ended in, as the sender of the job is to raise it."""
+    """The error of a job, for the parent process to raise."""
 
     error: Exception
 

@@ -1,4 +1,4 @@
-"""Child processes that end when their parent does, however it ends."""
+"""Child processes that end when their parent ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import SpawnProcess
 
-# Names, in the environment of what `start_program` started, the process that is to be its children's parent.
+# Environment variable of what `start_program` started: the process that its children must have as parent.
 _PROGRAM = "REELDEX_PROGRAM_PID"
 _LOOK_SECONDS = 0.5
-# What a program may take to end by itself once its parent is gone.
+# Seconds that a program may take to exit once its parent has ended.
 _GRACE_SECONDS = 3.0
 
 
 def end_with_parent(action: Callable[[], None]) -> None:
-    """Call `action` once the parent of this process, which multiprocessing started, is gone.
+    """Call `action` once the parent of this process, which multiprocessing started, has ended.
 
-    A killed parent cannot tell its children anything; what they see is the closing of a pipe that it held.
+    A killed parent cannot notify its children; they detect that a pipe it held is closed.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -38,9 +38,9 @@ def end_with_parent(action: Callable[[], None]) -> None:
 
 
 def end_group_with_program() -> None:
-    """Kill this process and its group once its parent is gone; at once if that is not the program that started it.
+    """Kill this process and its group once its parent has ended; at once if the parent is not that program.
 
-    For processes that another library started, which gives them nothing that their parent holds.
+    For processes that another library starts without a pipe to the parent.
     """
     parent = int(os.environ.get(_PROGRAM, os.getppid()))
 
@@ -53,26 +53,26 @@ def end_group_with_program() -> None:
 
 
 def become_group_leader() -> None:
-    """Make this process the first of a process group of its own, which its children join.
+    """Make this process the leader of a new process group, which its children join.
 
-    Ctrl-C on a terminal then reaches only those who decide, and all that belongs to the process ends by one signal.
+    Ctrl-C on a terminal then does not reach the group, and one signal ends the process and all its children.
     """
     with contextlib.suppress(PermissionError):  # it leads a session, and so a group, already
         os.setpgid(0, 0)
 
 
 def kill_own_group() -> None:
-    """End this process and its children at once, without any of them having a say."""
+    """Kill this process and its children (SIGKILL)."""
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def start_program(
     module: str, arguments: Sequence[str], log: str, environment: Mapping[str, str | None] | None = None
 ) -> SpawnProcess:
-    """Start `python -m module arguments` as a leader of its group that ends when this process is gone.
+    """Start `python -m module arguments` as the leader of a process group that ends with this process.
 
-    It is asked to end first, and killed with its group after 3 seconds. What it prints is appended to the file `log`.
-    `environment` changes what it inherits of this process's, None removes; other processes do not see it.
+    It first receives SIGTERM, and is killed with its group after 3 seconds. Its output is appended to the file `log`.
+    `environment` overrides variables of the inherited environment; None removes one.
     """
     context = multiprocessing.get_context("spawn")
     told = (module, list(arguments), log, dict(environment or {}))

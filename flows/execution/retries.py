@@ -1,4 +1,4 @@
-"""The rule by which every executor repeats what the machine failed."""
+"""The retry rule of all executors for infrastructure errors."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ T = TypeVar("T")
 
 
 def may_be_repeated(error: object) -> bool:
-    """Whether a job that ended in this error may succeed if it is repeated."""
+    """Whether a job that failed with this error may succeed if it is retried."""
     return isinstance(error, InfrastructureError)
 
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often a job is repeated after an InfrastructureError, and how long before the first repetition."""
+    """How often a job is retried after an InfrastructureError, and the delay before the first retry."""
 
     retries: int
     first_delay_seconds: float
 
     def wait_before(self, attempt: int, pause: Callable[[float], None]) -> None:
-        """Wait before an attempt, the first being 1: not before the first, then twice as long before each next one."""
+        """Wait before an attempt, counted from 1: not before the first; the delay doubles with each retry."""
         if attempt > 1:
             delay_seconds = self.first_delay_seconds * 2 ** (attempt - 2)
             log.info("Attempt %d in %.0f seconds", attempt, delay_seconds)
             pause(delay_seconds)
 
     def call(self, work: Callable[[], T], pause: Callable[[float], None]) -> T:
-        """Return what `work` returns, repeated by this rule. Raises its last error; `pause` waits for some seconds."""
+        """Return the result of `work`, retried by this rule. Raises its last error; `pause` sleeps for seconds."""
         attempt = 1
         while True:
             self.wait_before(attempt, pause)

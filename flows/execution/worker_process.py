@@ -1,4 +1,4 @@
-"""What a worker does in its own process: receive a job, do it, report on it, receive the next."""
+"""The main loop of a worker process: receive a job, run it, report events and the result."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from reeldex.flows.execution.messages import Failure, LogEvent, Message, Progres
 from reeldex.flows.execution.process_group import become_group_leader, end_with_parent, kill_own_group
 
 Request = Callable[[OnEvent], Any]
-"""What a worker process is asked to do; it can be pickled."""
+"""A picklable request to a worker process."""
 
 
 def work(connection: Connection) -> None:
-    """Serve requests until the connection or the parent is gone."""
+    """Serve requests until the connection is closed or the parent ends."""
     become_group_leader()
     end_with_parent(kill_own_group)
     parent = ParentChannel(connection)
@@ -39,7 +39,7 @@ def work(connection: Connection) -> None:
 
 
 class ParentChannel:
-    """The connection to the parent, for several threads: decoders log too."""
+    """A thread-safe connection to the parent: decoder threads log too."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -47,10 +47,10 @@ class ParentChannel:
 
     def send(self, message: Message) -> None:
         """Send a message."""
-        # A closed connection means that the parent is gone; the watchdog then ends this process.
+        # A closed connection means that the parent has ended; the watchdog then ends this process.
         with self._lock, contextlib.suppress(BrokenPipeError):
             self._connection.send(message)
 
     def on_event(self, event: object) -> None:
-        """Send an event of the present job."""
+        """Send an event of the current job."""
         self.send(ProgressEvent(event))

@@ -15,7 +15,7 @@ from reeldex.flows.execution.workers import POOL
 def run_on_device(job: Job, devices: str, run: str, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the job is
     """Run a job in the worker process of a free device that `devices` names, and return its result.
 
-    `run` is the name by which runs that wait for the device know this one. Raises what `Worker.run` raises, and
+    `run` is the run's name, shown to other runs that wait for the device. Raises what `Worker.run` raises, and
     RunStoppedError.
     """
     with POOL.lend(devices) as (device, worker), one_shard_at_a_time(device, run):
@@ -46,5 +46,5 @@ class WorkerProcesses:
             try:
                 return {number: future.exception() or future.result() for number, future in futures.items()}
             except BaseException:
-                POOL.stop()  # or the threads would go on, and this block wait for them
+                POOL.stop()  # or the threads would continue, and this block would wait for them
                 raise

@@ -1,4 +1,4 @@
-"""Long-lived worker processes, one per device: networks are loaded once, and a dead one takes only its job with it."""
+"""Long-lived worker processes, one per device: networks stay loaded, and a crash affects only the current job."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_STOPPED = "The run was stopped. What was finished is kept; run it again to go on."
+_STOPPED = "The run was stopped. Finished work is kept; run it again to continue."
 
 
 class Worker:
-    """One worker process, started when it is first needed and again after it has died."""
+    """One worker process, started on first use and restarted after it has died."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.RLock()  # one thread asks, another may end the process meanwhile
+        self._lock = threading.RLock()  # one thread runs a job, another may end the process meanwhile
         self._retired = False
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
 
     def run(self, job: Job, device: str, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the job is
-        """Return the result of a job. `on_event` is called and the log is written in this thread.
+        """Return the result of a job. `on_event` is called, and log records are handled, in the calling thread.
 
         Raises InfrastructureError when the process dies or its machine fails, UsageError and InternalError.
         """
         return self._ask(functools.partial(job, device), on_event)
 
     def devices(self, choice: str) -> tuple[str, ...]:
-        """Return the devices that `choice` names on this machine. Raises UsageError if one is not there."""
+        """Return the devices that `choice` names on this machine. Raises UsageError if one is not available."""
         found: tuple[str, ...] = self._ask(functools.partial(_devices, choice), lambda _: None)
         return found
 
     @property
     def process_id(self) -> int | None:
-        """The process's id while there is one."""
+        """The id of the process, None while it does not run."""
         return self._process.pid if self._process is not None else None
 
     def retire(self) -> None:
-        """End the process for good: uses of this worker, now or later, raise RunStoppedError."""
+        """End the process permanently: current and later uses of this worker raise RunStoppedError."""
         self._retired = True
         self.kill()
 
     def kill(self) -> None:
-        """End the process and all that belongs to it at once."""
+        """Kill the process and its children."""
         with self._lock:
             process, self._process, self._connection = self._process, None, None
         if process is None or process.pid is None:
@@ -95,7 +95,7 @@ class Worker:
                 raise RunStoppedError(_STOPPED) from None
             raise InfrastructureError(self._how_it_died()) from error
         except InfrastructureError:
-            self.kill()  # what a fault leaves behind, such as a lost device, ends with the process
+            self.kill()  # state that a failure leaves behind, such as a lost device, ends with the process
             raise
 
     def _connected(self) -> Connection:
@@ -110,7 +110,7 @@ class Worker:
             name = f"reeldex worker {self._name}"
             self._process = context.Process(target=work, args=(theirs,), name=name, daemon=True)
             self._process.start()
-            theirs.close()  # or its end would never be seen here
+            theirs.close()  # or the end of the worker would not close the connection here
             self._connection = ours
             return ours
 
@@ -124,10 +124,10 @@ class Worker:
         if code is not None and code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             if -code == signal.SIGKILL:
-                how += " (the system does so when memory runs out)"
+                how += " (by the system if memory ran out)"
         else:
             how = f"ended with exit status {code}"
-        return f"The worker process {pid} of {self._name} {how}. What it had finished is kept."
+        return f"The worker process {pid} of {self._name} {how}. Finished work is kept."
 
 
 def _devices(choice: str, _: OnEvent) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ def _devices(choice: str, _: OnEvent) -> tuple[str, ...]:
 
 
 class WorkerPool:
-    """The workers of this process, by device; each is lent to one job at a time."""
+    """The workers of this process, by device; each runs one job at a time."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -147,11 +147,11 @@ class WorkerPool:
         self._stopped = False
 
     def devices(self, choice: str) -> tuple[str, ...]:
-        """Return the devices that `choice` names on this machine. Raises UsageError if one is not there."""
+        """Return the devices that `choice` names on this machine. Raises UsageError if one is not available."""
         if choice == "cpu":
             return ("cpu",)
         if choice not in self._devices:
-            # Only a worker may load PyTorch; this one goes on to compute on the first device.
+            # Only a worker may load PyTorch; this one then becomes the worker of the first device.
             worker = Worker(choice)
             self._devices[choice] = worker.devices(choice)
             with self._changed:
@@ -161,7 +161,7 @@ class WorkerPool:
 
     @contextmanager
     def lend(self, choice: str) -> Iterator[tuple[str, Worker]]:
-        """Return an idle device that `choice` names, and its worker, waiting for one if need be.
+        """Return an idle device that `choice` names, and its worker, waiting for one if necessary.
 
         Raises RunStoppedError once the pool is stopped.
         """
@@ -181,7 +181,7 @@ class WorkerPool:
                 self._changed.notify_all()
 
     def stop(self) -> None:
-        """End all workers at once. Waiting for one, or using one, raises RunStoppedError."""
+        """End all workers. Waiting for one, or using one, then raises RunStoppedError."""
         with self._changed:
             self._stopped = True
             workers, self._workers = list(self._workers.values()), {}
@@ -195,13 +195,13 @@ class WorkerPool:
             raise RunStoppedError(_STOPPED)
 
     def pause(self, seconds: float) -> None:
-        """Wait so long. Raises RunStoppedError as soon as the pool is stopped."""
+        """Sleep. Raises RunStoppedError as soon as the pool is stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped, timeout=seconds)
         self.refuse_if_stopped()
 
     def resume(self) -> None:
-        """Lend workers again after a stop."""
+        """Allow the use of workers again after a stop."""
         with self._changed:
             self._stopped = False
 

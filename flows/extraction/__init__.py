@@ -1,1 +1,12 @@
-"""What an extraction is to do, and the work on one shard. No Prefect."""
+"""Extraction, from the configuration to a report. Does not import Prefect.
+
+- `sources.py`: the videos of a folder, file or list.
+- `plan.py`: which videos are new, and which shards are incomplete; `prepare.py`: all checks before a run.
+- `run.py`: runs the shards of a prepared run on an executor; `in_process.py`: the same without a server.
+- `shard_job.py`: one shard as a job; `shard_work.py`: extracts, stages and publishes its videos.
+- `networks.py`: loads the networks of feature spaces, once per process.
+- `events.py`, `progress.py`: events of a shard, and the progress shown from them.
+- `run_report.py`: the report on a run; `report.py`: reports as Markdown and table rows.
+- `cost.py`: the estimate of `--dry-run`.
+- `store_lock.py`: exclusive write access to a store.
+"""

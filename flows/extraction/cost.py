@@ -1,4 +1,4 @@
-"""What an extraction would cost, for `--dry-run`: measured on one batch and one video, then multiplied."""
+"""Estimated cost of an extraction, for `--dry-run`: measured on one batch and one video, then extrapolated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +20,15 @@ from reeldex.extractors.options import DecodeLimits, WeightsChoice
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.networks import load_networks, requested_spaces
+from reeldex.flows.extraction.run_report import counted
+from reeldex.flows.progress.work_rate import duration
+from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
     from reeldex.extractors.network import Network
     from reeldex.flows.extraction.prepare import PreparedRun
 
-_SAMPLE_SECONDS = 3.0  # spent on measuring how fast decoding is
+_SAMPLE_SECONDS = 3.0  # spent on measuring the decoding speed
 _PROBES_AT_A_TIME = 8
 _BYTES_PER_NUMBER = 2  # float16
 
@@ -34,9 +37,9 @@ _BYTES_PER_NUMBER = 2  # float16
 class Cost:
     """What an extraction would take.
 
-    - `videos` can be opened, `broken` cannot, `unknown_duration` of the videos give no duration and count as 0 s.
+    - `videos` can be opened, `broken` cannot; `unknown_duration` counts videos without a duration, which count as 0 s.
     - `decode_seconds`: wall-clock time of decoding alone, `device_seconds` of the networks alone; they overlap, so
-      a run takes somewhat more than the larger.
+      a run takes slightly longer than the larger of the two.
     - `bytes_out`: size of the features on disk.
     """
 
@@ -51,21 +54,23 @@ class Cost:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return asdict(self)
+        found: dict[str, Any] = to_json(self)
+        return found
 
     def __str__(self) -> str:
         rows = ", ".join(f"{count:,} rows of {name}" for name, count in self.rows.items())
         return (
-            f"{self.videos} videos, {self.broken} that cannot be opened, {self.unknown_duration} of unknown length\n"
-            f"{self.seconds_of_video:,.1f} s of video: {rows}\n"
-            f"decoding  about {self.decode_seconds:,.1f} s\n"
-            f"networks  about {self.device_seconds:,.1f} s (both go on at the same time)\n"
+            f"{counted(self.videos, 'video')}, {self.broken:,} that cannot be opened, "
+            f"{self.unknown_duration:,} of unknown duration\n"
+            f"{duration(self.seconds_of_video)} of video: {rows}\n"
+            f"decoding  about {duration(self.decode_seconds)}\n"
+            f"networks  about {duration(self.device_seconds)} (both run at the same time)\n"
             f"on disk   about {self.bytes_out:,} bytes"
         )
 
 
 def estimate(prepared: PreparedRun) -> Cost:
-    """Measure decoding and the networks briefly and multiply by what the source holds. Extracts nothing.
+    """Measure decoding and the networks briefly, and extrapolate. Extracts nothing.
 
     The networks run with random weights, which are as fast as others. Raises UsageError if no video can be opened.
     """
@@ -75,7 +80,7 @@ def estimate(prepared: PreparedRun) -> Cost:
         probed = list(pool.map(lambda video: _probe(video.path, limits), videos))
     sound = [(video, metadata) for video, metadata in zip(videos, probed, strict=True) if metadata is not None]
     if not sound:
-        raise UsageError(f"None of the {len(videos)} videos of the source can be opened. Extract to see why of each.")
+        raise UsageError(f"None of the {len(videos)} videos of the source can be opened. Extract to see the reasons.")
     trial = config.model_copy(update={"extract": config.extract.model_copy(update={"weights": WeightsChoice.RANDOM})})
     networks = load_networks(requested_spaces(trial), trial)
     rows = dict.fromkeys((network.spec.name for network in networks), 0)
@@ -105,24 +110,24 @@ def _probe(path: str, limits: DecodeLimits) -> VideoMetadata | None:
     try:
         return probe(path, limits=limits)
     except ExtractionError:
-        return None  # counted as broken; extraction will say why
+        return None  # counted as broken; the extraction reports the reason
 
 
 def _seconds_per_row(network: Network, metadata: VideoMetadata) -> float:
     height, width = network.spec.input_size(*metadata.display_size)
     clips = np.zeros((network.batch_rows, network.spec.frames_per_clip, height, width, 3), np.uint8)
-    network.features(clips)  # the first run also sets up
+    network.features(clips)  # warm-up
     started = time.perf_counter()
     network.features(clips)
     return (time.perf_counter() - started) / len(clips)
 
 
 def _decode_seconds_per_second(source: VideoSource, networks: list[Network], limits: DecodeLimits) -> float:
-    """Return the wall-clock seconds that decoding a second of a video takes, one decoder at work."""
+    """Return the wall-clock seconds per second of video, with one decoder."""
     finest = max((network.spec for network in networks), key=lambda spec: spec.frames_per_second)
     started, frames = time.perf_counter(), 0
     items = decode(source, [network.spec for network in networks], limits)
-    # A video that cannot be decoded to its end says how fast it is up to there.
+    # A video that cannot be decoded to its end is measured up to that point.
     with contextlib.suppress(ExtractionError):
         for item in items:
             if isinstance(item, FrameBatch) and item.extractor == finest.name:

@@ -1,4 +1,4 @@
-"""What happens while a shard is worked on."""
+"""Events of the extraction of a shard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ShardPlanned:
 
 @dataclass(frozen=True)
 class VideoDecoded:
-    """`seconds` further seconds of some video have been decoded."""
+    """A further `seconds` of a video have been decoded."""
 
     seconds: float
 

@@ -1,4 +1,4 @@
-"""An extraction as commands do it without a Prefect server: worker processes of this process, no Prefect."""
+"""Extraction by commands without a Prefect server, in worker processes of this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run_here(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
-    """Do a prepared run and show progress: a bar on a terminal, else log lines. Raises what `run_prepared` does."""
+    """Run a prepared extraction, with progress as a bar or log lines. Raises what `run_prepared` does."""
     name = f"on {prepared.store_folder.name or prepared.store_folder}"
     with progress_bar():
         return run_prepared(prepared, WorkerProcesses(name), when_busy, wait_seconds)

@@ -1,4 +1,4 @@
-"""Feature spaces into loaded networks, each loaded once a process."""
+"""Loaded networks of feature spaces, each loaded once per process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def requested_records(config: PipelineConfig) -> list[ExtractorRecord]:
     """Return the extractors that `config` asks for. Raises UsageError for an unknown or repeated one."""
     names = config.extract.extractors
     if len(set(names)) < len(names):
-        raise UsageError(f"extract.extractors names one extractor twice: {', '.join(names)}.")
+        raise UsageError(f"extract.extractors contains duplicates: {', '.join(names)}.")
     try:
         for name in config.weights.files:
             extractor(name)
@@ -36,18 +36,18 @@ def requested_spaces(config: PipelineConfig) -> tuple[str, ...]:
 
 
 def extractor_record(space: str) -> tuple[ExtractorRecord, WeightsChoice]:
-    """Return what makes the features of a space. Raises UsageError for a space that nothing here extracts."""
+    """Return the extractor and weights of a feature space. Raises UsageError if no registered extractor makes it."""
     try:
         return extractor_of_space(space)
     except UnknownExtractorError as error:
         raise UsageError(
-            f"Nothing here extracts the feature space {space!r}: {error} Features that were imported can be "
+            f"No registered extractor makes the feature space {space!r}: {error} Imported features can be "
             "imported again, not extracted."
         ) from error
 
 
 def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network]:
-    """Return the networks that make these spaces, from this process's memory if they have been loaded before.
+    """Return the networks of these feature spaces, cached in this process.
 
     Raises UsageError for a space that no extractor makes; WeightsError or DeviceError as loading does.
     """
@@ -75,5 +75,5 @@ def _load(name: str, options: NetworkOptions) -> Network:
 
 
 def feature_space(network: Network) -> FeatureSpace:
-    """Return what the store knows a network's features by."""
+    """Return the feature space of a network, with its fingerprint."""
     return FeatureSpace(network.space, network.fingerprint)

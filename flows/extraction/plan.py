@@ -1,4 +1,4 @@
-"""What a run has to do: which videos are new, which shards lack something."""
+"""The plan of a run: which videos are new, and which shards are incomplete."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """A shard to work on, how many videos it holds, the names of the spaces it is to have, and why to try videos again.
+    """A shard to process, its number of videos, and the names of the feature spaces it must have.
 
-    `retry` holds the reasons for which failed videos are tried again.
+    Videos that failed for a reason in `retry` are retried.
     """
 
     shard: int
@@ -33,7 +33,7 @@ class ShardTask:
 def plan(
     store: FeatureStore | None, found: Sequence[VideoEntry], spaces: Sequence[str], videos_per_shard: int
 ) -> Growth:
-    """Return what the videos `found` add to the store, None being an empty one. Writes nothing."""
+    """Return what the videos `found` add to the store (None: an empty store). Writes nothing."""
     return plan_growth(
         store.manifests() if store is not None else (),
         found,
@@ -52,7 +52,7 @@ def _has_features(store: FeatureStore, video_id: str) -> bool:
 def stored_spaces(store: FeatureStore, names: Sequence[str]) -> list[FeatureSpace]:
     """Return these spaces with the fingerprints of the store's own files.
 
-    A space of which the store has no file yet gets an empty fingerprint: nothing is there that could fit it.
+    A feature space without files in the store gets an empty fingerprint, which matches nothing.
     """
     return [FeatureSpace(name, _stored_fingerprint(store, name)) for name in names]
 
@@ -65,9 +65,9 @@ def _stored_fingerprint(store: FeatureStore, name: str) -> Mapping[str, JSON]:
 
 
 def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], names: Sequence[str]) -> list[ShardTask]:
-    """Return the shards that hold any of the videos `found` and lack something in the spaces of these names.
+    """Return the shards that contain any of the videos `found` and are incomplete in the named feature spaces.
 
-    Judged by the fingerprints that the store holds, so that no network is loaded for what is complete.
+    Compares the fingerprints in the store, so that no network is loaded for complete shards.
     """
     ids = {entry.video_id for entry in found}
     spaces = stored_spaces(store, names)
@@ -79,9 +79,9 @@ def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], names: Sequence[
 
 
 def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask]:
-    """Return the shards that lack something of the spaces they were planned for, or hold failures to `retry`.
+    """Return the shards that are incomplete in their planned feature spaces, or contain failures to `retry`.
 
-    Judged as by `tasks_for`; features that were imported count as complete too.
+    Compares fingerprints as `tasks_for` does; imported features count as complete too.
     """
     known: dict[tuple[str, ...], list[FeatureSpace]] = {}
     tasks = []

@@ -1,7 +1,4 @@
-"""Everything that is checked before a run, once and in order: what there is to do, and whether it can be done.
-
-No network is loaded for it.
-"""
+"""All checks and the plan of a run, once and in order. No network is loaded."""
 
 from __future__ import annotations
 
@@ -35,11 +32,11 @@ _STAMPED = ("manifest", "outcomes", "staging", "features")
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run that can start: what its source holds, what its store lacks, and the settings that fit both.
+    """A run that is ready to start: the videos of its source, the incomplete shards of its store, and its settings.
 
-    - `found` and `growth` are the videos of the source and what they add to the store; a rerun has neither.
-    - `tasks` are the store's shards that lack something; those of `growth` come on top.
-    - `stamp` tells whether the store has changed since.
+    - `found` and `growth` are the videos of the source and what they add to the store; None for a rerun.
+    - `tasks` are the store's incomplete shards; the shards of `growth` are additional.
+    - `stamp` is compared to detect later changes of the store.
     """
 
     store_folder: Path
@@ -58,18 +55,18 @@ class PreparedRun:
 
     @property
     def new_tasks(self) -> tuple[ShardTask, ...]:
-        """The shards that the source's new and changed videos will make."""
+        """The shards of the source's new and changed videos."""
         new = self.growth.new_shards if self.growth is not None else ()
         return tuple(ShardTask(each.shard, len(each.videos), self.spaces) for each in new)
 
     @property
     def all_tasks(self) -> tuple[ShardTask, ...]:
-        """All shards to work on."""
+        """All shards to process."""
         return self.tasks + self.new_tasks
 
     @property
     def videos(self) -> list[VideoEntry] | None:
-        """The videos that the run is about; None for all of the store's."""
+        """The videos of the run; None for all videos of the store."""
         return self.found.videos if self.found is not None else None
 
     @property
@@ -78,13 +75,13 @@ class PreparedRun:
         return count_found(self.growth, self.found) if self.growth is not None and self.found is not None else {}
 
     def report_if_nothing_to_do(self) -> RunReport | None:
-        """Return the report on a run that has nothing to do; None if there is something."""
+        """Return the report of a run that has nothing to do; None if there is work."""
         if self.all_tasks:
             return None
         return sum_up(self.store, [], {}, present_outcomes(self.store, self.videos), self.found_counts)
 
     def renewed(self) -> PreparedRun:
-        """Return this run, planned again if another run has changed the store since. For the holder of its lock."""
+        """Return this run, planned again if another run has changed the store since. Requires the store's lock."""
         if _stamp(self.store_folder) == self.stamp:
             return self
         if self.found is None:
@@ -93,17 +90,17 @@ class PreparedRun:
         return replace(self, growth=growth, tasks=tasks, stamp=stamp)
 
     def file_new_shards(self) -> None:
-        """Write the manifests of the new shards. For the holder of the store's lock."""
+        """Write the manifests of the new shards. Requires the store's lock."""
         if self.growth is not None:
             self.store.add_shards(self.growth.new_shards)
 
 
 def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: bool = False) -> PreparedRun:
-    """Return the run that extracts from `source` what `store` lacks.
+    """Return the run that extracts the features of `source` missing in `store`.
 
-    Checked are, in this order: the source, the extractors' names, the store, the weights, the device, and whether the
-    store's features were made with the same settings. The store is created if it is not there. Without anything to do,
-    weights may be absent. With `only_estimate`, so may they always be, and nothing is created.
+    Checks, in this order: the source, the extractors' names, the store, the weights, the device, and that the store's
+    features were made with the same settings. The store is created if absent. Weights may be missing if there is
+    nothing to do. With `only_estimate`, weights may always be missing, and nothing is created.
 
     Raises UsageError, WeightsError, DeviceError, FingerprintError, or StoreError.
     """
@@ -123,10 +120,10 @@ def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: b
 
 
 def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> PreparedRun:
-    """Return the run that finishes what `store` lacks and tries videos again that failed for the reasons `retry`.
+    """Return the run that completes `store` and retries videos that failed for a reason in `retry`.
 
-    Raises as `prepare` does, StoreError for a folder that is no store, and UsageError for features that nothing here
-    extracts.
+    Raises as `prepare` does, StoreError for a folder that is not a store, and UsageError for features that no
+    registered extractor makes.
     """
     folder = Path(store)
     feature_store = FeatureStore(store)
@@ -143,14 +140,14 @@ def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> P
 def _planned(
     store: FeatureStore | None, found: FoundVideos, spaces: Sequence[str], config: PipelineConfig
 ) -> tuple[Growth, tuple[ShardTask, ...], tuple[object, ...]]:
-    """Return what the videos add to a store (None: an empty one), which of its shards lack something, and its stamp."""
+    """Return what the videos add to a store (None: an empty one), its incomplete shards, and its stamp."""
     stamp = _stamp(store.path) if store is not None else ()
     growth = plan(store, found.videos, spaces, config.extract.shard_videos)
     return growth, tuple(tasks_for(store, found.videos, spaces)) if store is not None else (), stamp
 
 
 def _stamp(store: Path) -> tuple[object, ...]:
-    """Return what changes whenever a run publishes or files something in a store: its folders' entries and times."""
+    """Return a value that changes whenever a run publishes to a store: entries and times of its folders."""
     folders = [store / name for name in _STAMPED]
     folders += sorted((store / "features").iterdir()) if (store / "features").is_dir() else []
     return tuple(
@@ -159,7 +156,7 @@ def _stamp(store: Path) -> tuple[object, ...]:
 
 
 def _weights_hashes(spaces: Sequence[str], config: PipelineConfig) -> dict[str, str]:
-    """Return the SHA-256 of the published weights of these spaces, fetched if need be, or raise WeightsError."""
+    """Return the SHA-256 of the published weights of these spaces, downloaded if necessary. Raises WeightsError."""
     hashes = {}
     for space in spaces:
         record, weights = extractor_record(space)
@@ -170,12 +167,12 @@ def _weights_hashes(spaces: Sequence[str], config: PipelineConfig) -> dict[str, 
 
 
 def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
-    """Raise DeviceError or UsageError for a device that is not there, or cannot do the precision asked for.
+    """Raise DeviceError or UsageError for a device that is not available or does not support the precision.
 
-    Only a worker process can tell which CUDA devices there are.
+    Only a worker process can list CUDA devices.
     """
     device, precision = config.compute.device, config.compute.precision
-    # Of `auto`, only the worker knows what it is.
+    # Only the worker resolves `auto`.
     if device != "auto" and precision in (Precision.FP16, Precision.BF16):
         require_cuda(f"Precision {precision}", device, "Use --precision fp32 or auto.")
     if device not in ("auto", "cpu") and ask_worker:
@@ -187,7 +184,7 @@ def _require_fitting_store(
 ) -> None:
     """Raise FingerprintError if the store's features in these spaces were made with other settings.
 
-    What only a loaded network knows, such as the precision that `auto` chooses on CUDA, is left to the worker.
+    What only a loaded network knows, such as the precision that `auto` chooses on CUDA, is checked in the worker.
     """
     for stored in stored_spaces(store, spaces):
         if stored.fingerprint:

@@ -1,4 +1,4 @@
-"""What an extraction shows of its progress, from the events of its shards."""
+"""Progress of an extraction, from the events of its shards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WARNINGS_SHOWN = 20  # per shard; a folder of broken files must not flood the l
 
 
 class ExtractionProgress:
-    """Counts the events of shards that hold `videos` videos, and shows them in the log and on the sinks around it.
+    """Counts the events of shards with `videos` videos in total, and shows them in the log and on the current sinks.
 
     Events may come from several threads.
     """
@@ -32,7 +32,7 @@ class ExtractionProgress:
     def __init__(self, videos: int) -> None:
         self._videos = videos
         self._lock = threading.RLock()
-        self._done: dict[int, int] = {}  # videos of each shard that need no more work
+        self._done: dict[int, int] = {}  # finished videos per shard
         self._warnings: Counter[int] = Counter()
         self._finished = self._failed = 0
         self._seconds = 0.0
@@ -47,7 +47,7 @@ class ExtractionProgress:
                 case JobStopped(shard):
                     self._progress.rate.stopped(shard)
                 case ShardPlanned(shard, videos, of):
-                    self._done[shard] = of - videos  # anew, if the shard is tried again
+                    self._done[shard] = of - videos  # reset if the shard is retried
                 case VideoDecoded(seconds):
                     self._seconds += seconds
                 case VideoFinished(shard, outcome):
@@ -58,7 +58,7 @@ class ExtractionProgress:
         self._progress.update()
 
     def end(self) -> None:
-        """Show the last state."""
+        """Show the final state."""
         self._progress.update(last=True)
 
     def _warn(self, shard: int, outcome: VideoOutcome) -> None:

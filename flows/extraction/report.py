@@ -1,4 +1,4 @@
-"""What the reports on a run say, as Markdown and table rows. Sizes are bounded: a store may hold 100,000 videos."""
+"""Reports on a run as Markdown and table rows. Sizes are bounded: a store may contain 100,000 videos."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.sources import printable
+from reeldex.flows.progress.work_rate import duration
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
@@ -20,23 +21,23 @@ _MOST_SHARDS_LISTED = 50
 _MESSAGE_CHARACTERS = 400
 _SHEET_COLUMNS = 4
 
-# Reason of a failure -> what to do about it.
+# Failure reason -> remedy.
 REMEDIES: Mapping[str, str] = {
-    "missing": "Put the file back, or take it out of the list; then run extract again.",
-    "unreadable": "Check the file's permissions and that its format is a video's; then rerun-failed with this reason.",
-    "no_video_stream": "Nothing: the file holds sound or pictures only.",
-    "decode_error": "Play the file; fetch it again if it is damaged, then run extract again.",
-    "truncated": "Features up to the break are kept. Fetch the file again if it should be longer.",
-    "timeout": "Rerun-failed with this reason and a higher time limit, when its disk or network share answers.",
+    "missing": "Restore the file, or remove it from the list; then run extract again.",
+    "unreadable": "Check the file's permissions and that it is a video; then rerun-failed with this reason.",
+    "no_video_stream": "Nothing: the file contains only audio or images.",
+    "decode_error": "Play the file; replace it if it is damaged, then run extract again.",
+    "truncated": "Features up to the break are kept. Replace the file if it should be longer.",
+    "timeout": "Rerun-failed with this reason and a higher time limit, once its disk or network share responds.",
     "too_large": "Scale the video down, or rerun-failed with a higher limit of frame pixels.",
-    "duplicate_id": "Two files share a name: set the video id to path, or give ids in a .csv list.",
-    "internal_error": "A fault of reeldex: report it with the log of the run, then rerun-failed with this reason.",
+    "duplicate_id": "Two files have the same name: set the video id to path, or give ids in a .csv list.",
+    "internal_error": "A bug in reeldex: report it with the log of the run, then rerun-failed with this reason.",
 }
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a video: its id, the second it shows, and JPEG bytes."""
+    """A picture of a video: its id, the time in seconds, and JPEG bytes."""
 
     video_id: str
     at_seconds: float
@@ -51,8 +52,8 @@ def summary(report: RunReport) -> str:
         ("Shards done in this run", f"{report.shards_done:,}"),
         ("Shards lost", f"{len(report.shards_lost):,}"),
         ("Videos extracted in this run", f"{report.extracted_ok:,} ok, {report.extracted_failed:,} failed"),
-        ("Video", f"{report.seconds_of_video:,.1f} s at {speed:,.2f} s of video per second of work"),
-        ("What bounds the speed", _bound(report)),
+        ("Video", f"{duration(report.seconds_of_video)} at {speed:,.2f} s of video per second of work"),
+        ("Bottleneck", _bound(report)),
         ("Videos in the source", _found(report)),
         ("In the store but not in the source", f"{report.gone:,}"),
         ("Truncated, features kept", f"{report.truncated:,}"),
@@ -61,7 +62,7 @@ def summary(report: RunReport) -> str:
     rows += [(f"- {reason}", f"{count:,}") for reason, count in report.failed_by_reason.items()]
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
     if report.shards_lost:
-        lines += ["", "**Lost shards.** Press Retry once the cause is gone.", "", "| shard | why |", "| --- | --- |"]
+        lines += ["", "**Lost shards.** Fix the cause, then press Retry.", "", "| shard | reason |", "| --- | --- |"]
         listed = list(report.shards_lost.items())[:_MOST_SHARDS_LISTED]
         lines += [f"| {shard:05d} | {_cell(why)} |" for shard, why in listed]
         if len(report.shards_lost) > len(listed):
@@ -79,7 +80,7 @@ def _found(report: RunReport) -> str:
 def _bound(report: RunReport) -> str:
     total = report.device_seconds + report.waiting_seconds
     if not total:
-        return "nothing was extracted"
+        return "none: nothing was extracted"
     waiting = report.waiting_seconds / total
     if waiting > 0.5:
         return (
@@ -103,7 +104,7 @@ def failure_rows(outcomes: Sequence[VideoOutcome]) -> list[dict[str, str]]:
 
 
 def damage_rows(report: VerifyReport) -> list[dict[str, str]]:
-    """Return a row for each damage and each file that cannot be read, at most MOST_FAILURES_LISTED of them."""
+    """Return a row for each damaged or unreadable file, at most MOST_FAILURES_LISTED of them."""
     rows = [
         {"file": each.file, "video": each.video_id or "", "what": each.what, "what to do": each.remedy}
         for each in report.damages
@@ -116,7 +117,7 @@ def damage_rows(report: VerifyReport) -> list[dict[str, str]]:
 
 
 def contact_sheet(pictures: Sequence[Picture]) -> str:
-    """Return a table of pictures as Markdown that holds them itself."""
+    """Return a table of pictures as Markdown, with the pictures embedded as data URIs."""
     lines = ["| " * _SHEET_COLUMNS + "|", "| --- " * _SHEET_COLUMNS + "|"]
     for start in range(0, len(pictures), _SHEET_COLUMNS):
         row = pictures[start : start + _SHEET_COLUMNS]
@@ -132,7 +133,7 @@ def _data_uri(jpeg: bytes) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return text as it can stand in a cell of a Markdown table."""
+    """Return text escaped for a cell of a Markdown table."""
     for character in "\\|`*_<[":
         text = text.replace(character, "\\" + character)
     return " ".join(text.split())[:_MESSAGE_CHARACTERS]

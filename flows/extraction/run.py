@@ -1,4 +1,4 @@
-"""A prepared run, done by an executor: its shards worked on, and its report."""
+"""Runs the shards of a prepared run on an executor, and reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def run_prepared(
     prepared: PreparedRun, executor: Executor[ShardJob], when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    """Do a prepared run and return its report. Raises as `run_shards` and `store_lock` do."""
+    """Run a prepared extraction and return its report. Raises as `run_shards` and `store_lock` do."""
     with store_lock(prepared.store, when_busy, wait_seconds):
         renewed = prepared.renewed()
         renewed.file_new_shards()
@@ -33,7 +33,7 @@ def run_prepared(
 
 
 def retry_rule(compute: ComputeConfig) -> RetryRule:
-    """Return how often, and after how long, a shard is repeated that the machine failed."""
+    """Return the retry rule of shards for infrastructure errors."""
     return RetryRule(compute.retries, compute.retry_delay_seconds)
 
 
@@ -43,10 +43,10 @@ def run_shards(
     executor: Executor[ShardJob],
     found_counts: Mapping[str, int],
 ) -> RunReport:
-    """Work on these shards and return the report on the run; one that is lost stops no other.
+    """Process these shards and return the report on the run; a lost shard does not stop the others.
 
-    For the holder of the store's lock. Raises ShardsLostError, with the report, when a shard was lost; UsageError when
-    something has to be changed before any shard can be done.
+    Requires the store's lock. Raises ShardsLostError, with the report, when a shard was lost; UsageError when no shard
+    can be processed before the user has changed something.
     """
     store, config = prepared.store, prepared.config
     jobs = [ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos) for task in tasks]

@@ -1,4 +1,4 @@
-"""What a run comes to, for the command line, for programs and for the flow's state."""
+"""The report on a run, for the command line, for programs and for the flow's state."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def counted(count: int, noun: str) -> str:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What one `extract` or `rerun` did.
+    """Result of one `extract` or `rerun`.
 
-    - `shards_lost` maps the shards that did not finish to why.
-    - `extracted_ok`, `extracted_failed` count the videos worked on in this run.
-    - `failed_by_reason` counts all videos of the source (of the store, for a rerun) that have no features now,
-      whenever they failed; `truncated` those whose features end early.
-    - `device_seconds` of the work went to the networks, `waiting_seconds` to waiting for decoded frames.
+    - `shards_lost` maps the shards that did not finish to the reason.
+    - `extracted_ok`, `extracted_failed` count the videos processed in this run.
+    - `failed_by_reason` counts all videos of the source (of the store, for a rerun) without features,
+      including failures of earlier runs; `truncated` those whose features end early.
+    - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
-      that were not found there, `unsettled` those left to the next run because they may still be being written.
+      that are not in the source, `unsettled` those left to the next run because they may still be being written.
     - `problems` are the outcomes of up to 1000 of those videos that failed or were truncated;
       `problem_count` is how many there are. They are not part of the JSON.
     """
@@ -79,7 +79,7 @@ class RunReport:
         else:
             text = "nothing to do"
         if self.unsettled:
-            text += f"; {counted(self.unsettled, 'video')} left to the next run, having been written to just now"
+            text += f"; {counted(self.unsettled, 'video')} left to the next run, because modified just now"
         if self.shards_lost:
             names = [f"{shard:05d}" for shard in self.shards_lost]
             more = f" and {len(names) - _SHARDS_NAMED} more" if len(names) > _SHARDS_NAMED else ""
@@ -88,7 +88,7 @@ class RunReport:
 
 
 class ShardsLostError(Exception):
-    """Some shards did not finish, through a fault of the machine or of reeldex. `report` is what was done."""
+    """Some shards did not finish, because of an infrastructure error or a bug. `report` is the report on the run."""
 
     def __init__(self, report: RunReport) -> None:
         by_reason: dict[str, list[str]] = {}
@@ -99,9 +99,7 @@ class ShardsLostError(Exception):
             f"{f' and {len(shards) - _SHARDS_NAMED} more' if len(shards) > _SHARDS_NAMED else ''}: {why}"
             for why, shards in by_reason.items()
         )
-        super().__init__(
-            f"{report}. {reasons} Once the cause is gone, press Retry, or run `reeldex rerun {report.store}`."
-        )
+        super().__init__(f"{report}. {reasons} Fix the cause, then press Retry, or run `reeldex rerun {report.store}`.")
         self.report = report
 
 
@@ -112,9 +110,9 @@ def sum_up(
     outcomes: Sequence[VideoOutcome],
     found_counts: Mapping[str, int] | None = None,
 ) -> RunReport:
-    """Return the report on a run: what its shards came to, and how the videos it is about stand now, by `outcomes`.
+    """Return the report on a run, from the reports of its shards and the current `outcomes` of its videos.
 
-    `found_counts` are RunReport's fields on what the source held, as `count_found` gives them.
+    `found_counts` are the fields of RunReport that `count_found` returns.
     """
     problems = [each for each in outcomes if each.reason]
     failures = Counter(each.reason or "" for each in outcomes if each.status == "failed")
@@ -137,7 +135,7 @@ def sum_up(
 
 
 def count_found(growth: Growth, found: FoundVideos) -> dict[str, int]:
-    """Return the fields of RunReport that count what a source holds."""
+    """Return the fields of RunReport that count the videos of a source."""
     unsettled = {entry.video_id for entry in found.unsettled}
     return {
         "new": growth.new,
@@ -150,9 +148,9 @@ def count_found(growth: Growth, found: FoundVideos) -> dict[str, int]:
 
 
 def present_outcomes(store: FeatureStore, found: Sequence[VideoEntry] | None = None) -> list[VideoOutcome]:
-    """Return the outcomes that stand now, of the videos `found` or of all; superseded and pending ones are left out.
+    """Return the current outcomes of the videos `found`, or of all; without superseded and pending ones.
 
-    A file is known by its path, which also tells apart two files of one id; a file that has moved, by its id.
+    A file is matched by its path, which also distinguishes two files with one id; a moved file by its id.
     """
     by_path: dict[str, VideoOutcome] = {}
     for manifest in store.manifests():

@@ -1,4 +1,4 @@
-"""The work on one shard, as a job that an executor can run anywhere."""
+"""The extraction of one shard, as a job for any executor."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """A shard to work on: which, in which feature spaces, how.
+    """A shard to process, with its feature spaces and settings.
 
-    - `videos` is how many the shard holds.
-    - `retry` are the reasons for which failed videos are tried again.
-    - `file_hashes` are those of weights files, so that a worker does not hash again what has been checked.
+    - `videos` is the number of videos of the shard.
+    - `retry`: videos that failed for one of these reasons are retried.
+    - `file_hashes` are known hashes of weights files, so that a worker does not compute them again.
     """
 
     store: str
@@ -38,7 +38,7 @@ class ShardJob:
         return self.shard
 
     def __call__(self, device: str, on_event: OnEvent) -> dict[str, Any]:
-        """Extract what the shard lacks on a device; return the fields of its ShardReport as JSON values."""
+        """Extract the shard's missing features on a device; return the fields of its ShardReport as JSON values."""
         from reeldex.flows.extraction.networks import feature_space, load_networks
         from reeldex.flows.extraction.shard_work import run_shard
 
@@ -54,7 +54,7 @@ class ShardJob:
 
 @functools.lru_cache(maxsize=1)
 def _store(path: str) -> FeatureStore:
-    """Keep a store from shard to shard: it remembers what it has read, and notices what is new."""
+    """Return a store, cached between shards: it keeps what it has read, and detects changes."""
     from reeldex.storage.store import FeatureStore
 
     return FeatureStore(path)

@@ -1,4 +1,4 @@
-"""The work of one shard: extract what it lacks, stage each video as it is done, publish."""
+"""Processes one shard: extract its missing features, stage each finished video, publish."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import platform
 import socket
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reeldex.extractors.engine import WorkTimes, extract
@@ -17,7 +17,10 @@ from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSou
 from reeldex.extractors.options import EngineOptions
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
+from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.extraction.sources import printable
+from reeldex.flows.progress.work_rate import duration
+from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
 
 if TYPE_CHECKING:
@@ -31,9 +34,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What one run did to a shard: videos extracted or failed in it, seconds of video and of work.
+    """Result of a run for a shard: videos extracted and failed, seconds of video and of work.
 
-    Of the work, the networks computed for `device_seconds` and waited for decoded frames for `waiting_seconds`.
+    `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     """
 
     shard: int
@@ -47,17 +50,19 @@ class ShardReport:
     def __str__(self) -> str:
         speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
         return (
-            f"Shard {self.shard:05d}: {self.ok} videos ok, {self.failed} failed, {self.seconds_of_work:.1f} seconds, "
+            f"Shard {self.shard:05d}: {counted(self.ok, 'video')} ok, {self.failed:,} failed, "
+            f"{duration(self.seconds_of_work)}, "
             f"{speed:.2f} s of video per second"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return asdict(self)
+        found: dict[str, Any] = to_json(self)
+        return found
 
 
 def work_left(store: FeatureStore, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] = ()) -> bool:
-    """Whether a shard lacks something in these spaces, or holds failures whose reason is in `retry`."""
+    """Whether a shard is incomplete in these feature spaces, or contains failures whose reason is in `retry`."""
     inspection = store.inspect(shard, spaces)
     state = inspection.state()
     for problem in state.problems:
@@ -74,16 +79,16 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     on_event: OnEvent,
     retry: Collection[str] = (),
 ) -> ShardReport:
-    """Extract the videos that a shard lacks and publish it, for the holder of the store's lock.
+    """Extract the missing videos of a shard and publish it. Requires the store's lock.
 
-    Videos that failed for a reason in `retry` are tried again. A broken video ends in its outcome; a broken machine
-    raises, and what was staged stays for the next run.
+    Videos that failed for a reason in `retry` are retried. A broken video gets a failed outcome; an infrastructure
+    error is raised, and staged videos are kept for the next run.
     """
     started = time.monotonic()
     spaces = {network.space: feature_space(network) for network in networks}
     inspection = store.inspect(shard, list(spaces.values()))
     missing = inspection.state().missing_spaces
-    # Videos tried again need whatever they lack; else nothing is extracted that is published already.
+    # Retried videos are extracted in all spaces they lack; other videos only if they are not published.
     active = [network for network in networks if retry or network.space in missing]
     positions = inspection.pending(retry)
     entries = store.manifests()[shard].videos
@@ -125,7 +130,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
 
 
 def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
-    """Return the outcome to record for what the engine handed out."""
+    """Return the outcome to record for a result of the engine."""
     video_id, path = result.source.video_id, result.source.path
     if isinstance(result, ExtractionFailure):
         message = printable(result.message)
@@ -134,14 +139,15 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
     notes = []
     if summary.truncated:
         notes.append(
-            f"The container promises {summary.metadata.duration_seconds:.1f} s, the picture ends after "
-            f"{summary.decoded_seconds:.1f} s: the file is cut off, or its sound outlasts its picture. "
-            "Features up to there are kept; fetch the file again if it should be longer."
+            f"The container's duration is {summary.metadata.duration_seconds:.1f} s, but the video stream ends after "
+            f"{summary.decoded_seconds:.1f} s: the file is truncated, or its audio is longer than its video. "
+            "Features up to there are kept; replace the file if it should be longer."
         )
     if summary.error_count:
         notes.append(
-            f"The decoder complained {summary.error_count} times, first: {printable(summary.first_error).rstrip('.')}. "
-            "Features are kept; some pictures may be damaged."
+            f"The decoder reported {counted(summary.error_count, 'error')}, first: "
+            f"{printable(summary.first_error).rstrip('.')}. "
+            "Features are kept; some frames may be damaged."
         )
     return VideoOutcome(
         video_id,
@@ -180,7 +186,7 @@ def _rows_of(
 
 
 def provenance(network: Network) -> dict[str, Any]:
-    """Return what made the features but does not define them: versions, device, host."""
+    """Return the provenance of features, which does not define them: versions, device, host."""
     device = _device_name(network.device)
     return {**_versions(), "device": device, "runtime": network.runtime, "host": socket.gethostname()}
 

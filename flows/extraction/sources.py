@@ -1,4 +1,4 @@
-"""Which videos a SOURCE holds: a folder, one file, or a list in a .csv or .txt file."""
+"""The videos of a SOURCE: a folder, one file, or a list in a .csv or .txt file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import ExtractConfig, VideoIdRule
 from reeldex.storage.schema import VideoEntry
 
-# File name endings that are taken for videos when a folder is searched. A list may name any file.
+# File name suffixes of videos when a folder is searched. A list may name any file.
 VIDEO_SUFFIXES = frozenset(
     ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2ts .m2v .m4v .mjpeg .mkv .mov .mp4 "  # noqa: SIM905 - a list of 36 lines would read worse
     ".mpe .mpeg .mpg .mts .mxf .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m".split()
@@ -25,16 +25,16 @@ _ID_COLUMN = "video_id"
 def find_videos(source: str, rule: VideoIdRule) -> list[VideoEntry]:
     """Return the videos of `source`, in the order of their paths (of a list: in its own order).
 
-    A folder is searched with its subfolders for files with a video's ending; hidden files and folders are passed
-    over. A `.txt` list holds a path a line, a `.csv` list the column `video_path` or `path` and optionally
-    `video_id`; relative paths count from the list's folder. Raises UsageError if there is nothing to extract.
+    A folder is searched with its subfolders for files with a video suffix; hidden files and folders are
+    skipped. A `.txt` list contains one path per line, a `.csv` list the column `video_path` or `path` and optionally
+    `video_id`; relative paths are relative to the list's folder. Raises UsageError if there is nothing to extract.
     """
     path = Path(source)
     if path.is_dir():
         entries = [_entry(_id_in_folder(path, file, rule), file) for file in _files_below(path)]
         if not entries:
             raise UsageError(
-                f"There are no videos in the folder {source!r}. Looked for files ending in "
+                f"There are no videos in the folder {source!r}. Recognised suffixes: "
                 f"{', '.join(sorted(VIDEO_SUFFIXES))}; name other files in a .txt list."
             )
         return entries
@@ -51,17 +51,16 @@ def find_videos(source: str, rule: VideoIdRule) -> list[VideoEntry]:
 
 @dataclass(frozen=True)
 class FoundVideos:
-    """Videos of a source: `videos` to work on now, and `unsettled` ones that may still be being written."""
+    """Videos of a source: `videos` to process now, and `unsettled` ones that may still be being written."""
 
     videos: list[VideoEntry]
     unsettled: list[VideoEntry]
 
 
 def find_settled_videos(source: str, options: ExtractConfig) -> FoundVideos:
-    """Find videos as `find_videos` does, and set those apart that were written to within `settle_seconds`.
+    """Find videos as `find_videos` does, and separate those that were modified within `settle_seconds`.
 
-    Told by the time of the last change of the file's inode (ctime), which every writing sets and no copying
-    program can carry over from elsewhere.
+    Uses the time of the last inode change (ctime), which every write sets and copying programs cannot preserve.
     """
     found = find_videos(source, options.video_id)
     if not options.settle_seconds:
@@ -78,21 +77,21 @@ def _changed_ns(path: str) -> int:
     try:
         return os.stat(path).st_ctime_ns  # noqa: PTH116 - a str path keeps bytes that are not UTF-8
     except OSError:
-        return 0  # absent: extraction says so, as this video's own outcome
+        return 0  # missing: the extraction records it as this video's outcome
 
 
 def entry_now(video_id: str, path: str) -> VideoEntry:
-    """Return the entry of a video with its file's present size in bytes and modification time in nanoseconds."""
+    """Return the entry of a video with its file's current size in bytes and modification time in nanoseconds."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a str path keeps bytes that are not UTF-8
     except OSError:
-        # Absent or out of reach: extraction says so, as this video's own outcome.
+        # Missing or unreachable: the extraction records it as this video's outcome.
         return VideoEntry(video_id, path, None, None)
     return VideoEntry(video_id, path, status.st_size, status.st_mtime_ns)
 
 
 def printable(text: str) -> str:
-    """Return `text` with bytes that are not UTF-8 escaped by a backslash, as ids and messages need it."""
+    """Return `text` with bytes that are not UTF-8 escaped by a backslash, for ids and messages."""
     return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
@@ -115,7 +114,7 @@ def _id_in_folder(folder: Path, file: Path, rule: VideoIdRule) -> str:
 
 
 def _stem(file: Path) -> str:
-    # "..mp4" has the stem ".", which no store could hold: its full name is its id.
+    # "..mp4" has the stem ".", which is not a valid id: its full name is its id.
     return printable(file.stem if file.stem.strip(".") else file.name)
 
 
@@ -153,7 +152,7 @@ def _csv_rows(listing: Path) -> Iterator[tuple[int, str, str | None]]:
 
 def _text_of(listing: Path) -> str:
     try:
-        # Names of files that are not UTF-8 come through unchanged.
+        # File names that are not UTF-8 are preserved.
         return listing.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UsageError(f"The list {listing} cannot be read: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""An evaluation that is not repeated as long as nothing it depends on has changed."""
+"""An evaluation that is not repeated while its inputs are unchanged."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
 
 
-# How figures are computed: what was kept of another way is computed anew.
+# How metrics are computed: cached results of another method are computed again.
 _METHOD = "one candidate per video"
 
 
 @dataclass(frozen=True)
 class CachedEvaluation:
-    """The answer of an evaluation: in a sentence, as tables, as JSON values; and whether it is an earlier one's."""
+    """The result of an evaluation as a sentence, tables and JSON values; `up_to_date` if it comes from the cache."""
 
     sentence: str
     tables: str
@@ -33,14 +33,14 @@ class CachedEvaluation:
 
     @classmethod
     def of(cls, report: EvaluationReport) -> CachedEvaluation:
-        """Take over a fresh report."""
+        """Return the result of a new report."""
         return cls(report.sentence(), str(report), report.to_json())
 
 
 def cached_evaluation(
     note: Path, request: EvaluationRequest, evaluate: Callable[[EvaluationRequest], EvaluationReport]
 ) -> CachedEvaluation:
-    """Return the answer that `note` keeps if it was given to the same request over the same files; else evaluate."""
+    """Return the result cached in `note` if the request and its files are unchanged; else evaluate."""
     signature = _signature(request)
     kept = _read(note, signature)
     if kept is not None:
@@ -57,11 +57,11 @@ def _read(note: Path, signature: str) -> CachedEvaluation | None:
             return None
         return CachedEvaluation(**{**held["answer"], "up_to_date": True})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None  # no such note, or one of another version: the evaluation is repeated
+        return None  # missing, or of another version: the evaluation is repeated
 
 
 def _signature(request: EvaluationRequest) -> str:
-    """Return a hash of the settings and of how the files look that the figures depend on."""
+    """Return a hash of the settings and of the names, sizes and times of the files that the metrics depend on."""
     config = request.config
     seen: list[object] = [
         _METHOD,

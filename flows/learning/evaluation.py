@@ -1,4 +1,4 @@
-"""One evaluation of a checkpoint, from the configuration to tables and files. No Prefect."""
+"""One evaluation of a checkpoint, from the configuration to tables and files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
+from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.learning.inputs import dataset_options, open_test_sets, words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """Which checkpoint is to be evaluated on which test sets, and where rankings go, if anywhere."""
+    """A checkpoint, the test sets to evaluate it on, and the file for rankings, if any."""
 
     checkpoint: str
     datasets: tuple[str, ...]
@@ -39,7 +40,7 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What an evaluation came to: results by test set, and the files that were written."""
+    """Results of an evaluation by test set, and the files that were written."""
 
     checkpoint: str
     results: tuple[SetResult, ...]
@@ -47,20 +48,20 @@ class EvaluationReport:
     ranking_files: tuple[str, ...] = ()
 
     def tables(self) -> list[Table]:
-        """Return the tables for people, the one of recalls first."""
+        """Return the tables for people, the recall table first."""
         from reeldex.embedding.evaluation.tables import further_tables, retrieval_table
 
-        title = f"Retrieval with {self.checkpoint} (R@k in per cent; 95 % intervals)"
+        title = f"Retrieval with {self.checkpoint} (R@k in percent; 95 % intervals)"
         return [retrieval_table(self.results, title), *further_tables(self.results)]
 
     def sentence(self) -> str:
-        """Return the first figures of both directions, for the state of a run."""
+        """Return the main metrics of both directions, for the state of a run."""
         from reeldex.embedding.evaluation.tables import figures_in_words
 
         return " ".join(f"{figures_in_words(result)}." for result in self.results)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all figures as JSON values."""
+        """Return all metrics as JSON values."""
         from reeldex.embedding.evaluation.tables import report_json
 
         files = {"report_file": self.report_file, "ranking_files": list(self.ranking_files)}
@@ -71,7 +72,7 @@ class EvaluationReport:
 
 
 def require_evaluable(request: EvaluationRequest) -> None:
-    """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
+    """Check a request quickly, before any large file is opened. Raises as `evaluate_checkpoint` does."""
     from reeldex.embedding.errors import CheckpointError
 
     resolve_device(request.config.evaluate.device)
@@ -79,8 +80,8 @@ def require_evaluable(request: EvaluationRequest) -> None:
         dataset_options(dataset, request.config)
     path = checkpoint_path(request.checkpoint, request.config.weights.folder)
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
-    _require_writable(path.parent, "The figures are written as JSON beside the checkpoint, and")
+        raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or download or train one.")
+    _require_writable(path.parent, "The metrics are written as JSON beside the checkpoint, but")
     if request.ranking is not None:
         if request.ranking.is_dir():
             raise UsageError(f"{request.ranking} is a folder. Name a file for the ranking.")
@@ -88,17 +89,17 @@ def require_evaluable(request: EvaluationRequest) -> None:
 
 
 def _require_writable(folder: Path, why: str) -> None:
-    """Raise UsageError when a folder, or the nearest above it that is there, takes no files."""
+    """Raise UsageError when a folder, or its nearest existing parent, is not writable."""
     there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
     if not there.is_dir():
         raise UsageError(f"{why} {there} is a file.")
     if not os.access(there, os.W_OK):
-        raise UsageError(f"{why} {there} cannot be written to. Choose another place.")
+        raise UsageError(f"{why} {there} is not writable. Choose another folder.")
 
 
-@infrastructure_errors("the evaluation", "With no memory left, lower evaluate.batch_size.")
+@infrastructure_errors("the evaluation", "If memory ran out, lower evaluate.batch_size.")
 def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
-    """Evaluate as requested. Raises UsageError, EmbeddingError, WeightsError; InfrastructureError for full memory."""
+    """Evaluate as requested. Raises UsageError, EmbeddingError, WeightsError; InfrastructureError."""
     from reeldex.embedding.training.checkpoint import load_checkpoint
 
     require_evaluable(request)
@@ -114,13 +115,13 @@ def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
 
 
 def require_fit(checkpoint: Checkpoint, test_set: EvaluationSet) -> None:
-    """Raise CheckpointMismatchError for a test set with features of another kind than were trained on."""
+    """Raise CheckpointMismatchError for a test set with other features than the model was trained on."""
     from reeldex.embedding.training.checkpoint import require_features
 
     require_features(checkpoint, test_set.fingerprints(), test_set.video_dim)
 
 
-def evaluate_model(  # noqa: PLR0913, PLR0917 - what is evaluated on what, and where the answer goes
+def evaluate_model(  # noqa: PLR0913, PLR0917 - the model, its test sets and its outputs
     model: TextVideoEmbedding,
     test_sets: Sequence[EvaluationSet],
     words: WordVectors,
@@ -128,14 +129,19 @@ def evaluate_model(  # noqa: PLR0913, PLR0917 - what is evaluated on what, and w
     checkpoint: Path,
     ranking: Path | None = None,
 ) -> EvaluationReport:
-    """Evaluate a model on test sets, each as a whole; write JSON beside its checkpoint and rankings where asked to."""
+    """Evaluate a model on whole test sets; write JSON beside its checkpoint, and rankings if requested."""
     from reeldex.embedding.evaluation.evaluate import measure, score
     from reeldex.embedding.evaluation.tables import save_ranking, save_report
 
     options = config.evaluate
     results, rankings = [], []
     for test_set in test_sets:
-        log.info("%s: %d sentences, %d videos or clips", test_set.name, len(test_set.captions), len(test_set.clips))
+        log.info(
+            "%s: %s, %s",
+            test_set.name,
+            counted(len(test_set.captions), "sentence"),
+            counted(len(test_set.clips), "clip"),
+        )
         scores = score(model, test_set, words, options.batch_size)
         results.append(measure(scores, test_set, options))
         if ranking is not None:

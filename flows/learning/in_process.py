@@ -1,4 +1,4 @@
-"""Training, evaluation and indexing in this process, as commands do them without a Prefect server."""
+"""Training, evaluation and indexing by commands without a Prefect server, in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One build of the index of moments, from the configuration to its report. No Prefect."""
+"""One build of the index of moments, from the configuration to its report."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IndexingRequest:
-    """Which store's moments are to be indexed by which checkpoint; `config.index` says where to and how.
+    """A store and the checkpoint that embeds its moments; `config.index` gives the index folder and the options.
 
-    With `rebuild`, an index of another checkpoint, store or kind of moments is replaced instead of refused.
+    With `rebuild`, an index of another checkpoint, store or kind of moments is replaced; otherwise it is an error.
     """
 
     store: str
@@ -36,13 +36,13 @@ class IndexingRequest:
 
 
 def index_options(config: PipelineConfig) -> IndexOptions:
-    """Return how to index. Raises DeviceError for a device that is not available."""
+    """Return the options of the index. Raises DeviceError for a device that is not available."""
     given = {name: getattr(config.index, name) for name in IndexOptions.model_fields}
     return IndexOptions.model_validate({**given, "device": str(resolve_device(config.index.device))})
 
 
 def require_settings(config: PipelineConfig) -> None:
-    """Raise what is quickly seen to be wrong with how is to be indexed, whatever it is."""
+    """Check the settings of the index quickly. Raises as `build_moment_index` does."""
     index_options(config)
     captions = config.index.captions
     if captions is not None and not captions.is_file():
@@ -50,14 +50,14 @@ def require_settings(config: PipelineConfig) -> None:
 
 
 def require_indexable(request: IndexingRequest) -> None:
-    """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
+    """Check a request quickly, before any large file is opened. Raises as `build_moment_index` does."""
     from reeldex.embedding.errors import CheckpointError
 
-    FeatureStore(request.store)  # says at once if there is none
+    FeatureStore(request.store)  # raises if there is none
     require_settings(request.config)
     path = checkpoint_path(request.checkpoint, request.config.weights.folder)
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
+        raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or download or train one.")
 
 
 def build_moment_index(request: IndexingRequest, on_videos: OnVideos) -> BuildReport:

@@ -1,4 +1,4 @@
-"""What the build of an index shows of its progress."""
+"""Progress of an index build."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from reeldex.flows.progress.work_rate import WorkRate
 
 OnVideos = Callable[[int, int], None]
-"""Is called with the number of videos done, and of how many."""
+"""Callback with the number of indexed videos and the total."""
 
 
 class IndexingProgress:
-    """Shows the videos that a build has indexed in the log and on the sinks around it."""
+    """Shows the number of indexed videos in the log and on the current sinks."""
 
     def __init__(self) -> None:
         self._done, self._total = 0, 0

@@ -1,4 +1,4 @@
-"""What training and evaluation need, opened as the configuration says."""
+"""Data sets and word vectors for training and evaluation, opened as configured."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from reeldex.embedding.words.vectors import WordVectors
 
 OWN_WORD_VECTORS = "word-vectors.bin"
-"""What word vectors are called that were trained for a training, in its folder."""
+"""File name of word vectors trained for a training, in its folder."""
 
 
 def dataset_options(dataset: str, config: PipelineConfig) -> Any:  # noqa: ANN401 - each data set has its own options
-    """Return the options of a data set, by its name in the registry, with the files of its folder filled in.
+    """Return the options of a data set by its registry name, with the files of its folder filled in.
 
-    Raises UsageError for a folder that cannot be, StoreError for a store that is none.
+    Raises UsageError for an invalid folder, StoreError for a folder that is not a store.
     """
     section = getattr(config.datasets, dataset.replace("-", "_"))
     if section.features is not None and section.features.store is not None:
-        FeatureStore(section.features.store)  # says at once if there is none
+        FeatureStore(section.features.store)  # raises if there is none
     if section.folder is None:
         return section
     if is_published(section.folder) and dataset not in PUBLISHED_DATASETS:
         raise UsageError(
-            f"The published evaluation data hold {', '.join(PUBLISHED_DATASETS)}, and not {dataset}. Give "
+            f"The published evaluation data contain {', '.join(PUBLISHED_DATASETS)}, but not {dataset}. Give "
             "the folder of its files."
         )
     files = type(section).published(data_folder(section.folder, config.weights.folder))
@@ -65,7 +65,7 @@ def open_test_sets(datasets: Iterable[str], config: PipelineConfig) -> list[Eval
 
 
 def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
-    """Return how to train; a data set of verb classes alone is trained by the triplet loss."""
+    """Return the training options; a data set with only verb classes uses the triplet loss."""
     given = {name: getattr(config.train, name) for name in TrainingOptions.model_fields}
     epic = config.datasets.epic
     has_classes = dataset == "epic-retrieval" or (dataset == "epic" and epic.labels == "verb")
@@ -79,9 +79,9 @@ def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
 
 
 def with_preset(config: PipelineConfig, datasets: Iterable[str] = ("epic",)) -> PipelineConfig:
-    """Return the configuration with the settings of `train.preset`, if it names one, put into their places.
+    """Return the configuration with the settings of `train.preset`, if any, applied.
 
-    Raises UsageError when that is none for any of the data sets that are trained or evaluated on.
+    Raises UsageError when the preset does not apply to any data set of the training or evaluation.
     """
     name = config.train.preset
     if name is None:
@@ -109,35 +109,35 @@ def with_preset(config: PipelineConfig, datasets: Iterable[str] = ("epic",)) -> 
 
 
 def words_of_checkpoint(given: str, path: Path, checkpoint: Checkpoint, config: PipelineConfig) -> WordVectors:
-    """Open the word vectors for a checkpoint that was asked for as `given` and lies at `path`.
+    """Open the word vectors of a checkpoint: `given` is what the user named, `path` its file.
 
-    Those of the published checkpoint are fetched with the published data, unless others are named or at hand. Raises
-    UsageError, WeightsError, WordVectorsError; CheckpointMismatchError when it was trained with others.
+    Those of the published checkpoint are downloaded with the published data, unless others are found. Raises
+    UsageError, WeightsError, WordVectorsError; CheckpointMismatchError for other word vectors than it was trained with.
     """
     from reeldex.embedding.training.checkpoint import require_word_vectors
 
     found = _word_file(config, [path.parent], checkpoint)
     if found is None and given == PUBLISHED:
         found = data_folder(Path(PUBLISHED), config.weights.folder) / GOOGLE_NEWS
-    words = open_words(_said(found), config)
+    words = open_words(_require_file(found), config)
     require_word_vectors(checkpoint, words.fingerprint, words.dim)
     return words
 
 
 def word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None = None) -> Path:
-    """Return the file of word vectors to use. Raises UsageError when there is none.
+    """Return the word vector file to use. Raises UsageError when there is none.
 
-    That is the one of the configuration; else the one that was trained for a training in one of `folders`; else the
-    one that the checkpoint was trained with, if it is still there; else GoogleNews' in the folder of a data set.
+    In this order: the configured file; one trained for a training in one of `folders`; the one that the checkpoint was
+    trained with, if it still exists; GoogleNews' in the folder of a data set.
     """
-    return _said(_word_file(config, folders, checkpoint))
+    return _require_file(_word_file(config, folders, checkpoint))
 
 
-def _said(path: Path | None) -> Path:
+def _require_file(path: Path | None) -> Path:
     if path is None:
         raise UsageError(
             "No word vectors specified (words.file). Give --word-vectors FILE, such as "
-            f"{GOOGLE_NEWS}, or, for a training, have them learnt from its captions: --train-word-vectors."
+            f"{GOOGLE_NEWS}, or, for a training, train them on its captions: --train-word-vectors."
         )
     return path
 
@@ -149,7 +149,7 @@ def _word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Chec
 
 
 def _word_files(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None) -> Iterator[Path]:
-    """Return where word vectors may lie, best first; `published` data are fetched only when it comes to them."""
+    """Yield candidate word vector files, best first; `published` data are downloaded only when reached."""
     for folder in folders:
         yield folder / OWN_WORD_VECTORS
     if checkpoint is not None and (used := checkpoint.origin.config.get("word_file")):

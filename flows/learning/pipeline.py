@@ -1,4 +1,4 @@
-"""From a folder of videos to an index of moments: the steps of `reeldex run`, whatever runs each. No Prefect."""
+"""The steps of `reeldex run`, from a folder of videos to an index of moments, independent of how each step is run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EVALUATION_NOTE = "evaluation.json"
 
 @dataclass(frozen=True)
 class PipelineRequest:
-    """From which videos, into which folder, by which embedding. Raises UsageError when no embedding is specified."""
+    """The videos, the folder for all results, and the embedding. Raises UsageError when no embedding is specified."""
 
     source: str
     folder: Path
@@ -52,7 +52,7 @@ class PipelineRequest:
         return str(self.folder / FEATURES)
 
     def training(self) -> TrainingRequest | None:
-        """Return what is to be trained, None for a pipeline that uses a checkpoint as it is."""
+        """Return the training request; None for a pipeline that uses an existing checkpoint."""
         if self.train_on is None:
             return None
         # Imported here: it loads PyTorch.
@@ -64,7 +64,7 @@ class PipelineRequest:
         return TrainingRequest(self.train_on.value, folder, config, self.checkpoint or None, resume)
 
     def evaluation(self, checkpoint: str) -> EvaluationRequest | None:
-        """Return what is to be evaluated of a checkpoint's path, None without test sets."""
+        """Return the evaluation request for a checkpoint's path; None without test sets."""
         if not self.evaluate_on:
             return None
         config = self.config
@@ -74,14 +74,14 @@ class PipelineRequest:
         return EvaluationRequest(path, tuple(each.value for each in self.evaluate_on), config)
 
     def indexing(self, checkpoint: str) -> IndexingRequest:
-        """Return what is to be indexed by a checkpoint."""
+        """Return the indexing request for a checkpoint."""
         options = self.config.index.model_copy(update={"folder": self.folder / INDEX})
         config = self.config.model_copy(update={"index": options})
-        # The folder is the pipeline's own: with another checkpoint its index is another.
+        # The folder belongs to the pipeline: an index of another checkpoint is replaced.
         return IndexingRequest(self.store, checkpoint, config, rebuild=True)
 
     def require_runnable(self) -> None:
-        """Raise what is quickly seen to be wrong with any of the steps, before the first begins."""
+        """Check all steps quickly, before the first one starts. Raises as the steps do."""
         require_settings(self.config)
         prepare(self.source, self.store, self.config)
         for each in self.evaluate_on:
@@ -95,7 +95,7 @@ class PipelineRequest:
 
 @dataclass(frozen=True)
 class PipelineSteps:
-    """What runs each step: plain functions, or flows that create flow runs of their own."""
+    """The function of each step: plain functions, or flows that create child flow runs."""
 
     extract: Callable[[PipelineRequest], RunReport]
     train: Callable[[TrainingRequest], TrainingReport]
@@ -104,7 +104,7 @@ class PipelineSteps:
 
 
 def run_pipeline(request: PipelineRequest, steps: PipelineSteps) -> PipelineReport:
-    """Extract, train or use an embedding, evaluate and index; skip what is up to date. Raises what a step does."""
+    """Extract, train or use an embedding, evaluate, index; skip steps that are up to date. Raises as the steps do."""
     request.require_runnable()
     extraction = steps.extract(request)
     training_request = request.training()
@@ -120,7 +120,7 @@ def run_pipeline(request: PipelineRequest, steps: PipelineSteps) -> PipelineRepo
 
 @dataclass(frozen=True)
 class PipelineReport:
-    """The reports of a pipeline's steps; None for those that were not asked for."""
+    """The reports of a pipeline's steps; None for steps that were not requested."""
 
     extraction: RunReport
     training: TrainingReport | None
@@ -129,11 +129,11 @@ class PipelineReport:
 
     @property
     def well(self) -> bool:
-        """Whether every video has its features, and they could be indexed."""
+        """Whether every video has features and was indexed."""
         return self.extraction.well and not self.index.failed
 
     def to_json(self) -> dict[str, Any]:
-        """Return the steps' figures as JSON values."""
+        """Return the steps' reports as JSON values."""
         evaluation = self.evaluation
         return {
             "extraction": self.extraction.to_json(),
@@ -147,6 +147,6 @@ class PipelineReport:
         if self.training is not None:
             lines.append(f"embedding   {self.training}")
         if self.evaluation is not None:
-            before = "not repeated, since nothing has changed: " if self.evaluation.up_to_date else ""
+            before = "unchanged, not repeated: " if self.evaluation.up_to_date else ""
             lines.append(f"evaluation  {before}{self.evaluation.sentence}")
         return "\n".join([*lines, f"index       {self.index}"])

@@ -1,4 +1,4 @@
-"""The published checkpoint and evaluation data: where they are stored, and fetching them once."""
+"""The published checkpoint and evaluation data: where they are stored, and downloading them once."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from reeldex.extractors.weights import PretrainedWeights, cache_folder, file_of,
 log = logging.getLogger(__name__)
 
 PUBLISHED = "published"
-"""What stands for the published checkpoint or data folder where a path could stand."""
+"""The value for the published checkpoint or data folder, instead of a path."""
 
 CHECKPOINT_NAME = "howto100m"
 EVALUATION_DATA_URL = "https://www.rocq.inria.fr/cluster-willow/amiech/howto100m/metadata_eval.zip"
 GOOGLE_NEWS = "GoogleNews-vectors-negative300.bin"
 PUBLISHED_DATASETS = ("msrvtt", "youcook2", "lsmdc")
-"""Those whose files the published evaluation data hold."""
+"""Data sets whose files the published evaluation data contain."""
 
-# A file of the archive that is known by its name: the folder it lies in is the data folder.
+# A file of the archive with a known name: the folder that contains it is the data folder.
 _LANDMARK = "MSRVTT_JSFUSION_test.csv"
 _LOCAL = "give the path of a local one"
 
 
 def published_checkpoint() -> PretrainedWeights:
-    """Return where the published weights of the embedding come from."""
+    """Return the source of the published weights of the embedding."""
     from reeldex.embedding.training.checkpoint import PUBLISHED_CHECKPOINT_URL
 
     return PretrainedWeights(CHECKPOINT_NAME, PUBLISHED_CHECKPOINT_URL, f"{_LOCAL}: --checkpoint FILE")
 
 
 def checkpoint_path(given: str, weights_folder: Path | None) -> Path:
-    """Return the file that a checkpoint's name or path means, fetching the published one if it is not there yet."""
+    """Return the file of a checkpoint given by path or as `published`, downloading the published one if missing."""
     return find_or_fetch(published_checkpoint(), None, weights_folder) if given == PUBLISHED else Path(given)
 
 
 def is_published(folder: Path) -> bool:
-    """Whether a data folder is the published one, which has to be fetched."""
+    """Whether a data folder is `published`, which has to be downloaded."""
     return str(folder) == PUBLISHED
 
 
 def data_folder(given: Path, weights_folder: Path | None) -> Path:
-    """Return the folder that `given` means; for `published`, fetch and unpack the published archive once.
+    """Return the data folder `given`; for `published`, download and unpack the published archive once.
 
-    It holds annotations and vectors of MSR-VTT, YouCook2 and LSMDC and the word vectors. Raises WeightsError.
+    It contains annotations and features of MSR-VTT, YouCook2 and LSMDC, and the word vectors. Raises WeightsError.
     """
     if not is_published(given):
         return given
@@ -60,24 +60,24 @@ def data_folder(given: Path, weights_folder: Path | None) -> Path:
     found = sorted(unpacked.rglob(_LANDMARK))
     if not found:
         raise WeightsError(
-            f"{unpacked} does not hold the published evaluation data: there is no {_LANDMARK} in it. Delete the "
-            f"folder and {file_of(archive, None, weights_folder)} to have it fetched again."
+            f"{unpacked} does not contain the published evaluation data: {_LANDMARK} is missing. Delete the "
+            f"folder and {file_of(archive, None, weights_folder)} to download it again."
         )
     return found[0].parent
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    # Under another name first: what was stopped leaves no half folder under the final one.
+    # Under a temporary name first, so that an interrupted run leaves no incomplete folder under the final name.
     unfinished = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.partial")
     log.info("Unpacking %s to %s", archive, folder)
     try:
         with zipfile.ZipFile(archive) as opened:
             opened.extractall(unfinished)
         unfinished.replace(folder)
-    # Of a damaged member, zlib and zipfile raise errors of their own.
+    # zlib and zipfile raise their own errors for a damaged member.
     except (EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise WeightsError(
-            f"{archive} could not be unpacked to {folder}: {error}. Delete it to have it fetched again."
+            f"{archive} could not be unpacked to {folder}: {error}. Delete it to download it again."
         ) from error
     except OSError as error:
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""One training of the embedding, from the configuration to checkpoints and a table. No Prefect."""
+"""One training of the embedding, from the configuration to checkpoints and a table."""
 
 from __future__ import annotations
 
@@ -38,16 +38,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_AFTER_A_FAULT = (
-    "With no memory left, lower train.batch_size or n_pair. Then go on with this training: Retry, or --resume."
-)
+_AFTER_A_FAULT = "If memory ran out, lower train.batch_size or n_pair. Then continue this training: Retry, or --resume."
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What is to be trained: on which data set, into which folder, beginning with which checkpoint or anew.
+    """A training: the data set, the output folder, and the checkpoint to start from, if any.
 
-    `config` has its preset put in already.
+    `config` has its preset applied.
     """
 
     dataset: str
@@ -59,9 +57,9 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a training came to; `evaluation` is that of its best checkpoint, None where nothing is evaluated on.
+    """Result of a training; `evaluation` is that of its best checkpoint, None without test sets.
 
-    `mean_loss` is that of the last epoch, None when none was left to do.
+    `mean_loss` is that of the last epoch, None when no epoch was left.
     """
 
     dataset: str
@@ -82,8 +80,8 @@ class TrainingReport:
         return {**found, "evaluation": None if self.evaluation is None else self.evaluation.to_json()}
 
     def __str__(self) -> str:
-        done = "nothing left to do" if self.mean_loss is None else f"mean loss {self.mean_loss:.4f} in the last"
-        without = f", {counted(self.unusable_videos, 'video')} left out" if self.unusable_videos else ""
+        done = "already complete" if self.mean_loss is None else f"mean loss {self.mean_loss:.4f} in the last epoch"
+        without = f", {counted(self.unusable_videos, 'video')} excluded" if self.unusable_videos else ""
         return (
             f"{counted(self.epochs, 'epoch')} ({counted(self.steps, 'step')}) on {counted(self.samples, 'sample')} of "
             f"{self.dataset}{without}: {done}. The best checkpoint is {self.best_checkpoint}"
@@ -91,7 +89,7 @@ class TrainingReport:
 
 
 def require_startable(request: TrainingRequest) -> None:
-    """Raise what is quickly seen to be wrong with a request, before anything large is opened."""
+    """Check a request quickly, before any large file is opened. Raises as `train_embedding` does."""
     from reeldex.embedding.errors import CheckpointError, TrainingError
     from reeldex.embedding.training.train import LAST, require_computable
 
@@ -103,27 +101,27 @@ def require_startable(request: TrainingRequest) -> None:
         raise UsageError(f"{request.folder} is a file. Name a folder for the training.")
     if (request.folder / LAST).exists() and not request.resume:
         raise TrainingError(
-            f"{request.folder} holds a training already. Go on with it (--resume), or choose another folder."
+            f"{request.folder} already contains a training. Continue it (--resume), or choose another folder."
         )
     if request.config.train.best_by and not (request.config.train.evaluate_on and request.config.train.evaluate_every):
         raise UsageError(
-            f"train.best_by: the best checkpoint cannot be chosen by {request.config.train.best_by}, as nothing is "
-            "evaluated. Name test sets (train.evaluate_on, --evaluate-on), or leave it out."
+            f"train.best_by: the best checkpoint cannot be chosen by {request.config.train.best_by} without an "
+            "evaluation. Name test sets (train.evaluate_on, --evaluate-on), or leave it out."
         )
     if request.config.words.train_own and request.config.words.file is not None:
         raise UsageError("words.file and words.train_own exclude each other: give one of them.")
     start = _start(request)
     if start is not None and not start.is_file():
-        raise CheckpointError(f"There is no checkpoint at {start}. Correct the path, or fetch or train one.")
+        raise CheckpointError(f"There is no checkpoint at {start}. Correct the path, or download or train one.")
     if not request.config.words.train_own and start is None:
         word_file(request.config, [request.folder])
 
 
 @infrastructure_errors("the training", _AFTER_A_FAULT)
 def train_embedding(request: TrainingRequest, on_step: OnStep) -> TrainingReport:
-    """Train as requested; under torchrun, this process's part of it.
+    """Train as requested; under torchrun, as one of several processes.
 
-    Raises UsageError, EmbeddingError, WeightsError; InfrastructureError for full memory or a lost device.
+    Raises UsageError, EmbeddingError, WeightsError; InfrastructureError when memory runs out or a device is lost.
     """
     from reeldex.embedding.training.distributed import ProcessRank, process_group
 
@@ -139,7 +137,7 @@ def train_embedding(request: TrainingRequest, on_step: OnStep) -> TrainingReport
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold a training's folder, made if it is not there, against others; remove what killed ones left half written."""
+    """Lock a training's folder, created if absent; remove temporary files that killed trainings left."""
     from reeldex.storage.atomic import make_folder, remove_leftovers
     from reeldex.storage.lock import hold_lock
 
@@ -174,7 +172,7 @@ class _TrainingRun:
         return self._report(run_training(job, self.process), test_sets, words)
 
     def _begun(self) -> Checkpoint | None:
-        """Return the checkpoint to go on from, or to begin with."""
+        """Return the checkpoint to resume or start from."""
         from reeldex.embedding.training.checkpoint import load_checkpoint
         from reeldex.embedding.training.train import LAST
 
@@ -203,7 +201,7 @@ class _TrainingRun:
         from reeldex.embedding.words.word2vec import train_word_vectors
 
         if not (self.request.resume and path.is_file()):
-            log.info("Learning word vectors from the captions of %s", self.samples.name)
+            log.info("Training word vectors on the captions of %s", self.samples.name)
             train_word_vectors(
                 CaptionStream(self.samples), path, WordTraining(**self.config.words.training.model_dump())
             )
@@ -229,7 +227,7 @@ class _TrainingRun:
         return new_model(spec, self.config.train.seed)
 
     def _test_sets(self, model: TextVideoEmbedding, words: WordVectors) -> list[EvaluationSet]:
-        """Open the test sets where they are used; they must hold features of the kind that is trained on."""
+        """Open the test sets in the process that evaluates; their features must match the model."""
         from reeldex.embedding.training.checkpoint import Checkpoint, Origin
 
         if not (self.process.is_first and self.config.train.evaluate_every):
@@ -246,7 +244,7 @@ class _TrainingRun:
 
         run = evaluation_during_training(test_sets, words, self.config.evaluate.batch_size)
 
-        def run_and_tell(model: TextVideoEmbedding) -> Mapping[str, float]:
+        def run_and_log(model: TextVideoEmbedding) -> Mapping[str, float]:
             figures = run(model)
             for test_set in test_sets:
                 for direction in DIRECTIONS:
@@ -256,7 +254,7 @@ class _TrainingRun:
                     log.info("%s, %s: %s, median rank %g", test_set.name, said, recalls, figures[f"{at}/median_rank"])
             return figures
 
-        return run_and_tell
+        return run_and_log
 
     def _report(self, result: TrainingResult, test_sets: list[EvaluationSet], words: WordVectors) -> TrainingReport:
         from reeldex.embedding.training.checkpoint import load_checkpoint
@@ -282,5 +280,5 @@ class _TrainingRun:
 
 
 def _start(request: TrainingRequest) -> Path | None:
-    """Return the file of the checkpoint that a new training begins with, fetched if it is the published one."""
+    """Return the file of the checkpoint that a new training starts from, downloaded if it is the published one."""
     return checkpoint_path(request.checkpoint, request.config.weights.folder) if request.checkpoint else None

@@ -1,4 +1,4 @@
-"""What a training shows of its progress."""
+"""Progress of a training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OnStep = Callable[["StepReport"], None]
 
 
 class TrainingProgress:
-    """Shows the steps of a training of `epochs` epochs in the log and on the sinks around it."""
+    """Shows the steps of a training of `epochs` epochs in the log and on the current sinks."""
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs

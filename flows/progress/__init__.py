@@ -1,1 +1,6 @@
-"""Progress of work under way: a bar, log lines, an artifact."""
+"""Progress of running work.
+
+- `progress.py`: snapshots, throttling, and the sinks of the current context.
+- `sinks.py`: a bar on a terminal, lines in the log.
+- `work_rate.py`: the rate of work, the remaining time, and durations for people.
+"""

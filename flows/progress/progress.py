@@ -15,11 +15,11 @@ from reeldex.flows.progress.work_rate import WorkRate
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How far work is.
+    """The progress of work at one moment.
 
-    - `done` of `total` items are done; None while it is not known how many there are.
-    - `label` and `detail` stand before and behind a bar, such as `videos` and `2 failed, about 3 min left`.
-    - `sentence` says all of it where there is no bar.
+    - `done` of `total` items are done; None while the total is not known.
+    - `label` and `detail` are shown before and after a bar, such as `videos` and `2 failed, about 3 min left`.
+    - `sentence` is the whole progress as text, for the log.
     """
 
     done: int
@@ -30,7 +30,7 @@ class Snapshot:
 
     @property
     def percent(self) -> float:
-        """How much is done, from 0 to 100."""
+        """The completed share, from 0 to 100."""
         return 100.0 * min(1.0, self.done / self.total) if self.total else 0.0
 
 
@@ -41,11 +41,11 @@ class Sink(Protocol):
     shows_last: bool
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show how far the work is. Calls never overlap."""
+        """Show a snapshot. Calls never overlap."""
 
 
 class Progress:
-    """Shows the progress of one piece of work on sinks, each as often as it wants.
+    """Shows the progress of one piece of work on sinks, each at its own interval.
 
     `describe` is called only when a sink is due, with the rate of the work. Methods may be called from several threads.
     """
@@ -58,7 +58,7 @@ class Progress:
         self._shown = [(sink, now) for sink in sinks]
 
     def update(self, *, last: bool = False) -> None:
-        """Show the present state on every sink that is due; with `last`, on every one that shows the last state."""
+        """Show the current state on every sink that is due; with `last`, on every one that shows the last state."""
         with self._lock:
             now = time.monotonic()
             due = {
@@ -74,7 +74,7 @@ class Progress:
                 self._shown[number][0].show(snapshot)
 
 
-# Handed on by context: Prefect runs flows and tasks, whose parameters cannot be such objects, in copies of the context.
+# A context variable: Prefect runs flows and tasks in copies of the context, and sinks cannot be their parameters.
 _sinks: ContextVar[tuple[Sink, ...]] = ContextVar("sinks", default=())
 
 
@@ -85,7 +85,7 @@ def current_sinks() -> tuple[Sink, ...]:
 
 @contextmanager
 def shown_on(*sinks: Sink) -> Iterator[None]:
-    """Add sinks to those on which work in the block shows its progress."""
+    """Add sinks for the progress of work in the block."""
     token = _sinks.set((*_sinks.get(), *sinks))
     try:
         yield

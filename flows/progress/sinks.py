@@ -24,7 +24,7 @@ class LogSink:
 
 
 class BarSink:
-    """Draws a progress bar on standard error. A context manager: the bar is there while the block runs."""
+    """Draws a progress bar on standard error. A context manager: the bar exists while the block runs."""
 
     every_seconds = 0.1
     shows_last = True
@@ -63,7 +63,7 @@ class BarSink:
 
 @contextmanager
 def progress_bar() -> Iterator[None]:
-    """Show the progress of work in the block as a bar, on a terminal; elsewhere the log shows it."""
+    """Show the progress of work in the block as a bar on a terminal; without a terminal, the log shows it."""
     if sys.stderr.isatty():
         with BarSink() as bar, shown_on(bar):
             yield

@@ -1,4 +1,4 @@
-"""How fast work goes, and how long the rest of it will take."""
+"""The rate of work, the estimated time left, and durations for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class WorkRate:
-    """How fast a run works, over the time in which it works: waiting for a device does not count.
+    """The rate of a run over its working time: waiting for a device does not count.
 
     Its methods may be called from several threads.
     """
@@ -18,14 +18,14 @@ class WorkRate:
         self._began = self._worked_seconds = 0.0
 
     def started(self, job: int) -> None:
-        """Count the time from now on."""
+        """Record that a job has started."""
         with self._lock:
             if not self._jobs:
                 self._began = time.monotonic()
             self._jobs.add(job)
 
     def stopped(self, job: int) -> None:
-        """Count the time up to now, unless other jobs are worked on."""
+        """Record that a job has stopped; time counts while another job is running."""
         with self._lock:
             if job not in self._jobs:
                 return
@@ -35,7 +35,7 @@ class WorkRate:
 
     @property
     def worked_seconds(self) -> float:
-        """Seconds during which at least one job was worked on."""
+        """Seconds during which at least one job was running."""
         with self._lock:
             return self._worked_seconds + (time.monotonic() - self._began if self._jobs else 0.0)
 
@@ -45,12 +45,12 @@ class WorkRate:
         return amount / seconds if seconds else 0.0
 
     def seconds_left(self, done: int, left: int) -> float | None:
-        """Return how long `left` items will take if `done` took all the time so far; None before the first one."""
+        """Return the estimated seconds for `left` items after `done` items; None before the first."""
         return self.worked_seconds / done * left if done else None
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people: `45 s`, `12 min`, `1 h 34 min`."""
+    """Return a duration for people: `45 s`, `12 min`, `1 h 34 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,1 +1,10 @@
-"""What a flow needs of Prefect: tasks, states, artifacts, names, lost runs."""
+"""What a flow uses of Prefect.
+
+- `tasks.py`: Prefect tasks around the packages; `prefect_executor.py`: an executor with one task per shard.
+- `extraction.py`: a prepared extraction as tasks of a flow run.
+- `states.py`: the final state of a flow run.
+- `artifacts.py`, `evaluation_artifacts.py`: progress, summaries, tables and pictures in the Prefect UI.
+- `names.py`: names of runs, pool and tag.
+- `logs.py`: our log in Prefect's log of a run.
+- `lost_runs.py`: marks runs whose process has died as crashed.
+"""

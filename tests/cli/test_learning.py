@@ -103,7 +103,7 @@ def test_a_training_goes_on_to_the_same_weights_and_is_not_begun_over(reeldex: R
     assert resumed.json["steps"] == 12
     assert weights_of(tmp_path / "parts" / "last.pth") == weights_of(tmp_path / "whole" / "last.pth")
     finished = reeldex(*train[:-1], "--out", tmp_path / "parts", "--epochs", 4, "--resume")
-    assert (finished.status, "nothing left to do" in finished.out) == (0, True)
+    assert (finished.status, "already complete" in finished.out) == (0, True)
 
 
 def test_ctrl_c_keeps_what_was_saved_and_the_resumed_training_ends_with_the_same_weights(

@@ -23,17 +23,17 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
     ui.open_form("extract")
     for explanation in (
         "A folder of videos, one video, or a .csv or .txt list.",
-        "What one task does, one file holds, and a lost task repeats.",
-        "pretrained: the published ones. random: made-up ones for trials; such features mean nothing.",
+        "A shard is one task of a run, one HDF5 file per network, and the unit of retries.",
+        "pretrained: the published weights. random: untrained weights, for testing;",
     ):
         ui.page.get_by_text(explanation).wait_for()
-    assert ui.field("Videos in a shard").input_value() == "2", "the default of pipeline.yaml"
+    assert ui.field("Videos per shard").input_value() == "2", "the default of pipeline.yaml"
 
     ui.field("source").fill("kitchen-videos")
     ui.field("store").fill("kitchen")
-    ui.field("Videos in a shard").fill("0")
+    ui.field("Videos per shard").fill("0")
     assert any("greater than or equal to 1" in said for said in ui.refused())
-    ui.field("Videos in a shard").fill("3")
+    ui.field("Videos per shard").fill("3")
     run = ui.submit()
     ui.shows_state("Completed with failures")
     ui.page.get_by_text("extract kitchen-videos 2").first.wait_for()  # the run says what it runs
@@ -52,7 +52,7 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
     assert ui.page.evaluate("[...document.querySelectorAll('main table img')].every(each => each.naturalWidth == 160)")
     ui.page.go_back()
     ui.open_artifact("Summary")
-    ui.page.get_by_role("cell", name="What bounds the speed").wait_for()
+    ui.page.get_by_role("cell", name="Bottleneck").wait_for()
     assert len(FeatureStore(up.folder / "kitchen")) == 2
 
 

@@ -67,7 +67,7 @@ def test_wrong_use_is_told_from_a_fault_and_keeps_the_worker(worker: Worker, tmp
     with pytest.raises(UsageError, match="not a feature store"):
         worker.run(ShardJob(str(tmp_path / "nowhere"), 0, SPACES, CONFIG), "cpu", _ignore)
     first = worker.process_id
-    with pytest.raises(UsageError, match="Nothing here extracts"):
+    with pytest.raises(UsageError, match="No registered extractor makes"):
         worker.run(ShardJob(str(tmp_path / "nowhere"), 0, ("clip.b32",), CONFIG), "cpu", _ignore)
     assert worker.process_id == first
     with pytest.raises(UsageError, match="There is no device 'cuda:99'"):

@@ -106,7 +106,7 @@ def test_what_cannot_be_fetched_or_unpacked_says_what_to_do(
 ) -> None:
     Path("pipeline.yaml").write_text(f"weights: {{folder: {tmp_path}/weights}}\n", encoding="utf-8")
     (published / "metadata_eval.zip").write_bytes(b"no archive")
-    with pytest.raises(WeightsError, match="Delete it to have it fetched again"):
+    with pytest.raises(WeightsError, match="Delete it to download it again"):
         published_files.data_folder(Path("published"), tmp_path / "weights")
     with zipfile.ZipFile(published / "metadata_eval.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.csv", "a" * 1000)
@@ -115,7 +115,7 @@ def test_what_cannot_be_fetched_or_unpacked_says_what_to_do(
     (tmp_path / "weights" / "metadata_eval.zip").unlink()
     (tmp_path / "weights" / "metadata_eval.zip.sha256").unlink()
     (published / "metadata_eval.zip").write_bytes(damaged)
-    with pytest.raises(WeightsError, match="Delete it to have it fetched again"):
+    with pytest.raises(WeightsError, match="Delete it to download it again"):
         published_files.data_folder(Path("published"), tmp_path / "weights")
     assert not (tmp_path / "weights" / "metadata_eval").exists()
     assert not list((tmp_path / "weights").glob("*.partial"))
@@ -130,7 +130,7 @@ def test_published_data_are_not_fetched_for_data_sets_that_they_lack(reeldex: Re
     for name in ("howto100m", "epic", "epic-retrieval"):
         answer = reeldex("train", "--dataset", name, "--data", "published", "--out", "o", "--train-word-vectors")
         assert answer.status == 2
-        assert f"hold msrvtt, youcook2, lsmdc, and not {name}" in answer.err
+        assert f"contain msrvtt, youcook2, lsmdc, but not {name}" in answer.err
     assert not (tmp_path / "weights").exists()
 
 
