@@ -23,20 +23,20 @@ from reeldex.flows.runs.names import train_run_name
 from reeldex.flows.runs.states import run_to_state
 from reeldex.storage.atomic import publish_text
 
-# In the folder of a training: the flow run that began it or went on with it last.
+# File in the folder of a training: the flow run that last started or resumed it.
 _RUN_NOTE = "flow-run.txt"
 
 DESCRIPTION = """\
-Train the **text-video embedding** on features that were extracted and captions that go with them.
+Train the **text-video embedding** on extracted features and their captions.
 
-1. *dataset*: which data set; *datasets* says where it is stored. *store*: the feature store of its videos.
-2. *folder*: gets `last.pth`, `best.pth`, `tensorboard/` and the figures as JSON.
-3. *checkpoint*: what to begin with. A path, `published` for the HowTo100M one, or empty to begin anew.
-4. Press **Submit**. The log shows the loss; *Artifacts* shows progress and at the end a table of retrieval figures
-   with the paper's beside them, if *options* names test sets to evaluate on.
+1. *dataset*: which data set; *datasets* names its files. *store*: the feature store of its videos.
+2. *folder*: gets `last.pth`, `best.pth`, `tensorboard/` and the metrics as JSON.
+3. *checkpoint*: what to start from. A path, `published` for the HowTo100M one, or empty to train from scratch.
+4. Press **Submit**. The log shows the loss; *Artifacts* shows progress and at the end a table of retrieval metrics
+   with the paper's for comparison, if *options* names test sets to evaluate on.
 
-**Retry** of a run that failed or was stopped goes on after its last checkpoint, and ends with the same weights as if
-nothing had happened (bit for bit on a CPU).
+**Retry** of a run that failed or was stopped resumes from its last checkpoint, and ends with the same weights as an
+uninterrupted run (bit for bit on a CPU).
 """
 
 
@@ -57,13 +57,13 @@ def train(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 
     Args:
         dataset: The data set to train on.
-        folder: The folder of this training; made if it is not there.
-        store: The feature store of the data set's videos; empty is what datasets says.
-        checkpoint: A checkpoint to begin with, or published; empty begins anew.
-        resume: Go on with the training that the folder holds.
+        folder: The folder of this training; created if absent.
+        store: The feature store of the data set's videos; empty uses the setting in datasets.
+        checkpoint: A checkpoint to start from, or published; empty trains from scratch.
+        resume: Resume the training in the folder.
         options: How to train.
         datasets: Where the data sets are stored.
-        words: The vectors of words.
+        words: The word vectors.
         evaluation: How to evaluate.
         weights: Where downloads are stored.
     """
@@ -78,7 +78,7 @@ def train(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 
 
 def _begun_by_this_run(folder: Path) -> bool:
-    """Whether an earlier attempt of this flow run began the training in `folder`: Retry goes on with no other's."""
+    """Whether an earlier attempt of this flow run started the training in `folder`: Retry resumes only its own."""
     try:
         return (folder / _RUN_NOTE).read_text(encoding="utf-8") == str(flow_run.id)
     except (FileNotFoundError, NotADirectoryError):
@@ -97,9 +97,9 @@ def _train(request: TrainingRequest) -> State[Any]:
 
 
 def train_as_flow_run(request: TrainingRequest) -> TrainingReport:
-    """Create a flow run for a request, and return its report or raise what it ended with."""
+    """Create a flow run for a request, and return its report or raise its error."""
     config = request.config
-    # A bar on a terminal belongs to the command, not to the flow, which may run elsewhere.
+    # The command draws the progress bar, not the flow, which may run in another process.
     with progress_bar():
         report: Any = train(
             TrainingDataset(request.dataset),

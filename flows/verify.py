@@ -1,4 +1,4 @@
-"""The flow `verify`: read every byte of a store again and name what is damaged."""
+"""The flow `verify`: read every byte of a store and report damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 
 from reeldex.flows.config.pipeline import NonEmpty
 from reeldex.flows.extraction.report import damage_rows
-from reeldex.flows.extraction.run_report import counted
+from reeldex.flows.progress.quantities import counted, data_size
 from reeldex.flows.runs.artifacts import publish_table
 from reeldex.flows.runs.names import verify_run_name
 from reeldex.flows.runs.states import run_to_state
@@ -22,13 +22,13 @@ from reeldex.storage.store import FeatureStore
 log = logging.getLogger(__name__)
 
 DESCRIPTION = """\
-**Read every byte** of a store again and compare it with the checksums that were recorded.
+**Read every byte** of a store and compare it with the recorded checksums.
 
 1. *store*: the folder of features. Press **Submit**.
 
-A sound store ends as *Completed*. Damage ends as *Failed*, with a table of the files and what to do about each in the
-*Artifacts* tab; **rerun-failed** extracts damaged shards again. Files that the system does not let us read end as
-*Failed* too; they are not known to be damaged.
+A store without damage ends as *Completed*. Damage ends as *Failed*, with a table of the files and remedies in the
+*Artifacts* tab; **rerun-failed** extracts damaged shards again. Files that cannot be read (permissions, disk errors)
+end as *Failed* too; they are not known to be damaged.
 """
 
 _LOG_EVERY_SECONDS = 30.0
@@ -36,7 +36,7 @@ _LOG_EVERY_SECONDS = 30.0
 
 @flow(name="verify", description=DESCRIPTION, flow_run_name=verify_run_name)
 def verify(store: NonEmpty) -> State[Any]:
-    """Read every byte of a store again and name what is damaged.
+    """Read every byte of a store and report damage.
 
     Args:
         store: The folder of the feature store.
@@ -46,14 +46,17 @@ def verify(store: NonEmpty) -> State[Any]:
 
 def _verify(store: FeatureStore) -> State[Any]:
     report = store.verify(_Progress())
-    read = f"{report.checked_files:,} files, {report.checked_videos:,} videos, {report.checked_bytes:,} bytes read"
+    read = (
+        f"{counted(report.checked_files, 'file')}, {counted(report.checked_videos, 'video')}, "
+        f"{data_size(report.checked_bytes)} read"
+    )
     if report.sound:
-        log.info("All sound: %s", read)
-        return Completed(message=f"All sound: {read}.", data=report)
+        log.info("No damage found: %s", read)
+        return Completed(message=f"No damage found: {read}.", data=report)
     found = [f"{counted(len(report.damages), 'damage')} found"] if report.damages else []
     if report.unreadable:
         found.append(f"{counted(len(report.unreadable), 'file')} cannot be read")
-    message = f"{', '.join(found)}: {read}. The table among the artifacts says what to do."
+    message = f"{', '.join(found)}: {read}. The table in the artifacts lists the remedies."
     log.error("%s", message)
     title = f"Damages: {len(report.damages):,}"
     if report.unreadable:

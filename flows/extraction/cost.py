@@ -20,8 +20,7 @@ from reeldex.extractors.options import DecodeLimits, WeightsChoice
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.networks import load_networks, requested_spaces
-from reeldex.flows.extraction.run_report import counted
-from reeldex.flows.progress.work_rate import duration
+from reeldex.flows.progress.quantities import counted, data_size, duration
 from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Cost:
             f"{duration(self.seconds_of_video)} of video: {rows}\n"
             f"decoding  about {duration(self.decode_seconds)}\n"
             f"networks  about {duration(self.device_seconds)} (both run at the same time)\n"
-            f"on disk   about {self.bytes_out:,} bytes"
+            f"on disk   about {data_size(self.bytes_out)}"
         )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from reeldex.flows.progress.quantities import counted, duration
+
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport
     from reeldex.flows.extraction.sources import FoundVideos
@@ -17,11 +19,6 @@ if TYPE_CHECKING:
 
 _SHARDS_NAMED = 20  # in one message
 _MOST_PROBLEMS = 1000
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number and what it counts: `1 video`, `2,000 videos`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class RunReport:
             text = (
                 f"{counted(self.extracted_ok, 'video')} extracted, {self.extracted_failed:,} failed, "
                 f"{counted(self.shards_done, 'shard')} done; "
-                f"{self.seconds_of_video:.1f} s of video at {speed:.2f} s of video per second"
+                f"{duration(self.seconds_of_video)} of video at {speed:.2f} s of video per second"
             )
         else:
             text = "nothing to do"

@@ -17,9 +17,8 @@ from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSou
 from reeldex.extractors.options import EngineOptions
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
-from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.extraction.sources import printable
-from reeldex.flows.progress.work_rate import duration
+from reeldex.flows.progress.quantities import counted, duration
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
 

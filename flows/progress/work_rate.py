@@ -1,4 +1,4 @@
-"""The rate of work, the estimated time left, and durations for people."""
+"""The rate of work and the estimated time left."""
 
 from __future__ import annotations
 
@@ -47,11 +47,3 @@ class WorkRate:
     def seconds_left(self, done: int, left: int) -> float | None:
         """Return the estimated seconds for `left` items after `done` items; None before the first."""
         return self.worked_seconds / done * left if done else None
-
-
-def duration(seconds: float) -> str:
-    """Return a duration for people: `45 s`, `12 min`, `1 h 34 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,6 +1,6 @@
-"""What a run shows in the Prefect UI besides its log: progress, a summary, failed videos, pictures.
+"""Artifacts of a run in the Prefect UI: progress, a summary, failed videos, pictures.
 
-None has a key: a card with one leads to the history of that key over all runs, one without straight to its content.
+They have no key: a card with a key links to the history of that key over all runs, a card without to its content.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PICTURES = 12
-_PICTURES_SECONDS = 20.0  # spent on pictures at most; they are worth no more
+_PICTURES_SECONDS = 20.0  # maximum time spent on pictures, which are optional
 
 
 @contextmanager
 def server_errors_logged(what: str) -> Iterator[None]:
-    """Log a server error in the block as a warning that begins with `what`, and go on after the block.
+    """Log a server error in the block as a warning that begins with `what`, and continue after the block.
 
-    For what people look at: it is worth no run.
+    For output that only people read: it must not fail a run.
     """
     try:
         yield
@@ -52,19 +52,19 @@ def server_errors_logged(what: str) -> Iterator[None]:
 
 
 def can_be_seen() -> bool:
-    """Whether this is a flow run on a server that somebody can look at, now or later."""
+    """Whether this is a flow run on a server with a UI, not on a temporary one."""
     return FlowRunContext.get() is not None and get_current_settings().api.url is not None
 
 
 class ArtifactSink:
-    """Shows progress in the UI, as an artifact of the present run. A server that does not take it is logged."""
+    """Shows progress in the UI, as an artifact of the current run. A server error is logged."""
 
     every_seconds = 5.0
     shows_last = True
 
     def __init__(self, description: str) -> None:
         self._id: UUID | None = None
-        with server_errors_logged("The server shows no progress of this run"):
+        with server_errors_logged("The progress artifact of this run could not be created"):
             # Awaitable only in asynchronous code.
             self._id = cast("UUID", create_progress_artifact(0.0, description=f"Progress: {description}"))
 
@@ -73,13 +73,13 @@ class ArtifactSink:
         if self._id is None:
             return
         update = ArtifactUpdate(data=snapshot.percent, description=f"Progress: {snapshot.sentence}")
-        with server_errors_logged("The server did not take progress"), get_client(sync_client=True) as client:
+        with server_errors_logged("The progress artifact could not be updated"), get_client(sync_client=True) as client:
             client.update_artifact(self._id, update)
 
 
 @contextmanager
 def progress_artifact(description: str, *, wanted: bool = True) -> Iterator[None]:
-    """Show the progress of the block's work in the UI; `description` stands there until there is some."""
+    """Show the progress of the block's work in the UI; `description` is shown until there is any."""
     if wanted and can_be_seen():
         with shown_on(ArtifactSink(description)):
             yield
@@ -88,16 +88,16 @@ def progress_artifact(description: str, *, wanted: bool = True) -> Iterator[None
 
 
 def publish_report(store: FeatureStore, report: RunReport, shards: Sequence[int], limits: DecodeLimits) -> None:
-    """Publish the summary of a run, a table of the videos that failed, and pictures out of `shards`.
+    """Publish the summary of a run, a table of the failed videos, and pictures of videos in `shards`.
 
-    `limits` are those of ffmpeg, which makes the pictures.
+    `limits` are those of ffmpeg when it extracts the pictures.
     """
     if not can_be_seen():
         return
-    with server_errors_logged("The server did not take the report on this run"):
+    with server_errors_logged("The report artifact of this run could not be created"):
         create_markdown_artifact(summary(report), description=f"Summary: {report}")
         if report.problems:
-            said = f"Failed videos: {report.problem_count:,}, with those that are truncated"
+            said = f"Failed videos: {report.problem_count:,}, including truncated ones"
             if report.problem_count > len(report.problems):
                 said += f"; the first {len(report.problems):,}. All: reeldex status {report.store} --failures"
             create_table_artifact(failure_rows(report.problems), description=said)
@@ -107,14 +107,14 @@ def publish_report(store: FeatureStore, report: RunReport, shards: Sequence[int]
 
 
 def publish_table(rows: list[dict[str, Any]], description: str) -> None:
-    """Publish a table, if there is anybody to see it. A server that does not take it is told of in the log."""
+    """Publish a table, if the server has a UI. A server error is logged."""
     if can_be_seen():
-        with server_errors_logged(f"The server did not take the table {description!r}"):
+        with server_errors_logged(f"The table artifact {description!r} could not be created"):
             create_table_artifact(rows, description=description)
 
 
 def pictures_of(store: FeatureStore, shards: Sequence[int], limits: DecodeLimits) -> Iterator[Picture]:
-    """Return a picture of some videos of these shards, made by ffmpeg within `limits`; none of a video that fails."""
+    """Yield pictures of some videos of these shards, extracted by ffmpeg within `limits`; failures are skipped."""
     deadline = time.monotonic() + _PICTURES_SECONDS
     for outcome in _spread(store, shards):
         at_seconds = (outcome.duration_seconds or 0.0) / 2

@@ -1,4 +1,4 @@
-"""The figures of an evaluation in the Prefect UI and in the log of its run."""
+"""The metrics of an evaluation in the Prefect UI and in the log of its run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def publish_evaluation(report: EvaluationReport) -> None:
-    """Publish the tables of an evaluation, the paper's figures beside one's own, and say them in the log."""
+    """Publish the tables of an evaluation, with the paper's metrics for comparison, and log them."""
     if not can_be_seen():
-        return  # then the tables are the command's own answer
+        return  # the command prints the tables itself
     for table in report.tables():
         log.info("%s", table)
         publish_table(table_rows(table), " ".join([f"Figures: {table.title}.", *table.notes]))

@@ -1,4 +1,4 @@
-"""A prepared extraction in a flow run: shards as tasks, progress and report among the run's artifacts."""
+"""A prepared extraction in a flow run: shards as tasks, progress and report as artifacts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Mapping[str, int]) -> RunReport:
-    """Work on the planned shards as tasks of the present flow run, publish the report and return it.
+    """Process the planned shards as tasks of the current flow run, publish the report and return it.
 
-    A shard that an earlier attempt of the run completed is not done again, unless it lacks something since. For the
-    holder of the store's lock. Raises as `run_shards` does.
+    A shard that an earlier attempt of the run completed is not processed again, unless it has become incomplete.
+    Requires the store's lock. Raises as `run_shards` does.
     """
     manifests = prepared.store.manifests()
     tasks = [

@@ -1,4 +1,4 @@
-"""The log of our packages in Prefect's log of a run."""
+"""Our packages' log in Prefect's log of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reeldex.flows.execution.logs import OUR_LOGGER
 
 
 def send_to_prefect() -> None:
-    """Send our packages' log, from INFO on unless another level was set for it, to Prefect's log of the present run."""
+    """Send our packages' log to Prefect's log of the current run, from level INFO unless another level was set."""
     logger = logging.getLogger(OUR_LOGGER)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
@@ -28,12 +28,12 @@ class _Untraced(logging.Filter):
         if not isinstance(error, self._expected):
             return True
         record.exc_info = record.exc_text = None
-        # The end of the engine says nothing but the trace; how the run ended has been said.
+        # Prefect's engine logs only the trace; the final state has been logged already.
         return record.name == "prefect.task_runs"
 
 
 def leave_out_traces(expected: tuple[type[BaseException], ...]) -> None:
-    """Keep stack traces of these errors, whose messages say all there is to know, out of Prefect's log of a run."""
+    """Leave stack traces of these errors, whose messages are sufficient, out of Prefect's log of a run."""
     for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
         logger = logging.getLogger(name)
         logger.filters[:] = [each for each in logger.filters if not isinstance(each, _Untraced)]

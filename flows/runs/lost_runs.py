@@ -1,4 +1,4 @@
-"""Runs whose process is gone are shown as crashed, so that they can be retried."""
+"""Marks runs whose process has died as crashed, so that they can be retried."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from reeldex.flows.runs.names import TAG
 
 log = logging.getLogger(__name__)
 
-# The shortest that Prefect knows; three may be missed before a run counts as lost.
+# The shortest interval that Prefect allows; a run counts as lost after three missed heartbeats.
 HEARTBEAT_SECONDS = 30
 _LOST_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 _AUTOMATION = "reeldex: a run that gives no sign of life is crashed"
@@ -35,18 +35,18 @@ _HOST, _PROCESS = "reeldex.host", "reeldex.process"
 
 
 def mark_process() -> None:
-    """Note on the present flow run which process does it. A server that does not take it is named in the log."""
+    """Record this process on the current flow run. A server error is logged."""
     with (
-        server_errors_logged("The server did not note the process of this run"),
+        server_errors_logged("The process of this run could not be recorded on the server"),
         get_client(sync_client=True) as client,
     ):
         client.update_flow_run_labels(this_run.id, {_HOST: socket.gethostname(), _PROCESS: _process(os.getpid())})
 
 
 def crash_lost_runs(message: str, *, waiting_too: bool = False) -> int:
-    """Show runs of this machine whose process is gone as crashed, saying why; return how many there were.
+    """Mark runs of this machine whose process has died as crashed, with a message; return their number.
 
-    `waiting_too`: also those that this machine's worker had taken and no process begun, because the worker is gone.
+    `waiting_too`: also runs that this machine's worker had taken but not started, because the worker has died.
     """
     going_on = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     filters = FlowRunFilter(
@@ -73,9 +73,9 @@ def _waits_here(run: FlowRun) -> bool:
 
 
 def _process(process_id: int) -> str:
-    """Return what tells a process from a later one of the same id: `id@start`, the start in clock ticks."""
+    """Return an identifier of a process that is not reused: `id@start`, with the start time in clock ticks."""
     try:
-        # Field 22 of proc(5); the second one, in brackets, may hold spaces.
+        # Field 22 of proc(5); the second field, in parentheses, may contain spaces.
         after_name = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2]
         return f"{process_id}@{after_name.split()[19]}"
     except FileNotFoundError:
@@ -83,14 +83,14 @@ def _process(process_id: int) -> str:
 
 
 def watch_heartbeats() -> None:
-    """Have the server show a run as crashed when it has given no sign of life for a while, as when a machine dies."""
+    """Have the server mark a run as crashed when its heartbeats stop, for example after a machine failure."""
     ended = ("Completed", "Failed", "Cancelled", "Cancelling", "Crashed", "Paused")
     with get_client(sync_client=True) as client:
         if client.read_automations_by_name(_AUTOMATION):
             return
     trigger = EventTrigger(
         match={"prefect.resource.id": "prefect.flow-run.*"},
-        # Other flows of the server may beat at another rate, or not at all.
+        # Other flows of the server may send heartbeats at another rate, or none.
         match_related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
         for_each={"prefect.resource.id"},
         after={"prefect.flow-run.heartbeat"},
@@ -99,10 +99,10 @@ def watch_heartbeats() -> None:
         threshold=1,
         within=timedelta(seconds=_LOST_AFTER_SECONDS),
     )
-    message = f"No sign of life for {_LOST_AFTER_SECONDS} seconds: its process or machine has died. Retry goes on."
+    message = f"No heartbeat for {_LOST_AFTER_SECONDS} seconds: its process or machine has died. Retry continues it."
     Automation(
         name=_AUTOMATION,
-        description="Made by `reeldex up`. The run can then be retried; what it had finished is kept.",
+        description="Made by `reeldex up`. The run can then be retried; finished work is kept.",
         trigger=trigger,
         actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)],
     ).create()

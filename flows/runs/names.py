@@ -1,16 +1,16 @@
-"""What runs, and what they need, are called on a Prefect server."""
+"""Names of flow runs, the work pool and the tag on a Prefect server."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 
-# The work pool that runs are taken from, and the tag of all that is ours.
+# The work pool of the runs, and the tag of all objects that reeldex creates.
 WORK_POOL = "reeldex"
 TAG = "reeldex"
 
 
 def extract_run_name() -> str:
-    """Return a name such as `extract kitchen-videos 2026-11-22 14:03`, the time being this machine's."""
+    """Return a name such as `extract kitchen-videos 2026-11-22 14:03`, in local time."""
     return _name("extract", "source")
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class PrefectTasks:
-    """Runs shards as tasks of the present flow run, in worker processes of this machine.
+    """Runs shards as tasks of the current flow run, in worker processes of this machine.
 
-    Shards in `lacking` are worked on whatever an earlier attempt of this flow run has persisted; of the others, those
-    that it completed are taken from there.
+    Shards in `lacking` are processed regardless of persisted results; for other shards, results that
+    an earlier attempt of this flow run persisted are reused.
     """
 
     def __init__(self, lacking: Collection[int]) -> None:
@@ -50,5 +50,5 @@ class PrefectTasks:
                 }
                 return {shard: future.result(raise_on_failure=False) for shard, future in futures.items()}
             except BaseException:
-                POOL.stop()  # or the threads of the tasks would go on, and this block wait for them
+                POOL.stop()  # or the tasks' threads would continue, and this block would wait for them
                 raise

@@ -1,4 +1,4 @@
-"""What state a flow run ends in, and what it says there: the truth, in a sentence."""
+"""The final state of a flow run, and its message."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from prefect.states import Completed, Failed
 
 from reeldex.errors import InfrastructureError, UserError
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
-from reeldex.flows.extraction.run_report import ShardsLostError, counted
+from reeldex.flows.extraction.run_report import ShardsLostError
 from reeldex.flows.extraction.store_lock import RunSkippedError
+from reeldex.flows.progress.quantities import counted
 from reeldex.flows.runs.artifacts import can_be_seen
 from reeldex.flows.runs.logs import leave_out_traces, send_to_prefect
 from reeldex.flows.runs.lost_runs import mark_process
@@ -27,9 +28,9 @@ _EXPECTED = (UserError, InfrastructureError, InternalError, RunStoppedError, Sha
 
 
 def run_to_state(work: Callable[[], State[Any]]) -> State[Any]:
-    """Do a flow's work and return the state it ends in; an error's state holds the error, for the caller to raise.
+    """Run a flow's work and return its final state; the state of an error contains the error, for the caller to raise.
 
-    An error that is expected stands in the state and the log as its message, without a stack trace.
+    An expected error is reported in the state and the log by its message, without a stack trace.
     """
     leave_out_traces(_EXPECTED)
     if can_be_seen():
@@ -46,7 +47,7 @@ def run_to_state(work: Callable[[], State[Any]]) -> State[Any]:
 
 
 def completed(report: RunReport) -> State[Any]:
-    """Return the state of a run whose shards are all done; its name says if videos failed, or nothing was new."""
+    """Return the state of a run whose shards are all done; its name tells if videos failed, or nothing was new."""
     log.info("%s", report)
     text = str(report)
     sentence = f"{text[:1].upper()}{text[1:]}."

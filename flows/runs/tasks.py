@@ -1,6 +1,6 @@
-"""Prefect tasks: thin wrappers around the packages. What is passed are paths, ids and settings, never arrays.
+"""Prefect tasks: thin wrappers around the packages. Parameters are paths, ids and settings, never arrays.
 
-Their small results are persisted: after Retry in the UI, a task that was completed is not run again.
+Their small results are persisted: after Retry in the UI, completed tasks are not run again.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent
     from reeldex.flows.extraction.prepare import PreparedRun
 
-# What tasks need and Prefect cannot hand them: it runs them in copies of the context.
+# Objects that tasks need and that cannot be parameters; Prefect runs tasks in copies of the context.
 _prepared: ContextVar[PreparedRun] = ContextVar("prepared")
 _on_event: ContextVar[OnEvent] = ContextVar("on_event")
 
 
 @contextmanager
 def planning(prepared: PreparedRun) -> Iterator[None]:
-    """Have the planning tasks in the block plan this run."""
+    """Make this run the subject of planning tasks in the block."""
     token = _prepared.set(prepared)
     try:
         yield
@@ -41,7 +41,7 @@ def planning(prepared: PreparedRun) -> Iterator[None]:
 
 @contextmanager
 def reporting_to(on_event: OnEvent) -> Iterator[None]:
-    """Have the tasks that are submitted in the block report to `on_event`."""
+    """Send events of the tasks submitted in the block to `on_event`."""
     token = _on_event.set(on_event)
     try:
         yield
@@ -51,7 +51,7 @@ def reporting_to(on_event: OnEvent) -> Iterator[None]:
 
 @task(name="plan", task_run_name="plan", persist_result=True, result_serializer="json")
 def plan_extraction(source: str, store: str, spaces: tuple[str, ...], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """File the videos that the store does not have yet into new shards; return which shards are to be worked on."""
+    """Assign the source's new videos to new shards; return which shards to process."""
     del source, store, spaces, settings  # what the persisted result depends on
     prepared = _prepared.get()
     prepared.file_new_shards()
@@ -60,12 +60,12 @@ def plan_extraction(source: str, store: str, spaces: tuple[str, ...], settings: 
 
 @task(name="plan-rerun", task_run_name="plan", persist_result=True, result_serializer="json")
 def plan_rerun(store: str, retry: tuple[str, ...]) -> dict[str, Any]:
-    """Return which shards of a store lack something, or hold videos to try again."""
+    """Return which shards of a store are incomplete, or contain videos to retry."""
     del store, retry  # what the persisted result depends on
     return {"shards": [each.shard for each in _prepared.get().all_tasks]}
 
 
-def _ended_so_that_it_may_be_repeated(_task: object, _task_run: object, state: Any) -> bool:  # noqa: ANN401 - Prefect's State of anything
+def _is_retryable(_task: object, _task_run: object, state: Any) -> bool:  # noqa: ANN401 - Prefect's State of anything
     return may_be_repeated(state.result(raise_on_failure=False))
 
 
@@ -74,14 +74,14 @@ def _ended_so_that_it_may_be_repeated(_task: object, _task_run: object, state: A
     task_run_name="shard-{shard:05d} ({videos} videos)",
     persist_result=True,
     result_serializer="json",
-    retry_condition_fn=_ended_so_that_it_may_be_repeated,
+    retry_condition_fn=_is_retryable,
 )
-def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and makes the cache key of them
+def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and uses them as cache key
     store: str, shard: int, videos: int, spaces: tuple[str, ...], settings: Mapping[str, Any], retry: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Extract what one shard of `videos` videos lacks in `spaces`, in a worker process; return its ShardReport."""
+    """Extract the missing features of a shard of `videos` videos in a worker process; return its ShardReport."""
     config = PipelineConfig(**settings)
-    # Not left to Prefect, whose sleep would hold up a run that is to end.
+    # Not Prefect's retry delay, whose sleep cannot be interrupted when the run is stopped.
     retry_rule(config.compute).wait_before(task_run.run_count, POOL.pause)
     job = ShardJob(store, shard, spaces, config, retry, videos)
     result: dict[str, Any] = run_on_device(job, config.compute.device, flow_run.name or "unnamed", _on_event.get())

@@ -1,8 +1,8 @@
-"""Who may use a Prefect server of ours: the guard in front of it, and the secret that its clients send.
+"""Access control of our Prefect server: a guard in front of it, and the secret that its clients send.
 
-Prefect has a check of its own (PREFECT_SERVER_API_AUTH_STRING), which its page answers with a prompt. The guard stands
-before it and takes the secret in the same ways from programs, and from browsers in a cookie. A user who has set
-Prefect's own check keeps it, and the guard then asks for no secret besides.
+Prefect has its own check (PREFECT_SERVER_API_AUTH_STRING), for which its page shows a prompt. The guard runs before it;
+it accepts the secret in the same ways from programs, and as a cookie from browsers. If the user has enabled Prefect's
+own check, that check is used instead of the secret.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_or_make_secre
 from reeldex.search.page.access_secret import TOKEN_PARAMETER, AccessSecret
 from reeldex.search.page.request_guard import HEADERS, RequestGuard
 
-# What Prefect's own check compares with.
+# The value that Prefect's own check compares with.
 SERVER_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"
 NO_SECRET_OPTION = "--no-secret"  # noqa: S105 - an option
 
 _HINT = (
-    "This server asks for its secret. In a browser, open the address that `reeldex up` printed; programs send the "
-    f"secret in {CLIENT_VARIABLE}, as `reeldex up` says."
+    "This server requires a secret. In a browser, open the address that `reeldex up` printed; programs send the "
+    f"secret in {CLIENT_VARIABLE}, as printed by `reeldex up`."
 )
 _HEALTH = "/api/health"
 _HEADERS = {
@@ -35,7 +35,7 @@ _HEADERS = {
     "x-frame-options": "DENY",
     "content-security-policy": "frame-ancestors 'none'; form-action 'self'; object-src 'none'",
 }
-# An access log would hold the token of addresses. The parser h11 shows the guard the whole target of a request.
+# An access log would contain tokens of URLs. With the parser h11 the guard sees the whole request target.
 UVICORN_OPTIONS: Mapping[str, Any] = {"http": "h11", "access_log": False, "proxy_headers": False}
 _HANDSHAKE_SECONDS = 10.0
 _POLICY_VIOLATION = 1008  # of RFC 6455
@@ -48,7 +48,7 @@ _App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 
 @dataclass(frozen=True)
 class ServerAccess:
-    """How a server of ours, whose API is at `api_url`, is reached: with this secret, or `kind` says why without."""
+    """How clients access our server at `api_url`: with this secret; if there is none, `kind` says why."""
 
     api_url: str
     kind: Literal["secret", "own password", "open"]
@@ -56,26 +56,26 @@ class ServerAccess:
 
     @property
     def options(self) -> list[str]:
-        """Options of `flows.server.application`; the secret is in the environment, which only this user reads."""
+        """Options of `flows.server.application`; the secret is in the environment, which only this user can read."""
         return [] if self.secret is not None else [NO_SECRET_OPTION]
 
     def browser_url(self, path: str) -> str:
-        """Return the address that lets a browser in, at a path of the UI."""
+        """Return the URL that grants a browser access, for a path of the UI."""
         url = self.api_url.removesuffix("/api") + path
         return url if self.secret is None else f"{url}?{TOKEN_PARAMETER}={AccessSecret(self.secret, _HINT).token}"
 
     def __str__(self) -> str:
-        """Return lines for a person: who gets in, and how."""
+        """Return lines for people: who has access, and how."""
         match self.kind:
             case "secret":
                 file = shlex.quote(str(secret_file()))
                 return (
-                    "  Access      whoever has that address, or the secret in the file below, can start runs here\n"
-                    "  Shell       for commands of `prefect`; those of `reeldex` need the first variable alone:\n"
+                    "  Access      anyone with that address, or the secret in the file below, can start runs here\n"
+                    "  Shell       for `prefect` commands; `reeldex` commands only need the first variable:\n"
                     f'              export PREFECT_API_URL={self.api_url} {CLIENT_VARIABLE}="$(cat {file})"'
                 )
             case "own password":
-                return f"  Access      with the password that {SERVER_VARIABLE} sets; the page asks for it"
+                return f"  Access      with the password that {SERVER_VARIABLE} sets; the page prompts for it"
             case "open":
                 return (
                     f"  WARNING     {NO_SECRET_OPTION}: all users and programs of this machine can start runs here,\n"
@@ -84,11 +84,11 @@ class ServerAccess:
 
 
 def prepare_access(api_url: str, *, no_secret: bool = False) -> ServerAccess:
-    """Set what a server that is started next at `api_url`, and its clients, find in this process's environment.
+    """Set the environment of this process for a server to be started at `api_url`, and for its clients.
 
-    The secret is this user's, made when there is none. Raises UsageError when others could read it.
+    The secret is the user's, created if absent. Raises UsageError when others could read it.
     """
-    # The page asks the server that it came from, under whatever name that was reached.
+    # The page sends requests to the host name that it was loaded from.
     os.environ.setdefault("PREFECT_UI_API_URL", "/api")
     if password := os.environ.get(SERVER_VARIABLE):
         os.environ[CLIENT_VARIABLE] = password
@@ -101,7 +101,7 @@ def prepare_access(api_url: str, *, no_secret: bool = False) -> ServerAccess:
 
 
 def require_access(api_url: str) -> None:
-    """Raise UsageError if the server that Prefect's settings name, `api_url`, refuses what this process sends."""
+    """Raise UsageError if the server that Prefect's settings name, `api_url`, rejects this process's credentials."""
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
@@ -110,23 +110,23 @@ def require_access(api_url: str) -> None:
         try:
             client.api_version()
         except httpx.TransportError:
-            return  # it does not answer, which whoever uses it says
+            return  # it does not answer, which its callers report
         except PrefectHTTPStatusError as error:
             if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                 return
             given = "is not the right one" if CLIENT_VARIABLE in os.environ else "is not set"
             raise UsageError(
-                f"The Prefect server at {api_url} asks for a secret, and {CLIENT_VARIABLE} {given}. Set it to what the "
-                "server's owner says; for a server of `reeldex up`, it prints how."
+                f"The Prefect server at {api_url} asks for a secret, and {CLIENT_VARIABLE} {given}. Ask the server's "
+                "owner for it; `reeldex up` prints the value for its own server."
             ) from error
 
 
 def guarded(app: _App, *, no_secret: bool) -> _App:
-    """Return Prefect's server with the guard in front, which asks for the secret in this process's environment."""
+    """Return Prefect's server behind the guard, which requires the secret in this process's environment."""
     text = None if no_secret else os.environ.get(CLIENT_VARIABLE)
     if not text and not no_secret:
         raise UsageError(
-            f"{CLIENT_VARIABLE} is not set: the server would let everybody in. Set it, or {NO_SECRET_OPTION}."
+            f"{CLIENT_VARIABLE} is not set: the server would be open to everyone. Set it, or {NO_SECRET_OPTION}."
         )
     secret = None if text is None else AccessSecret(text, _HINT)
     return RequestGuard(
@@ -134,16 +134,16 @@ def guarded(app: _App, *, no_secret: bool) -> _App:
         is_page=lambda path: path != "/api" and not path.startswith("/api/"),
         headers=_HEADERS,
         secret=secret,
-        # Whoever starts a server asks it for this before anything is sent that others could want.
+        # The parent process checks this before it sends anything confidential.
         open_paths=frozenset({_HEALTH}),
         asks_later=None if secret is None else FirstMessage(app, secret),
     )
 
 
 class FirstMessage:
-    """An ASGI application that gives `app` only websockets whose first message holds the secret.
+    """An ASGI application that passes to `app` only websockets whose first message contains the secret.
 
-    Prefect's clients send it so: `{"type": "auth", "token": ...}`, after the protocol `prefect` was agreed upon.
+    Prefect's clients send `{"type": "auth", "token": ...}`, after negotiating the subprotocol `prefect`.
     """
 
     def __init__(self, app: _App, secret: AccessSecret, patience_seconds: float = _HANDSHAKE_SECONDS) -> None:

@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True, type=int)
-    parser.add_argument("--no-secret", action="store_true", help="let every user and program of this machine in")
+    parser.add_argument("--no-secret", action="store_true", help="give every user and program of this machine access")
     arguments = parser.parse_args()
     os.environ["PREFECT_SERVER_API_HOST"], os.environ["PREFECT_SERVER_API_PORT"] = arguments.host, str(arguments.port)
     serialize_transactions()

@@ -1,4 +1,4 @@
-"""The Prefect server that the user's settings name: which one, and whether it can be used from here."""
+"""The Prefect server that the user's settings name, and whether this process can use it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from reeldex.flows.server.access import require_access
 from reeldex.flows.server.known_servers import find_secret
 from reeldex.flows.server.process import configured_api_url
 
-_HOW = "set PREFECT_API_URL, such as http://127.0.0.1:4200/api, or start one with `reeldex up` and set what it prints"
-# Files of the present folder in which Prefect looks for its settings, too.
+_HOW = (
+    "set PREFECT_API_URL, such as http://127.0.0.1:4200/api, or start one with `reeldex up` and set the value it prints"
+)
+# Files in the current folder from which Prefect also reads settings.
 _FILES = (".env", "prefect.toml", "pyproject.toml")
 
 
 def find_server() -> str | None:
-    """Return the API address of the configured server, or None. Prefect is imported only if one of its files is here.
+    """Return the API URL of the configured server, or None. Prefect is imported only if one of its files is here.
 
-    Looked at are PREFECT_API_URL, Prefect's active profile, and the files of the present folder that Prefect reads.
+    Checks PREFECT_API_URL, Prefect's active profile, and the files in the current folder that Prefect reads.
     """
     found = configured_api_url(os.environ)
     if found is not None or not any(_names_prefect(Path(name)) for name in _FILES):
@@ -40,7 +42,7 @@ def _names_prefect(path: Path) -> bool:
 def use_server(api_url: str | None) -> None:
     """Make this process ready to use the server at `api_url`, with its secret if it is one of `reeldex up`.
 
-    Raises UsageError for None, for a server that does not answer, and for one that refuses this user.
+    Raises UsageError for None, for a server that does not answer, and for one that rejects this user.
     """
     if api_url is None:
         raise UsageError(f"--server: no Prefect server is configured. To configure one, {_HOW}; or leave out --server.")

@@ -1,4 +1,4 @@
-"""Prefect's web page kept to its own server: it asks an analytics service for settings even with analytics off."""
+"""Blocks external requests of Prefect's web page, which contacts an analytics service even with analytics off."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _HEAD = "<head>"
 
 
 def block_external_requests(ui_folder: Path) -> None:
-    """Forbid the pages that a server serves out of `ui_folder` (PREFECT_UI_STATIC_DIRECTORY) any other host.
+    """Forbid pages served from `ui_folder` (PREFECT_UI_STATIC_DIRECTORY) requests to other hosts.
 
-    To be called once the server has put them there.
+    Call it after the server has written them.
     """
     pages = sorted(ui_folder.glob("*/index.html"))
     if not pages:

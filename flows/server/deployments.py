@@ -1,4 +1,4 @@
-"""What the Prefect UI offers: the flows with the settings of `pipeline.yaml`, and its schedules."""
+"""Deployments of the flows with the settings and schedules of `pipeline.yaml`."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _SCHEDULED_TAG = "scheduled"
 
 
 def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> list[RunnerDeployment]:
-    """Return the deployments for `config`: one a flow, and one a schedule. Nothing is registered yet.
+    """Return the deployments for `config`: one per flow, and one per schedule. Registers nothing.
 
-    `job_variables` say how the work pool's workers are to start a run.
+    `job_variables` are those of the work pool, which start a run.
     """
     settings = config.model_dump(mode="json")
     compute = {"compute": settings["compute"], "weights": settings["weights"]}
@@ -88,7 +88,7 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
                 schedule.name,
                 parameters,
                 tags=[_SCHEDULED_TAG],
-                schedules=[_rhythm(schedule)],
+                schedules=[_schedule(schedule)],
                 description=f"From `{schedule.source}` into `{schedule.store}`.\n\n{extract.description}",
                 concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=_collision(schedule.when_busy)),
             )
@@ -96,7 +96,7 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
     return offers
 
 
-def _rhythm(schedule: ScheduleConfig) -> Schedule:
+def _schedule(schedule: ScheduleConfig) -> Schedule:
     more: dict[str, Any] = {"slug": _slug(schedule), "active": schedule.active}
     if schedule.cron is not None:
         try:
@@ -104,14 +104,14 @@ def _rhythm(schedule: ScheduleConfig) -> Schedule:
             CronSchedule(cron=schedule.cron)  # which checks the fields
         except ValueError as error:
             raise UsageError(
-                f"the schedule {schedule.name!r}: {schedule.cron!r} are no cron fields such as '0 2 * * *' ({error})."
+                f"the schedule {schedule.name!r}: {schedule.cron!r} is not a cron expression, as '0 2 * * *' ({error})."
             ) from error
         return rhythm
     return Interval(timedelta(seconds=schedule.interval_seconds or 0.0), **more)
 
 
 def _slug(schedule: ScheduleConfig) -> str:
-    """Return a name for the rhythm that changes with it: by it a later registration knows what was registered."""
+    """Return a slug that changes with the schedule, so that a later registration can compare them."""
     rhythm = schedule.model_dump_json(include={"cron", "interval_seconds", "timezone", "active"})
     name = re.sub(r"[^a-z0-9]+", "-", schedule.name.lower()).strip("-") or "schedule"
     return f"{name}-{hashlib.sha256(rhythm.encode()).hexdigest()[:8]}"
@@ -123,12 +123,12 @@ def _collision(when_busy: WhenBusy) -> ConcurrencyLimitStrategy:
 
 
 def register(offers: Sequence[RunnerDeployment], job_template: dict[str, Any] | None = None) -> None:
-    """Have the server offer these deployments, through a work pool of processes that is made if there is none.
+    """Register these deployments on the server, with a process work pool that is created if absent.
 
-    `job_template` says how the pool starts runs; without one, a pool that is there stays as it is.
+    `job_template` defines how the pool starts runs; without one, an existing pool is not changed.
 
-    A rhythm that was edited or paused in the UI stays as it is, unless it has changed in `pipeline.yaml` since it was
-    registered. Scheduled deployments that `pipeline.yaml` names no longer are removed.
+    A schedule that was edited or paused in the UI is kept, unless it has changed in `pipeline.yaml` since it was
+    registered. Scheduled deployments that `pipeline.yaml` no longer contains are removed.
     """
     with get_client(sync_client=True) as client:
         with contextlib.suppress(ObjectAlreadyExists):
@@ -159,5 +159,5 @@ def _known(full_name: str) -> DeploymentResponse | None:
 
 
 def _leave_alone(offer: RunnerDeployment, field: str) -> None:
-    # An update sends the fields that count as set; anything sent replaces what was changed in the UI.
+    # An update sends only fields that are set; a sent field overwrites changes made in the UI.
     offer.model_fields_set.discard(field)

@@ -1,6 +1,6 @@
-"""How a worker on this machine runs a flow (`python -m reeldex.flows.server.flow_process`): it ends with the worker.
+"""The process of a flow run (`python -m reeldex.flows.server.flow_process`): it ends with its worker.
 
-Prefect starts each flow in a session of its own, which outlives a worker that is killed and would go on computing.
+Prefect starts each flow in a new session, which would survive a killed worker and continue computing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from reeldex.flows.execution.process_group import become_group_leader, end_group
 
 
 def main() -> None:
-    """Run the flow run that the environment names, and end when the worker is gone."""
+    """Run the flow run that the environment names, and exit when the worker ends."""
     become_group_leader()
     end_group_with_program()
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""How the work pool of a server of ours starts a run. No run and no deployment says otherwise."""
+"""The job template of our server's work pool, which runs and deployments cannot override."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from reeldex.errors import UsageError
 
 
 def fixed_job_template(job_variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a base job template for a pool of processes that start runs as `job_variables` say, and only so.
+    """Return a base job template for a process pool that starts runs with exactly these `job_variables`.
 
-    Prefect's own lets whoever creates a run give a command, a folder and an environment; the worker executes them.
-    Here the server refuses any such variable. Raises UsageError for a text that Prefect would take for a placeholder.
+    With Prefect's default template, the creator of a run can set a command, a folder and an environment, which the
+    worker executes. With this one, the server rejects such variables. Raises UsageError for text that Prefect would
+    interpret as a placeholder.
     """
     for name, value in job_variables.items():
         if "{{" in str(value):

@@ -1,4 +1,4 @@
-"""Which servers of this user's `reeldex up` are running, so that the secret is sent to no other."""
+"""Running servers of this user's `reeldex up`, so that the secret is only sent to them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_secret, secre
 from reeldex.storage.user_folders import make_writable, state_folder
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_HELD: list[int] = []  # file descriptors
+_LOCKED: list[int] = []  # file descriptors
 _LOCK_SECONDS = 2.0
 
 
 def announce(api_url: str) -> None:
-    """Let other processes of this user know that the server at `api_url` is its own, until this process ends."""
+    """Announce to other processes of this user that the server at `api_url` is the user's, until this process ends."""
     path = _file(urlsplit(api_url).port)
     make_writable(path.parent, "XDG_STATE_HOME")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    # The system lets go of the lock when this process is gone, however it ends: then the port may be another's.
+    # The kernel releases the lock when this process ends, however it ends: then another program may use the port.
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            # Those who look whether it is held do so for a moment.
+            # Processes that check the lock hold it briefly.
             if isinstance(error, BlockingIOError) and time.monotonic() < deadline:
                 time.sleep(0.1)
                 continue
@@ -39,22 +39,22 @@ def announce(api_url: str) -> None:
                 f"{path} cannot be locked ({error.strerror}): another `reeldex up` with this port holds it, or its "
                 "file system has no locks. Choose another --port, or another folder with XDG_STATE_HOME."
             ) from error
-        _HELD.append(descriptor)
+        _LOCKED.append(descriptor)
         return
 
 
 def find_secret(api_url: str) -> None:
-    """Have this process send the secret if `api_url` is a server of this user's that is running now.
+    """Make this process send the secret if `api_url` is a running server of this user.
 
-    A secret that the user has set stays. Raises UsageError when the file of the secret cannot be used.
+    A secret that the user has set is kept. Raises UsageError when the file of the secret cannot be used.
     """
     if CLIENT_VARIABLE not in os.environ and is_running_server(api_url):
-        with contextlib.suppress(FileNotFoundError):  # a server that asks for none
+        with contextlib.suppress(FileNotFoundError):  # a server without a secret
             os.environ[CLIENT_VARIABLE] = load_secret(secret_file())
 
 
 def is_running_server(api_url: str) -> bool:
-    """Whether `api_url` names a server of this user's `reeldex up` that is running now."""
+    """Whether `api_url` is a running server of this user's `reeldex up`."""
     try:
         address = urlsplit(api_url)
         port = address.port
@@ -76,5 +76,5 @@ def is_running_server(api_url: str) -> bool:
 
 
 def _file(port: int | None) -> Path:
-    # Home folders may be shared by machines, whose ports are not.
+    # Machines may share a home folder, but not ports.
     return state_folder() / "servers" / socket.gethostname() / str(port)

@@ -1,4 +1,4 @@
-"""Prefect's server: the one that the user's settings name, or one started here as a child process."""
+"""The Prefect server that the user's settings name, or one started as a child process."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 LOOPBACK = "127.0.0.1"
-_START_SECONDS = 180.0  # a new database is made on the first start
+_START_SECONDS = 180.0  # the first start creates a database
 _LOOK_SECONDS = 0.1
 _LISTENING = "0A"  # in /proc/net/tcp, see proc(5)
 
 
 def prefect_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder of Prefect's profiles and database, unless its settings name another database."""
+    """Return the folder of Prefect's profiles and database, unless Prefect's settings name another database."""
     own_home = environment.get("PREFECT_HOME")
     return Path(own_home) if own_home else Path.home() / ".prefect"
 
 
 def configured_api_url(environment: Mapping[str, str]) -> str | None:
-    """Return the server that the user's settings name: PREFECT_API_URL, or else the active profile of Prefect."""
+    """Return the server of the user's settings: PREFECT_API_URL, or else Prefect's active profile."""
     if environment.get("PREFECT_API_URL"):
         return environment["PREFECT_API_URL"]
     try:
@@ -52,7 +52,7 @@ def start_server(
 ) -> SpawnProcess:
     """Start a server on loopback, with further options of `flows.server.application`; it ends with this process.
 
-    `environment` changes what it inherits of this process's, None removes.
+    `environment` overrides variables of the inherited environment; None removes one.
     """
     arguments = ["--host", LOOPBACK, "--port", str(port), *options]
     return start_program("reeldex.flows.server.application", arguments, str(log), environment)
@@ -61,7 +61,7 @@ def start_server(
 def wait_for_server(process: SpawnProcess, api_url: str, log: Path, stopping: Callable[[], object]) -> None:
     """Wait until a started server answers, or `stopping` is true. Raises UsageError when it ends or takes too long.
 
-    An answer counts once it is the started process that listens: another program may have taken the port meanwhile.
+    An answer counts only if the started process is listening: another program may have taken the port meanwhile.
     """
     deadline = time.monotonic() + _START_SECONDS
     port = urlsplit(api_url).port or 0
@@ -75,7 +75,7 @@ def wait_for_server(process: SpawnProcess, api_url: str, log: Path, stopping: Ca
 
 
 def listens(process_id: int, port: int) -> bool:
-    """Whether a process listens on a port of loopback, as the system tells of its own processes."""
+    """Whether a process listens on a port of loopback; for processes of this user."""
     address = f"{int.from_bytes(socket.inet_aton(LOOPBACK), sys.byteorder):08X}:{port:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
     sockets = {f"socket:[{row[9]}]" for row in rows if row[1] == address and row[3] == _LISTENING}
@@ -90,8 +90,8 @@ def require_alive(name: str, process: SpawnProcess, log: Path) -> None:
     """Raise UsageError, with the end of its log, unless a child process is alive."""
     if not process.is_alive():
         raise UsageError(
-            f"The Prefect {name} ended by itself, with exit status {process.exitcode}. "
-            f"The end of {log} says why:\n{_last_lines(log)}"
+            f"The Prefect {name} ended unexpectedly, with exit status {process.exitcode}. "
+            f"The end of {log}:\n{_last_lines(log)}"
         )
 
 

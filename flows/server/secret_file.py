@@ -1,4 +1,4 @@
-"""The secret of this user's servers: one file that nobody else can read."""
+"""The secret of this user's servers: one file that only this user can read."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from filelock import FileLock
 from reeldex.errors import UsageError
 from reeldex.storage.user_folders import make_writable, state_folder
 
-# What Prefect's clients send to a server.
+# Environment variable with the value that Prefect's clients send to a server.
 CLIENT_VARIABLE = "PREFECT_API_AUTH_STRING"
-# What file systems without hard links answer: FAT and exFAT, network shares, FUSE.
+# Errors of file systems without hard links: FAT and exFAT, network shares, FUSE.
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _FORM = re.compile(r"reeldex:[A-Za-z0-9_-]{32,}")
 
@@ -34,7 +34,7 @@ def new_secret() -> str:
 
 
 def load_or_make_secret(path: Path) -> str:
-    """Return the secret in `path`; without the file, make one. Raises UsageError if others could read the file."""
+    """Return the secret in `path`, creating the file if absent. Raises UsageError if others could read the file."""
     while True:
         try:
             return load_secret(path)
@@ -53,7 +53,7 @@ def load_secret(path: Path) -> str:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise UsageError(f"The secret {path} is not a file of yours. {_NEW_ONE}")
+            raise UsageError(f"The secret {path} is not owned by you. {_NEW_ONE}")
         if found.st_mode & 0o077:
             mode = stat.S_IMODE(found.st_mode)
             raise UsageError(f"The secret {path} has mode {mode:o}: others may have read it. {_NEW_ONE}")
@@ -61,24 +61,24 @@ def load_secret(path: Path) -> str:
     finally:
         os.close(descriptor)
     if not _FORM.fullmatch(text):
-        raise UsageError(f"The secret {path} is damaged: it is not reeldex: and 32 letters or more. {_NEW_ONE}")
+        raise UsageError(f"The secret {path} is damaged: expected `reeldex:` and 32 or more characters. {_NEW_ONE}")
     return text
 
 
-_NEW_ONE = "Remove it; the next `reeldex up` makes a new one, and browsers then need the address that it prints."
+_NEW_ONE = "Remove it; the next `reeldex up` creates a new one, and browsers then need the address that it prints."
 
 
 def _publish_secret(path: Path, secret: str) -> None:
     make_writable(path.parent, "XDG_STATE_HOME")
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        # The mode is there from the first moment; a umask can only take from it.
+        # The file is created with this mode; a umask can only remove permissions.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(secret + "\n")
             file.flush()
             os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):  # another process made one meanwhile: its secret counts
+        with contextlib.suppress(FileExistsError):  # another process created one meanwhile, which is used
             _rename_without_replacing(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ def _rename_without_replacing(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # Rename alone would replace the secret of another process; so one process at a time looks and renames.
+        # A plain rename would replace the secret of another process; a lock makes check and rename exclusive.
         with FileLock(target.with_name(f".{target.name}.lock"), mode=0o600):
             if target.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None

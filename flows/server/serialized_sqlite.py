@@ -1,8 +1,8 @@
-"""Prefect's SQLite database with one writing transaction at a time, in the order in which they were asked for.
+"""Prefect's SQLite database with one writing transaction at a time, in order of request.
 
-SQLite admits one writer. Prefect begins a transaction as a reader and lets it become a writer later, which SQLite
-refuses at once if somebody wrote meanwhile (SQLITE_BUSY_SNAPSHOT, answered with 503), and writers that wait poll the
-database without an order while each holds a connection of the pool: twenty requests at once used up both. Here a
+SQLite allows one writer. Prefect begins a transaction as a reader and upgrades it to a writer later, which SQLite
+refuses if another transaction has written meanwhile (SQLITE_BUSY_SNAPSHOT, answered with 503). Waiting writers poll the
+database in no particular order, each with a connection of the pool: twenty concurrent requests exhausted it. Here a
 transaction waits for its turn before it takes a connection, and begins as a writer (BEGIN IMMEDIATE).
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Turn:
-    """A transaction that is under way until `over`; a task that it starts inherits it and may outlive it."""
+    """A transaction, active until `over`; a task that it starts inherits it and may outlive it."""
 
     over: bool = False
 
@@ -35,9 +35,9 @@ _turn: ContextVar[_Turn | None] = ContextVar("_turn", default=None)
 
 
 class SerializedSqlite(AioSqliteConfiguration):
-    """Prefect's SQLite configuration whose transactions are first come, first served within this process.
+    """Prefect's SQLite configuration with transactions in FIFO order within this process.
 
-    Statements outside of a transaction, which is how the server reads, do not wait.
+    Statements outside of a transaction, such as the server's reads, do not wait.
     """
 
     def __init__(self, connection_url: str, **options: Any) -> None:  # noqa: ANN401 - as the base class takes them
@@ -50,10 +50,10 @@ class SerializedSqlite(AioSqliteConfiguration):
         session: AsyncSession,
         with_for_update: bool = False,  # noqa: FBT001, FBT002 - the base class's signature
     ) -> AsyncGenerator[AsyncSessionTransaction, None]:
-        """Begin a transaction that may write once all earlier ones have ended; it is committed with the block."""
+        """Begin a writing transaction once all earlier ones have ended; it is committed at the end of the block."""
         outer = _turn.get()
         if outer is not None and not outer.over:
-            # A transaction within a transaction would wait for itself.
+            # A nested transaction would wait for itself.
             async with super().begin_transaction(session, with_for_update) as transaction:
                 yield transaction
             return
@@ -69,7 +69,7 @@ class SerializedSqlite(AioSqliteConfiguration):
 
 
 def serialize_transactions() -> None:
-    """Have Prefect's server in this process use SerializedSqlite, if its settings name a SQLite database."""
+    """Make Prefect's server in this process use SerializedSqlite, if its settings name a SQLite database."""
     url = PREFECT_API_DATABASE_CONNECTION_URL.value()
     if get_dialect(url).name == "sqlite":
         set_database_config(SerializedSqlite(connection_url=url))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.process_group import start_program
+from reeldex.flows.progress.quantities import counted
 from reeldex.flows.runs.names import WORK_POOL
 from reeldex.flows.server.access import ServerAccess, prepare_access, require_access
 from reeldex.flows.server.csp import block_external_requests
@@ -42,9 +43,9 @@ log = logging.getLogger(__name__)
 
 _END_SECONDS = 15.0
 _LOOK_SECONDS = 0.5
-_MOST_RESTARTS, _RESTARTS_SECONDS = 3, 60.0  # of a worker that keeps dying
+_MOST_RESTARTS, _RESTARTS_SECONDS = 3, 60.0  # limit for a worker that keeps crashing
 
-# Nothing leaves the machine, and what happens is seen soon. A user's own setting of the same name comes before these.
+# No external requests, and short polling intervals. A user's own setting of the same name takes precedence.
 _SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -52,7 +53,7 @@ _SETTINGS: Mapping[str, str] = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    # Runs of many shards write many states; by default the server takes them in one at a time.
+    # Runs of many shards write many states; by default the server stores them one at a time.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "50",
@@ -63,9 +64,9 @@ _SETTINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How to come up: `port` of the server, `home` for Prefect's state, `runs` at a time.
+    """Options of `reeldex up`: `port` of the server, `home` for Prefect's state, `runs` at a time.
 
-    `no_secret`: a server that is started here lets every user of this machine in.
+    `no_secret`: a server that is started here is open to every user of this machine.
     """
 
     port: int = 4200
@@ -75,7 +76,7 @@ class UpOptions:
 
 
 def up(config: PipelineConfig, options: UpOptions) -> None:
-    """Serve until SIGINT or SIGTERM comes, or a part of it ends. Raises UsageError when it cannot begin."""
+    """Serve until SIGINT or SIGTERM, or until one of its processes ends. Raises UsageError when it cannot start."""
     api_url = configured_api_url(os.environ)
     home = options.home or Path(os.environ.get("PREFECT_HOME") or default_home())
     make_writable(home, "--home or XDG_STATE_HOME")
@@ -126,7 +127,7 @@ def default_home() -> Path:
 
 
 def job_variables() -> dict[str, object]:
-    """Return how a worker on this machine starts a run: this Python, in the present folder."""
+    """Return how a worker on this machine starts a run: with this Python, in the current folder."""
     return {
         "command": f"{shlex.quote(sys.executable)} -m reeldex.flows.server.flow_process",
         "working_dir": str(Path.cwd()),
@@ -134,7 +135,7 @@ def job_variables() -> dict[str, object]:
 
 
 def _prepare(config: PipelineConfig, *, own_server: bool) -> None:
-    """Have the server offer the deployments and watch over runs."""
+    """Register the deployments and the monitoring of heartbeats."""
     from reeldex.flows.runs.lost_runs import crash_lost_runs, watch_heartbeats
     from reeldex.flows.server.deployments import deployments, register
 
@@ -144,7 +145,7 @@ def _prepare(config: PipelineConfig, *, own_server: bool) -> None:
         register(deployments(config, job_variables()))
     watch_heartbeats()
     crash_lost_runs(
-        "Its process was gone when reeldex was started again. Retry goes on where it stopped.", waiting_too=True
+        "Its process had died when reeldex was restarted. Retry continues where it stopped.", waiting_too=True
     )
 
 
@@ -156,7 +157,7 @@ reeldex is up.
   Open        {page}
   Extract     click `extract`, then Run > Custom run: name a folder of videos and a store, press Submit
   Watch       click the run: its Logs and Artifacts tabs show progress, failures and pictures
-  Go on       a run that failed: its menu > Retry; a store with something missing: the deployment `rerun-failed`
+  Retry       a failed run: its menu > Retry; an incomplete store: the deployment `rerun-failed`
   Logs        {home}/server.log, {home}/worker.log
   Stop        Ctrl-C here
 {_NOT_OURS if access is None else access}
@@ -164,12 +165,12 @@ reeldex is up.
 
 
 _NOT_OURS = """\
-  Access      is that server's own: whoever may start runs there can have this worker execute any command. See
+  Access      is controlled by that server: anyone who can start runs there can execute any command here. See
               PREFECT_SERVER_API_AUTH_STRING in Prefect's documentation."""
 
 
 class _Parts:
-    """The processes that `up` runs. None outlives it."""
+    """The processes that `up` runs, which end with it."""
 
     def __init__(self) -> None:
         self._processes: dict[str, SpawnProcess] = {}
@@ -201,29 +202,29 @@ class _Parts:
                 self._restart_worker(worker)
             self._require_alive()
             time.sleep(_LOOK_SECONDS)
-        _say("Stopping. Runs that go on now are shown as crashed; Retry goes on with them after the next start.")
+        _say("Stopping. Active runs are marked as crashed; Retry continues them after the next start.")
 
     def _restart_worker(self, program: list[str]) -> None:
-        """Start the worker again after it died; its runs that died with it are shown as crashed."""
+        """Restart the worker after it died; its runs are marked as crashed."""
         from reeldex.flows.runs.lost_runs import crash_lost_runs
 
         self._restarts = [*self._restarts[-_MOST_RESTARTS + 1 :], time.monotonic()]
         if len(self._restarts) == _MOST_RESTARTS and self._restarts[-1] - self._restarts[0] < _RESTARTS_SECONDS:
-            return  # it does not stay alive: for `_require_alive` to tell
-        _say(f"The worker ended by itself (exit status {self._processes['worker'].exitcode}); starting it again.")
+            return  # it crashes repeatedly: `_require_alive` reports it
+        _say(f"The worker ended unexpectedly (exit status {self._processes['worker'].exitcode}); restarting it.")
         self._end("worker")
-        crash_lost_runs("Its worker died. Retry goes on where it stopped.", waiting_too=True)
+        crash_lost_runs("Its worker died. Retry continues where it stopped.", waiting_too=True)
         self.start_worker(program, self._logs["worker"])
 
     def end_worker(self) -> None:
-        """End the worker and its runs, and say so to the server while it is there."""
+        """End the worker and its runs, and mark the runs as crashed while the server is running."""
         if "worker" in self._processes:
             from reeldex.flows.runs.lost_runs import crash_lost_runs
 
             self._end("worker")
-            lost = crash_lost_runs("reeldex was stopped. Retry goes on where it stopped.", waiting_too=True)
+            lost = crash_lost_runs("reeldex was stopped. Retry continues where it stopped.", waiting_too=True)
             if lost:
-                _say(f"{lost} runs were broken off.")
+                _say(f"{counted(lost, 'run')} interrupted.")
 
     def _require_alive(self) -> None:
         for name, process in self._processes.items():
@@ -234,7 +235,7 @@ class _Parts:
         if process.is_alive():
             process.terminate()
             process.join(_END_SECONDS)
-        # Its group also holds what it started and did not end.
+        # The group also contains child processes that it did not end.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid or 0, signal.SIGKILL)
         process.join()
@@ -242,13 +243,13 @@ class _Parts:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Return a list that holds the number of the signal once the user wants an end."""
+    """Return a list that contains the signal's number once the user stops the program."""
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
 
-    # SIGHUP comes when the terminal is closed; who started this with nohup ignores it.
+    # SIGHUP is sent when the terminal is closed; under nohup it is ignored.
     closing = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, *closing)}
     try:

@@ -1,6 +1,6 @@
 """reeldex makes folders of raw videos searchable.
 
-The public API; each name is loaded when it is first used, so that `import reeldex` itself is instant:
+The public API. Each name is loaded on first use, so that `import reeldex` is fast:
 
 - `extract`: features of videos, in this process.
 - `FeatureStore`: features on disk.

@@ -1,4 +1,4 @@
-"""Which device a computation runs on: one check with one message for extraction, training, evaluation and search."""
+"""The device of a computation: one check with one message for extraction, training, evaluation and search."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import torch
 
 _NAMES = "Use auto, cpu, cuda or cuda:N."
-# What a machine has whose driver serves PyTorch's CUDA builds: NVIDIA's, under WSL too, or AMD's.
+# Device files of a driver for PyTorch's CUDA builds: NVIDIA's, also under WSL, or AMD's.
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 def has_cuda() -> bool:
-    """Whether PyTorch can compute on a CUDA device here. Without a driver for one, PyTorch is not imported."""
+    """Whether PyTorch can use a CUDA device on this machine. Without a driver, PyTorch is not imported."""
     if not any(Path(driver).exists() for driver in _DRIVERS):
         return False
     import torch
@@ -44,9 +44,9 @@ def resolve_device(wanted: str) -> torch.device:
 
 
 def usable_devices(choice: str) -> tuple[str, ...]:
-    """Return the devices to spread work over: for `auto` and `cuda` every CUDA device, else those that are named.
+    """Return the devices to distribute work over: for `auto` and `cuda` every CUDA device, else the named ones.
 
-    `auto` is the CPU where there is no CUDA device; names are separated by commas. Raises DeviceError for a
+    `auto` is the CPU if there is no CUDA device; names are separated by commas. Raises DeviceError for a
     device that is not available.
     """
     if choice == "cpu" or (choice == "auto" and not has_cuda()):
@@ -60,6 +60,6 @@ def usable_devices(choice: str) -> tuple[str, ...]:
 
 
 def require_cuda(what: str, device: str, remedy: str) -> None:
-    """Raise DeviceError unless `device` is a CUDA device; `what` needs one, `remedy` is what to do without."""
+    """Raise DeviceError unless `device` is a CUDA device; `what` needs one, `remedy` is the alternative."""
     if device.partition(":")[0] != "cuda":
         raise DeviceError(f"{what} needs a CUDA device, and this run is on {device}. {remedy}")

@@ -1,4 +1,4 @@
-"""The base classes of all errors of reeldex, by who can mend them. Imports nothing, and every package may import it."""
+"""The base classes of all errors of reeldex. Imports nothing, and every package may import it."""
 
 
 class ReeldexError(Exception):
@@ -6,7 +6,7 @@ class ReeldexError(Exception):
 
 
 class UserError(ReeldexError):
-    """Something has to be changed before trying again makes sense. The message says what."""
+    """The user has to change something before a retry can succeed. The message says what."""
 
 
 class UsageError(UserError):
@@ -14,8 +14,8 @@ class UsageError(UserError):
 
 
 class InfrastructureError(ReeldexError):
-    """The machine failed the work: a process died, memory or a device was lost. Trying again may help."""
+    """A failure of the machine: a process died, memory ran out, a device was lost. A retry may succeed."""
 
 
 class DeviceError(UserError):
-    """The requested device, or what is to be computed on it, is not available on this machine."""
+    """The requested device or precision is not available on this machine."""

@@ -1,4 +1,4 @@
-"""The base of every options model, and the bounds that several of them share. Imports pydantic alone."""
+"""The base of every options model, and bounds shared by several of them. Imports only pydantic."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-# What each of the random generators takes.
+# The seed range that all random generators accept.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Options(BaseModel):
-    """A frozen value that refuses unknown keys; bounds, titles and descriptions stand in the annotations."""
+    """A frozen value that rejects unknown keys; bounds, titles and descriptions are in the annotations."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def replaced(self, **changes: Any) -> Self:  # noqa: ANN401 - each field has its own type
-        """Return these options with some values changed, and checked again. Raises ValueError."""
+        """Return these options with some values changed, validated again. Raises ValueError."""
         return type(self).model_validate({**dict(self), **changes})

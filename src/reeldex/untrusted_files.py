@@ -1,4 +1,4 @@
-"""Pickles and PyTorch files of unknown origin, read without executing anything: the one place that does so."""
+"""Reads untrusted pickles and PyTorch files without executing code from them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BROKEN_PICKLE = (
     ImportError,
     ArithmeticError,
 )
-"""What a pickle that is not intact makes its reader raise, beside OSError and MemoryError."""
+"""Exceptions of the reader of a damaged pickle, besides OSError and MemoryError."""
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Loads what is admitted by name and refuses everything else before it is imported.
+    """Loads only admitted names and refuses everything else before it is imported.
 
-    - `admitted`: (module, name) of what is imported as it is; `stand_ins`: what replaces others.
-    - `refuse`: makes the error to raise of a name, such as `os.system`, or of a reference out of the file.
+    - `admitted`: (module, name) pairs that are imported; `stand_ins`: replacements for other names.
+    - `refuse`: returns the error to raise for a name such as `os.system`, or for a reference outside of the file.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class RestrictedUnpickler(pickle.Unpickler):
         stand_ins: Mapping[tuple[str, str], Any],
         refuse: Callable[[str], Exception],
     ) -> None:
-        # Pickles of Python 2 hold their texts as bytes; latin1 keeps NumPy's buffers whole.
+        # Python 2 pickles store strings as bytes; latin1 preserves NumPy buffers.
         super().__init__(file, encoding="latin1")
         self._admitted = admitted
         self._stand_ins = stand_ins
         self._refuse = refuse
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - whatever is admitted
-        """Return what a name stands for, or raise."""
+        """Return the object of an admitted name, or raise."""
         if (module_name, global_name) in self._stand_ins:
             return self._stand_ins[module_name, global_name]
         if (module_name, global_name) not in self._admitted:
@@ -52,26 +52,26 @@ class RestrictedUnpickler(pickle.Unpickler):
         return super().find_class(module_name, global_name)
 
     def persistent_load(self, pid: object) -> Any:  # noqa: ANN401 - it never returns
-        """Raise: what is outside of the file cannot be read safely."""
+        """Raise: references outside of the file cannot be read safely."""
         raise self._refuse(f"an object outside of it ({pid!r:.100})")
 
 
 def load_torch_file(path: Path, *, mapped: bool = False) -> Any:  # noqa: ANN401 - whatever it holds
-    """Return what a PyTorch file holds, read onto the CPU by PyTorch's own restricted reader; `mapped` maps tensors.
+    """Return the content of a PyTorch file, read to the CPU by PyTorch's restricted unpickler; `mapped` maps tensors.
 
-    Raises pickle.UnpicklingError when it holds more than tensors in plain containers; of a file that is not intact
+    Raises pickle.UnpicklingError when it contains more than tensors in plain containers; for a damaged file
     RuntimeError, OSError, or one of `BROKEN_PICKLE`.
     """
     import torch
 
     with warnings.catch_warnings():
-        # torch warns of pickles by other writers before it refuses them; the refusal says enough.
+        # torch warns about pickles of other writers before it refuses them; the error is sufficient.
         warnings.simplefilter("ignore", UserWarning)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def refused_by_torch(error: BaseException) -> str:
-    """Return what PyTorch's restricted reader found, without its advice to read the file unrestricted."""
+    """Return the finding of PyTorch's restricted unpickler, without its advice to disable the restriction."""
     if asked := _ASKED_FOR.search(str(error)):
         return f"it asks for {asked[1]}"
     if isinstance(error, pickle.UnpicklingError):

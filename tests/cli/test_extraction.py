@@ -123,7 +123,7 @@ def test_a_dry_run_says_what_it_would_cost_and_makes_no_store(
         (("verify", "other"), "not a feature store"),
         (("rerun", "nowhere"), "not a feature store"),
         (("rerun", "s", "--failed-videos", "--reason", "sulking"), "Reasons are: missing"),
-        (("rerun", "s", "--reason", "timeout"), "goes with --failed-videos"),
+        (("rerun", "s", "--reason", "timeout"), "requires --failed-videos"),
         (("export", "nowhere", "out"), "not a feature store"),
         (("import", "nowhere", "s"), "no folder 'nowhere'"),
         (("extract", "v.mp4", "--store", "s", "--config", "none.yaml"), "none.yaml"),

@@ -182,12 +182,12 @@ def test_a_cache_that_cannot_be_made_is_not_told_as_a_port_that_is_taken(
 def test_make_run_offers_no_index_that_could_not_be_built(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    # The published weights, without which no index is built of one's own videos, are not to be had in tests.
+    # The published weights, without which no index is built of one's own videos, are not available in tests.
     monkeypatch.setattr(quickstart, "_weights_to_be_had", lambda: "pretrained")
     arguments = ["--store", str(tmp_path / "my store"), "--videos", "videos"]
     monkeypatch.setattr("reeldex.cli.main.main", lambda command: 2 if command[0] == "index" else 0)
     assert quickstart.main(arguments) == 2
-    assert "Ask it" not in capsys.readouterr().out
+    assert "Search it" not in capsys.readouterr().out
     monkeypatch.setattr("reeldex.cli.main.main", lambda _: 0)
     assert quickstart.main(arguments) == 0
     assert f"reeldex page --index '{tmp_path / 'my store'}-index'" in capsys.readouterr().out
@@ -207,8 +207,8 @@ def test_the_page_answers_on_loopback_until_it_is_stopped(reeldex: Reeldex, trai
     try:
         assert process.stdout is not None
         first = process.stdout.readline()
-        assert first.startswith("The search page: http://127.0.0.1:"), process.communicate(timeout=30)
-        address = first.removeprefix("The search page: ").strip().rstrip("/")
+        assert first.startswith("Search page: http://127.0.0.1:"), process.communicate(timeout=30)
+        address = first.removeprefix("Search page: ").strip().rstrip("/")
         with urllib.request.urlopen(f"{address}/", timeout=30) as answer:  # noqa: S310
             assert b"<html" in answer.read()
         process.send_signal(signal.SIGINT)

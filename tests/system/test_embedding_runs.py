@@ -51,7 +51,7 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     assert any("Epoch 3 of 3: mean loss" in line["message"] for line in up.log(run))
     again = up.launch("train/train", **given, options=small)
     assert "already contains a training" in up.ended(again)["message"]
-    assert "already contains a training" in up.retry(again)["message"], "Retry goes on with no other run's training"
+    assert "already contains a training" in up.retry(again)["message"], "Retry does not resume another run's training"
 
     checkpoint = str(up.folder / "captioned" / "other run" / "best.pth")
     run = up.launch("evaluate/evaluate", checkpoint=checkpoint, test_sets=["msrvtt"], **data)

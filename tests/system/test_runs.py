@@ -26,7 +26,7 @@ def test_retry_does_the_lost_shard_alone_and_reports_on_all(up: ReeldexUp) -> No
     assert (state["type"], state["name"]) == ("FAILED", "Failed")
     assert "1 shard LOST: 00001" in state["message"]
     assert "press Retry" in state["message"]
-    # Tried twice by itself, being a fault of the machine; its two videos were not extracted again.
+    # Retried automatically, as an infrastructure error; its two videos were not extracted again.
     assert up.worked_on(run) == [(0, 2), (1, 2), (1, 0), (2, 2)]
     assert not any("Traceback" in line["message"] for line in up.log(run))
 
@@ -206,7 +206,7 @@ def test_a_run_that_gives_no_sign_of_life_is_crashed_and_can_be_retried(up: Reel
     os.kill(up.process_of(run), signal.SIGSTOP)
     state = up.ended(run, seconds=300)
     assert state["type"] == "CRASHED"
-    assert "No sign of life" in state["message"]
+    assert "No heartbeat for" in state["message"]
     os.kill(up.process_of(run), signal.SIGKILL)
     up.until(lambda: not _decoders(up, "long"), seconds=10)
 
@@ -257,7 +257,7 @@ def test_a_killed_reeldex_up_leaves_no_process_and_holds_no_device_or_schedule(u
     up.start()
     state = up.ended(run)
     assert state["type"] == "CRASHED"
-    assert "Retry goes on" in state["message"]
+    assert "Retry continues" in state["message"]
     later = up.launch("extract/nightly", source="good", store="killed-up-good")
     assert up.ended(later, seconds=60)["type"] == "COMPLETED"
     limits = up.api("/v2/concurrency_limits/filter", {})

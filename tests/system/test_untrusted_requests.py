@@ -113,7 +113,7 @@ def test_a_link_of_another_site_opens_the_page_for_its_owner_alone(up: ReeldexUp
         page = context.new_page()
         page.goto(f"http://{REBOUND}:{port}/")
         page.evaluate(link, f"{up.url}/v2/deployments")
-        page.get_by_text("This server asks for its secret.").wait_for()
+        page.get_by_text("This server requires a secret.").wait_for()
         page.goto(f"http://{REBOUND}:{port}/")
         page.evaluate(link, up.page_url)  # the printed address, in a page of a terminal or of a chat
         page.get_by_text("rerun-failed").first.wait_for()

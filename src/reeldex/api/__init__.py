@@ -1,1 +1,5 @@
-"""What `import reeldex` offers, built on the packages; nothing imports it but `reeldex` itself."""
+"""The public Python API, built on the packages; only `reeldex` itself imports it.
+
+- `extraction.py`: `extract`: features of videos, in this process.
+- `text_video.py`: `TextVideoModel`: embeddings of sentences and videos.
+"""

@@ -24,7 +24,7 @@ VideoPath = str | os.PathLike[str]
 
 
 class VideoError(UserError):
-    """A video has no features; `video` holds its outcome. The message says why, and what to do."""
+    """A video has no features; `video` is its outcome. The message gives the reason and the remedy."""
 
     def __init__(self, video: ExtractedVideo) -> None:
         super().__init__(f"{video.path}: {video.reason}: {video.message}")
@@ -37,8 +37,8 @@ class ExtractedVideo:
 
     - `status`: `ok`, or `failed` and then `features` is empty.
     - `reason`: None, `truncated` for a video with features up to where its picture ends, else why it failed:
-      the same closed list as in a store. `message` explains it.
-    - `features`: rows and times by the extractor's name; `features[name].rows` is (R, D) float16, each row
+      the same closed list as in a store. `message` explains the reason.
+    - `features`: rows and times by extractor name; `features[name].rows` is (R, D) float16, each row
       L2-normalised, and `features[name].row_seconds` (R,) float64 the time at which each row begins.
     """
 
@@ -87,7 +87,7 @@ def extract(
 ) -> list[ExtractedVideo]: ...
 
 
-def extract(  # noqa: PLR0913 - each is a choice of the caller
+def extract(  # noqa: PLR0913 - each is an option of the caller
     videos: VideoPath | Iterable[VideoPath],
     extractors: Sequence[str] = tuple(EXTRACTORS),
     *,
@@ -99,8 +99,8 @@ def extract(  # noqa: PLR0913 - each is a choice of the caller
     """Extract features of one video, or of several that share batches.
 
     For one path, return its ExtractedVideo and raise VideoError if it cannot be extracted. For several paths, return
-    one ExtractedVideo for each, in their order; a broken one has the status `failed`. The rows are those that a store
-    would hold.
+    one ExtractedVideo for each, in their order; a broken one has the status `failed`. The rows equal those that a store
+    would contain.
 
     - `extractors`: `resnet152` (2-D, one row per second) and `resnext101_3d` (3-D, 1.5 rows per second).
     - `weights`: `pretrained` downloads the published weights once; `random` are untrained weights, for testing.
@@ -118,8 +118,8 @@ def extract(  # noqa: PLR0913 - each is a choice of the caller
     except ValueError as error:
         if isinstance(error, UserError):
             raise
-        raise UsageError(f"The videos cannot be extracted like that: {error}.") from error
-    # The engine's ids only have to be unique: two paths may be equal.
+        raise UsageError(f"Invalid options: {error}.") from error
+    # The engine requires unique ids; two paths may be equal.
     sources = [VideoSource(str(number), str(path)) for number, path in enumerate(paths)]
     results = {result.source.video_id: result for result in run_engine(sources, networks, options)} if sources else {}
     extracted = [_extracted(results[source.video_id]) for source in sources]

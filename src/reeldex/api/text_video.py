@@ -1,4 +1,4 @@
-"""TextVideoModel: sentences and videos into one space, where the inner product is the score."""
+"""TextVideoModel: embeds sentences and videos into one space, where the inner product is the score."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TextVideoModel:
     """A text-video embedding with its word vectors: embeds sentences and videos to vectors of norm 1.
 
     The score of a sentence and a video is the inner product of their embeddings, in -1..1. `embed_dim` is their
-    length, `words` the word vectors.
+    dimension, `words` the word vectors.
     """
 
     def __init__(self, checkpoint: Checkpoint, words: WordVectors, *, device: str = "auto") -> None:
@@ -48,7 +48,7 @@ class TextVideoModel:
         self.embed_dim = checkpoint.spec.embed_dim
         self._device = resolve_device(device)
         self._model: TextVideoEmbedding = checkpoint.model().to(self._device)
-        # The weights are the model's now, and a training's state is of no use here.
+        # The model holds the weights, and the training state is not needed.
         self._checkpoint = replace(checkpoint, weights={}, training=None)
 
     @classmethod
@@ -59,9 +59,9 @@ class TextVideoModel:
         word_vectors: str | os.PathLike[str] | WordVectors | None = None,
         device: str = "auto",
     ) -> TextVideoModel:
-        """Load a checkpoint of `reeldex train`, or with `published` that of the HowTo100M paper, downloaded once.
+        """Load a checkpoint of `reeldex train`, or with `published` the one of the HowTo100M paper, downloaded once.
 
-        `word_vectors` is the file of word vectors that the checkpoint was trained with; None finds those beside the
+        `word_vectors` is the file of word vectors that the checkpoint was trained with; None uses those beside the
         checkpoint or those that it names, and downloads the published ones for the published checkpoint. Raises
         CheckpointError, WordVectorsError, WeightsError, DeviceError; UsageError when there are no word vectors.
         """
@@ -78,7 +78,7 @@ class TextVideoModel:
         """Embed sentences to (N, embed_dim) float32, each row of norm 1.
 
         Words without a word vector are ignored. Raises UsageError for a sentence without any known word, whose
-        embedding would mean nothing, and for a bare string instead of a list.
+        embedding would be meaningless, and for a string instead of a list.
         """
         if isinstance(sentences, str):
             raise UsageError(f"embed_text takes a list of sentences: embed_text([{sentences[:60]!r}]).")
@@ -86,7 +86,7 @@ class TextVideoModel:
             if not any(word in self.words for word in tokenise(sentence)):
                 raise UsageError(
                     f"No word of {sentence[:100]!r} is in the vocabulary of the word vectors. Use other words; "
-                    "words count with their capitals."
+                    "words are case-sensitive."
                 )
         if not sentences:
             return np.zeros((0, self.embed_dim), dtype=np.float32)
@@ -99,7 +99,7 @@ class TextVideoModel:
 
         The features are rows with times, as `reeldex.extract` and `FeatureStore.rows` return them, or for a whole
         video (R, D) float arrays too. Raises UsageError for a span of rows without times or beyond the end,
-        FeaturesError for rows with NaN or infinity, CheckpointMismatchError for rows of another width.
+        FeaturesError for rows with NaN or infinity, CheckpointMismatchError for rows of another dimension.
         """
         source = _OneVideo(features_2d, features_3d)
         require_features(self._checkpoint, source.fingerprints(), sum(source.stream_dims))
@@ -138,7 +138,7 @@ class TextVideoModel:
 
 
 def _require_rows(pooled: npt.NDArray[np.float32], spans: Sequence[Span]) -> npt.NDArray[np.float32]:
-    """Return pooled spans back unless one of them has no rows in either stream. Raises UsageError."""
+    """Return pooled spans, checked that each has rows in both streams. Raises UsageError."""
     for vector, (start, end) in zip(pooled, spans, strict=True):
         if not vector.any():
             raise UsageError(f"The video has no rows from {start:g} to {end:g} s. Give a span within the video.")
@@ -146,7 +146,7 @@ def _require_rows(pooled: npt.NDArray[np.float32], spans: Sequence[Span]) -> npt
 
 
 class _OneVideo:
-    """The features of one video in memory, as a FeatureSource. Raises UsageError for what is not rows."""
+    """The features of one video in memory, as a FeatureSource. Raises UsageError for invalid rows."""
 
     name = "the given features"
 
@@ -165,19 +165,19 @@ class _OneVideo:
         return VideoRows(RowTiming(len(rows), 0.0, 1.0), rows)
 
     def require_times(self) -> None:
-        """Raise UsageError unless both streams came with times."""
+        """Raise UsageError unless both streams have times."""
         if not all(self._timed):
             raise UsageError(
-                "A span needs rows with times, as reeldex.extract and FeatureStore.rows return them, not bare arrays."
+                "A span needs rows with times, as reeldex.extract and FeatureStore.rows return them, not plain arrays."
             )
 
     @property
     def stream_dims(self) -> tuple[int, int]:
-        """Width of a row of each stream."""
+        """Dimension of the rows of each stream."""
         return self._streams[0].rows.shape[1], self._streams[1].rows.shape[1]
 
     def problem(self, video_id: str) -> str | None:  # noqa: ARG002 - there is one video
-        """Return None: the rows are at hand."""
+        """Return None: the rows are in memory."""
         return None
 
     def video(self, stream: int, video_id: str) -> VideoRows:  # noqa: ARG002 - there is one video
@@ -185,5 +185,5 @@ class _OneVideo:
         return self._streams[stream]
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return nothing: rows do not say by which settings they were made."""
+        """Return an empty dict: rows do not record the settings that produced them."""
         return {}

@@ -1,4 +1,4 @@
-"""What every `reeldex` command has: flags of the configuration, --json and --verbose, and exit statuses that hold."""
+"""What all `reeldex` commands share: flags of the configuration, --json, --verbose, error reports and exit statuses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from reeldex.errors import UserError
 
 
 def _typed_name(name: str) -> str:
-    """Return a name of Python's as it is typed."""
+    """Return a Python name as it is typed on the command line."""
     return name.lower().strip("_").replace("_", "-")
 
 
 DEFAULTS = Parameter(negative=(), show_default=False, name_transform=_typed_name, allow_repeating=True)
-"""No `--no-` twin, no shown default unless a parameter asks for it; the last of repeated options counts."""
+"""No `--no-` variant, and no default in the help unless a parameter requests it; the last of repeated options wins."""
 
 _GENERAL = Group("General", sort_key=99)
 _ON_OUTPUT = (
@@ -32,7 +32,7 @@ _ON_OUTPUT = (
         inspect.Parameter.KEYWORD_ONLY,
         default=False,
         annotation=Annotated[
-            bool, Parameter(name="--json", group=_GENERAL, help="Print the answer as JSON on standard output.")
+            bool, Parameter(name="--json", group=_GENERAL, help="Print the result as JSON on standard output.")
         ],
     ),
     inspect.Parameter(
@@ -40,7 +40,7 @@ _ON_OUTPUT = (
         inspect.Parameter.KEYWORD_ONLY,
         default=False,
         annotation=Annotated[
-            bool, Parameter(name=("--verbose", "-v"), group=_GENERAL, help="Show the log, Prefect's too.")
+            bool, Parameter(name=("--verbose", "-v"), group=_GENERAL, help="Show the log, including Prefect's.")
         ],
     ),
 )
@@ -77,33 +77,33 @@ _ON_CONFIGURATION = (
 
 
 def _path(_: object, tokens: Sequence[Token]) -> Path:
-    """Return a path; an empty one, as of a variable that is not set, would be the present folder."""
+    """Return a path. An empty one, as of an unset shell variable, would mean the current folder."""
     if not tokens[0].value:
         raise ValueError("the path is empty")
     return Path(tokens[0].value)
 
 
 NonEmptyPath = Annotated[Path, Parameter(converter=_path)]
-"""A path that is refused when it is empty."""
-_TO_GO_ON = {"train": "What was saved is kept; add --resume to continue from there."}
+"""A path that must not be empty."""
+_HOW_TO_CONTINUE = {"train": "Saved checkpoints are kept; add --resume to continue from there."}
 
 
 @dataclass(frozen=True)
 class Output:
-    """How a command answers: results on standard output, everything else on standard error."""
+    """Output of a command: results on standard output, everything else on standard error."""
 
     as_json: bool = False
     verbose: bool = False
 
     def respond(self, found: dict[str, Any], text: str) -> None:
-        """Print the answer: JSON if that was asked for, else the text."""
+        """Print the result: as JSON if requested, else as text."""
         if self.as_json:
             print_json(found)
         else:
             sys.stdout.write(text + "\n")
 
     def refuse(self, error: BaseException, status: int, advice: str = "") -> int:
-        """Print what went wrong, as JSON too if that was asked for, and return the exit status."""
+        """Print the error, also as JSON if requested, and return the exit status."""
         if self.as_json:
             print_json({"error": f"{error}{advice}", "kind": type(error).__name__})
         sys.stderr.write(f"reeldex: {error}{advice}\n")
@@ -118,10 +118,10 @@ def print_json(found: dict[str, Any]) -> None:
 def command(
     name: str, *, details: str, example: str, settings: tuple[Setting, ...] = ()
 ) -> Callable[[Callable[..., int]], App]:
-    """Make a command of a function: its parameters are arguments and options, its docstring the first line of help.
+    """Make a command from a function: its parameters are arguments and options, its docstring the first line of help.
 
-    A parameter `given` gets what the command line says of the configuration, with a flag for each of `settings`;
-    `output` is how to answer. `details` explain and end with the exit statuses; `example` is a command line.
+    A parameter `given` receives the configuration options, with a flag for each of `settings`; `output` prints the
+    result. `details` is further help, ending with the exit statuses; `example` is a command line.
     """
 
     def decorate(action: Callable[..., int]) -> App:
@@ -150,7 +150,7 @@ def _typed(action: Callable[..., int], name: str, settings: tuple[Setting, ...])
     configuration = _ON_CONFIGURATION if takes_configuration else ()
 
     @functools.wraps(action)
-    def run(*arguments: Any, **options: Any) -> int:  # noqa: ANN401 - what the signature below says
+    def run(*arguments: Any, **options: Any) -> int:  # noqa: ANN401 - see the signature below
         output = Output(options.pop("json_", False), options.pop("verbose", False))
         flags = {each.key: (each, options.pop(each.name, None)) for each in settings}
         file, assignments = options.pop("config_file", None), options.pop("assignments", ())
@@ -164,14 +164,14 @@ def _typed(action: Callable[..., int], name: str, settings: tuple[Setting, ...])
         return report_errors(act, name, output)
 
     parameters = [*own, *generated, *configuration, *_ON_OUTPUT]
-    # What inspect, and with it the parser, takes for the signature.
+    # The signature that inspect, and so the parser, sees.
     vars(run)["__signature__"] = inspect.Signature(parameters)
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
 
 
 def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
-    """Do it and return its exit status; an error that the user can mend is its message alone, with exit status 2."""
+    """Run a command and return its exit status; an error that the user can fix is printed without a trace, status 2."""
     from reeldex.cli import terminal
 
     terminal.set_up_logging(verbose=output.verbose)
@@ -180,24 +180,24 @@ def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
     except UserError as error:
         return output.refuse(error, 2)
     except BrokenPipeError:
-        raise  # the reader of our answer has gone: main's business
+        raise  # the reader of standard output is closed: handled in main
     except OSError as error:
         return output.refuse(error, 2, ". Check the path, its permissions and the space on its disk.")
     except KeyboardInterrupt:
         return _stopped(name)
     except Exception as error:
-        if not _broke_off(error):
+        if not _caused_by_interrupt(error):
             raise
         return _stopped(name)
 
 
-def _broke_off(error: BaseException) -> bool:
-    """Whether an error followed from Ctrl-C, as PyTorch raises one when a checkpoint is only half written."""
+def _caused_by_interrupt(error: BaseException) -> bool:
+    """Whether an error was caused by Ctrl-C, as PyTorch raises one when writing a checkpoint is interrupted."""
     context = error.__context__
-    return context is not None and (isinstance(context, KeyboardInterrupt) or _broke_off(context))
+    return context is not None and (isinstance(context, KeyboardInterrupt) or _caused_by_interrupt(context))
 
 
 def _stopped(name: str) -> int:
-    to_go_on = _TO_GO_ON.get(name, "What was finished is kept; run the same command to continue.")
-    sys.stderr.write(f"reeldex: stopped. {to_go_on}\n")
+    how_to_continue = _HOW_TO_CONTINUE.get(name, "Finished work is kept; run the same command to continue.")
+    sys.stderr.write(f"reeldex: stopped. {how_to_continue}\n")
     return 130

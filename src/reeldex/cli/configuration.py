@@ -26,7 +26,7 @@ config = App(
 @config.command
 @command(
     "show",
-    details="The values are those of --config (default: ./pipeline.yaml if it exists), with --set and the defaults.\n\n"
+    details="Values come from --config (default: ./pipeline.yaml if it exists), --set and the defaults.\n\n"
     "Exit status: 0 shown; 2 wrong usage or configuration.",
     example="reeldex config show --set compute.decoders=4",
 )
@@ -40,7 +40,7 @@ def show(*, given: Given, output: Output) -> int:
 @config.command
 @command(
     "schema",
-    details="Editors that know JSON Schema complete and check pipeline.yaml by it.\n\nExit status: 0 printed.",
+    details="Editors with JSON Schema support use it to complete and check pipeline.yaml.\n\nExit status: 0 printed.",
     example="reeldex config schema > pipeline.schema.json",
 )
 def schema(*, output: Output) -> int:
@@ -53,7 +53,7 @@ def schema(*, output: Output) -> int:
 @config.command
 @command(
     "init",
-    details="The file holds every key with its default, below its description.\n\n"
+    details="The file contains every key with its description and default.\n\n"
     "Exit status: 0 written; 2 the file exists already, or cannot be written.",
     example="reeldex config init",
 )

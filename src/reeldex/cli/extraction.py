@@ -15,6 +15,7 @@ from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
+from reeldex.flows.progress.quantities import counted
 from reeldex.storage.reasons import REASONS
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ WeightsFiles = Annotated[
         help="Local checkpoint for an extractor (repeatable).",
     ),
 ]
-Wait = Annotated[float, Parameter(metavar="S", help="Wait so many seconds for a run that holds the store.")]
+Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another run that uses the store.")]
 
 
 @command(
@@ -60,7 +61,7 @@ def extract(  # noqa: PLR0913 - each is an option
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
     server: ServerChoice = None,
-    dry_run: Annotated[bool, Parameter(help="Estimate the cost, and extract nothing.")] = False,
+    dry_run: Annotated[bool, Parameter(help="Estimate the cost without extracting.")] = False,
     given: Given,
     output: Output,
 ) -> int:
@@ -81,13 +82,13 @@ def extract(  # noqa: PLR0913 - each is an option
     if uses_server(server, verbose=output.verbose):
         from reeldex.flows.extract import extract_as_flow_run
 
-        return _run(store, output, lambda: extract_as_flow_run(source, store, config, *_patience(wait)))
+        return _run(store, output, lambda: extract_as_flow_run(source, store, config, *_when_busy(wait)))
     return _run(store, output, lambda: _run_here(prepared, wait))
 
 
 @command(
     "rerun",
-    details="Extractors and weights are those each shard was planned for. Videos that failed are skipped unless "
+    details="Each shard uses the extractors and weights it was planned for. Videos that failed are skipped unless "
     "--failed-videos is given.\n\n" + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
     settings=_COMPUTE,
@@ -110,9 +111,9 @@ def rerun(  # noqa: PLR0913 - each is an option
     """Process missing, incomplete or damaged shards."""
     unknown = [each for each in reason if each not in REASONS]
     if unknown:
-        raise UsageError(f"There is no reason {unknown[0]!r}. Reasons are: {', '.join(REASONS)}.")
+        raise UsageError(f"Unknown reason {unknown[0]!r}. Reasons are: {', '.join(REASONS)}.")
     if reason and not failed_videos:
-        raise UsageError("--reason goes with --failed-videos.")
+        raise UsageError("--reason requires --failed-videos.")
     config = _config(given, weights_file)
     reasons = (reason or REASONS) if failed_videos else ()
     from reeldex.flows.extraction.prepare import prepare_rerun
@@ -124,7 +125,7 @@ def rerun(  # noqa: PLR0913 - each is an option
     if uses_server(server, verbose=output.verbose):
         from reeldex.flows.rerun import rerun_as_flow_run
 
-        return _run(store, output, lambda: rerun_as_flow_run(store, config, reasons, *_patience(wait)))
+        return _run(store, output, lambda: rerun_as_flow_run(store, config, reasons, *_when_busy(wait)))
     return _run(store, output, lambda: _run_here(prepared, wait))
 
 
@@ -135,14 +136,14 @@ def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
     return parse_config(content, "command line")
 
 
-def _patience(wait: float) -> tuple[WhenBusy, float]:
+def _when_busy(wait: float) -> tuple[WhenBusy, float]:
     return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
 
 
 def _run_here(prepared: PreparedRun, wait: float) -> RunReport:
     from reeldex.flows.extraction.in_process import run_here
 
-    return run_here(prepared, *_patience(wait))
+    return run_here(prepared, *_when_busy(wait))
 
 
 def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
@@ -166,6 +167,6 @@ def _report(store: str, report: RunReport, output: Output) -> int:
             more = report.problem_count - _FAILURES_SHOWN
             text.append(f"  ... and {more} more: reeldex status {store} --failures")
     if report.gone:
-        text.append(f"{report.gone} videos of the store are not in this source; their features are kept.")
+        text.append(f"{counted(report.gone, 'video')} of the store not in this source; features are kept.")
     output.respond(report.to_json(), "\n".join(text))
     return 0 if report.well else 1

@@ -50,19 +50,21 @@ WORD_TRAINING_SETTINGS: tuple[Setting, ...] = (
 """Flags on learning word vectors."""
 
 Checkpoint = Annotated[
-    str, Parameter(metavar="FILE", help="`published` is the HowTo100M checkpoint, fetched if it is missing.")
+    str, Parameter(metavar="FILE", help="`published` is the HowTo100M checkpoint, downloaded if missing.")
 ]
 File = Annotated[
     tuple[str, ...],
-    Parameter(name="--file", metavar="NAME=PATH", help="One of its files by its key, such as test_csv (repeatable)."),
+    Parameter(
+        name="--file", metavar="NAME=PATH", help="A file of the data set by its key, such as test_csv (repeatable)."
+    ),
 ]
 
 
 @command(
     "train",
-    details="Writes last.pth, best.pth, tensorboard/ and the figures as JSON into --out. If it is killed at any step, "
-    "--resume continues and ends with the same weights. docs/datasets.md says what each data set expects; every option "
-    "has its place in pipeline.yaml too. Several GPUs: torchrun --nproc-per-node N -m reeldex train ...\n\n"
+    details="Writes last.pth, best.pth, tensorboard/ and the metrics as JSON into --out. If it is killed at any step, "
+    "--resume continues and ends with the same weights. docs/datasets.md describes the files of each data set; every "
+    "option is also a key of pipeline.yaml. Several GPUs: torchrun --nproc-per-node N -m reeldex train ...\n\n"
     "Exit status: 0 trained to the end; 1 stopped by a loss that is not finite, or an infrastructure error; 2 wrong "
     "usage, configuration or input.",
     example="reeldex train --dataset howto100m --store ~/features --file csv=HowTo100M_v1.csv --file "
@@ -103,7 +105,7 @@ def train(  # noqa: PLR0913 - each is an option
     from reeldex.flows.learning.training import TrainingRequest, require_startable, train_embedding
     from reeldex.flows.learning.training_progress import TrainingProgress
 
-    # Under torchrun the first process answers, and the others do their part of the work.
+    # Under torchrun only the first process prints the result.
     request = TrainingRequest(dataset, out, config, checkpoint, resume)
     require_startable(request)
     try:
@@ -124,8 +126,8 @@ def train(  # noqa: PLR0913 - each is an option
 
 @command(
     "evaluate",
-    details="Prints R@1, R@5, R@10 and the median rank over whole test sets, both directions, with 95 % intervals. The "
-    "same as JSON is written beside the checkpoint. Each video (or clip) is one candidate. Text to video ranks the "
+    details="Prints R@1, R@5, R@10 and the median rank over whole test sets, both directions, with 95 % intervals. A "
+    "JSON report is written beside the checkpoint. Each video (or clip) is one candidate. Text to video ranks the "
     "videos for every sentence; video to text takes the best rank of a video's own sentences. Ties count against the "
     "model. The paper's figures are shown beside a test set only if its SHA-256 is that of the published one.\n\n"
     "Exit status: 0 evaluated; 1 stopped by an infrastructure error; 2 wrong usage, configuration or input.",
@@ -144,7 +146,7 @@ def evaluate(  # noqa: PLR0913 - each is an option
     checkpoint: Checkpoint,
     dataset: Annotated[tuple[TestSet, ...], Parameter(help="Test set (repeatable).")],
     save_ranking: Annotated[
-        NonEmptyPath | None, Parameter(metavar="FILE", help="Write the best clips of each sentence as csv.")
+        NonEmptyPath | None, Parameter(metavar="FILE", help="Write the best clips of each sentence as CSV.")
     ] = None,
     file: File = (),
     server: ServerChoice = None,
@@ -175,14 +177,14 @@ def evaluate(  # noqa: PLR0913 - each is an option
 def _configuration(
     given: Given, datasets: tuple[str, ...] | list[str], files: tuple[str, ...], *, without_preset: bool = False
 ) -> PipelineConfig:
-    """Return the configuration with the preset, then --set, then the flags put over it."""
+    """Return the configuration, overridden by the preset, then --set, then the flags."""
     from reeldex.flows.learning.inputs import with_preset
 
     config = given.load()
     preset = given.values.get("train.preset")
     epic = [each for each in _EPIC_SETTINGS if each.key in given.values]
     if epic and "epic" not in datasets:
-        raise UsageError(f"{epic[0].flag} goes with --dataset epic.")
+        raise UsageError(f"{epic[0].flag} requires --dataset epic.")
     if preset or without_preset:
         chosen = EpicPresetName(preset) if preset else None
         config = config.model_copy(update={"train": config.train.model_copy(update={"preset": chosen})})
@@ -196,12 +198,14 @@ def _configuration(
 
 def _put_dataset(section: dict[str, Any], given: Given, files: tuple[str, ...], *, only: bool) -> None:
     if files and not only:
-        raise UsageError("--file goes with one --dataset; use --set datasets.NAME.FILE=PATH for several.")
+        raise UsageError("--file requires a single --dataset; use --set datasets.NAME.FILE=PATH for several.")
     section.update(pairs(files, "--file NAME=PATH"))
     for name, value in given.of("datasets.*").items():
         if name in {"protocol", "published_sha256"} and not only:
             option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} goes with one --dataset; use --set datasets.NAME.{name}={value} for several.")
+            raise UsageError(
+                f"{option} requires a single --dataset; use --set datasets.NAME.{name}={value} for several."
+            )
         section[name] = value
     features = _features(given.of(_FEATURES))
     if not features:
@@ -214,5 +218,5 @@ def _put_dataset(section: dict[str, Any], given: Given, files: tuple[str, ...], 
 def _features(given: dict[str, Any]) -> dict[str, Any]:
     folders = [name for name in ("folder_2d", "folder_3d") if name in given]
     if folders and ("store" in given or len(folders) < 2):
-        raise UsageError("Features are given by --store DIR, or by --features-2d DIR and --features-3d DIR.")
+        raise UsageError("Give features as --store DIR, or as --features-2d DIR and --features-3d DIR.")
     return given

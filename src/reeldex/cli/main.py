@@ -1,4 +1,4 @@
-"""The `reeldex` command: its groups of commands, which are loaded when they are needed."""
+"""The `reeldex` command: its groups of commands, loaded on demand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def build_app() -> App:
 
 
 def _version() -> str:
-    # Read from the installed package only when asked for: that costs more than the rest of --help.
+    # Read from the installed package only on demand: that takes longer than the rest of --help.
     import importlib.metadata
 
     return f"reeldex {importlib.metadata.version('reeldex')}"
@@ -59,7 +59,7 @@ def _version() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    # File names may hold bytes that the terminal's encoding cannot show.
+    # File names may contain bytes that the terminal's encoding cannot represent.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -74,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"reeldex: {error}\nSee reeldex --help, or reeldex COMMAND --help.\n")
         return 2
     except BrokenPipeError:
-        # The reader has gone, as `reeldex status DIR | head` does; nothing more can be said to it.
+        # The reader closed the pipe, as in `reeldex status DIR | head`; nothing more can be written.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    # Help and version have no status of their own.
+    # --help and --version return no exit status.
     return status if isinstance(status, int) else 0
 
 

@@ -1,4 +1,4 @@
-"""The search page, with the ffmpeg and the folders of this machine."""
+"""Serves the search page with this machine's ffmpeg and folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
     """Serve the page until SIGINT or SIGTERM.
 
-    Raises FfmpegNotFoundError, UsageError when the port is taken, and FolderNotWritableError for its cache.
+    Raises FfmpegNotFoundError, UsageError when the port is in use, and FolderNotWritableError for its cache.
     """
     from reeldex.search.page.options import FfmpegProgram, PageOptions
     from reeldex.search.page.serve import serve
@@ -40,9 +40,9 @@ def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
         cache_bytes=config.page.cache_bytes,
     )
     try:
-        serve(index, options, port=config.page.port, ready=_say_where)
+        serve(index, options, port=config.page.port, ready=_print_address)
     except OSError as error:
-        # What has a file name is about the cache's folder, or a file of the page.
+        # An error with a file name concerns the cache folder or a file of the page, not the port.
         if error.filename is not None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         why = "is already in use" if error.errno == errno.EADDRINUSE else "is not open to this user"
@@ -52,7 +52,7 @@ def serve_page(index: SearchIndex, config: PipelineConfig) -> None:
 
 
 def describe(path: str, printed: bytes) -> VideoMetadata | None:
-    """Return what ffmpeg's description of a file says, None if it holds no video that can be read."""
+    """Return the metadata in ffmpeg's description of a file; None without a readable video stream."""
     try:
         return description.read_description(path, printed)
     except ProbeError:
@@ -64,6 +64,6 @@ def default_cache_folder() -> Path:
     return user_folders.cache_folder("page")
 
 
-def _say_where(address: str) -> None:
-    sys.stdout.write(f"The search page: {address}\nCtrl-C ends it.\n")
+def _print_address(address: str) -> None:
+    sys.stdout.write(f"Search page: {address}\nPress Ctrl-C to stop.\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`make run`: sample videos (or one's own) into a store, an embedding trained on captions, and an index to ask."""
+"""`make run`: sample videos (or the user's) into a store, an embedding trained on captions, and a searchable index."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reeldex.cli import main as cli
+from reeldex.flows.progress.quantities import data_size
 
 _QUESTIONS = (
     "a flashing white ring on a plain green ground",
@@ -17,7 +18,7 @@ _QUESTIONS = (
 )
 _SAMPLES = "samples"
 _SYNTHETIC = Path("synthetic")
-# Small sizes and a training long enough for them: a minute or two in all on two cores.
+# Small sizes, and enough epochs for them: one to two minutes in total on two cores.
 TRAINING = (
     "--embed-dim", "256", "--word-dim", "64", "--set", "words.training.epochs=200", "--epochs", "120",
     "--batch-size", "12", "--learning-rate", "3e-4", "--lr-decay", "0.97",
@@ -26,18 +27,18 @@ TRAINING = (
 _NO_WEIGHTS = """
 ************************************************************************************************
 *  PRETRAINED WEIGHTS ARE NOT AVAILABLE: THESE FEATURES ARE MADE WITH RANDOM WEIGHTS.          *
-*  They show that everything works, and mean nothing. Their space is called `<network>.random`.*
-*  The line below says why. Once the weights are available, run `make run` again.              *
+*  They only show that everything works. Their feature space is called `<network>.random`.      *
+*  The reason is below. Once the weights are available, run `make run` again.                  *
 ************************************************************************************************
 {error}
 """
 _SYNTHETIC_RANDOM = """
-The features of these videos are those of networks with RANDOM weights. That a colour and a pattern can be told from
-them is because even such networks pass on what their input looks like; for real videos they are of no use."""
+These features were computed with RANDOM weights. They separate colours and patterns because even untrained networks
+preserve the appearance of their input; they are useless for real videos."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Extract, show status and verification, and index; without --videos, train and evaluate an embedding for that.
+    """Extract, show status, verify and index; without --videos, also train and evaluate an embedding.
 
     Returns the worst exit status of all commands.
     """
@@ -61,18 +62,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     store = Path(arguments.store)
     _say(f"\nFeatures are stored in {store.resolve()}:")
     for file in sorted(store.glob("features/*/*.h5")):
-        _say(f"  {file}  {file.stat().st_size:,} bytes")
+        _say(f"  {file}  {data_size(file.stat().st_size)}")
     _say('Read them with h5py.File(FILE)["features/<video id>"][:], or see docs/extract.md.')
     if arguments.videos is None:
         return max(worst, _learn(weights))
     if weights == "random":
-        _say("\nNo index is built: the published embedding understands no features of random weights.")
+        _say("\nNo index is built: the published embedding cannot use features of random weights.")
         return worst
     index = f"{store}-index"
     worst = max(worst, _run(["index", "--store", str(store), "--checkpoint", "published", "--index", index]))
     if worst < 2:
         named = shlex.quote(index)
-        _say(f'\nAsk it: reeldex search "chop the onion" --index {named}')
+        _say(f'\nSearch it: reeldex search "chop the onion" --index {named}')
         _say(f"or in a browser: reeldex page --index {named}")
     return worst
 
@@ -81,7 +82,7 @@ def _learn(weights: str) -> int:
     """Extract a synthetic data set, train an embedding on part of it, evaluate it on the rest, and search both."""
     from reeldex.extractors.synthetic import make_synthetic
 
-    _say(f"\nNow small videos of which captions say what they show, in {_SYNTHETIC}, in the files that MSR-VTT has.")
+    _say(f"\nSmall synthetic videos with captions, in {_SYNTHETIC}, in the file format of MSR-VTT.")
     train, test = make_synthetic(_SYNTHETIC)
     _say(f"{len(train)} to train on, {len(test)} to test on, such as {test[0].video_id}: {test[0].captions()[0]!r}.")
     store = str(_SYNTHETIC / f"features-{weights}")
@@ -97,36 +98,36 @@ def _learn(weights: str) -> int:
         return worst
     chance = 100 / len(test)
     _say(
-        f"\nThe test set is the synthetic one of {len(test)} videos, not MSR-VTT's. Chance level: R@1 {chance:.1f}, "
+        f"\nThe test set is synthetic, with {len(test)} videos; it is not MSR-VTT. Chance level: R@1 {chance:.1f}, "
         f"R@5 {5 * chance:.1f}, R@10 {10 * chance:.1f} and the median rank about {(len(test) + 1) / 2:g}."
     )
     if weights == "random":
         _say(_SYNTHETIC_RANDOM)
     index = str(_SYNTHETIC / f"index-{weights}")
     checkpoint = str(out / "last.pth")
-    _say("\nNow an index of all these videos, and some questions. Captions are shown with the answers, not searched.")
+    _say("\nAn index of all these videos, and some queries. Captions are shown with the results, but not searched.")
     built = ["index", "--store", store, "--checkpoint", checkpoint, "--captions", str(_SYNTHETIC / "captions.json")]
     asked = [["search", question, "--index", index, "-k", "3"] for question in _QUESTIONS]
     worst = max(worst, _run([*built, "--index", index, "--rebuild"], *asked))
     if worst < 2:
         program = Path(sys.executable).with_name("reeldex")
-        _say(f"\nAsk your own in a browser: {shlex.join([str(program), 'page', '--index', index])}")
+        _say(f"\nSearch in a browser: {shlex.join([str(program), 'page', '--index', index])}")
     return worst
 
 
 def _run(*commands: list[str]) -> int:
-    """Run `reeldex` commands, up to the first that cannot begin; return the worst exit status."""
+    """Run `reeldex` commands until one cannot start; return the worst exit status."""
     worst = 0
     for command in commands:
         _say(f"\n$ reeldex {shlex.join(command)}")
         worst = max(worst, cli.main(command))
-        if worst == 2:  # nothing can be shown of what could not begin
+        if worst == 2:  # later commands need its result
             break
     return worst
 
 
 def _available_weights() -> str:
-    """Return `pretrained` if all published weights are here or can be fetched, else `random`, and say so loudly."""
+    """Return `pretrained` if all published weights are present or downloadable, else `random`, with a warning."""
     from reeldex.extractors.errors import WeightsError
     from reeldex.extractors.weights import find_or_fetch
     from reeldex.flows.config.pipeline import load_config

@@ -28,16 +28,14 @@ if TYPE_CHECKING:
 
 _INDEX_FOLDER = setting("index.folder", "Index", "--index")
 
-MovedCheckpoint = Annotated[
-    Path | None, Parameter(metavar="FILE", help="The index's checkpoint, if it has been moved.")
-]
+MovedCheckpoint = Annotated[Path | None, Parameter(metavar="FILE", help="Checkpoint of the index, if it was moved.")]
 
 
 @command(
     "index",
-    details="Moments are the windows of --captions where a video has such, else windows of --window-seconds every "
+    details="Moments are caption windows for videos in --captions, else windows of --window-seconds every "
     "--stride-seconds. Run it again to pick up new, changed and removed videos; another checkpoint needs another "
-    "folder, or --rebuild. The index in use stays in use until the new one is complete.\n\n"
+    "folder, or --rebuild. The current index remains in use until the new one is complete.\n\n"
     "Exit status: 0 the index is up to date; 1 it is, but some features cannot be used; 2 wrong usage, configuration "
     "or input.",
     example="reeldex index --store ~/features --checkpoint published --index ~/index",
@@ -110,7 +108,7 @@ def search(  # noqa: PLR0913 - each is an option
         sys.stderr.write(f"reeldex: ignored, not in the vocabulary: {', '.join(results.unknown_words)}\n")
     if not results:
         sys.stderr.write("reeldex: no other moment found.\n")
-    output.respond(results.to_json(), _answers(results))
+    output.respond(results.to_json(), _lines(results))
     return 0
 
 
@@ -124,7 +122,7 @@ def search(  # noqa: PLR0913 - each is an option
 )
 def page(*, checkpoint: MovedCheckpoint = None, given: Given, output: Output) -> int:
     """Serve the search page on this machine."""
-    del output  # it has no answer but the address that it prints
+    del output  # it prints only the address
     config = given.configuration()
     from reeldex.cli.page import serve_page
 
@@ -135,9 +133,9 @@ def page(*, checkpoint: MovedCheckpoint = None, given: Given, output: Output) ->
 
 @command(
     "run",
-    details="Extracts features, trains an embedding or takes one, evaluates it and builds the index, into "
-    "--out/features, --out/embedding and --out/index. What is up to date is skipped: run it again to process new "
-    "videos. pipeline.yaml configures each step; --set reaches every key of it.\n\n"
+    details="Extracts features, trains or uses an embedding, evaluates it and builds the index, into "
+    "--out/features, --out/embedding and --out/index. Steps that are up to date are skipped: run it again to process "
+    "new videos. pipeline.yaml configures each step; --set sets any key.\n\n"
     "Exit status: 0 all done; 1 finished, but some videos have no features; 2 wrong usage, configuration or input.",
     example="reeldex run ~/videos --out ~/searchable --checkpoint published",
     settings=(
@@ -154,14 +152,16 @@ def run(  # noqa: PLR0913 - each is an option
     out: Annotated[NonEmptyPath, Parameter(metavar="DIR", help="Folder for all results.")],
     checkpoint: Annotated[
         str,
-        Parameter(metavar="FILE", help="The embedding, or what to start training from; `published` is HowTo100M's."),
+        Parameter(
+            metavar="FILE", help="The embedding, or the checkpoint to start training from; `published` is HowTo100M's."
+        ),
     ] = "",
     train_on: Annotated[
         TrainingDataset | None, Parameter(help="Train an embedding on this data set of SOURCE's videos.")
     ] = None,
     evaluate_on: Annotated[str, Parameter(metavar="A,B", help="Test sets of SOURCE's videos.")] = "",
     data: Annotated[str | None, Parameter(metavar="DIR", help="Folder with the files of these data sets.")] = None,
-    wait: Annotated[float, Parameter(metavar="S", help="Wait so many seconds for a run that holds the store.")] = 0.0,
+    wait: Annotated[float, Parameter(metavar="S", help="Seconds to wait for another run that uses the store.")] = 0.0,
     server: ServerChoice = None,
     given: Given,
     output: Output,
@@ -215,7 +215,7 @@ def _test_sets(text: str) -> list[TestSet]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in {each.value for each in TestSet}]
     if unknown:
-        raise UsageError(f"There is no test set {unknown[0]!r}. Test sets are: {', '.join(TestSet)}.")
+        raise UsageError(f"Unknown test set {unknown[0]!r}. Test sets are: {', '.join(TestSet)}.")
     return [TestSet(name) for name in names]
 
 
@@ -238,7 +238,7 @@ def _moment(text: str) -> tuple[str, float]:
     return video_id, at_seconds
 
 
-def _answers(results: SearchResults) -> str:
+def _lines(results: SearchResults) -> str:
     width = max((len(each.video_id) for each in results), default=0)
     return "\n".join(_line(number, each, width) for number, each in enumerate(results, 1))
 
@@ -246,12 +246,12 @@ def _answers(results: SearchResults) -> str:
 def _line(number: int, moment: Moment, width: int) -> str:
     span = f"{_clock(moment.start_seconds)} - {_clock(moment.end_seconds)}"
     shown = f"{number:3}  {moment.video_id:{width}}  {span}  {moment.score:6.3f}  {moment.caption}".rstrip()
-    # A caption file or a file name is not to command the terminal.
+    # Captions and file names must not send control sequences to the terminal.
     return "".join(repr(each)[1:-1] if unicodedata.category(each) == "Cc" else each for each in shown)
 
 
 def _clock(seconds: float) -> str:
-    """Return `1:02:03.4`, hours only where there are any."""
+    """Return a time such as `1:02:03.4`, without hours below one hour."""
     minutes, rest = divmod(round(seconds, 1), 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes:2}:{rest:04.1f}"

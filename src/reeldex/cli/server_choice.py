@@ -1,4 +1,4 @@
-"""Whether a command creates a flow run on a Prefect server, or does the same work in this process without Prefect."""
+"""Whether a command creates a flow run on a Prefect server, or does the work in this process without Prefect."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ServerChoice = Annotated[
 
 
 def uses_server(wanted: bool | None, *, verbose: bool) -> bool:  # noqa: FBT001 - three-valued, as the flags are
-    """Return whether a command is to run as a flow; if so, this process is ready to use the configured server.
+    """Return whether a command runs as a flow; if so, prepare this process to use the configured server.
 
-    `wanted` is what `--server/--no-server` say, None for neither. Prefect is not imported for False. Raises UsageError
-    when a server is wanted and none is configured, and when the configured one does not answer or refuses this user.
+    `wanted` is the value of `--server/--no-server`, None for neither. For False, Prefect is not imported. Raises
+    UsageError when a server is required but not configured, does not answer, or rejects this user.
     """
     if wanted is False:
         return False
@@ -37,7 +37,7 @@ def uses_server(wanted: bool | None, *, verbose: bool) -> bool:  # noqa: FBT001 
         "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        # Our log goes to Prefect's of a run, too; what is logged outside runs does not.
+        # Our log also goes to Prefect's log of a run; records outside of runs do not.
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     }
     for name, value in settings.items():

@@ -1,7 +1,7 @@
-"""Flags of the command line that stand for keys of the configuration: generated from the options models.
+"""Flags of the command line for keys of the configuration, generated from the options models.
 
-A flag's help is the key's description. What is given is put over the configuration, which then checks it as it checks
-its file, with the dotted path in the message.
+A flag's help is the key's description. Given values override the configuration, which validates them like those of its
+file, with the dotted path in the message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _METAVARS = {int: "N", float: "X", Path: "PATH"}
 
 @dataclass(frozen=True)
 class Setting:
-    """A flag for a key of the configuration; `*` in the key stands for the data set that a command is about."""
+    """A flag for a key of the configuration; `*` in the key stands for the data set of the command."""
 
     key: str
     flag: str
@@ -39,7 +39,7 @@ class Setting:
         return self.key.replace(".", "__").replace("*", "any")
 
     def parameter(self) -> inspect.Parameter:
-        """Return the parameter of a command that takes this flag; it is None where the flag is not given."""
+        """Return the command's parameter for this flag; its value is None if the flag is not given."""
         found = _field(self.key)
         kind, choices = _kind(found.annotation)
         annotation: Any = bool if kind is bool else Literal[choices] if choices and "*" not in self.key else str
@@ -59,10 +59,10 @@ class Setting:
         )
 
     def value(self, given: Any) -> Any:  # noqa: ANN401 - text, a choice or a boolean
-        """Return a given value as the configuration takes it. Raises UsageError for an empty path."""
+        """Return a given value in the form that the configuration accepts. Raises UsageError for an empty path."""
         kind, _ = _kind(_field(self.key).annotation)
         if kind is Path and not given:
-            # As of a variable that is not set: it would be the present folder.
+            # As of an unset shell variable: it would mean the current folder.
             raise UsageError(f"{self.flag}: the path is empty.")
         if kind is tuple:
             return [part.strip() for part in given.split(",") if part.strip()]
@@ -70,12 +70,12 @@ class Setting:
 
 
 def setting(key: str, group: str, flag: str | None = None) -> Setting:
-    """Return the flag of a key, by default called as the key is."""
+    """Return the flag of a key, by default named like the key."""
     return Setting(key, flag or f"--{key.rpartition('.')[2].replace('_', '-')}", group)
 
 
 def settings_of(section: str, model: type[BaseModel], group: str, **flags: str) -> tuple[Setting, ...]:
-    """Return a flag for every key of a section but its sections; `flags` names those that are called otherwise."""
+    """Return a flag for every key of a section except its subsections; `flags` gives other names for some keys."""
     return tuple(
         setting(f"{section}.{name}", group, flags.get(name))
         for name, found in model.model_fields.items()
@@ -85,7 +85,7 @@ def settings_of(section: str, model: type[BaseModel], group: str, **flags: str) 
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line says of the configuration: its file, `--set` and flags by their keys."""
+    """The configuration options of a command line: the file, `--set`, and flags by their keys."""
 
     file: Path | None = None
     assignments: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Given:
         return load_config(self.file)
 
     def configuration(self, base: PipelineConfig | None = None) -> PipelineConfig:
-        """Return the configuration (of the file, or `base`) with --set and then the flags put over it.
+        """Return the configuration (of the file, or `base`), overridden by --set and then by the flags.
 
         Raises UsageError.
         """
@@ -109,7 +109,7 @@ class Given:
         return parse_config(content, "command line")
 
     def overlay(self, content: dict[str, Any]) -> None:
-        """Put --set and then the flags over the content of a configuration. Raises UsageError."""
+        """Override the content of a configuration by --set and then by the flags. Raises UsageError."""
         for name, text in pairs(self.assignments, "--set KEY=VALUE").items():
             _assign(content, name, text)
         for key, value in self.values.items():
@@ -126,18 +126,18 @@ def put(content: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401 
 
 
 def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
-    """Return NAME=VALUE texts as a dict. Raises UsageError for one of another form; `option` is what it should be."""
+    """Return NAME=VALUE texts as a dict. Raises UsageError for another form; `option` describes the expected one."""
     found = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise UsageError(f"{text!r} does not have the form of {option}.")
+            raise UsageError(f"{text!r} does not have the form {option}.")
         found[name] = value
     return found
 
 
 def _assign(content: dict[str, Any], dotted: str, text: str) -> None:
-    """Put a value, written as in YAML, at a dotted path. What is wrong with either, the configuration will say."""
+    """Put a value, written as in YAML, at a dotted path. The configuration validates both later."""
     *sections, key = dotted.split(".")
     section = content
     for name in sections:
@@ -158,7 +158,7 @@ def _assign(content: dict[str, Any], dotted: str, text: str) -> None:
 
 
 def _field(key: str) -> FieldInfo:
-    """Return the field at a dotted path; `*` is the first section that has what follows it."""
+    """Return the field at a dotted path; `*` matches the first section that has the rest of the path."""
     found = next(_fields(PipelineConfig, key.split(".")), None)
     if found is None:
         raise LookupError(f"the configuration has no key {key}")
@@ -179,7 +179,7 @@ def _fields(model: type[BaseModel], path: list[str]) -> Iterator[FieldInfo]:
 
 
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:  # noqa: ANN401 - a type expression
-    """Return the type that a key has beside None, and its choices."""
+    """Return the type of a key without None, and its choices."""
     if get_origin(annotation) is Annotated:
         return _kind(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -194,7 +194,7 @@ def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:  # noqa: ANN401 - a 
 
 
 def _shown(default: object) -> str | bool:
-    """Return a default as it is typed; a null or an empty one says nothing."""
+    """Return a default as it is typed; a null or empty one is not shown."""
     if default is None or default == ():
         return False
     if isinstance(default, tuple):

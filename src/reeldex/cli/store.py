@@ -1,4 +1,4 @@
-"""`reeldex status`, `verify`, `export` and `import`: what is done with a feature store by itself."""
+"""`reeldex status`, `verify`, `export` and `import`: commands on a feature store."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from reeldex.cli import terminal
 from reeldex.cli.command import Output, command
 from reeldex.cli.settings import pairs
 from reeldex.errors import UsageError
+from reeldex.flows.progress.quantities import counted, data_size
 
 Store = Annotated[str, Parameter(help="Folder of the feature store.")]
 
 
 @command(
     "status",
-    details="Files that the system does not let us read (permissions, limits, a disk) are listed separately: their "
+    details="Files that cannot be read (permissions, limits, disk errors) are listed separately: their "
     "shards are neither done nor unfinished.\n\n"
     "Exit status: 0 everything is done; 1 something failed, is unfinished or cannot be read; 2 wrong usage.",
     example="reeldex status ~/features --failures",
@@ -27,7 +28,7 @@ def status(
     store: Store,
     /,
     *,
-    failures: Annotated[bool, Parameter(help="List every failed or truncated video and what to do.")] = False,
+    failures: Annotated[bool, Parameter(help="List every failed or truncated video with a remedy.")] = False,
     output: Output,
 ) -> int:
     """Show the progress of a store, and what failed."""
@@ -49,7 +50,7 @@ def status(
 
 @command(
     "verify",
-    details="Files that the system does not let us read are listed separately: they are not known to be damaged.\n\n"
+    details="Files that cannot be read are listed separately: they are not known to be damaged.\n\n"
     "Exit status: 0 no damage found; 1 something is damaged or cannot be read; 2 wrong usage.",
     example="reeldex verify ~/features",
 )
@@ -72,8 +73,8 @@ def verify(store: Store, /, *, output: Output) -> int:
     found = [f"{len(damages)} DAMAGED"] if damages else []
     found += [f"{len(report.unreadable)} CANNOT BE READ"] if report.unreadable else []
     lines = [
-        f"{report.checked_files} files, {report.checked_videos} videos, {report.checked_bytes:,} bytes read: "
-        + (", ".join(found) or "no damage found")
+        f"{counted(report.checked_files, 'file')}, {counted(report.checked_videos, 'video')}, "
+        f"{data_size(report.checked_bytes)} read: " + (", ".join(found) or "no damage found")
     ]
     for each in report.damages:
         video = f", video {each.video_id!r}" if each.video_id else ""
@@ -104,15 +105,18 @@ def export(
 
     report = export_npy(FeatureStore(store), out, list(space) or None, overwrite=overwrite)
     answer = {"written": report.written, "unchanged": report.unchanged, "written_bytes": report.written_bytes}
-    text = f"Wrote {report.written} files ({report.written_bytes:,} bytes), skipped {report.unchanged} already present"
+    text = (
+        f"Wrote {counted(report.written, 'file')} ({data_size(report.written_bytes)}), "
+        f"skipped {report.unchanged:,} already present"
+    )
     output.respond(answer, f"{text}: {out}")
     return 0
 
 
 @command(
     "import",
-    details="NPY_DIR holds <space>/<video id>.npy. Arrays must be (rows, dimensions) float16. Videos that the store "
-    "already has are skipped.\n\nExit status: 0 imported; 2 wrong usage.",
+    details="NPY_DIR holds <space>/<video id>.npy. Arrays must be (rows, dimensions) float16. Videos that are "
+    "already in the store are skipped.\n\nExit status: 0 imported; 2 wrong usage.",
     example="reeldex import ~/npy ~/features",
 )
 def import_(
@@ -135,7 +139,7 @@ def import_(
     from reeldex.storage.store import FeatureStore
 
     if not npy_dir.is_dir():
-        raise UsageError(f"There is no folder {str(npy_dir)!r}.")
+        raise UsageError(f"No such folder: {str(npy_dir)!r}.")
     seconds = {
         folder.name: EXTRACTORS[folder.name.partition(".")[0]].spec.seconds_per_row
         for folder in sorted(npy_dir.iterdir())
@@ -150,5 +154,7 @@ def import_(
     with opened.lock():
         report = import_npy(npy_dir, opened, seconds_per_row=seconds)
     answer = {"imported": report.imported, "already_there": report.already_there}
-    output.respond(answer, f"Imported {report.imported} videos, skipped {report.already_there} already present")
+    output.respond(
+        answer, f"Imported {counted(report.imported, 'video')}, skipped {report.already_there:,} already present"
+    )
     return 0

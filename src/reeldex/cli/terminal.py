@@ -1,4 +1,4 @@
-"""How runs and stores look on a terminal, and where the log goes."""
+"""Text about runs and stores for a terminal, and the destination of the log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.flows.execution.logs import OUR_LOGGER
+from reeldex.flows.progress.quantities import counted, data_size, duration
 
 if TYPE_CHECKING:
     from reeldex.storage.schema import VideoOutcome
@@ -26,18 +27,18 @@ def set_up_logging(*, verbose: bool) -> None:
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    # How a run ended is the command's own answer; in the log it is for those who watch the run elsewhere.
+    # The command itself prints how a run ended; the log record is for other clients of the server.
     handler.addFilter(lambda record: record.name != "reeldex.flows.runs.states")
     logger = logging.getLogger(OUR_LOGGER)
     logger.handlers[:] = [handler]
-    logger.propagate = False  # Prefect hangs a handler of its own on the root
-    # Progress on a terminal is the bar's; elsewhere it is lines of the log.
+    logger.propagate = False  # Prefect installs its own handler on the root logger
+    # On a terminal a bar shows the progress; elsewhere log lines do.
     logger.setLevel(logging.INFO if verbose or not on_terminal else logging.WARNING)
 
 
 def describe_failure(outcome: VideoOutcome) -> str:
-    """Return one line on a video that failed or was truncated: path, reason, what to do."""
-    from reeldex.flows.extraction.sources import printable  # it brings NumPy, which --help can do without
+    """Return one line on a failed or truncated video: path, reason, remedy."""
+    from reeldex.flows.extraction.sources import printable  # it imports NumPy, which --help does not need
 
     return f"  {printable(outcome.path)!r}: {outcome.reason or 'decoded with errors'}: {outcome.message}"
 
@@ -48,7 +49,7 @@ def describe_status(path: Path, status: StoreStatus) -> str:
     failed = ", ".join(f"{count} {reason}" for reason, count in sorted(status.failed_by_reason.items()))
     videos = (
         f"{status.videos_total}: {status.ok} ok ({status.truncated} truncated), {status.failed} failed, "
-        f"{status.pending} still to do ({status.staged} of them staged)"
+        f"{status.pending} pending ({status.staged} of them staged)"
     )
     closed = f", {status.shards_unreadable} cannot be read" if status.shards_unreadable else ""
     lines = [
@@ -56,12 +57,12 @@ def describe_status(path: Path, status: StoreStatus) -> str:
         f"shards   {status.shards_done} done, {status.shards_unfinished} unfinished{closed}",
         f"videos   {videos}",
         f"failed   {failed or 'none'}",
-        f"length   {status.seconds_of_video_ok:.1f} s of video with features",
+        f"length   {duration(status.seconds_of_video_ok)} of video with features",
         f"speed    {speed:.2f} s of video per second of work",
     ]
     lines += [f"CANNOT BE READ {each.file}: {each.why}. {each.remedy}" for each in status.unreadable]
     lines += [
-        f"features {space}: {rows} rows, {status.bytes_per_space[space]:,} bytes"
+        f"features {space}: {counted(rows, 'row')}, {data_size(status.bytes_per_space[space])}"
         for space, rows in sorted(status.rows_per_space.items())
     ]
     return "\n".join(lines)

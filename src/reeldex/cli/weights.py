@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @command(
     "weights",
-    details="fetch downloads what is missing and verifies it; list checks what is present, and downloads nothing. The "
-    "weights of the published text-video embedding (a few hundred MB) are fetched only with --embedding.\n\n"
+    details="fetch downloads missing weights and verifies them; list checks present ones without downloading. The "
+    "weights of the published text-video embedding (a few hundred MB) are downloaded only with --embedding.\n\n"
     "Exit status: 0 all present and verified; 1 something is missing or damaged; 2 wrong usage.",
     example="reeldex weights fetch",
 )

@@ -31,7 +31,7 @@ def test_ctrl_c_ends_the_run_at_once_keeps_what_is_finished_and_leaves_no_proces
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)  # the long video alone would take longer
     assert process.returncode == 130
-    assert "What was finished is kept" in err
+    assert "Finished work is kept" in err
     assert processes_that_name(str(videos)) == []
     assert processes_that_name(str(tmp_path / "prefect")) == []
     status = FeatureStore(tmp_path / "store").status()

@@ -42,7 +42,7 @@ def test_the_summary_says_what_bounds_the_speed() -> None:
         _report(device_seconds=1.0, waiting_seconds=4.0)
     )
     assert "nothing was extracted" in summary(_report(device_seconds=0.0, waiting_seconds=0.0))
-    assert "60.0 s at 3.00 s of video per second" in summary(_report())
+    assert "60 s at 3.00 s of video per second" in summary(_report())
     assert "| - missing | 1 |" in summary(_report())
 
 
