@@ -1,1 +1,9 @@
-"""What reeldex is measured by: speed, memory and recall, as ratios in one run. docs/benchmarks.md shows the figures."""
+"""Benchmarks of speed, memory and recall. docs/benchmarks.md lists the results.
+
+- `throughput.py`: the extraction engine against the published method.
+- `memory.py`: peak memory of an extraction of a short and a long video.
+- `howto100m_samples.py`: the HowTo100M reader against loading whole .npy files.
+- `search_recall.py`: recall and latency of the index.
+- `word_vectors.py`: start-up with a large word vector file.
+- `prefect_overhead.py`: the overhead of Prefect per run and per shard.
+"""

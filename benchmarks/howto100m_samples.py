@@ -1,11 +1,11 @@
-"""(video, 64 captions) samples a second: reeldex's HowTo100M reader against loading whole .npy files.
+"""(video, 64 captions) samples per second: reeldex's HowTo100M reader against loading whole .npy files.
 
 python -m benchmarks.howto100m_samples [--videos 300] [--minutes 6.5] [--captions 64] [--rounds 1]
 
-The published way, as its loader works: both .npy files of a video whole into memory and to float32, then for each
-caption its window, the maximum over the window's rows and the norm. All ways get the same captions of the same
-features, in one process with one thread, and their results are compared. Words are not turned into vectors by any. The
-features were just written and fit into the page cache, so that no way waits for the disk.
+The published method loads both .npy files of a video into memory as float32, then computes for each caption its window,
+the maximum over the window's rows and the norm. All methods get the same captions of the same features, in one process
+with one thread, and their results are compared. Word vectors are not included. The features were just written and fit
+into the page cache, so that no method waits for the disk.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Sample = tuple[NDArray[np.float32], list[str]]
 
 @dataclass(frozen=True)
 class Size:
-    """How much is made: videos of `minutes`, and captions drawn from each."""
+    """Size of the data: videos of `minutes`, and captions drawn from each."""
 
     videos: int
     minutes: float
@@ -47,7 +47,7 @@ class Size:
 
 
 def make_features(folder: Path, size: Size) -> dict[str, Captions]:
-    """Write rectified, L2-normalised float16 rows of each video, and give captions of about 3.5 seconds for them."""
+    """Write rectified, L2-normalised float16 rows of each video, and return captions of about 3.5 seconds for them."""
     generator = np.random.default_rng(0)
     seconds = size.minutes * 60
     spoken: dict[str, Captions] = {}
@@ -69,7 +69,7 @@ def make_features(folder: Path, size: Size) -> dict[str, Captions]:
 
 
 def published_window(captions: Captions, at: int) -> tuple[float, float, list[str]]:
-    """Grow one caption to 5 seconds, as the published loader does: by arrays, words of both sides at each step."""
+    """Extend one caption to 5 seconds, as the published loader does: with arrays, words of both sides at each step."""
     first = last = at
     words = re.findall(r"[\w']+", str(captions["text"][at]))
     starts, ends = captions["start"], captions["end"]
@@ -88,8 +88,8 @@ def published_window(captions: Captions, at: int) -> tuple[float, float, list[st
     return float(starts[first]), float(ends[last]), words
 
 
-def published_way(folder: Path, spoken: dict[str, Captions], video_id: str, chosen: list[int]) -> Sample:
-    """Load both files of a video whole and pool the windows of these captions."""
+def published_method(folder: Path, spoken: dict[str, Captions], video_id: str, chosen: list[int]) -> Sample:
+    """Load both files of a video completely and pool the windows of these captions."""
     windows = [published_window(spoken[video_id], at) for at in chosen]
     streams = []
     for space, rate in ROWS_PER_SECOND.items():
@@ -103,8 +103,8 @@ def published_way(folder: Path, spoken: dict[str, Captions], video_id: str, chos
     return torch.cat(streams, dim=1).numpy(), [" ".join(words) for _, _, words in windows]
 
 
-def reader_way(training: Howto100mTrainingSet, index: int, chosen: list[int]) -> Sample:
-    """Let reeldex's reader give the same windows."""
+def reader_method(training: Howto100mTrainingSet, index: int, chosen: list[int]) -> Sample:
+    """Return the same windows from reeldex's reader."""
     sample = training.windows(index, chosen)
     return sample.video, list(sample.captions)
 
@@ -121,7 +121,7 @@ def samples_per_second(give: Callable[[int], Sample], count: int, rounds: int) -
 
 
 def measure(folder: Path, size: Size, rounds: int) -> dict[str, float]:
-    """Make the features, let every way give the same samples, compare and time them."""
+    """Create the features, load the same samples with every method, compare and time them."""
     spoken = make_features(folder / "npy", size)
     store = FeatureStore(folder / "store", create=True)
     with store.lock():
@@ -136,7 +136,7 @@ def measure(folder: Path, size: Size, rounds: int) -> dict[str, float]:
     generator = np.random.default_rng(1)
     chosen = [generator.integers(len(spoken[video_id]["text"]), size=size.captions).tolist() for video_id in ids]
     ways: dict[str, Callable[[int], Sample]] = {
-        "published_way": lambda index: published_way(folder / "npy", spoken, ids[index], chosen[index])
+        "published_method": lambda index: published_method(folder / "npy", spoken, ids[index], chosen[index])
     }
     for name, location in locations.items():
         training = open_training(
@@ -148,8 +148,8 @@ def measure(folder: Path, size: Size, rounds: int) -> dict[str, float]:
                 n_pair=size.captions,
             )
         )
-        ways[name] = lambda index, training=training: reader_way(training, index, chosen[index])  # type: ignore[misc]
-    expected, texts = ways["published_way"](0)
+        ways[name] = lambda index, training=training: reader_method(training, index, chosen[index])  # type: ignore[misc]
+    expected, texts = ways["published_method"](0)
     for way in ways.values():
         found, found_texts = way(0)
         assert found_texts == texts
@@ -157,7 +157,7 @@ def measure(folder: Path, size: Size, rounds: int) -> dict[str, float]:
     speeds = {name: samples_per_second(way, len(ids), rounds) for name, way in ways.items()}
     answer = {f"{name}_samples_per_second": round(speed, 1) for name, speed in speeds.items()}
     for name in locations:
-        answer[f"{name}_ratio"] = round(speeds[name] / speeds["published_way"], 2)
+        answer[f"{name}_ratio"] = round(speeds[name] / speeds["published_method"], 2)
     return answer
 
 

@@ -2,9 +2,9 @@
 
 python -m benchmarks.memory [--minutes 60]
 
-The long video repeats the short one, of one minute, so that nothing but the length differs. Both networks run for
-real, with random weights. Peak memory is the kernel's own figure (ru_maxrss) for the largest process of the run that
-was waited for, which is the worker process with the networks. On two cores an hour of video takes some 20 minutes.
+The long video repeats the short one, of one minute, so that only the length differs. Both networks run, with random
+weights. Peak memory is the kernel's ru_maxrss of the largest child process, which is the worker process with the
+networks. On two cores an hour of video takes about 20 minutes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What Prefect costs: start-up to the first shard, each shard without any extraction, and runs of very many shards.
+"""The overhead of Prefect: start-up to the first shard, each shard without extraction, and runs of many shards.
 
-The videos of the list are not there, so that each ends as `missing` and nothing is decoded or computed: what is left
-is the planning, the worker process, the store, and Prefect with its server on SQLite, all as `reeldex up` runs them.
-"Extraction" is then the recording of a shard's failures, "around it" all the rest.
+The videos of the list do not exist, so that each ends as `missing` and nothing is decoded or computed: the rest is
+planning, the worker process, the store, and Prefect with its server on SQLite, as `reeldex up` runs them.
+"Extraction" is then the recording of a shard's failures, "overhead" everything else.
 
     python -m benchmarks.prefect_overhead --shards 2000 --videos-per-shard 50
 """
@@ -22,7 +22,7 @@ from tests.system.running import ReeldexUp
 
 
 def main() -> None:
-    """Measure in a folder of its own and print."""
+    """Measure in a temporary folder and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=2000)
     parser.add_argument("--videos-per-shard", type=int, default=50)
@@ -54,7 +54,7 @@ def _measure(up: ReeldexUp, shards: int, videos_per_shard: int) -> None:
         run = up.run(run_id)
         begun, ended = _seconds(run["start_time"]), _seconds(run["end_time"])
         print(f"\n{shown}: {state['name']}")
-        print(f"  press of the button to Running   {begun - launched:8.1f} s")
+        print(f"  submission to Running            {begun - launched:8.1f} s")
         tasks = up.api(
             "/task_runs/filter",
             {
@@ -67,9 +67,9 @@ def _measure(up: ReeldexUp, shards: int, videos_per_shard: int) -> None:
             print(f"  Running to the first shard       {_seconds(tasks[0]['start_time']) - begun:8.1f} s")
             work = FeatureStore(up.folder / "store").status().seconds_of_work
             over = (ended - _seconds(tasks[0]["start_time"]) - work) / shards
-            print(f"  shards, one after the other      {ended - _seconds(tasks[0]['start_time']):8.1f} s")
-            print(f"  of it extraction, a shard        {1000 * work / shards:8.1f} ms")
-            print(f"  around it, a shard               {1000 * over:8.1f} ms")
+            print(f"  shards, sequentially             {ended - _seconds(tasks[0]['start_time']):8.1f} s")
+            print(f"  extraction per shard             {1000 * work / shards:8.1f} ms")
+            print(f"  overhead per shard               {1000 * over:8.1f} ms")
         else:
             print(f"  Running to the end               {ended - begun:8.1f} s")
         _print_artifacts(up, run_id)

@@ -1,25 +1,24 @@
-"""Recall and latency of an index of many moments, on made-up embeddings.
+"""Recall and latency of an index of many moments, on synthetic embeddings.
 
 python -m benchmarks.search_recall --moments 1000000 --dims 256 6144
 
-The data are a model and no real videos. An embedding is a signal in a subspace of 128 dimensions (the intrinsic
+The data are simulated, not real videos. An embedding is a signal in a subspace of 128 dimensions (the intrinsic
 dimension) plus noise in all dimensions of the space, scaled to length 1:
 
-- 20,000 topics, Gaussian, dimension i of the signal having the scale (i + 1)^-0.5; a moment lies about its topic with
-  0.6 of that scale, so that topics overlap;
+- 20,000 topics, Gaussian, dimension i of the signal having the scale (i + 1)^-0.5; a moment is its topic plus
+  Gaussian noise of 0.6 of that scale, so that topics overlap;
 - a part that all moments share, as those of real networks do: half of the signal's length;
 - noise of 0.3 of the signal's length, spread evenly over all dimensions.
 
-A query is no stored moment: it is a new point about a random topic, moved by as much noise within the subspace again
-(0.6), with noise of half its length over all dimensions, and a shift of half its length that all queries have and no
-moment has, as sentences and videos differ in real embeddings.
+A query is not a stored moment: it is a new point near a random topic, with further noise of the same scale within the
+subspace (0.6), with noise of half its length over all dimensions, and a shift of half its length that all queries but
+no moments have, as sentences and videos differ in real embeddings.
 
-Embeddings are written as an index keeps them, float16 in all their dimensions. Above 256 dimensions the structure
-holds a learned rotation to 256; candidates are ranked by full embeddings, and recall is against comparing all full
-embeddings. nprobe is chosen on other queries than those that are measured. A latency is that of one
-query at a time, from its embedding to ten ranked moments; that of the sentence tower, of the published size, is
-measured by itself. The files are read before, as they are by a build: latencies are those of files in the system's
-memory.
+Embeddings are stored as in an index, float16 in all dimensions. Above 256 dimensions the ANN index contains a learned
+projection to 256; candidates are re-ranked by full embeddings, and recall is relative to an exhaustive search over full
+embeddings. nprobe is chosen on other queries than those that are measured. Latency is measured for one query at a time,
+from its embedding to ten ranked moments; the latency of the sentence tower, of the published size, is measured
+separately. The files are in the page cache, as after a build.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ ROWS_AT_A_TIME = 10_000
 
 
 class World:
-    """Where moments and queries of so many dimensions come from; always the same."""
+    """A deterministic generator of moments and queries with `dim` dimensions."""
 
     def __init__(self, dim: int) -> None:
         generator = np.random.default_rng(1)
@@ -65,11 +64,11 @@ class World:
         self.shared, self.shift = 0.5 * self.length * shared / np.linalg.norm(shared, axis=1, keepdims=True)
 
     def moments(self, generator: np.random.Generator, count: int) -> Floats:
-        """Make (count, dim) embeddings of moments."""
+        """Return (count, dim) embeddings of moments."""
         return self._placed(generator, self._signal(generator, count, SPREAD), 0.3, self.shared)
 
     def queries(self, generator: np.random.Generator, count: int) -> Floats:
-        """Make (count, dim) embeddings of queries."""
+        """Return (count, dim) embeddings of queries."""
         signal = self._signal(generator, count, SPREAD * 2**0.5)
         return self._placed(generator, signal, 0.5, self.shared + self.shift)
 
@@ -103,7 +102,7 @@ def write_moments(folder: Path, world: World, count: int) -> MomentTable:
 
 
 def own_memory_mib() -> float:
-    """Return the memory that is this process's own: mapped files, which the system can drop, do not count."""
+    """Return the private memory of this process in MiB, without mapped files, which the system can evict."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("RssAnon"):
             return int(line.split()[1]) / 1024
@@ -111,7 +110,7 @@ def own_memory_mib() -> float:
 
 
 def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, object]:
-    """Make an index of made-up moments and measure it."""
+    """Build an index of synthetic moments and measure it."""
     world = World(dim)
     clock = [time.perf_counter()]
     table = write_moments(folder, world, arguments.moments)
@@ -122,7 +121,7 @@ def run(folder: Path, dim: int, arguments: argparse.Namespace) -> dict[str, obje
     clock.append(time.perf_counter())
     built_memory = own_memory_mib()
     generator = np.random.default_rng(3)
-    calibration = RecallSample(world.queries(generator, arguments.queries), "made-up queries")
+    calibration = RecallSample(world.queries(generator, arguments.queries), "synthetic queries")
     nprobe, settled = settle_nprobe(table, ann_index, options.rerank_candidates, arguments.nprobe, calibration)
     clock.append(time.perf_counter())
     queries = world.queries(generator, arguments.queries)
@@ -183,9 +182,11 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--candidates", type=int, default=IndexOptions().rerank_candidates)
-    parser.add_argument("--nprobe", type=int, default=0, help="0: as few as reach the target on other queries")
+    parser.add_argument(
+        "--nprobe", type=int, default=0, help="0: the smallest that reaches the target on other queries"
+    )
     parser.add_argument("--factory", default="auto")
-    parser.add_argument("--folder", type=Path, help="where there is room; default: a temporary folder")
+    parser.add_argument("--folder", type=Path, help="folder with enough space; default: a temporary folder")
     arguments = parser.parse_args()
     print(json.dumps({"cores": os.cpu_count(), **towers()}), flush=True)
     for dim in arguments.dims:

@@ -1,10 +1,10 @@
-"""Seconds of video per second: reeldex's engine against the published way of doing it, in one run on the same videos.
+"""Seconds of video per second: reeldex's engine against the published method, in one run on the same videos.
 
 python -m benchmarks.throughput
 
-The published way, as its script works: one video after the other, one network after the other, each with a decode of
-its own; the whole video in memory; the networks as trained, without folding or channels-last memory.
-Both have the same random weights, batch size and number of threads, and the rows are compared.
+The published script processes videos and networks sequentially, decoding each video once per network, with the whole
+video in memory, and with the networks as trained, without folding or channels-last memory.
+Both use the same random weights, batch size and number of threads, and the rows are compared.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from reeldex.extractors.samples import make_samples
 
 
 def trained_network(name: str) -> torch.nn.Module:
-    """Return a network as published: BatchNorm apart, memory contiguous."""
+    """Return a network as published: BatchNorm not folded, contiguous memory."""
     record = EXTRACTORS[name]
     module = record.build().eval()
     shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
@@ -43,8 +43,8 @@ def trained_network(name: str) -> torch.nn.Module:
     return module
 
 
-def published_way(path: Path, name: str, module: torch.nn.Module, batch_rows: int) -> NDArray[np.float16]:
-    """Return the (R, 2048) float16 rows of one video by one network, decoded for it alone."""
+def published_method(path: Path, name: str, module: torch.nn.Module, batch_rows: int) -> NDArray[np.float16]:
+    """Return the (R, 2048) float16 rows of one video by one network, decoded for this network only."""
     spec = EXTRACTORS[name].spec
     side = spec.short_side_pixels
     scale = f"scale=w='if(gte(ih,iw),{side},trunc(iw*{side}/ih))':h='if(gte(ih,iw),trunc(ih*{side}/iw),{side})'"
@@ -67,7 +67,7 @@ def published_way(path: Path, name: str, module: torch.nn.Module, batch_rows: in
     return np.concatenate(rows)
 
 
-def engine_way(paths: list[Path], networks: list[Network]) -> dict[str, VideoFeatures]:
+def engine_method(paths: list[Path], networks: list[Network]) -> dict[str, VideoFeatures]:
     """Return the features of all videos from the engine."""
     sources = [VideoSource(path.name, str(path)) for path in paths]
     results = extract(sources, networks, EngineOptions())
@@ -82,14 +82,14 @@ def main() -> None:
             load_network(name, NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu")) for name in EXTRACTORS
         ]
         modules = {name: trained_network(name) for name in EXTRACTORS}
-        engine_way(paths[:1], networks)  # both ways have run once before they are timed
-        published_way(paths[0], "resnet152", modules["resnet152"], 2)
+        engine_method(paths[:1], networks)  # warm-up of both methods
+        published_method(paths[0], "resnet152", modules["resnet152"], 2)
         started = time.perf_counter()
-        features = engine_way(paths, networks)
+        features = engine_method(paths, networks)
         engine_seconds = time.perf_counter() - started
         started = time.perf_counter()
         rows = {
-            (path.name, network.spec.name): published_way(path, network.spec.name, modules[network.spec.name], 2)
+            (path.name, network.spec.name): published_method(path, network.spec.name, modules[network.spec.name], 2)
             for path in paths
             for network in networks
         }
@@ -99,7 +99,7 @@ def main() -> None:
     answer = {
         "seconds_of_video": round(seconds_of_video, 1),
         "engine_speed": round(seconds_of_video / engine_seconds, 2),
-        "published_way_speed": round(seconds_of_video / published_seconds, 2),
+        "published_method_speed": round(seconds_of_video / published_seconds, 2),
         "ratio": round(published_seconds / engine_seconds, 2),
         "least_cosine_between_them": round(worst, 6),
     }

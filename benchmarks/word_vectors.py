@@ -1,10 +1,10 @@
-"""The first and the second start with a file of word vectors as large as GoogleNews' (3 million words of 300 numbers).
+"""First and second start with a word vector file as large as GoogleNews' (3 million words, 300 dimensions).
 
     python -m benchmarks.word_vectors --words 3000000
 
-Words and vectors are made up, in the published binary format (3.6 GB); the first start converts them through gensim
-into the cache, the second opens the cache. Each start is a process of its own; what is timed is the opening and one
-sentence, not Python's own start. Needs 8 GB of disk and of memory.
+Words and vectors are synthetic, in the published binary format (3.6 GB); the first start converts them with gensim
+into the cache, the second opens the cache. Each start is a separate process; the timing covers opening and one
+sentence, without the start of Python. Needs 8 GB of disk and of memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ print(f"{len(words):,} words, {time.monotonic() - started:.2f} s")
 
 
 def main() -> None:
-    """Make the file, start twice and print."""
+    """Create the file, start twice and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--words", type=int, default=3_000_000)
     arguments = parser.parse_args()

@@ -1,1 +1,13 @@
-"""Frames in, feature arrays out. Knows nothing of Prefect, HDF5 or captions."""
+"""Turns video files into feature arrays. Independent of Prefect, HDF5 and captions.
+
+- `engine.py`: decoding ahead, batching, networks and results; `batching.py`, `clips.py`: batches and clips.
+- `decode.py`: one ffmpeg process per video; `sampling.py`, `sample_clock.py`, `frame_stream.py`: its filters and pipes.
+- `ffmpeg.py`, `ffmpeg_process.py`: options for untrusted input, and how ffmpeg is started.
+- `probe.py`, `description.py`: container metadata; `thumbnail.py`: a small picture of a video.
+- `registry.py`, `spec.py`: the extractors and what defines them; `fingerprint.py`: the fingerprint of a feature space.
+- `resnet152.py`, `resnet2d.py`, `resnext101.py`: the networks; `modules.py`: their modules with weights.
+- `network.py`, `runtimes/`: networks ready to run, computed by PyTorch or OpenVINO; `preprocess.py`: normalisation.
+- `weights.py`, `file_hashes.py`: published weights; `random_weights.py`, `random_weights_cache.py`: random weights.
+- `frames.py`, `errors.py`, `options.py`: values, errors and options.
+- `samples.py`, `synthetic.py`: sample videos and a synthetic data set.
+"""

@@ -1,8 +1,7 @@
-"""Pack clips of many videos into full batches, and know whose row is whose.
+"""Pack clips of many videos into full batches, and track the owner of each row.
 
-Every batch has the full number of rows: what is missing when a batch must go early is filled with black
-clips. A row's bytes then depend on its own clip alone, not on what happened to share its batch, because
-the device always computes the same shape.
+Every batch has the full number of rows: a batch that is flushed early is padded with black clips. Rows are then
+batch-invariant (a row's bytes depend only on its own clip), because the device always computes the same shape.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Batch:
-    """`clips` (B, T, H, W, 3) uint8 for one extractor; row i belongs to `owners[i]`, rows beyond them to nobody.
+    """`clips` (B, T, H, W, 3) uint8 for one extractor; row i belongs to `owners[i]`, further rows are padding.
 
     An owner is (number of the video, index of the row within it).
     """
@@ -35,7 +34,7 @@ class Batcher:
     def add(
         self, extractor: str, clips: NDArray[np.uint8], video: int, first_row: int, batch_rows: int
     ) -> Iterator[Batch]:
-        """Take (N, T, H, W, 3) uint8 clips, rows `first_row` onwards of `video`; yield batches that are now full."""
+        """Add (N, T, H, W, 3) uint8 clips, rows `first_row` onwards of `video`; yield batches that are full."""
         key = (extractor, clips.shape[1:])
         group = self._waiting.setdefault(key, [])
         for offset, clip in enumerate(clips):
@@ -47,7 +46,7 @@ class Batcher:
             del self._waiting[key]
 
     def flush(self, batch_rows: dict[str, int], video: int | None = None) -> Iterator[Batch]:
-        """Yield what waits, filled up to `batch_rows` of its extractor: all, or the groups with rows of `video`."""
+        """Yield pending batches, padded to `batch_rows` of their extractor: all, or those with rows of `video`."""
         for key, group in list(self._waiting.items()):
             if video is None or any(owner[0] == video for owner, _ in group):
                 del self._waiting[key]
@@ -56,7 +55,7 @@ class Batcher:
                     yield _pack(key[0], group[start : start + size], size)
 
     def discard(self, video: int) -> None:
-        """Forget the waiting rows of a video that has failed."""
+        """Drop the pending rows of a failed video."""
         for key, group in list(self._waiting.items()):
             group[:] = [item for item in group if item[0][0] != video]
             if not group:
@@ -72,17 +71,17 @@ def _pack(extractor: str, group: list[tuple[tuple[int, int], NDArray[np.uint8]]]
 
 
 class RowBuffer:
-    """Rows of one video as they come back, in whatever order: one array that grows.
+    """Rows of one video, received in any order, in one growing array.
 
-    Rows are copied out of their batch at once. Kept as they are, thousands of small arrays would lie scattered among
-    the networks' large ones and keep the memory between them from being used again: 0.8 GB for an hour of video.
+    Rows are copied out of their batch immediately. Otherwise thousands of small arrays would fragment the heap between
+    the networks' large arrays: 0.8 GB for an hour of video.
     """
 
     def __init__(self, feature_dim: int) -> None:
         self._rows = np.empty((64, feature_dim), np.float16)
 
     def put(self, row: int, values: NDArray[np.float16]) -> None:
-        """Keep `values` (D,) float16 as row number `row`."""
+        """Store `values` (D,) float16 as row number `row`."""
         while row >= len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
         self._rows[row] = values

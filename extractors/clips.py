@@ -1,4 +1,4 @@
-"""Index arithmetic of clips: pure functions, no video needed."""
+"""Index arithmetic of clips, as pure functions."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from numpy.typing import NDArray
 
 
 def clip_count(frame_count: int, frames_per_clip: int) -> int:
-    """Return how many clips `frame_count` frames make, an incomplete last one counted."""
+    """Return the number of clips of `frame_count` frames, including an incomplete last one."""
     return -(-frame_count // frames_per_clip)
 
 
 def chunk_frames(frames_per_clip: int, bytes_per_frame: int, max_bytes: int) -> int:
-    """Return how many frames to hold at a time: whole clips, at least one, within `max_bytes` if possible."""
+    """Return the number of frames per chunk: whole clips, at least one, within `max_bytes` if possible."""
     return frames_per_clip * max(1, max_bytes // (frames_per_clip * bytes_per_frame))
 
 
 def to_clips(frames: NDArray[np.uint8], frames_per_clip: int) -> NDArray[np.uint8]:
     """Cut (N, H, W, 3) uint8 frames into (clips, frames_per_clip, H, W, 3) uint8.
 
-    A last incomplete clip is filled up with black frames, as the published extractor does.
+    An incomplete last clip is padded with black frames, as in the published extractor.
     """
     count = clip_count(len(frames), frames_per_clip)
     missing = count * frames_per_clip - len(frames)

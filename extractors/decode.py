@@ -1,4 +1,4 @@
-"""One ffmpeg process decodes a video once and feeds every extractor through a pipe of its own.
+"""One ffmpeg process decodes a video once and feeds each extractor through a separate pipe.
 
 Frames stream in bounded chunks: memory depends neither on a video's length nor on which extractor
 reads faster, because one selector drains all pipes as data arrives.
@@ -35,18 +35,18 @@ from reeldex.extractors.sampling import sampled_outputs
 if TYPE_CHECKING:
     from reeldex.extractors.spec import ExtractorSpec
 
-# A pipe this large holds a few frames, so that ffmpeg seldom waits. Linux grants it to ordinary users.
+# A pipe of this size holds a few frames, so that ffmpeg rarely blocks. Linux allows it for unprivileged users.
 _PIPE_BYTES = 1 << 20
 _STDERR_KEPT_BYTES = 64 * 1024
 _STOP_POLL_SECONDS = 0.5
-_MOST_THREADS = 16  # that ffmpeg gives a decoder by itself
+_MOST_THREADS = 16  # default maximum of ffmpeg
 
-# Reads what is there from a file descriptor, yields the chunks of frames that it makes, returns False at the end.
+# Reads available bytes from a file descriptor, yields the resulting chunks of frames, returns False at the end.
 _Reader = Callable[[int], Generator[FrameBatch, None, bool]]
 
 
 class DecodeStoppedError(Exception):
-    """Another thread asked for the decoding to end. Says nothing about the video, whose path it carries."""
+    """Another thread stopped the decoding. Not an error of the video, whose path it carries."""
 
 
 def decode_arguments(
@@ -56,12 +56,12 @@ def decode_arguments(
     max_frame_pixels: int,
     threads: int | None = None,
 ) -> list[str]:
-    """Return ffmpeg's arguments to decode `path` once, by `threads` threads or as many as ffmpeg likes.
+    """Return ffmpeg's arguments to decode `path` once, by `threads` threads (None: ffmpeg's choice).
 
-    Each extractor has two pipes (file descriptors), for its pictures and for the ticks of all decoded ones.
+    Each extractor has two pipes (file descriptors), for its pictures and for the ticks of all decoded pictures.
     """
-    # A graph set up anew when the picture's size changes midway would start the clock at 0 again; kept, its
-    # scale filter goes on to the size of the first picture. V: the first moving picture, not a cover image.
+    # A graph that is reconfigured when the picture size changes would restart the clock at 0; kept, its
+    # scale filter continues with the size of the first picture. V: the first video stream that is not a cover image.
     options = {"reinit_filter": 0} if threads is None else {"reinit_filter": 0, "threads": threads}
     source = ffmpeg.local_input(max_frame_pixels, **options)["V:0"]
     outputs = sampled_outputs(source, specs, pipes)
@@ -76,11 +76,11 @@ def decode(
     stop: threading.Event | None = None,
     chunk_bytes: int = EngineOptions().chunk_bytes,
 ) -> Generator[FrameBatch | DecodeSummary, None, None]:
-    """Yield the frames of a video for each extractor as they come, and a DecodeSummary last.
+    """Yield the frames of a video for each extractor as they are decoded, and a DecodeSummary last.
 
-    Each FrameBatch but an extractor's last holds whole clips. Closing the iterator early ends ffmpeg.
-    Raises ProbeError or DecodeError; frames yielded before a DecodeError are then void. Raises DecodeStoppedError soon
-    after another thread has set `stop`, even while ffmpeg keeps silent.
+    Each FrameBatch except an extractor's last contains whole clips. Closing the iterator early ends ffmpeg.
+    Raises ProbeError or DecodeError; frames yielded before a DecodeError are invalid. Raises DecodeStoppedError soon
+    after another thread has set `stop`, even while ffmpeg writes nothing.
     """
     metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits)
     for spec in specs:
@@ -116,7 +116,7 @@ def decode(
         for stream in streams:
             yield from stream.finish()
     except MissingPicturesError as missing:
-        ended = f"ffmpeg ended with status {process.returncode} before it had written all pictures ({missing})"
+        ended = f"ffmpeg exited with status {process.returncode} before it had written all pictures ({missing})"
         raise _undecodable(source.path, ended + said) from missing
     if any(stream.frame_count == 0 for stream in streams):
         raise _undecodable(source.path, f"ffmpeg decoded no picture{said}")
@@ -132,10 +132,10 @@ def decode(
 
 
 def is_truncated(decoded_seconds: float, container_seconds: float | None) -> bool:
-    """Whether decoding ended well before the container's duration: by over a second and over 2 %.
+    """Whether decoding ended before the container's duration by more than a second and more than 2 %.
 
-    Sampling rounds to half a sample (half a second at 1 frame a second), and sound often outlasts picture by
-    some tenths of a second. A container without a duration promises nothing.
+    Sampling rounds to half a sample (half a second at 1 frame per second), and audio is often longer than video by
+    some tenths of a second. Without a container duration the result is False.
     """
     if container_seconds is None:
         return False
@@ -162,7 +162,7 @@ def _require_not_killed(path: str, exit_status: int) -> None:
             FailureReason.DECODE_ERROR,
             f"ffmpeg was killed by signal {-exit_status} while it decoded the file.",
             "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
-            "limits.ffmpeg_memory_bytes. Else it may be malformed.",
+            "limits.ffmpeg_memory_bytes. Otherwise it may be malformed.",
         )
 
 
@@ -171,7 +171,7 @@ def _undecodable(path: str, what: str) -> DecodeError:
         path,
         FailureReason.DECODE_ERROR,
         what,
-        "The file is damaged or in a form this ffmpeg cannot decode: fetch it again or convert it.",
+        "The file is damaged or in a format this ffmpeg cannot decode: replace or convert it.",
     )
 
 
@@ -181,20 +181,20 @@ def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:
         FailureReason.TOO_LARGE,
         f"For {gap.seconds:,.1f} seconds from {gap.start_seconds:,.1f} s on the file has no new picture; a picture may "
         f"stand for {limits.max_gap_seconds:g} seconds at most.",
-        "If its time stamps are right, raise limits.max_gap_seconds; else write the file anew with right ones.",
+        "If its timestamps are correct, raise limits.max_gap_seconds; otherwise rewrite the file with correct ones.",
     )
 
 
 def _start(
     path: str, specs: Sequence[ExtractorSpec], limits: DecodeLimits, threads: int | None
 ) -> tuple[subprocess.Popen[bytes], list[tuple[int, int]]]:
-    """Start ffmpeg and return it with the ends to read: for each extractor that of its pictures, that of its ticks."""
+    """Start ffmpeg and return it with its read ends: for each extractor, of its pictures and of its ticks."""
     ends = [os.pipe() for _ in range(2 * len(specs))]
     readers, writers = [end[0] for end in ends], [end[1] for end in ends]
     try:
         for writer in writers[::2]:
             if hasattr(fcntl, "F_SETPIPE_SZ"):
-                # Refused when the user's share of pipe memory is used up; a small pipe works too, only slower.
+                # Fails when the user's pipe memory limit is reached; a small pipe also works, only slower.
                 with contextlib.suppress(PermissionError):
                     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         arguments = decode_arguments(path, specs, _pairs(writers), limits.max_frame_pixels, threads)
@@ -222,7 +222,7 @@ def _pairs(pipes: Sequence[int]) -> list[tuple[int, int]]:
 def _drain(
     path: str, readers: Mapping[int, _Reader], limits: DecodeLimits, stop: threading.Event | None
 ) -> Iterator[FrameBatch]:
-    """Read all pipes as data arrives until each has ended; yield the chunks of frames."""
+    """Read all pipes as data arrives until all are closed; yield the chunks of frames."""
     waited_seconds = 0.0
     with selectors.DefaultSelector() as selector:
         for descriptor, reader in readers.items():
@@ -237,7 +237,7 @@ def _drain(
                 raise DecodeError(
                     path,
                     FailureReason.TIMEOUT,
-                    f"Waiting for ffmpeg to decode the file took over {limits.timeout_seconds:g} seconds.",
+                    f"ffmpeg did not decode the file within {limits.timeout_seconds:g} seconds of waiting.",
                     "Raise limits.timeout_seconds, or check the file and its disk.",
                 )
             for key, _ in ready:
@@ -247,7 +247,7 @@ def _drain(
 
 
 class _StderrTail:
-    """Counts the decoder's complaints and keeps the first; ffmpeg may print any number of them."""
+    """Counts the decoder's error messages and keeps the first; ffmpeg may print any number of them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -256,7 +256,7 @@ class _StderrTail:
         self._partial = b""
 
     def read_from(self, descriptor: int) -> Generator[FrameBatch, None, bool]:
-        """Read what is there; return False at the end. Yields nothing."""
+        """Read available bytes; return False at the end. Yields nothing."""
         yield from ()
         data = os.read(descriptor, _STDERR_KEPT_BYTES)
         *lines, self._partial = (self._partial + data).split(b"\n")

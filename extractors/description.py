@@ -1,4 +1,4 @@
-"""Container metadata parsed from ffmpeg's own description of its input; extraction and the search page share it."""
+"""Parses container metadata from ffmpeg's description of its input; shared by extraction and the search page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILI
 _VIDEO_STREAM = re.compile(r"^ +Stream #0:\d+.*?: Video: (?!.*\(attached pic\))(.+)$", re.MULTILINE)
 _ANY_STREAM = re.compile(r"^ +Stream #0:\d+", re.MULTILINE)
 _SIZE = re.compile(r", (\d+)x(\d+)[ ,\n]")
-# Its traits in parentheses, such as `(tv, bt709, progressive)`, can hold parentheses themselves.
+# Properties in parentheses, such as `(tv, bt709, progressive)`, can contain parentheses themselves.
 _PIXEL_FORMAT = re.compile(r", (\w+)(?:\((.*?)\))?, \d+x\d+[ ,\n]")
 _COLOUR_SPACE = re.compile(r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020\w*|fcc|gbr)\b")
 _FRAME_RATE = re.compile(r", ([\d.]+)(k?) fps")
@@ -25,7 +25,7 @@ _QUOTED_CHARACTERS = 400
 
 
 def read_description(path: str, printed: bytes) -> VideoMetadata:
-    """Return the metadata in what ffmpeg printed on its standard error when it opened the file at `path`.
+    """Return the metadata in ffmpeg's standard error output for the file at `path`.
 
     Raises ProbeError with the reason `unreadable`, `too_large` or `no_video_stream`.
     """
@@ -33,15 +33,15 @@ def read_description(path: str, printed: bytes) -> VideoMetadata:
 
 
 def without_name(path: str, printed: bytes) -> str:
-    """Return what ffmpeg printed as text, with INPUT in place of the file's name.
+    """Return ffmpeg's output as text, with INPUT in place of the file's name.
 
-    The name comes first in the description, and a name may hold anything, line breaks and fake streams too.
+    The name comes first in the description, and may contain anything, including line breaks and fake streams.
     """
     return printed.replace(os.fsencode(ffmpeg.input_url(path)), b"INPUT").decode("utf-8", "replace")
 
 
 def parse_description(path: str, text: str) -> VideoMetadata:
-    """Return the metadata in ffmpeg's description `text` of one input whose name it gives as INPUT.
+    """Return the metadata in ffmpeg's description `text` of one input, which is named INPUT there.
 
     Raises ProbeError with the reason `unreadable` or `no_video_stream`.
     """
@@ -53,14 +53,14 @@ def parse_description(path: str, text: str) -> VideoMetadata:
     if video is not None and size is None and _TOO_LARGE.search(text):
         raise _refusal(path, text)
     if video is None or size is None or int(size[1]) == 0 or int(size[2]) == 0:
-        held = "sound or data, but no moving picture" if _ANY_STREAM.search(text) else "no stream at all"
+        held = "audio or data, but no video stream" if _ANY_STREAM.search(text) else "no stream"
         raise ProbeError(
             path,
             FailureReason.NO_VIDEO_STREAM,
-            f"The file ({container[1]}) holds {held} that ffmpeg can read.",
-            "Take it out of the folder or list, or fetch it again if it should hold video.",
+            f"The file ({container[1]}) contains {held} that ffmpeg can read.",
+            "Remove it from the folder or list, or replace it if it should contain video.",
         )
-    # A stream's side data stands between its line and the next stream's.
+    # A stream's side data is between its line and the next stream's line.
     next_stream = _ANY_STREAM.search(text, video.end())
     rotation = _ROTATION.search(text, video.end(), next_stream.start() if next_stream else len(text))
     pixel_format = _PIXEL_FORMAT.search(video[1] + "\n")
@@ -85,15 +85,15 @@ def _refusal(path: str, text: str) -> ProbeError:
         return ProbeError(
             path,
             FailureReason.TOO_LARGE,
-            f"A frame of {too_large[1]} x {too_large[2]} pixels exceeds the limit by far.",
+            f"A frame of {too_large[1]} x {too_large[2]} pixels far exceeds the limit.",
             "Scale the video down, or raise limits.max_frame_pixels.",
         )
     if "not on whitelist" in text.lower():
         return ProbeError(
             path,
             FailureReason.UNREADABLE,
-            "The file is a playlist, a script or another format that names further files or addresses, "
-            "and those are not followed.",
+            "The file is a playlist, a script or another format that refers to other files or URLs, "
+            "which are not followed.",
             "Name the video files themselves.",
         )
     said = "; ".join(_ADDRESS.sub("", line).strip() for line in text.splitlines() if line.strip())
@@ -101,5 +101,5 @@ def _refusal(path: str, text: str) -> ProbeError:
         path,
         FailureReason.UNREADABLE,
         f"ffmpeg cannot open the file as a video; it said: {said[:_QUOTED_CHARACTERS] or 'nothing'}.",
-        "It may be no video, damaged, or cut off: fetch it again, or take it out.",
+        "It may not be a video, or be damaged or truncated: replace or remove it.",
     )

@@ -1,4 +1,4 @@
-"""Compose the parts: decode ahead, batch, run the networks, hand out features or failures."""
+"""The extraction engine: decodes ahead, batches clips, runs the networks, and yields features or failures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _QUEUE_POLL_SECONDS = 0.2
 
 @dataclass
 class WorkTimes:
-    """Where the time of the engine goes: seconds of waiting for the networks, and for decoded frames."""
+    """Time spent by the engine: seconds of waiting for the networks, and for decoded frames."""
 
     device_seconds: float = 0.0
     waiting_seconds: float = 0.0
@@ -42,7 +42,7 @@ class WorkTimes:
 
 @dataclass
 class _Video:
-    """A video under way: rows that came back, by extractor, and how many are still out."""
+    """A video in progress: received rows by extractor, and the number of pending rows."""
 
     source: VideoSource
     rows: dict[str, RowBuffer]
@@ -57,7 +57,7 @@ class _Video:
 
 @dataclass(frozen=True)
 class _Message:
-    """What a decoder has to say of video number `video`."""
+    """A decoder's message about video number `video`."""
 
     video: int
     content: FrameBatch | DecodeSummary | ExtractionFailure | BaseException
@@ -70,11 +70,11 @@ def extract(
     on_decoded: Callable[[float], None] | None = None,
     times: WorkTimes | None = None,
 ) -> Iterator[VideoFeatures | ExtractionFailure]:
-    """Yield features or a failure for each source, in the order in which they are finished.
+    """Yield features or a failure for each source, in order of completion.
 
     Memory depends on the options and networks, not on the number or length of videos, apart from the features
-    of videos under way. `on_decoded(seconds)` is told of further seconds of video decoded, and `times` is added
-    to. A fault of the machine (out of memory, device lost, no ffmpeg) is raised, a fault of a video yielded.
+    of videos in progress. `on_decoded(seconds)` is called for each further span of decoded video, and `times` is
+    incremented. Infrastructure errors (out of memory, device lost, no ffmpeg) are raised, errors of a video yielded.
     """
     if not networks:
         raise ValueError("extraction needs at least one network")
@@ -96,14 +96,22 @@ class _Extraction:
         self._times = times
         self._batcher = Batcher()
         self._videos: dict[int, _Video] = {}
-        # Batches that a network computes, the oldest first. As many as the network that wants most of them.
+        # Batches in flight, the oldest first; at most the largest `batches_in_flight` of the networks.
         self._in_flight: collections.deque[tuple[Batch, PendingRows]] = collections.deque()
         self._most_in_flight = max(network.batches_in_flight for network in networks)
-        # Videos wait for their last rows to share a batch with others', but not for ever: what waits would
-        # be lost if the process were killed.
+        # The last rows of a video wait to share a batch with other videos, but not indefinitely: waiting rows
+        # would be lost if the process were killed.
         self._most_waiting = max(4 * options.decoders, *(network.batch_rows for network in networks))
 
     def run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
+        try:
+            yield from self._run(sources)
+        finally:
+            # The networks outlive this run, also one that ends in an error or is no longer asked for more.
+            while self._in_flight:
+                self._in_flight.popleft()[1].discard()
+
+    def _run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
         with _Decoders(sources, self._specs, self._options) as decoders:
             while True:
                 while self._in_flight and decoders.have_nothing_ready:
@@ -155,7 +163,7 @@ class _Extraction:
         return {name: network.batch_rows for name, network in self._networks.items()}
 
     def _process(self, batches: Iterator[Batch]) -> Iterator[VideoFeatures | ExtractionFailure]:
-        """Hand batches to their networks; yield what is finished by rows that come back meanwhile."""
+        """Submit batches to their networks; yield videos that are completed by rows received meanwhile."""
         for batch in batches:
             while self._in_flight and len(self._in_flight) >= self._most_in_flight:
                 yield from self._collect()
@@ -167,12 +175,12 @@ class _Extraction:
                 yield from self._collect()
 
     def _collect(self) -> Iterator[VideoFeatures | ExtractionFailure]:
-        """Wait for the rows of the oldest batch and hand them to their videos; yield those that are complete now."""
+        """Wait for the rows of the oldest batch and assign them to their videos; yield completed videos."""
         batch, pending = self._in_flight.popleft()
         started = time.monotonic()
         rows = pending.wait()
         self._times.device_seconds += time.monotonic() - started
-        # A video that has failed meanwhile wants its rows no more.
+        # Rows of a video that has failed meanwhile are dropped.
         owned = [(owner, values) for owner, values in zip(batch.owners, rows, strict=False) if owner[0] in self._videos]
         for (number, row), values in owned:
             self._videos[number].rows[batch.extractor].put(row, values)
@@ -191,7 +199,7 @@ class _Extraction:
                 return ExtractionFailure(
                     video.source,
                     FailureReason.INTERNAL_ERROR,
-                    f"{name} gave numbers that are not finite (NaN or infinite). "
+                    f"{name} produced values that are not finite (NaN or infinity). "
                     "Try --precision fp32; if that does not help, the weights are damaged.",
                 )
         seconds_per_row = {name: network.spec.seconds_per_row for name, network in self._networks.items()}
@@ -199,7 +207,7 @@ class _Extraction:
 
 
 class _Decoders:
-    """Threads that each decode one video after the other into one bounded queue."""
+    """Threads that decode videos into one bounded queue."""
 
     def __init__(self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions) -> None:
         self._sources = enumerate(sources)
@@ -226,7 +234,7 @@ class _Decoders:
 
     @property
     def have_nothing_ready(self) -> bool:
-        """Whether the next message would have to be waited for."""
+        """Whether the queue is empty."""
         return self._messages.empty()
 
     def next_message(self) -> _Message | None:
@@ -247,7 +255,7 @@ class _Decoders:
                     return
                 self._decode(number, source)
         finally:
-            self._put(None)  # or the engine would wait for ever
+            self._put(None)  # or the engine would wait forever
 
     def _decode(self, number: int, source: VideoSource) -> None:
         try:
@@ -256,19 +264,19 @@ class _Decoders:
                     if not self._put(_Message(number, item)):
                         return
         except DecodeStoppedError:
-            return  # nobody listens any more
+            return  # the engine has stopped
         except ExtractionError as error:
             self._put(_Message(number, ExtractionFailure(source, error.reason, str(error))))
         except Exception as error:
             if is_infrastructure_fault(error):
                 self._put(_Message(number, error))
                 return
-            log.exception("A fault of reeldex itself while decoding %r", source.path)
-            message = f"A fault of reeldex itself: {type(error).__name__}: {error}. Please report it with the log."
+            log.exception("Bug in reeldex while decoding %r", source.path)
+            message = f"Bug in reeldex: {type(error).__name__}: {error}. Please report it with the log."
             self._put(_Message(number, ExtractionFailure(source, FailureReason.INTERNAL_ERROR, message)))
 
     def _put(self, message: _Message | None) -> bool:
-        """Wait for room; give up, and return False, once nobody listens any more."""
+        """Wait for space in the queue; return False once the engine has stopped."""
         while not self._stop.is_set():
             try:
                 self._messages.put(message, timeout=_QUEUE_POLL_SECONDS)
@@ -279,7 +287,7 @@ class _Decoders:
 
 
 def is_infrastructure_fault(error: BaseException) -> bool:
-    """Whether an error says that the machine, not the video at hand, is at fault."""
+    """Whether an error is due to the machine, not to the current video."""
     if isinstance(error, OSError):
         return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)
     return isinstance(error, (MemoryError, FfmpegNotFoundError))

@@ -1,4 +1,4 @@
-"""What can go wrong with one video or with the weights, as exceptions that say what to do next."""
+"""Errors of one video or of weights, with a remedy in their messages."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class FailureReason(StrEnum):
 
 
 class ExtractionError(ReeldexError):
-    """One video cannot be turned into features. The fault lies with the file, not with the machine.
+    """The features of one video cannot be extracted, because of the file, not the machine.
 
-    `path` is the file, `reason` one of the closed list, `what_to_do` the advice. `str()` gives all of it.
+    `path` is the file, `reason` one of the closed list, `what_to_do` the remedy. `str()` contains all of them.
     """
 
     stage = "extract"
@@ -35,23 +35,23 @@ class ExtractionError(ReeldexError):
 
 
 class ProbeError(ExtractionError):
-    """The container could not be opened, or holds nothing to extract from."""
+    """The container could not be opened, or contains no video stream."""
 
     stage = "probe"
 
 
 class DecodeError(ExtractionError):
-    """ffmpeg opened the file but could not turn it into frames."""
+    """ffmpeg opened the file but could not decode it."""
 
     stage = "decode"
 
 
 class FfmpegNotFoundError(UserError):
-    """There is no ffmpeg on PATH, and the `imageio-ffmpeg` package carries none for this machine."""
+    """No ffmpeg on PATH, and the `imageio-ffmpeg` package has none for this machine."""
 
 
 class WeightsError(UserError):
-    """Weights of a network are absent, damaged, or do not fit it. The message names the file and the remedy."""
+    """Weights of a network are missing, damaged, or do not match it. The message names the file and the remedy."""
 
 
 class UnknownExtractorError(UserError, ValueError):

@@ -1,4 +1,4 @@
-"""Where ffmpeg is, and the options that keep it to the one local file it was given."""
+"""Finds ffmpeg, and restricts it to the one local input file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import ffmpeg as ffmpeg_python
 from reeldex.extractors.errors import FfmpegNotFoundError
 from reeldex.extractors.options import DecodeLimits
 
-# Containers that hold video or sound themselves. Playlists and scripts that name other files or
-# addresses (hls, dash, concat, sdp, imf, image sequences ...) are absent on purpose: ffmpeg then
-# refuses such a file before it opens anything that the file names.
+# Containers that contain video or audio themselves. Playlists and scripts that refer to other files or
+# URLs (hls, dash, concat, sdp, imf, image sequences ...) are excluded on purpose: ffmpeg then
+# refuses such a file before it opens anything that the file refers to.
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,asf,asf_o,ogg,rm,ivf,"
     "h264,hevc,vvc,obu,av1,h261,h263,vc1,vc1test,dirac,cavsvideo,avs2,avs3,mjpeg,mjpeg_2000,dv,mxf,gxf,nut,nsv,"
@@ -23,22 +23,22 @@ CONTAINERS = (
     "mp3,wav,w64,flac,aac,ac3,eac3,dts,aiff,amr,caf,wv,ape,tta,au,opus"
 )
 
-# Given before the input: read local files only, in those containers only, and never wait for a keyboard.
+# Input options: read only local files, only in those containers, and never wait for keyboard input.
 _PATH_GOES_HERE = "reeldex-input"
 
 
 def input_limits(max_frame_pixels: int = DecodeLimits().max_frame_pixels) -> dict[str, str]:
-    """Return the options that stand before an input that is not trusted."""
-    # ffmpeg counts the pixels that it sets aside, which are more than those shown: whole blocks, and a margin.
+    """Return the input options for an untrusted file."""
+    # ffmpeg counts allocated pixels, which are more than those shown: whole blocks, and a margin.
     most = 2 * max_frame_pixels + (1 << 20)
     return {"protocol_whitelist": "file", "format_whitelist": CONTAINERS, "max_pixels": str(min(most, 2**31 - 1))}
 
 
 @functools.cache
 def executable() -> str:
-    """Return the path of ffmpeg: the one on PATH, else the one that the `imageio-ffmpeg` package carries.
+    """Return the path of ffmpeg: the one on PATH, else the one of the `imageio-ffmpeg` package.
 
-    Raises FfmpegNotFoundError where there is neither.
+    Raises FfmpegNotFoundError if there is neither.
     """
     on_path = shutil.which("ffmpeg")
     if on_path:
@@ -49,7 +49,7 @@ def executable() -> str:
         carried: str = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         raise FfmpegNotFoundError(
-            f"There is no ffmpeg on PATH, and the Python package imageio-ffmpeg offers none ({error}). "
+            f"There is no ffmpeg on PATH, and the Python package imageio-ffmpeg has none ({error}). "
             "Install ffmpeg with your system's package manager, or: pip install imageio-ffmpeg"
         ) from error
     return carried
@@ -69,9 +69,9 @@ def passthrough_arguments() -> list[str]:
 
 @functools.cache
 def passthrough_option() -> dict[str, str]:
-    """Return the output option that writes every frame as it comes, none dropped and none doubled.
+    """Return the output option that writes every frame unchanged, without dropping or duplicating any.
 
-    It is called `fps_mode` since ffmpeg 5.1; `vsync`, its older name, is gone from ffmpeg 9.
+    It is called `fps_mode` since ffmpeg 5.1; its older name `vsync` was removed in ffmpeg 9.
     """
     answer = subprocess.run([executable(), "-hide_banner", "-h", "long"], capture_output=True, check=True)
     return {"fps_mode" if b"-fps_mode" in answer.stdout else "vsync": "passthrough"}
@@ -79,28 +79,28 @@ def passthrough_option() -> dict[str, str]:
 
 @functools.cache
 def unbuffered_print_option() -> dict[str, int]:
-    """Return the option of the filter `metadata` that prints at once; ffmpeg 4.2 has none and prints blocks."""
+    """Return the option for unbuffered output of the filter `metadata`; ffmpeg 4.2 lacks it and prints blocks."""
     answer = subprocess.run([executable(), "-hide_banner", "-h", "filter=metadata"], capture_output=True, check=True)
     return {"direct": 1} if re.search(rb"^ +direct ", answer.stdout, re.MULTILINE) else {}
 
 
 def local_input(max_frame_pixels: int, **options: object) -> ffmpeg_python.nodes.FilterableStream:
-    """Return an input that is kept to local files, for `with_path` to give its path once the arguments are complete.
+    """Return an input restricted to local files; `with_path` sets its path once the arguments are complete.
 
-    Its decoder refuses frames that are larger than `max_frame_pixels` by far.
-    ffmpeg-python cannot hold a path itself: it encodes what it holds as UTF-8, and file names may be any bytes.
+    Its decoder refuses frames that are far larger than `max_frame_pixels`.
+    ffmpeg-python cannot contain the path itself: it encodes arguments as UTF-8, and file names may be any bytes.
     """
     return ffmpeg_python.input(_PATH_GOES_HERE, **options, **input_limits(max_frame_pixels))
 
 
 def with_path(arguments: list[str], path: str) -> list[str]:
-    """Return `arguments` with `path` as their one input, whatever its name holds.
+    """Return `arguments` with `path` as their only input, whatever characters it contains.
 
-    The `file:` prefix keeps a leading dash from being an option and a colon from being a protocol.
+    The `file:` prefix prevents a leading dash from being an option and a colon from being a protocol.
     """
     return [input_url(path) if argument == _PATH_GOES_HERE else argument for argument in arguments]
 
 
 def input_url(path: str) -> str:
-    """Return how ffmpeg is told of a local file."""
+    """Return ffmpeg's URL for a local file."""
     return "file:" + os.path.abspath(path)  # noqa: PTH100 - pathlib would collapse what the name may need

@@ -14,19 +14,19 @@ _known: dict[FileIdentity, str] = {}
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal; of an unchanged file, the one that was computed before."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal; cached while the file is unchanged."""
     with path.open("rb") as file:
         identity = _identity(file.fileno())
         if identity not in _known:
             found = hashlib.file_digest(file, "sha256").hexdigest()
             if _identity(file.fileno()) != identity:
-                return found  # written to meanwhile
+                return found  # modified meanwhile
             _known[identity] = found
         return _known[identity]
 
 
 def known_hashes() -> dict[FileIdentity, str]:
-    """Return all that has been computed, to be handed to another process of this machine."""
+    """Return all computed hashes, for another process of this machine."""
     return dict(_known)
 
 

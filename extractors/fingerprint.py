@@ -1,4 +1,4 @@
-"""All that defines the numbers of a feature space, as JSON values that a store holds features against."""
+"""The fingerprint of a feature space: everything that defines its values, as JSON, for comparison by a store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reeldex.extractors.spec import ExtractorSpec
 def fingerprint(spec: ExtractorSpec, weights_sha256: str, precision: Precision) -> dict[str, Any]:
     """Return the fingerprint of the features that `spec` defines, with weights of that SHA-256.
 
-    Both half precisions count as one class; `precision` is the one computed in, so not AUTO.
+    Both half precisions count as one class; `precision` is the resolved one, not AUTO.
     """
     return {
         "extractor": spec.definition(),

@@ -1,7 +1,7 @@
-"""Bytes of an extractor's pipes into chunks of frames.
+"""Parses the bytes of an extractor's pipes into chunks of frames.
 
 ffmpeg writes each picture as a binary PPM: three lines of header (P6, width and height, 255), then RGB bytes. The
-stream thus says itself how large its pictures are, whatever rotation or odd size the file has.
+stream thus contains the size of its pictures, whatever rotation or odd size the file has.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _READ_BYTES = 1 << 20
 
 
 class GapError(Exception):
-    """No picture comes for longer than it may: for `seconds`, from `start_seconds` on."""
+    """A gap between pictures exceeds the limit: `seconds`, from `start_seconds` on."""
 
     def __init__(self, start_seconds: float, seconds: float) -> None:
         super().__init__(f"no picture for {seconds:g} s from {start_seconds:g} s on")
@@ -39,22 +39,22 @@ class GapError(Exception):
 
 
 class MissingPicturesError(Exception):
-    """Fewer pictures came than the times of the decoded ones ask for."""
+    """Fewer pictures arrived than the timestamps of the decoded ones require."""
 
 
 class FrameStream:
-    """Repeats the pictures of one pipe as often as their times say, in chunks of whole clips.
+    """Repeats the pictures of one pipe according to their timestamps, in chunks of whole clips.
 
     A video too short to be sampled has one frame, its first picture.
     """
 
     def __init__(self, spec: ExtractorSpec, chunk_bytes: int, max_gap_seconds: float) -> None:
         self.spec = spec
-        self.frame_count = 0  # frames handed on
+        self.frame_count = 0  # frames yielded
         self._max_gap_seconds = max_gap_seconds
         self._ticks = TickReader()
         self._clock = SampleClock()
-        self._counts: deque[int] = deque()  # of the pictures from the oldest on that is not shown yet
+        self._counts: deque[int] = deque()  # repetitions of pictures, from the oldest that is not yielded yet
         self._pictures: deque[NDArray[np.uint8]] = deque()
         self._first: NDArray[np.uint8] | None = None
         self._chunk_bytes = chunk_bytes
@@ -62,12 +62,12 @@ class FrameStream:
         self._chunk_filled = 0
         self._header = b""
         self._size = (0, 0)  # height, width
-        self._start = bytearray()  # what came before the first header was whole
+        self._start = bytearray()  # bytes received before the first header was complete
         self._buffer: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._filled = 0
 
     def read_pictures(self, descriptor: int) -> Generator[FrameBatch, None, bool]:
-        """Read what is there from the pipe of pictures; yield the chunks that it fills, return False at the end.
+        """Read available bytes from the pipe of pictures; yield completed chunks, return False at the end.
 
         Raises ValueError if the bytes are not pictures of one size.
         """
@@ -84,9 +84,9 @@ class FrameStream:
         return count > 0
 
     def read_ticks(self, descriptor: int) -> Generator[FrameBatch, None, bool]:
-        """Read what is there from the pipe of ticks; yield the chunks that can be filled then, return False at the end.
+        """Read available bytes from the pipe of ticks; yield completed chunks, return False at the end.
 
-        Raises GapError if a picture stands for longer than it may.
+        Raises GapError if a picture is shown for longer than the limit.
         """
         for tick in self._ticks.read_from(descriptor):
             self._advance(tick)
@@ -102,13 +102,13 @@ class FrameStream:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no picture has come yet."""
+        """Whether no picture has arrived yet."""
         return self.frame_count == 0 and self._first is None
 
     def finish(self) -> Iterator[FrameBatch]:
-        """Yield the last chunk, once both pipes have ended. Raises MissingPicturesError."""
+        """Yield the last chunk, once both pipes are closed. Raises MissingPicturesError."""
         if any(self._counts):
-            raise MissingPicturesError(f"{len(self._counts)} of those for {self.spec.name} never came")
+            raise MissingPicturesError(f"{len(self._counts)} of those for {self.spec.name} are missing")
         if self._first is not None:
             yield from self._repeat(self._first, 1)
         if self._chunk_filled:
@@ -128,7 +128,7 @@ class FrameStream:
         self._buffer[: self._filled] = np.frombuffer(bytes(self._start), np.uint8)
 
     def _take_pictures(self) -> None:
-        """Move whole pictures out of the buffer; an unfinished last one stays in it."""
+        """Move complete pictures out of the buffer; an incomplete last one stays in it."""
         picture_bytes = len(self._header) + 3 * self._size[0] * self._size[1]
         count = self._filled // picture_bytes if self._header else 0
         if count == 0:
@@ -167,6 +167,6 @@ class FrameStream:
 
     def _batch(self) -> FrameBatch:
         batch = FrameBatch(self.spec.name, self._chunk[: self._chunk_filled])
-        # A new one each time: whoever takes the frames keeps them.
+        # A new array each time: the consumer keeps the frames.
         self._chunk, self._chunk_filled = self._chunk[:0], 0
         return batch

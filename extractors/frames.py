@@ -1,4 +1,4 @@
-"""The values that pass through the extractors. All are frozen and refuse what cannot be."""
+"""The values that pass through the extractors. All are frozen and reject invalid data."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class VideoSource:
 
 @dataclass(frozen=True)
 class VideoMetadata:
-    """What the container says of its first video stream.
+    """Container metadata of the first video stream.
 
     `width`, `height` are stored pixels, before `rotation_degrees` (counter-clockwise) is applied.
     `duration_seconds` is the container's. `pixel_format` and `colour_space` are ffmpeg's names, such as yuv420p and
-    bt709. All three are None where the file does not say.
+    bt709. All three are None if the file does not specify them.
     """
 
     container: str
@@ -45,11 +45,11 @@ class VideoMetadata:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
-            raise ValueError(f"a video stream of {self.width} x {self.height} pixels cannot be")
+            raise ValueError(f"invalid size of a video stream: {self.width} x {self.height} pixels")
 
     @property
     def display_size(self) -> tuple[int, int]:
-        """(height, width) in pixels once the rotation is applied."""
+        """(height, width) in pixels after rotation."""
         quarter_turns = round(self.rotation_degrees / 90) % 4
         return (self.width, self.height) if quarter_turns % 2 else (self.height, self.width)
 
@@ -68,7 +68,7 @@ class FrameBatch:
 
 @dataclass(frozen=True)
 class DecodeSummary:
-    """How a video's decoding ended: seconds decoded, whether cut short, and what the decoder complained of."""
+    """Summary of a video's decoding: seconds decoded, whether truncated, and the decoder's errors."""
 
     metadata: VideoMetadata
     decoded_seconds: float
@@ -96,7 +96,7 @@ class VideoFeatures:
 
 @dataclass(frozen=True)
 class ExtractionFailure:
-    """A video without features: why, and what to do about it."""
+    """A video without features: the reason and the remedy."""
 
     source: VideoSource
     reason: FailureReason

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def load_module(record: ExtractorRecord, options: NetworkOptions) -> tuple[nn.Module, str]:
     """Return the network without its classifier, in evaluation mode, and the SHA-256 of its weights."""
-    with torch.device("meta"):  # values would only be overwritten
+    with torch.device("meta"):  # initial values would be overwritten
         module = record.build()
     if options.weights is WeightsChoice.RANDOM:
         shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
@@ -55,15 +55,15 @@ def _require_fit(module: nn.Module, state: dict[str, torch.Tensor], path: Path) 
     ]
     if faults:
         raise WeightsError(
-            f"The weights in {path} do not fit the network: {'; '.join(faults[:5])}"
-            f"{f' and {len(faults) - 5} more' if len(faults) > 5 else ''}. Name the checkpoint of this very network."
+            f"The weights in {path} do not match the network: {'; '.join(faults[:5])}"
+            f"{f' and {len(faults) - 5} more' if len(faults) > 5 else ''}. Give a checkpoint of this network."
         )
 
 
 def fold_batch_norms(module: nn.Module) -> None:
     """Fold each BatchNorm that directly follows a convolution into it, in place, for evaluation only.
 
-    "Follows" is read off the order in which a module registers its children, which for the networks here is
+    "Follows" refers to the order in which a module registers its children, which for these networks is
     the order of computation.
     """
     previous: tuple[str, nn.Module] | None = None

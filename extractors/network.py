@@ -1,4 +1,4 @@
-"""An extractor ready to run, by the runtime that suits its device."""
+"""Loads an extractor's network with the runtime for its device."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def load_network(name: str, options: NetworkOptions) -> Network:
             return openvino.load(record, options)
         except ConversionError as error:
             if options.runtime is Runtime.OPENVINO:
-                raise DeviceError(f"{error}. Use runtime torch for it.") from error
-            log.warning("%s. PyTorch computes it.", error)
+                raise DeviceError(f"{error}. Use runtime torch.") from error
+            log.warning("%s. Using PyTorch instead.", error)
     from reeldex.extractors.runtimes import pytorch
 
     return pytorch.load(record, options, resolve_device(options.device))
 
 
 def _is_for_openvino(options: NetworkOptions) -> bool:
-    """Whether a network is to be computed by OpenVINO: on request, or where it runs on a CPU.
+    """Whether to use OpenVINO for a network: on request, or by default on a CPU.
 
-    Raises DeviceError for a request that cannot be met.
+    Raises DeviceError for a request that cannot be satisfied.
     """
     installed = importlib.util.find_spec("openvino") is not None
     on_cpu = options.device == "cpu" or (options.device == "auto" and not has_cuda())
@@ -48,9 +48,7 @@ def _is_for_openvino(options: NetworkOptions) -> bool:
     if not installed:
         raise DeviceError("The runtime openvino is not installed. Install the package openvino, or use runtime torch.")
     if not on_cpu:
-        raise DeviceError(
-            f"The runtime openvino computes on the CPU, not on {options.device}. Use runtime torch there."
-        )
+        raise DeviceError(f"The runtime openvino supports only the CPU, not {options.device}. Use runtime torch.")
     if options.precision in (Precision.FP16, Precision.BF16):
-        raise DeviceError(f"Precision {options.precision} needs a CUDA device, and this run is on cpu. Use fp32.")
+        raise DeviceError(f"Precision {options.precision} needs a CUDA device, but this run uses the CPU. Use fp32.")
     return True

@@ -1,4 +1,4 @@
-"""Options of the extraction: networks, decoding, devices. Nothing else, so that they are cheap to import."""
+"""Options of the extraction: networks, decoding, devices. Cheap to import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reeldex.options import Options
 
 
 class Precision(StrEnum):
-    """Arithmetic of the network. AUTO: float32 on a CPU, half precision on CUDA where it is close enough."""
+    """Arithmetic of the network. AUTO: float32 on a CPU, half precision on CUDA if it is accurate enough."""
 
     AUTO = "auto"
     FP32 = "fp32"
@@ -21,7 +21,7 @@ class Precision(StrEnum):
 
 
 class Runtime(StrEnum):
-    """What computes the networks. AUTO: OpenVINO on a CPU, PyTorch on CUDA."""
+    """The library that computes the networks. AUTO: OpenVINO on a CPU, PyTorch on CUDA."""
 
     AUTO = "auto"
     TORCH = "torch"
@@ -49,7 +49,7 @@ class WeightsOptions(Options):
 
 
 class DeviceOptions(Options):
-    """Where and in which arithmetic the networks run."""
+    """The device and the arithmetic of the networks."""
 
     device: Annotated[
         str,
@@ -72,8 +72,8 @@ class DeviceOptions(Options):
         Runtime,
         Field(
             title="Runtime",
-            description="What computes the networks. auto: openvino on a CPU, torch on CUDA. The features agree within "
-            "cosine 0.9999; the outcome of a shard records which it was.",
+            description="Library that runs the networks. auto: openvino on a CPU, torch on CUDA. Features agree within "
+            "cosine 0.9999; each outcome records the runtime.",
         ),
     ] = Runtime.AUTO
     batch_rows: Annotated[
@@ -91,14 +91,14 @@ class NetworkOptions(WeightsOptions, DeviceOptions):
 
 
 class DecodeLimits(Options):
-    """What one video may cost before it counts as failed."""
+    """Resource limits of one video; a video that exceeds them counts as failed."""
 
     timeout_seconds: Annotated[
         float,
         Field(
             gt=0,
             title="Time limit (s)",
-            description="Give up on a video after so many seconds of waiting for ffmpeg. Time spent in the networks "
+            description="Give up on a video after this many seconds of waiting for ffmpeg. Time spent in the networks "
             "does not count.",
         ),
     ] = 1800.0
@@ -113,7 +113,7 @@ class DecodeLimits(Options):
             le=31_536_000,
             title="Longest still picture (s)",
             description="Longest time that one picture may be shown, as in a slide show. A video that exceeds it has "
-            "damaged time stamps or would produce millions of equal rows; it counts as failed (too_large).",
+            "damaged timestamps or would produce millions of equal rows; it counts as failed (too_large).",
         ),
     ] = 600.0
     ffmpeg_memory_bytes: Annotated[
@@ -121,14 +121,14 @@ class DecodeLimits(Options):
         Field(
             ge=1 << 28,
             title="Memory limit of ffmpeg (bytes)",
-            description="Address space of each ffmpeg process, also of the search page's: several times what it uses, "
+            description="Address space of each ffmpeg process, also of the search page: several times the used memory, "
             "since threads reserve more than they need. A video that needs more counts as failed (too_large).",
         ),
     ] = 4 << 30
 
 
 class DecoderOptions(Options):
-    """How many videos are decoded ahead of the networks."""
+    """Decoding ahead of the networks."""
 
     decoders: Annotated[
         int,
@@ -142,9 +142,7 @@ class DecoderOptions(Options):
 
 
 class EngineOptions(DecoderOptions):
-    """How the engine works: decoders, what one video may cost, and how its frames are handed on."""
+    """Options of the engine: decoders, limits of a video, and chunk size."""
 
     limits: DecodeLimits = DecodeLimits()
-    chunk_bytes: Annotated[int, Field(ge=1, description="uint8 frames handed on at a time, for one extractor.")] = (
-        4 << 20
-    )
+    chunk_bytes: Annotated[int, Field(ge=1, description="Bytes of uint8 frames per chunk, per extractor.")] = 4 << 20

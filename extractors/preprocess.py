@@ -1,4 +1,4 @@
-"""uint8 clips into the normalised tensor a network reads, on the device that holds them."""
+"""Normalises uint8 clips to a network's input tensor, on their device."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Container metadata of a file, from ffmpeg's own description of its input.
+"""Container metadata of a file, from ffmpeg's description of its input.
 
-The same program describes and decodes: nothing here needs ffprobe, which not every ffmpeg brings.
+Does not use ffprobe, which not every ffmpeg installation includes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from reeldex.extractors.ffmpeg_process import require_memory
 from reeldex.extractors.frames import VideoMetadata
 from reeldex.extractors.options import DecodeLimits
 
-# What a probe may take, unless told otherwise: seconds of wall-clock time.
+# Default time limit of a probe, in seconds of wall-clock time.
 PROBE_TIMEOUT_SECONDS = 60.0
 
 
 def probe(
     path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS, limits: DecodeLimits | None = None
 ) -> VideoMetadata:
-    """Return what the container of the file at `path` says of its first video stream.
+    """Return the container metadata of the first video stream of the file at `path`.
 
     Raises ProbeError with the reason `missing`, `unreadable`, `no_video_stream`, `timeout`, `too_large` or, if ffmpeg
     itself is killed, `decode_error`.
@@ -42,14 +42,14 @@ def probe(
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
-            check=False,  # describing an input without naming an output always ends with status 1
+            check=False,  # without an output, ffmpeg describes its input and always exits with status 1
         )
     except subprocess.TimeoutExpired as error:
         raise ProbeError(
             path,
             FailureReason.TIMEOUT,
             f"ffmpeg did not describe the file within {time.monotonic() - started:.0f} seconds.",
-            "Check that its disk or network share answers, or raise limits.timeout_seconds.",
+            "Check that its disk or network share responds, or raise limits.timeout_seconds.",
         ) from error
     text = without_name(path, answer.stderr)
     if answer.returncode < 0:
@@ -59,12 +59,12 @@ def probe(
             FailureReason.DECODE_ERROR,
             f"ffmpeg was killed by signal {-answer.returncode} while it described the file.",
             "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
-            "limits.ffmpeg_memory_bytes. Else it may be malformed.",
+            "limits.ffmpeg_memory_bytes. Otherwise it may be malformed.",
         )
     try:
         return parse_description(path, text)
     except ProbeError:
-        # Only now: the title of a sound file may say anything.
+        # Checked last: the title of an audio file may contain any text.
         require_memory(ProbeError, path, text, limits.ffmpeg_memory_bytes)
         raise
 
@@ -73,7 +73,7 @@ def require_readable_file(path: str) -> None:
     """Raise ProbeError unless `path` is a regular, non-empty file that can be opened for reading."""
     try:
         status = os.stat(path)  # noqa: PTH116 - paths may hold bytes that are not UTF-8
-        # Looked at before it is opened: opening a named pipe would wait for somebody to write to it.
+        # Checked before it is opened: opening a named pipe would block until another process writes to it.
         if not stat.S_ISREG(status.st_mode):
             raise ProbeError(
                 path, FailureReason.UNREADABLE, "This is not a regular file.", "Name a video file instead."
@@ -84,11 +84,11 @@ def require_readable_file(path: str) -> None:
             path,
             FailureReason.MISSING,
             "There is no such file.",
-            "Put it back, or take it out of the list.",
+            "Restore it, or remove it from the list.",
         ) from error
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            raise  # the machine is short of something; the file is not at fault
+            raise  # a resource of the machine is exhausted; not an error of the file
         raise ProbeError(
             path,
             FailureReason.UNREADABLE,
@@ -96,4 +96,4 @@ def require_readable_file(path: str) -> None:
             "Check its permissions and its disk.",
         ) from error
     if status.st_size == 0:
-        raise ProbeError(path, FailureReason.UNREADABLE, "The file is empty (0 bytes).", "Fetch or copy it again.")
+        raise ProbeError(path, FailureReason.UNREADABLE, "The file is empty (0 bytes).", "Download or copy it again.")

@@ -1,6 +1,6 @@
-"""Made-up weights for trial runs: the same bytes on every machine, at a scale that passes through all blocks.
+"""Random weights for testing: identical bytes on every machine, scaled to preserve variance through all blocks.
 
-The bits come from SHAKE-256 over each parameter's name, so no library's random generator is involved.
+The bits are SHAKE-256 of each parameter's name, independent of any library's random generator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def random_state(
 
     Weights of two axes and more are uniform with variance 2 / fan_in (He et al., arXiv 1502.01852); a
     normalisation's gain is 1, or less where its name ends in one of `branch_gain_suffixes`, its shift 0 and its
-    running statistics those of a standard normal, which such weights keep.
+    running statistics those of a standard normal, which such weights preserve.
     """
     return {name: _tensor(network, name, shape, branch_gain_suffixes) for name, shape in shapes.items()}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Part of the files' names: raised whenever `random_state` comes to mean other numbers.
+# Part of the file names: incremented whenever `random_state` generates other values.
 _RULE = 1
 
 
@@ -31,8 +31,8 @@ def cached_random_state(
 ) -> tuple[dict[str, torch.Tensor], str]:
     """Return the tensors of `random_state` and their SHA-256, from a file in `folder` or the folder of downloads.
 
-    A file that is absent, damaged or unreadable is written anew; one that cannot be written is logged, and costs the
-    time to generate the tensors next time.
+    A missing, damaged or unreadable file is written again; if it cannot be written, this is logged, and the tensors are
+    generated again next time.
     """
     import torch
 
@@ -45,11 +45,11 @@ def cached_random_state(
         found = sha256_of_state({key: value.numpy() for key, value in state.items()})
         if found == mark.read_text(encoding="ascii").strip():
             return state, found
-        log.warning("The random weights in %s are damaged; they are generated anew.", path)
+        log.warning("The random weights in %s are damaged and are generated again.", path)
     except FileNotFoundError:
         pass
     except (WeightsError, OSError) as error:
-        log.warning("The random weights in %s are generated anew: %s", path, error)
+        log.warning("The random weights in %s are generated again: %s", path, error)
     arrays = random_state(network, shapes, branch_gain_suffixes)
     state = {key: torch.from_numpy(array) for key, array in arrays.items()}
     sha256 = sha256_of_state(arrays)
@@ -57,7 +57,7 @@ def cached_random_state(
         _write(state, sha256, path, mark)
     except (OSError, RuntimeError) as error:
         # PyTorch reports a full disk as a RuntimeError.
-        log.warning("The random weights are not kept for the next run, as %s cannot be written: %s", path, error)
+        log.warning("The random weights are not cached, because %s cannot be written: %s", path, error)
     return state, sha256
 
 
@@ -71,5 +71,5 @@ def _write(state: Mapping[str, torch.Tensor], sha256: str, path: Path, mark: Pat
         unfinished.replace(path)
         mark.write_text(sha256 + "\n", encoding="ascii")
     finally:
-        with contextlib.suppress(OSError):  # moved away by now, or never made
+        with contextlib.suppress(OSError):  # already renamed, or never created
             unfinished.unlink()

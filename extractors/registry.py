@@ -1,4 +1,4 @@
-"""The extractors by name. A further network joins by one record."""
+"""The registry of extractors by name. A new network is one record."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     from reeldex.extractors.spec import ExtractorSpec
 
-# The weights tag of made-up weights: it stands in the name of every feature space made with them.
+# The weights tag of random weights, part of the name of every feature space made with them.
 RANDOM_TAG = "random"
 
 
 @dataclass(frozen=True)
 class ExtractorRecord:
-    """What there is to know of an extractor.
+    """An extractor: its spec, network and weights.
 
-    - `build` makes the network, its classifier in the attribute `fc`; features are what enters `fc`.
-    - `pretrained` is where its published weights come from.
-    - `own_name` turns the published checkpoint's parameter names into the network's.
-    - `branch_gain_suffixes` are how the last normalisation of a residual branch ends its gain's name.
+    - `build` returns the network, with its classifier in the attribute `fc`; features are the input of `fc`.
+    - `pretrained` is the source of its published weights.
+    - `own_name` maps the published checkpoint's parameter names to the network's.
+    - `branch_gain_suffixes` are the name suffixes of the gain of the last normalisation in a residual branch.
     """
 
     spec: ExtractorSpec
@@ -69,16 +69,16 @@ def extractor(name: str) -> ExtractorRecord:
         return EXTRACTORS[name]
     near = difflib.get_close_matches(name, EXTRACTORS, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownExtractorError(f"There is no extractor {name!r}.{hint} There are: {', '.join(EXTRACTORS)}.")
+    raise UnknownExtractorError(f"There is no extractor {name!r}.{hint} Extractors are: {', '.join(EXTRACTORS)}.")
 
 
 def extractor_of_space(space: str) -> tuple[ExtractorRecord, WeightsChoice]:
-    """Return what made the features of a space called `<extractor>.<weights tag>`. Raises UnknownExtractorError."""
+    """Return the extractor and weights of a space named `<extractor>.<weights tag>`. Raises UnknownExtractorError."""
     name, _, tag = space.partition(".")
     record = extractor(name)
     for choice in WeightsChoice:
         if record.space(choice) == space:
             return record, choice
     raise UnknownExtractorError(
-        f"The extractor {name!r} has no weights {tag!r}; there are {record.pretrained.tag!r} and {RANDOM_TAG!r}."
+        f"The extractor {name!r} has no weights {tag!r}; available: {record.pretrained.tag!r} and {RANDOM_TAG!r}."
     )

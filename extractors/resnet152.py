@@ -9,7 +9,7 @@ from reeldex.extractors.spec import ExtractorSpec
 if TYPE_CHECKING:
     from torch import nn
 
-# Where torchvision publishes IMAGENET1K_V1. Written out, since torchvision takes seconds to import; a test compares.
+# URL of torchvision's IMAGENET1K_V1. Copied, since torchvision takes seconds to import; a test compares them.
 PRETRAINED_URL = "https://download.pytorch.org/models/resnet152-394f9c45.pth"
 
 # Sampling and scaling: the HowTo100M feature extractor. Mean and std: ImageNet's, in units of 1/255.
@@ -27,7 +27,7 @@ SPEC = ExtractorSpec(
 
 
 def build() -> nn.Module:
-    """Return the network without its weights' values: (B, 3, H, W) to (B, 1000) through its classifier `fc`."""
+    """Return the network without weights: (B, 3, H, W) to (B, 1000) through its classifier `fc`."""
     from reeldex.extractors.resnet2d import ResNet
 
     return ResNet(blocks_per_stage=(3, 8, 36, 3), classes=1000)

@@ -1,7 +1,7 @@
 """Residual networks with bottleneck blocks (He et al., arXiv 1512.03385), as torchvision's `resnet152` builds them.
 
-Written out because importing torchvision takes longer than extracting a short clip: it imports PyTorch's compiler.
-A test holds the network to torchvision's, name by name and bit by bit.
+Implemented here because importing torchvision takes longer than extracting a short clip: it imports PyTorch's compiler.
+A test compares the network with torchvision's, name by name and bit by bit.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual network: (B, 3, H, W) to (B, `classes`); what enters its classifier `fc` is (B, 2048)."""
+    """A residual network: (B, 3, H, W) to (B, `classes`); the input of its classifier `fc` is (B, 2048)."""
 
     def __init__(self, blocks_per_stage: Sequence[int], classes: int) -> None:
         super().__init__()

@@ -37,11 +37,11 @@ _GROUPS = 32
 
 
 def build() -> nn.Module:
-    """Return the network without its weights' values: (B, 3, 16, 112, 112) to (B, 400) through its classifier `fc`."""
+    """Return the network without weights: (B, 3, 16, 112, 112) to (B, 400) through its classifier `fc`."""
     from torch import nn
 
     with warnings.catch_warnings():
-        # pytorchvideo compiles some functions with torch.jit at import, of which today's PyTorch warns.
+        # pytorchvideo compiles some functions with torch.jit at import, which is deprecated in PyTorch.
         warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         from pytorchvideo.models.resnet import create_bottleneck_block, create_res_stage
@@ -103,10 +103,10 @@ _BLOCK_NAME = re.compile(r"layer(\d)\.(\d+)\.(conv\d|bn\d|downsample\.\d)\.(\w+)
 
 
 def own_parameter_name(published: str) -> str:
-    """Return this network's name of a parameter that the published checkpoint calls `published`.
+    """Return this network's name of the parameter `published` of the published checkpoint.
 
-    Example: `layer1.0.conv1.weight` is `stage1.res_blocks.0.branch2.conv_a.weight`. A name that follows no
-    rule comes back unchanged, for the strict loading to complain of.
+    Example: `layer1.0.conv1.weight` is `stage1.res_blocks.0.branch2.conv_a.weight`. A name that matches no
+    rule is returned unchanged, and strict loading then reports it.
     """
     block = _BLOCK_NAME.fullmatch(published)
     if block and block[3] in _BLOCK_PARTS:

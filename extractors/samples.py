@@ -1,4 +1,4 @@
-"""Small videos to try things out on, made by ffmpeg from its own test pictures."""
+"""Small sample videos, made by ffmpeg from its test sources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ffmpeg as ffmpeg_python
 
 from reeldex.extractors import ffmpeg, ffmpeg_process
 
-# File name -> ffmpeg's test picture. Different pictures, shapes and lengths, so that the features differ too.
+# File name -> ffmpeg's test source. Pictures, shapes and lengths differ, so that the features differ too.
 SAMPLES: dict[str, str] = {
     "colour bars.mp4": "smptehdbars=size=640x360:rate=25:duration=4",
     "counter.mp4": "testsrc2=size=320x240:rate=30:duration=6",
@@ -20,7 +20,7 @@ SAMPLES: dict[str, str] = {
 
 
 def make_samples(folder: Path) -> list[Path]:
-    """Make the sample videos that are not in `folder` yet and return the paths of all. Raises RuntimeError."""
+    """Create the sample videos missing in `folder` and return the paths of all. Raises RuntimeError."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, picture in SAMPLES.items():
@@ -32,7 +32,7 @@ def make_samples(folder: Path) -> list[Path]:
 
 
 def _make(picture: str, path: Path) -> None:
-    # Under another name first: a run that was stopped leaves no half video under the final one.
+    # Under a temporary name first, so that an interrupted run leaves no incomplete video under the final name.
     unfinished = path.with_name(f".unfinished-{path.name}")
     command = (
         ffmpeg_python.input(picture, format="lavfi")
@@ -42,5 +42,7 @@ def _make(picture: str, path: Path) -> None:
     )
     answer = subprocess.run([*ffmpeg_process.command(), "-v", "error", *command], capture_output=True, check=False)
     if answer.returncode:
-        raise RuntimeError(f"ffmpeg could not make the sample video {path}: {answer.stderr.decode('utf-8', 'replace')}")
+        raise RuntimeError(
+            f"ffmpeg could not create the sample video {path}: {answer.stderr.decode('utf-8', 'replace')}"
+        )
     unfinished.replace(path)

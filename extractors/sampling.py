@@ -1,4 +1,4 @@
-"""The filters that sample a decoded video for one extractor, and what they print of its time stamps."""
+"""The ffmpeg filters that sample a decoded video for an extractor, and the timestamps that they print."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 _TICK = re.compile(rb"frame:\d+\s+pts:(\S+)")
 _READ_BYTES = 64 * 1024
 
-# No tick of a video comes so late: 13 years at 24 a second.
+# Larger than any tick of a video: 13 years at 24 per second.
 _AFTER_ALL_TICKS = 10**10
-# Numbers of pictures start here: ffmpeg 4.2 tells the filter behind the numbering the end of the video in ticks, and
-# would have the last picture repeated up to there if its number were a lower one.
+# First picture number: ffmpeg 4.2 passes the end of the video in ticks to the filter after the numbering, which
+# would repeat the last picture up to there if its number were lower.
 _FIRST_NUMBER = 10**11
 
 
 def sampled_outputs(
     stream: ffmpeg_python.nodes.FilterableStream, specs: Sequence[ExtractorSpec], pipes: Sequence[tuple[int, int]]
 ) -> list[Any]:
-    """Return the outputs of a decoded stream: for each of `specs` its pictures, and the tick of each decoded one.
+    """Return the outputs of a decoded stream: for each of `specs` its pictures, and the tick of each decoded picture.
 
-    The pictures, as PPM images, are those that SampleClock counts for. The ticks, as lines of text, are those of all
-    decoded pictures, and at last the end of the last one. `pipes` are file descriptors, for pictures and for ticks.
+    The pictures, as PPM images, are those that SampleClock counts. The ticks, as lines of text, are those of all
+    decoded pictures, followed by the end of the last one. `pipes` are file descriptors, for pictures and for ticks.
     """
     every_frame = ffmpeg.passthrough_option()
     branches = stream.filter_multi_output("split", len(specs) + 1)
@@ -47,8 +47,8 @@ def sampled_outputs(
 
 
 def _small_and_ended(stream: ffmpeg_python.nodes.FilterableStream) -> Any:  # noqa: ANN401 - an untyped library
-    """Keep of the pictures their times alone, and add one where the last picture ends."""
-    # Small grey pictures: what follows is cheap then, and tpad would convert pixel formats that it does not know.
+    """Keep only the timestamps of pictures, and add one at the end of the last picture."""
+    # Small grey pictures make the next filters cheap; tpad would also convert pixel formats that it does not support.
     small = stream.filter("scale", 8, 8, flags="neighbor").filter("format", "gray")
     return small.filter("tpad", stop=1, stop_mode="clone")
 
@@ -56,36 +56,36 @@ def _small_and_ended(stream: ffmpeg_python.nodes.FilterableStream) -> Any:  # no
 def _printed(stream: ffmpeg_python.nodes.FilterableStream, rate: int, pipe: int) -> Any:  # noqa: ANN401
     return (
         stream.filter("settb", f"1/{rate}")  # rounds as the filter `fps` does
-        # Only pictures that carry metadata are printed. This filter always adds some, "metadata=add" of 4.2 none.
+        # Only pictures with metadata are printed. This filter always adds some; "metadata=add" of ffmpeg 4.2 does not.
         .filter("blackframe", amount=0)
         .filter("metadata", "print", file=f"pipe:{pipe}", **ffmpeg.unbuffered_print_option())
-        # Evenly spaced, at a rate that the output takes over: it complains of times that repeat.
+        # Evenly spaced, at a rate that the output uses: it reports errors for repeated timestamps.
         .filter("setpts", f"N+{_FIRST_NUMBER}")
         .filter("fps", fps=rate)
     )
 
 
 def _last_of_each_run(stream: ffmpeg_python.nodes.FilterableStream, rate: int) -> Any:  # noqa: ANN401
-    """Keep of pictures with equal ticks the last one, and besides the very first picture."""
-    # The larger of a number and of none (NaN) is the second that max() is given.
+    """Keep the last one of pictures with equal ticks, and also the very first picture."""
+    # max() of a number and NaN is its second argument.
     never_back = f"max(PREV_OUTPTS,max(PTS,{BEFORE_ALL_TICKS}))"
     ticks = stream.filter("settb", f"1/{rate}").filter("setpts", never_back)
     halves = ticks.filter_multi_output("split", 2)
-    # Whatever comes next completes a run; behind the last one comes the first picture again.
+    # The next picture completes a run; the last one is followed by the first picture again.
     last = halves[1].filter("trim", end_frame=1).filter("setpts", str(_AFTER_ALL_TICKS))
     numbers = f"if(isnan(PREV_OUTPTS),{_FIRST_NUMBER},PREV_OUTPTS+max(gt(PTS,PREV_INPTS),eq(N,1)))"
     return (
         ffmpeg_python.concat(halves[0], last, v=1, a=0)
         .filter("settb", f"1/{rate}")
         .filter("setpts", numbers)
-        # Numbers rise by one at most, so that nothing is repeated, whatever the time stamps are.
+        # Numbers increase by at most one, so that nothing is repeated, whatever the timestamps are.
         .filter("fps", fps=rate)
     )
 
 
 def _scaled(stream: ffmpeg_python.nodes.FilterableStream, spec: ExtractorSpec) -> Any:  # noqa: ANN401
     side = spec.short_side_pixels
-    # Sizes are reckoned by ffmpeg from the picture itself, after rotation; same rule as spec.scaled_size.
+    # ffmpeg computes the size from the picture itself, after rotation, by the rule of spec.scaled_size.
     stream = stream.filter(
         "scale",
         w=f"if(gte(ih,iw),{side},trunc(iw*{side}/ih))",
@@ -97,14 +97,14 @@ def _scaled(stream: ffmpeg_python.nodes.FilterableStream, spec: ExtractorSpec) -
 
 
 class TickReader:
-    """Reads what the filters print: the tick of each picture, None for one without a time stamp."""
+    """Parses the filters' output: the tick of each picture, None for one without a timestamp."""
 
     def __init__(self) -> None:
         self.ended = False
         self._partial = b""
 
     def read_from(self, descriptor: int) -> Iterator[int | None]:
-        """Read what is there from a pipe that is ready and yield the ticks in it."""
+        """Read available bytes from a pipe that is ready and yield the ticks in them."""
         data = os.read(descriptor, _READ_BYTES)
         self.ended = not data
         *lines, self._partial = (self._partial + data).split(b"\n")

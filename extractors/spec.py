@@ -1,4 +1,4 @@
-"""All that defines the numbers of a feature space, apart from the weights."""
+"""Everything that defines the values of a feature space, apart from the weights."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class ExtractorSpec:
-    """Sampling, preprocessing and width of one extractor.
+    """Sampling, preprocessing and feature dimension of one extractor.
 
-    - `frames_per_second`: frames sampled from a second of video.
-    - `frames_per_clip`: consecutive frames that make one row of features; clips do not overlap.
-    - `short_side_pixels`: what the shorter side of a frame is scaled to.
-    - `centre_crop`: whether the square of that side is cut from the middle.
+    - `frames_per_second`: frames sampled per second of video.
+    - `frames_per_clip`: consecutive frames per row of features; clips do not overlap.
+    - `short_side_pixels`: size of the shorter side after scaling.
+    - `centre_crop`: whether the central square of that size is cropped.
     - `pixel_divisor`, `mean`, `std`: a value v in 0..255 of channel c becomes (v / pixel_divisor - mean[c]) / std[c],
       channels in RGB order.
-    - `feature_dim`: numbers in a row.
+    - `feature_dim`: vector dimension.
 
-    Raises ValueError for values that cannot be.
+    Raises ValueError for invalid values.
     """
 
     name: str
@@ -39,7 +39,7 @@ class ExtractorSpec:
 
     @property
     def seconds_per_row(self) -> float:
-        """Seconds of video that one row stands for."""
+        """Seconds of video per row."""
         return self.frames_per_clip / self.frames_per_second
 
     def scaled_size(self, height: int, width: int) -> tuple[int, int]:
@@ -55,7 +55,7 @@ class ExtractorSpec:
         return side, int(width * side / height)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) in pixels of what the network sees of a frame of that size."""
+        """(height, width) in pixels of the network's input for a frame of that size."""
         side = self.short_side_pixels
         return (side, side) if self.centre_crop else self.scaled_size(height, width)
 

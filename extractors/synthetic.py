@@ -1,7 +1,7 @@
-"""A small data set whose captions say what its videos show, in the files that MSR-VTT has.
+"""A small synthetic data set with captions, in the file format of MSR-VTT.
 
-Each video is one combination of a colour, a texture, a shape and a motion; its captions name all four. What is learnt
-from the one half of the combinations has to find the others.
+Each video is one combination of a colour, a texture, a shape and a motion; its captions name all four. A model
+trained on some combinations is tested on the others.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ COLOURS = {
     "blue": (40, 60, 220),
     "yellow": (240, 220, 40),
 }
-# What is darker, as an expression of the pixel.
+# The darker pixels, as an expression of the pixel's position.
 TEXTURES = {
     "plain": "0",
     "striped": "mod(floor(X/8),2)",
     "chequered": "mod(floor(X/16)+floor(Y/16),2)",
 }
-# What is white, as an expression of the pixel and of {x}, the middle of the shape.
+# The white pixels, as an expression of the pixel's position and of {x}, the centre of the shape.
 SHAPES = {
     "square": "lt(max(abs(X-{x}),abs(Y-32)),13)",
     "ring": "between(hypot(X-{x},Y-32),11,18)",
     "bar": "lt(abs(Y-32),6)",
 }
-# The middle of the shape, and the brightness of the picture, as expressions of the frame's number.
+# The centre of the shape, and the brightness of the picture, as expressions of the frame number.
 MOTIONS = {
     "still": ("32", "1"),
     "sliding": ("(8+3*N)", "1"),
@@ -55,7 +55,7 @@ _TEMPLATES = (
 
 @dataclass(frozen=True)
 class SyntheticVideo:
-    """What one video shows."""
+    """The content of one video."""
 
     colour: str
     texture: str
@@ -64,7 +64,7 @@ class SyntheticVideo:
 
     @property
     def video_id(self) -> str:
-        """The name of its file, without the ending; it does not give away what is shown."""
+        """Its file name without the suffix; it does not describe the content."""
         places = (
             list(COLOURS).index(self.colour),
             list(TEXTURES).index(self.texture),
@@ -74,12 +74,12 @@ class SyntheticVideo:
         return "video" + "".join(str(place) for place in places)
 
     def captions(self) -> list[str]:
-        """Say in several ways what it shows."""
+        """Return several captions of its content."""
         shown = {"colour": self.colour, "texture": self.texture, "shape": self.shape, "motion": self.motion}
         return [template.format(**shown) for template in _TEMPLATES]
 
     def picture(self) -> str:
-        """Return ffmpeg's source for it."""
+        """Return the ffmpeg source that generates it."""
         middle, brightness = MOTIONS[self.motion]
         shape = SHAPES[self.shape].format(x=middle)
         planes = ":".join(
@@ -91,7 +91,7 @@ class SyntheticVideo:
 
 
 def split(test_share: float = 1 / 3) -> tuple[list[SyntheticVideo], list[SyntheticVideo]]:
-    """Divide all combinations into those to train on and those to test on, the same way every time."""
+    """Split all combinations deterministically into training and test videos."""
     everything = [SyntheticVideo(*shown) for shown in itertools.product(COLOURS, TEXTURES, SHAPES, MOTIONS)]
     order = np.random.default_rng(0).permutation(len(everything))
     tested = round(len(everything) * test_share)
@@ -99,10 +99,10 @@ def split(test_share: float = 1 / 3) -> tuple[list[SyntheticVideo], list[Synthet
 
 
 def make_synthetic(folder: Path) -> tuple[list[SyntheticVideo], list[SyntheticVideo]]:
-    """Make `folder`/videos and the files of MSR-VTT beside it; return what is trained and tested on.
+    """Create `folder`/videos and the files of MSR-VTT beside it; return the training and test videos.
 
-    `captions.json` beside them says in HowTo100M's form what each video shows, for those who look at answers. Videos
-    that are there already are left alone. Raises RuntimeError.
+    `captions.json` contains the captions in HowTo100M's format, for display with search results. Existing videos are
+    kept. Raises RuntimeError.
     """
     train, test = split()
     (folder / "videos").mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def make_synthetic(folder: Path) -> tuple[list[SyntheticVideo], list[SyntheticVi
 
 
 def _make(video: SyntheticVideo, path: Path) -> None:
-    # Under another name first: a run that was stopped leaves no half video under the final one.
+    # Under a temporary name first, so that an interrupted run leaves no incomplete video under the final name.
     unfinished = path.with_name(f".unfinished-{path.name}")
     command = (
         ffmpeg_python.input(video.picture(), format="lavfi")
@@ -133,7 +133,7 @@ def _make(video: SyntheticVideo, path: Path) -> None:
     )
     answer = subprocess.run([*ffmpeg_process.command(), "-v", "error", *command], capture_output=True, check=False)
     if answer.returncode:
-        raise RuntimeError(f"ffmpeg could not make {path}: {answer.stderr.decode('utf-8', 'replace')}")
+        raise RuntimeError(f"ffmpeg could not create {path}: {answer.stderr.decode('utf-8', 'replace')}")
     unfinished.replace(path)
 
 

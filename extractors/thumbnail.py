@@ -1,4 +1,4 @@
-"""One small picture of a video, for people to look at."""
+"""A small picture of a video for display."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def thumbnail(
 ) -> bytes:
     """Return the picture of a video at `at_seconds`, or its first one if it ends before, as JPEG bytes.
 
-    It is `width` pixels wide, upright, and as high as its shape asks for. Raises DecodeError or ProbeError.
+    It is `width` pixels wide, upright, and keeps the aspect ratio. Raises DecodeError or ProbeError.
     """
     require_readable_file(path)
     for start in dict.fromkeys((at_seconds, 0.0)):
@@ -35,7 +35,7 @@ def thumbnail(
 
 def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float, limits: DecodeLimits) -> bytes:
     arguments = (
-        # One thread: each further one would decode a further picture before the first is there.
+        # One thread: each further thread would decode another picture before the first one is available.
         ffmpeg.local_input(limits.max_frame_pixels, ss=at_seconds, noaccurate_seek=None, threads=1)
         .video.filter("scale", width, -2)
         .output("pipe:1", format="mjpeg", vframes=1, **{"q:v": _JPEG_QUALITY})
@@ -53,14 +53,14 @@ def _picture_at(path: str, at_seconds: float, width: int, timeout_seconds: float
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
-            check=False,  # a video that ends before the time asked for gives nothing, not an error
+            check=False,  # a video that ends before that time produces no output, which is not an error
         )
     except subprocess.TimeoutExpired as error:
         raise DecodeError(
             path,
             FailureReason.TIMEOUT,
-            f"ffmpeg gave no picture within {timeout_seconds:g} seconds.",
-            "Check that the file's disk answers.",
+            f"ffmpeg produced no picture within {timeout_seconds:g} seconds.",
+            "Check that the file's disk responds.",
         ) from error
     if not answer.stdout:
         require_memory(DecodeError, path, answer.stderr.decode("utf-8", "replace"), limits.ffmpeg_memory_bytes)

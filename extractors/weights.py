@@ -1,4 +1,4 @@
-"""Find a network's published weights, fetch them once, verify and load them safely."""
+"""Finds, downloads, verifies and safely loads a network's published weights."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """Where a network's published weights come from. `tag` names them in the feature space.
+    """The source of a network's published weights. `tag` is their name in the feature space.
 
-    `otherwise` is what someone can do who cannot get them.
+    `otherwise` is the alternative if they are not available.
 
-    A file name such as `resnet152-394f9c45.pth` carries the beginning of its SHA-256, by torchvision's custom.
+    A file name such as `resnet152-394f9c45.pth` contains a prefix of its SHA-256, by torchvision's convention.
     """
 
     tag: str
     url: str
-    otherwise: str = "try things out with made-up weights: --weights random"
+    otherwise: str = "use random weights for testing: --weights random"
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloaded weights: the one of PyTorch's hub, moved by TORCH_HOME.
+    """Return the folder for downloaded weights: the one of PyTorch's hub, below TORCH_HOME if it is set.
 
-    Found by PyTorch's own rule and without importing it, so that absent weights can be told of at once.
+    By PyTorch's rule, but without importing PyTorch, so that missing weights are reported at once.
     """
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
@@ -64,14 +64,14 @@ def sha256_of_state(state: Mapping[str, object]) -> str:
 
 
 def file_of(weights: PretrainedWeights, local_path: Path | None = None, folder: Path | None = None) -> Path:
-    """Return where the weights lie or would lie: `local_path` if given, else in `folder` or the cache folder."""
+    """Return the path of the weights: `local_path`, else a file in `folder` or the cache folder."""
     return local_path or (folder or cache_folder()) / weights.url.rsplit("/", 1)[1]
 
 
 def find_or_fetch(weights: PretrainedWeights, local_path: Path | None = None, folder: Path | None = None) -> Path:
-    """Return the file with the weights, downloaded on first use and checked against what its name or mark says.
+    """Return the file with the weights, downloaded on first use and checked against the hash in its name or mark.
 
-    Raises WeightsError if it cannot be had or is not what it should be.
+    Raises WeightsError if it is not available or has another hash.
     """
     path = file_of(weights, local_path, folder)
     if local_path is not None and not path.is_file():
@@ -86,10 +86,10 @@ def find_or_fetch(weights: PretrainedWeights, local_path: Path | None = None, fo
 
 
 def verify(path: Path) -> str:
-    """Return the SHA-256 of a weights file after checking it against the one known for it.
+    """Return the SHA-256 of a weights file after checking it against the known hashes.
 
-    Known is: the beginning in the file's own name (`-394f9c45.pth`), and the mark `<name>.sha256` that a
-    download leaves beside the file. Raises WeightsError if either differs.
+    Known hashes: the prefix in the file name (`-394f9c45.pth`), and the mark `<name>.sha256` that a
+    download writes beside the file. Raises WeightsError if either differs.
     """
     found = sha256_of_file(path)
     in_name = _HASH_IN_NAME.search(path.name)
@@ -100,8 +100,8 @@ def verify(path: Path) -> str:
     for known in expected:
         if not found.startswith(known):
             raise WeightsError(
-                f"The weights in {path} are damaged or another file: their SHA-256 is {found}, expected was "
-                f"{known}. Delete the file{' and ' + mark.name if mark.is_file() else ''} to have it fetched again."
+                f"The weights in {path} are damaged or another file: their SHA-256 is {found}, expected "
+                f"{known}. Delete the file{' and ' + mark.name if mark.is_file() else ''} to download it again."
             )
     return found
 
@@ -113,28 +113,28 @@ def _mark_of(path: Path) -> Path:
 def _download(weights: PretrainedWeights, path: Path) -> None:
     in_name = _HASH_IN_NAME.search(path.name)
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    log.info("Fetching %s to %s", weights.url, path)
+    log.info("Downloading %s to %s", weights.url, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         found = _fetch(weights.url, unfinished)
         if in_name and not found.startswith(in_name[1]):
-            raise OSError(f"what came has the SHA-256 {found}, not {in_name[1]}...")  # noqa: TRY301 - told below
+            raise OSError(f"the download has the SHA-256 {found}, not {in_name[1]}...")  # noqa: TRY301 - reported below
         if not in_name:
-            # Nobody publishes a hash of this file: what came first is what every later use is held against.
+            # No hash of this file is published: later uses are checked against the first download.
             _mark_of(path).write_text(found + "\n")
         unfinished.replace(path)
     except (OSError, http.client.HTTPException) as error:
         raise WeightsError(
-            f"The weights {path.name} are not in {path.parent} and could not be fetched from {weights.url}: {error}. "
-            f"Fetch them on a machine with internet access and put them at {path}, or {weights.otherwise}."
+            f"The weights {path.name} are missing in {path.parent} and could not be downloaded from {weights.url}: "
+            f"{error}. Download them on a machine with internet access and copy them to {path}, or {weights.otherwise}."
         ) from error
     finally:
-        with contextlib.suppress(OSError):  # moved away by now, or never made
+        with contextlib.suppress(OSError):  # already renamed, or never created
             unfinished.unlink()
 
 
 def _fetch(url: str, path: Path) -> str:
-    """Write what lies at `url` to `path`, with a progress bar on standard error, and return its SHA-256.
+    """Download `url` to `path`, with a progress bar on standard error, and return its SHA-256.
 
     Raises OSError or http.client.HTTPException.
     """
@@ -150,16 +150,16 @@ def _fetch(url: str, path: Path) -> str:
             while block := shown.read(1 << 20):
                 digest.update(block)
                 file.write(block)
-        # Reading block by block, Python takes a connection that breaks off for the end of the file.
+        # When reading in blocks, Python treats an interrupted connection as the end of the file.
         if promised is not None and file.tell() != int(promised):
-            raise OSError(f"the connection broke off after {file.tell()} of {promised} bytes")
+            raise OSError(f"the connection was interrupted after {file.tell()} of {promised} bytes")
     return digest.hexdigest()
 
 
 def load_state(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
     """Return the state dict in a file, read without executing anything from it.
 
-    With `mapped`, the tensors are views of the file. Raises WeightsError if it holds anything but named tensors.
+    With `mapped`, the tensors are views of the file. Raises WeightsError if it contains anything but named tensors.
     """
     import torch
 
@@ -168,16 +168,16 @@ def load_state(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
     try:
         state = load_torch_file(path, mapped=mapped)
     except (RuntimeError, OSError, *BROKEN_PICKLE) as error:
-        # EINVAL comes of a place that the file itself names, as where it was cut off.
+        # EINVAL results from an offset in the file itself, for example in a truncated file.
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
             raise WeightsError(
                 f"{path} cannot be read: {error.strerror}. It is not known to be damaged: check its permissions, the "
                 "open files of this process (`ulimit -n`) and its disk."
             ) from error
         raise WeightsError(
-            f"{path} is no PyTorch checkpoint that can be read safely: {first_line(error)} "
-            "Delete it to have it fetched again, or name another file."
+            f"{path} is not a PyTorch checkpoint that can be read safely: {first_line(error)} "
+            "Delete it to download it again, or name another file."
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no plain state dict (parameter name to tensor). Name another file.")
+        raise WeightsError(f"{path} does not contain a plain state dict (parameter name to tensor). Name another file.")
     return state

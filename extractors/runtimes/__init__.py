@@ -1,1 +1,6 @@
-"""What computes the features of clips: OpenVINO on a CPU, PyTorch on a CPU or a CUDA device. One file each."""
+"""Runtimes that compute the features of clips.
+
+- `network.py`: the protocol that a runtime implements.
+- `openvino.py`: OpenVINO on a CPU; `converted.py`: converted models, cached on disk.
+- `pytorch.py`: PyTorch on a CPU or a CUDA device.
+"""

@@ -1,7 +1,7 @@
-"""PyTorch modules converted to OpenVINO models, which are kept on disk: reading one takes a fraction of a second.
+"""PyTorch modules converted to OpenVINO models, cached on disk: reading one takes a fraction of a second.
 
-A kept model is a folder of its own, named by a hash of all that it was made from. It has its final name only when it is
-complete, and its bytes are checked against their SHA-256 before they are used; one that differs is converted anew.
+A cached model is a folder, named by a hash of everything it was made from. It gets its final name only when complete,
+and its bytes are checked against their SHA-256 before use; a model that differs is converted again.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Counts up when the way of converting changes.
+# Incremented when the conversion changes.
 _FORMAT = 1
-_MOST_REASON = 500  # characters of OpenVINO's own message
+_MOST_REASON = 500  # characters of OpenVINO's message
 _MODEL, _WEIGHTS, _RECORD = "model.xml", "model.bin", "model.json"
 
 
 class ConversionError(Exception):
-    """OpenVINO cannot express a network. The message names the network and OpenVINO's reason."""
+    """OpenVINO cannot convert a network. The message names the network and OpenVINO's reason."""
 
 
 def converted_model(record: ExtractorRecord, options: NetworkOptions) -> tuple[openvino.Model, str]:
-    """Return the network of a record as a model, and the SHA-256 of its weights; from disk if it is kept there.
+    """Return the network of a record as a model, and the SHA-256 of its weights; from disk if cached.
 
     Raises WeightsError as loading weights does, and ConversionError.
     """
@@ -66,7 +66,7 @@ def default_folder() -> Path:
 
 
 def kept_folder(folder: Path, spec: ExtractorSpec, weights: str) -> Path:
-    """Return where the converted network of a spec is kept below `folder`; `weights` tells its weights from others."""
+    """Return the cache folder of a spec's converted network below `folder`; `weights` identifies its weights."""
     made_from = {
         "format": _FORMAT,
         "definition": spec.definition(),
@@ -80,14 +80,14 @@ def kept_folder(folder: Path, spec: ExtractorSpec, weights: str) -> Path:
 
 def _weights_identity(record: ExtractorRecord, options: NetworkOptions) -> str:
     if options.weights is WeightsChoice.RANDOM:
-        return "random"  # the generator is part of reeldex; `_FORMAT` counts its changes too
+        return "random"  # the generator is part of reeldex; `_FORMAT` covers its changes too
     return weight_files.verify(
         weight_files.find_or_fetch(record.pretrained, options.weights_file, options.weights_folder)
     )
 
 
 def _read_kept(folder: Path) -> tuple[openvino.Model, str] | None:
-    """Return the model kept in a folder and the SHA-256 of its weights; None if they are not what was written there."""
+    """Return the model cached in a folder and the SHA-256 of its weights; None if missing or damaged."""
     import openvino
 
     try:
@@ -95,7 +95,7 @@ def _read_kept(folder: Path) -> tuple[openvino.Model, str] | None:
         weights_sha256 = str(record["weights_sha256"])
         damaged = [name for name in (_MODEL, _WEIGHTS) if sha256_of_file(folder / name) != record[name]]
     except OSError:
-        return None  # not there yet, or it cannot be read: converting takes longer and gives the same
+        return None  # missing or unreadable: converting again takes longer but gives the same result
     except (ValueError, KeyError, TypeError):
         damaged = [_RECORD]
     if damaged:
@@ -105,7 +105,7 @@ def _read_kept(folder: Path) -> tuple[openvino.Model, str] | None:
 
 
 def _keep(model: openvino.Model, weights_sha256: str, folder: Path) -> None:
-    """Write a model to its folder, completely or not at all; another process may do the same at the same time."""
+    """Write a model to its folder atomically; another process may do the same concurrently."""
     import openvino
 
     unfinished = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.partial")
@@ -117,9 +117,9 @@ def _keep(model: openvino.Model, weights_sha256: str, folder: Path) -> None:
         (unfinished / _RECORD).write_text(text, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-    except (OSError, RuntimeError) as error:  # OpenVINO raises the latter for a full disk
-        # Nothing depends on it but the time that the next start takes.
-        log.warning("The converted network could not be kept in %s: %s", folder.parent, error)
+    except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError for a full disk
+        # Only the duration of the next start depends on it.
+        log.warning("The converted network could not be cached in %s: %s", folder.parent, error)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -139,18 +139,18 @@ def convert(module: nn.Module, spec: ExtractorSpec) -> openvino.Model:
     example = torch.zeros(1, 3, *frames, side, side + side // 2 * (not spec.centre_crop))
     try:
         with warnings.catch_warnings():
-            # OpenVINO traces the module, a way of PyTorch's that PyTorch warns of.
+            # OpenVINO traces the module, which is deprecated in PyTorch.
             warnings.filterwarnings("ignore", category=FutureWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             frontend = FrontEndManager().load_by_framework("pytorch")
-            # Named, for the loaded model does not keep it alive.
+            # A variable, since the loaded model does not keep it alive.
             decoder = TorchScriptPythonDecoder(module, example_input=(example,))
             model = frontend.convert(frontend.load(decoder))
         sides = (side, side) if spec.centre_crop else (-1, -1)
         model.reshape({0: openvino.PartialShape([-1, 3, *frames, *sides])})
         return _with_normalisation(model, spec)
     except Exception as error:
-        # OpenVINO's message is many lines, of which the first name places in its sources.
+        # OpenVINO's message has many lines; the first ones name its source files.
         reason = " ".join(str(error).split())
         raise ConversionError(f"OpenVINO cannot compute {spec.name}: {reason[:_MOST_REASON]}") from error
 

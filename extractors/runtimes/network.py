@@ -1,4 +1,4 @@
-"""What the engine needs of a network that is ready to run, whatever computes it."""
+"""The interface between the engine and a runtime's network."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ if TYPE_CHECKING:
     from reeldex.extractors.options import Precision
     from reeldex.extractors.spec import ExtractorSpec
 
-# As torch.nn.functional.normalize has it: what a row of zeros is divided by.
+# As in torch.nn.functional.normalize: the divisor of a row of zeros.
 _LEAST_NORM = 1e-12
 
 
 class PendingRows(Protocol):
-    """The rows of a batch that was handed to a network."""
+    """The rows of a batch that was submitted to a network."""
 
     def wait(self) -> NDArray[np.float16]:
         """Return (B, D) float16 features, each row L2-normalised, once they are computed."""
+
+    def discard(self) -> None:
+        """Give up the rows: every batch that was submitted is either waited for or discarded."""
 
 
 class Network(Protocol):
     """One extractor's network on one device.
 
-    - `device`: what it runs on, `cpu` or `cuda:N`; `runtime`: what computes it, with its version.
+    - `device`: `cpu` or `cuda:N`; `runtime`: name and version of the library that computes it.
     - `batch_rows`: clips per batch; `batches_in_flight`: batches to submit before waiting for the first one's rows.
-    - `space`: the feature space's name; `fingerprint`: all that defines the numbers, as JSON values.
+    - `space`: the feature space's name; `fingerprint`: everything that defines its values, as JSON values.
     """
 
     spec: ExtractorSpec
@@ -44,7 +47,10 @@ class Network(Protocol):
         """Return (B, D) float32 features of (B, T, H, W, 3) uint8 clips, pooled but not normalised."""
 
     def submit(self, clips: NDArray[np.uint8]) -> PendingRows:
-        """Begin to compute the features of (B, T, H, W, 3) uint8 clips. The clips must not be written to any more."""
+        """Start computing the features of (B, T, H, W, 3) uint8 clips, which must not be modified afterwards.
+
+        Blocks while `batches_in_flight` batches are neither waited for nor discarded.
+        """
 
     def features(self, clips: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Return (B, D) float16 features of (B, T, H, W, 3) uint8 clips, each row L2-normalised."""
@@ -52,13 +58,16 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class ComputedRows:
-    """Rows (B, D) float16 that are there already."""
+    """Rows (B, D) float16 that are already computed."""
 
     rows: NDArray[np.float16]
 
     def wait(self) -> NDArray[np.float16]:
-        """Return them."""
+        """Return the rows."""
         return self.rows
+
+    def discard(self) -> None:
+        """Do nothing: nothing is held for them."""
 
 
 def normalised(raw: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -1,12 +1,13 @@
 """Networks computed by OpenVINO on a CPU, in float32.
 
-The model is converted from the PyTorch module once and kept on disk (`converted.py`); later loads need no PyTorch.
-Each batch is computed by one thread, and as many batches at a time as there are cores: no thread waits for another,
-decoding can take its share of any core, and a row's bytes depend on neither the number of cores nor other rows.
+The model is converted from the PyTorch module once and cached on disk (`converted.py`); later loads need no PyTorch.
+Each batch is computed by one thread, and as many batches at a time as there are cores: threads do not wait for each
+other, decoding can use any core, and a row's bytes depend on neither the number of cores nor other rows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from reeldex.extractors.registry import ExtractorRecord
     from reeldex.extractors.spec import ExtractorSpec
 
-# A single row costs no more than one of several, so no batch has to wait until it is full.
+# The time per row does not depend on the batch size, so batches of one row avoid waiting.
 _BATCH_ROWS = 1
 
 
 class OpenVinoNetwork:
     """A network computed by OpenVINO; see `Network`."""
 
-    def __init__(  # noqa: PLR0913 - the parts that `load` puts together
+    def __init__(  # noqa: PLR0913 - the parts that `load` assembles
         self,
         spec: ExtractorSpec,
         model: openvino.Model,
@@ -48,7 +49,7 @@ class OpenVinoNetwork:
         self.runtime = f"openvino {openvino.__version__.partition('-')[0]}"
         self.precision = Precision.FP32
         self.batch_rows = batch_rows
-        # One more than are computed at a time, so that no core waits for this thread to hand over the next.
+        # One more than are computed at a time, so that no core waits for this thread to submit the next.
         self.batches_in_flight = cores + 1
         self.space = space
         self.fingerprint: dict[str, Any] = fingerprint(spec, weights_sha256, Precision.FP32)
@@ -57,7 +58,7 @@ class OpenVinoNetwork:
             "INFERENCE_NUM_THREADS": cores,
             # Two networks pinned to the same cores would leave others idle.
             "ENABLE_CPU_PINNING": False,
-            # Without it processors with AMX compute in bfloat16, which is another precision.
+            # Otherwise processors with AMX compute in bfloat16, which is another precision.
             "INFERENCE_PRECISION_HINT": "f32",
         }
         self._compiled = openvino.Core().compile_model(model, "CPU", settings)
@@ -70,7 +71,7 @@ class OpenVinoNetwork:
         return self.submit(clips).wait_raw()
 
     def submit(self, clips: NDArray[np.uint8]) -> _Computing:
-        """Begin to compute the features of (B, T, H, W, 3) uint8 clips, at most `batches_in_flight` at a time."""
+        """Start computing the features of (B, T, H, W, 3) uint8 clips, at most `batches_in_flight` at a time."""
         request = self._free.get()
         frames = np.ascontiguousarray(clips[:, 0] if self.spec.frames_per_clip == 1 else clips)
         request.start_async({0: frames}, share_inputs=True)
@@ -83,7 +84,7 @@ class OpenVinoNetwork:
 
 
 class _Computing:
-    """A batch that is being computed. It keeps its clips, which OpenVINO reads where they are."""
+    """A batch that is being computed. It keeps its clips alive, which OpenVINO reads in place."""
 
     def __init__(
         self,
@@ -106,16 +107,21 @@ class _Computing:
         """Return (B, D) float16 features, each row L2-normalised, once they are computed."""
         return normalised(self.wait_raw())
 
+    def discard(self) -> None:
+        """Wait until the batch is computed, and forget its rows or the error that it ended in."""
+        with contextlib.suppress(RuntimeError):
+            self.wait_raw()
+
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def load(record: ExtractorRecord, options: NetworkOptions) -> OpenVinoNetwork:
     """Return the network of a record on the CPU.
 
-    Raises WeightsError, or ConversionError when OpenVINO cannot express the network.
+    Raises WeightsError, or ConversionError when OpenVINO cannot convert the network.
     """
     from reeldex.extractors.runtimes.converted import converted_model
 

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Rows per batch. On a CPU more gain next to nothing, and each odd frame size costs a filled-up batch; a GPU wants many.
+# Rows per batch. On a CPU larger batches gain little, and each odd frame size costs padding; a GPU needs many rows.
 _CPU_BATCH_ROWS = 2
 _CUDA_BATCH_ROWS = 64
-# Half precision counts as the same features only as long as they point the same way as float32's.
+# Half precision is accepted only if its features have at least this cosine to those of float32.
 _LEAST_COSINE = 0.9999
 
 _DTYPES = {
@@ -40,7 +40,7 @@ _DTYPES = {
 class TorchNetwork:
     """A network computed by PyTorch; see `Network`."""
 
-    def __init__(  # noqa: PLR0913 - the parts that `load` puts together
+    def __init__(  # noqa: PLR0913 - the parts that `load` assembles
         self,
         spec: ExtractorSpec,
         module: nn.Module,
@@ -75,7 +75,7 @@ class TorchNetwork:
     def features(self, clips: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Return (B, D) float16 features of (B, T, H, W, 3) uint8 clips, each row L2-normalised.
 
-        A batch too large for the device's memory is halved, and later ones with it.
+        A batch too large for the device's memory is halved, and so are later batches.
         """
         done: list[NDArray[np.float16]] = []
         while (start := sum(map(len, done))) < len(clips):
@@ -86,11 +86,11 @@ class TorchNetwork:
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
-            # Outside the handler, whose exception would keep the failed attempt's memory alive.
+            # Outside of the handler, whose exception would keep the failed attempt's memory alive.
             self.batch_rows = len(part) // 2
             torch.cuda.empty_cache()
             log.warning(
-                "%s: %d clips do not fit into the memory of %s; going on with %d at a time.",
+                "%s: %d clips do not fit into the memory of %s; continuing with %d at a time.",
                 self.space,
                 len(part),
                 self.device,
@@ -138,13 +138,13 @@ def load(record: ExtractorRecord, options: NetworkOptions, device: torch.device)
     cosine = least_cosine(exact, half.features(probe_clips))
     if cosine >= _LEAST_COSINE:
         return half
-    log.warning("%s: half precision is only within cosine %.6f of float32, so float32 it is.", half.space, cosine)
+    log.warning("%s: half precision has only cosine %.6f to float32; using float32.", half.space, cosine)
     module, _ = load_module(record, options)
     return on_device(Precision.FP32)
 
 
 def _probe_clips(spec: ExtractorSpec) -> NDArray[np.uint8]:
-    """Return clips (4, T, H, W, 3) uint8, noise of four grains, on which two precisions are compared."""
+    """Return clips (4, T, H, W, 3) uint8, noise of four grain sizes, on which two precisions are compared."""
     height, width = spec.input_size(240, 320)
     generator = np.random.Generator(np.random.PCG64(0))
     clips = []

@@ -8,5 +8,5 @@
 - `events.py`, `progress.py`: events of a shard, and the progress shown from them.
 - `run_report.py`: the report on a run; `report.py`: reports as Markdown and table rows.
 - `cost.py`: the estimate of `--dry-run`.
-- `store_lock.py`: exclusive write access to a store.
+- `store_lock.py`: exclusive write access to a store; `verification.py`: verification of a store.
 """

@@ -32,7 +32,7 @@ def test_good_and_broken_files_each_end_in_one_outcome(reeldex: Reeldex, tmp_pat
     assert not list((store / "staging").rglob("*.h5"))
     assert "6 failed" in answer.out
     assert "empty" in answer.out
-    assert "Fetch or copy it again" in answer.out, "each failure says what to do"
+    assert "Download or copy it again" in answer.out, "each failure says what to do"
 
     files = sorted((store / "features").rglob("*.h5"))
     assert [file.parent.name for file in files] == [SPACES[0]] * 3 + [SPACES[1]] * 3

@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -260,7 +260,7 @@ def test_numbers_that_are_not_finite_are_a_failure(
     (failure,) = extract(videos[:1], networks, EngineOptions())
     assert isinstance(failure, ExtractionFailure)
     assert failure.reason is FailureReason.INTERNAL_ERROR
-    assert "tiny3d gave numbers that are not finite" in failure.message
+    assert "tiny3d produced values that are not finite" in failure.message
 
 
 @pytest.mark.parametrize(
@@ -290,3 +290,19 @@ def test_no_videos_make_no_results_and_no_networks_are_refused(load_tiny: LoadTi
         list(extract(videos, [], EngineOptions()))
     with pytest.raises(ValueError, match="decoders"):
         EngineOptions(decoders=0)
+
+
+@pytest.mark.timeout(60)
+def test_a_run_that_ends_early_leaves_its_networks_ready_for_the_next(
+    load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else the engine waits for all rows whenever the decoders are slower than it.
+    monkeypatch.setattr(engine._Decoders, "have_nothing_ready", False)
+    networks = load_tiny(batch_rows=1)
+    expected = rows(videos, networks)
+    for _ in range(4):  # more than may be in flight
+        results = extract(videos, networks, EngineOptions())
+        next(results)
+        assert isinstance(results, Generator)
+        results.close()
+    assert rows(videos, networks) == expected

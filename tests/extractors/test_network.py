@@ -179,7 +179,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_parameter(
     load_tiny: LoadTiny, tmp_path: Path, change: dict[str, torch.Tensor | None], told: str
 ) -> None:
     state = {name: value for name, value in {**tiny_state(), **change}.items() if value is not None}
-    with pytest.raises(WeightsError, match=f"tiny.pth do not fit.*{told}"):
+    with pytest.raises(WeightsError, match=f"tiny.pth do not match.*{told}"):
         load_tiny_file(tmp_path / "tiny.pth", state)
 
 

@@ -168,14 +168,14 @@ def test_sound_alone_has_no_video_stream(tmp_path: Path, name: str) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", str(tmp_path / name))
     found = failure(tmp_path / name)
     assert found.reason is FailureReason.NO_VIDEO_STREAM
-    assert "sound or data" in str(found)
+    assert "audio or data" in str(found)
 
 
 def test_a_script_that_names_other_files_is_called_that(plain: Path, tmp_path: Path) -> None:
     (tmp_path / "script.mp4").write_text(f"ffconcat version 1.0\nfile '{plain}'\n")
     found = failure(tmp_path / "script.mp4")
     assert found.reason is FailureReason.UNREADABLE
-    assert "names further files" in str(found)
+    assert "refers to other files" in str(found)
 
 
 def test_a_probe_takes_no_longer_than_it_may(plain: Path) -> None:

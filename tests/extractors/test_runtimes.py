@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path: Path, caplog:
     with caplog.at_level(logging.WARNING, "reeldex"):
         network = load("tiny2d", Runtime.OPENVINO, blocked)
     assert network.features(clips_of("tiny2d")).shape == (5, 16)
-    assert f"could not be kept in {blocked}" in caplog.text
+    assert f"could not be cached in {blocked}" in caplog.text
 
 
 class _Unheard(nn.Module):
@@ -163,7 +163,7 @@ def test_what_openvino_cannot_compute_pytorch_does_and_says_so(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"device": "cuda:0"}, "computes on the CPU, not on cuda:0"),
+        ({"device": "cuda:0"}, "supports only the CPU, not cuda:0"),
         ({"device": "cpu", "precision": Precision.FP16}, "fp16 needs a CUDA device"),
     ],
 )
