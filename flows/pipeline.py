@@ -99,7 +99,7 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         # The tag identifies the steps' runs as ours if their process dies.
         with tags(TAG):
             report = run_pipeline(request, flow_steps(when_busy, wait_seconds))
-        name = None if report.well else "Completed with failures"
+        name = None if report.succeeded else "Completed with failures"
         return Completed(name=name, message=f"{report}", data=report)
 
     return run_to_state(work)

@@ -57,7 +57,7 @@ class RunReport:
     problems: tuple[VideoOutcome, ...] = ()
 
     @property
-    def well(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether every shard is done and every video has its features."""
         return not self.shards_lost and not self.failed_by_reason
 

@@ -128,9 +128,9 @@ class PipelineReport:
     index: BuildReport
 
     @property
-    def well(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether every video has features and was indexed."""
-        return self.extraction.well and not self.index.failed
+        return self.extraction.succeeded and not self.index.failed
 
     def to_json(self) -> dict[str, Any]:
         """Return the steps' reports as JSON values."""

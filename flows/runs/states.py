@@ -51,7 +51,7 @@ def completed(report: RunReport) -> State[Any]:
     log.info("%s", report)
     text = str(report)
     sentence = f"{text[:1].upper()}{text[1:]}."
-    if not report.well:
+    if not report.succeeded:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         total = sum(report.failed_by_reason.values())
         verb = "has" if total == 1 else "have"

@@ -55,8 +55,8 @@ def test_from_captions_and_features_to_a_checkpoint_a_table_json_and_a_ranking(
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * len(KINDS)
     assert {row["caption"] for row in rows} == {f"the {kind} one" for kind in KINDS}
-    told = json.loads((tmp_path / "run" / "last.msrvtt.json").read_text(encoding="utf-8"))
-    figures = told["sets"]["msrvtt"]["directions"]["text_to_video"]["retrieval"]
+    reported = json.loads((tmp_path / "run" / "last.msrvtt.json").read_text(encoding="utf-8"))
+    figures = reported["sets"]["msrvtt"]["directions"]["text_to_video"]["retrieval"]
     assert figures["recall_at_1"] == sum(row["rank"] == "1" and row["right"] == "1" for row in rows) / len(KINDS)
     assert figures["recall_at_1"] > 0.6, "it has learnt the kinds"
     again = reeldex(*evaluate, "--batch-size", 1, "--json")

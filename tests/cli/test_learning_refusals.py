@@ -18,8 +18,8 @@ def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reelde
     assert "The batch held" in answer.err
     assert "lower the learning rate" in answer.err
     assert "Traceback" not in answer.err
-    told = reeldex(*train, "--out", tmp_path / "again", "--json")
-    assert (told.status, told.json["kind"]) == (1, "LossNotFiniteError")
+    reported = reeldex(*train, "--out", tmp_path / "again", "--json")
+    assert (reported.status, reported.json["kind"]) == (1, "LossNotFiniteError")
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_wrong_use_is_said_with_status_2(reeldex: Reeldex, arguments: tuple[str,
     assert said in answer.err
     assert "Traceback" not in answer.err
     assert not Path("o", "last.pth").exists()
-    told = reeldex(*arguments, "--dataset", "msrvtt", "--json")
-    assert said in told.json["error"]
+    reported = reeldex(*arguments, "--dataset", "msrvtt", "--json")
+    assert said in reported.json["error"]
 
 
 @pytest.mark.parametrize(

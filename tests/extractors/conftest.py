@@ -93,7 +93,7 @@ def load_tiny(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def random_networks() -> dict[str, TorchNetwork]:
-    """Both real networks with made-up weights, computed by PyTorch, two clips per batch."""
+    """Both real networks with random weights, computed by PyTorch, two clips per batch."""
     options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", batch_rows=2, runtime=Runtime.TORCH)
     device = torch.device("cpu")
     return {name: pytorch.load(extractor(name), options, device) for name in ("resnet152", "resnext101_3d")}

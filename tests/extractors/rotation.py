@@ -10,7 +10,7 @@ _QUARTER_TURN = struct.pack(">9i", 0, -0x10000, 0, 0x10000, 0, 0, 0, 0, 0x400000
 
 
 def write_rotated(plain: Path, rotated: Path) -> Path:
-    """Write an MP4 of one track anew, to be shown turned by 90 degrees counter-clockwise."""
+    """Rewrite an MP4 of one track with a rotation of 90 degrees counter-clockwise."""
     content = bytearray(plain.read_bytes())
     box = content.index(b"tkhd")
     assert content.find(b"tkhd", box + 1) == -1, "one track"

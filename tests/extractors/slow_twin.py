@@ -13,7 +13,7 @@ from reeldex.extractors.spec import ExtractorSpec
 def slow_frames(
     path: Path, spec: ExtractorSpec, height: int, width: int, shift_seconds: float = 0.0
 ) -> np.ndarray[Any, Any]:
-    """Decode with an ffmpeg of its own into raw bytes, sizes reckoned in Python; `height`, `width` are upright."""
+    """Decode with a separate ffmpeg into raw bytes, sizes computed in Python; `height`, `width` are upright."""
     scaled_height, scaled_width = spec.scaled_size(height, width)
     graph = f"[0:v:0]setpts=PTS+{shift_seconds}/TB,fps={spec.frames_per_second},scale={scaled_width}:{scaled_height}"
     if spec.centre_crop:

@@ -176,9 +176,11 @@ def test_a_reader_that_stops_early_ends_threads_and_ffmpeg(
 
 
 def test_seconds_are_told_as_they_are_decoded(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
-    told: list[float] = []
-    results = list(extract(videos, load_tiny(), EngineOptions(), on_decoded=told.append))
-    assert sum(told) == sum(len(result.rows["tiny2d"]) for result in results if isinstance(result, VideoFeatures)) == 7
+    reported: list[float] = []
+    results = list(extract(videos, load_tiny(), EngineOptions(), on_decoded=reported.append))
+    assert (
+        sum(reported) == sum(len(result.rows["tiny2d"]) for result in results if isinstance(result, VideoFeatures)) == 7
+    )
 
 
 @pytest.mark.slow
@@ -189,14 +191,14 @@ def test_a_partly_filled_batch_does_not_wait_for_ever(
         VideoSource(f"{width}", str(make_video(tmp_path / f"{width}.mp4", seconds=0.2, size=f"{width}x64", rate=10)))
         for width in range(64, 64 + 12 * 8, 8)  # no two share a size, so no batch ever fills up
     ]
-    told: list[float] = []
+    reported: list[float] = []
     seen_when_finished: dict[str, int] = {}
-    for result in extract(sources, load_tiny(batch_rows=4), EngineOptions(decoders=1), on_decoded=told.append):
+    for result in extract(sources, load_tiny(batch_rows=4), EngineOptions(decoders=1), on_decoded=reported.append):
         assert isinstance(result, VideoFeatures)
-        seen_when_finished[result.source.video_id] = len(told)
+        seen_when_finished[result.source.video_id] = len(reported)
     assert list(seen_when_finished) == [source.video_id for source in sources], "first come, first served"
     assert seen_when_finished[sources[0].video_id] <= 6
-    assert len(told) == len(sources)
+    assert len(reported) == len(sources)
 
 
 # What follows replaces the decoder: a full disk or a bug cannot be had on demand.

@@ -1,4 +1,4 @@
-"""Each ffmpeg ends with whoever started it, and has no more memory than it may."""
+"""Each ffmpeg ends with its parent, and has a memory limit."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def test_a_killed_parent_takes_its_ffmpeg_along(tmp_path: Path, make_video: Make
         assert parent.stdout.readline() == b"decoding\n"
         children = [process for process in processes_that_name(str(video)) if process != parent.pid]
         assert len(children) == 1
-        os.kill(children[0], signal.SIGSTOP)  # it writes nothing, and so never learns that nobody reads
+        os.kill(children[0], signal.SIGSTOP)  # it writes nothing, and so never detects that its reader is gone
     finally:
         parent.kill()
         parent.communicate()
@@ -98,7 +98,7 @@ def test_a_video_that_needs_more_memory_says_so(tmp_path: Path, monkeypatch: pyt
 
 def test_every_ffmpeg_has_the_limits(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=1)
-    # Notes what it is told and how much memory it may have, then does its work.
+    # Records its arguments and its memory limit, then does its work.
     noting = tmp_path / "ffmpeg"
     noted = tmp_path / "noted"
     noting.write_text(f'#!/bin/sh\necho "$(ulimit -v) $*" >> "{noted}"\nexec "{ffmpeg.executable()}" "$@"\n')
@@ -109,9 +109,9 @@ def test_every_ffmpeg_has_the_limits(tmp_path: Path, make_video: MakeVideo, monk
     limits = DecodeLimits(ffmpeg_memory_bytes=1 << 30, max_frame_pixels=1_000_000)
     list(decode(VideoSource("a", str(video)), [resnet152.SPEC, resnext101.SPEC], limits))
     thumbnail(str(video), 0.0, limits=limits)
-    told = noted.read_text().splitlines()
-    assert len(told) == 3
-    for line in told:
+    reported = noted.read_text().splitlines()
+    assert len(reported) == 3
+    for line in reported:
         assert line.startswith(f"{1 << 20} ")
         assert " -max_pixels 3048576 " in line
 

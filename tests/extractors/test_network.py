@@ -1,4 +1,4 @@
-"""Networks: their names, made-up weights, folding, and what they refuse. Golden values are tested elsewhere."""
+"""Networks: their names, random weights, folding, and what they refuse. Golden values are tested elsewhere."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.extractors.conftest import TINY_2D, LoadTiny, TinyNetwork
 
 CONFORMANCE = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"
 NAMES = ("resnet152", "resnext101_3d")
-# Over names, types, shapes and bytes: features made with made-up weights on two machines belong together.
+# Over names, types, shapes and bytes: features made with random weights on two machines belong together.
 RANDOM_WEIGHTS_SHA256 = {
     "resnet152": "1bc9c5efaf201c8723296f09f127fe76d0f9f419340e8ad4573c9f606c5fb895",
     "resnext101_3d": "c4584dfc90102275e3f91eb3e4881f75987f12f4b8582b511204c813735bca0b",
@@ -167,7 +167,7 @@ def test_a_fitting_checkpoint_of_any_float_type_is_loaded_and_names_the_space(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ({"conv.weight": None}, "conv.weight is missing"),
         ({"classifier.weight": torch.zeros(1)}, "classifier.weight is unknown"),
@@ -176,10 +176,10 @@ def test_a_fitting_checkpoint_of_any_float_type_is_loaded_and_names_the_space(
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_by_parameter(
-    load_tiny: LoadTiny, tmp_path: Path, change: dict[str, torch.Tensor | None], told: str
+    load_tiny: LoadTiny, tmp_path: Path, change: dict[str, torch.Tensor | None], reported: str
 ) -> None:
     state = {name: value for name, value in {**tiny_state(), **change}.items() if value is not None}
-    with pytest.raises(WeightsError, match=f"tiny.pth do not match.*{told}"):
+    with pytest.raises(WeightsError, match=f"tiny.pth do not match.*{reported}"):
         load_tiny_file(tmp_path / "tiny.pth", state)
 
 

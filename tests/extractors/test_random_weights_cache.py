@@ -38,7 +38,7 @@ def test_what_is_read_is_what_was_generated(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut off", "no mark"])
-def test_damaged_files_are_written_anew(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_files_are_written_again(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, sha256 = _cached(tmp_path)
     file = _file(tmp_path)
     content = file.read_bytes()

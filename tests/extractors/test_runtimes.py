@@ -105,7 +105,7 @@ print(network.fingerprint["weights"]["sha256"])
 
 
 @pytest.mark.parametrize("damaged", ["model.xml", "model.bin", "model.json"])
-def test_a_kept_model_that_was_damaged_is_made_anew(
+def test_a_damaged_cached_model_is_converted_again(
     tmp_path: Path, damaged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     clips = clips_of("tiny2d")
@@ -161,14 +161,14 @@ def test_what_openvino_cannot_compute_pytorch_does_and_says_so(
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         ({"device": "cuda:0"}, "supports only the CPU, not cuda:0"),
         ({"device": "cpu", "precision": Precision.FP16}, "fp16 needs a CUDA device"),
     ],
 )
-def test_openvino_refuses_what_it_cannot_do(options: dict[str, str], told: str) -> None:
-    with pytest.raises(DeviceError, match=told):
+def test_openvino_refuses_what_it_cannot_do(options: dict[str, str], reported: str) -> None:
+    with pytest.raises(DeviceError, match=reported):
         load_network("tiny2d", NetworkOptions(weights="random", runtime="openvino", **options))  # type: ignore[arg-type]
 
 

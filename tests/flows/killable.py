@@ -39,9 +39,9 @@ def processes_that_name(text: str) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                reported = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
             except OSError:
                 continue  # it ended meanwhile
-            if text.encode() in told:
+            if text.encode() in reported:
                 found.append(int(entry.name))
     return found

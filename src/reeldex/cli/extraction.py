@@ -169,4 +169,4 @@ def _report(store: str, report: RunReport, output: Output) -> int:
     if report.gone:
         text.append(f"{counted(report.gone, 'video')} of the store not in this source; features are kept.")
     output.respond(report.to_json(), "\n".join(text))
-    return 0 if report.well else 1
+    return 0 if report.succeeded else 1

@@ -188,7 +188,7 @@ def run(  # noqa: PLR0913 - each is an option
     tables = f"\n\n{report.evaluation.tables}" if report.evaluation is not None else ""
     address = f"\n\nSearch it: reeldex page --index {shlex.quote(str(out / 'index'))}"
     output.respond(report.to_json(), f"{report}{tables}{address}")
-    return 0 if report.well else 1
+    return 0 if report.succeeded else 1
 
 
 def _run_pipeline(

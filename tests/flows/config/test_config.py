@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_the_file_in_the_repository_is_generated_from_the_options() -> None:
     text = (ROOT / "pipeline.yaml").read_text(encoding="utf-8")
-    assert text == commented(PipelineConfig()), "write it anew: reeldex config init --force"
+    assert text == commented(PipelineConfig()), "regenerate it: reeldex config init --force"
     assert yaml.safe_load(text) == PipelineConfig().model_dump(mode="json"), "every key is in the file"
 
 

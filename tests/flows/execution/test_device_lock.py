@@ -1,4 +1,4 @@
-"""One shard per device: who waits is told for whom, takes turns, and never waits for a process that is gone."""
+"""One shard per device: a waiting run logs the holder, takes turns, and never waits for a process that is gone."""
 
 import contextlib
 import itertools

@@ -1,4 +1,4 @@
-"""However a command is ended, its children end within 5 seconds, and nobody holds its output open."""
+"""However a command is ended, its children end within 5 seconds, and no process holds its output open."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def _leaves_nothing(process: "subprocess.Popen[str]", number: signal.Signals, fo
     process.send_signal(number)
     process.wait(60)
     ended = time.monotonic()
-    process.communicate(timeout=SECONDS)  # whoever reads its output sees the end of it
+    process.communicate(timeout=SECONDS)  # readers of its output see its end
     wait_until(
         lambda: not processes_that_name(str(folder)),
         ended + SECONDS - time.monotonic(),

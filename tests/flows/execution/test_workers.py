@@ -93,7 +93,7 @@ def test_a_worker_that_is_killed_is_named_and_replaced(worker: Worker, tmp_path:
     assert worker.process_id not in (None, killed)
 
 
-def test_a_stopped_pool_ends_the_work_and_whoever_waits(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_stopped_pool_ends_running_and_waiting_jobs(tmp_path: Path, make_video: MakeVideo) -> None:
     store = _store(tmp_path / "store", make_video(tmp_path / "long.mp4", seconds=600))
     pool = WorkerPool()
     ended: list[type[BaseException]] = []

@@ -40,9 +40,9 @@ def test_a_file_that_cannot_be_read_is_not_made_again(reeldex: Reeldex, tmp_path
     counts = ("shards_done", "shards_unfinished", "shards_unreadable", "ok")
     assert [status.json[name] for name in counts] == [0, 0, 1, 1]
     assert [each["file"] for each in status.json["unreadable"]] == [SHARD]
-    told = reeldex("status", store).out
-    assert "0 done, 0 unfinished, 1 cannot be read" in told
-    assert f"CANNOT BE READ {SHARD}: Input/output error. Check the disk" in told
+    reported = reeldex("status", store).out
+    assert "0 done, 0 unfinished, 1 cannot be read" in reported
+    assert f"CANNOT BE READ {SHARD}: Input/output error. Check the disk" in reported
 
     verify = reeldex("verify", store, "--json")
     assert verify.status == 1

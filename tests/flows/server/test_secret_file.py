@@ -1,4 +1,4 @@
-"""Where the secret of this user's servers is stored, and who is told it."""
+"""Where the secret of this user's servers is stored, and which servers receive it."""
 
 import errno
 import multiprocessing
