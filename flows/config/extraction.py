@@ -140,7 +140,7 @@ class ScheduleConfig(Options):
     active: Annotated[bool, Field(description="false: created, but paused.")] = True
 
     @model_validator(mode="after")
-    def _one_rhythm(self) -> Self:
+    def _either_cron_or_interval(self) -> Self:
         if (self.cron is None) == (self.interval_seconds is None):
             raise ValueError(f"the schedule {self.name!r} needs either cron or interval_seconds")
         if self.timezone is not None and self.cron is None:
