@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from reeldex.embedding.datasets.epic_options import EpicLabelOptions
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.options import EpicLabelOptions
 from reeldex.embedding.datasets.readers import SegmentReader, rows_ratio
 from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, exclude_unusable
 from reeldex.embedding.datasets.tables import read_table, read_text

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from reeldex.embedding.datasets.epic_options import EpicRetrievalOptions
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.options import EpicRetrievalOptions
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import SpanReader
 from reeldex.embedding.datasets.records import (

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.datasets.epic_options import EpicRetrievalOptions
 from reeldex.embedding.datasets.epic_retrieval import open_evaluation, open_training, read_actions
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import EpicRetrievalOptions, FeatureLocation
+from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.errors import DatasetError, MissingVideosError
 from reeldex.embedding.multi_instance import mean_figures, query_figures
 from tests.embedding.feature_files import make_store, rows_of
