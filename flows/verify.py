@@ -12,10 +12,10 @@ from prefect.states import Completed, Failed
 
 from reeldex.flows.config.pipeline import NonEmpty
 from reeldex.flows.extraction.report import damage_rows
-from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.runs.artifacts import publish_table
 from reeldex.flows.runs.names import verify_run_name
 from reeldex.flows.runs.states import run_to_state
+from reeldex.quantities import counted
 from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.store import FeatureStore
 

@@ -13,6 +13,7 @@ from reeldex.embedding.evaluation.evaluate import DIRECTIONS, DirectionResult, S
 from reeldex.embedding.evaluation.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
 from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
 from reeldex.embedding.multi_instance import FIGURES
+from reeldex.quantities import counted
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.schema import JSON
 
@@ -64,8 +65,8 @@ def set_in_words(result: SetResult) -> str:
     identity = result.identity
     named = identity.protocol or " or ".join(identity.possible)
     protocol = f"protocol {named}" if named else "no named protocol"
-    candidates = _counted(result.clip_count, "video" if result.name == "msrvtt" else "clip")
-    return f"{protocol}, {candidates}, {_counted(result.sentence_count, 'sentence')}"
+    candidates = counted(result.clip_count, "video" if result.name == "msrvtt" else "clip")
+    return f"{protocol}, {candidates}, {counted(result.sentence_count, 'sentence')}"
 
 
 def figures_in_words(result: SetResult) -> str:
@@ -79,10 +80,6 @@ def figures_in_words(result: SetResult) -> str:
     return f"{result.name} ({set_in_words(result)}), {'; '.join(said)}"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _notes(result: SetResult) -> list[str]:
     """Return what has to be known of a test set beside its figures."""
     identity = result.identity
@@ -90,8 +87,8 @@ def _notes(result: SetResult) -> list[str]:
     notes = [f"{result.name}: {set_in_words(result)}{known}; SHA-256 of the set {identity.sha256}."]
     if not result.unusable.complete:
         left_out = (
-            f"{_counted(len(result.unusable.reasons), 'video')}, {_counted(len(result.unusable.clips), 'clip')} of "
-            f"other videos and {_counted(result.unusable.sentences, 'sentence')}"
+            f"{counted(len(result.unusable.reasons), 'video')}, {counted(len(result.unusable.clips), 'clip')} of "
+            f"other videos and {counted(result.unusable.sentences, 'sentence')}"
         )
         notes.append(f"{result.name}: {left_out} could not be used, so that this is not the published protocol.")
     elif identity.stated_sha256 not in {None, identity.sha256}:
@@ -111,8 +108,8 @@ def _why_alone(result: SetResult) -> str | None:
     identity = result.identity
     if published.protocol not in {identity.protocol, *identity.possible}:
         return (
-            f"published figures are of protocol {published.protocol}, over {published.query_count} sentences: they "
-            "cannot be compared."
+            f"published figures are of protocol {published.protocol}, over "
+            f"{counted(published.query_count, 'sentence')}: they cannot be compared."
         )
     return (
         "published figures are left out, since nothing shows that this is the published set. If you know that it is, "
