@@ -219,7 +219,7 @@ class NpyFeatures:
         width = self.stream_dims[stream]
         if rows.shape[1] != width:
             raise FeaturesError(
-                f"{self._file(stream, video_id)} has rows of {rows.shape[1]} numbers, other files of {width}."
+                f"{self._file(stream, video_id)} has rows of dimension {rows.shape[1]}, other files have {width}."
             )
         return VideoRows(RowTiming(len(rows), 0.0, self._seconds_per_row[stream]), rows)
 

@@ -155,7 +155,7 @@ def test_rows_that_do_not_fit_the_outcomes(filled: FeatureStore, two_d: FeatureS
     assert whats == {
         ("a", "2 rows instead of 6"),
         ("n/b", "its 6 rows are missing"),
-        ("unknown", "the shard's outcomes do not count this video's rows"),
+        ("unknown", "the shard's outcomes do not include this video's rows"),
     }
 
 
