@@ -29,7 +29,7 @@ class TrainingDataset(StrEnum):
 class TestSet(StrEnum):
     """The data sets that can be evaluated on."""
 
-    __test__ = False  # not a test of pytest, for all its name
+    __test__ = False  # not a pytest class, despite its name
 
     MSRVTT = "msrvtt"
     YOUCOOK2 = "youcook2"
@@ -48,11 +48,11 @@ class FeatureLocation(Options):
     store: Annotated[Path | None, Field(title="Store", description="Folder of a feature store.")] = None
     space_2d: Annotated[
         str | None,
-        Field(title="2-D space", description="2-D feature space; null is the store's only one of resnet152."),
+        Field(title="2-D space", description="2-D feature space; null: the store's only one of resnet152."),
     ] = None
     space_3d: Annotated[
         str | None,
-        Field(title="3-D space", description="3-D feature space; null is the store's only one of resnext101_3d."),
+        Field(title="3-D space", description="3-D feature space; null: the store's only one of resnext101_3d."),
     ] = None
     folder_2d: Annotated[
         Path | None, Field(title="2-D folder", description="Instead of a store: 2-D features, one .npy per video.")
@@ -62,7 +62,7 @@ class FeatureLocation(Options):
     ] = None
     rows_per_second: Annotated[
         tuple[Positive, Positive],
-        Field(title="Rows per second", description="Of the two folders, 2-D and 3-D; a store knows its own."),
+        Field(title="Rows per second", description="Of the two folders, 2-D and 3-D; a store records its own."),
     ] = PUBLISHED_ROWS_PER_SECOND
 
     @model_validator(mode="after")

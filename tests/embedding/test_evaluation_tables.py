@@ -123,7 +123,7 @@ def test_the_table_is_text_with_columns_in_line() -> None:
     assert lines[1].startswith("test set")
     assert len({len(line) for line in lines[1:-3]}) == 1, "the last column is filled in every line"
     assert lines[-1] == (
-        "graded: 1 video, 0 clips of other videos and 0 sentences could not be used, so that this is not the published "
+        "graded: 1 video, 0 clips of other videos and 0 sentences could not be used, so this is not the published "
         "protocol."
     )
 

@@ -49,7 +49,7 @@ def test_a_store_says_what_is_wrong_with_a_video(tmp_path: Path) -> None:
     store = make_store(tmp_path, {"x/a.mp4": rows_of("a"), "y/a.mp4": rows_of("b"), "c": rows_of("c")})
     source = StoreFeatures(store)
     assert source.problem("c") is None
-    assert "several videos of the store bear this name: x/a.mp4, y/a.mp4" in (source.problem("a") or "")
+    assert "several videos of the store have this name: x/a.mp4, y/a.mp4" in (source.problem("a") or "")
     assert source.problem("d") == "the store has no features of it"
     with pytest.raises(FeaturesError, match=r"'d' cannot be read from .*store: the store has no features of it"):
         source.video(0, "d")

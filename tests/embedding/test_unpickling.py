@@ -182,7 +182,7 @@ def test_no_array_is_laid_over_bytes_of_a_pickle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [np.zeros(2, "M8[s]"), np.zeros(2, [("a", "f4")]), np.zeros(2, "V3")])
 def test_arrays_of_neither_numbers_nor_texts_are_refused(tmp_path: Path, value: object) -> None:
-    with pytest.raises(DatasetError, match=r"an array of elements '[MV].*', neither numbers nor texts"):
+    with pytest.raises(DatasetError, match=r"an array of elements '[MV].*', neither numbers nor strings"):
         load_pickle(written(tmp_path / "x.pkl", value))
 
 
