@@ -31,7 +31,7 @@ def msrvtt_set(
     without: Sequence[str] = (),
     **options: Any,  # noqa: ANN401
 ) -> EvaluationSet:
-    """Write and open a test set of (video, sentence) rows with made-up vectors of its videos."""
+    """Write and open a test set of (video, sentence) rows with random vectors of its videos."""
     with (folder / "test.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("video_id", "sentence"), *pairs])
     generator = np.random.default_rng(0)
