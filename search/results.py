@@ -94,7 +94,7 @@ class IndexInfo:
     - `spaces`: the feature spaces of the streams 2d and 3d.
     - `factory`: the FAISS index; `exact` when it compares with every moment. `nprobe` is the number of lists
       that are searched, 0 when exact.
-    - `shards`: those of the store that its videos lie in.
+    - `shards`: those of the store with its videos.
     - `embed_dim`: dimension of an embedding; `searched_dim`: of the vectors in the FAISS index.
     - `recall_at_10`: share of the 10 best moments found, measured on `recall_sample` queries, `recall_queries` says
       of which kind.

@@ -36,7 +36,7 @@ class FfmpegAnswer:
 class FfmpegRuns:
     """Runs ffmpeg, at most `at_once` processes at a time with `waiting` more queued.
 
-    Every process leads a group of its own, which is killed when its time is up, when nobody waits for it any more
+    Every process leads a group of its own, which is killed when its time is up, when no request waits for it
     (its task is cancelled), and by `close`. If this process is itself killed, the command sees to its end
     (FfmpegProgram), as long as the thread of the event loop is the one that started it and lives.
     """

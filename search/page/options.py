@@ -34,7 +34,7 @@ class VideoFacts(Protocol):
 class FfmpegProgram:
     """The program that makes pictures and plays what browsers cannot.
 
-    `command` starts it: its path, behind whatever limits its memory and ends it with this process. `input_options`
+    `command` starts it: its path, after the programs that limit its memory and end it with this process. `input_options`
     precede every input and restrict ffmpeg to local files; the page adds none that would relax them.
     `describe(path, printed)` parses what ffmpeg printed when it opened a file, None for one without a video stream.
     """

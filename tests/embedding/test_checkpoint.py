@@ -222,7 +222,7 @@ def test_sizes_below_1_are_refused(field: str) -> None:
         ModelSpec(**{field: 0})
 
 
-def test_sentences_have_the_size_of_the_common_space_unless_told() -> None:
+def test_sentence_dim_defaults_to_embed_dim() -> None:
     assert ModelSpec(embed_dim=9).sentence_dim == ModelSpec(embed_dim=9, sentence_dim=-1).sentence_dim == 9
     assert ModelSpec(embed_dim=9, sentence_dim=4).sentence_dim == 4
 

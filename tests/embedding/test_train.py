@@ -223,7 +223,7 @@ def test_new_models_depend_on_the_seed_alone() -> None:
     assert not synthetic.same_weights(one.state_dict, new_model(spec, 2).state_dict)
 
 
-def test_epochs_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_epochs_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="reeldex.embedding.training.train"):
         run_training(synthetic.job(tmp_path, options={"epochs": 2}))
     assert [record.message.split(":")[0] for record in caplog.records] == ["Epoch 1 of 2", "Epoch 2 of 2"]

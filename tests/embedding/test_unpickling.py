@@ -131,7 +131,7 @@ def test_what_is_no_intact_pickle(tmp_path: Path, content: bytes) -> None:
 
 
 class Elements:
-    """Pickles as a numpy.dtype that is told to be something else."""
+    """Pickles as a numpy.dtype declared to be something else."""
 
     def __init__(self, code: str, *structure: object, flags: int = 0) -> None:
         self.reduced = (np.dtype, (code, False, True), (3, "|", *structure, flags))
@@ -215,7 +215,7 @@ def test_pth_with_anything_else_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_nobody_is_advised_to_read_a_pth_unrestricted(tmp_path: Path) -> None:
+def test_no_message_advises_to_read_a_pth_unrestricted(tmp_path: Path) -> None:
     torch.save({"2d": np.zeros(2)}, tmp_path / "x.pth")
     (tmp_path / "y.pth").write_bytes(pickle.dumps({"2d": 1}))
     for name, said in (("x.pth", r"it asks for numpy\.\S*_reconstruct\. "), ("y.pth", "it is not a PyTorch file")):

@@ -28,7 +28,7 @@ from tests.system_faults import make_unreadable
         ("whole model", "v.model"),
     ],
 )
-def test_all_formats_are_told_apart_and_read(tmp_path: Path, keyed: KeyedVectors, kind: str, name: str) -> None:
+def test_all_formats_are_detected_and_read(tmp_path: Path, keyed: KeyedVectors, kind: str, name: str) -> None:
     save(keyed, tmp_path / name, kind)
     found = opened(tmp_path / name)
     assert sorted(found) == sorted(WORDS)

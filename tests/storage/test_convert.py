@@ -52,7 +52,7 @@ def test_export_of_one_space(filled: FeatureStore, tmp_path: Path) -> None:
         export_npy(filled, tmp_path / "out", ["net4d.v1"])
 
 
-def test_export_overwrites_only_when_told(filled: FeatureStore, tmp_path: Path) -> None:
+def test_export_overwrites_only_on_request(filled: FeatureStore, tmp_path: Path) -> None:
     export_npy(filled, tmp_path / "out")
     before = contents(tmp_path / "out")
     other = tmp_path / "out/net2d.v1/a.npy"

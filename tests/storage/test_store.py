@@ -224,7 +224,7 @@ def test_growth_within_one_tick_of_the_folder_clock_is_seen(store: FeatureStore,
     assert len(reader.manifests()) == 2
 
 
-def test_a_replaced_shard_file_is_opened_anew(store: FeatureStore, grow: Act, fill: Act) -> None:
+def test_a_replaced_shard_file_is_reopened(store: FeatureStore, grow: Act, fill: Act) -> None:
     grow("a", "b")
     fill(0, failing={"b": "timeout"})
     store.read("net2d.v1", "a")
