@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
+from reeldex.flows.extraction.verification import StoreUnsoundError, verify_store, what_was_read
 
 from reeldex.flows.config.pipeline import NonEmpty
 from reeldex.flows.extraction.report import damage_rows
-from reeldex.flows.runs.artifacts import publish_table
+from reeldex.flows.progress.sinks import progress_bar
+from reeldex.flows.runs.artifacts import progress_artifact, publish_table
 from reeldex.flows.runs.names import verify_run_name
 from reeldex.flows.runs.states import run_to_state
-from reeldex.quantities import counted
-from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.store import FeatureStore
+
+if TYPE_CHECKING:
+    from reeldex.storage.verify import VerifyReport
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,6 @@ A sound store ends as *Completed*. Damage ends as *Failed*, with a table of the 
 *Failed* too; they are not known to be damaged.
 """
 
-_LOG_EVERY_SECONDS = 30.0
-
 
 @flow(name="verify", description=DESCRIPTION, flow_run_name=verify_run_name)
 def verify(store: NonEmpty) -> State[Any]:
@@ -44,29 +44,27 @@ def verify(store: NonEmpty) -> State[Any]:
     return run_to_state(lambda: _verify(FeatureStore(store)))
 
 
+def verify_as_flow_run(store: FeatureStore) -> VerifyReport:
+    """Create a flow run that verifies a store, and return its report, also of a store that is not sound."""
+    with progress_bar():
+        try:
+            report: Any = verify(str(store.path))
+        except StoreUnsoundError as unsound:
+            return unsound.report
+    return cast("VerifyReport", report)
+
+
 def _verify(store: FeatureStore) -> State[Any]:
-    report = store.verify(_Progress())
-    read = f"{report.checked_files:,} files, {report.checked_videos:,} videos, {report.checked_bytes:,} bytes read"
+    with progress_artifact("Reading the store"):
+        report = verify_store(store)
     if report.sound:
-        log.info("All sound: %s", read)
-        return Completed(message=f"All sound: {read}.", data=report)
-    found = [f"{counted(len(report.damages), 'damage')} found"] if report.damages else []
-    if report.unreadable:
-        found.append(f"{counted(len(report.unreadable), 'file')} cannot be read")
-    message = f"{', '.join(found)}: {read}. The table among the artifacts says what to do."
-    log.error("%s", message)
+        message = f"No damage found: {what_was_read(report)}."
+        log.info("%s", message)
+        return Completed(message=message, data=report)
+    unsound = StoreUnsoundError(report)
+    log.error("%s", unsound)
     title = f"Damages: {len(report.damages):,}"
     if report.unreadable:
         title += f"; cannot be read: {len(report.unreadable):,}"
     publish_table(damage_rows(report), title)
-    return Failed(message=message, data=StoreDamagedError(message) if report.damages else StoreError(message))
-
-
-class _Progress:
-    def __init__(self) -> None:
-        self._last_line = time.monotonic()
-
-    def __call__(self, checked: int, total: int) -> None:
-        if time.monotonic() - self._last_line > _LOG_EVERY_SECONDS:
-            self._last_line = time.monotonic()
-            log.info("%d of %d files checked", checked, total)
+    return Failed(message=f"{unsound} The table among the artifacts says what to do.", data=unsound)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reeldex.quantities import counted, duration, file_size
+from reeldex.quantities import counted, data_size, duration
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import JSON
 
@@ -57,7 +57,7 @@ class BuildReport:
         lines = [
             (
                 f"Index {state}: {counted(self.moments, 'moment')} of {counted(self.videos, 'video')}, "
-                f"{file_size(self.size_bytes)}"
+                f"{data_size(self.size_bytes)}"
             ),
             (
                 f"  videos: {self.videos_added} added, {self.videos_changed} changed, {self.videos_removed} removed, "

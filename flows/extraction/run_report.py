@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reeldex.quantities import counted
-
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport
     from reeldex.flows.extraction.sources import FoundVideos
@@ -19,6 +17,11 @@ if TYPE_CHECKING:
 
 _SHARDS_NAMED = 20  # in one message
 _MOST_PROBLEMS = 1000
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number and what it counts: `1 video`, `2,000 videos`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True)

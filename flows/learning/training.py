@@ -14,6 +14,7 @@ from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
+from reeldex.flows.extraction.run_report import counted
 from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, require_fit
 from reeldex.flows.learning.inputs import (
     OWN_WORD_VECTORS,
@@ -26,7 +27,6 @@ from reeldex.flows.learning.inputs import (
 )
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training_progress import OnStep
-from reeldex.quantities import counted
 
 if TYPE_CHECKING:
     from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet

@@ -34,8 +34,8 @@ class VideoFacts(Protocol):
 class FfmpegProgram:
     """The program that makes pictures and plays what browsers cannot.
 
-    `command` starts it: its path, after the programs that limit its memory and end it with this process. `input_options`
-    precede every input and restrict ffmpeg to local files; the page adds none that would relax them.
+    `command` starts it: its path, after the programs that limit its memory and end it with this process.
+    `input_options` precede every input and restrict ffmpeg to local files; the page adds none that would relax them.
     `describe(path, printed)` parses what ffmpeg printed when it opened a file, None for one without a video stream.
     """
 

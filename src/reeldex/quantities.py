@@ -1,8 +1,6 @@
-"""Counts, sizes and durations as people read them; programs get raw numbers. Imports nothing."""
+"""Counts, durations and sizes as text for people; raw numbers belong in JSON."""
 
 from __future__ import annotations
-
-_SIZE_STEP = 1000
 
 
 def counted(count: int, noun: str) -> str:
@@ -10,25 +8,21 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def file_size(size_bytes: int) -> str:
-    """Return a size in decimal units: `512 bytes`, `8.6 MB`, `12.3 GB`."""
-    if size_bytes < _SIZE_STEP:
-        return counted(size_bytes, "byte")
-    value = float(size_bytes)
-    for unit in ("kB", "MB", "GB"):
-        value /= _SIZE_STEP
-        # What would be rounded to 1000.0 of a unit is 1.0 of the next one.
-        if round(value, 1) < _SIZE_STEP:
-            return f"{value:.1f} {unit}"
-    return f"{value / _SIZE_STEP:,.1f} TB"
-
-
 def duration(seconds: float) -> str:
-    """Return a length of time in its two largest units: `3.4 s`, `2 min 5 s`, `1 h 34 min`."""
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours:,} h {minutes} min"
+    """Return a duration: `45 s`, `12 min`, `1 h 34 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def data_size(size_bytes: float) -> str:
+    """Return a size in decimal units: `1 byte`, `812 bytes`, `8.6 MB`, `1.7 TB`."""
+    if round(size_bytes) < 1000:
+        return counted(round(size_bytes), "byte")
+    size = size_bytes / 1000
+    for unit in ("kB", "MB", "GB"):
+        if round(size, 1) < 1000:
+            return f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -51,9 +51,9 @@ def test_adding_changing_and_deleting_gives_the_answers_of_a_fresh_build(
     fresh = library.build("fresh", options=options, captions=captions)
     assert (fresh.moments, counts(fresh)) == (report.moments, (8, 0, 0, 0))
     for asked in ({}, {"merge": False}, {"videos": "*video[46]*"}, {"k": 200}):
-        grown, fresh = answers(library.folder / "index", **asked), answers(library.folder / "fresh", **asked)
-        assert grown == fresh
-        assert all(fresh)
+        grown, rebuilt = answers(library.folder / "index", **asked), answers(library.folder / "fresh", **asked)
+        assert grown == rebuilt
+        assert all(rebuilt)
     with SearchIndex.open(library.folder / "index") as index:
         assert sorted(index.videos()) == sorted(
             ["new/a.mp4", "new/b.mp4", *(f"part{at % 2}/video{at}.mp4" for at in (0, 2, 4, 5, 6, 7))]
