@@ -104,6 +104,14 @@ class _Extraction:
         self._most_waiting = max(4 * options.decoders, *(network.batch_rows for network in networks))
 
     def run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
+        try:
+            yield from self._run(sources)
+        finally:
+            # The networks outlive this run, also one that ends in an error or is no longer asked for more.
+            while self._in_flight:
+                self._in_flight.popleft()[1].discard()
+
+    def _run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
         with _Decoders(sources, self._specs, self._options) as decoders:
             while True:
                 while self._in_flight and decoders.have_nothing_ready:

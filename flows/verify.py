@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from reeldex.flows.extraction.verification import StoreUnsoundError, verify_store, what_was_read
 
 from reeldex.flows.config.pipeline import NonEmpty
 from reeldex.flows.extraction.report import damage_rows
+from reeldex.flows.extraction.verification import StoreUnsoundError, verify_store, what_was_read
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.artifacts import progress_artifact, publish_table
 from reeldex.flows.runs.names import verify_run_name

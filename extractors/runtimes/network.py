@@ -22,6 +22,9 @@ class PendingRows(Protocol):
     def wait(self) -> NDArray[np.float16]:
         """Return (B, D) float16 features, each row L2-normalised, once they are computed."""
 
+    def discard(self) -> None:
+        """Give up the rows: every batch that was submitted is either waited for or discarded."""
+
 
 class Network(Protocol):
     """One extractor's network on one device.
@@ -44,7 +47,10 @@ class Network(Protocol):
         """Return (B, D) float32 features of (B, T, H, W, 3) uint8 clips, pooled but not normalised."""
 
     def submit(self, clips: NDArray[np.uint8]) -> PendingRows:
-        """Begin to compute the features of (B, T, H, W, 3) uint8 clips. The clips must not be written to any more."""
+        """Begin to compute the features of (B, T, H, W, 3) uint8 clips, which must not be written to any more.
+
+        Blocks while `batches_in_flight` batches are neither waited for nor discarded.
+        """
 
     def features(self, clips: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Return (B, D) float16 features of (B, T, H, W, 3) uint8 clips, each row L2-normalised."""
@@ -59,6 +65,9 @@ class ComputedRows:
     def wait(self) -> NDArray[np.float16]:
         """Return them."""
         return self.rows
+
+    def discard(self) -> None:
+        """Do nothing: nothing is held for them."""
 
 
 def normalised(raw: NDArray[np.float32]) -> NDArray[np.float16]:

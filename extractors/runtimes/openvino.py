@@ -7,6 +7,7 @@ decoding can take its share of any core, and a row's bytes depend on neither the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,11 @@ class _Computing:
     def wait(self) -> NDArray[np.float16]:
         """Return (B, D) float16 features, each row L2-normalised, once they are computed."""
         return normalised(self.wait_raw())
+
+    def discard(self) -> None:
+        """Wait until the batch is computed, and forget its rows or the error that it ended in."""
+        with contextlib.suppress(RuntimeError):
+            self.wait_raw()
 
 
 def usable_cores() -> int:

@@ -11,8 +11,8 @@ from reeldex.flows.server.known_servers import find_secret
 from reeldex.flows.server.process import configured_api_url
 
 _HOW = "set PREFECT_API_URL, such as http://127.0.0.1:4200/api, or start one with `reeldex up` and set what it prints"
-# Files of the present folder in which Prefect looks for its settings, too.
-_FILES = (".env", "prefect.toml", "pyproject.toml")
+# Files of the present folder in which Prefect looks for its settings, too, and what such settings contain there.
+_FILES = {".env": "PREFECT_", "prefect.toml": "", "pyproject.toml": "[tool.prefect"}
 
 
 def find_server() -> str | None:
@@ -21,18 +21,16 @@ def find_server() -> str | None:
     Looked at are PREFECT_API_URL, Prefect's active profile, and the files of the present folder that Prefect reads.
     """
     found = configured_api_url(os.environ)
-    if found is not None or not any(_names_prefect(Path(name)) for name in _FILES):
+    if found is not None or not any(_contains(Path(name), setting) for name, setting in _FILES.items()):
         return found
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url
 
 
-def _names_prefect(path: Path) -> bool:
-    if path.name == "prefect.toml":
-        return path.exists()
+def _contains(path: Path, setting: str) -> bool:
     try:
-        return "prefect" in path.read_text(encoding="utf-8", errors="replace").lower()
+        return setting.lower() in path.read_text(encoding="utf-8", errors="replace").lower()
     except OSError:
         return False
 
@@ -46,9 +44,9 @@ def use_server(api_url: str | None) -> None:
         raise UsageError(f"--server: no Prefect server is configured. To configure one, {_HOW}; or leave out --server.")
     find_secret(api_url)
     import httpx
-    from prefect.client.orchestration import get_client
+    from prefect.client.orchestration import SyncPrefectClient
 
-    with get_client(sync_client=True) as client:
+    with SyncPrefectClient(api_url) as client:
         error = client.api_healthcheck()
     if isinstance(error, httpx.TransportError):
         raise UsageError(

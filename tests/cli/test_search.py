@@ -182,8 +182,8 @@ def test_a_cache_that_cannot_be_made_is_not_told_as_a_port_that_is_taken(
 def test_make_run_offers_no_index_that_could_not_be_built(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    # The published weights, without which no index is built of one's own videos, are not to be had in tests.
-    monkeypatch.setattr(quickstart, "_weights_to_be_had", lambda: "pretrained")
+    # The published weights, without which no index is built of one's own videos, are not available in tests.
+    monkeypatch.setattr(quickstart, "_available_weights", lambda: "pretrained")
     arguments = ["--store", str(tmp_path / "my store"), "--videos", "videos"]
     monkeypatch.setattr("reeldex.cli.main.main", lambda command: 2 if command[0] == "index" else 0)
     assert quickstart.main(arguments) == 2

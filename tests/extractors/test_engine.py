@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -290,3 +290,19 @@ def test_no_videos_make_no_results_and_no_networks_are_refused(load_tiny: LoadTi
         list(extract(videos, [], EngineOptions()))
     with pytest.raises(ValueError, match="decoders"):
         EngineOptions(decoders=0)
+
+
+@pytest.mark.timeout(60)
+def test_a_run_that_ends_early_leaves_its_networks_ready_for_the_next(
+    load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else the engine waits for all rows whenever the decoders are slower than it.
+    monkeypatch.setattr(engine._Decoders, "have_nothing_ready", False)
+    networks = load_tiny(batch_rows=1)
+    expected = rows(videos, networks)
+    for _ in range(4):  # more than may be in flight
+        results = extract(videos, networks, EngineOptions())
+        next(results)
+        assert isinstance(results, Generator)
+        results.close()
+    assert rows(videos, networks) == expected

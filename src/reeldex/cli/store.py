@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from reeldex.cli import terminal
 from reeldex.cli.command import Output, command
+from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import pairs
 from reeldex.errors import UsageError
 
@@ -53,11 +54,16 @@ def status(
     "Exit status: 0 no damage found; 1 something is damaged or cannot be read; 2 wrong usage.",
     example="reeldex verify ~/features",
 )
-def verify(store: Store, /, *, output: Output) -> int:
+def verify(store: Store, /, *, server: ServerChoice = None, output: Output) -> int:
     """Read every byte of a store and report damage."""
     from reeldex.storage.store import FeatureStore
 
-    report = FeatureStore(store).verify()
+    opened = FeatureStore(store)
+    if uses_server(server, verbose=output.verbose):
+        from reeldex.flows.verify import verify_as_flow_run as run_verification
+    else:
+        from reeldex.flows.extraction.verification import verify_here as run_verification
+    report = run_verification(opened)
     damages = [
         {"file": each.file, "video_id": each.video_id, "what": each.what, "remedy": each.remedy}
         for each in report.damages

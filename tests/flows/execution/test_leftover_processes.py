@@ -50,7 +50,7 @@ def _leaves_nothing(process: "subprocess.Popen[str]", number: signal.Signals, fo
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_an_extraction_leaves_no_server_worker_or_decoder(
+def test_an_extraction_leaves_no_worker_or_decoder(
     tmp_path: Path, make_video: MakeVideo, number: signal.Signals
 ) -> None:
     videos, store = tmp_path / "videos", tmp_path / "store"
@@ -58,15 +58,15 @@ def test_an_extraction_leaves_no_server_worker_or_decoder(
     make_video(videos / "very long.mp4", seconds=600)
     process = _start(tmp_path, "extract", videos, "--store", store, "--weights", "random", "--extractors", "resnet152")
     _wait(process, lambda: bool(list(store.glob("staging/*/*.h5"))) and len(processes_that_name("very long.mp4")) > 0)
-    assert len(processes_that_name(str(tmp_path / "prefect"))) >= 3, "the command, its server, its worker"
+    assert len(processes_that_name(str(tmp_path / "prefect"))) >= 2, "the command, its worker"
     _leaves_nothing(process, number, tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_training_leaves_no_server_or_reader(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_training_leaves_no_reader(tmp_path: Path, number: signal.Signals) -> None:
     data = data_of(make_captioned(tmp_path))
     options = (*own_words(tmp_path), *TRAIN, "--epochs", 1_000_000, "--workers", 2)
     process = _start(tmp_path, "train", *data, "--out", tmp_path / "run", *options)
     _wait(process, lambda: bool(list((tmp_path / "run").glob("*.pth"))))
-    assert len(processes_that_name(str(tmp_path / "prefect"))) >= 4, "the command, its server, two readers"
+    assert len(processes_that_name(str(tmp_path / "prefect"))) >= 3, "the command, two readers"
     _leaves_nothing(process, number, tmp_path)

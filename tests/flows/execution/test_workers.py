@@ -70,7 +70,7 @@ def test_wrong_use_is_told_from_a_fault_and_keeps_the_worker(worker: Worker, tmp
     with pytest.raises(UsageError, match="Nothing here extracts"):
         worker.run(ShardJob(str(tmp_path / "nowhere"), 0, ("clip.b32",), CONFIG), "cpu", _ignore)
     assert worker.process_id == first
-    with pytest.raises(UsageError, match="There is no device 'cuda:99'"):
+    with pytest.raises(UsageError, match="Device 'cuda:99' is not available"):
         worker.devices("cuda:99")
 
 

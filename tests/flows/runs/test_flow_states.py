@@ -122,7 +122,7 @@ def test_a_store_in_use_is_left_to_a_later_run_or_refused(folder: Path) -> None:
 def test_verify_fails_on_damage_and_lists_it(folder: Path) -> None:
     assert _extract(folder).name == "Completed"
     state = _run(verify, str(folder / "store"))
-    assert (state.name, (state.message or "").startswith("All sound: ")) == ("Completed", True)
+    assert (state.name, (state.message or "").startswith("No damage found: ")) == ("Completed", True)
     damaged = folder / "store" / "features" / "resnet152.random" / "shard-00000.h5"
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1

@@ -86,3 +86,20 @@ def test_a_server_is_asked_for_in_vain_where_none_is_configured(tmp_path: Path) 
     answer = reeldex(dict(os.environ), "train", *data, "--out", tmp_path / "o", *own_words(tmp_path), "--server")
     assert answer.returncode == 2
     assert "To configure one, set PREFECT_API_URL" in answer.stderr
+
+
+def test_a_damaged_store_is_reported_alike_and_fails_the_flow_run(tmp_path: Path, server: dict[str, str]) -> None:
+    make_captioned(tmp_path)
+    store = tmp_path / "store"
+    sound = [reeldex(server, "verify", store, "--json", flag) for flag in ("--server", "--no-server")]
+    assert [answer.returncode for answer in sound] == [0, 0], sound[0].stderr
+    file = next((store / "features").rglob("*.h5"))
+    content = bytearray(file.read_bytes())
+    content[-64:] = bytes(64)
+    file.write_bytes(content)
+    damaged = [reeldex(server, "verify", store, "--json", flag) for flag in ("--server", "--no-server")]
+    assert [answer.returncode for answer in damaged] == [1, 1]
+    assert damaged[0].stdout == damaged[1].stdout
+    assert file.name in damaged[0].stdout
+    states = [each["state"]["type"] for each in flow_runs(server["PREFECT_API_URL"])]
+    assert sorted(states) == ["COMPLETED", "FAILED"]

@@ -1,0 +1,62 @@
+"""Reading every byte of a store again, with progress. No Prefect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reeldex.flows.extraction.run_report import counted
+from reeldex.flows.progress.progress import Progress, Snapshot, current_sinks
+from reeldex.flows.progress.sinks import LogSink, progress_bar
+from reeldex.storage.errors import StoreError
+
+if TYPE_CHECKING:
+    from reeldex.flows.progress.work_rate import WorkRate
+    from reeldex.storage.store import FeatureStore
+    from reeldex.storage.verify import VerifyReport
+
+
+class StoreUnsoundError(StoreError):
+    """A store has damaged or unreadable files. `report` says which."""
+
+    def __init__(self, report: VerifyReport) -> None:
+        found = [f"{counted(len(report.damages), 'damage')} found"] if report.damages else []
+        if report.unreadable:
+            found.append(f"{counted(len(report.unreadable), 'file')} cannot be read")
+        super().__init__(f"{', '.join(found)}: {what_was_read(report)}.")
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[StoreUnsoundError], tuple[VerifyReport]]:
+        return StoreUnsoundError, (self.report,)
+
+
+def what_was_read(report: VerifyReport) -> str:
+    """Return how much a verification read."""
+    files, videos = counted(report.checked_files, "file"), counted(report.checked_videos, "video")
+    return f"{files}, {videos}, {counted(report.checked_bytes, 'byte')} read"
+
+
+def verify_here(store: FeatureStore) -> VerifyReport:
+    """Verify a store and show progress: a bar on a terminal, else log lines."""
+    with progress_bar():
+        return verify_store(store)
+
+
+def verify_store(store: FeatureStore) -> VerifyReport:
+    """Verify a store; progress goes to the log and to the sinks of the enclosing blocks."""
+    files = _CheckedFiles()
+    progress = Progress(files.snapshot, LogSink(), *current_sinks())
+
+    def on_file(checked: int, total: int) -> None:
+        files.checked, files.total = checked, total
+        progress.update()
+
+    return store.verify(on_file)
+
+
+class _CheckedFiles:
+    def __init__(self) -> None:
+        self.checked, self.total = 0, 0
+
+    def snapshot(self, _rate: WorkRate) -> Snapshot:
+        sentence = f"{self.checked:,} of {counted(self.total, 'file')} checked"
+        return Snapshot(self.checked, self.total, "files", "", sentence)
