@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Part of the files' names: raised whenever `random_state` comes to mean other numbers.
-_RULE = 1
+RANDOM_WEIGHTS_RULE = 1
 
 
 def cached_random_state(
@@ -36,7 +36,7 @@ def cached_random_state(
     """
     import torch
 
-    described = f"{_RULE} {network} {sorted(shapes.items())} {branch_gain_suffixes}"
+    described = f"{RANDOM_WEIGHTS_RULE} {network} {sorted(shapes.items())} {branch_gain_suffixes}"
     name = f"random-{network}.{hashlib.sha256(described.encode()).hexdigest()[:12]}.pth"
     path = (folder or cache_folder()) / name
     mark = path.with_name(f"{name}.sha256")

@@ -6,6 +6,7 @@ Downloaded weights are stored in PyTorch's own cache, which TORCH_HOME moves.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
@@ -21,7 +22,7 @@ class FolderNotWritableError(UserError):
 
 def cache_folder(part: str) -> Path:
     """Return `$XDG_CACHE_HOME/reeldex/<part>`, by default in `~/.cache`; it may not exist yet."""
-    return platformdirs.user_cache_path(_NAME) / part
+    return _known(platformdirs.user_cache_path, "XDG_CACHE_HOME") / part
 
 
 def state_folder() -> Path:
@@ -29,7 +30,16 @@ def state_folder() -> Path:
 
     Prefect's database, the secret of servers and locks of devices are stored there.
     """
-    return platformdirs.user_state_path(_NAME)
+    return _known(platformdirs.user_state_path, "XDG_STATE_HOME")
+
+
+def _known(find: Callable[[str], Path], variable: str) -> Path:
+    try:
+        return find(_NAME)
+    except RuntimeError as error:
+        raise FolderNotWritableError(
+            f"This user has no home folder. Set {variable} to a folder to use instead."
+        ) from error
 
 
 def make_writable(folder: Path, setting: str) -> Path:

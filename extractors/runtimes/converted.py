@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from reeldex.extractors import weights as weight_files
+from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
+from reeldex.extractors.random_weights_cache import RANDOM_WEIGHTS_RULE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +64,10 @@ def converted_model(record: ExtractorRecord, options: NetworkOptions) -> tuple[o
 
 def default_folder() -> Path:
     """Return the folder of converted networks; XDG_CACHE_HOME moves it."""
-    return platformdirs.user_cache_path("reeldex") / "openvino"
+    try:
+        return platformdirs.user_cache_path("reeldex") / "openvino"
+    except RuntimeError as error:
+        raise WeightsError("This user has no home folder. Set XDG_CACHE_HOME to a folder for caches.") from error
 
 
 def kept_folder(folder: Path, spec: ExtractorSpec, weights: str) -> Path:
@@ -80,7 +85,7 @@ def kept_folder(folder: Path, spec: ExtractorSpec, weights: str) -> Path:
 
 def _weights_identity(record: ExtractorRecord, options: NetworkOptions) -> str:
     if options.weights is WeightsChoice.RANDOM:
-        return "random"  # the generator is part of reeldex; `_FORMAT` counts its changes too
+        return f"random {RANDOM_WEIGHTS_RULE} {record.branch_gain_suffixes}"
     return weight_files.verify(
         weight_files.find_or_fetch(record.pretrained, options.weights_file, options.weights_folder)
     )
@@ -98,10 +103,13 @@ def _read_kept(folder: Path) -> tuple[openvino.Model, str] | None:
         return None  # not there yet, or it cannot be read: converting takes longer and gives the same
     except (ValueError, KeyError, TypeError):
         damaged = [_RECORD]
-    if damaged:
-        log.warning("%s is damaged; the network is converted again", folder / damaged[0])
-        return None
-    return openvino.Core().read_model(folder / _MODEL), weights_sha256
+    if not damaged:
+        try:
+            return openvino.Core().read_model(folder / _MODEL), weights_sha256
+        except RuntimeError:  # removed in between, or not readable by this OpenVINO
+            damaged = [_MODEL]
+    log.warning("%s is damaged; the network is converted again", folder / damaged[0])
+    return None
 
 
 def _keep(model: openvino.Model, weights_sha256: str, folder: Path) -> None:
@@ -116,7 +124,11 @@ def _keep(model: openvino.Model, weights_sha256: str, folder: Path) -> None:
         text = json.dumps({**record, "weights_sha256": weights_sha256})
         (unfinished / _RECORD).write_text(text, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if _read_kept(folder) is None:  # else another process was faster
+                raise
     except (OSError, RuntimeError) as error:  # OpenVINO raises the latter for a full disk
         # Nothing depends on it but the time that the next start takes.
         log.warning("The converted network could not be kept in %s: %s", folder.parent, error)

@@ -49,7 +49,7 @@ class Network(Protocol):
     def submit(self, clips: NDArray[np.uint8]) -> PendingRows:
         """Begin to compute the features of (B, T, H, W, 3) uint8 clips, which must not be written to any more.
 
-        Blocks while `batches_in_flight` batches are neither waited for nor discarded.
+        More than `batches_in_flight` may be submitted, also by several threads; they are computed one after the other.
         """
 
     def features(self, clips: NDArray[np.uint8]) -> NDArray[np.float16]:

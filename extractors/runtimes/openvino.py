@@ -8,8 +8,9 @@ decoding can take its share of any core, and a row's bytes depend on neither the
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import queue
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,18 +63,20 @@ class OpenVinoNetwork:
             "INFERENCE_PRECISION_HINT": "f32",
         }
         self._compiled = openvino.Core().compile_model(model, "CPU", settings)
-        self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
-        for _ in range(self.batches_in_flight):
-            self._free.put(self._compiled.create_infer_request())
+        # Requests that compute nothing at present. As many are made as are in flight at a time.
+        self._free: list[openvino.InferRequest] = []
 
     def raw_features(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (B, D) float32 features of (B, T, H, W, 3) uint8 clips, pooled but not normalised."""
         return self.submit(clips).wait_raw()
 
     def submit(self, clips: NDArray[np.uint8]) -> _Computing:
-        """Begin to compute the features of (B, T, H, W, 3) uint8 clips, at most `batches_in_flight` at a time."""
-        request = self._free.get()
+        """Begin to compute the features of (B, T, H, W, 3) uint8 clips."""
         frames = np.ascontiguousarray(clips[:, 0] if self.spec.frames_per_clip == 1 else clips)
+        try:
+            request = self._free.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
         request.start_async({0: frames}, share_inputs=True)
         return _Computing(request, frames, self._free)
 
@@ -90,17 +93,15 @@ class _Computing:
         self,
         request: openvino.InferRequest,
         clips: NDArray[np.uint8],
-        free: queue.SimpleQueue[openvino.InferRequest],
+        free: list[openvino.InferRequest],
     ) -> None:
         self._request, self._clips, self._free = request, clips, free
 
     def wait_raw(self) -> NDArray[np.float32]:
         """Return (B, D) float32 features once they are computed."""
-        try:
-            self._request.wait()
-            raw: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
-        finally:
-            self._free.put(self._request)
+        self._request.wait()
+        raw: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
+        self._free.append(self._request)
         return raw
 
     def wait(self) -> NDArray[np.float16]:
@@ -113,9 +114,14 @@ class _Computing:
             self.wait_raw()
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+def usable_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many cores this process may use: those that it may run on, or a container's share if that is less."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = quota_file.read_text(encoding="ascii").split()
+        return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return cores
 
 
 def load(record: ExtractorRecord, options: NetworkOptions) -> OpenVinoNetwork:

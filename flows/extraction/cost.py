@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reeldex.devices import usable_devices
 from reeldex.errors import UsageError
 from reeldex.extractors.clips import clip_count
 from reeldex.extractors.decode import decode
@@ -77,7 +78,9 @@ def estimate(prepared: PreparedRun) -> Cost:
     if not sound:
         raise UsageError(f"None of the {len(videos)} videos of the source can be opened. Extract to see why of each.")
     trial = config.model_copy(update={"extract": config.extract.model_copy(update={"weights": WeightsChoice.RANDOM})})
-    networks = load_networks(requested_spaces(trial), trial)
+    devices = usable_devices(config.compute.device)
+    compute = trial.compute.model_copy(update={"device": devices[0]})
+    networks = load_networks(requested_spaces(trial), trial.model_copy(update={"compute": compute}))
     rows = dict.fromkeys((network.spec.name for network in networks), 0)
     device_seconds = 0.0
     for network in networks:
@@ -85,7 +88,7 @@ def estimate(prepared: PreparedRun) -> Cost:
         for _, metadata in sound:
             frames = max(1, round((metadata.duration_seconds or 0.0) * spec.frames_per_second))
             rows[spec.name] += clip_count(frames, spec.frames_per_clip)
-        device_seconds += rows[spec.name] * _seconds_per_row(network, sound[0][1])
+        device_seconds += rows[spec.name] * _seconds_per_row(network, sound[0][1]) / len(devices)
     seconds_of_video = sum(metadata.duration_seconds or 0.0 for _, metadata in sound)
     longest = max(sound, key=lambda pair: pair[1].duration_seconds or 0.0)[0]
     source_to_time = VideoSource(longest.video_id, longest.path)
@@ -111,10 +114,16 @@ def _probe(path: str, limits: DecodeLimits) -> VideoMetadata | None:
 def _seconds_per_row(network: Network, metadata: VideoMetadata) -> float:
     height, width = network.spec.input_size(*metadata.display_size)
     clips = np.zeros((network.batch_rows, network.spec.frames_per_clip, height, width, 3), np.uint8)
-    network.features(clips)  # the first run also sets up
+    together = max(1, network.batches_in_flight)
+
+    def compute() -> None:
+        for pending in [network.submit(clips) for _ in range(together)]:
+            pending.wait()
+
+    compute()  # the first run also sets up
     started = time.perf_counter()
-    network.features(clips)
-    return (time.perf_counter() - started) / len(clips)
+    compute()
+    return (time.perf_counter() - started) / (together * len(clips))
 
 
 def _decode_seconds_per_second(source: VideoSource, networks: list[Network], limits: DecodeLimits) -> float:

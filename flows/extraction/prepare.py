@@ -27,7 +27,7 @@ from reeldex.storage.store import FeatureStore
 if TYPE_CHECKING:
     from reeldex.extractors.registry import ExtractorRecord
     from reeldex.flows.extraction.sources import FoundVideos
-    from reeldex.storage.manifest import Growth
+    from reeldex.storage.manifest import Growth, ShardManifest
     from reeldex.storage.schema import VideoEntry
 
 _STAMPED = ("manifest", "outcomes", "staging", "features")
@@ -55,6 +55,10 @@ class PreparedRun:
     def store(self) -> FeatureStore:
         """The store, created if it does not exist."""
         return FeatureStore(self.store_folder, create=self.found is not None)
+
+    def spaces_of(self, manifest: ShardManifest) -> tuple[str, ...]:
+        """Return the spaces in which this run works on a shard: its own in a rerun, else those that are asked for."""
+        return manifest.spaces if self.found is None else self.spaces
 
     @property
     def new_tasks(self) -> tuple[ShardTask, ...]:

@@ -196,6 +196,8 @@ def _versions() -> dict[str, str]:
 
 @functools.cache
 def _device_name(device: str) -> str:
+    if not device.startswith("cuda"):
+        return f"cpu ({platform.machine()})"
     import torch
 
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({platform.machine()})"
+    return torch.cuda.get_device_name(device)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
+from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.indexing_progress import OnVideos
 from reeldex.flows.learning.inputs import words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
@@ -60,6 +61,7 @@ def require_indexable(request: IndexingRequest) -> None:
         raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
 
 
+@infrastructure_errors("the build of the index", "The index in use stays as it was; run it again.")
 def build_moment_index(request: IndexingRequest, on_videos: OnVideos) -> BuildReport:
     """Build the index, or bring it up to date. Raises UsageError, EmbeddingError, StoreError, SearchError."""
     from reeldex.embedding.captions import load_captions

@@ -23,7 +23,7 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     """
     manifests = prepared.store.manifests()
     tasks = [
-        ShardTask(shard, len(manifests[shard].videos), prepared.spaces or manifests[shard].spaces, prepared.retry)
+        ShardTask(shard, len(manifests[shard].videos), prepared.spaces_of(manifests[shard]), prepared.retry)
         for shard in shards
     ]
     lacking = {task.shard for task in prepared.all_tasks}

@@ -15,6 +15,7 @@ import yaml
 from reeldex.cli.command import Output, report_errors
 from reeldex.cli.main import _COMMANDS, build_app, main
 from reeldex.embedding.options import ModelOptions, TrainingOptions
+from reeldex.errors import InfrastructureError, UsageError
 from reeldex.flows.config.learning import EpicPresetName, EvaluateConfig, TestSet, TrainingDataset
 from reeldex.flows.config.pipeline import PipelineConfig, load_config
 from reeldex.search.options import IndexOptions
@@ -187,3 +188,18 @@ def test_an_error_that_follows_from_ctrl_c_is_a_stop_and_another_one_is_not(caps
     assert "add --resume to continue" in capsys.readouterr().err
     with pytest.raises(RuntimeError, match="a bug"):
         report_errors(broken, "train", Output())
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(UsageError("mend it"), 2), (InfrastructureError("no memory"), 1), (OSError("no"), 2)]
+)
+def test_expected_errors_are_their_messages_alone(
+    capsys: pytest.CaptureFixture[str], error: Exception, status: int
+) -> None:
+    def act() -> int:
+        raise error
+
+    assert report_errors(act, "extract", Output(as_json=True)) == status
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["kind"] == type(error).__name__
+    assert printed.err.startswith(f"reeldex: {error}")

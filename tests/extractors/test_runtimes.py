@@ -20,6 +20,7 @@ from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, Runtime, WeightsChoice
 from reeldex.extractors.runtimes import converted
 from reeldex.extractors.runtimes.network import Network, least_cosine, normalised
+from reeldex.extractors.runtimes.openvino import usable_cores
 from tests.extractors.conftest import TINY_2D, TINY_3D, tiny_record
 
 SHAPES = {"tiny2d": (5, 1, 40, 56, 3), "tiny3d": (5, 16, 24, 24, 3)}
@@ -177,3 +178,25 @@ def test_auto_is_openvino_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(devices, "_DRIVERS", ())
     assert not devices.has_cuda()
     assert devices.usable_devices("auto") == ("cpu",)
+
+
+def test_more_batches_than_cores_may_be_submitted_before_any_is_waited_for(tmp_path: Path) -> None:
+    clips = clips_of("tiny2d")
+    network = load("tiny2d", Runtime.OPENVINO, tmp_path)
+    expected = network.features(clips)
+    pending = [network.submit(clips[index : index + 1]) for _ in range(8) for index in range(len(clips))]
+    assert len(pending) > network.batches_in_flight
+    found = [each.wait() for each in reversed(pending)][::-1]
+    assert (np.concatenate(found[: len(clips)]) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("5000 100000", 1), ("?", 8)]
+)
+def test_a_containers_share_of_the_cores_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    (tmp_path / "cpu.max").write_text(f"{quota}\n", encoding="ascii")
+    assert usable_cores(tmp_path / "cpu.max") == cores
+    assert usable_cores(tmp_path / "absent") == 8

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,19 @@ def test_a_folder_that_cannot_be_written_is_named_with_its_variable(tmp_path: Pa
     with pytest.raises(FolderNotWritableError, match=r"file/below cannot be written: Not a directory.*XDG_STATE_HOME"):
         make_writable(tmp_path / "file" / "below", "XDG_STATE_HOME")
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("find", "variable"),
+    [(lambda: cache_folder("page"), "XDG_CACHE_HOME"), (state_folder, "XDG_STATE_HOME")],
+)
+def test_a_user_without_a_home_is_told_which_variable_to_set(
+    monkeypatch: pytest.MonkeyPatch, find: Callable[[], Path], variable: str
+) -> None:
+    def homeless(_name: str) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("platformdirs.user_cache_path", homeless)
+    monkeypatch.setattr("platformdirs.user_state_path", homeless)
+    with pytest.raises(FolderNotWritableError, match=f"no home folder. Set {variable}"):
+        find()

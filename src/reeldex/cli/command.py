@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 from cyclopts import App, Group, Parameter, Token
 
 from reeldex.cli.settings import Given, Setting
-from reeldex.errors import UserError
+from reeldex.errors import ReeldexError, UserError
 
 
 def _typed_name(name: str) -> str:
@@ -179,6 +179,8 @@ def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
         return act()
     except UserError as error:
         return output.refuse(error, 2)
+    except ReeldexError as error:
+        return output.refuse(error, 1)
     except BrokenPipeError:
         raise  # the reader of our answer has gone: main's business
     except OSError as error:

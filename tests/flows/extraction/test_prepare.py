@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.extraction import sources
 from reeldex.flows.extraction.prepare import prepare, prepare_rerun
+from reeldex.storage.manifest import ShardManifest, write_manifest
+from reeldex.storage.schema import VideoEntry
 from reeldex.storage.store import FeatureStore
 
 
@@ -104,3 +108,24 @@ def test_an_unchanged_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(hashed) == 1
     file.write_bytes(b"other")
     assert sha256_of_file(file) != first
+
+
+def test_a_rerun_works_on_each_shard_in_its_own_spaces(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "store", create=True)
+    spaces = (("resnet152.random",), ("resnet152.random", "resnext101_3d.random"))
+    for shard, names in enumerate(spaces):
+        videos = (VideoEntry(f"video{shard}", str(tmp_path / "absent.mp4"), 1, 1),)
+        write_manifest(store.path, ShardManifest(shard, videos, names))
+    prepared = prepare_rerun(str(store.path), _config(), ())
+    assert tuple(task.spaces for task in prepared.all_tasks) == spaces
+    assert tuple(prepared.spaces_of(manifest) for manifest in prepared.store.manifests()) == spaces
+
+
+def test_an_extraction_on_a_cpu_records_its_device_without_pytorch() -> None:
+    script = (
+        "import sys\n"
+        "from reeldex.flows.extraction import shard_work\n"
+        "assert shard_work._device_name('cpu').startswith('cpu (')\n"
+        "assert 'torch' not in sys.modules, 'PyTorch takes seconds to import'\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
