@@ -1,4 +1,4 @@
-"""From a video's feature rows to the vectors that stand for spans of it, reading only the rows they need."""
+"""Pools a video's feature rows to one vector per span, reading only the rows that spans need."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def pool_runs(rows: Floats, runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.f
     """
     if rows.dtype != np.float16:
         return _pool_slowly(rows, runs)
-    # Halves without a sign stand in the order of their bits; NumPy has vector instructions for the maximum of integers
-    # and none for that of halves. What has a sign, or is no number, is larger than all of them and so comes to light.
+    # Non-negative float16 values compare like their bits as integers, for which NumPy has a vectorised maximum and for
+    # float16 it has none. Negative values, NaN and infinity have larger bit patterns, so they are detected.
     bits = rows.view(np.uint16)
     largest = np.zeros((len(runs), rows.shape[1]), dtype=np.uint16)
     for at, (first, stop) in enumerate(runs):
@@ -39,7 +39,7 @@ def pool_runs(rows: Floats, runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.f
 
 
 def _widened(halves: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """Turn the bits of finite halves without a sign into float32: exponents differ by 112, mantissas by 13 bits."""
+    """Convert the bits of finite non-negative float16 to float32: exponents differ by 112, mantissas by 13 bits."""
     wide = halves.astype(np.uint32)
     wide <<= 13
     result = wide.view(np.float32)
@@ -64,11 +64,11 @@ def pool_spans(
 ) -> npt.NDArray[np.float32]:
     """Pool spans (start, end) in seconds of one video to (len(spans), D2 + D3) float32.
 
-    Each stream's rows int(s * r) up to and including int(e * r), element-wise maximum, L2-normalised; 2-D before
-    3-D. Reads those rows only. A stream is zero in a span beyond its end; one that begins less than `slack_rows` rows
-    beyond it, as rounding may have it, has the last row. Raises FeaturesError.
+    Each stream's rows int(s * r) up to and including int(e * r), element-wise maximum, L2-normalised; 2-D before 3-D.
+    Reads those rows only. A stream is zero in a span beyond its end; a span that begins less than `slack_rows` rows
+    beyond it, because of rounding, gets the last row. Raises FeaturesError.
     """
-    # Captions that are drawn twice, or grow to the same window, are pooled once.
+    # Captions that are drawn twice, or extended to the same window, are pooled once.
     places = {span: at for at, span in enumerate(dict.fromkeys(spans))}
     order = np.array([places[span] for span in spans], dtype=np.intp)
     widths = source.stream_dims
@@ -108,7 +108,7 @@ def pool_whole(source: FeatureSource, video_id: str) -> npt.NDArray[np.float32]:
 def pool_groups(
     source: FeatureSource, video_id: str, groups: Sequence[Sequence[tuple[int, int]]]
 ) -> npt.NDArray[np.float32]:
-    """Pool groups of runs of rows, one group a stream, to one (D2 + D3,) float32 vector; raises FeaturesError."""
+    """Pool groups of runs of rows, one group per stream, to one (D2 + D3,) float32 vector; raises FeaturesError."""
     pooled = []
     for stream, runs in enumerate(groups):
         video = source.video(stream, video_id)

@@ -1,4 +1,4 @@
-"""HowTo100M's captions: which videos have them, and the windows that short ones grow to."""
+"""HowTo100M's captions, and the windows that short captions are extended to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIELDS = ("start", "end", "text")
 
 @dataclass(frozen=True)
 class VideoCaptions:
-    """What is said in a video, in the order of the starts; times in seconds.
+    """The captions of a video, ordered by start; times in seconds.
 
     Raises ValueError unless there is at least one caption, each has a start, a later or equal end and a text,
     and starts are finite, not negative and in order.
@@ -42,7 +42,7 @@ class VideoCaptions:
             raise ValueError(f"caption {at} lasts from {starts[at]} to {ends[at]} seconds")
         if (starts[1:] < starts[:-1]).any():
             at = int(np.argmax(starts[1:] < starts[:-1])) + 1
-            raise ValueError(f"caption {at} starts at {starts[at]} seconds, before the one ahead of it")
+            raise ValueError(f"caption {at} starts at {starts[at]} seconds, before the previous one")
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -50,7 +50,7 @@ class VideoCaptions:
 
 @dataclass(frozen=True)
 class CaptionWindow:
-    """Neighbouring captions taken as one: from caption `first` up to and including `last`; times in seconds.
+    """Neighbouring captions joined into one window: from caption `first` up to and including `last`; times in seconds.
 
     `words` are the caption's own, then those of each neighbour in the order in which they were joined.
     """
@@ -63,9 +63,9 @@ class CaptionWindow:
 
 
 def grow_window(captions: VideoCaptions, caption: int, min_seconds: float, min_words: int = 0) -> CaptionWindow:
-    """Grow a caption to its neighbours until it lasts `min_seconds` and has `min_words`, or there are no more.
+    """Extend a caption by its neighbours until it lasts `min_seconds` and has `min_words`, or there are no more.
 
-    With a `min_seconds`, the neighbour with which the window gets shorter comes first, the earlier one at a tie;
+    With a `min_seconds`, the neighbour that gives the shorter window comes first, the earlier one at a tie;
     without, the one with more words, the earlier one at a tie. As the published HowTo100M reader does.
     """
     first = last = caption
@@ -101,7 +101,7 @@ class CaptionFile:
         return video_id in self._entries
 
     def captions(self, video_id: str) -> VideoCaptions:
-        """Return the captions of a video; raises DatasetError when it has none or they are not what they should be."""
+        """Return the captions of a video; raises DatasetError when it has none or they are malformed."""
         if video_id not in self._entries:
             raise DatasetError(f"{self.path} has no captions of the video {video_id!r}.")
         entry = self._entries[video_id]
@@ -125,7 +125,7 @@ class CaptionFile:
 
 
 def load_captions(path: Path) -> CaptionFile:
-    """Read captions from a pickle (.pickle, .pkl), executing nothing of it, or from JSON; raises DatasetError."""
+    """Read captions from a pickle (.pickle, .pkl), without executing it, or from JSON; raises DatasetError."""
     entries: object
     if path.suffix == ".json":
         try:

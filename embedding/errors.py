@@ -1,4 +1,4 @@
-"""What can go wrong with the embedding; every message says what happened, to what, why, and what to do."""
+"""Errors of the embedding; every message says what happened, to what, why, and what to do."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from reeldex.errors import UserError
 
 
 class EmbeddingError(UserError):
-    """Base of every error of this package."""
+    """Base class of all errors of this package."""
 
 
 class WordVectorsError(EmbeddingError):
-    """A file of word vectors is absent, damaged or of no known format, or vectors cannot be trained."""
+    """A file of word vectors is absent, damaged or of an unknown format, or vectors cannot be trained."""
 
 
 class CheckpointError(EmbeddingError):
-    """A checkpoint is absent, damaged, or holds no text-video embedding."""
+    """A checkpoint is absent, damaged, or does not contain a text-video embedding."""
 
 
 class CheckpointMismatchError(CheckpointError):
-    """A checkpoint belongs to other word vectors, other feature spaces or another model than those at hand."""
+    """A checkpoint belongs to other word vectors, other feature spaces or another model than those given."""
 
 
 class ScoresError(EmbeddingError, ValueError):
-    """Scores cannot be ranked: they hold NaN, or their shape does not fit what they are held against."""
+    """Scores cannot be ranked: they contain NaN, or their shape does not match."""
 
 
 class TrainingError(EmbeddingError):
-    """Training cannot begin or go on."""
+    """Training cannot begin or continue."""
 
 
 class LossNotFiniteError(TrainingError):
@@ -47,7 +47,7 @@ class DatasetError(EmbeddingError):
 
 
 class UnsafePickleError(DatasetError):
-    """A pickle asks for something else than arrays, containers, strings and numbers; nothing of it was executed."""
+    """A pickle needs more than arrays, containers, strings and numbers; nothing of it was executed."""
 
 
 class FeaturesError(EmbeddingError):
@@ -55,9 +55,9 @@ class FeaturesError(EmbeddingError):
 
 
 class FeaturesUnreadableError(EmbeddingError):
-    """The system does not let us read features: permissions, limits, a disk. They are not known to be unusable.
+    """The system does not allow reading features: permissions, limits, a disk. They are not known to be unusable.
 
-    No FeaturesError: a video is not left out for it.
+    Not a FeaturesError: the video is not left out.
     """
 
 

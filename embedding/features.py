@@ -1,4 +1,4 @@
-"""Where the rows of videos come from: a reeldex store, or folders of .npy files in the published layout."""
+"""Sources of feature rows: a reeldex store, or folders of .npy files in the published layout."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mp
 
 @dataclass(frozen=True, eq=False)
 class VideoRows:
-    """One stream of one video: when its rows are, and `rows`, (R, D), of which only what is used is read."""
+    """One stream of one video: the times of its rows, and `rows`, (R, D), memory-mapped."""
 
     timing: RowTiming
     rows: Floats
 
 
 class FeatureSource(Protocol):
-    """Rows of 2-D and 3-D features of videos. A stream is given by its place in STREAMS.
+    """Rows of 2-D and 3-D features of videos. A stream is given by its index in STREAMS.
 
-    Everything raises FeaturesUnreadableError where the system does not let us read.
+    All methods raise FeaturesUnreadableError where the system does not allow reading.
     """
 
     @property
@@ -52,7 +52,7 @@ class FeatureSource(Protocol):
         """Open one stream of a video; raises FeaturesError."""
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return what defines the numbers of each stream, for a checkpoint."""
+        """Return what defines the features of each stream, for a checkpoint."""
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def features_readable() -> Iterator[None]:
 
 
 def name_without_suffix(video_id: str) -> str:
-    """Return the name by which data sets know a video: without folders and without the ending of a video file."""
+    """Return a video's name in data sets: without folders and without a video file's extension."""
     return _without_suffix(video_id.rsplit("/", 1)[-1])
 
 
@@ -79,7 +79,7 @@ def _without_suffix(video_id: str) -> str:
 
 
 class _KnownVideos:
-    """The ids under which features lie, found as a data set names them."""
+    """The ids of stored features, looked up by the names that data sets use."""
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._ids = set(ids)
@@ -88,13 +88,13 @@ class _KnownVideos:
             self.by_name.setdefault(name_without_suffix(video_id), []).append(video_id)
 
     def meant(self, video_id: str) -> list[str]:
-        """Return the ids that a data set can mean: one if all is well."""
+        """Return the ids that a data set's name can refer to: exactly one, unless it is unknown or ambiguous."""
         if video_id in self._ids:
             return [video_id]
         if (bare := _without_suffix(video_id)) in self._ids:
             return [bare]
         found = self.by_name.get(bare, [])
-        # A name with another ending is another video.
+        # A name with another extension is another video.
         return [each for each in found if bare == video_id or each.rpartition("/")[2] in {video_id, bare}]
 
 
@@ -102,8 +102,8 @@ class StoreFeatures:
     """Features of a reeldex store, in a 2-D and a 3-D space of it.
 
     Without names, the spaces are the store's only ones of the networks resnet152 and resnext101_3d. A video is
-    known by its id in the store or by that id without folders and without the video file's ending; an ending that the
-    store's id lacks is passed over. Raises FeaturesError when a space is not there.
+    found by its id in the store or by that id without folders and without the video file's extension; an extension that
+    the store's id lacks is ignored. Raises FeaturesError when a space does not exist.
     """
 
     def __init__(self, store: FeatureStore, space_2d: str | None = None, space_3d: str | None = None) -> None:
@@ -116,7 +116,7 @@ class StoreFeatures:
             held = [set(store.ids(space)) for space in self.spaces]
         self._ids = held[0] & held[1]
         if not self._ids:
-            raise FeaturesError(f"{store.path} holds no video with features in both {' and '.join(self.spaces)}.")
+            raise FeaturesError(f"{store.path} has no video with features in both {' and '.join(self.spaces)}.")
         self._known = _KnownVideos(self._ids)
 
     @cached_property
@@ -132,7 +132,7 @@ class StoreFeatures:
         if len(meant) == 1:
             return None
         if meant:
-            return f"several videos of the store bear this name: {', '.join(meant[:3])}"
+            return f"several videos of the store have this name: {', '.join(meant[:3])}"
         with features_readable():
             outcome = self.store.outcome(video_id)
         if outcome is None:
@@ -149,7 +149,7 @@ class StoreFeatures:
             return VideoRows(*self.store.map_rows(self.spaces[stream], store_id))
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return each stream's space and the settings behind its numbers."""
+        """Return each stream's space and its settings."""
         with features_readable():
             return {
                 name: {"space": space, "fingerprint": self.store.fingerprint(space)}
@@ -163,11 +163,11 @@ class StoreFeatures:
 
 
 class NpyFeatures:
-    """Features in two folders with one .npy file per video, (rows, numbers), as the published extractor writes them.
+    """Features in two folders with one .npy file per video, (rows, dimension), as the published extractor writes them.
 
-    `folders` and `rows_per_second` go by stream. `paths` gives each video's file within both folders; without it,
-    a file is found by its name: `<video id>.npy` or `<video id>.<mp4, webm, ...>.npy`, in whatever subfolder; an ending
-    of the id that the file lacks is passed over. Files are mapped into memory; only rows that are asked for are read.
+    `folders` and `rows_per_second` are indexed by stream. `paths` maps each video to its file within both folders;
+    without it, a file is found by its name: `<video id>.npy` or `<video id>.<mp4, webm, ...>.npy`, in any subfolder; an
+    extension of the id that the file lacks is ignored. Files are memory-mapped; only the requested rows are read.
     Raises FeaturesError.
     """
 
@@ -195,7 +195,7 @@ class NpyFeatures:
                 widths = [self._open(stream, video_id).shape[1] for stream in range(len(STREAMS))]
                 return widths[0], widths[1]
         raise FeaturesError(
-            f"{self.folders[0]} and {self.folders[1]} hold features of no video in common. The files of a video must "
+            f"{self.folders[0]} and {self.folders[1]} have no video in common. The files of a video must "
             "have the same path in both."
         )
 
@@ -219,12 +219,12 @@ class NpyFeatures:
         width = self.stream_dims[stream]
         if rows.shape[1] != width:
             raise FeaturesError(
-                f"{self._file(stream, video_id)} has rows of {rows.shape[1]} numbers, other files of {width}."
+                f"{self._file(stream, video_id)} has rows of dimension {rows.shape[1]}, other files have {width}."
             )
         return VideoRows(RowTiming(len(rows), 0.0, self._seconds_per_row[stream]), rows)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return width and rate of each stream: .npy files say no more of themselves."""
+        """Return dimension and rate of each stream: .npy files record nothing else."""
         return {
             name: {"space": None, "fingerprint": {"origin": "npy files", "dimensions": width, "seconds_per_row": rate}}
             for name, width, rate in zip(STREAMS, self.stream_dims, self._seconds_per_row, strict=True)
@@ -248,15 +248,15 @@ class NpyFeatures:
             with features_readable(), reading(file):
                 rows = np.load(file, mmap_mode="r", allow_pickle=False)
         except (FileNotFoundError, ValueError, EOFError) as error:
-            # NumPy takes whatever it does not know for a pickle, and advises to read it unsafely.
-            reason = "it is no .npy file" if "allow_pickle" in str(error) else str(error)
+            # NumPy treats every unknown format as a pickle, and advises reading it unsafely.
+            reason = "it is not an .npy file" if "allow_pickle" in str(error) else str(error)
             raise FeaturesError(
                 f"{file} cannot be read as an array of numbers: {reason}. Extract this video again, or leave it out."
             ) from error
         if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f":
             found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
-            raise FeaturesError(f"{file} holds {found}, not (rows, numbers) of a float type.")
-        # As a plain array, slices of it are cheap; the map stays open as long as they are used.
+            raise FeaturesError(f"{file} contains {found}, not (rows, dimension) of a float type.")
+        # Slices of a plain array are cheap; the mapping stays open while they are in use.
         return rows.view(np.ndarray)
 
 
@@ -267,7 +267,7 @@ def _npy_files(folder: Path) -> _KnownVideos:
     for name, found in known.by_name.items():
         if len(found) > 1:
             listed = ", ".join(f"{each}.npy" for each in found[:3])
-            raise FeaturesError(f"{folder} holds several files of the video {name!r}: {listed}. Keep one of them.")
+            raise FeaturesError(f"{folder} contains several files of the video {name!r}: {listed}. Keep one of them.")
     return known
 
 

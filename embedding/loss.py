@@ -12,10 +12,10 @@ from reeldex.embedding.options import LossOptions
 class MaxMarginRankingLoss(nn.Module):
     """Mean over all pairs of a batch of max(0, margin + wrong - right), in both directions.
 
-    The diagonal, whose pairs are right, counts with 2 * margin. With `pairs_per_video` n above 1, rows and
+    The diagonal, the right pairs, contributes 2 * margin. With `pairs_per_video` n above 1, rows and
     columns come in blocks of n captions of one video; `negative_weighting` then weights the pairs of the same
     video by B * h and those of different videos by B * (1 - h) / (B - 1), B being the number of videos and h
-    `hard_negative_rate`, so that h is the share of the pairs of the same video. With n = 1 nothing is weighted.
+    `hard_negative_rate`, so that h is the share of the pairs of the same video. With n = 1 there is no weighting.
     Formula: arXiv 1906.03327, section 4.2, with the published implementation's weights.
     """
 
@@ -58,8 +58,8 @@ class ClassTripletLoss(nn.Module):
     """Mean over triplets of max(0, margin + score(anchor, negative) - score(anchor, positive)), both directions.
 
     Anchor and positive share a class and are different samples; the negative's class differs. Anchors are
-    sentences and the others videos, and the other way round. A batch without a triplet has the loss 0.
-    Memory grows with the cube of the batch's size (0.3 GB for 256 samples with gradients).
+    sentences and the others videos, and the other way round. A batch without a triplet has a loss of 0.
+    Memory grows with the cube of the batch size (0.3 GB for 256 samples with gradients).
     """
 
     def __init__(self, options: LossOptions | None = None) -> None:

@@ -1,6 +1,6 @@
-"""The text-video embedding of the HowTo100M paper: two towers into one space.
+"""The text-video embedding of the HowTo100M paper: two towers into a joint space.
 
-Names of the parameters are those of the published checkpoint, so that weights travel both ways.
+Parameters are named as in the published checkpoint, so weights are compatible in both directions.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from reeldex.embedding.errors import CheckpointError
 from reeldex.embedding.options import ModelOptions
 
 _PUBLISHED = ModelOptions()
-# Entries of the published checkpoint, in this order, of which its size can be read.
+# The entries of the published checkpoint, in this order, whose shapes determine the model's sizes.
 _SIZED_BY = ("GU_video.fc.weight", "GU_text.fc.weight", "text_pooling.fc.weight")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """All that fixes the shapes of a model; the defaults are those of the published checkpoint.
+    """The sizes that define the shapes of a model; the defaults are those of the published checkpoint.
 
     - `video_dim`: dimension of a video's vector, 2-D and 3-D together.
-    - `embed_dim`: numbers in the common space.
-    - `word_dim`: numbers in a word vector.
-    - `sentence_dim`: numbers in a sentence's vector before the gated unit; 0 or less stands for `embed_dim`.
-    - `max_words`: words of a sentence that count. No weight depends on it, but the zeros a sentence is padded
-      with take part in the maximum over its words.
+    - `embed_dim`: dimension of the joint embedding.
+    - `word_dim`: dimension of a word vector.
+    - `sentence_dim`: dimension of a sentence's vector before the gated unit; 0 or less stands for `embed_dim`.
+    - `max_words`: words of a sentence that are used. No weight depends on it, but the zeros that pad a sentence
+      take part in the maximum over its words.
 
     Raises ValueError for numbers below 1.
     """
@@ -49,12 +49,12 @@ class ModelSpec:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], max_words: int = _PUBLISHED.max_words) -> ModelSpec:
-        """Read the dimensions off the shapes of a state dict; raises CheckpointError when it is another network's."""
+        """Return the sizes that a state dict's shapes imply; raises CheckpointError for another network's."""
         absent = [name for name in _SIZED_BY if name not in state]
         if absent:
             raise CheckpointError(
                 f"These are not the weights of a text-video embedding: they lack {', '.join(absent)} and begin with "
-                f"{', '.join(list(state)[:3]) or 'nothing'}. Give the published checkpoint or one of `reeldex train`."
+                f"{', '.join(list(state)[:3]) or 'nothing'}. Use the published checkpoint or one of `reeldex train`."
             )
         shapes = [tuple(state[name].shape) for name in _SIZED_BY]
         if any(len(shape) != 2 for shape in shapes):
@@ -76,9 +76,9 @@ class SentenceEncoder(nn.Module):
 
 
 class UnusedBatchNorm(nn.Module):
-    """The statistics that the published checkpoint carries and its network never uses.
+    """The statistics that the published checkpoint contains and its network never uses.
 
-    Kept as buffers under their published names, so that a state dict has exactly the published entries.
+    They are buffers under their published names, so a state dict has exactly the published entries.
     """
 
     def __init__(self, dim: int) -> None:
@@ -117,7 +117,7 @@ class GatedEmbeddingUnit(nn.Module):
 
 
 class TextVideoEmbedding(nn.Module):
-    """Videos and sentences into one space, where the inner product is the score of a pair.
+    """Embeds videos and sentences in a joint space, where the inner product is the score of a pair.
 
     Method: Miech et al., HowTo100M, arXiv 1906.03327, section 4.
     """
@@ -137,7 +137,7 @@ class TextVideoEmbedding(nn.Module):
         return model
 
     def load_weights(self, state: Mapping[str, Tensor]) -> None:
-        """Take over a state dict; its unused `batch_norm` entries may be absent.
+        """Load a state dict; its unused `batch_norm` entries may be absent.
 
         Raises CheckpointError naming what is missing, left over, or of another shape.
         """

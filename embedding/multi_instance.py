@@ -19,7 +19,7 @@ from reeldex.embedding.evaluation.metrics import Floats, checked_scores, in_row_
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What is done to what: one verb class and the classes of all nouns."""
+    """An action: one verb class and the classes of all nouns."""
 
     verb: int
     nouns: frozenset[int]
@@ -47,7 +47,7 @@ def class_relevance(videos: Sequence[Action], sentences: Sequence[Action]) -> np
 
 
 def _distinct(actions: Sequence[Action]) -> tuple[list[Action], list[int]]:
-    """Each distinct action once, and where each of the given ones is among them."""
+    """Return the distinct actions, and the index of each given one among them."""
     seen: dict[Action, int] = {}
     positions = [seen.setdefault(action, len(seen)) for action in actions]
     return list(seen), positions
@@ -64,7 +64,7 @@ class MultiInstanceMetrics:
     """Mean average precision and nDCG of one direction, in 0..1.
 
     `mean_average_precision` is what the challenge's program computes: precision at a fully relevant answer counts
-    each answer up to it with its graded relevance. `binary_average_precision` is the textbook's, in which only
+    each answer up to it with its graded relevance. `binary_average_precision` is the textbook definition, in which only
     fully relevant answers (relevance 1) count.
     """
 
@@ -79,7 +79,7 @@ class MultiInstanceMetrics:
 
 
 FIGURES = ("mean_average_precision", "binary_average_precision", "ndcg")
-"""What `query_figures` gives for each query, in this order."""
+"""The figures that `query_figures` returns per query, in this order."""
 
 
 def mean_figures(figures: npt.NDArray[np.float64]) -> MultiInstanceMetrics:
@@ -91,14 +91,14 @@ def mean_figures(figures: npt.NDArray[np.float64]) -> MultiInstanceMetrics:
 def query_figures(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Measure each query of one direction: (queries, answers) scores against their relevance in 0..1 to (queries, 3).
 
-    Give both transposed for the other direction. Raises ScoresError when shapes differ, for NaN, and for a query
+    Pass both transposed for the other direction. Raises ScoresError when shapes differ, for NaN, and for a query
     without a fully relevant answer, whose average precision is not defined.
     """
     array, graded = checked_scores(scores), checked_scores(relevance)
     if array.shape != graded.shape:
-        raise ScoresError(f"Scores are {array.shape}, and their relevance is {graded.shape}: they must be alike.")
+        raise ScoresError(f"Scores are {array.shape}, and their relevance is {graded.shape}: the shapes must be equal.")
     if graded.min() < 0 or graded.max() > 1:
-        raise ScoresError(f"Relevance lies in 0..1, not in {graded.min()}..{graded.max()}.")
+        raise ScoresError(f"Relevance must be in 0..1, not in {graded.min()}..{graded.max()}.")
     without = np.flatnonzero(~has_right_answer(graded))
     if len(without):
         raise ScoresError(
@@ -114,7 +114,7 @@ def has_right_answer(relevance: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 
 def _figures(scores: Floats, relevance: Floats) -> npt.NDArray[np.float64]:
-    """(n, 3): graded and binary average precision, and nDCG, of each query."""
+    """Return graded and binary average precision, and nDCG, of each query: (n, 3)."""
     # The last key counts first: descending score, then, among equals, ascending relevance.
     order = np.lexsort((relevance, -scores))
     ranked = np.take_along_axis(relevance, order, axis=1).astype(np.float64)
@@ -123,7 +123,7 @@ def _figures(scores: Floats, relevance: Floats) -> npt.NDArray[np.float64]:
     graded = np.where(full, np.cumsum(ranked, axis=1), 0) / positions
     binary = np.where(full, np.cumsum(full, axis=1), 0) / positions
     ideal = -np.sort(-relevance.astype(np.float64), axis=1)
-    # As many answers count as are relevant at all, so that a bad ranking gains nothing from its length.
+    # Only as many answers count as are relevant, so a bad ranking gains nothing from its length.
     discounts = (ideal > 0) / np.log2(positions + 1)
     ndcg = (ranked * discounts).sum(axis=1) / (ideal * discounts).sum(axis=1)
     return np.stack([graded.sum(axis=1) / full.sum(axis=1), binary.sum(axis=1) / full.sum(axis=1), ndcg], axis=1)

@@ -40,7 +40,7 @@ class WordsOptions(Options):
         Path | None,
         Field(
             title="File",
-            description="Such as GoogleNews-vectors-negative300.bin. null takes word-vectors.bin beside the "
+            description="Such as GoogleNews-vectors-negative300.bin. null: word-vectors.bin beside the "
             "checkpoint, or the file that it was trained with, or GoogleNews' in the folder of a data set.",
         ),
     ] = None
@@ -55,7 +55,7 @@ class WordsOptions(Options):
         Path | None,
         Field(
             title="Cache folder",
-            description="Folder for converted word vectors; each file is converted once. null is "
+            description="Folder for converted word vectors; each file is converted once. null: "
             "~/.cache/reeldex/word-vectors, which XDG_CACHE_HOME moves.",
         ),
     ] = None

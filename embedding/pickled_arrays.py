@@ -1,8 +1,8 @@
-"""NumPy's arrays out of untrusted pickles: what NumPy itself would believe unchecked is checked first.
+"""NumPy arrays from untrusted pickles: checks what NumPy itself would trust.
 
-NumPy takes over the description of an array's elements as a pickle states it. Fields beyond an element, or objects that
-are declared not to be any, make it read whatever lies at addresses of the file's choice. Here a description is
-made of its kind and size alone, and everything else in it is refused.
+NumPy accepts a dtype as a pickle describes it. Fields beyond the element's end, or objects declared as another type,
+make it read arbitrary addresses that the file chooses. Here a dtype is built from its kind and size alone, and a
+description with anything else is refused.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _BYTE_ORDERS = ("|", "=", "<", ">")
 
 
 class ElementType:
-    """Stands in for numpy.dtype while a pickle is read: kind, size and byte order of elements, and nothing else."""
+    """Replaces numpy.dtype while a pickle is read: kind, size and byte order of elements only."""
 
     def __init__(self, code: object, *_: object) -> None:
         if not isinstance(code, str) or not _PLAIN.fullmatch(code):
-            raise ValueError(f"it holds an array of elements {code!r:.50}, neither numbers nor texts")
+            raise ValueError(f"it holds an array of elements {code!r:.50}, neither numbers nor strings")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: object) -> None:
@@ -38,7 +38,7 @@ class ElementType:
 
 
 class ReadArray(np.ndarray[Any, Any]):
-    """An array as it came out of a pickle; an ordinary one otherwise."""
+    """An array while its pickle is read; otherwise an ordinary one."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         version, shape, dtype, *content = state
@@ -46,7 +46,7 @@ class ReadArray(np.ndarray[Any, Any]):
 
 
 def _checked(dtype: object) -> np.dtype[Any]:
-    # A worker process gets arrays that were read before with their real type.
+    # Arrays that were read earlier reach worker processes with their real dtype.
     found = dtype.dtype if isinstance(dtype, ElementType) else dtype
     if not isinstance(found, np.dtype):
         raise TypeError(f"an array has elements of {type(found).__name__}")
@@ -66,13 +66,13 @@ def _scalar(dtype: object, content: bytes | str) -> object:
     checked = _checked(dtype)
     if checked.hasobject:
         raise ValueError("it holds an object declared to be a number")
-    # Python 2 wrote bytes as what is a text now.
+    # Python 2 pickled bytes as str.
     held = content.encode("latin1") if isinstance(content, str) else content
     return np.ndarray((), checked, held)[()]
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """Stand in for _codecs.encode, by which protocol 2 writes bytes: always latin1."""
+    """Replace _codecs.encode, with which protocol 2 writes bytes: always latin1."""
     if encoding not in {"latin1", "latin-1"}:
         raise ValueError(f"bytes are encoded as {encoding!r}, not as latin1")
     return text.encode("latin1")
@@ -91,4 +91,4 @@ STAND_INS: Mapping[tuple[str, str], Any] = MappingProxyType(
         **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in _CORES},
     }
 )
-"""What an unpickler that reads untrusted arrays gives for the names by which they and their bytes are pickled."""
+"""Replacements for the names that pickles of arrays and bytes refer to, for an unpickler of untrusted files."""

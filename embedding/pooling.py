@@ -1,4 +1,4 @@
-"""Vectors of length 1, and those of both streams put together."""
+"""Normalises pooled vectors and joins those of both streams."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating[Any]]
 
-_SMALLEST_NORM = 1e-12  # torch.nn.functional.normalize's; a row of zeros stays one of zeros
+_SMALLEST_NORM = 1e-12  # as in torch.nn.functional.normalize; a row of zeros stays zero
 
 
 def normalise(vectors: Floats) -> npt.NDArray[np.float32]:
@@ -22,7 +22,7 @@ def normalise(vectors: Floats) -> npt.NDArray[np.float32]:
 
 
 def join_streams(streams: Sequence[Floats]) -> npt.NDArray[np.float32]:
-    """Put the pooled vectors of several streams, 2-D before 3-D, one after the other: (..., D1 + D2) float32.
+    """Concatenate the pooled vectors of several streams, 2-D before 3-D: (..., D1 + D2) float32.
 
     Each is normalised by itself first, so that the joined vector has the norm sqrt(number of streams).
     """

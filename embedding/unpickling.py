@@ -22,17 +22,17 @@ _ADMITTED = frozenset(
 
 
 def load_pickle(path: Path) -> object:
-    """Read a pickle that holds NumPy arrays, plain containers, strings and numbers, executing nothing of it.
+    """Read a pickle that holds NumPy arrays, plain containers, strings and numbers, without executing it.
 
-    Arrays are of booleans, numbers, texts or objects. Raises UnsafePickleError, naming what it asks for, when it holds
-    anything else; DatasetError when the file is absent or no intact pickle, and for arrays of other types.
+    Arrays may contain booleans, numbers, strings or objects. Raises UnsafePickleError, naming what it refers to, when
+    it contains anything else; DatasetError when the file is absent or damaged, and for arrays of other types.
     """
     _require_file(path)
 
     def refuse(named: str) -> UnsafePickleError:
         return UnsafePickleError(
             f"{path} asks for {named}, which a file of features or captions does not need; it was not run, and the "
-            "file is refused. Only NumPy arrays, plain containers, strings and numbers are read. Get the file from "
+            "file is refused. Only NumPy arrays, plain containers, strings and numbers are read. Download it from "
             "its publisher again, or convert it to JSON or .pth yourself."
         )
 
@@ -50,7 +50,7 @@ def load_pickle(path: Path) -> object:
 def load_pth(path: Path) -> object:
     """Read a .pth file of tensors in plain containers with PyTorch's own restricted reader, onto the CPU.
 
-    Raises UnsafePickleError when it holds anything else, DatasetError when it is absent or not intact.
+    Raises UnsafePickleError when it contains anything else, DatasetError when it is absent or not intact.
     """
     _require_file(path)
     try:

@@ -1,1 +1,10 @@
-"""From a sentence to a moment: the index and its queries. May import `embedding` and `storage`."""
+"""The index of moments and its queries. Imports only `reeldex.embedding` and `reeldex.storage` of the other packages.
+
+- Building: `build` (the steps), `request`, `store_videos` (which videos), `moments` (windows of a video), `tower`
+  (the network), `embed` (new segments), `compaction`, `recall` (measured at each build), `report`.
+- On disk: `generation` (`index.json`), `segments` (embeddings and captions), `folder` (lock and leftovers), `origin`
+  (what an index was made from).
+- Querying: `index` (the entry point), `ann_index` (FAISS), `projection`, `moment_table`, `ranking` (exact scores),
+  `merging` (overlapping moments), `results`.
+- `options` holds the options models, `errors` the errors, `page` the search page.
+"""

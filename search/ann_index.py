@@ -1,4 +1,4 @@
-"""The FAISS index that chooses candidates: which one, when it has to be rebuilt, and working with it."""
+"""The FAISS index that selects candidates: choosing its type, deciding when to rebuild it, and using it."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ from reeldex.storage.system_errors import reading_error
 log = logging.getLogger(__name__)
 
 EXACT = "SQfp16"
-"""Embeddings are kept as float16, so that this holds every number of them."""
+"""Embeddings are stored as float16, whose values this type represents exactly."""
 _EXACT_FACTORIES = frozenset({EXACT, "Flat"})
 
 _LARGE = 20_000_000
@@ -36,7 +36,7 @@ def is_exact(factory: str) -> bool:
 
 
 def choose_factory(options: IndexOptions, moments: int, embed_dim: int) -> str:
-    """Return the factory string for so many moments: the configured one, or by size.
+    """Return the factory string for a number of moments: the configured one, or one chosen by size.
 
     An IVF has about 4 sqrt(n) lists, a power of two, as FAISS advises. Codes have one byte per dimension, above
     20 million moments one byte per four dimensions.
@@ -56,7 +56,7 @@ def choose_factory(options: IndexOptions, moments: int, embed_dim: int) -> str:
 def why_rebuild(
     current: AnnIndexRecord, current_options: IndexOptions, options: IndexOptions, moments: int, embed_dim: int
 ) -> str | None:
-    """Return why a FAISS index no longer suits so many moments or these options; None when it does."""
+    """Return why a FAISS index no longer suits this number of moments or these options; None when it does."""
     if unlike := different(options, current_options, STRUCTURE_FIELDS):
         return f"{', '.join(unlike)} changed"
     wanted = choose_factory(options, moments, embed_dim)
@@ -72,9 +72,9 @@ def why_rebuild(
 
 
 class AnnIndex:
-    """A FAISS index of moments by their ids, with the projection into it (None: exact, nothing is projected).
+    """A FAISS index of moments by their ids, with the projection of embeddings (None: exact, no projection).
 
-    Searching is safe from several threads; each query runs on the thread that asks.
+    Searching is thread-safe; each query runs on its calling thread.
     """
 
     def __init__(self, index: Any, projection: Projection | None, factory: str, trained_on: int) -> None:  # noqa: ANN401 - FAISS
@@ -98,7 +98,7 @@ class AnnIndex:
 
     @property
     def nlist(self) -> int:
-        """Lists of an IVF, 0 when there are none."""
+        """The number of lists of an IVF, 0 for other types."""
         return int(self._ivf.nlist) if self._ivf is not None else 0
 
     def __len__(self) -> int:
@@ -116,7 +116,7 @@ class AnnIndex:
             self._index.remove_ids(faiss.IDSelectorBatch(ids))
 
     def candidates(self, query: Floats, count: int, nprobe: int, among: Ids | None = None) -> Ids:
-        """Return the ids of up to `count` moments that score best with a query (D,), or of `among` those, ascending."""
+        """Return the ids of up to `count` best-scoring moments for a query (D,), or of `among` (ascending)."""
         import faiss
 
         projected = query[np.newaxis] if self.projection is None else self.projection.queries(query[np.newaxis])
@@ -124,7 +124,7 @@ class AnnIndex:
         if among is not None:
             mask = np.zeros(int(among[-1]) + 1, dtype=bool)
             mask[among] = True
-            # The selector points into this array, which therefore lives as long as the call.
+            # The selector points into this array, which must stay alive during the call.
             bits = np.packbits(mask, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)
         if self._ivf is not None:
@@ -138,7 +138,7 @@ class AnnIndex:
         return ids
 
     def save(self, folder: Path, number: int) -> tuple[str, ...]:
-        """Publish the FAISS index; returns the names of its files."""
+        """Publish the FAISS index; return the names of its files."""
         import faiss
 
         names = ann_index_files(number, exact=self.exact)
@@ -150,7 +150,7 @@ class AnnIndex:
 
     @classmethod
     def load(cls, folder: Path, record: AnnIndexRecord) -> "AnnIndex":
-        """Read a FAISS index; raises IndexDamagedError, and IndexUnreadableError where the system does not let us."""
+        """Return a FAISS index; raises IndexDamagedError, or IndexUnreadableError for a system error."""
         import faiss
 
         names = ann_index_files(record.number, exact=record.exact)
@@ -158,7 +158,7 @@ class AnnIndex:
             index = faiss.read_index(str(folder / names[0]))
             projection = None if record.exact else Projection.load(folder / names[1])
         except (RuntimeError, OSError, ValueError, KeyError, EOFError) as error:
-            # FAISS does not tell whether the system or the content was at fault.
+            # FAISS does not report whether the system or the content was at fault.
             for name in names:
                 _require_readable(folder / name, error)
             raise IndexDamagedError(f"{folder / names[0]} cannot be read: {_said(error)}. {REMEDY}") from error
@@ -166,7 +166,7 @@ class AnnIndex:
 
 
 def _require_readable(path: Path, error: Exception) -> None:
-    """Raise IndexUnreadableError unless the system delivers every byte of a file over which FAISS stumbled."""
+    """Raise IndexUnreadableError unless every byte of a file that FAISS could not load can be read."""
     found = reading_error(path)
     if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
         found = error
@@ -176,7 +176,7 @@ def _require_readable(path: Path, error: Exception) -> None:
 
 
 def require_factory(factory: str, dim: int) -> None:
-    """Raise FactoryError unless FAISS knows a factory string for `dim` numbers and moments can be removed again."""
+    """Raise FactoryError unless FAISS accepts a factory string for `dim` dimensions and its index supports removal."""
     _create(factory, dim)
 
 
@@ -187,18 +187,18 @@ def _create(factory: str, dim: int) -> Any:  # noqa: ANN401 - whichever of FAISS
         index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise FactoryError(
-            f"FAISS can make nothing of the factory string {factory!r} for {dim} numbers: {_said(error)}. Give one "
+            f"FAISS does not accept the factory string {factory!r} for {dim} dimensions: {_said(error)}. Use one "
             'such as IVF4096,SQ8, or "auto".'
         ) from error
     ivf = faiss.try_extract_index_ivf(index)
     if ivf is not None:
-        # What the sample is too small for shows in the recall, which is measured.
+        # Whether the sample is too small shows in the measured recall.
         ivf.cp.min_points_per_centroid = 1
         return index
     if not isinstance(index, faiss.IndexFlatCodes):
         raise FactoryError(
-            f"The FAISS index {factory!r} cannot be used: from a {type(index).__name__} moments cannot be removed "
-            'by their ids. Give an IVF such as IVF4096,SQ8, plain codes such as Flat or SQ8, or "auto".'
+            f"The FAISS index {factory!r} cannot be used: a {type(index).__name__} does not support removal by "
+            'id. Use an IVF such as IVF4096,SQ8, plain codes such as Flat or SQ8, or "auto".'
         )
     return faiss.IndexIDMap2(index)
 
@@ -221,7 +221,7 @@ def build_ann_index(table: MomentTable, options: IndexOptions, factory: str) -> 
             index.train(projected)
         except RuntimeError as error:
             raise FactoryError(
-                f"The FAISS index {factory!r} cannot be trained on {moments} moments: {_said(error)}. Give one "
+                f"The FAISS index {factory!r} cannot be trained on {moments} moments: {_said(error)}. Use one "
                 'with fewer lists, or "auto".'
             ) from error
         ann_index = AnnIndex(index, projection, factory, moments)
@@ -231,7 +231,7 @@ def build_ann_index(table: MomentTable, options: IndexOptions, factory: str) -> 
 
 
 def _sampled(table: MomentTable, ids: Ids, count: int) -> Iterator[tuple[Ids, Floats]]:
-    """Read a sample in blocks: always the same of the same moments, in the order of their ids."""
+    """Yield a sample in blocks: always the same for the same moments, in the order of their ids."""
     chosen = ids
     if count < len(ids):
         chosen = np.sort(np.random.default_rng(0).choice(ids, count, replace=False))
@@ -246,6 +246,6 @@ def _lists_named(factory: str) -> int:
 
 
 def _said(error: Exception) -> str:
-    """Return the last line of FAISS's message, without the place in its sources."""
+    """Return the last line of FAISS's message, without its source location."""
     line = str(error).strip().rsplit("\n", 1)[-1]
     return re.sub(r"^Error in .* at \S+:\d+: ", "", line).rsplit("Error: ", 1)[-1].strip(" '.")

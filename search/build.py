@@ -1,4 +1,4 @@
-"""Making an index and bringing it up to date: embed what is new, adapt the ann_index, measure, publish."""
+"""Builds and updates an index: embed new videos, update the FAISS index, measure the recall, publish."""
 
 import logging
 import time
@@ -53,7 +53,7 @@ from reeldex.storage.store import FeatureStore
 log = logging.getLogger(__name__)
 
 _RECALL_LOST = 0.05
-# The other options say how a build works and change nothing of what it makes.
+# The other options control how a build works and do not change its result.
 _LASTING = (*STRUCTURE_FIELDS, *SEARCH_FIELDS)
 
 
@@ -62,7 +62,7 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
 
     `progress` is called with (videos done, videos in total).
 
-    The index in use stays in use until the new state is complete, and after a kill at any moment. Raises
+    The current index stays in use until the new state is complete, also after a kill. Raises
     IndexBusyError, IndexMismatchError, VideosVanishedError, NothingToIndexError, FactoryError and IndexDamagedError;
     EmbeddingError for checkpoint, word vectors or features that do not fit; StoreError for a store that cannot be read.
     """
@@ -74,7 +74,7 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         current, intact = _current(request)
         sweep(request.out, current.files if current else ())
         inputs, checkpoint = origin_of(request, source, current if intact else None)
-        # What is damaged or made from something else is only counted on from, so that no name is used twice.
+        # An index that is damaged or from other inputs only provides the next numbers, so that no name is used twice.
         base = intact if checkpoint is None else None
         del intact
         _require_factory(request, inputs)
@@ -119,7 +119,7 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
 
 @dataclass(frozen=True)
 class _Intact:
-    """The index in use, of which every file could be opened."""
+    """The current index, all files of which could be opened."""
 
     state: Generation
     records: tuple[VideoRecord, ...]
@@ -127,7 +127,7 @@ class _Intact:
 
 
 def _current(request: IndexRequest) -> tuple[Generation | None, _Intact | None]:
-    """Return the index in use, twice if it is intact. Damage is an error unless the index is to be rebuilt."""
+    """Return the current index, twice if it is intact. Damage is an error unless the index is to be rebuilt."""
     current = None
     try:
         current = read_generation(request.out)
@@ -145,7 +145,7 @@ def _current(request: IndexRequest) -> tuple[Generation | None, _Intact | None]:
 
 
 def _require_factory(request: IndexRequest, inputs: IndexInputs) -> None:
-    """Refuse a factory string before hours of work and not after them."""
+    """Validate the factory string before hours of work rather than after them."""
     factory, dims = request.options.factory, request.options.pca_dim
     if factory != AUTO:
         rotated = 0 < dims < inputs.embed_dim and not is_exact(factory)
@@ -154,7 +154,7 @@ def _require_factory(request: IndexRequest, inputs: IndexInputs) -> None:
 
 @dataclass(frozen=True)
 class _Build:
-    """One build while it goes on: `current` is the index in use, `base` the same if it can be built on."""
+    """The state of one build: `current` is the index in use, `base` the same if it can be extended."""
 
     request: IndexRequest
     source: StoreFeatures
@@ -202,7 +202,7 @@ class _Build:
     def publish(
         self, changes: Changes, embedded: Embedded, records: dict[str, VideoRecord]
     ) -> tuple[Generation, tuple[str, ...]]:
-        """Publish the new state; returns it and what is worth saying about it."""
+        """Publish the new state; return it and the notes for the report."""
         notes: list[str] = []
         live: Sequence[VideoRecord] = (*changes.kept, *embedded.records)
         rows = self._rows(live, embedded)
@@ -233,7 +233,7 @@ class _Build:
         return done, tuple(notes)
 
     def _rows(self, live: Sequence[VideoRecord], embedded: Embedded) -> dict[int, int]:
-        """Return the rows of each segment that still has moments in use."""
+        """Return the row counts of the segments that still have moments in use."""
         rows = {**(self.base.state.rows if self.base else {}), self.next_segment: embedded.moments}
         used = {record.segment for record in live}
         return {number: count for number, count in rows.items() if number in used}
@@ -243,7 +243,7 @@ class _Build:
         return MomentTable(live, {at: open_segment(self.folder, at, count, dim) for at, count in rows.items()}, dim)
 
     def _ann_index(self, table: MomentTable, gone: Sequence[VideoRecord]) -> tuple[AnnIndex, str | None]:
-        """Adapt the FAISS index in use, or build one; returns why it was built."""
+        """Update the current FAISS index, or build one; return why it was built."""
         options, base = self.request.options, self.base
         factory = choose_factory(options, len(table), self.inputs.embed_dim)
         why: str | None = "there was none"
@@ -299,7 +299,7 @@ class _Build:
             videos=len(live),
             files={name: (self.folder / name).stat().st_size for name in names},
         )
-        # An id is never used twice, not even that of a moment that is gone.
+        # Ids are never reused, not even those of removed moments.
         done = replace(done, next_id=max(done.next_id, self.next_id))
         publish_generation(self.folder, done)
         return done

@@ -1,4 +1,4 @@
-"""Segments that hold much that is gone, or are many, made into one."""
+"""Merges segments into one when they are many or mostly unused."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,12 +12,12 @@ _MOST_SEGMENTS = 64
 
 
 def needs_compaction(rows: Mapping[int, int], live: Sequence[VideoRecord]) -> bool:
-    """Return whether over half of the rows on disk are of no use, or the segments are more than 64."""
+    """Return whether over half of the rows on disk are unused, or there are more than 64 segments."""
     return len(rows) > _MOST_SEGMENTS or 2 * sum(record.moments for record in live) < sum(rows.values())
 
 
 def compact(table: MomentTable, folder: Path, number: int) -> list[VideoRecord]:
-    """Publish one segment of all moments of a table; returns its records. Moments keep their ids."""
+    """Publish one segment of all moments of a table; return its records. Moments keep their ids."""
     row = 0
     records = []
     for record in table.records:

@@ -1,4 +1,4 @@
-"""Videos of a store into a new segment of an index, video by video in bounded memory."""
+"""Embeds videos of a store into a new segment of an index, video by video in bounded memory."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class NewSegment:
-    """Where a segment is to be written and which ids its moments get."""
+    """Where a segment is written, and the ids of its moments."""
 
     folder: Path
     number: int
@@ -33,20 +33,20 @@ class NewSegment:
 
 @dataclass
 class Embedded:
-    """Records of the videos that were embedded, and why others were not."""
+    """The records of embedded videos, and why others could not be embedded."""
 
     records: list[VideoRecord] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
     def moments(self) -> int:
-        """Moments of all videos."""
+        """The number of moments of all videos."""
         return sum(record.moments for record in self.records)
 
 
 @dataclass(frozen=True)
 class VideoEmbedder:
-    """What turns videos into moments; the features of one video are in memory at a time, pooled to its moments."""
+    """Embeds videos as moments; the features of one video are in memory at a time, pooled to its moments."""
 
     source: StoreFeatures
     tower: VideoTower
@@ -56,7 +56,7 @@ class VideoEmbedder:
     def write(self, videos: Sequence[StoreVideo], target: NewSegment, progress: Progress | None) -> Embedded:
         """Publish a segment of these videos; `progress` is called with (videos done, videos in total).
 
-        A video whose features cannot be used is left out, named with the reason.
+        A video whose features cannot be used is left out and reported with the reason.
         """
         done = Embedded()
         with write_segment(target.folder, target.number, target.embed_dim) as writer:
@@ -94,7 +94,7 @@ class VideoEmbedder:
         return done
 
     def _windows(self, video: StoreVideo) -> tuple[float, tuple[Window, ...]]:
-        """Return a video's length and its moments, none of which lies where one of the streams has ended."""
+        """Return a video's duration and its moments, which end where the shorter stream ends."""
         timings = [self.source.video(stream, video.video_id).timing for stream in range(len(STREAMS))]
         ends = [timing.start_seconds + timing.row_count * timing.seconds_per_row for timing in timings]
         duration = max(ends) if video.duration_seconds is None else video.duration_seconds

@@ -1,14 +1,14 @@
-"""What can go wrong with an index; every message says what happened, to what, why, and what to do."""
+"""Errors of the index; every message says what happened, to what, why, and what to do."""
 
 from reeldex.errors import UserError
 
 
 class SearchError(UserError):
-    """Base of every error of this package."""
+    """Base class of all errors of this package."""
 
 
 class IndexNotFoundError(SearchError):
-    """There is no index where one was to be opened."""
+    """There is no index at the path to be opened."""
 
 
 class IndexMismatchError(SearchError):
@@ -16,15 +16,15 @@ class IndexMismatchError(SearchError):
 
 
 class IndexBusyError(SearchError):
-    """Another process builds this index."""
+    """Another process is building this index."""
 
 
 class IndexDamagedError(SearchError):
-    """A file of an index is not what was once written there."""
+    """The content of a file of an index is not what was written."""
 
 
 class IndexUnreadableError(SearchError):
-    """The system does not let us read a file of an index: permissions, limits, a disk. It may well be intact."""
+    """The system does not allow reading a file of an index: permissions, limits, a disk. It may be intact."""
 
 
 class IndexClosedError(SearchError):
@@ -32,11 +32,11 @@ class IndexClosedError(SearchError):
 
 
 class FactoryError(SearchError):
-    """A FAISS factory string cannot be used, for these numbers of dimensions or at all."""
+    """A FAISS factory string cannot be used, for this dimension or at all."""
 
 
 class VideosVanishedError(SearchError):
-    """So many video files are gone that a disk is probably not mounted."""
+    """So many video files no longer exist that a disk is probably not mounted."""
 
 
 class NothingToIndexError(SearchError):
@@ -44,7 +44,7 @@ class NothingToIndexError(SearchError):
 
 
 class QueryError(SearchError):
-    """A question cannot be answered: no known word, too long, an unknown video, a bad number of answers."""
+    """A query is invalid: no known word, too long, an unknown video, an invalid number of results."""
 
 
 class UnknownWordsError(QueryError):

@@ -1,4 +1,4 @@
-"""An index's folder while it is built: one builder at a time, and no leftovers of killed ones."""
+"""The folder of an index during a build: a lock for one builder, and cleanup after killed ones."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -16,18 +16,18 @@ _OURS = re.compile(r"(segment|structure|videos)-\d{5,}\.[a-z.]+")
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the lock of an index, created if absent, while the block runs; the system frees it when its holder dies.
+    """Hold the lock of an index, created if absent, while the block runs; the system releases it when its holder ends.
 
-    Raises IndexBusyError, and SearchError for a folder of other things.
+    Raises IndexBusyError, and SearchError for a folder with other content.
     """
     try:
         make_folder(folder)
         foreign = [path.name for path in folder.iterdir() if not _is_ours(path.name)]
     except OSError as error:
-        raise SearchError(f"The folder {folder} for an index cannot be made: {error}. Give another one.") from error
+        raise SearchError(f"The folder {folder} for an index cannot be created: {error}. Use another one.") from error
     if foreign and not (folder / INDEX).exists():
         raise SearchError(
-            f"{folder} is not an index and not empty: it holds {', '.join(sorted(foreign)[:3])}. Give an empty or a "
+            f"{folder} is not an index and not empty: it contains {', '.join(sorted(foreign)[:3])}. Use an empty or a "
             "new folder."
         )
     with ExitStack() as stack:
@@ -39,7 +39,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path, in_use: Collection[str]) -> None:
-    """Remove files of former states and of killed builds; call it while holding the lock."""
+    """Remove files of earlier states and of killed builds; call it while holding the lock."""
     remove_leftovers(folder)
     for path in folder.iterdir():
         if _OURS.fullmatch(path.name) and path.name not in in_use:

@@ -1,11 +1,11 @@
-"""What an index on disk consists of: `index.json` names every file in use, and replacing it is what publishes a build.
+"""The files of an index: `index.json` names every file in use, and replacing it publishes a build.
 
 ```
 index/
-  index.json                    this state; carries a checksum of itself and the size of every other file
-  videos-00007.json             the videos of the state and where their moments lie
+  index.json                    this state; has a checksum of its content and the size of every other file
+  videos-00007.json             the videos of the state and where their moments are stored
   segment-00003.embeddings.npy  (N, D) float16, memory-mapped; never changed
-  segment-00003.moments.npy     times and places of captions of the same N moments
+  segment-00003.moments.npy     times and caption offsets of the same N moments
   segment-00003.captions.txt
   structure-00007.faiss, .npz   the FAISS index and the projection into it
   .lock
@@ -34,7 +34,7 @@ from reeldex.storage.system_errors import look_at, reading
 INDEX = "index.json"
 FORMAT = "reeldex-index"
 FORMAT_VERSION = 2
-# Options whose names in the file are older than those in the configuration: indexes open in every release.
+# Options whose names in the file differ from those in the configuration: indexes open in every release.
 _OPTION_NAMES = {"pca_dim": "rotated_dims", "rerank_candidates": "candidates", "nprobe": "probes"}
 _OPTION_NAMES_IN_FILE = {in_file: name for name, in_file in _OPTION_NAMES.items()}
 
@@ -54,10 +54,10 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True)
 class IndexInputs:
-    """What the embeddings were made from; another index has others.
+    """What the embeddings were made from.
 
-    `store_id` names the store wherever it lies; `spaces` is as in a checkpoint's origin. `words_cache` is where the
-    word vectors lay, `words_sha256` their source's.
+    `store_id` identifies the store at any path; `spaces` is as in a checkpoint's origin. `words_cache` is the path of
+    the word vectors, `words_sha256` the hash of their source.
     """
 
     store: Text
@@ -71,9 +71,9 @@ class IndexInputs:
 
 @dataclass(frozen=True, slots=True)
 class AnnIndexRecord:
-    """The FAISS index in use: built of `trained_on` moments, searched with `nprobe` lists (0: exact).
+    """The current FAISS index: trained on `trained_on` moments, searched with `nprobe` lists (0: exact).
 
-    `number` is that of its files; `dim` the numbers it holds of a moment.
+    `number` is that of its files; `dim` the dimension of its vectors.
     """
 
     number: Integer
@@ -86,7 +86,7 @@ class AnnIndexRecord:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """The share of the 10 best moments that were found for `sample` queries of a kind."""
+    """The share of the 10 best moments that a search found for `sample` queries of a kind."""
 
     at_10: Number
     sample: Integer
@@ -97,7 +97,7 @@ class Recall:
 class VideoRecord:
     """A video of the index: moments `first_id`... in rows `first_row`... of a segment; `signature` of its content.
 
-    `shard` is the one of the store that its features lie in.
+    `shard` is the shard of the store with its features.
     """
 
     video_id: Text
@@ -113,9 +113,9 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Generation:
-    """One published state of an index. `rows` holds the rows of each segment, `files` the size of each file in bytes.
+    """One published state of an index. `rows` has the row count of each segment, `files` each file's size in bytes.
 
-    The aliases are the names in `index.json`, whose format is older than those of the fields.
+    The aliases are the names in `index.json`, whose format predates the field names.
     """
 
     number: Integer
@@ -123,7 +123,7 @@ class Generation:
     inputs: Annotated[IndexInputs, Field(alias="made")]
     options: IndexOptions
     next_id: Integer
-    # Keys of a JSON object are text.
+    # Keys of a JSON object are strings.
     rows: Annotated[Mapping[int, Integer], PlainSerializer(lambda rows: {str(each): rows[each] for each in rows})]
     ann_index: Annotated[AnnIndexRecord, Field(alias="structure")]
     recall: Recall
@@ -138,20 +138,20 @@ class Generation:
 
 
 def segment_files(number: int) -> tuple[str, str, str]:
-    """Name the files of a segment: embeddings, moments, captions."""
+    """Return the file names of a segment: embeddings, moments, captions."""
     stem = f"segment-{number:05d}"
     return f"{stem}.embeddings.npy", f"{stem}.moments.npy", f"{stem}.captions.txt"
 
 
 def ann_index_files(number: int, *, exact: bool) -> tuple[str, ...]:
-    """Name the files of a FAISS index: itself, and the projection unless it is exact."""
+    """Return the file names of a FAISS index: itself, and the projection unless it is exact."""
     stem = f"structure-{number:05d}"
     return (f"{stem}.faiss",) if exact else (f"{stem}.faiss", f"{stem}.npz")
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Raise IndexUnreadableError where the system does not let the block read `path`; FileNotFoundError passes."""
+    """Raise IndexUnreadableError where the system does not allow reading `path`; FileNotFoundError passes."""
     try:
         with reading(path):
             yield
@@ -160,7 +160,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def videos_file(number: int) -> str:
-    """Name the file of the videos of a generation."""
+    """Return the file name of the videos of a generation."""
     return f"videos-{number:05d}.json"
 
 
@@ -172,7 +172,7 @@ def write_videos(folder: Path, number: int, records: Sequence[VideoRecord]) -> N
 
 
 def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]:
-    """Read the videos of a generation, in the order of their moments' ids; raises IndexDamagedError."""
+    """Return the videos of a generation, in the order of their moments' ids; raises IndexDamagedError."""
     path = folder / videos_file(generation.number)
     with readable(path):
         text = path.read_bytes()
@@ -181,7 +181,7 @@ def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]
         names = content["fields"]
         records = [from_json(VideoRecord, dict(zip(names, row, strict=True))) for row in content["videos"]]
     except (ValueError, TypeError, KeyError) as error:
-        # Not its repr, which for bytes that are no text holds the whole file.
+        # Not its repr, which for undecodable bytes contains the whole file.
         why = f"{type(error).__name__}: {error}"
         raise IndexDamagedError(f"{path} does not hold the videos of an index ({why}). {REMEDY}") from error
     if (len(records), sum(record.moments for record in records)) != (generation.videos, generation.moments):
@@ -190,7 +190,7 @@ def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]
 
 
 def publish_generation(folder: Path, generation: Generation) -> None:
-    """Make this the state of the index, in one step: before it the former one is in use, after it this one."""
+    """Publish this state of the index atomically."""
     content: dict[str, JSON] = {"format": FORMAT, "format_version": FORMAT_VERSION, **to_json(generation)}
     content["options"] = _renamed(to_json(generation.options), _OPTION_NAMES)
     content["sha256"] = _checksum(content)
@@ -198,9 +198,9 @@ def publish_generation(folder: Path, generation: Generation) -> None:
 
 
 def read_generation(folder: Path) -> Generation:
-    """Read the state of an index; raises IndexNotFoundError, and IndexDamagedError for a changed or foreign file.
+    """Return the state of an index; raises IndexNotFoundError, and IndexDamagedError for a changed or foreign file.
 
-    Raises IndexUnreadableError where the system does not let us read it.
+    Raises IndexUnreadableError where the system does not allow reading it.
     """
     path = folder / INDEX
     try:
@@ -213,7 +213,7 @@ def read_generation(folder: Path) -> Generation:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise IndexDamagedError(f"{path} is not readable JSON: {error}. {REMEDY}") from error
+        raise IndexDamagedError(f"{path} is not valid JSON: {error}. {REMEDY}") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise IndexDamagedError(f"{path} is not a {FORMAT} file. {REMEDY}")
     if (version := content.pop("format_version", None)) != FORMAT_VERSION:
@@ -223,7 +223,7 @@ def read_generation(folder: Path) -> Generation:
         )
     recorded = content.pop("sha256", None)
     if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, **content}) != recorded:
-        raise IndexDamagedError(f"{path} does not match the checksum it carries: it was edited or damaged. {REMEDY}")
+        raise IndexDamagedError(f"{path} does not match its checksum: it was edited or damaged. {REMEDY}")
     try:
         if isinstance(options := content.get("options"), dict):
             content["options"] = _renamed(options, _OPTION_NAMES_IN_FILE)
@@ -233,9 +233,9 @@ def read_generation(folder: Path) -> Generation:
 
 
 def require_files(folder: Path, generation: Generation) -> None:
-    """Raise IndexDamagedError unless every file of a generation is there in its size.
+    """Raise IndexDamagedError unless every file of a generation exists with its recorded size.
 
-    Raises IndexUnreadableError where the system does not say.
+    Raises IndexUnreadableError where the system does not allow reading it.
     """
     for name, size_bytes in generation.files.items():
         path = folder / name

@@ -1,4 +1,4 @@
-"""SearchIndex: ask an index for the moments of a sentence, or for moments like another."""
+"""SearchIndex: search for moments that match a sentence, or for moments similar to another."""
 
 import contextlib
 import difflib
@@ -28,7 +28,7 @@ from reeldex.search.tower import SentenceTower
 from reeldex.storage.system_errors import require_readable
 
 LONGEST_QUERY = 1_000
-"""Characters of a sentence or a pattern."""
+"""Maximum length of a sentence or a pattern, in characters."""
 MOST_RESULTS = 1_000
 
 _ATTEMPTS = 5
@@ -36,7 +36,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class _Sought:
-    """What is looked for: near `query` (D,), `count` of them, among the moments `among` if given, but not `but`."""
+    """A resolved query: the `count` moments nearest to `query` (D,), among `among` if given, except `but`."""
 
     query: Floats
     count: int
@@ -46,10 +46,9 @@ class _Sought:
 
 
 class SearchIndex:
-    """An open index: one published state of it, whatever is built meanwhile; `refreshed` gives the state of now.
+    """An open index: a snapshot of one published state; `refreshed` returns the current state.
 
-    Safe to use from several threads. A context manager. Moments come best first; equal scores in the order of
-    their video's id and of their times.
+    Thread-safe. A context manager. Moments are ordered by score, best first; equal scores by video id and time.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class SearchIndex:
     def open(
         cls, path: str | Path, *, checkpoint: Path | None = None, word_vectors: WordVectors | None = None
     ) -> "SearchIndex":
-        """Open an index; checkpoint and word vectors are those it was made with, wherever they lie now.
+        """Open an index with the checkpoint and word vectors that it was made with, wherever they are stored now.
 
         Raises IndexNotFoundError, IndexDamagedError, IndexUnreadableError; IndexMismatchError for another checkpoint or
         other word vectors; EmbeddingError when those cannot be read.
@@ -82,7 +81,7 @@ class SearchIndex:
                 ann_index = AnnIndex.load(folder, generation.ann_index)
                 break
             except (IndexDamagedError, FileNotFoundError):
-                # A build that has just been published removes the files of the state before it.
+                # A build that has just been published removes the files of the previous state.
                 if attempt == _ATTEMPTS - 1 or read_generation(folder) == generation:
                     raise
         inputs = generation.inputs
@@ -94,7 +93,7 @@ class SearchIndex:
         return index
 
     def close(self) -> None:
-        """Let go of the files; using the index afterwards raises IndexClosedError, closing it again does nothing."""
+        """Release the files; using the index afterwards raises IndexClosedError, closing it again does nothing."""
         self._open_parts = None
 
     def __enter__(self) -> Self:
@@ -106,11 +105,11 @@ class SearchIndex:
         self.close()
 
     def search(self, sentence: str, k: int = 10, *, merge: bool = True, videos: str | None = None) -> SearchResults:
-        """Find the `k` moments that a sentence describes best.
+        """Return the `k` moments that match a sentence best.
 
-        With `merge`, no two answers overlap (see `merging.merge_overlapping`). `videos` is a shell pattern on ids, such
-        as cooking/*; capitals count. Fewer than `k` come back only where there are no more. Raises QueryError for a
-        sentence of which no word is known, one that is too long, a pattern that no video matches, a bad `k`.
+        With `merge`, no two results overlap (see `merging.merge_overlapping`). `videos` is a shell pattern on ids, such
+        as cooking/*; it is case-sensitive. Fewer than `k` are returned only if there are no more. Raises QueryError for
+        a sentence without a known word, one that is too long, a pattern that no video matches, an invalid `k`.
         """
         self._require_open()
         _require_length("query", sentence)
@@ -127,11 +126,11 @@ class SearchIndex:
     def like(
         self, video_id: str, at_seconds: float, k: int = 10, *, merge: bool = True, videos: str | None = None
     ) -> SearchResults:
-        """Find the `k` moments most like that of a video at a time; it is not among the answers.
+        """Return the `k` moments most similar to the one of a video at a time, which is not among the results.
 
-        Meant is the moment whose middle is nearest. With `merge`, what overlaps it is left out too. The video is given
-        by its id, or by its id without folders and ending if only one has it. Otherwise as `search`. Raises QueryError
-        for an unknown video, and a time that is not in it.
+        The moment whose middle is nearest to the time is used. With `merge`, what overlaps it is left out too. The
+        video is given by its id, or by its id without folders and extension if that is unambiguous. Otherwise as
+        `search`. Raises QueryError for an unknown video, and for a time outside it.
         """
         self._require_open()
         record = self._video(video_id)
@@ -151,7 +150,7 @@ class SearchIndex:
         return SearchResults(tuple(self._answers(sought)), (), f"like {record.video_id}@{at_seconds:g}")
 
     def videos(self) -> Mapping[str, IndexedVideo]:
-        """Return all videos by their ids, in the order of the ids."""
+        """Return all videos by id, sorted by id."""
         self._require_open()
         return self._videos
 
@@ -164,7 +163,7 @@ class SearchIndex:
         return MappingProxyType(found)
 
     def refreshed(self) -> "SearchIndex":
-        """Return this index while it is the published one, else one newly opened; raises as `open` does."""
+        """Return this index if it is still the published one, else a newly opened one; raises as `open` does."""
         self._require_open()
         if read_generation(self.path) == self._generation:
             return self
@@ -172,7 +171,7 @@ class SearchIndex:
         return SearchIndex.open(self.path, checkpoint=checkpoint, word_vectors=words)
 
     def about(self) -> IndexInfo:
-        """Return what the index is made of."""
+        """Return a description of the index."""
         generation = self._generation
         return IndexInfo(
             path=str(self.path),
@@ -212,7 +211,7 @@ class SearchIndex:
         return self._require_open()[1]
 
     def _answers(self, sought: _Sought) -> list[Moment]:
-        """Look at more and more candidates until there are as many answers as are sought."""
+        """Widen the search until there are enough results."""
         widened = 0
         while True:
             ranked = self._ranker.best(sought.query, sought.count + 1, widened, sought.among)
@@ -270,7 +269,7 @@ class SearchIndex:
             return self._table.records[self._records[known[0]]]
         if known:
             raise QueryError(
-                f"Several videos are called {video_id!r}: {', '.join(sorted(known)[:3])}. Give the whole id."
+                f"Several videos are called {video_id!r}: {', '.join(sorted(known)[:3])}. Use the full id."
             )
         near = difflib.get_close_matches(video_id[:LONGEST_QUERY], list(self._records), n=3)
         meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -283,19 +282,19 @@ def _recorded_words(folder: Path, cache: Path) -> WordVectors:
     try:
         return WordVectors(cache)
     except (WordVectorsError, OSError) as error:
-        why = f"cannot be read: {error}" if cache.exists() else "is gone."
+        why = f"cannot be read: {error}" if cache.exists() else "no longer exists."
         raise IndexMismatchError(
-            f"The cache {cache} of the word vectors with which the index {folder} was made {why} Say where the file "
-            "lies that it was made from (--word-vectors); the cache is then made again."
+            f"The cache {cache} of the word vectors with which the index {folder} was made {why} Pass the path of the "
+            "file that it was converted from (--word-vectors); the cache is then created again."
         ) from error
 
 
 def _checked_count(k: int) -> int:
     if not 1 <= k <= MOST_RESULTS:
-        raise QueryError(f"Between 1 and {MOST_RESULTS} moments can be asked for, not {k}.")
+        raise QueryError(f"Between 1 and {MOST_RESULTS} moments can be requested, not {k}.")
     return k
 
 
 def _require_length(what: str, text: str) -> None:
     if len(text) > LONGEST_QUERY:
-        raise QueryError(f"The {what} has {len(text)} characters, and at most {LONGEST_QUERY} are allowed. Shorten it.")
+        raise QueryError(f"The {what} has {len(text)} characters; at most {LONGEST_QUERY} are allowed. Shorten it.")

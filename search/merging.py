@@ -1,4 +1,4 @@
-"""Overlapping moments of one video made into one answer."""
+"""Merges overlapping moments of one video into one result."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,9 +10,9 @@ def merge_overlapping(ranked: Iterable[Moment], count: int, taken: Iterable[Mome
     """Return up to `count` moments, no two of which overlap, of moments in the order of their rank.
 
     Of the first `count`, those that overlap become one, from the first start to the last end, with the id, score and
-    caption of the best. The places that this frees go to the next best that overlap none of the answers. So an
-    answer never spans more than `count` moments, however many of a video are alike. What overlaps one of `taken` is
-    left out.
+    caption of the best. The places that this frees go to the next best that overlap none of the answers, so an
+    answer never spans more than `count` moments, however many similar ones a video has. What overlaps one of `taken`
+    is left out.
     """
     # For each usable moment in the order of rank; the tests have the same rows:
     #

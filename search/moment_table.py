@@ -15,7 +15,7 @@ Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 BLOCK_BYTES = 64 << 20
-"""Embeddings are gone through in blocks of about this size once they are float32."""
+"""Embeddings are processed in blocks of about this size, as float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Run:
 
 
 class MomentTable:
-    """The moments of `records`, which come in the order of their ids; reads embeddings only when they are asked for.
+    """The moments of `records`, which are ordered by id; embeddings are read on demand.
 
-    Safe to use from several threads.
+    Thread-safe.
     """
 
     def __init__(self, records: Sequence[VideoRecord], segments: Mapping[int, Segment], embed_dim: int) -> None:
@@ -48,7 +48,7 @@ class MomentTable:
 
     @classmethod
     def open(cls, folder: Path, generation: Generation, records: Sequence[VideoRecord]) -> "MomentTable":
-        """Map the segments of a generation; raises IndexDamagedError."""
+        """Memory-map the segments of a generation; raises IndexDamagedError."""
         dim = generation.inputs.embed_dim
         opened = {number: open_segment(folder, number, rows, dim) for number, rows in generation.rows.items()}
         return cls(records, opened, dim)
@@ -58,17 +58,17 @@ class MomentTable:
 
     @property
     def rows_per_block(self) -> int:
-        """How many embeddings make a block."""
+        """Number of embeddings per block."""
         return max(1, BLOCK_BYTES // (4 * self.embed_dim))
 
     def ids(self, videos: Sequence[int] | None = None) -> Ids:
-        """List the ids of all moments, or of those of the videos at these places in `records`, ascending."""
+        """Return the ids of all moments, or of those of the videos at these indices of `records`, ascending."""
         chosen = range(len(self.records)) if videos is None else videos
         parts = [np.arange(self._counts[at], dtype=np.int64) + self._first_ids[at] for at in chosen]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def locate(self, ids: Ids) -> tuple[Ids, Ids]:
-        """Return each moment's video (place in `records`) and its row in that video's segment; ids must be known."""
+        """Return each moment's video (index in `records`) and its row in that video's segment; ids must be known."""
         videos = np.searchsorted(self._first_ids, ids, side="right") - 1
         return videos, self._first_rows[videos] + ids - self._first_ids[videos]
 
@@ -84,13 +84,13 @@ class MomentTable:
         return [segment.window(record.first_row + at) for at in range(record.moments)]
 
     def embeddings(self, ids: Ids) -> Halves:
-        """Read the embeddings of moments, (n, D) float16."""
+        """Return the embeddings of moments, (n, D) float16."""
         videos, rows = self.locate(ids)
         segments = self._segment_of[videos]
         found = np.empty((len(ids), self.embed_dim), dtype=np.float16)
         for number in np.unique(segments).tolist():
             here = np.flatnonzero(segments == number)
-            # In the order of the file, so that the disk is read forwards.
+            # In file order, so that the disk is read sequentially.
             here = here[np.argsort(rows[here], kind="stable")]
             found[here] = self.segments[number].embeddings[rows[here]]
         return found
@@ -98,7 +98,7 @@ class MomentTable:
     def scores(self, query: Floats, ids: Ids) -> Floats:
         """Return the exact inner products of a query (D,) with moments, (n,) float32.
 
-        A moment's score depends on its own embedding alone, bit for bit, whatever else is asked for.
+        A moment's score is bit-identical whatever other moments are scored with it.
         """
         found = np.empty(len(ids), dtype=np.float32)
         for first in range(0, len(ids), self.rows_per_block):
@@ -107,12 +107,12 @@ class MomentTable:
         return found
 
     def ranked(self, ids: Ids, scores: Floats) -> Ids:
-        """Order places in `ids` by descending score; ties by the id of the video, then by the moment's place in it."""
+        """Return the indices of `ids` by descending score; ties by video id, then by the moment's position."""
         videos, rows = self.locate(ids)
         return np.lexsort((rows, self._rank_of[videos], -scores)).astype(np.int64)
 
     def runs(self) -> Iterator[Run]:
-        """Return all moments in the order of their ids, as runs of neighbours as long as possible."""
+        """Return all moments in the order of their ids, as the longest possible runs of neighbours."""
         run: Run | None = None
         for record in self.records:
             if (
@@ -130,7 +130,7 @@ class MomentTable:
             yield run
 
     def blocks(self) -> Iterator[tuple[Ids, Floats]]:
-        """Read all moments in blocks: ids (n,) and embeddings (n, D) float32."""
+        """Yield all moments in blocks: ids (n,) and embeddings (n, D) float32."""
         for run in self.runs():
             for first in range(0, run.count, self.rows_per_block):
                 count = min(self.rows_per_block, run.count - first)

@@ -1,4 +1,4 @@
-"""Into which moments a video is cut, as pure functions of times and captions."""
+"""Divides a video into moments: pure functions of times and captions."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from reeldex.embedding.captions import VideoCaptions, grow_window
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A span of a video in seconds and what is said in it; raises ValueError for a span that is none."""
+    """A span of a video in seconds, with its caption; raises ValueError for an invalid span."""
 
     start_seconds: float
     end_seconds: float
@@ -19,7 +19,7 @@ class Window:
 
 
 def sliding_windows(duration_seconds: float, window_seconds: float, stride_seconds: float) -> tuple[Window, ...]:
-    """Cut a video into windows that begin every `stride_seconds`; the last one reaches the end and no further.
+    """Divide a video into windows that begin every `stride_seconds`; the last one reaches the end and no further.
 
     A video no longer than a window is one moment. Raises ValueError unless 0 < stride <= window and the duration is
     above 0: a longer stride would leave gaps.
@@ -31,17 +31,17 @@ def sliding_windows(duration_seconds: float, window_seconds: float, stride_secon
         )
     windows: list[Window] = []
     while not windows or windows[-1].end_seconds < duration_seconds:
-        # Multiplied, not added up: the hundredth start is exact.
+        # Multiplied, not accumulated: the hundredth start is exact.
         start = len(windows) * stride_seconds
         windows.append(Window(start, min(start + window_seconds, duration_seconds)))
     return tuple(windows)
 
 
 def caption_windows(captions: VideoCaptions, min_seconds: float, duration_seconds: float) -> tuple[Window, ...]:
-    """Return the windows that a video's captions grow to, as in training, in the order of their starts.
+    """Return the windows that a video's captions are extended to, as in training, ordered by start.
 
-    Captions that grow to the same window make one moment; its text is that of all its captions. What lies beyond
-    the end of the video is cut off or left out.
+    Captions with the same window are one moment; its text is that of all its captions. Windows are clipped to the
+    end of the video; those beyond it are left out.
     """
     found: dict[tuple[float, float], Window] = {}
     for caption in range(len(captions)):

@@ -12,7 +12,7 @@ from reeldex.options import Count, NotNegative, Options, Positive
 
 AUTO = "auto"
 RECALL_TARGET = 0.97
-"""The recall@10 that a build aims at, where the number of lists to search is left to it."""
+"""The recall@10 that a build aims at when it chooses nprobe itself."""
 
 MOMENT_FIELDS = ("window_seconds", "stride_seconds", "min_caption_seconds")
 STRUCTURE_FIELDS = ("factory", "exact_below", "pca_dim")
@@ -20,7 +20,7 @@ SEARCH_FIELDS = ("rerank_candidates", "nprobe", "recall_sample")
 
 
 class IndexOptions(ComputeDevice):
-    """Which moments are indexed, how they are embedded, and how they are found again."""
+    """Which moments are indexed, how they are embedded, and how they are searched."""
 
     window_seconds: Annotated[
         Positive, Field(le=3600, title="Window (s)", description="Length of a moment without captions.")
@@ -30,7 +30,7 @@ class IndexOptions(ComputeDevice):
         Field(
             le=3600,
             title="Stride (s)",
-            description="From the start of one such moment to the next; at most window_seconds.",
+            description="Time from the start of one such moment to the next; at most window_seconds.",
         ),
     ] = 4.0
     min_caption_seconds: Annotated[
@@ -40,7 +40,7 @@ class IndexOptions(ComputeDevice):
             le=3600,
             allow_inf_nan=False,
             title="Shortest caption (s)",
-            description="Windows of shorter captions grow to their neighbours.",
+            description="Windows of shorter captions are extended to their neighbours.",
         ),
     ] = 5.0
     factory: Annotated[
@@ -89,11 +89,11 @@ class IndexOptions(ComputeDevice):
     ] = "drop"
     space_2d: Annotated[
         str | None,
-        Field(title="2-D space", description="2-D feature space; null is the store's only one of resnet152."),
+        Field(title="2-D space", description="2-D feature space; null: the store's only one of resnet152."),
     ] = None
     space_3d: Annotated[
         str | None,
-        Field(title="3-D space", description="3-D feature space; null is the store's only one of resnext101_3d."),
+        Field(title="3-D space", description="3-D feature space; null: the store's only one of resnext101_3d."),
     ] = None
 
     @model_validator(mode="after")
@@ -107,7 +107,7 @@ class IndexOptions(ComputeDevice):
 
 
 def different(ours: IndexOptions, theirs: IndexOptions, fields: tuple[str, ...]) -> list[str]:
-    """Return the names of those of `fields` in which both differ."""
+    """Return the names among `fields` whose values differ."""
     return [name for name in fields if getattr(ours, name) != getattr(theirs, name)]
 
 
@@ -119,7 +119,7 @@ class PageConfig(Options):
         Path | None,
         Field(
             title="Cache folder",
-            description="Folder for pictures and converted videos; null is ~/.cache/reeldex/page, which "
+            description="Folder for pictures and converted videos; null: ~/.cache/reeldex/page, which "
             "XDG_CACHE_HOME moves.",
         ),
     ] = None

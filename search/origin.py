@@ -1,4 +1,4 @@
-"""What an index is made from, and refusing to use it with anything else."""
+"""Identifies the inputs of an index, and refuses to use it with others."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from reeldex.storage.system_errors import remedy_for
 
 
 def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
-    """Return the identity of a checkpoint file, read unless it looks as `known` did. Raises CheckpointError."""
+    """Return the identity of a checkpoint file; read unless size and mtime match `known`. Raises CheckpointError."""
     try:
         status = path.stat()
         absolute = str(path.absolute())
@@ -34,7 +34,7 @@ def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
 def origin_of(
     request: IndexRequest, source: StoreFeatures, current: Generation | None
 ) -> tuple[IndexInputs, Checkpoint | None]:
-    """Return what a build is made from, and the checkpoint if it had to be read.
+    """Return the inputs of a build, and the checkpoint if it had to be read.
 
     Raises IndexMismatchError when the index that is `current` was made from something else, unless it is to be rebuilt,
     and CheckpointError when checkpoint, word vectors and features do not belong together.
@@ -87,7 +87,7 @@ def origin_of(
 
 
 def require_checkpoint(folder: Path, inputs: IndexInputs, checkpoint: Path | None) -> Path:
-    """Return the checkpoint to ask an index with: the one given or the recorded one, which it must be.
+    """Return the path of an index's checkpoint: the one given, which must match the recorded one, or the recorded one.
 
     Raises IndexMismatchError, and CheckpointError when there is none.
     """
@@ -98,39 +98,39 @@ def require_checkpoint(folder: Path, inputs: IndexInputs, checkpoint: Path | Non
         if checkpoint or not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise CheckpointError(
-            f"The index {folder} was made with the checkpoint {path}, which cannot be read any more. Say where it lies "
-            "now (--checkpoint)."
+            f"The index {folder} was made with the checkpoint {path}, which can no longer be read. Pass its current "
+            "path (--checkpoint)."
         ) from error
     if identity.sha256 != inputs.checkpoint.sha256:
         raise IndexMismatchError(
             f"The index {folder} was made with a checkpoint of the SHA-256 {inputs.checkpoint.sha256}, and {path} has "
-            f"{identity.sha256}: its sentences do not lie in the same space. Give the checkpoint that lay at "
+            f"{identity.sha256}: its embeddings are not comparable. Use the checkpoint that was at "
             f"{inputs.checkpoint.path}, or rebuild the index with this one (--rebuild)."
         )
     return path
 
 
 def load_recorded(folder: Path, inputs: IndexInputs, path: Path) -> Checkpoint:
-    """Load a checkpoint to ask an index with; raises as `require_checkpoint` unless what was loaded is the index's."""
+    """Load the checkpoint of an index; raises as `require_checkpoint` unless the loaded file is the index's."""
     checkpoint = load_checkpoint(path)
-    # Once more, and afterwards: a training may have written another one since the index was opened.
+    # Checked after loading: a training may have replaced the file since the index was opened.
     require_checkpoint(folder, inputs, path)
     return checkpoint
 
 
 def require_words(folder: Path, inputs: IndexInputs, words: WordVectors) -> WordVectors:
-    """Return word vectors back when they are the index's own; raises IndexMismatchError."""
+    """Return the word vectors if they are the index's; raises IndexMismatchError."""
     if words.fingerprint != inputs.words_sha256:
         raise IndexMismatchError(
             f"The index {folder} was made with word vectors of the SHA-256 {inputs.words_sha256}, and {words.cache} "
-            f"has those of {words.fingerprint}: the same words would mean other things. Give the word vectors that the "
+            f"has those of {words.fingerprint}: they are not comparable. Use the word vectors that the "
             "checkpoint was trained with."
         )
     return words
 
 
 def space_names(spaces: object) -> dict[str, str]:
-    """Name the feature space of each stream."""
+    """Return the names of the streams' feature spaces."""
     held = spaces if isinstance(spaces, dict) else {}
     return {stream: str(held[stream]["space"]) for stream in STREAMS if stream in held}
 

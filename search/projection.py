@@ -1,4 +1,4 @@
-"""Embeddings reduced to what an approximate structure holds: centred, and rotated to the dimensions that matter."""
+"""PCA of embeddings for an approximate index: centres them and projects them to the principal directions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class Projection:
 
     @property
     def dim(self) -> int:
-        """Numbers that are left of an embedding."""
+        """Dimension of a projected embedding."""
         return len(self.mean if self.matrix is None else self.matrix)
 
     def moments(self, embeddings: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""From a query's embedding to the best moments: candidates of the FAISS index, ranked by their exact scores."""
+"""Ranks candidates of the FAISS index by their exact scores for a query."""
 
 from dataclasses import dataclass
 
@@ -19,13 +19,13 @@ class Ranked:
     complete: bool
 
     def settled(self, count: int) -> bool:
-        """Return whether looking at more candidates could not change who ties for the first `count` places."""
+        """Return whether more candidates could not change which moments tie for the first `count` places."""
         return self.complete or (len(self.ids) > count and self.scores[-1] < self.scores[count - 1] - _TIED)
 
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """Ranks the moments of a table; `candidates` and `nprobe` are where it begins to look."""
+    """Ranks the moments of a table; `candidates` and `nprobe` are the initial search width."""
 
     table: MomentTable
     ann_index: AnnIndex
@@ -44,7 +44,7 @@ class Ranker:
         wanted = min(available, max(self.candidates, 2 * count) * _WIDER**widened)
         nprobe = self.nprobe * _WIDER**widened
         if among is not None:
-            # The moments sought are so much rarer in each list.
+            # The matching moments are rarer in each list by this factor.
             nprobe = -(-nprobe * len(self.table) // len(among))
         ids = self.ann_index.candidates(query, wanted, nprobe, among)
         everywhere = not self.ann_index.nlist or nprobe >= self.ann_index.nlist

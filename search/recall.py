@@ -1,4 +1,4 @@
-"""How many of the 10 best moments a search finds, measured against comparing with every moment."""
+"""Measures recall@10: the share of the 10 best moments that a search finds, compared with exhaustive search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ _WORDS_A_SENTENCE = 4
 
 @dataclass(frozen=True, eq=False)
 class RecallSample:
-    """Queries (Q, D) float32 and of which kind they are; always the same for the same index."""
+    """Queries (Q, D) float32 and their kind; always the same for the same index."""
 
     queries: Floats
     kind: str
 
 
 def draw_sample(table: MomentTable, sentences: SentenceTower, count: int) -> RecallSample:
-    """Draw queries: captions of moments where there are any, else synthetic ones.
+    """Draw queries: captions of moments if there are any, else synthetic ones.
 
     Half of the synthetic queries are sentences of vocabulary words, half are perturbed moments.
     """

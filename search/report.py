@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reeldex.quantities import counted, data_size, duration
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import JSON
 
@@ -52,11 +53,11 @@ class BuildReport:
         return found
 
     def __str__(self) -> str:
-        state = "up to date" if self.up_to_date else f"built in {self.seconds:.1f} s"
+        state = "up to date" if self.up_to_date else f"built in {duration(self.seconds)}"
         lines = [
             (
-                f"Index {state}: {_counted(self.moments, 'moment')} of {_counted(self.videos, 'video')}, "
-                f"{self.size_bytes / 2**20:.1f} MiB"
+                f"Index {state}: {counted(self.moments, 'moment')} of {counted(self.videos, 'video')}, "
+                f"{data_size(self.size_bytes)}"
             ),
             (
                 f"  videos: {self.videos_added} added, {self.videos_changed} changed, {self.videos_removed} removed, "
@@ -68,20 +69,16 @@ class BuildReport:
             ),
         ]
         if self.videos_without_file:
-            lines.append(f"  {_counted(self.videos_without_file, 'video')} left out: no such file")
+            lines.append(f"  {counted(self.videos_without_file, 'video')} left out: no such file")
         if self.videos_captioned is not None:
             unusable = (
-                f"; those of {_counted(len(self.unusable_captions), 'video')} cannot be used"
+                f"; those of {counted(len(self.unusable_captions), 'video')} cannot be used"
                 if self.unusable_captions
                 else ""
             )
-            lines.append(f"  captions: {_counted(self.videos_captioned, 'video')} with captions{unusable}")
+            lines.append(f"  captions: {counted(self.videos_captioned, 'video')} with captions{unusable}")
         lines += [f"  {note}" for note in self.notes]
         lines += [f"  failed: {why}" for why in list(self.failed.values())[:_FAILURES_SHOWN]]
         if len(self.failed) > _FAILURES_SHOWN:
-            lines.append(f"  and {_counted(len(self.failed) - _FAILURES_SHOWN, 'more video')} failed")
+            lines.append(f"  and {counted(len(self.failed) - _FAILURES_SHOWN, 'more video')} failed")
         return "\n".join(lines)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -18,7 +18,7 @@ Captions: TypeAlias = Mapping[str, VideoCaptions] | CaptionFile
 class IndexRequest:
     """One build: the index of `store` at `out`, made or brought up to date.
 
-    `captions` gives what is said in videos, by their id in the store or by that id without folders and ending. With
+    `captions` maps videos to captions, by their id in the store or by that id without folders and extension. With
     `rebuild`, a damaged index, or one of another checkpoint, store or kind of moments, is replaced, not refused.
     """
 

@@ -1,4 +1,4 @@
-"""What a search answers with, as frozen values."""
+"""The results of a search, as frozen values."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ from reeldex.storage.schema import JSON
 class Moment:
     """A span of a video that was found.
 
-    `path` is the video's file as the store knows it. `score` is the inner product with the query, -1 to 1. `caption` is
-    empty where there is none. `moment_id` is that of the best moment when several were merged; it stays the same as
-    long as the index is not rebuilt. Raises ValueError for times that are no span.
+    `path` is the video's file as the store records it. `score` is the inner product with the query, -1 to 1. `caption`
+    is empty where there is none. `moment_id` is that of the best moment when several were merged; it stays the same as
+    long as the index is not rebuilt. Raises ValueError for an invalid span.
     """
 
     moment_id: int
@@ -33,7 +33,7 @@ class Moment:
             )
 
     def overlaps(self, other: "Moment") -> bool:
-        """Return whether both share time of one video; spans that merely touch do not."""
+        """Return whether both overlap in one video; spans that only touch do not."""
         return (
             self.video_id == other.video_id
             and self.start_seconds < other.end_seconds
@@ -48,7 +48,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class SearchResults(Sequence[Moment]):
-    """The moments found, best first; `unknown_words` of the query have no vector and did not count."""
+    """The moments found, best first; `unknown_words` of the query have no vector and were ignored."""
 
     moments: tuple[Moment, ...]
     unknown_words: tuple[str, ...]
@@ -89,13 +89,13 @@ class IndexedVideo:
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """What an index is made of.
+    """A description of an index.
 
     - `spaces`: the feature spaces of the streams 2d and 3d.
     - `factory`: the FAISS index; `exact` when it compares with every moment. `nprobe` is the number of lists
-      that are looked at, 0 when exact.
-    - `shards`: those of the store that its videos lie in.
-    - `embed_dim`: numbers in an embedding; `searched_dim`: in what the FAISS index holds.
+      that are searched, 0 when exact.
+    - `shards`: those of the store with its videos.
+    - `embed_dim`: dimension of an embedding; `searched_dim`: of the vectors in the FAISS index.
     - `recall_at_10`: share of the 10 best moments found, measured on `recall_sample` queries, `recall_queries` says
       of which kind.
     - `created`: when this state was published, ISO 8601 in UTC; `size_bytes`: of all files.

@@ -1,4 +1,4 @@
-"""Segments: the embeddings, times and captions of many moments, written once and mapped into memory."""
+"""Segments: the embeddings, times and captions of many moments, written once and memory-mapped."""
 
 import mmap
 import os
@@ -22,7 +22,7 @@ MOMENT = np.dtype([("start_seconds", "<f8"), ("end_seconds", "<f8"), ("caption_a
 
 
 class _NpyFile:
-    """A .npy file that grows: its header has room for the count that is known in the end."""
+    """A .npy file that grows: its header has space for the final row count."""
 
     def __init__(self, file: IO[bytes], dtype: np.dtype[Any], row_shape: tuple[int, ...]) -> None:
         self.count = 0
@@ -47,7 +47,7 @@ class _NpyFile:
 
 
 class SegmentWriter:
-    """Takes moments and, in the same order but later if need be, their embeddings."""
+    """Writes moments and, in the same order but possibly later, their embeddings."""
 
     def __init__(self, files: Sequence[IO[bytes]], embed_dim: int) -> None:
         self._embeddings = _NpyFile(files[0], np.dtype("<f2"), (embed_dim,))
@@ -56,11 +56,11 @@ class SegmentWriter:
 
     @property
     def rows(self) -> int:
-        """Moments taken so far: the row of the next one."""
+        """Number of moments added so far, which is the row of the next one."""
         return self._moments.count
 
     def add_windows(self, windows: Sequence[Window]) -> None:
-        """Take the times and captions of moments."""
+        """Append the times and captions of moments."""
         records = np.zeros(len(windows), MOMENT)
         for at, window in enumerate(windows):
             text = window.caption.encode("utf-8", "replace")
@@ -69,18 +69,18 @@ class SegmentWriter:
         self._moments.append(records)
 
     def add_embeddings(self, embeddings: npt.NDArray[Any]) -> None:
-        """Take (n, D) embeddings of any float type."""
+        """Append (n, D) embeddings of any float type."""
         self._embeddings.append(embeddings)
 
     def copy(self, segment: "Segment", first: int, stop: int, rows_at_a_time: int) -> None:
-        """Take rows of another segment, whole."""
+        """Append complete rows of another segment."""
         for begin in range(first, stop, rows_at_a_time):
             end = min(begin + rows_at_a_time, stop)
             self.add_windows([segment.window(row) for row in range(begin, end)])
             self.add_embeddings(segment.embeddings[begin:end])
 
     def finish(self) -> None:
-        """Complete the files; raises ValueError when moments and embeddings are not as many."""
+        """Complete the files; raises ValueError when the numbers of moments and embeddings differ."""
         if self._embeddings.count != self._moments.count:
             raise ValueError(f"{self._moments.count} moments have {self._embeddings.count} embeddings.")
         self._embeddings.finish()
@@ -89,7 +89,7 @@ class SegmentWriter:
 
 @contextmanager
 def write_segment(folder: Path, number: int, embed_dim: int) -> Iterator[SegmentWriter]:
-    """Publish a segment of what the block gives to the writer; nothing when it raises."""
+    """Publish a segment with what the block writes; nothing if it raises."""
     with ExitStack() as stack:
         temporaries = [stack.enter_context(publish(folder / name)) for name in segment_files(number)]
         with ExitStack() as opened:
@@ -113,9 +113,9 @@ class Segment:
 
 
 def open_segment(folder: Path, number: int, rows: int, embed_dim: int) -> Segment:
-    """Map a segment into memory; raises IndexDamagedError when it is not one of this shape.
+    """Memory-map a segment; raises IndexDamagedError when it does not have this shape.
 
-    Raises IndexUnreadableError where the system does not let us read it, FileNotFoundError for an absent file.
+    Raises IndexUnreadableError where the system does not allow reading it, FileNotFoundError for an absent file.
     """
     embeddings, moments, captions = (folder / name for name in segment_files(number))
     try:
@@ -124,9 +124,9 @@ def open_segment(folder: Path, number: int, rows: int, embed_dim: int) -> Segmen
         with readable(moments):
             records = np.load(moments, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        # NumPy's own words are about unpickling, which is no remedy.
+        # NumPy's own message is about unpickling, which is not a remedy.
         raise IndexDamagedError(
-            f"{embeddings} or {moments.name} beside it does not hold the numbers it should. {REMEDY}"
+            f"{embeddings} or {moments.name} beside it does not have the expected content. {REMEDY}"
         ) from error
     if (halves.shape, halves.dtype, records.shape, records.dtype) != ((rows, embed_dim), "<f2", (rows,), MOMENT):
         raise IndexDamagedError(

@@ -1,4 +1,4 @@
-"""Which videos of a store belong into an index, and how that differs from what an index holds."""
+"""Selects the videos of a store for an index, and compares them with the index's current videos."""
 
 import hashlib
 import logging
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoreVideo:
-    """A video that can be indexed; `signature` names the content of its features and captions.
+    """A video that can be indexed; `signature` identifies the content of its features and captions.
 
-    `captioned` tells whether it has captions that can be used.
+    `captioned`: whether it has usable captions.
     """
 
     video_id: str
@@ -42,7 +42,7 @@ class StoreVideo:
 
 @dataclass(frozen=True)
 class Usable:
-    """The videos that can be indexed, in the order of the shards; of some the captions cannot be used, and why."""
+    """The videos that can be indexed, in the order of the shards, and why captions of some cannot be used."""
 
     videos: tuple[StoreVideo, ...]
     unusable_captions: Mapping[str, str]
@@ -60,12 +60,12 @@ class Changes:
 
     @property
     def any(self) -> bool:
-        """Whether anything has to be written."""
+        """Whether there is anything to write."""
         return bool(self.added or self.changed or self.removed or self.moved)
 
 
 def store_id(store: FeatureStore) -> str:
-    """Return a name of a store that stays when it is moved and grows: the hash of its first manifest."""
+    """Return an identifier of a store that is stable when it moves or grows: the hash of its first manifest."""
     first = layout.manifest_file(store.path, 0)
     with features_readable(), reading(first):
         if look_at(first) is None:
@@ -76,7 +76,7 @@ def store_id(store: FeatureStore) -> str:
 
 
 def captions_of(captions: Captions | None, video_id: str) -> VideoCaptions | None:
-    """Find a video's captions by its id in the store, or by that id without folders and ending.
+    """Return a video's captions by its id in the store, or by that id without folders and extension.
 
     Raises DatasetError for captions that cannot be used.
     """
@@ -89,7 +89,7 @@ def captions_of(captions: Captions | None, video_id: str) -> VideoCaptions | Non
 
 
 def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions | None) -> Usable:
-    """List the videos whose latest version is ok and has features in all spaces.
+    """Return the videos whose latest version is ok and has features in all spaces.
 
     One whose captions cannot be used is indexed like one without.
     """
@@ -117,9 +117,9 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
 def with_files(
     videos: Sequence[StoreVideo], held: Mapping[str, VideoRecord], missing_files: Literal["drop", "keep"]
 ) -> list[StoreVideo]:
-    """Leave out videos whose file is gone, unless they are to be kept.
+    """Leave out videos whose file no longer exists, unless they are to be kept.
 
-    Raises VideosVanishedError when more than half of the videos of an index would vanish that way, and
+    Raises VideosVanishedError when that would remove more than half of the videos of an index, and
     NothingToIndexError when no video is left.
     """
     there = [video for video in videos if missing_files == "keep" or Path(video.path).exists()]
@@ -142,7 +142,7 @@ def with_files(
 
 
 def compare(held: Mapping[str, VideoRecord], wanted: Sequence[StoreVideo]) -> Changes:
-    """Decide what has to be added, changed, removed and kept; touches no file."""
+    """Return what has to be added, changed, removed and kept; pure, touches no file."""
     added, changed, kept = [], [], []
     moved = 0
     for video in wanted:

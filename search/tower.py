@@ -1,4 +1,4 @@
-"""The two towers of a checkpoint at work: windows of videos and sentences into embeddings."""
+"""Embeds windows of videos and sentences with the two towers of a checkpoint."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ _ROWS_TOGETHER = 16
 class VideoTower:
     """Embeds pooled features, always in batches of the same size.
 
-    A batch that is not full is filled up with zeros: the device computes the same shapes whatever else is embedded,
-    so that a moment's embedding does not depend on its company. Nor does it on its place in the batch, whose size is
-    rounded up to a multiple of 16: products of matrices treat rows in groups, and those left over in another way.
+    Embeddings are batch-invariant: a batch that is not full is padded with zeros, so the device always computes the
+    same shapes. The batch size is rounded up to a multiple of 16, because matrix products process rows in groups and
+    treat the remaining rows differently.
     """
 
     def __init__(self, model: TextVideoEmbedding, batch_size: int, device: str) -> None:
@@ -33,7 +33,7 @@ class VideoTower:
         self._filled = 0
 
     def push(self, pooled: Floats) -> list[npt.NDArray[np.float16]]:
-        """Take (n, video_dim); returns the embeddings of batches that became full, (m, D) float16, in order."""
+        """Add (n, video_dim) vectors; return the embeddings of full batches, (m, D) float16, in order."""
         ready = []
         while len(pooled):
             taken = pooled[: len(self._batch) - self._filled]
@@ -45,7 +45,7 @@ class VideoTower:
         return ready
 
     def flush(self) -> npt.NDArray[np.float16]:
-        """Embed what was taken since the last full batch: (m, D) float16."""
+        """Embed what was added since the last full batch: (m, D) float16."""
         count, self._filled = self._filled, 0
         self._batch[count:] = 0
         with torch.inference_mode():
@@ -55,7 +55,7 @@ class VideoTower:
 
 
 class SentenceTower:
-    """Embeds sentences; `load` is called for the checkpoint at the first one. Safe to use from several threads."""
+    """Embeds sentences; `load` is called for the checkpoint at the first one. Thread-safe."""
 
     def __init__(self, load: Callable[[], Checkpoint], words: WordVectors) -> None:
         self.words = words
@@ -68,11 +68,11 @@ class SentenceTower:
         return any(word in self.words for word in tokenise(sentence))
 
     def unknown(self, sentence: str) -> tuple[str, ...]:
-        """Name the words of a sentence that have no vector, each once."""
+        """Return the words of a sentence that have no vector, each once."""
         return tuple(dict.fromkeys(word for word in tokenise(sentence) if word not in self.words))
 
     def frequent_words(self, count: int) -> list[str]:
-        """Return the first words of the word vectors, which are the frequent ones, that a sentence can name."""
+        """Return the first (most frequent) words of the vocabulary that a sentence can contain."""
         chosen = []
         for word in self.words:
             if tokenise(word) == [word]:
@@ -89,7 +89,7 @@ class SentenceTower:
         with self._loading:
             if self._model is None:
                 model = self._load().model()
-                # The other tower is of no use here, and half of the memory.
+                # The other tower is not needed here, and takes half of the memory.
                 del model.GU_video
                 self._model = model
             return self._model

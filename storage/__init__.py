@@ -1,1 +1,11 @@
-"""Bytes on disk: manifests, HDF5 shards, outcomes. Knows nothing of torch or of video files."""
+"""Feature stores on disk: manifests, HDF5 shards, outcomes. Imports neither PyTorch nor other packages of reeldex.
+
+- The store: `store` (the entry point), `layout` (paths), `schema` (value types), `reasons` (why a video failed),
+  `status`, `catalog` and `video_table` (what a store holds), `verify`, `convert` (.npy files), `errors`.
+- Planning: `manifest` (which video belongs to which shard), `resume` (what is left to do), `outcomes`.
+- Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard` and
+  `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).
+- Reading: `hdf5` (opening files), `reading` (spans of seconds, files kept open), `hashing`.
+- The file system, for every package: `atomic` (complete files only), `lock`, `documents` and `json_codec` (JSON files),
+  `system_errors` (unreadable is not damaged), `user_folders` (caches and state).
+"""

@@ -12,11 +12,11 @@ _PREFIX = ".publishing-"
 
 @contextmanager
 def publish(path: Path) -> Iterator[Path]:
-    """Return a temporary path beside `path`; what was written there takes its place when the block ends.
+    """Yield a temporary path beside `path`, which replaces `path` when the block ends.
 
     The file is fsynced before the rename and the folder after it, so that after a power cut the name holds
     either the old content or the new one. When the block raises, the temporary is removed and `path` stays as
-    it was. Missing parent folders are made. Raises FileNotFoundError when the block wrote nothing.
+    it was. Missing parent folders are created. Raises FileNotFoundError when the block wrote nothing.
     """
     make_folder(path.parent)
     temporary = path.parent / f"{_PREFIX}{uuid.uuid4().hex}"
@@ -37,7 +37,7 @@ def publish_text(path: Path, text: str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, each one durable before the next."""
+    """Create a folder and its parents, each fsynced before the next."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -46,7 +46,7 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder and all in it; a kill on the way leaves only what `remove_leftovers` recognises."""
+    """Remove a folder with its content; if killed, it leaves only what `remove_leftovers` recognises."""
     if not folder.exists():
         return
     doomed = folder.parent / f"{_PREFIX}{uuid.uuid4().hex}"
@@ -56,14 +56,14 @@ def remove_folder(folder: Path) -> None:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file name is that of a temporary made by this module."""
+    """Return whether a file name is that of a temporary of this module."""
     return name.startswith(_PREFIX)
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Remove the temporaries that killed runs left in `folder`; returns how many.
+    """Remove the temporaries that killed runs left in `folder`; return how many.
 
-    Call it under the store's lock only: a temporary of a living writer looks just the same.
+    Call it only while holding the store's lock: the temporary of a running writer looks the same.
     """
     if not folder.is_dir():
         return 0

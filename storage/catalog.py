@@ -1,8 +1,9 @@
-"""The store's manifests and outcomes in memory, read again when they change on disk."""
+"""An in-memory cache of a store's manifests and outcomes, invalidated when they change on disk."""
 
 import time
 from pathlib import Path
 
+from reeldex.quantities import counted
 from reeldex.storage import layout
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.manifest import ShardManifest, latest_entries, list_shards, read_manifest
@@ -15,10 +16,10 @@ _SETTLED_AFTER_NS = 1_000_000_000
 
 
 class Catalog:
-    """Manifests and outcomes of a store, each file read once for each time it is written.
+    """Manifests and outcomes of a store; each file is read once per version.
 
     Every method raises StoreDamagedError when a file it needs is damaged, and StoreUnreadableError when the system does
-    not let us read it.
+    not allow reading it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -50,16 +51,18 @@ class Catalog:
         """Return the manifest of one shard; raises ValueError when there is no such shard."""
         manifests = self.manifests()
         if not 0 <= shard < len(manifests):
-            raise ValueError(f"{self._root} has no shard {shard}; its {len(manifests)} shards count from 0.")
+            raise ValueError(
+                f"{self._root} has no shard {shard}; it has {counted(len(manifests), 'shard')}, numbered from 0."
+            )
         return manifests[shard]
 
     def latest(self) -> dict[str, tuple[int, int, VideoEntry]]:
-        """Map each video id to the (shard, position, entry) that counts."""
+        """Map each video id to the (shard, position, entry) of its latest version."""
         self.manifests()
         return self._latest
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
-        """Return a shard's outcomes, or None while it has none."""
+        """Return a shard's outcomes, or None if it has none yet."""
         status = look_at(layout.outcomes_file(self._root, shard))
         if status is None:
             return None

@@ -1,4 +1,4 @@
-"""Features in and out of a store as .npy files: `<folder>/<space>/<video id>.npy`."""
+"""Export and import of features as .npy files: `<folder>/<space>/<video id>.npy`."""
 
 import io
 import stat
@@ -22,7 +22,7 @@ _SUFFIX = ".npy"
 
 @dataclass(frozen=True)
 class ExportReport:
-    """Files written, files that were there with the same content, and bytes written."""
+    """Counts of an export: files written, files already present with the same content, bytes written."""
 
     written: int
     unchanged: int
@@ -31,7 +31,7 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """Videos taken in, and those left out because the store has their ids."""
+    """Counts of an import: videos imported, and videos skipped because the store already has their ids."""
 
     imported: int
     already_there: int
@@ -42,8 +42,8 @@ def export_npy(
 ) -> ExportReport:
     """Write the rows of every video as `out/<space>/<video id>.npy`, (R, D) float16; ids with "/" make folders.
 
-    Each file appears complete or not at all. Raises StoreError when a file with other content is there,
-    unless `overwrite`; UnknownSpaceError for a space that the store does not hold.
+    Each file is written atomically. Raises StoreError when a file with other content exists,
+    unless `overwrite`; UnknownSpaceError for a space that is not in the store.
     """
     written = unchanged = written_bytes = 0
     for space in store.spaces() if spaces is None else spaces:
@@ -59,8 +59,8 @@ def export_npy(
                 continue
             if held is not None and not (overwrite and is_file):
                 raise StoreError(
-                    f"{path} is there already and is not what the store holds of {video_id!r}. Export into an empty "
-                    "folder, or give --overwrite to replace such files."
+                    f"{path} already exists and differs from the features of {video_id!r} in the store. Export into an "
+                    "empty folder, or pass --overwrite to replace such files."
                 )
             with publish(path) as temporary:
                 temporary.write_bytes(content)
@@ -81,14 +81,14 @@ def import_npy(
     seconds_per_row: Mapping[str, float],
     videos_per_shard: int = 128,
 ) -> ImportReport:
-    """Take `folder/<space>/<video id>.npy` files, (R, D) float16, into a store as new shards.
+    """Import `folder/<space>/<video id>.npy` files, (R, D) float16, into a store as new shards.
 
-    `seconds_per_row` gives the time from row to row in each space. Ids that the store has stay as they are.
-    Every file is checked before anything is written; a killed import goes on when it is repeated. Hold the
-    store's lock meanwhile. Raises StoreError for a folder without such files, a space without
-    `seconds_per_row`, and for a file that is no finite 2-D float16 array; FingerprintError when the store's
+    `seconds_per_row` is the time between rows, by space. Ids that the store already has are skipped.
+    Every file is checked before anything is written; run a killed import again to resume it. Hold the
+    store's lock while it runs. Raises StoreError for a folder without such files, a space without
+    `seconds_per_row`, and for a file that is not a finite 2-D float16 array; FingerprintError when the store's
     features of a space were not imported with the same settings; StoreUnreadableError for a file or folder that the
-    system does not let us read.
+    system does not allow reading.
     """
     files = _find_files(folder)
     spaces = {name: _check_space(folder, name, paths, seconds_per_row) for name, paths in files.items()}
@@ -98,7 +98,7 @@ def import_npy(
     new = sorted({video_id for paths in files.values() for video_id in paths} - set(known))
     spaces_of = {video_id: tuple(name for name in sorted(files) if video_id in files[name]) for video_id in new}
     for names, group in groupby(sorted(new, key=lambda video_id: (spaces_of[video_id], video_id)), spaces_of.get):
-        # A shard holds each of its spaces for all its videos, hence one set of shards for each set of spaces.
+        # A shard has the same spaces for all its videos, so videos are grouped by their set of spaces.
         found = [_entry(video_id, files[(names or ())[0]][video_id]) for video_id in group]
         growth = plan_growth(
             store.manifests(),
@@ -115,7 +115,7 @@ def import_npy(
 def _fill_shards(
     store: FeatureStore, files: Mapping[str, Mapping[str, Path]], spaces: Mapping[str, FeatureSpace]
 ) -> int:
-    """Stage and publish each unfinished shard of these files; returns how many videos they hold."""
+    """Stage and publish each unfinished shard of these files; return the number of their videos."""
     own_paths = {str(path.absolute()) for paths in files.values() for path in paths.values()}
     imported = 0
     for manifest in store.manifests():
@@ -149,7 +149,7 @@ def _find_files(folder: Path) -> dict[str, dict[str, Path]]:
             path.relative_to(space_folder).as_posix().removesuffix(_SUFFIX): path for path in paths
         }
     if not found:
-        raise StoreError(f"{folder} holds no {_SUFFIX} files in the layout <space>/<video id>{_SUFFIX}.")
+        raise StoreError(f"{folder} contains no {_SUFFIX} files in the layout <space>/<video id>{_SUFFIX}.")
     return found
 
 
@@ -157,13 +157,13 @@ def _check_space(
     folder: Path, name: str, paths: Mapping[str, Path], seconds_per_row: Mapping[str, float]
 ) -> FeatureSpace:
     if name not in seconds_per_row:
-        raise StoreError(f"{folder / name}: seconds_per_row is not given for {name}; .npy files do not hold it.")
+        raise StoreError(f"{folder / name}: seconds_per_row of {name} is missing; .npy files do not record it.")
     width: int | None = None
     for path in paths.values():
         rows = _load(path)
         width = width or rows.shape[1]
         if rows.shape[1] != width:
-            raise StoreError(f"{path} has rows of {rows.shape[1]} numbers, other files of {name} of {width}.")
+            raise StoreError(f"{path} has rows of dimension {rows.shape[1]}, other files of {name} have {width}.")
     return FeatureSpace(
         name, {"origin": "imported npy", "seconds_per_row": float(seconds_per_row[name]), "dimensions": width}
     )
@@ -178,11 +178,11 @@ def _load(path: Path) -> npt.NDArray[np.float16]:
     if not isinstance(rows, np.ndarray) or rows.dtype != np.float16 or rows.ndim != 2:
         found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
         raise StoreError(
-            f"{path} holds {found}, not (rows, numbers) float16. Convert it with numpy first if the loss of "
-            "precision is acceptable; an import casts nothing."
+            f"{path} contains {found}, not (rows, dimension) float16. Convert it with numpy first if the loss of "
+            "precision is acceptable; an import does not cast."
         )
     if not rows.size or not np.isfinite(rows).all():
-        raise StoreError(f"{path} is empty or holds NaN or infinity. Remove or remake this file.")
+        raise StoreError(f"{path} is empty or contains NaN or infinity. Remove this file or create it again.")
     return np.ascontiguousarray(rows, np.float16)
 
 

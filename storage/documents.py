@@ -1,4 +1,4 @@
-"""The store's JSON files: named, versioned, and carrying a checksum of themselves."""
+"""The store's JSON files: typed, versioned, and with a checksum of their content."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from reeldex.storage.system_errors import reading
 
 REMEDIES = {
     "manifest": "Restore this file from a backup: it is the only record of which videos the shard holds.",
-    "outcomes": "Restore this file from a backup, or delete it and run `reeldex rerun`: its shard is then made again.",
+    "outcomes": "Restore this file from a backup, or delete it and run `reeldex rerun`: this extracts its shard again.",
 }
 
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def canonical_json(value: JSON) -> str:
-    """One text for one value: sorted keys, no spaces, ASCII only. Raises ValueError for NaN and infinity."""
+    """Return canonical JSON: sorted keys, no spaces, ASCII only. Raises ValueError for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
@@ -41,7 +41,7 @@ def read_document(path: Path, kind: str, content: type[T]) -> T:
     """Return the body of a JSON file of this kind, as the dataclass `content`.
 
     Raises StoreDamagedError when it is not JSON, of another kind or version, does not match its own checksum, or
-    does not hold what `content` has; StoreUnreadableError where the system does not let us read it;
+    does not have the fields of `content`; StoreUnreadableError where the system does not allow reading it;
     FileNotFoundError when it is absent.
     """
     with reading(path):
@@ -49,7 +49,7 @@ def read_document(path: Path, kind: str, content: type[T]) -> T:
     try:
         body = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise StoreDamagedError(f"{path}: this is not readable JSON ({error}). {REMEDIES[kind]}") from error
+        raise StoreDamagedError(f"{path}: this is not valid JSON ({error}). {REMEDIES[kind]}") from error
     if not isinstance(body, dict):
         refuse(path, kind, f"expected a JSON object, found {type(body).__name__}")
     if (found := body.pop("format", None)) != FORMAT:
@@ -64,7 +64,7 @@ def read_document(path: Path, kind: str, content: type[T]) -> T:
         refuse(path, kind, f"this is not a {kind} file but one of kind {found!r:.80}")
     recorded = body.pop("sha256", None)
     if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **body}) != recorded:
-        refuse(path, kind, "the content does not match the checksum it carries: it was edited or damaged")
+        refuse(path, kind, "the content does not match its checksum: it was edited or damaged")
     try:
         return from_json(content, body)
     except ValueError as error:
@@ -72,7 +72,7 @@ def read_document(path: Path, kind: str, content: type[T]) -> T:
 
 
 def refuse(path: Path, kind: str, why: str, cause: Exception | None = None) -> NoReturn:
-    """Raise StoreDamagedError for a file of this kind, with what to do about it."""
+    """Raise StoreDamagedError for a file of this kind, with its remedy."""
     raise StoreDamagedError(f"{path}: {why}. {REMEDIES[kind]}") from cause
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a store; every message says what happened, to what, why, and what to do."""
+"""Errors of stores; every message says what happened, to what, why, and what to do."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from reeldex.errors import UserError
 
 
 class StoreError(UserError):
-    """Base of every error of this package."""
+    """Base class of all errors of this package."""
 
 
 class NotAStoreError(StoreError):
-    """A folder was opened as a feature store and is none."""
+    """A folder was opened as a feature store and is not one."""
 
 
 class StoreBusyError(StoreError):
@@ -22,13 +22,13 @@ class FingerprintError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """A file of the store is not what was once written there."""
+    """The content of a file of the store is not what was written."""
 
 
 class StoreUnreadableError(StoreError):
-    """The system does not let us read a file or folder; it is not known to be damaged, and nothing is made again.
+    """The system does not allow reading a file or folder. It is not known to be damaged; nothing is extracted again.
 
-    `path` is the file, `why` the system's words, `remedy` what to do, `errno` the system's number if there is one.
+    `path` is the file, `why` the system's message, `remedy` what to do, `errno` the error number if there is one.
     """
 
     def __init__(self, path: Path, why: str, remedy: str, errno: int | None = None) -> None:
@@ -40,17 +40,17 @@ class StoreUnreadableError(StoreError):
 
 
 class StagingIncompleteError(StoreError):
-    """A shard was to be published while videos of it are still to be extracted."""
+    """A shard cannot be published before all its videos are extracted."""
 
 
 class UnknownVideoError(StoreError, KeyError):
-    """A video id has no features to give: unknown, failed, or not extracted yet."""
+    """A video id has no features: unknown, failed, or not extracted yet."""
 
     # KeyError would show the message as a quoted literal.
     __str__ = Exception.__str__
 
 
 class UnknownSpaceError(StoreError, KeyError):
-    """No features are held under the name of this feature space."""
+    """The store has no features in the named feature space."""
 
     __str__ = Exception.__str__

@@ -11,10 +11,10 @@ from reeldex.storage.json_codec import Integer, Text
 
 
 def rows_sha256(rows: npt.NDArray[np.float16]) -> str:
-    """Hex SHA-256 that names the content of a (R, D) float16 array.
+    """Return the hex SHA-256 of a (R, D) float16 array.
 
-    Hashed are the ASCII text `<dtype> <R>x<D>` ended by a newline, such as `<f2 96x2048`, and then the bytes
-    of the rows, little-endian and in C order. Anyone can recompute it with numpy and hashlib.
+    Hashed are the ASCII text `<dtype> <R>x<D>` and a newline, such as `<f2 96x2048`, then the bytes of the
+    rows, little-endian and in C order. numpy and hashlib suffice to recompute it.
     """
     little_endian = np.ascontiguousarray(rows, dtype="<f2")
     return _sha256(rows.shape[0], rows.shape[1], little_endian.tobytes())
@@ -22,7 +22,7 @@ def rows_sha256(rows: npt.NDArray[np.float16]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where the rows of a video lie in a file: (row_count, width) float16 from `offset_bytes` on, and their hash."""
+    """Where a file contains a video's rows: (row_count, width) float16 from `offset_bytes` on, and their hash."""
 
     offset_bytes: Integer
     row_count: Integer
@@ -31,7 +31,7 @@ class Extent:
 
 
 def extent_is_intact(path: Path, extent: Extent) -> bool:
-    """Return whether the bytes of a file at this place have the hash they had; reads nothing else of the file."""
+    """Return whether the bytes of a file at this place still have their hash; reads nothing else of the file."""
     with path.open("rb") as file:
         file.seek(extent.offset_bytes)
         content = file.read(extent.row_count * extent.width * 2)
@@ -45,6 +45,6 @@ def _sha256(row_count: int, width: int, content: bytes) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes, read in chunks."""
+    """Return the hex SHA-256 of a file, which is read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Opening HDF5 files to read them, and telling errors of the system from damage of the file."""
+"""Opens HDF5 files for reading, and tells system errors from damaged files."""
 
 import errno
 import os
@@ -9,19 +9,19 @@ import h5py
 
 from reeldex.storage.system_errors import ASKED_WRONGLY, look_at, reading_error, unreadable
 
-# What h5py raises, depending on where it stumbles: in a damaged file, or over an error of the system.
+# What h5py raises for a damaged file or a system error, depending on where it occurs.
 H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, EOFError)
 
 _DRIVER = "reeldex-reading"
-# The HDF5 library ends its message for each system call that failed with this.
+# The HDF5 library appends this to its message for each failed system call.
 _SYSTEM_CALL = re.compile(r"\berrno = (\d+)")
 _PROBE_BYTES = 64 << 20
 
 
 def _set_driver(access: h5py.h5p.PropFAID) -> None:
-    # The HDF5 library shares one open file between handles of one driver, and refuses a second one with another kind of
-    # locking. Its logging driver, which logs nothing here, is the default one under another name: files that the
-    # user opens with plain h5py in this process stay independent of ours.
+    # The HDF5 library shares one open file between handles of one driver, and refuses a second one with other locking
+    # flags. Its logging driver, which logs nothing here, is the default driver under another name: files that the
+    # user opens with plain h5py in this process stay independent of the store's.
     access.set_fapl_log(b"", 0, 0)
 
 
@@ -31,24 +31,24 @@ h5py.register_driver(_DRIVER, _set_driver)
 def open_to_read(path: Path) -> h5py.File:
     """Open an HDF5 file for reading, without a lock and independently of other handles on it in this process.
 
-    Published files are never written again, so that reading needs no lock; many network file systems have none. Raises
+    Published files are never written again, so reading needs no lock, which many network file systems lack. Raises
     what h5py raises.
     """
     return h5py.File(path, "r", driver=_DRIVER, locking=False)
 
 
 def raise_system_error(path: Path, error: BaseException) -> None:
-    """Raise StoreUnreadableError when what h5py raised for a file is an error of the system; return for damage.
+    """Raise StoreUnreadableError if h5py's error for a file has a system error as its cause; return for damage.
 
-    Raises FileNotFoundError when the file was deleted since somebody looked whether it exists.
-    A system call that failed is known by its number. Without one, the file is read with the operating system alone:
-    only when that delivers every byte are the bytes to blame.
+    Raises FileNotFoundError when the file was deleted after it was found.
+    A failed system call is identified by its error number. Without one, the whole file is read without HDF5:
+    it is damaged only if that succeeds.
     """
     found = _system_call(error) or _out_of_memory(error) or reading_error(path)
     if isinstance(found, FileNotFoundError) and look_at(path) is None:
         raise FileNotFoundError(
             errno.ENOENT,
-            "It was deleted while it was being opened; `reeldex rerun` makes missing files again",
+            "It was deleted while it was being opened; `reeldex rerun` extracts missing files again",
             str(path),
         ) from error
     if found is not None:
@@ -63,7 +63,7 @@ def _system_call(error: BaseException) -> OSError | None:
 
 
 def _out_of_memory(error: BaseException) -> OSError | None:
-    """Return ENOMEM when memory has run out; a damaged file can also ask for more than any machine has."""
+    """Return ENOMEM when memory is exhausted; a damaged file can also request more than any machine has."""
     if not isinstance(error, MemoryError):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Making, recognising and sweeping the folders of a store."""
+"""Creates, recognises and cleans up the folders of a store."""
 
 from pathlib import Path
 
@@ -14,37 +14,37 @@ _NEEDED = (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)
 
 
 def require_folders(path: Path) -> None:
-    """Raise NotAStoreError unless the folder is a store; StoreUnreadableError where the system does not say."""
+    """Raise NotAStoreError unless the folder is a store; StoreUnreadableError where it cannot be read."""
     absent = [name for name in _NEEDED if not is_folder(path / name)] if is_folder(path) else list(_NEEDED)
     if absent:
         state = "no such directory" if look_at(path) is None else "it is not a directory"
         if is_folder(path):
             state = f"it lacks the folders {', '.join(absent)}"
         raise NotAStoreError(
-            f"{path} is not a feature store: {state}. `reeldex extract SOURCE --store {path}` makes a store; if you "
+            f"{path} is not a feature store: {state}. `reeldex extract SOURCE --store {path}` creates a store; if you "
             "meant another folder, check the path."
         )
 
 
 def create_folders(path: Path) -> None:
-    """Make an absent or empty folder a store; raises NotAStoreError for anything else that is none."""
+    """Create a store in an absent or empty folder; raises NotAStoreError for any other folder that is not a store."""
     if look_at(path) is not None and not is_folder(path):
-        raise NotAStoreError(f"{path} is a file, not a folder. Give the path of a store with --store.")
+        raise NotAStoreError(f"{path} is a file, not a folder. Pass the path of a store with --store.")
     present = {entry.name for entry in list_folder(path)}
-    # A store whose making was killed has some of the folders, and nothing else.
+    # A store whose creation was killed has some of the folders, and nothing else.
     if foreign := sorted(present - {*layout.FOLDERS, LOCK, HOLDER}):
         if set(_NEEDED) <= present:
             return
         raise NotAStoreError(
-            f"{path} is not a feature store and not empty: it holds {', '.join(foreign[:3])}. Give an empty or new "
-            "folder with --store, or remove what is there."
+            f"{path} is not a feature store and not empty: it contains {', '.join(foreign[:3])}. Pass an empty or new "
+            "folder with --store, or remove its content."
         )
     for name in layout.FOLDERS:
         make_folder(path / name)
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed runs left: temporaries, and staged videos that outcomes contain. Needs the lock."""
+    """Remove leftovers of killed runs: temporaries, and staged videos that outcomes include. Needs the lock."""
     folders = [path, *(path / name for name in layout.FOLDERS)]
     for parent in (layout.FEATURES, layout.STAGING):
         folders += [folder for folder in list_folder(path / parent) if is_folder(folder)]
@@ -59,7 +59,7 @@ def _clear_absorbed(path: Path, shard: int) -> None:
         outcomes = read_outcomes(path, shard)
         left = outcomes is None or Staging(path, shard).positions(without=outcomes.absorbed)
     except StoreDamagedError:
-        # `FeatureStore.shard_state` reports it, and until then nothing that is staged may be lost.
+        # `FeatureStore.shard_state` reports it, and until then no staged video may be lost.
         return
     if not left:
         Staging(path, shard).clear()

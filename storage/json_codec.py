@@ -1,7 +1,7 @@
-"""One codec between frozen dataclasses and JSON values, made by pydantic from the fields' types.
+"""Conversion between frozen dataclasses and JSON values, derived from the fields' types by pydantic.
 
-Fields of dataclasses that are read back use the strict types below: a number in quotes or a missing field is refused,
-never guessed.
+Fields of dataclasses that are read back use the strict types below: a number in quotes or a missing field is an error,
+never coerced.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from pydantic_core import core_schema, to_jsonable_python
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-# Not pydantic's own string, which has to be UTF-8: file names that are not hold surrogate escapes.
+# Not pydantic's own str, which must be UTF-8: other file names contain surrogate escapes.
 Text = Annotated[str, GetPydanticSchema(lambda *_: core_schema.is_instance_schema(str))]
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), AllowInfNan(allow_inf_nan=False)]
 Flag = Annotated[bool, Strict()]
 AnyObject = GetPydanticSchema(lambda *_: core_schema.is_instance_schema(dict))
-"""Annotation of a field that holds any JSON object, which is not looked into."""
+"""Annotation of a field with any JSON object, whose content is not validated."""
 
 T = TypeVar("T")
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 def to_json(value: object) -> Any:  # noqa: ANN401 - JSON values
-    """Return a dataclass as a JSON object: its fields in their order, under their aliases where they have any.
+    """Return a dataclass as a JSON object: its fields in their order, under their aliases if any.
 
     NaN and infinity are kept; `json.dumps(..., allow_nan=False)` refuses them.
     """
@@ -38,7 +38,7 @@ def to_json(value: object) -> Any:  # noqa: ANN401 - JSON values
 def from_json(kind: type[T], values: object) -> T:
     """Return the dataclass `kind` with these JSON values, undoing `to_json`.
 
-    Raises ValueError that names the first field that is missing, unknown, of another type or refused.
+    Raises ValueError that names the first field that is missing, unknown, of the wrong type or invalid.
     """
     try:
         found: T = _adapter(kind).validate_python(values, extra="forbid")
@@ -48,7 +48,7 @@ def from_json(kind: type[T], values: object) -> T:
 
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    # Not functools.cache: mypy does not take a class for hashable.
+    # Not functools.cache: mypy does not consider a class hashable.
     found = _adapters.get(kind)
     if found is None:
         found = _adapters[kind] = TypeAdapter(kind)

@@ -1,4 +1,4 @@
-"""One writer at a time: the lock of a folder, and who holds it."""
+"""A lock on a folder for a single writer, and the record of its holder."""
 
 import json
 import os
@@ -21,10 +21,10 @@ HOLDER = ".lock-holder.json"
 
 @contextmanager
 def hold_lock(root: Path, wait_seconds: float, what: str = "store", work: str | None = None) -> Iterator[None]:
-    """Hold the lock of a folder, a `what`, while the block runs, waiting for it at most `wait_seconds`.
+    """Hold the lock of a folder while the block runs; wait for it at most `wait_seconds`.
 
-    `work` is what others are told that it is held for; this process's command line by default. The operating system
-    frees the lock when its holder dies. Raises StoreBusyError that names the holder.
+    `what` names the kind of folder in messages. `work` describes the holder's work; by default it is this process's
+    command line. The operating system releases the lock when its holder ends. Raises StoreBusyError naming the holder.
     """
     lock = FileLock(root / LOCK, timeout=max(0.0, wait_seconds))
     try:
@@ -32,13 +32,13 @@ def hold_lock(root: Path, wait_seconds: float, what: str = "store", work: str | 
     except Timeout as timeout:
         raise StoreBusyError(
             f"The {what} {root} is in use by {describe_holder(root)}. Wait until that run has ended, or end "
-            f"it; the lock is free as soon as that process is gone. Reading the {what} needs no lock."
+            f"it; the lock is released when that process ends. Reading the {what} needs no lock."
         ) from timeout
     try:
         publish_text(root / HOLDER, json.dumps(_this_process(work), indent=1) + "\n")
         yield
     finally:
-        # What the block raised matters more than this file, which a killed holder leaves too.
+        # An error of the block takes precedence over this file, which a killed holder leaves too.
         with suppress(OSError):
             (root / HOLDER).unlink(missing_ok=True)
         lock.release()
@@ -54,10 +54,10 @@ def _this_process(work: str | None) -> dict[str, object]:
 
 
 def describe_holder(root: Path) -> str:
-    """Return who holds the lock of a folder and since when, as far as the holder has written it down."""
+    """Return who holds the lock of a folder and since when, as far as it has been recorded."""
     try:
         holder = json.loads((root / HOLDER).read_bytes())
         return f"process {holder['pid']} on {holder['host']} since {holder['started']} ({holder['command']})"
     except (OSError, ValueError, TypeError, KeyError):
-        # The holder writes this file just after it took the lock, so that it can be absent or incomplete.
-        return "another process, which has not yet written down who it is"
+        # The holder writes this file just after acquiring the lock, so it can be absent or incomplete.
+        return "another process, which has not recorded its name yet"

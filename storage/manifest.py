@@ -1,4 +1,4 @@
-"""Which videos belong to which shard; the assignment grows and never moves."""
+"""The assignment of videos to shards, which only grows: existing assignments never change."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ _Verdict = Literal["new", "changed", "unchanged", "duplicate", "absent"]
 class ShardManifest:
     """The videos of one shard, in order, and the names of the spaces wanted when it was planned.
 
-    Raises ValueError when it holds no video, or two videos that one HDF5 file cannot hold together.
+    Raises ValueError when it has no videos, or two videos that one HDF5 file cannot contain together.
     """
 
     shard: Integer
@@ -32,7 +32,7 @@ class ShardManifest:
     def __post_init__(self) -> None:
         layout.shard_stem(self.shard)
         if not self.videos:
-            raise ValueError(f"Shard {self.shard} would hold no video.")
+            raise ValueError(f"Shard {self.shard} would have no videos.")
         for space in self.spaces:
             check_space_name(space)
         if len(set(self.spaces)) != len(self.spaces):
@@ -41,20 +41,20 @@ class ShardManifest:
         for entry in self.videos:
             if entry.duplicate_of is None and not tree.add(entry.video_id):
                 raise ValueError(
-                    f"Shard {self.shard} cannot hold the video id {entry.video_id!r}: the shard has this id already, "
-                    "or one that is a folder of the other. Put the two into different shards."
+                    f"Shard {self.shard} cannot hold the video id {entry.video_id!r}: the shard already has this id, "
+                    "or one of which it is a folder, or the reverse. Put the two into different shards."
                 )
 
 
 class IdTree:
-    """Video ids that can live in one HDF5 file: no id twice, and none that is a folder of another."""
+    """Video ids that one HDF5 file can contain: no id twice, and none that is a folder of another."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
         self._folders: set[str] = set()
 
     def add(self, video_id: str) -> bool:
-        """Take the id in and return True, or return False when it has no place here."""
+        """Add the id and return True, or return False if it conflicts with another one."""
         folders = [video_id[: match.start()] for match in re.finditer("/", video_id)]
         if video_id in self._ids or video_id in self._folders or not self._ids.isdisjoint(folders):
             return False
@@ -64,21 +64,21 @@ class IdTree:
 
 
 def write_manifest(root: Path, manifest: ShardManifest) -> None:
-    """Publish a shard's manifest; raises StoreError when the shard has one, for it is never changed."""
+    """Publish a shard's manifest; raises StoreError when the shard has one: manifests are immutable."""
     path = layout.manifest_file(root, manifest.shard)
     if look_at(path) is not None:
         raise StoreError(
-            f"{path} exists already and a manifest is never changed. Plan again from the manifests that the store "
-            "holds now; was it planned without holding the store's lock?"
+            f"{path} already exists, and manifests are immutable. Plan again from the store's current "
+            "manifests; was this planned without holding the store's lock?"
         )
     body = to_json(manifest)
     write_document(path, _KIND, {name: body[name] for name in ("shard", "spaces", "videos")})
 
 
 def read_manifest(path: Path) -> ShardManifest:
-    """Read one manifest file; raises StoreDamagedError when it is not exactly what was once written.
+    """Read one manifest file; raises StoreDamagedError when it is not exactly what was written.
 
-    Raises StoreUnreadableError where the system does not let us read it.
+    Raises StoreUnreadableError where the system does not allow reading it.
     """
     manifest = read_document(path, _KIND, ShardManifest)
     if layout.parse_shard_stem(path.stem) != manifest.shard:
@@ -87,9 +87,9 @@ def read_manifest(path: Path) -> ShardManifest:
 
 
 def list_shards(root: Path) -> tuple[int, ...]:
-    """Numbers of the shards that have a manifest, in order.
+    """Return the numbers of the shards with a manifest, in order.
 
-    Raises StoreDamagedError when a number is left out: then a manifest was lost. Raises StoreUnreadableError.
+    Raises StoreDamagedError when a number is missing, because a manifest was lost, and StoreUnreadableError.
     """
     numbers = []
     for path in list_folder(root / layout.MANIFEST):
@@ -109,7 +109,7 @@ def list_shards(root: Path) -> tuple[int, ...]:
 
 
 def latest_entries(manifests: Iterable[ShardManifest]) -> dict[str, tuple[int, int, VideoEntry]]:
-    """Map each video id to the (shard, position, entry) that counts: the last one that is no duplicate."""
+    """Map each video id to the (shard, position, entry) of its latest version, duplicates excluded."""
     latest: dict[str, tuple[int, int, VideoEntry]] = {}
     for manifest in manifests:
         for position, entry in enumerate(manifest.videos):
@@ -119,7 +119,7 @@ def latest_entries(manifests: Iterable[ShardManifest]) -> dict[str, tuple[int, i
 
 
 def superseded_positions(manifests: Sequence[ShardManifest]) -> set[tuple[int, int]]:
-    """Find the (shard, position) of every entry that a later one replaced.
+    """Return the (shard, position) of every entry that a later one replaced.
 
     An entry is replaced by a later one of the same id, a duplicate also by one of the same id and path.
     """
@@ -147,7 +147,7 @@ class Growth:
     """What a scan adds to a store.
 
     `new` + `changed` + `unchanged` + `duplicates` is the number of videos found. `duplicates` counts those to
-    be recorded now; a duplicate recorded before is unchanged. `gone` holds the ids of the store whose files
+    be recorded now; a duplicate recorded before is unchanged. `gone` lists the ids of the store whose files
     the scan did not find; the store keeps them.
     """
 
@@ -168,20 +168,20 @@ def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by key
     exists: Callable[[str], bool],
     has_features: Callable[[str], bool] | None = None,
 ) -> Growth:
-    """Decide which found videos go into which new shards; touches no file.
+    """Assign found videos to new shards; pure, touches no file.
 
     A video whose id is free is new. The same path with another size or mtime is changed and supersedes the
     old entry. Another path is a move when the old file is gone and size and mtime agree; a duplicate when the
     old file is still there (`exists(path)`, or found by this scan); otherwise a change. The first of several
     videos of one id in `found` wins. A file that vanished supersedes nothing: its id is gone.
 
-    With `has_features(id)`, a moved video counts as unchanged only when its features are held; otherwise it
-    is planned again under its new path, for the old one can no longer be read.
+    With `has_features(id)`, a moved video counts as unchanged only when the store has its features; otherwise it
+    is planned again under its new path, because the old one can no longer be read.
 
     Raises ValueError when `videos_per_shard` is below 1 or a found entry is marked as a duplicate.
     """
     if videos_per_shard < 1:
-        raise ValueError(f"A shard holds at least one video; got videos_per_shard={videos_per_shard}.")
+        raise ValueError(f"A shard has at least one video; got videos_per_shard={videos_per_shard}.")
     holders = {video_id: entry for video_id, (_, _, entry) in latest_entries(manifests).items()}
     stored_ids = tuple(holders)
     recorded = {
@@ -267,10 +267,10 @@ def _judge(
 def _pack(
     planned: Sequence[VideoEntry], first_shard: int, videos_per_shard: int, spaces: tuple[str, ...]
 ) -> tuple[ShardManifest, ...]:
-    """Fill shards in order; a video goes into the first one with room that its id can share a file with.
+    """Fill shards in order; a video goes into the first one with room and without a conflicting id.
 
     Ids such as "a" and "a/b" cannot: in HDF5 "a" would be both a dataset and a folder. Later entries of an id
-    land in later shards, because a shard that refuses or lacks room for the first refuses the next as well.
+    go to later shards, because a shard that cannot take the first cannot take the next either.
     """
     shards: list[list[VideoEntry]] = []
     trees: list[IdTree] = []

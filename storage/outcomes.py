@@ -1,4 +1,4 @@
-"""What became of each video of a shard, and which feature files that made."""
+"""The outcome of each video of a shard, and the record of its feature files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ _KIND = "outcomes"
 class FileRecord:
     """A published feature file: its path below the store, size in bytes and SHA-256 (hex).
 
-    `extents` says where each video's rows lie, and lets a damaged file be checked without the HDF5 library, which a
-    damaged file can hang or crash.
+    `extents` records where each video's rows are stored, so that a damaged file can be checked without the HDF5
+    library, which might hang or crash on it.
     """
 
     name: Text
@@ -30,18 +30,18 @@ class FileRecord:
 
     @classmethod
     def of(cls, root: Path, path: Path, extents: Mapping[str, Extent]) -> "FileRecord":
-        """Make the record of a file below `root`; reads all of it. Raises StoreUnreadableError."""
+        """Return the record of a file below `root`; reads all of it. Raises StoreUnreadableError."""
         with reading(path):
             return cls(path.relative_to(root).as_posix(), path.stat().st_size, file_sha256(path), extents)
 
 
 @dataclass(frozen=True)
 class ShardOutcomes:
-    """Outcomes of a shard's videos in the manifest's order, and the files that hold their features.
+    """Outcomes of a shard's videos in the manifest's order, and the files with their features.
 
-    `files` maps the name of a space to its file. `seconds_of_work` is the time all extractions of the shard
-    took together. `provenance` is that of the last one. `absorbed` names the staged files whose content is in
-    here, so that a run that was killed before it removed them does not count them twice. Raises ValueError
+    `files` maps the name of a space to its file. `seconds_of_work` is the total time of all extractions of the
+    shard. `provenance` is that of the last one. `absorbed` names the staged files that are already included,
+    so that after a kill before their removal they are not counted twice. Raises ValueError
     for outcomes of a video with rows in a space without a file.
     """
 
@@ -66,7 +66,7 @@ class ShardOutcomes:
             raise ValueError(f"Shard {self.shard}: the seconds of work are negative ({self.seconds_of_work}).")
 
     def disagreement(self, manifest: ShardManifest) -> str | None:
-        """Say where these outcomes are not those of exactly the manifest's videos, or return None."""
+        """Return how these outcomes differ from those of the manifest's videos, None if they match."""
         if [(video.video_id, video.path) for video in self.videos] == [
             (entry.video_id, entry.path) for entry in manifest.videos
         ]:
@@ -78,7 +78,7 @@ class ShardOutcomes:
 
 
 def write_outcomes(root: Path, outcomes: ShardOutcomes) -> None:
-    """Publish a shard's outcomes, in place of earlier ones."""
+    """Publish a shard's outcomes, replacing earlier ones."""
     body = to_json(outcomes)
     body["files"] = dict(sorted(body["files"].items()))
     order = ("shard", "seconds_of_work", "files", "provenance", "absorbed", "videos")
@@ -86,7 +86,7 @@ def write_outcomes(root: Path, outcomes: ShardOutcomes) -> None:
 
 
 def read_outcomes(root: Path, shard: int) -> ShardOutcomes | None:
-    """Read a shard's outcomes, or None when it has none yet; raises StoreDamagedError and StoreUnreadableError."""
+    """Return a shard's outcomes, None if it has none; raises StoreDamagedError and StoreUnreadableError."""
     path = layout.outcomes_file(root, shard)
     try:
         outcomes = read_document(path, _KIND, ShardOutcomes)

@@ -1,4 +1,4 @@
-"""Inspecting a shard and publishing its feature files and outcomes; safe against a kill at any point."""
+"""Inspects shards and publishes their feature files and outcomes; safe against a kill at any point."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,11 +18,11 @@ from reeldex.storage.system_errors import reading
 
 @dataclass(frozen=True)
 class ShardState:
-    """How far a shard is with the spaces that are wanted.
+    """The progress of a shard in the wanted spaces.
 
-    `missing_spaces` names those without a right file. `staged_positions` are videos that wait to be
-    published; a shard can be done and have some, when a retry was killed before its publishing. `problems`
-    says what is damaged.
+    `missing_spaces` names those without an intact file. `staged_positions` are videos that wait to be
+    published; a finished shard has some if a retry was killed before publishing. `problems` describes what is
+    damaged.
     """
 
     shard: int
@@ -34,7 +34,7 @@ class ShardState:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the disk holds of a shard; `held` gives the ids with intact rows for each wanted space."""
+    """What is on disk for a shard; `held` maps each wanted space to the ids with intact rows."""
 
     manifest: ShardManifest
     spaces: tuple[FeatureSpace, ...]
@@ -45,7 +45,7 @@ class Inspection:
     problems: tuple[str, ...]
 
     def state(self) -> ShardState:
-        """Sum up."""
+        """Return the summary of this inspection."""
         return ShardState(
             shard=self.manifest.shard,
             done=self.outcomes is not None and not self.missing,
@@ -71,10 +71,10 @@ class Inspection:
 
 
 def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace]) -> Inspection:
-    """Look at a shard's outcomes, feature files and staged videos, without hashing files that look right.
+    """Inspect a shard's outcomes, feature files and staged videos, without hashing files of the right size.
 
     A damaged outcomes or feature file becomes a problem; a damaged staged file raises StoreDamagedError. A file that
-    the system does not let us read raises StoreUnreadableError: nothing is known of it, so that nothing can be planned.
+    the system does not allow reading raises StoreUnreadableError: its state is unknown, so nothing can be planned.
     """
     problems: list[str] = []
     outcomes: ShardOutcomes | None = None
@@ -113,9 +113,9 @@ def publish_shard(
 ) -> None:
     """Turn staged videos into feature files and outcomes, then empty the staging folder.
 
-    Feature files come first, outcomes second, the clearing last. A kill before the outcomes are written
-    leaves the staged videos, from which a rerun writes the same again; after it, the outcomes name the staged
-    files that they contain, and a rerun only clears them. Raises StagingIncompleteError when videos are still
+    Feature files come first, outcomes second, the cleanup last. A kill before the outcomes are written
+    leaves the staged videos, from which a rerun writes the same bytes; after it, the outcomes name the staged
+    files that they include, and a rerun only removes them. Raises StagingIncompleteError when videos are still
     to be extracted.
     """
     manifest, staging = inspection.manifest, Staging(root, inspection.manifest.shard)
@@ -157,7 +157,7 @@ def publish_shard(
 def _assemble(
     root: Path, inspection: Inspection, space: FeatureSpace, rows: Sequence[dict[str, int]]
 ) -> Iterator[tuple[str, FeatureRows]]:
-    """Return each video's rows in the manifest's order, staged or present; count them in `rows`."""
+    """Return each video's rows in the manifest's order, staged or present; record their counts in `rows`."""
     manifest, held = inspection.manifest, inspection.held[space.name]
     staging = Staging(root, manifest.shard)
     present = layout.features_file(root, space.name, manifest.shard)
@@ -180,7 +180,7 @@ def _staged(root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None)
     for position, outcome in staged.items():
         if position >= len(manifest.videos) or manifest.videos[position].video_id != outcome.video_id:
             raise StoreDamagedError(
-                f"{layout.staging_folder(root, manifest.shard)} holds {outcome.video_id!r} at position {position}, "
+                f"{layout.staging_folder(root, manifest.shard)} contains {outcome.video_id!r} at position {position}, "
                 "where the manifest has no such video. Delete this folder and run `reeldex rerun`."
             )
     return staged
@@ -189,7 +189,7 @@ def _staged(root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None)
 def _look_at_file(
     root: Path, shard: int, space: FeatureSpace, outcomes: ShardOutcomes | None
 ) -> tuple[frozenset[str], str | None]:
-    """Return the ids whose rows a feature file holds intact, and what is wrong with the file."""
+    """Return the ids with intact rows in a feature file, and what is wrong with the file."""
     if outcomes is None or space.name not in outcomes.files:
         return frozenset(), None
     record = outcomes.files[space.name]
@@ -198,7 +198,7 @@ def _look_at_file(
         with ShardReader(path) as reader:
             if reader.shard != shard or reader.space != space:
                 return frozenset(), (
-                    f"{path} is of shard {reader.shard} and space {reader.space.name} with the settings "
+                    f"{path} belongs to shard {reader.shard} and space {reader.space.name} with the settings "
                     f"{reader.space.fingerprint_json()}, not of shard {shard} and {space.name} with "
                     f"{space.fingerprint_json()}. Delete it and run `reeldex rerun`."
                 )
@@ -208,11 +208,11 @@ def _look_at_file(
             expected = {outcome.video_id for outcome in outcomes.videos if space.name in outcome.rows}
             if size_bytes == record.size_bytes and ids == expected:
                 return ids, None
-            # A publishing killed between this file and the outcomes leaves a good file unlike them.
+            # A run killed between publishing this file and the outcomes leaves an intact file that does not match them.
             intact = ids - {video_id for video_id, _ in reader.check()}
             return intact, (
                 f"{path} does not match the shard's outcomes: {size_bytes} bytes with {len(ids)} videos instead of "
-                f"{record.size_bytes} bytes with {len(expected)}. `reeldex rerun` makes it again."
+                f"{record.size_bytes} bytes with {len(expected)}. `reeldex rerun` extracts it again."
             )
     except (FileNotFoundError, StoreDamagedError) as error:
         return frozenset(), str(error)

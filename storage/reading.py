@@ -1,4 +1,4 @@
-"""Spans of seconds to rows, and the shard files kept open between reads."""
+"""Converts spans of seconds to rows, and keeps shard files open between reads."""
 
 import math
 import os
@@ -20,8 +20,8 @@ def span_rows(timing: RowTiming, start_seconds: float, end_seconds: float) -> tu
     """Return (first, stop) of the rows of a span: int(s * r) up to and including int(e * r), r rows per second.
 
     s and e count from the time of the first row. r is the simplest fraction near 1 / seconds_per_row, so that
-    16/24 seconds per row are 1.5 rows per second exactly. Clipped to the rows there are; first == stop when the
-    span lies beyond them. Raises ValueError for spans that are negative, inverted or not finite.
+    16/24 seconds per row are 1.5 rows per second exactly. Clipped to the existing rows; first == stop when the
+    span is beyond them. Raises ValueError for spans that are negative, inverted or not finite.
     """
     if not (math.isfinite(start_seconds) and math.isfinite(end_seconds) and 0 <= start_seconds <= end_seconds):
         raise ValueError(f"A span needs 0 <= start <= end, both finite; got {start_seconds} to {end_seconds} seconds.")
@@ -39,9 +39,9 @@ def _rows_per_second(seconds_per_row: float) -> float:
 
 
 class OpenShards:
-    """The shard files read last, kept open; a file replaced on disk is reopened.
+    """An LRU cache of open shard files; a file replaced on disk is reopened.
 
-    Safe to use from several threads, and after a fork: the child opens its own.
+    Thread-safe, and fork-safe: a child process opens its own files.
     """
 
     def __init__(self, limit: int = 16) -> None:
@@ -52,10 +52,10 @@ class OpenShards:
 
     @contextmanager
     def reader(self, path: Path) -> Iterator[ShardReader]:
-        """Lend the reader of a shard file; no other thread reads meanwhile."""
+        """Yield the reader of a shard file, exclusively for this thread."""
         with self._guard:
             if self._process != os.getpid():
-                # The parent's readers stay open: closing them here could disturb the state both share.
+                # The parent's readers stay open: closing them here could disturb state that both processes share.
                 self._process, self._readers = os.getpid(), OrderedDict()
             yield self._open(path)
 

@@ -1,4 +1,4 @@
-"""Why a video has no features, or fewer than it should: a closed list, cheap to import."""
+"""The closed list of reasons why a video has no features, or incomplete ones. Cheap to import."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ REASONS = (
     "duplicate_id",
     "internal_error",
 )
-"""Every reason an outcome can carry; `truncated` is the one that keeps its features."""
+"""Every reason an outcome can have; with `truncated` alone the features are kept."""

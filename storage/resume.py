@@ -1,4 +1,4 @@
-"""What is left to do for a shard, and what its videos' outcomes become, as pure functions."""
+"""Pure functions that decide what is left to do for a shard, and how outcomes are merged."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +13,10 @@ def needed_spaces(
     held: Mapping[str, Collection[str]],
     retry: Collection[str],
 ) -> tuple[str, ...]:
-    """Name the wanted spaces in which a video has to be extracted, before looking at what is staged.
+    """Return the wanted spaces in which a video has to be extracted, regardless of staged videos.
 
-    `held` gives the ids with intact rows for each wanted space. A failure is final unless its reason is in
-    `retry`; rows that were there and are lost are needed again in any case. Duplicates are never extracted.
+    `held` maps each wanted space to the ids with intact rows. A failure is final unless its reason is in
+    `retry`; lost rows are needed again in any case. Duplicates are never extracted.
     """
     if entry.duplicate_of is not None:
         return ()
@@ -29,7 +29,7 @@ def needed_spaces(
 
 
 def staged_suffices(staged: VideoOutcome, needed: Collection[str]) -> bool:
-    """Return whether a staged video settles the needed spaces: it failed, or has rows in all of them."""
+    """Return whether a staged video covers the needed spaces: it failed, or has rows in all of them."""
     return staged.status == "failed" or set(needed) <= set(staged.rows)
 
 
@@ -40,15 +40,15 @@ def merge_outcome(
     rows: Mapping[str, int],
     wanted: Collection[str],
 ) -> VideoOutcome:
-    """Combine what was recorded of a video with what was newly staged.
+    """Merge the recorded outcome of a video with the newly staged one.
 
-    `rows` is what its shard holds of it from now on. A failed retry leaves an earlier success standing when
-    all wanted rows are still held. Attempts add up when a failed or truncated video is tried again; an added
-    space is no second attempt. Raises ValueError when neither outcome is given, unless the entry is a
+    `rows` counts its rows in the shard from now on. A failed retry keeps an earlier success when all wanted rows
+    are still present. Attempts add up when a failed or truncated video is retried; an added space is not a
+    second attempt. Raises ValueError when neither outcome is given, unless the entry is a
     duplicate.
     """
-    # First row that fits; rows are always those held from now on. "Sum": attempts of both if the previous outcome was
-    # failed or truncated, else the larger number.
+    # The first matching row applies; rows are always those held from now on. "Sum": attempts of both if the previous
+    # outcome was failed or truncated, else the larger number.
     #
     #   entry      previous   staged                     held from now on            outcome             attempts
     #   duplicate  -          -                          -                           duplicate           -
@@ -90,7 +90,7 @@ def merge_outcome(
 
 
 def duplicate_outcome(entry: VideoEntry) -> VideoOutcome:
-    """Make the outcome of a video whose id belongs to another file."""
+    """Return the outcome of a video whose id belongs to another file."""
     return VideoOutcome(
         video_id=entry.video_id,
         path=entry.path,

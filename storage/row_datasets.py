@@ -1,4 +1,4 @@
-"""The rows of one video as an HDF5 dataset."""
+"""Reads and writes the rows of one video as an HDF5 dataset."""
 
 import errno
 import math
@@ -16,21 +16,21 @@ from reeldex.storage.schema import FeatureRows
 def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -> None:
     """Write one video as the dataset `name`; raises ValueError when the name is taken."""
     if name in group:
-        raise ValueError(f"{group.name}/{name} is there already: an id comes twice or is a folder of another.")
+        raise ValueError(f"{group.name}/{name} already exists: an id occurs twice or is a folder of another one.")
     dataset = group.create_dataset(name, data=np.ascontiguousarray(rows.rows, dtype="<f2"))
     dataset.attrs["start_seconds"] = float(rows.start_seconds)
     dataset.attrs["seconds_per_row"] = float(rows.seconds_per_row)
     dataset.attrs["duration_seconds"] = math.nan if rows.duration_seconds is None else float(rows.duration_seconds)
     dataset.attrs["truncated"] = bool(rows.truncated)
     dataset.attrs["position"] = position
-    # h5py writes a str only if it is valid UTF-8, which the name of a file need not be.
+    # h5py writes a str only if it is valid UTF-8, and file names may not be.
     source = rows.source.encode("utf-8", "surrogateescape")
     dataset.attrs.create("source", source, dtype=h5py.string_dtype("utf-8"))
     dataset.attrs["sha256"] = rows_sha256(rows.rows)
 
 
 def read_rows(dataset: h5py.Dataset) -> FeatureRows:
-    """Undo `write_rows`, checked against the recorded SHA-256.
+    """Return the features that `write_rows` wrote, checked against the recorded SHA-256.
 
     Raises StoreDamagedError when they differ, and what h5py raises when the file cannot be read.
     """
@@ -52,7 +52,7 @@ def read_rows(dataset: h5py.Dataset) -> FeatureRows:
 
 
 def is_plausible(dataset: h5py.Dataset) -> bool:
-    """Whether a dataset can be rows of a video: (R, D) float16, all of which the file has room for."""
+    """Return whether a dataset can be rows of a video: (R, D) float16, no larger than the file."""
     # A damaged shape must not make numpy reserve more memory than the file has bytes.
     return bool(
         dataset.dtype == np.float16
@@ -64,7 +64,7 @@ def is_plausible(dataset: h5py.Dataset) -> bool:
 
 
 def room_for(shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
-    """Return an array for rows of a plausible shape; raises OSError when there is no memory for it."""
+    """Return an array for rows of a plausible shape; raises OSError when memory is exhausted."""
     try:
         return np.empty(shape, np.float16)
     except MemoryError as error:

@@ -1,4 +1,4 @@
-"""The values a store is made of: feature spaces, videos, rows, outcomes."""
+"""The value types of a store: feature spaces, videos, rows, outcomes."""
 
 import json
 import math
@@ -25,16 +25,16 @@ _LONGEST_COMPONENT_BYTES = 255
 
 
 def check_space_name(name: str) -> None:
-    """Raise ValueError unless `name` is `<network>.<tag>` in small letters, digits and underscores."""
+    """Raise ValueError unless `name` is `<network>.<tag>` in lower-case letters, digits and underscores."""
     if not _SPACE_NAME.fullmatch(name):
         raise ValueError(
-            f"A feature space is named <network>.<tag>, each of small letters, digits and underscores, "
+            f"A feature space is named <network>.<tag>, each of lower-case letters, digits and underscores, "
             f"such as resnet152.imagenet1k_v1; got {name!r}."
         )
 
 
 def check_video_id(video_id: str) -> None:
-    """Raise ValueError unless the id can name a dataset below /features and a relative file path."""
+    """Raise ValueError unless the id is valid both as a dataset name below /features and as a relative file path."""
     problem = None
     if not video_id:
         problem = "it is empty"
@@ -56,10 +56,10 @@ def check_video_id(video_id: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
-    """A name that fixes its numbers, and the settings behind it.
+    """A feature space: its name, and the settings that define its features.
 
-    `fingerprint` holds what defines the numbers (weights, sampling, preprocessing, normalisation, precision)
-    as JSON values. Equal when name and fingerprint are. Raises ValueError for a bad name or a fingerprint
+    `fingerprint` holds these settings (weights, sampling, preprocessing, normalisation, precision)
+    as JSON values. Two are equal if their names and fingerprints are. Raises ValueError for a bad name or a fingerprint
     that is not JSON.
     """
 
@@ -69,7 +69,9 @@ class FeatureSpace:
     def __post_init__(self) -> None:
         check_space_name(self.name)
         if not all(isinstance(key, str) for key in self.fingerprint):
-            raise ValueError(f"The fingerprint of {self.name} has keys that are not text: {self.fingerprint!r:.300}.")
+            raise ValueError(
+                f"The fingerprint of {self.name} has keys that are not strings: {self.fingerprint!r:.300}."
+            )
         try:
             copied = json.loads(json.dumps(dict(self.fingerprint), allow_nan=False))
         except (TypeError, ValueError) as error:
@@ -91,10 +93,10 @@ class FeatureSpace:
 
 @dataclass(frozen=True, slots=True)
 class VideoEntry:
-    """A video as a scan found it.
+    """A video as found by a scan.
 
-    `size_bytes` and `mtime_ns` are None when the file was absent. `path` may hold surrogate escapes of file
-    names that are not UTF-8. `duplicate_of` is the path that already owns this id. Raises ValueError for bad
+    `size_bytes` and `mtime_ns` are None when the file was absent. `path` contains surrogate escapes if the file
+    name is not UTF-8. `duplicate_of` is the path that already owns this id. Raises ValueError for bad
     values.
     """
 
@@ -115,7 +117,7 @@ class VideoEntry:
             raise ValueError(f"The size of the video {self.video_id!r} is negative: {self.size_bytes} bytes.")
 
     def same_file(self, other: "VideoEntry") -> bool:
-        """Whether both have the same size and mtime."""
+        """Return whether both have the same size and mtime."""
         return (self.size_bytes, self.mtime_ns) == (other.size_bytes, other.mtime_ns)
 
 
@@ -124,7 +126,7 @@ class FeatureRows:
     """The features of one video in one space.
 
     `rows` is (R, D) float16, R and D at least 1, C-contiguous and finite. Row k begins at `start_seconds` + k
-    * `seconds_per_row`. `duration_seconds` is the video's length, None when unknown. `source` says where the
+    * `seconds_per_row`. `duration_seconds` is the video's length, None when unknown. `source` is where the
     video came from. Raises ValueError for anything else.
     """
 
@@ -143,7 +145,7 @@ class FeatureRows:
         if not rows.flags.c_contiguous:
             self._refuse("rows must be C-contiguous; numpy.ascontiguousarray makes them so")
         if not np.isfinite(rows).all():
-            self._refuse(f"row {int(np.argmin(np.isfinite(rows).all(axis=1)))} holds NaN or infinity")
+            self._refuse(f"row {int(np.argmin(np.isfinite(rows).all(axis=1)))} contains NaN or infinity")
         if not math.isfinite(self.start_seconds):
             self._refuse(f"start_seconds must be finite, not {self.start_seconds}")
         if not (math.isfinite(self.seconds_per_row) and self.seconds_per_row > 0):
@@ -168,11 +170,11 @@ class FeatureRows:
 
 @dataclass(frozen=True, slots=True)
 class VideoOutcome:
-    """What became of one video.
+    """The outcome of one video.
 
-    `rows` maps the name of each space to the number of rows held there. An `ok` outcome has the reason None,
+    `rows` maps the name of each space to the number of rows there. An `ok` outcome has the reason None,
     or `truncated` with `truncated` set; a `failed` one has another of REASONS and a message. A failed outcome
-    may hold rows of spaces that were extracted earlier. Raises ValueError for anything else.
+    may have rows of spaces that were extracted earlier. Raises ValueError for anything else.
     """
 
     video_id: Text
@@ -193,7 +195,7 @@ class VideoOutcome:
                 self._refuse(f"an ok outcome with truncated={self.truncated} cannot have the reason {self.reason!r}")
         elif self.status == "failed":
             if self.reason not in REASONS or self.reason == "truncated":
-                self._refuse(f"the reason {self.reason!r} of a failure is none of {', '.join(REASONS)}")
+                self._refuse(f"the reason {self.reason!r} of a failure must be one of {', '.join(REASONS)}")
             if not self.message.strip():
                 self._refuse("a failure needs a message")
         else:
@@ -208,4 +210,4 @@ class VideoOutcome:
                 self._refuse(f"the number of rows in {space} must be at least 1, not {count}")
 
     def _refuse(self, why: str) -> None:
-        raise ValueError(f"The outcome of the video {self.video_id!r} is not possible: {why}.")
+        raise ValueError(f"The outcome of the video {self.video_id!r} is invalid: {why}.")

@@ -28,14 +28,14 @@ def write_shard(
     items: Iterable[tuple[str, FeatureRows]],
     provenance: Mapping[str, JSON],
 ) -> None:
-    """Publish the features of a shard's videos as one HDF5 file; holds one video in memory at a time.
+    """Publish the features of a shard's videos as one HDF5 file; keeps one video in memory at a time.
 
     Writes `/features/<video id>`, (R, D) float16, contiguous, with the attributes start_seconds,
     seconds_per_row, duration_seconds (NaN when unknown), truncated, source, position (the video's place in
     the file) and sha256 (see `hashing.rows_sha256`). The root carries format, format_version, space,
     fingerprint (JSON), provenance (JSON), shard, created (ISO 8601, UTC). Equal items give equal datasets.
-    Raises ValueError for an id that is bad, comes twice or is a folder of another, and for rows of different
-    widths.
+    Raises ValueError for an id that is invalid, occurs twice or is a folder of another, and for rows of different
+    dimensions.
     """
     with publish(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         file.attrs["format"] = FORMAT
@@ -52,14 +52,14 @@ def write_shard(
             width = width or rows.rows.shape[1]
             if rows.rows.shape[1] != width:
                 raise ValueError(
-                    f"The rows of {video_id!r} are {rows.rows.shape[1]} wide, others of {space.name} {width}."
+                    f"The rows of {video_id!r} have dimension {rows.rows.shape[1]}, others of {space.name} {width}."
                 )
             write_rows(_parent(features, video_id), video_id.rpartition("/")[2], rows, position)
 
 
 @dataclass(frozen=True)
 class RowTiming:
-    """How many rows a video has, and when: row k begins at `start_seconds` + k * `seconds_per_row`."""
+    """The number and times of a video's rows: row k begins at `start_seconds` + k * `seconds_per_row`."""
 
     row_count: int
     start_seconds: float
@@ -69,10 +69,9 @@ class RowTiming:
 class ShardReader:
     """A shard file, open for reading; a context manager.
 
-    Attributes: `path`, `space` (FeatureSpace), `shard`, `provenance`, `created`. Everything raises
-    StoreDamagedError, naming the file and the remedy, where the file is not what `write_shard` wrote;
-    StoreUnreadableError where the system does not let us read it; FileNotFoundError when it is absent; ValueError after
-    `close`.
+    Attributes: `path`, `space` (FeatureSpace), `shard`, `provenance`, `created`. All methods raise StoreDamagedError,
+    naming the file and the remedy, where the file is not what `write_shard` wrote; StoreUnreadableError where the
+    system does not allow reading it; FileNotFoundError when it is absent; ValueError after `close`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +79,7 @@ class ShardReader:
         self._bytes: npt.NDArray[np.uint8] | None = None
         self._closed = False
         if look_at(path) is None:
-            raise FileNotFoundError(f"{path} does not exist; `reeldex rerun` makes missing shards again.")
+            raise FileNotFoundError(f"{path} does not exist; `reeldex rerun` extracts missing shards again.")
         with self._damage_named():
             self._file = open_to_read(path)
         try:
@@ -107,20 +106,20 @@ class ShardReader:
             raise StoreDamagedError("/features is not a group")
 
     def ids(self) -> list[str]:
-        """Video ids in the order in which they were written."""
+        """Return the video ids in the order in which they were written."""
         with self._damage_named():
             found = sorted((int(dataset.attrs["position"]), video_id) for video_id, dataset in _walk(self._features))
         return [video_id for _, video_id in found]
 
     def read(self, video_id: str) -> FeatureRows:
-        """All features of one video, checked against their SHA-256; raises UnknownVideoError."""
+        """Return all features of one video, checked against their SHA-256; raises UnknownVideoError."""
         with self._damage_named():
             return read_rows(self._dataset(video_id))
 
     def read_rows(self, video_id: str, first: int, stop: int) -> npt.NDArray[np.float16]:
-        """Rows `first` up to but not including `stop`, clipped to what is there, as (n, D) float16.
+        """Return rows `first` up to but not including `stop`, clipped to the existing ones, as (n, D) float16.
 
-        Reads only those rows, and therefore cannot check the SHA-256. Raises UnknownVideoError, and
+        Reads only those rows, so the SHA-256 cannot be checked. Raises UnknownVideoError, and
         ValueError for negative bounds.
         """
         if first < 0 or stop < 0:
@@ -136,27 +135,27 @@ class ShardReader:
         return rows
 
     def timing(self, video_id: str) -> RowTiming:
-        """Row count and row times of one video, without reading its rows; raises UnknownVideoError."""
+        """Return the row count and row times of one video, without reading its rows; raises UnknownVideoError."""
         with self._damage_named():
             return _timing(self._dataset(video_id))
 
     def map_rows(self, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
-        """Row times of one video and its rows as a read-only (R, D) float16 view of the file.
+        """Return the row times of one video and its rows as a read-only memory-mapped (R, D) float16 array.
 
-        Nothing is read but the pages of rows that are used, and only then; therefore the SHA-256 is not checked. The
-        view stays usable after `close`. Raises UnknownVideoError.
+        Pages are read when they are used, so the SHA-256 is not checked. The array stays valid after `close`. Raises
+        UnknownVideoError.
         """
         with self._damage_named():
             dataset = self._dataset(video_id)
             if self._bytes is None:
                 self._bytes = np.memmap(self.path, np.uint8, mode="r").view(np.ndarray)
-            # An intact file is never written again, so that the view cannot change or lose its end.
+            # Published files are never written again, so the mapped array cannot change or shrink.
             start, size = dataset.id.get_offset(), dataset.size * dataset.dtype.itemsize
             rows = self._bytes[start : start + size].view(np.float16).reshape(dataset.shape)
             return _timing(dataset), rows
 
     def extents(self) -> dict[str, Extent]:
-        """Return the place of each video's rows in the file."""
+        """Return the extent of each video's rows in the file."""
         with self._damage_named():
             return {
                 video_id: Extent(
@@ -166,9 +165,9 @@ class ShardReader:
             }
 
     def check(self) -> list[tuple[str, str]]:
-        """Re-read every video; returns (video id, what is wrong) for the damaged ones.
+        """Re-read every video; return (video id, what is wrong) for the damaged ones.
 
-        Raises StoreUnreadableError where the system does not let us read one.
+        Raises StoreUnreadableError where the system does not allow reading one.
         """
         with self._damage_named():
             datasets = list(_walk(self._features))
@@ -184,7 +183,7 @@ class ShardReader:
         return damaged
 
     def close(self) -> None:
-        """Close the file; the reader is of no use afterwards. Closing it again does nothing."""
+        """Close the file; the reader cannot be used afterwards. Closing it again does nothing."""
         self._closed = True
         self._file.close()
 
@@ -198,10 +197,10 @@ class ShardReader:
 
     def _dataset(self, video_id: str) -> h5py.Dataset:
         check_video_id(video_id)
-        # Not `get`, which takes an error of the system for an absent name.
+        # Not `get`, which treats a system error like an absent name.
         found = self._features[video_id] if video_id in self._features else None  # noqa: SIM401
         if not isinstance(found, h5py.Dataset):
-            raise UnknownVideoError(f"{self.path} holds no features of the video {video_id!r}.")
+            raise UnknownVideoError(f"{self.path} has no features of the video {video_id!r}.")
         if not is_plausible(found):
             raise StoreDamagedError(f"the dataset of {video_id!r} is {found.dtype} {found.shape}, not (R, D) float16")
         return found
@@ -231,7 +230,7 @@ def _parent(features: h5py.Group, video_id: str) -> h5py.Group:
             child = group.create_group(folder, track_order=True)
         if isinstance(child, h5py.Dataset):
             raise ValueError(  # noqa: TRY004 - the id is at fault, not a type
-                f"The id {video_id!r} has the id {child.name!r} as its folder; one file cannot hold both."
+                f"The id {video_id!r} has the id {child.name!r} as its folder; one file cannot contain both."
             )
         group = child
     return group
@@ -243,7 +242,7 @@ def _timing(dataset: h5py.Dataset) -> RowTiming:
 
 def _walk(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
     for name in group:
-        # Not `items`, which gives None for what the system does not let us read.
+        # Not `items`, which returns None for what the system does not allow reading.
         child = group[name]
         if isinstance(child, h5py.Group):
             yield from _walk(child, f"{prefix}{name}/")

@@ -1,4 +1,4 @@
-"""Finished videos of an unfinished shard, one file each: a killed run loses only those in flight."""
+"""Finished videos of an unfinished shard, one file each: a killed run loses only the videos in progress."""
 
 import json
 import uuid
@@ -20,24 +20,24 @@ from reeldex.storage.system_errors import list_folder, look_at
 
 
 class Staging:
-    """The staged videos of one shard, under the positions that they have in its manifest.
+    """The staged videos of one shard, by their positions in its manifest.
 
     Reading raises KeyError for a position that is not staged, StoreDamagedError for a staged file that is not what was
-    written, and StoreUnreadableError where the system does not let us read.
+    written, and StoreUnreadableError where the system does not allow reading.
     """
 
     def __init__(self, store_root: Path, shard: int) -> None:
         self._folder = layout.staging_folder(store_root, shard)
 
     def put(self, position: int, outcome: VideoOutcome, features: Mapping[FeatureSpace, FeatureRows]) -> None:
-        """Stage one video, in place of what was staged for it.
+        """Stage one video, replacing what was staged for it.
 
-        The outcome's `rows` are those of `features`: leave them empty or let them agree. Raises ValueError
+        The outcome's `rows` must be empty or agree with `features`. Raises ValueError
         when they do not agree, and for an ok outcome without features.
         """
         rows = {space.name: features[space].rows.shape[0] for space in features}
         if len(rows) != len(features):
-            raise ValueError(f"The features of {outcome.video_id!r} hold one space twice: {sorted(rows)}.")
+            raise ValueError(f"The features of {outcome.video_id!r} contain one space twice: {sorted(rows)}.")
         if outcome.rows and dict(outcome.rows) != rows:
             raise ValueError(
                 f"The outcome of {outcome.video_id!r} counts {dict(outcome.rows)}; given were {rows} rows."
@@ -58,7 +58,7 @@ class Staging:
                 write_rows(group, "rows", feature_rows, position)
 
     def positions(self, *, without: Collection[str] = ()) -> tuple[int, ...]:
-        """Positions with a staged video, in order, leaving out those whose token is in `without`."""
+        """Return the positions with a staged video, in order, except those whose token is in `without`."""
         parsed = (layout.parse_staged_name(path.name) for path in list_folder(self._folder))
         found = sorted(position for position in parsed if position is not None)
         return tuple(at for at in found if not without or self.token(at) not in without)
@@ -72,18 +72,18 @@ class Staging:
                 raise StoreDamagedError(f"its outcome: {error}") from error
 
     def token(self, position: int) -> str:
-        """Read the text that tells this staged file from every other one, ever."""
+        """Return the unique token of this staged file."""
         with self._open(position) as file:
             return str(file.attrs["token"])
 
     def spaces(self, position: int) -> dict[str, FeatureSpace]:
-        """Read the spaces that a staged video has features in, by name."""
+        """Return the spaces in which a staged video has features, by name."""
         with self._open(position) as file:
             spaces = file["spaces"]
             return {name: FeatureSpace(name, json.loads(spaces[name].attrs["fingerprint"])) for name in spaces}
 
     def rows(self, position: int, space: FeatureSpace) -> FeatureRows | None:
-        """Read the features of a staged video in one space; None when it has none there.
+        """Return the features of a staged video in one space, None when it has none there.
 
         They are checked against their SHA-256. Raises FingerprintError when they were made with other
         settings.
@@ -115,7 +115,7 @@ class Staging:
                 try:
                     raise_system_error(path, error)
                 except FileNotFoundError as gone:
-                    raise KeyError(f"Nothing is staged at {path} any more.") from gone
+                    raise KeyError(f"Nothing is staged at {path} any longer.") from gone
             raise StoreDamagedError(
                 f"{path} is not an intact staged video: {error}. Delete it and run `reeldex rerun`; only this video "
                 "is then extracted again."
@@ -128,7 +128,7 @@ def _check_format(file: h5py.File) -> None:
 
 
 def fingerprint_error(where: Path, held: FeatureSpace, wanted: FeatureSpace) -> FingerprintError:
-    """Make the error for features with other settings, naming each setting that differs."""
+    """Return the error for features with other settings, naming each setting that differs."""
     differing = [
         f"  {key}: the store has {json.dumps(held.fingerprint.get(key))}, "
         f"this run has {json.dumps(wanted.fingerprint.get(key))}"
@@ -136,7 +136,7 @@ def fingerprint_error(where: Path, held: FeatureSpace, wanted: FeatureSpace) -> 
         if held.fingerprint.get(key) != wanted.fingerprint.get(key)
     ]
     return FingerprintError(
-        f"{where} holds features of {wanted.name} that were made with other settings, and the two must not "
-        "mix:\n" + "\n".join(differing) + "\nRun with the same settings as before, or give another folder "
+        f"{where} contains features of {wanted.name} that were made with other settings, and the two must not "
+        "mix:\n" + "\n".join(differing) + "\nRun with the same settings as before, or select another folder "
         "with --store."
     )

@@ -1,4 +1,4 @@
-"""How far a store is, in numbers."""
+"""The progress of a store in numbers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ class StoreStatus:
 
     `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
     file of the recorded size. `staged` of the pending videos are extracted and wait for the rest of their
-    shard. `unreadable` lists feature files that the system does not let us read; shards of which nothing else
-    is wrong are `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
+    shard. `unreadable` lists feature files that the system does not allow reading; shards with no other problem
+    count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
     ones replaced. `seconds_of_video_ok` adds the known durations of ok videos; `rows_per_space` and
     `bytes_per_space` count rows of current videos and bytes of all files.
     """
@@ -46,16 +46,16 @@ class StoreStatus:
 
     @property
     def failed(self) -> int:
-        """Count the failed videos."""
+        """The number of failed videos."""
         return sum(self.failed_by_reason.values())
 
     def to_json(self) -> dict[str, JSON]:
-        """Return the fields as JSON values, and `failed`."""
+        """Return the fields and `failed` as JSON values."""
         return {**to_json(self), "failed": self.failed}
 
 
 def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
-    """Count; reads manifests, outcomes and the sizes of feature files, of which it reads the first byte.
+    """Return the counts; reads manifests, outcomes, and the sizes and first bytes of feature files.
 
     Raises StoreDamagedError and StoreUnreadableError for manifests, outcomes and folders.
     """
@@ -113,7 +113,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
 def _is_complete(
     root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
 ) -> bool:
-    """Whether a shard has all it needs, as far as its files can be read."""
+    """Return whether a shard is complete, as far as its files can be read."""
     if outcomes is None or not set(manifest.spaces) <= set(outcomes.files):
         return False
     unknown = {each.file for each in unreadable}

@@ -1,4 +1,4 @@
-"""FeatureStore: the one entry point to a store of features on disk."""
+"""FeatureStore: the entry point to a store of features on disk."""
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -33,13 +33,13 @@ from reeldex.storage.video_table import VideoTable, list_videos
 
 
 class FeatureStore:
-    """A folder of features: read them by video and span, grow it, publish shards, check it.
+    """A folder of features: read them by video and span, add videos, publish shards, verify files.
 
-    Reading needs no lock and sees what other processes publish; writing is done while holding `lock()`. With
-    `create`, an absent or empty folder becomes a store. Raises NotAStoreError for a folder that is none.
-    Methods raise StoreDamagedError when a file that they need is damaged, and StoreUnreadableError when the system does
-    not let us read it: permissions, limits, a disk. The same files can be open with plain h5py in this process. Can be
-    pickled, and used after a fork.
+    Reading needs no lock and sees what other processes publish; hold `lock()` while writing. With `create`, an absent
+    or empty folder becomes a store. Raises NotAStoreError for a folder that is not a store. Methods raise
+    StoreDamagedError when a file that they need is damaged, and StoreUnreadableError when the system does not allow
+    reading it: permissions, limits, a disk. The same files can be open with plain h5py in this process. Can be pickled,
+    and used after a fork.
     """
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
@@ -62,16 +62,16 @@ class FeatureStore:
         return f"FeatureStore({str(self.path)!r}, {held})"
 
     def close(self) -> None:
-        """Close the feature files that reading left open; they open again when needed."""
+        """Close the feature files that are kept open; they are reopened when needed."""
         self._open_shards.close()
 
-    # Growing
+    # Adding videos
 
     @contextmanager
     def lock(self, wait_seconds: float = 0) -> Iterator[None]:
-        """Hold the store's lock while the block runs; on entry, what killed runs left behind is removed.
+        """Hold the store's lock while the block runs; on entry, leftovers of killed runs are removed.
 
-        Raises StoreBusyError, naming the holder, when it is not free within `wait_seconds`.
+        Raises StoreBusyError, naming the holder, when it is not released within `wait_seconds`.
         """
         with hold_lock(self.path, wait_seconds):
             sweep(self.path)
@@ -82,7 +82,7 @@ class FeatureStore:
         return self._catalog.manifests()
 
     def add_shards(self, new_shards: Iterable[ShardManifest]) -> None:
-        """Write the manifests of new shards; raises StoreError when one is there already."""
+        """Write the manifests of new shards; raises StoreError when one already exists."""
         for manifest in new_shards:
             write_manifest(self.path, manifest)
 
@@ -91,11 +91,11 @@ class FeatureStore:
         return Staging(self.path, self._catalog.manifest(shard).shard)
 
     def inspect(self, shard: int, spaces: Sequence[FeatureSpace]) -> Inspection:
-        """Return what a shard holds of these spaces now; opens its files but does not hash them."""
+        """Return what is on disk for a shard in these spaces; opens its files but does not hash them."""
         return inspect_shard(self.path, self._catalog.manifest(shard), spaces)
 
     def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
-        """Return how far a shard is with these spaces; opens its files but does not hash them."""
+        """Return the progress of a shard in these spaces; opens its files but does not hash them."""
         return self.inspect(shard, spaces).state()
 
     def pending_positions(
@@ -103,7 +103,7 @@ class FeatureStore:
     ) -> tuple[int, ...]:
         """Return the positions of the manifest that still need extraction for these spaces.
 
-        Staged videos do not, nor duplicates, nor recorded failures, except those with a reason in `retry`.
+        Staged videos, duplicates and recorded failures do not, except failures with a reason in `retry`.
         """
         return self.inspect(shard, spaces).pending(retry or ())
 
@@ -126,7 +126,7 @@ class FeatureStore:
     # Spaces
 
     def spaces(self) -> list[str]:
-        """Name the spaces with published features, sorted."""
+        """Return the names of the spaces with published features, sorted."""
         held: set[str] = set()
         for manifest in self.manifests():
             outcomes = self._catalog.outcomes(manifest.shard)
@@ -134,7 +134,7 @@ class FeatureStore:
         return sorted(held)
 
     def fingerprint(self, space: str) -> dict[str, JSON]:
-        """Return the settings behind a space's numbers; raises UnknownSpaceError."""
+        """Return a space with its settings; raises UnknownSpaceError."""
         first = next(self._held(space), None)
         if first is None:
             raise self._unknown_space(space)
@@ -157,7 +157,7 @@ class FeatureStore:
     # Reading
 
     def ids(self, space: str | None = None) -> list[str]:
-        """List the ids with features in this space, or in any; raises UnknownSpaceError."""
+        """Return the ids with features in this space, or in any; raises UnknownSpaceError."""
         if space is not None and space not in self.spaces():
             raise self._unknown_space(space)
         found = []
@@ -179,15 +179,15 @@ class FeatureStore:
         return len(self.ids())
 
     def videos(self) -> VideoTable:
-        """List all videos with path, duration, rows and outcome, also those without features; prints as a table."""
+        """Return all videos with path, duration, rows and outcome, also those without features; prints as a table."""
         return list_videos(self._catalog)
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
-        """Return what became of a shard's videos, or None while it is unfinished."""
+        """Return the outcomes of a shard's videos, or None while it is unfinished."""
         return self._catalog.outcomes(shard)
 
     def outcome(self, video_id: str) -> VideoOutcome | None:
-        """Return what became of the latest version of a video; None when it is unknown or not extracted yet."""
+        """Return the outcome of the latest version of a video; None when it is unknown or not extracted yet."""
         if video_id not in self._catalog.latest():
             return None
         shard, position, _ = self._catalog.latest()[video_id]
@@ -195,11 +195,11 @@ class FeatureStore:
         return outcomes.videos[position] if outcomes else None
 
     def read(self, space: str, video_id: str) -> npt.NDArray[np.float16]:
-        """Read all rows of a video as (R, D) float16; raises as `rows` does."""
+        """Return all rows of a video as (R, D) float16; raises as `rows` does."""
         return self.rows(space, video_id).rows
 
     def rows(self, space: str, video_id: str) -> FeatureRows:
-        """Read all rows of a video with their times, checked against their SHA-256.
+        """Return all rows of a video with their times, checked against their SHA-256.
 
         Raises UnknownSpaceError, and UnknownVideoError when the video is unknown, failed or not extracted
         yet.
@@ -208,7 +208,7 @@ class FeatureStore:
             return reader.read(video_id)
 
     def read_span(self, space: str, video_id: str, start_seconds: float, end_seconds: float) -> npt.NDArray[np.float16]:
-        """Read rows int(s * r) up to and including int(e * r) as (n, D) float16, r being the rows per second.
+        """Return rows int(s * r) up to and including int(e * r) as (n, D) float16, r being the rows per second.
 
         Reads only those rows, unchecked. Clipped at the end of the video; n is 0 for a span beyond it. Raises
         ValueError for a negative, inverted or non-finite span, otherwise as `rows` does.
@@ -218,21 +218,21 @@ class FeatureStore:
             return reader.read_rows(video_id, first, stop)
 
     def map_rows(self, space: str, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
-        """Return the row times of a video and its rows, (R, D) float16, as a read-only view of the file.
+        """Return the row times of a video and its rows as a read-only memory-mapped (R, D) float16 array.
 
-        What of it is used is read, unchecked, when it is used. Raises as `rows` does.
+        Pages are read when they are used, without a check. Raises as `rows` does.
         """
         with self._open_shards.reader(self._find(space, video_id)) as reader:
             return reader.map_rows(video_id)
 
-    # Checking
+    # Verifying
 
     def status(self) -> StoreStatus:
         """Count shards, videos, failures, rows and bytes."""
         return collect_status(self.path, self._catalog)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-        """Re-read every byte and name what is damaged; `progress` is called with (files checked, files in total)."""
+        """Re-read every byte and report damage; `progress` is called with (files checked, files in total)."""
         return verify_store(self.path, progress)
 
     def _find(self, space: str, video_id: str) -> Path:
@@ -241,7 +241,7 @@ class FeatureStore:
             if space not in self.spaces():
                 raise self._unknown_space(space)
             raise UnknownVideoError(
-                f"{self.path} knows no video {video_id!r}.{_nearest(video_id, latest)} `reeldex status` shows what "
+                f"{self.path} has no video {video_id!r}.{_nearest(video_id, latest)} `reeldex status` shows what "
                 "the store holds."
             )
         shard, position, _ = latest[video_id]
@@ -261,9 +261,9 @@ class FeatureStore:
         )
 
     def _held(self, space: str) -> Iterator[tuple[Path, FeatureSpace]]:
-        """Return each feature file of a space that can be opened, with what it says of its space.
+        """Yield each feature file of a space that can be opened, with the space it records.
 
-        Raises StoreUnreadableError when there are some and the system lets us read none of them.
+        Raises StoreUnreadableError when the space has files and the system does not allow reading any of them.
         """
         unreadable: StoreUnreadableError | None = None
         opened = False
@@ -276,11 +276,11 @@ class FeatureStore:
                 with ShardReader(path) as reader:
                     held = reader.space
             except StoreUnreadableError as error:
-                # Another file of the space says the same.
+                # Another file of the space records the same.
                 unreadable = unreadable or error
                 continue
             except (FileNotFoundError, StoreDamagedError):
-                # `shard_state` and `verify` report it; another file of the space says the same.
+                # `shard_state` and `verify` report it; another file of the space records the same.
                 continue
             if held.name == space:
                 opened = True
@@ -291,7 +291,7 @@ class FeatureStore:
     def _unknown_space(self, space: str) -> UnknownSpaceError:
         held = self.spaces()
         return UnknownSpaceError(
-            f"{self.path} holds no features named {space!r}.{_nearest(space, held)} It holds: "
+            f"{self.path} has no feature space {space!r}.{_nearest(space, held)} It has: "
             f"{', '.join(held) or 'none yet'}."
         )
 

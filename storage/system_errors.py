@@ -1,4 +1,4 @@
-"""Errors of the system told apart from damage: a file that cannot be read says nothing about its content."""
+"""Distinguishes system errors from damage: a file that cannot be read is not known to be damaged."""
 
 import contextlib
 import errno
@@ -11,19 +11,19 @@ from pathlib import Path
 
 from reeldex.storage.errors import StoreUnreadableError
 
-# What a system call says to a place that a damaged file names; the system's own errors are others.
+# Errors of a system call whose arguments came from a damaged file; all others are system errors.
 ASKED_WRONGLY = frozenset({errno.EINVAL, errno.EFAULT, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT})
 
 _CHUNK_BYTES = 1 << 20
-_PERMISSIONS = "Give this user the permission to read it and to enter its folders (`ls -ld`, `chmod`)."
+_PERMISSIONS = "Grant this user permission to read it and to enter its folders (`ls -ld`, `chmod`)."
 _FILES = "Close files that this process has open, or raise its limit (`ulimit -n`)."
 _MEMORY = "Free memory, or use a machine with more of it."
 _LOCKED = (
     "Close the HDF5 handle or the process that holds it, or set HDF5_USE_FILE_LOCKING=FALSE: published files are never "
-    "written again, so that reading them needs no lock."
+    "written again, so reading them needs no lock."
 )
 _DEVICE = "Check the disk or network share it is on (`dmesg`, `mount`)."
-_KIND = "Move away what is in its place, or correct the path."
+_KIND = "Move away what is at this path, or correct the path."
 _LINK = "A symbolic link on its path has no target: mount its disk, or correct the link."
 _ANY = "Remove the cause, and run the command again."
 
@@ -42,7 +42,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file or folder below the store that the system does not let us read: why, and what to do."""
+    """A file or folder below the store that the system does not allow reading: why, and what to do."""
 
     file: str
     why: str
@@ -50,7 +50,7 @@ class Unreadable:
 
     @classmethod
     def of(cls, root: Path, error: StoreUnreadableError) -> "Unreadable":
-        """Return what an error says, with the path relative to the store."""
+        """Return an error as a value, with the path relative to the store."""
         path = error.path
         return cls(
             path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path), error.why, error.remedy
@@ -58,24 +58,24 @@ class Unreadable:
 
 
 def remedy_for(error: OSError) -> str:
-    """Return what to do about an error of the system, in a sentence."""
+    """Return the remedy for a system error, as a sentence."""
     return _REMEDIES.get(error.errno or 0, _ANY)
 
 
 def reason(error: OSError) -> str:
-    """Return the system's words for an error, such as "Permission denied"."""
+    """Return the system's message for an error, such as "Permission denied"."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 
 def refused_by_system(error: BaseException) -> str | None:
-    """Return why a file could not be read, and what to do, if a system call failed; None for a fault of the file."""
+    """Return why a file could not be read, and what to do, if a system call failed; None if the file is at fault."""
     if not isinstance(error, OSError) or error.errno is None or error.errno in ASKED_WRONGLY:
         return None
     return f"{reason(error)}. {remedy_for(error)} It is not known to be damaged."
 
 
 def unreadable(path: Path, error: OSError) -> StoreUnreadableError:
-    """Return the error for a file or folder that the system does not let us read."""
+    """Return the error for a file or folder that the system does not allow reading."""
     return StoreUnreadableError(path, reason(error), remedy_for(error), error.errno)
 
 
@@ -83,8 +83,8 @@ def unreadable(path: Path, error: OSError) -> StoreUnreadableError:
 def reading(path: Path) -> Iterator[None]:
     """Turn OSErrors of the block into StoreUnreadableError for `path`.
 
-    FileNotFoundError passes: a file that is absent is no fault of the system, unless a symbolic link has lost its
-    target, as on a disk that is not mounted.
+    FileNotFoundError passes: an absent file is not a system error, unless a symbolic link on its path has no
+    target, as when a disk is not mounted.
     """
     try:
         yield
@@ -106,15 +106,15 @@ def look_at(path: Path) -> os.stat_result | None:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there, and one; raises StoreUnreadableError where the system does not say."""
+    """Return whether the path is an existing folder; raises StoreUnreadableError where that cannot be read."""
     status = look_at(path)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted; nothing when it is absent. Raises StoreUnreadableError.
+    """Return the content of a folder, sorted; empty when it is absent. Raises StoreUnreadableError.
 
-    Unlike `Path.glob`, which passes over a folder that cannot be read.
+    Unlike `Path.glob`, which ignores a folder that cannot be read.
     """
     try:
         with reading(folder):
@@ -124,7 +124,7 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def all_below(folder: Path) -> Iterator[Path]:
-    """Return all files and folders below a folder, each folder's content sorted; raises StoreUnreadableError."""
+    """Yield all files and folders below a folder, each folder's content sorted; raises StoreUnreadableError."""
     for path in list_folder(folder):
         yield path
         if not path.is_symlink() and is_folder(path):
@@ -138,7 +138,7 @@ def require_readable(path: Path) -> None:
 
 
 def reading_error(path: Path) -> OSError | None:
-    """Return the error of the system over which reading all of a file stumbles, None when every byte is delivered."""
+    """Return the system error that reading all of a file causes, None when every byte can be read."""
     try:
         with path.open("rb", buffering=0) as file:
             while file.read(_CHUNK_BYTES):
@@ -150,7 +150,7 @@ def reading_error(path: Path) -> OSError | None:
 
 def _dangling(path: Path) -> bool:
     for each in (path, *path.absolute().parents):
-        # Where a folder may not be entered there is nothing to see.
+        # A folder that may not be entered shows nothing.
         with contextlib.suppress(OSError):
             if each.is_symlink() and not each.exists():
                 return True

@@ -1,6 +1,6 @@
-"""Where reeldex keeps what belongs to a user and not to a store: caches and state, by the XDG rules.
+"""Folders for a user's caches and state, as the XDG specification defines them.
 
-Downloaded weights are PyTorch's: they are in its own cache, which TORCH_HOME moves.
+Downloaded weights are stored in PyTorch's own cache, which TORCH_HOME moves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAME = "reeldex"
 
 
 class FolderNotWritableError(UserError):
-    """A folder for caches or state cannot be made or written."""
+    """A folder for caches or state cannot be created or written."""
 
 
 def cache_folder(part: str) -> Path:
@@ -43,9 +43,9 @@ def _known(find: Callable[[str], Path], variable: str) -> Path:
 
 
 def make_writable(folder: Path, setting: str) -> Path:
-    """Make a folder if it is absent, and return it.
+    """Create a folder if it is absent, and return it.
 
-    Raises FolderNotWritableError, which names `setting` as what selects another folder, such as XDG_STATE_HOME.
+    Raises FolderNotWritableError, which names the `setting` that selects another folder, such as XDG_STATE_HOME.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Re-reading every byte of a store and naming what is damaged."""
+"""Re-reads every byte of a store and reports what is damaged."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ from reeldex.storage.shard import ShardReader
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import Unreadable, is_folder, list_folder, look_at, reading
 
-_REMAKE = "Delete this file and run `reeldex rerun`, which makes it again, or restore it from a backup."
+_REEXTRACT = "Delete this file and run `reeldex rerun`, which extracts it again, or restore it from a backup."
 _MANIFEST = "Restore this file from a backup: it is the only record of which videos the shard holds."
-_STRANGER = "Move this file out of the store; nothing of reeldex made it."
+_UNEXPECTED = "Move this file out of the store; reeldex did not create it."
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is wrong: with which file below the store, which video if known, and what to do."""
+    """One finding: the file below the store, the video if known, what is wrong, and what to do."""
 
     file: str
     video_id: str | None
@@ -33,9 +33,9 @@ class Damage:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was read, and what is wrong with it; `checked_bytes` counts the bytes of all files read.
+    """The result of a verification; `checked_bytes` counts the bytes of all files read.
 
-    `unreadable` lists what the system did not let us read: not checked, and not known to be damaged.
+    `unreadable` lists what the system did not allow reading: not checked, and not known to be damaged.
     """
 
     checked_files: int
@@ -46,7 +46,7 @@ class VerifyReport:
 
     @property
     def sound(self) -> bool:
-        """Whether all was read and nothing is damaged."""
+        """Whether every file was read and none is damaged."""
         return not self.damages and not self.unreadable
 
 
@@ -54,7 +54,7 @@ def verify_store(root: Path, progress: Callable[[int, int], None] | None = None)
     """Check manifests, outcomes, feature files and staged videos of a store against each other and their hashes.
 
     Looks for unexpected files inside the store's four folders. Temporaries of killed runs and of a running
-    one are no damage. `progress` is called with (files checked, files in total).
+    one are not damage. `progress` is called with (files checked, files in total).
     """
     check = _Check(root, progress)
     check.run()
@@ -70,7 +70,7 @@ class _Check:
     bytes: int = 0
     damages: list[Damage] = field(default_factory=list)
     unreadable: dict[Path, Unreadable] = field(default_factory=dict)
-    # The first file of each space says what all others of that space must say.
+    # The first file of each space defines the settings that all others must have.
     spaces: dict[str, tuple[str, FeatureSpace]] = field(default_factory=dict)
     known: set[Path] = field(default_factory=set)
 
@@ -86,10 +86,10 @@ class _Check:
             if path not in self.known:
                 with self._readable():
                     self._read_file(path, total)
-                    self._damage(path, "this file has no place in a store", _STRANGER)
+                    self._damage(path, "this file does not belong in a store", _UNEXPECTED)
 
     def _list(self, folder: Path, folders: list[Path], files: list[Path]) -> None:
-        """Collect what is below a folder, but for temporaries; what cannot be looked at is noted."""
+        """Collect what is below a folder, except temporaries; record what cannot be read."""
         present: list[Path] = []
         with self._readable():
             present = [path for path in list_folder(folder) if not is_leftover(path.name)]
@@ -103,14 +103,14 @@ class _Check:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Note what the system does not let us read in this block, and go on."""
+        """Record what the system does not allow reading in this block, and continue."""
         try:
             yield
         except StoreUnreadableError as error:
             self.unreadable.setdefault(error.path, Unreadable.of(self.root, error))
 
     def _shards(self, present: list[Path]) -> list[int]:
-        """Name every shard that any file belongs to, and every number below the highest."""
+        """Return every shard that any file belongs to, and every number below the highest."""
         stems = {part.removesuffix(".json") for path in present for part in path.relative_to(self.root).parts[1:]}
         stems |= {path.stem for path in present if path.suffix == ".h5"}
         numbers = {number for stem in stems if (number := layout.parse_shard_stem(stem)) is not None}
@@ -129,9 +129,9 @@ class _Check:
             self._unnamed(shard, total)
 
     def _unnamed(self, shard: int, total: int) -> None:
-        """Look for feature files that the shard's outcomes do not name."""
-        # A publishing that was killed halfway leaves feature files without outcomes, but then also what
-        # they were made from.
+        """Report feature files that the shard's outcomes do not name."""
+        # A run killed while publishing leaves feature files without outcomes, but then also the staged
+        # videos that they were made from.
         unfinished = bool(Staging(self.root, shard).positions())
         unknown = layout.outcomes_file(self.root, shard) in self.unreadable
         for folder in list_folder(self.root / layout.FEATURES):
@@ -139,7 +139,7 @@ class _Check:
             if path not in self.known and look_at(path) is not None:
                 self._read_file(path, total)
                 if not unfinished and not unknown:
-                    self._damage(path, "the shard's outcomes do not name this feature file", _REMAKE)
+                    self._damage(path, "the shard's outcomes do not name this feature file", _REEXTRACT)
 
     def _manifest(self, shard: int, total: int) -> ShardManifest | None:
         path = layout.manifest_file(self.root, shard)
@@ -164,16 +164,16 @@ class _Check:
             try:
                 outcomes = read_outcomes(self.root, shard)
             except StoreDamagedError as error:
-                self._damage(path, str(error), _REMAKE)
+                self._damage(path, str(error), _REEXTRACT)
         if outcomes and manifest and (disagreement := outcomes.disagreement(manifest)):
-            self._damage(path, disagreement, _REMAKE)
+            self._damage(path, disagreement, _REEXTRACT)
         return outcomes
 
     def _features(self, shard: int, space: str, record: FileRecord, outcomes: ShardOutcomes | None, total: int) -> None:
         path = self.root / record.name
         status = look_at(path)
         if status is None:
-            self._damage(path, "this file is missing although the shard's outcomes name it", _REMAKE)
+            self._damage(path, "this file is missing although the shard's outcomes name it", _REEXTRACT)
             return
         self._read_file(path, total)
         with reading(path):
@@ -188,26 +188,26 @@ class _Check:
                 self._header(path, reader, shard, space)
                 self._rows(path, reader, ids, space, outcomes)
         except StoreDamagedError as error:
-            self._damage(path, str(error), _REMAKE)
+            self._damage(path, str(error), _REEXTRACT)
 
     def _damaged_features(self, path: Path, size_bytes: int, record: FileRecord) -> None:
-        """Name the videos whose rows are damaged, from the bytes alone: HDF5 may hang or crash on this file."""
+        """Report the videos with damaged rows by reading plain bytes: HDF5 may hang or crash on this file."""
         self.videos += len(record.extents)
         damaged = [video_id for video_id, at in record.extents.items() if not extent_is_intact(path, at)]
         for video_id in damaged:
-            self._damage(path, "its rows do not match their SHA-256", _REMAKE, video_id)
+            self._damage(path, "its rows do not match their SHA-256", _REEXTRACT, video_id)
         if size_bytes != record.size_bytes:
-            self._damage(path, f"{size_bytes} bytes, {record.size_bytes} expected", _REMAKE)
+            self._damage(path, f"{size_bytes} bytes, {record.size_bytes} expected", _REEXTRACT)
         elif not damaged:
-            what = "its bytes changed, but no rows did: attributes or the structure of the file are damaged"
-            self._damage(path, what, _REMAKE)
+            what = "bytes changed outside the rows: attributes or the structure of the file are damaged"
+            self._damage(path, what, _REEXTRACT)
 
     def _header(self, path: Path, reader: ShardReader, shard: int, space: str) -> None:
         if reader.shard != shard or reader.space.name != space:
-            self._damage(path, f"it says that it is of shard {reader.shard} and space {reader.space.name}", _REMAKE)
+            self._damage(path, f"it records shard {reader.shard} and space {reader.space.name}", _REEXTRACT)
         first, held = self.spaces.setdefault(space, (path.name, reader.space))
         if held.fingerprint_json() != reader.space.fingerprint_json():
-            self._damage(path, f"its fingerprint differs from that of {first}", _REMAKE)
+            self._damage(path, f"its fingerprint differs from that of {first}", _REEXTRACT)
 
     def _rows(
         self, path: Path, reader: ShardReader, ids: list[str], space: str, outcomes: ShardOutcomes | None
@@ -215,12 +215,12 @@ class _Check:
         videos = outcomes.videos if outcomes else ()
         expected = {video.video_id: video.rows[space] for video in videos if space in video.rows}
         for video_id in sorted(set(ids) - set(expected)):
-            self._damage(path, "the shard's outcomes do not count this video's rows", _REMAKE, video_id)
+            self._damage(path, "the shard's outcomes do not include this video's rows", _REEXTRACT, video_id)
         for video_id, row_count in expected.items():
             if video_id not in ids:
-                self._damage(path, f"its {row_count} rows are missing", _REMAKE, video_id)
+                self._damage(path, f"its {row_count} rows are missing", _REEXTRACT, video_id)
             elif (found := reader.timing(video_id).row_count) != row_count:
-                self._damage(path, f"{found} rows instead of {row_count}", _REMAKE, video_id)
+                self._damage(path, f"{found} rows instead of {row_count}", _REEXTRACT, video_id)
 
     def _staged(self, shard: int, manifest: ShardManifest | None, total: int) -> None:
         staging, folder = Staging(self.root, shard), layout.staging_folder(self.root, shard)

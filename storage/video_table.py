@@ -1,4 +1,4 @@
-"""The videos of a store as a table to look at: path, duration, rows, outcome."""
+"""The videos of a store as a printable table: path, duration, rows, outcome."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _WIDTH_CHARACTERS = 120
 class StoredVideo:
     """One video of a store.
 
-    `rows` is the number of rows by feature space. `outcome` is `ok`, `truncated` (features up to where the picture
-    ends), `pending` (not extracted yet), or the reason of a failure, which `message` explains.
+    `rows` is the number of rows by feature space. `outcome` is `ok`, `truncated` (the features end early), `pending`
+    (not extracted yet), or the reason of a failure, which `message` explains.
     """
 
     video_id: str
@@ -66,7 +66,7 @@ class VideoTable(Sequence[StoredVideo]):
         for video in self._videos[:_LONGEST_TABLE]:
             seconds = "" if video.duration_seconds is None else f"{video.duration_seconds:.1f}"
             counts = [str(video.rows.get(space, "")) for space in spaces]
-            # File names may hold what is no UTF-8, or looks like markup.
+            # File names may not be UTF-8, or may look like markup.
             path = Text(video.path.encode("utf-8", "backslashreplace").decode())
             table.add_row(path, seconds, *counts, video.outcome)
         text = io.StringIO()
@@ -78,7 +78,7 @@ class VideoTable(Sequence[StoredVideo]):
 
 
 def list_videos(catalog: Catalog) -> VideoTable:
-    """Return the latest version of every video that a store knows; raises as reading its files does."""
+    """Return the latest version of every video of a store; raises as reading its files does."""
     found = []
     for video_id, (shard, position, entry) in sorted(catalog.latest().items()):
         outcomes = catalog.outcomes(shard)

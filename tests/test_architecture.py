@@ -25,7 +25,7 @@ ALLOWED = {
     "flows": {"extractors", "storage", "embedding", "search"},
 }
 # Modules beside the packages that import none of them: every package may import them.
-LEAVES = {"devices", "errors", "options", "untrusted_files"}
+LEAVES = {"devices", "errors", "options", "quantities", "untrusted_files"}
 FLOWS = {"extract", "rerun", "verify", "train", "evaluate", "index", "pipeline"}
 # Library -> the packages, folders or files that may import it.
 HOMES = {

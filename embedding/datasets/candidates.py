@@ -1,4 +1,4 @@
-"""Rows of annotations into a test set: each video or clip is one candidate, each row's sentence a query."""
+"""Builds a test set from annotation rows: each video or clip is one candidate, each row's sentence a query."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ranked_set(  # noqa: PLR0913 - the rows, what they are of, and what is known
 ) -> EvaluationSet:
     """Return the test set of usable rows, each a clip with one sentence; those with equal keys are one candidate.
 
-    Candidates stand in the order of their first row and bear its clip's id; sentences stay in the order of the rows.
+    Candidates are in the order of their first row and have its clip's id; sentences are in the order of the rows.
     Of the `annotated_sentences`, those without a row here are counted as left out.
     """
     places: dict[Hashable, int] = {}

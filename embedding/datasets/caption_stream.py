@@ -1,4 +1,4 @@
-"""All that is said in a training set, to learn word vectors from."""
+"""The captions of a training set as a stream, for training word vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reeldex.embedding.datasets.records import ClipTrainingSet, TrainingSet
 class CaptionStream:
     """The captions of a training set, in its order and as often as they are asked for.
 
-    Raises TypeError for a training set of a kind that does not tell its captions.
+    Raises TypeError for a kind of training set without known captions.
     """
 
     def __init__(self, samples: TrainingSet) -> None:

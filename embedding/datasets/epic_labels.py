@@ -1,4 +1,4 @@
-"""EPIC-KITCHENS by label files: one label for each 3-D row, cut into segments, of which samples join several."""
+"""EPIC-KITCHENS by label files: one label per 3-D row, cut into segments; a sample joins several segments."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from reeldex.embedding.datasets.epic_options import EpicLabelOptions
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.options import EpicLabelOptions
 from reeldex.embedding.datasets.readers import SegmentReader, rows_ratio
 from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, exclude_unusable
 from reeldex.embedding.datasets.tables import read_table, read_text
@@ -20,7 +20,7 @@ NAME = "epic"
 BACKGROUND = "background"
 Labels = Literal["verb", "narration"]
 
-# Label files are made from a video's length, as the features are, but not always rounded alike.
+# Label files, like features, are made from a video's duration, but not always rounded the same way.
 _MOST_ROWS_APART = 3
 
 
@@ -34,7 +34,7 @@ class Segment:
 
 
 def cut_segments(labels: Sequence[str]) -> list[Segment]:
-    """Cut one label a row into segments of equal labels."""
+    """Cut one label per row into segments of equal labels."""
     segments = []
     first = 0
     for label, rows in groupby(labels):
@@ -45,7 +45,7 @@ def cut_segments(labels: Sequence[str]) -> list[Segment]:
 
 
 def join_segments(segments: Sequence[Segment], options: EpicLabelOptions) -> list[tuple[Segment, ...]]:
-    """Return for each segment that is long enough itself and those that it is joined with, in the order of time."""
+    """Return for each segment that is long enough the segments joined with it and itself, in temporal order."""
     kept = [each for each in segments if each.stop - each.first > options.clips_filter_length]
     count = options.clips_per_sample
     if options.clips_before:
@@ -96,7 +96,7 @@ def _open(
 
 
 def _read_labels(folder: Path) -> dict[str, list[str]]:
-    """Map the video of each label file to its labels, one a row."""
+    """Map the video of each label file to its labels, one per row."""
     files = sorted(folder.glob("*.txt")) if folder.is_dir() else []
     if not files:
         raise DatasetError(f"{folder} holds no label files (<video id>.txt). Correct the path.")
@@ -122,7 +122,7 @@ def _problem(source: FeatureSource, video_id: str, labels: Sequence[str]) -> str
     except FeaturesError as error:
         return str(error)
     if abs(len(labels) - three_d.row_count) > _MOST_ROWS_APART:
-        return f"it has {len(labels)} labels and {three_d.row_count} rows of 3-D features, one a label"
+        return f"it has {len(labels)} labels and {three_d.row_count} rows of 3-D features; each label needs one"
     if three_d.row_count * rows_ratio(three_d, two_d) > two_d.row_count + _MOST_ROWS_APART:
         return (
             f"its {two_d.row_count} rows of 2-D features end before its {three_d.row_count} rows of 3-D features; "
@@ -132,7 +132,7 @@ def _problem(source: FeatureSource, video_id: str, labels: Sequence[str]) -> str
 
 
 def _verb_classes(table: Path | None, labels: dict[str, list[str]]) -> dict[str, int]:
-    """Map each label to its class; the background, and verbs that no class names, have the class behind the last."""
+    """Map each label to its class; the background, and verbs of no class, have an additional last class."""
     seen = sorted({label for rows in labels.values() for label in rows} - {BACKGROUND})
     if table is None:
         return {**{label: number for number, label in enumerate(seen)}, BACKGROUND: len(seen)}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from reeldex.embedding.datasets.epic_options import EpicRetrievalOptions
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.options import EpicRetrievalOptions
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import SpanReader
 from reeldex.embedding.datasets.records import (
@@ -32,7 +32,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class NarratedAction:
-    """One row of the annotations: what is done in `video_id` from `start_seconds` to `end_seconds`."""
+    """One annotation row: the action in `video_id` from `start_seconds` to `end_seconds`."""
 
     narration_id: str
     video_id: str
@@ -43,12 +43,12 @@ class NarratedAction:
 
 
 def read_actions(path: Path) -> list[NarratedAction]:
-    """Read an annotation file; raises DatasetError with file, row and column of what is wrong."""
+    """Read an annotation file; raises DatasetError that names file, row and column of an error."""
     actions: dict[str, NarratedAction] = {}
     for row in read_table(path, _COLUMNS):
         narration_id = row.text("narration_id")
         if narration_id in actions:
-            raise row.refusal("narration_id", f"{narration_id!r} is there twice")
+            raise row.refusal("narration_id", f"{narration_id!r} occurs twice")
         actions[narration_id] = NarratedAction(
             narration_id,
             row.text("video_id"),
@@ -72,8 +72,8 @@ def open_training(options: EpicRetrievalOptions) -> ClipTrainingSet:
 def open_evaluation(options: EpicRetrievalOptions) -> EvaluationSet:
     """Open the test set: all clips, the distinct sentences, and the relevance of each sentence to each clip.
 
-    A sentence takes verb and nouns from the clip that bears its narration_id. Sentences to which no usable clip is
-    fully relevant are left out and counted; a clip that no sentence was taken from is a candidate all the same.
+    A sentence has the verb and nouns of the clip with its narration_id. Sentences to which no usable clip is
+    fully relevant are left out and counted; a clip that no sentence was taken from is still a candidate.
     """
     purpose = f"Evaluating on {NAME}"
     path = required(options.test_csv, "test_csv", purpose)
@@ -90,7 +90,7 @@ def open_evaluation(options: EpicRetrievalOptions) -> EvaluationSet:
     ).T
     answered = np.flatnonzero((relevance == 1).any(axis=1))
     if not len(answered):
-        raise DatasetError(f"{NAME}: no clip that is left is fully relevant to any sentence.")
+        raise DatasetError(f"{NAME}: no remaining clip is fully relevant to any sentence.")
     kept = np.ascontiguousarray(relevance[answered])
     return EvaluationSet(
         NAME,
@@ -121,7 +121,7 @@ def _clips(
 def _action(row: Row, by_id: dict[str, NarratedAction]) -> NarratedAction:
     narration_id = row.text("narration_id")
     if narration_id not in by_id:
-        raise row.refusal("narration_id", f"the test clips have no {narration_id!r}")
+        raise row.refusal("narration_id", f"the test clips do not include {narration_id!r}")
     return by_id[narration_id]
 
 

@@ -1,4 +1,4 @@
-"""HowTo100M: narrated videos, whose captions with their windows of the video are drawn to train on."""
+"""HowTo100M: narrated videos; training samples are captions with their windows of the video."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Howto100mTrainingSet:
         return len(self.video_ids)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return what defines the numbers of each stream, for a checkpoint."""
+        """Return what defines the features of each stream, for a checkpoint."""
         return self.source.fingerprints()
 
     def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
         """Return one sample; reads only the rows of its windows. Raises FeaturesError.
 
-        A window beyond the video's end has zeros for its features, as published; the log says so once per video.
+        A window beyond the video's end has zeros as features, as published; this is logged once per video.
         """
         captions = self.captions.captions(self.video_ids[index])
         drawn = draw_generator(seed, epoch, index).integers(len(captions), size=self.pairs_per_sample)
@@ -69,7 +69,7 @@ class Howto100mTrainingSet:
         beyond = len(video) - int(np.count_nonzero(video.any(axis=1)))
         if beyond and video_id not in self._told:
             self._told.add(video_id)
-            log.warning("%d captions drawn from the video %r lie beyond the end of its features", beyond, video_id)
+            log.warning("%d captions drawn from the video %r are beyond the end of its features", beyond, video_id)
         return RetrievalSample(
             clip_ids=tuple(f"{video_id}@{start:g}-{end:g}" for start, end in spans),
             video=video,
@@ -78,7 +78,7 @@ class Howto100mTrainingSet:
 
 
 def open_training(options: Howto100mOptions) -> Howto100mTrainingSet:
-    """Open the training set: each video with `n_pair` of its captions, drawn anew each epoch."""
+    """Open the training set: each video with `n_pair` of its captions, drawn again each epoch."""
     purpose = "Training on HowTo100M"
     rows = read_table(required(options.csv, "csv", purpose), ["video_id"], ["path"])
     if options.features is None:

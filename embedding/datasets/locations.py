@@ -1,4 +1,4 @@
-"""Where a data set's features lie, as a user names it."""
+"""Opens a data set's features where a user says they are stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reeldex.storage.store import FeatureStore
 def open_features(location: FeatureLocation, paths: Mapping[str, str] | None = None) -> FeatureSource:
     """Open the features; `paths` gives each video's .npy file within the folders. Raises FeaturesError.
 
-    Raises FeaturesUnreadableError where the system does not let us read them.
+    Raises FeaturesUnreadableError where the system does not allow reading them.
     """
     if location.store is not None:
         with features_readable():
@@ -31,9 +31,9 @@ def open_features(location: FeatureLocation, paths: Mapping[str, str] | None = N
 
 
 def required(path: Path | None, option: str, purpose: str) -> Path:
-    """Return a path that an option has to name; raises DatasetError."""
+    """Return the path of a required option; raises DatasetError."""
     if path is None:
-        raise DatasetError(f"{purpose} needs {option}, which is not given. Name it, or the folder of published names.")
+        raise DatasetError(f"{purpose} needs {option}. Set it, or the folder with files under their published names.")
     return path
 
 

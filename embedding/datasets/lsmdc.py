@@ -48,7 +48,7 @@ def open_evaluation(options: LsmdcOptions) -> EvaluationSet:
 def _clips(
     rows: Sequence[Row], reader: VectorReader | WholeVideoReader, max_missing_share: float
 ) -> tuple[list[Clip], UnusableVideos]:
-    """Return a clip for each usable row; those that name one clip have different ids and the same video."""
+    """Return a clip for each usable row; rows of one clip have different ids and the same video."""
     unusable = exclude_unusable(NAME, (row.text("clip") for row in rows), reader.problem, max_missing_share)
     kept = [row for row in rows if row.text("clip") not in unusable.reasons]
     ids = deduplicate_ids(row.text("clip") for row in kept)

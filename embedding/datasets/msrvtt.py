@@ -19,7 +19,7 @@ NAME = "msrvtt"
 
 
 def open_training(options: MsrvttOptions) -> ClipTrainingSet:
-    """Open the training set: each video with one of its captions, drawn anew each epoch."""
+    """Open the training set: each video with one of its captions, drawn again each epoch."""
     purpose = "Training on MSR-VTT"
     table = required(options.train_csv, "train_csv", purpose)
     sentences_file = required(options.train_json, "train_json", purpose)
@@ -68,9 +68,9 @@ def _sentences(path: Path) -> dict[str, list[str]]:
     try:
         held = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is no JSON: {error}.") from error
+        raise DatasetError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(held, dict) or not isinstance(held.get("sentences"), list):
-        raise DatasetError(f"{path} has to hold a list under 'sentences'.")
+        raise DatasetError(f"{path} must have a list under 'sentences'.")
     captions = defaultdict(list)
     for number, sentence in enumerate(held["sentences"]):
         try:

@@ -1,14 +1,14 @@
 """Options of the data sets: where their files are stored, and how samples are made of them. Nothing else.
 
-Every option may be left out; what is needed for training or evaluating is checked when a split is opened.
+Those of EPIC-KITCHENS are in `epic_options`. Every option may be left out; what is needed for training or
+evaluating is checked when a split is opened.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,7 +29,7 @@ class TrainingDataset(StrEnum):
 class TestSet(StrEnum):
     """The data sets that can be evaluated on."""
 
-    __test__ = False  # not a test of pytest, for all its name
+    __test__ = False  # not a pytest class, despite its name
 
     MSRVTT = "msrvtt"
     YOUCOOK2 = "youcook2"
@@ -48,11 +48,11 @@ class FeatureLocation(Options):
     store: Annotated[Path | None, Field(title="Store", description="Folder of a feature store.")] = None
     space_2d: Annotated[
         str | None,
-        Field(title="2-D space", description="2-D feature space; null is the store's only one of resnet152."),
+        Field(title="2-D space", description="2-D feature space; null: the store's only one of resnet152."),
     ] = None
     space_3d: Annotated[
         str | None,
-        Field(title="3-D space", description="3-D feature space; null is the store's only one of resnext101_3d."),
+        Field(title="3-D space", description="3-D feature space; null: the store's only one of resnext101_3d."),
     ] = None
     folder_2d: Annotated[
         Path | None, Field(title="2-D folder", description="Instead of a store: 2-D features, one .npy per video.")
@@ -62,7 +62,7 @@ class FeatureLocation(Options):
     ] = None
     rows_per_second: Annotated[
         tuple[Positive, Positive],
-        Field(title="Rows per second", description="Of the two folders, 2-D and 3-D; a store knows its own."),
+        Field(title="Rows per second", description="Of the two folders, 2-D and 3-D; a store records its own."),
     ] = PUBLISHED_ROWS_PER_SECOND
 
     @model_validator(mode="after")
@@ -75,7 +75,9 @@ class FeatureLocation(Options):
         return self
 
 
-class _DatasetOptions(Options):
+class DatasetOptions(Options):
+    """What the options of every data set have."""
+
     folder: Annotated[
         Path | None,
         Field(
@@ -105,7 +107,9 @@ class _DatasetOptions(Options):
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _TestedOptions(_DatasetOptions):
+class TestedOptions(DatasetOptions):
+    """What the options of a data set with a published test set have besides."""
+
     published_sha256: Annotated[
         _Sha256 | None,
         Field(
@@ -116,10 +120,10 @@ class _TestedOptions(_DatasetOptions):
     ] = None
 
 
-_PROTOCOL = "Published protocol whose counts the test set must have: {}. null checks nothing."
+PROTOCOL_DESCRIPTION = "Published protocol whose counts the test set must have: {}. null checks nothing."
 
 
-class Howto100mOptions(_DatasetOptions):
+class Howto100mOptions(DatasetOptions):
     """HowTo100M."""
 
     csv: Annotated[
@@ -147,14 +151,14 @@ class Howto100mOptions(_DatasetOptions):
         )
 
 
-class MsrvttOptions(_TestedOptions):
+class MsrvttOptions(TestedOptions):
     """MSR-VTT: features of whole videos, or else the published .pth files."""
 
     protocol: Annotated[
         Literal["1k-A", "1k-B", "full"] | None,
         Field(
             title="Protocol",
-            description=_PROTOCOL.format(
+            description=PROTOCOL_DESCRIPTION.format(
                 "1k-A and 1k-B (1000 videos, 1000 sentences) or full (2990 videos, 59800 sentences)"
             ),
         ),
@@ -194,7 +198,7 @@ class MsrvttOptions(_TestedOptions):
         )
 
 
-class Youcook2Options(_TestedOptions):
+class Youcook2Options(TestedOptions):
     """YouCook2: the published .pkl files, or csv files beside features of the whole videos.
 
     The test set is the data set's validation split: its test split was never published with annotations.
@@ -202,7 +206,7 @@ class Youcook2Options(_TestedOptions):
 
     protocol: Annotated[
         Literal["validation"] | None,
-        Field(title="Protocol", description=_PROTOCOL.format("validation (3350 clips)")),
+        Field(title="Protocol", description=PROTOCOL_DESCRIPTION.format("validation (3350 clips)")),
     ] = None
     train_pkl: Annotated[
         Path | None,
@@ -236,11 +240,11 @@ class Youcook2Options(_TestedOptions):
         return cls(train_pkl=folder / "youcook_train.pkl", test_pkl=folder / "youcook_val.pkl")
 
 
-class LsmdcOptions(_TestedOptions):
+class LsmdcOptions(TestedOptions):
     """LSMDC: features of whole clips, or else the published .pth files."""
 
     protocol: Annotated[
-        Literal["1k"] | None, Field(title="Protocol", description=_PROTOCOL.format("1k (1000 clips)"))
+        Literal["1k"] | None, Field(title="Protocol", description=PROTOCOL_DESCRIPTION.format("1k (1000 clips)"))
     ] = None
     train_csv: Annotated[
         Path | None,
@@ -264,113 +268,3 @@ class LsmdcOptions(_TestedOptions):
             test_csv=folder / "LSMDC16_challenge_1000_publictect.csv",
             test_features=folder / "LSMDC_test.pth",
         )
-
-
-class EpicLabelOptions(_DatasetOptions):
-    """EPIC-KITCHENS by label files: one label for each 3-D row; `folder` holds `train` and `test`."""
-
-    train_labels: Annotated[
-        Path | None,
-        Field(
-            title="Training labels",
-            description="Folder of <video id>.txt, one label per line for each 3-D row; or of its subfolders verb and "
-            "narration.",
-        ),
-    ] = None
-    test_labels: Annotated[Path | None, Field(title="Test labels", description="The same for the test videos.")] = None
-    verb_classes: Annotated[
-        Path | None,
-        Field(title="Verb classes", description="Csv of id, key and instances; null makes each verb a class."),
-    ] = None
-    labels: Annotated[
-        Literal["verb", "narration"],
-        Field(title="Labels", description="verb or narration: which labels are the captions."),
-    ] = "narration"
-    verb_only: Annotated[
-        bool,
-        Field(title="Verb classes only", description="Train on verb classes by the triplet loss; needs labels: verb."),
-    ] = False
-    clips_per_sample: Annotated[
-        Count, Field(title="Clips per sample", description="Consecutive segments joined to a sample.")
-    ] = 1
-    clips_before: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=1,
-            title="Clips before",
-            description="0 joins the segments that follow a segment, 1 those ahead of it.",
-        ),
-    ] = 0
-    clips_filter_length: Annotated[
-        NotNegative,
-        Field(title="Clip length filter", description="Segments of at most so many rows are dropped."),
-    ] = 0
-
-    @model_validator(mode="after")
-    def _verbs_have_classes(self) -> Self:
-        if self.verb_only and self.labels != "verb":
-            raise ValueError("verb_only trains on classes of verbs; it needs labels: verb")
-        return self
-
-    @classmethod
-    def published(cls, folder: Path) -> Self:
-        """Return the folders as the published data name them."""
-        return cls(train_labels=folder / "train", test_labels=folder / "test")
-
-
-class EpicRetrievalOptions(_TestedOptions):
-    """EPIC-KITCHENS-100 multi-instance retrieval, by its official annotations.
-
-    `features` holds the whole videos under their official ids, such as P01_11.
-    """
-
-    protocol: Annotated[
-        Literal["test"] | None,
-        Field(title="Protocol", description=_PROTOCOL.format("test (9668 clips, 3842 sentences)")),
-    ] = None
-    train_csv: Annotated[
-        Path | None, Field(title="Training annotations", description="EPIC_100_retrieval_train.csv")
-    ] = None
-    test_csv: Annotated[Path | None, Field(title="Test annotations", description="EPIC_100_retrieval_test.csv")] = None
-    test_sentence_csv: Annotated[
-        Path | None, Field(title="Test sentences", description="EPIC_100_retrieval_test_sentence.csv")
-    ] = None
-
-    @classmethod
-    def published(cls, folder: Path) -> Self:
-        """Return the files as the official annotations name them."""
-        return cls(
-            train_csv=folder / "EPIC_100_retrieval_train.csv",
-            test_csv=folder / "EPIC_100_retrieval_test.csv",
-            test_sentence_csv=folder / "EPIC_100_retrieval_test_sentence.csv",
-        )
-
-
-class EpicPresetName(StrEnum):
-    """The four published command lines of fine-tuning on EPIC-KITCHENS."""
-
-    NARRATION_2_BEFORE = "narration-2-before"
-    NARRATION_3_BEFORE = "narration-3-before"
-    VERB_2 = "verb-2"
-    VERB_3 = "verb-3"
-
-
-class EpicPreset(NamedTuple):
-    """What a published command line sets; its other settings are the published defaults."""
-
-    clips_per_sample: int
-    clips_before: int
-    labels: Literal["verb", "narration"]
-    epochs: int
-
-
-PRESETS = MappingProxyType(
-    {
-        EpicPresetName.NARRATION_2_BEFORE: EpicPreset(2, 1, "narration", epochs=75),
-        EpicPresetName.NARRATION_3_BEFORE: EpicPreset(3, 1, "narration", epochs=75),
-        EpicPresetName.VERB_2: EpicPreset(2, 0, "verb", epochs=100),
-        EpicPresetName.VERB_3: EpicPreset(3, 0, "verb", epochs=100),
-    }
-)
-"""The four published command lines by name; all start from the published HowTo100M checkpoint."""

@@ -1,4 +1,4 @@
-"""Named test protocols of the data sets, and by which content a published test set is known."""
+"""Named test protocols of the data sets, and the identification of published test sets by their content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reeldex.embedding.errors import DatasetError
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A published way to test: how many candidates (videos or clips) are ranked by how many sentences."""
+    """A published test protocol: how many candidates (videos or clips) are ranked by how many sentences."""
 
     name: str
     candidates: int
@@ -44,14 +44,14 @@ PUBLISHED_SHA256: Mapping[tuple[str, str], str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ProtocolClaim:
-    """What a user states of a test set: its protocol, and the `set_sha256` of the published one."""
+    """What a user states about a test set: its protocol, and the `set_sha256` of the published one."""
 
     protocol: str | None = None
     published_sha256: str | None = None
 
 
 def claimed(test_set: str, protocol: str | None, published_sha256: str | None) -> ProtocolClaim:
-    """Return the claim that options make; a hash without a protocol is of the test set's only one."""
+    """Return the claim of these options; a hash without a protocol belongs to the test set's only protocol."""
     if published_sha256 is not None and protocol is None:
         protocol = PROTOCOLS[test_set][0].name
     return ProtocolClaim(protocol, published_sha256)
@@ -78,7 +78,7 @@ def fitting_protocols(test_set: str, candidates: int, sentences: int) -> tuple[s
 
 
 def set_sha256(candidate_ids: Iterable[str], sentences: Iterable[tuple[str, str]]) -> str:
-    """Return the SHA-256 of a test set's content, whatever the order of its rows.
+    """Return the SHA-256 of a test set's content, independent of the order of its rows.
 
     `sentences` are pairs of the right candidate's id and the sentence. Hashed are the lines
     `["candidate", id]` and `["sentence", id, sentence]`, each as JSON without spaces in UTF-8, sorted, and each
@@ -112,9 +112,9 @@ class SetIdentity:
 def identify(
     test_set: str, sha256: str, counts: tuple[int, int], claim: ProtocolClaim, *, complete: bool
 ) -> SetIdentity:
-    """Return what is known of a test set with this content and these counts of candidates and sentences.
+    """Return the identity of a test set with this content and these counts of candidates and sentences.
 
-    A set of which anything was left out follows no protocol.
+    A set with anything left out follows no protocol.
     """
     if not complete:
         return SetIdentity(sha256, stated_sha256=claim.published_sha256)

@@ -1,4 +1,4 @@
-"""Where the vectors of clips come from: vectors made beforehand, whole videos, spans of videos, runs of rows."""
+"""Sources of clip vectors: precomputed vectors, whole videos, spans of videos, runs of rows."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     import torch
 
 Half = npt.NDArray[Any]
-# A clip may begin in the last row that rounding has cut off.
+# A clip may begin in a last row that was lost to rounding.
 _SLACK_ROWS = 1
 
 
 class VectorReader:
-    """One vector a stream and video, pooled beforehand, as the published .pth and .pkl files hold them.
+    """One precomputed vector per stream and video, as in the published .pth and .pkl files.
 
     They are L2-normalised by stream and joined, 2-D before 3-D. Raises DatasetError when their widths differ.
     """
@@ -39,7 +39,7 @@ class VectorReader:
         self.path = path
         self._vectors = vectors
         if not vectors:
-            raise DatasetError(f"{path} holds no features of any video.")
+            raise DatasetError(f"{path} contains no features of any video.")
         first = next(iter(vectors.values()))
         self._widths = (len(first[0]), len(first[1]))
         for video_id, pair in vectors.items():
@@ -69,9 +69,9 @@ class VectorReader:
         return join_streams(self._vectors[clip.video_id])
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return file name and width: such files say no more of themselves."""
+        """Return file name and dimension: such files record nothing else."""
         return {
-            name: {"space": None, "fingerprint": {"origin": "vectors made beforehand", "dimensions": width}}
+            name: {"space": None, "fingerprint": {"origin": "precomputed vectors", "dimensions": width}}
             for name, width in zip(STREAMS, self._widths, strict=True)
         }
 
@@ -86,10 +86,10 @@ def load_vectors(path: Path) -> VectorReader:
     held = load_pth(path)
     if not isinstance(held, dict) or not set(STREAMS) <= set(held):
         keys = ", ".join(map(repr, held)) if isinstance(held, dict) else type(held).__name__
-        raise DatasetError(f"{path} has to hold the features under '2d' and '3d'; it holds {keys:.300}.")
+        raise DatasetError(f"{path} must have the features under '2d' and '3d'; it has {keys:.300}.")
     for stream in STREAMS:
         if not isinstance(held[stream], dict):
-            raise DatasetError(f"{path}: {stream!r} has to map video ids to tensors.")
+            raise DatasetError(f"{path}: {stream!r} must map video ids to tensors.")
         for video_id, vector in held[stream].items():
             if not _is_vector(vector):
                 found = f"{vector.dtype} {tuple(vector.shape)}" if isinstance(vector, torch.Tensor) else type(vector)
@@ -126,7 +126,7 @@ class _SourceReader:
         return self.source.problem(video_id)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return what defines the numbers of each stream."""
+        """Return what defines the features of each stream."""
         return self.source.fingerprints()
 
 
@@ -151,7 +151,7 @@ class SpanReader(_SourceReader):
         return vector
 
     def clips_beyond_end(self, clips: Iterable[Clip]) -> dict[str, str]:
-        """Find the clips that begin beyond their video's features: clip id to what is wrong; raises FeaturesError."""
+        """Return the clips that begin beyond their video's features, with what is wrong; raises FeaturesError."""
         found = {}
         timings: dict[str, list[RowTiming]] = {}
         for clip in clips:
@@ -185,7 +185,7 @@ class SegmentReader(_SourceReader):
 
 
 def rows_ratio(stream: RowTiming, other: RowTiming) -> Fraction:
-    """Return how many rows of the other stream last as long as one of this."""
+    """Return the number of rows of the other stream per row of this one."""
     return Fraction(stream.seconds_per_row / other.seconds_per_row).limit_denominator(1000)
 
 
@@ -197,7 +197,7 @@ def scaled_run(run: tuple[int, int], ratio: Fraction) -> tuple[int, int]:
 def deduplicate_ids(names: Iterable[str]) -> list[str]:
     """Return each name an id of its own: itself, and from its second occurrence on with #2, #3 ... behind it.
 
-    A number that makes another one's name is passed over.
+    A number that gives an existing name is skipped.
     """
     given = list(names)
     taken = set(given)

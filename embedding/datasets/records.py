@@ -1,4 +1,4 @@
-"""What every reader gives: samples to train on, and whole sets to evaluate on."""
+"""The types that every reader returns: samples to train on, and whole test sets to evaluate on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from reeldex.embedding.datasets.protocols import ProtocolClaim, SetIdentity, identify, set_sha256
 from reeldex.embedding.errors import DatasetError, MissingVideosError
+from reeldex.quantities import counted
 from reeldex.storage.schema import JSON
 
 log = logging.getLogger(__name__)
@@ -22,9 +23,9 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class Clip:
-    """A piece of a video, and the captions that describe it.
+    """A part of a video, and the captions that describe it.
 
-    `clip_id` is its own within a set; `video_id` is whose features are read; `class_id` is its verb class or -1.
+    `clip_id` is unique within a set; `video_id` names the features; `class_id` is its verb class or -1.
     """
 
     clip_id: str
@@ -35,7 +36,7 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class RetrievalSample:
-    """What one index of a training set gives in one epoch: n pairs of a clip and a caption.
+    """The sample of one index of a training set in one epoch: n pairs of a clip and a caption.
 
     `video` is (n, video_dim) float32, each stream L2-normalised. `clip_ids` name the clips in messages. `class_ids`
     are the verb classes of the EPIC-KITCHENS label files, -1 where there are none.
@@ -59,9 +60,9 @@ class RetrievalSample:
 
 @dataclass(frozen=True)
 class UnusableVideos:
-    """Videos that a data set names and that cannot be used, with the reason of each; `total` counts all it names.
+    """The unusable videos of a data set, each with its reason; `total` counts all videos of the data set.
 
-    `clips` are those left out of usable videos, by clip id. `sentences` counts those left out of a test set, because
+    `clips` are those left out of usable videos, by clip id. `sentences` counts those left out of a test set because
     no video or clip that they describe can be used.
     """
 
@@ -77,13 +78,13 @@ class UnusableVideos:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing was left out, as figures that are to be compared with published ones need it."""
+        """Whether nothing was left out, which comparing with published figures requires."""
         return not (self.reasons or self.clips or self.sentences)
 
     def __str__(self) -> str:
-        said = [f"{len(self.reasons)} of {self.total} videos cannot be used.", *_listed(self.reasons)]
+        said = [f"{len(self.reasons)} of {counted(self.total, 'video')} cannot be used.", *_listed(self.reasons)]
         if self.clips:
-            said += [f"{len(self.clips)} clips of other videos cannot be used.", *_listed(self.clips)]
+            said += [f"{counted(len(self.clips), 'clip')} of other videos cannot be used.", *_listed(self.clips)]
         return "\n".join(said)
 
 
@@ -95,7 +96,7 @@ def _listed(reasons: Mapping[str, str]) -> list[str]:
 def exclude_unusable(
     name: str, video_ids: Iterable[str], problem: Callable[[str], str | None], max_missing_share: float
 ) -> UnusableVideos:
-    """Find the videos that cannot be used, and say so in the log.
+    """Return the videos that cannot be used, and log them.
 
     Raises MissingVideosError when they are more than `max_missing_share` (0 to 1) of all, or all.
     """
@@ -110,35 +111,35 @@ def exclude_unusable(
     if found.share > max_missing_share or len(found.reasons) == found.total:
         raise MissingVideosError(
             f"{name}: {found}\nThat is {found.share:.1%}; at most {max_missing_share:.1%} may be missing. Extract "
-            "these videos, correct the paths, or raise max_missing_share to go on without them."
+            "these videos, correct the paths, or raise max_missing_share to continue without them."
         )
     if found.reasons:
-        log.warning("%s goes on without some videos: %s", name, found)
+        log.warning("%s continues without some videos: %s", name, found)
     return found
 
 
 def without_clips(
     name: str, clips: Sequence[Clip], left_out: Mapping[str, str], unusable: UnusableVideos, max_missing_share: float
 ) -> tuple[list[Clip], UnusableVideos]:
-    """Leave clips out of usable videos, and say so in the log; raises MissingVideosError as `exclude_unusable` does."""
+    """Leave clips out of usable videos, and log them; raises MissingVideosError as `exclude_unusable` does."""
     found = replace(unusable, clips=left_out)
     if len(left_out) > max_missing_share * len(clips) or len(left_out) == len(clips):
         raise MissingVideosError(
             f"{name}: {found}\nAt most {max_missing_share:.1%} of the {len(clips)} clips may be missing. Check that "
-            "annotations and features belong to the same videos, or raise max_missing_share to go on without them."
+            "annotations and features belong to the same videos, or raise max_missing_share to continue without them."
         )
     if left_out:
-        log.warning("%s goes on without some clips: %s", name, found)
+        log.warning("%s continues without some clips: %s", name, found)
     return [clip for clip in clips if clip.clip_id not in left_out], found
 
 
 def draw_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Return the generator of one sample's draws: the same for the same three numbers, whatever was drawn before."""
+    """Return the random generator of one sample, which depends on these three numbers alone."""
     return np.random.default_rng([seed, epoch, index])
 
 
 class TrainingSet(Protocol):
-    """Samples to train on, each the same for the same (seed, epoch, index), in whatever order they are asked for."""
+    """Training samples; each depends on (seed, epoch, index) alone, not on the order of access."""
 
     @property
     def name(self) -> str:
@@ -159,14 +160,14 @@ class TrainingSet(Protocol):
     def __len__(self) -> int: ...
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return what defines the numbers of each feature stream, for a checkpoint."""
+        """Return what defines the features of each stream, for a checkpoint."""
 
     def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
         """Return one sample; raises FeaturesError when its features cannot be read."""
 
 
 class ClipReader(Protocol):
-    """Where the vectors of clips come from."""
+    """A source of clip vectors."""
 
     @property
     def video_dim(self) -> int:
@@ -176,7 +177,7 @@ class ClipReader(Protocol):
         """Return a clip's (video_dim,) float32 vector; raises FeaturesError."""
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return what defines the numbers of each feature stream, for a checkpoint."""
+        """Return what defines the features of each stream, for a checkpoint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +195,7 @@ class ClipTrainingSet:
 
     def __post_init__(self) -> None:
         if self.pairs_per_sample < 1 or not self.groups or not all(self.groups):
-            raise ValueError(f"{self.name} needs a pair in each sample and a clip in each group.")
+            raise ValueError(f"{self.name} needs at least one pair per sample and one clip per group.")
 
     @property
     def video_dim(self) -> int:
@@ -205,7 +206,7 @@ class ClipTrainingSet:
         return len(self.groups)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return what defines the numbers of each feature stream, for a checkpoint."""
+        """Return what defines the features of each stream, for a checkpoint."""
         return self.reader.fingerprints()
 
     def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
@@ -226,9 +227,9 @@ class EvaluationSet:
     """N clips, each of which is one candidate, and M sentences to rank them by.
 
     `right_clips` (M,) int64 gives the clip that each sentence belongs to; several sentences may belong to one clip.
-    By default the sentences are all captions of all clips. A clip without a sentence of its own is ranked all the
-    same. `relevance`, where the protocol knows several right clips, is (M, N) float32, 0 to 1. `claim` is what the
-    user states of the set.
+    By default the sentences are all captions of all clips. A clip without a sentence of its own is ranked too.
+    `relevance`, where the protocol has several right clips, is (M, N) float32, 0 to 1. `claim` is what the
+    user states about the set.
     """
 
     name: str
@@ -248,11 +249,11 @@ class EvaluationSet:
         sentences, clips = len(self.captions), len(self.clips)
         if not clips or self.right_clips.shape != (sentences,):
             raise ValueError(
-                f"{self.name} needs clips and a right one for each sentence; got {clips} clips, {sentences} sentences "
+                f"{self.name} needs clips and a right one per sentence; got {clips} clips, {sentences} sentences "
                 f"and {self.right_clips.shape} right clips."
             )
         if not ((self.right_clips >= 0) & (self.right_clips < clips)).all():
-            raise ValueError(f"{self.name}: the right clip of a sentence is none of the {clips} clips.")
+            raise ValueError(f"{self.name}: the right clip of a sentence is not one of the {clips} clips.")
         if self.relevance is not None and self.relevance.shape != (sentences, clips):
             raise ValueError(
                 f"{self.name}: relevance is (sentences, clips) = ({sentences}, {clips}), not {self.relevance.shape}."
@@ -269,16 +270,16 @@ class EvaluationSet:
         return np.array([clip.class_id for clip in self.clips], dtype=np.int64)
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return what defines the numbers of each feature stream, to hold against a checkpoint."""
+        """Return what defines the features of each stream, to compare with a checkpoint."""
         return self.reader.fingerprints()
 
     def identity(self) -> SetIdentity:
-        """Return which published test set this is, as far as its content, its counts and the user's claim show."""
+        """Return which published test set this is, by its content, its counts and the user's claim."""
         ids = [clip.clip_id for clip in self.clips]
         pairs = zip((ids[at] for at in self.right_clips.tolist()), self.captions, strict=True)
         counts = (len(ids), len(self.captions))
         return identify(self.name, set_sha256(ids, pairs), counts, self.claim, complete=self.unusable.complete)
 
     def videos(self, first: int, stop: int) -> Vectors:
-        """Read the vectors of the clips from `first` up to but not including `stop`: (n, video_dim) float32."""
+        """Return the vectors of the clips from `first` up to but not including `stop`: (n, video_dim) float32."""
         return np.stack([self.reader.read(clip) for clip in self.clips[first:stop]])

@@ -8,14 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from reeldex.embedding.datasets import epic_labels, epic_retrieval, howto100m, lsmdc, msrvtt, youcook2
-from reeldex.embedding.datasets.options import (
-    EpicLabelOptions,
-    EpicRetrievalOptions,
-    Howto100mOptions,
-    LsmdcOptions,
-    MsrvttOptions,
-    Youcook2Options,
-)
+from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
+from reeldex.embedding.datasets.options import Howto100mOptions, LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
 
 

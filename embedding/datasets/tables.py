@@ -1,4 +1,4 @@
-"""Tables of text, read strictly: what is wrong is said with file, row and column."""
+"""Strict reading of text tables: errors name file, line and column."""
 
 from __future__ import annotations
 
@@ -73,18 +73,18 @@ class Row:
         return numbers
 
     def refusal(self, column: str, why: str) -> DatasetError:
-        """Return the error that says what is wrong with this row."""
+        """Return an error that locates a fault in this row."""
         return DatasetError(f"{self.path}, line {self.line}, column {column!r}: {why}.")
 
 
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
-    """Read a comma-separated table whose first line names its columns; others than these are passed over.
+    """Read a comma-separated table whose first line names its columns; further columns are ignored.
 
     Raises DatasetError when the file or a column is absent or a column is named twice, for a row of another length
     than the first, and for a quotation mark that is not closed.
     """
     csv.field_size_limit(_LARGEST_FIELD_BYTES)
-    # Strict, as an opened quotation would otherwise take all rows behind it for one text.
+    # Strict, because an unclosed quotation would otherwise absorb all following rows.
     lines = csv.reader(_lines(path), strict=True)
     try:
         return _rows(path, lines, columns, optional)
@@ -98,7 +98,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
 def _rows(path: Path, lines: Reader, columns: Sequence[str], optional: Sequence[str]) -> list[Row]:
     header = next(lines, None)
     if not header:
-        raise DatasetError(f"{path} is empty; its first line has to name the columns {', '.join(columns)}.")
+        raise DatasetError(f"{path} is empty; its first line must name the columns {', '.join(columns)}.")
     names = [name.strip() for name in header]
     for column in columns:
         if column not in names:
@@ -137,14 +137,14 @@ def read_tab_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
         values = line.rstrip("\n").split("\t")
         if len(values) < needed:
             raise DatasetError(
-                f"{path}, line {number}: it has {len(values)} tab-separated columns, and column {needed} is needed."
+                f"{path}, line {number}: it has {len(values)} tab-separated columns, and column {needed} is required."
             )
         rows.append(Row(path, number, {name: values[place] for name, place in columns.items()}))
     return rows
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 text file, with any of the usual line ends; raises DatasetError, with the line that is not UTF-8."""
+    """Read a UTF-8 text file with any usual line endings; raises DatasetError naming a line that is not UTF-8."""
     if not path.is_file():
         raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
     try:
@@ -159,5 +159,5 @@ def read_text(path: Path) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    # Not `splitlines`, which also cuts at characters that occur within texts.
+    # Not `splitlines`, which also splits at characters that occur within texts.
     return [f"{line}\n" for line in read_text(path).split("\n")]

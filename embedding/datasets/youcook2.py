@@ -86,7 +86,8 @@ def _open(options: Youcook2Options, pkl: Path | None, table: Path | None, split:
 def _from_pickle(path: Path, max_missing_share: float) -> _Clips:
     held = load_pickle(path)
     if not isinstance(held, list) or not held:
-        raise DatasetError(f"{path} has to hold a list of clips, not an empty one or a {type(held).__name__}.")
+        found = "an empty list" if isinstance(held, list) else f"a {type(held).__name__}"
+        raise DatasetError(f"{path} must be a non-empty list of clips, found {found}.")
     vectors = {}
     captions = {}
     keys: dict[str, Hashable] = {}
@@ -95,7 +96,7 @@ def _from_pickle(path: Path, max_missing_share: float) -> _Clips:
     for at, (clip_id, entry) in enumerate(zip(ids, held, strict=True)):
         captions[clip_id] = str(_field(path, at, entry, "caption"))
         vectors[clip_id] = (_vector(path, at, entry, "2d"), _vector(path, at, entry, "3d"))
-        # Clips may bear one name by mistake; with the same vectors they are one.
+        # Different clips may have one name by mistake; those with the same vectors are one clip.
         keys[clip_id] = (names[at], *(vector.tobytes() for vector in vectors[clip_id]))
     reader = VectorReader(path, vectors)
     unusable = exclude_unusable(NAME, captions, reader.problem, max_missing_share)

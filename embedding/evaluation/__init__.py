@@ -1,1 +1,5 @@
-"""Evaluating the embedding: scores, metrics, tables, and the published results."""
+"""Evaluation of the embedding on whole test sets.
+
+- `evaluate` computes scores and results, `metrics` the ranks, recalls and confidence intervals.
+- `tables` formats results as tables, JSON and rankings; `published_results` holds the paper's figures.
+"""

@@ -1,4 +1,4 @@
-"""Evaluation over a whole test set: scores batch by batch, then the figures."""
+"""Evaluation on a whole test set: scores computed in batches, then the figures."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DIRECTIONS = ("text_to_video", "video_to_text")
 
 @dataclass(frozen=True)
 class DirectionResult:
-    """The figures of one direction. `by_class` ranks verb classes, `multi_instance` goes by graded relevance.
+    """The figures of one direction. `by_class` ranks verb classes, `multi_instance` uses graded relevance.
 
     `intervals` has the names of `figures`.
     """
@@ -70,7 +70,7 @@ class DirectionResult:
 
 @dataclass(frozen=True)
 class SetResult:
-    """What a model reaches on a test set: results by direction, which set it is, and what was left out of it.
+    """A model's results on a test set by direction, the identity of the set, and what was left out of it.
 
     `clip_count` counts the candidates: the videos or clips that are ranked.
     """
@@ -96,17 +96,16 @@ def score(
 ) -> Scores:
     """Return the scores of all sentences of a set against all its clips: (M, N) float32.
 
-    Clips with equal features have equal scores, bit for bit, and so have sentences with the same known words:
-    whether two of them tie does not depend on rounding. A sentence without a known word is scored as an empty one, as
-    in the published code. Beside the scores, memory holds the embeddings of the clips and those of one batch of
-    sentences. The model is left in evaluation mode. Raises EmbeddingError when the set's vectors are not as long as
-    the model takes them.
+    Clips with equal features, and sentences with the same known words, have bit-identical scores, so ties do not
+    depend on rounding. A sentence without a known word is scored as an empty one, as in the published code. Besides
+    the scores, memory holds the embeddings of the clips and of one batch of sentences. The model is left in evaluation
+    mode. Raises EmbeddingError when the dimensions of the set's vectors do not match the model's.
     """
     spec = model.spec
     if test_set.video_dim != spec.video_dim or words.dim != spec.word_dim:
         raise EmbeddingError(
-            f"The model takes video vectors of {spec.video_dim} and word vectors of {spec.word_dim} numbers; those of "
-            f"{test_set.name} have {test_set.video_dim}, the word vectors {words.dim}. Give those it was trained with."
+            f"The model takes video vectors of {spec.video_dim} and word vectors of {spec.word_dim} dimensions; those "
+            f"of {test_set.name} have {test_set.video_dim}, the word vectors {words.dim}. Use those of its training."
         )
     model.eval()
     videos, same_clip = _embed_clips(model, test_set, batch_size)
@@ -177,7 +176,7 @@ def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions 
     results = {}
     for at, direction in enumerate(DIRECTIONS):
         these = scores if at == 0 else scores.T
-        # The sentences of a video are drawn together; each video asks once.
+        # The sentences of a video are drawn together; each video is one query.
         intervals = _intervals("", partial(bootstrap, groups=right if at == 0 else None), ranks[at], how)
         by_class = several = None
         if graded is None and (classes >= 0).all():
@@ -203,14 +202,14 @@ def _intervals(
 
 
 def _class_ranks(scores: Scores, query_classes: Integers, item_classes: Integers) -> Integers:
-    # A clip that is no sentence's right one may have a class that no sentence has.
+    # A clip that is not the right one of any sentence may have a class that no sentence has.
     asked = np.isin(query_classes, item_classes)
     these = scores if asked.all() else scores[asked]
     return class_ranks(these, query_classes[asked], item_classes)
 
 
 def _graded_figures(scores: Scores, relevance: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    # With some videos left out, others may be without a fully relevant answer; `query_count` tells.
+    # With some videos left out, others may have no fully relevant answer; `query_count` shows it.
     asked = np.flatnonzero(has_right_answer(relevance))
     shape = (len(asked), scores.shape[1])
     return in_row_blocks(shape, lambda block: query_figures(scores[asked[block]], relevance[asked[block]]))

@@ -1,10 +1,10 @@
 """Retrieval over a whole test set: ranks, recalls, median rank, confidence intervals, the first k answers.
 
-Candidates are videos or clips, each once, and several sentences may belong to one. Ties are never broken in the
-model's favour: a wrong answer with the score of the right one stands before it. A model that gives every pair the same
-score has thus the recall 0, not 1. The other right sentences of a video are no wrong answers. NaN is an error.
+Candidates are videos or clips, each once, and several sentences may belong to one. Ties are never broken in the model's
+favour: a wrong answer with the score of the right one ranks before it, so a model that gives every pair the same score
+has a recall of 0, not 1. The other right sentences of a video do not count as wrong answers. NaN is an error.
 
-Score matrices are worked on in blocks of rows: beside them, memory is needed for a block alone.
+Score matrices are processed in blocks of rows, so the additional memory is that of one block.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def ranks_of_any_right(
 ) -> Integers:
     """Return for each column of (N, M) scores the rank, from 1, of the best of the rows that belong to it: (M',) int64.
 
-    `right` names the column each row belongs to, as for `ranks_of_right`. Columns without a row of their own ask
-    nothing and are left out. The rank is 1 + the number of other columns' rows with at least the best own score.
+    `right` names the column each row belongs to, as for `ranks_of_right`. Columns without a row of their own are
+    not queries and are left out. The rank is 1 + the number of other columns' rows with at least the best own score.
     """
     array = checked_scores(scores, block_rows)
     columns = _right_columns(array, right)
@@ -98,7 +98,7 @@ def _right_columns(array: Floats, right: Sequence[int] | Integers | None) -> Int
     if right is None:
         if rows != width:
             raise ScoresError(
-                f"{rows} sentences and {width} videos are no pairs. Say for each sentence which video is the right one."
+                f"{rows} sentences and {width} videos are not pairs. Pass the right video of each sentence."
             )
         return np.arange(rows)
     columns = np.asarray(right, dtype=np.int64)
@@ -117,7 +117,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalMetrics:
-    """What ranks amount to: recalls as shares in 0..1, the median rank from 1, and the number of queries."""
+    """The summary of ranks: recalls as shares in 0..1, the median rank from 1, and the number of queries."""
 
     recall_at_1: float
     recall_at_5: float
@@ -285,5 +285,5 @@ def top_k(
 def in_row_blocks(
     shape: tuple[int, ...], work: Callable[[slice], npt.NDArray[Any]], block_rows: int | None = None
 ) -> npt.NDArray[Any]:
-    """Do work on slices of a matrix's rows and join what comes: large matrices in bounded memory."""
+    """Apply `work` to slices of a matrix's rows and join the results: large matrices in bounded memory."""
     return np.concatenate([work(block) for block in row_blocks(shape, block_rows)])

@@ -1,4 +1,4 @@
-"""The HowTo100M paper's own figures, to stand beside one's own (arXiv 1906.03327, tables 5 to 7; text to video)."""
+"""The HowTo100M paper's figures, for comparison (arXiv 1906.03327, tables 5 to 7; text to video)."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ PUBLISHED_RESULTS = tuple(
 def published_results(test_set: str, protocol: str | None) -> tuple[PublishedResult, ...]:
     """Return the published figures on a test set by a protocol; none for another protocol.
 
-    Whether one's own test set is the published one has to be known beforehand: as many sentences do not make it so.
+    The caller must know that the test set is the published one: an equal number of sentences does not prove it.
     """
     return tuple(each for each in PUBLISHED_RESULTS if (each.test_set, each.protocol) == (test_set, protocol))

@@ -13,6 +13,7 @@ from reeldex.embedding.evaluation.evaluate import DIRECTIONS, DirectionResult, S
 from reeldex.embedding.evaluation.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
 from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
 from reeldex.embedding.multi_instance import FIGURES
+from reeldex.quantities import counted
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.schema import JSON
 
@@ -34,7 +35,7 @@ class Table:
     def __str__(self) -> str:
         lines = [self.columns, *self.rows]
         widths = [max(len(line[at]) for line in lines) for at in range(len(self.columns))]
-        # Texts at the left, numbers at the right.
+        # Texts are left-aligned, numbers right-aligned.
         shown = [
             "  ".join(
                 cell.ljust(width) if at < 2 else cell.rjust(width)
@@ -46,7 +47,7 @@ class Table:
 
 
 def retrieval_table(results: Sequence[SetResult], title: str = "Retrieval") -> Table:
-    """Lay out recalls in per cent with 95 % intervals and the median rank, the paper's beside one's own."""
+    """Return recalls in per cent with 95 % intervals and median ranks as a table, with the paper's for comparison."""
     rows: list[tuple[str, ...]] = []
     notes: list[str] = []
     for result in results:
@@ -64,8 +65,8 @@ def set_in_words(result: SetResult) -> str:
     identity = result.identity
     named = identity.protocol or " or ".join(identity.possible)
     protocol = f"protocol {named}" if named else "no named protocol"
-    candidates = _counted(result.clip_count, "video" if result.name == "msrvtt" else "clip")
-    return f"{protocol}, {candidates}, {_counted(result.sentence_count, 'sentence')}"
+    candidates = counted(result.clip_count, "video" if result.name == "msrvtt" else "clip")
+    return f"{protocol}, {candidates}, {counted(result.sentence_count, 'sentence')}"
 
 
 def figures_in_words(result: SetResult) -> str:
@@ -79,21 +80,17 @@ def figures_in_words(result: SetResult) -> str:
     return f"{result.name} ({set_in_words(result)}), {'; '.join(said)}"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _notes(result: SetResult) -> list[str]:
-    """Return what has to be known of a test set beside its figures."""
+    """Return the notes on a test set that its figures need."""
     identity = result.identity
     known = ", the published set" if identity.published else ""
     notes = [f"{result.name}: {set_in_words(result)}{known}; SHA-256 of the set {identity.sha256}."]
     if not result.unusable.complete:
         left_out = (
-            f"{_counted(len(result.unusable.reasons), 'video')}, {_counted(len(result.unusable.clips), 'clip')} of "
-            f"other videos and {_counted(result.unusable.sentences, 'sentence')}"
+            f"{counted(len(result.unusable.reasons), 'video')}, {counted(len(result.unusable.clips), 'clip')} of "
+            f"other videos and {counted(result.unusable.sentences, 'sentence')}"
         )
-        notes.append(f"{result.name}: {left_out} could not be used, so that this is not the published protocol.")
+        notes.append(f"{result.name}: {left_out} could not be used, so this is not the published protocol.")
     elif identity.stated_sha256 not in {None, identity.sha256}:
         notes.append(
             f"{result.name}: this is not the published set; its SHA-256 is stated as {identity.stated_sha256}."
@@ -104,15 +101,15 @@ def _notes(result: SetResult) -> list[str]:
 
 
 def _why_alone(result: SetResult) -> str | None:
-    """Return why the paper's figures do not stand beside those of a whole set; None when it has none, or they do."""
+    """Return why the paper's figures are not shown for a complete set; None when they are or do not exist."""
     published = next((each for each in PUBLISHED_RESULTS if each.test_set == result.name), None)
     if published is None or _comparable(result):
         return None
     identity = result.identity
     if published.protocol not in {identity.protocol, *identity.possible}:
         return (
-            f"published figures are of protocol {published.protocol}, over {published.query_count} sentences: they "
-            "cannot be compared."
+            f"published figures are of protocol {published.protocol}, over "
+            f"{counted(published.query_count, 'sentence')}: they cannot be compared."
         )
     return (
         "published figures are left out, since nothing shows that this is the published set. If you know that it is, "
@@ -121,7 +118,7 @@ def _why_alone(result: SetResult) -> str | None:
 
 
 def _comparable(result: SetResult) -> tuple[PublishedResult, ...]:
-    """Return the published figures that may stand beside one's own: those over the very same test set."""
+    """Return the comparable published figures: those on exactly this test set."""
     if not (result.identity.published and result.unusable.complete):
         return ()
     return published_results(result.name, result.identity.protocol)
@@ -153,7 +150,7 @@ def _published_cells(result: PublishedResult) -> tuple[str, ...]:
 
 
 def further_tables(results: Sequence[SetResult]) -> list[Table]:
-    """Lay out the ranks of verb classes, and mAP and nDCG, of the sets that have them."""
+    """Return the ranks of verb classes, and mAP and nDCG, as tables, for the sets that have them."""
     classes: list[tuple[str, ...]] = []
     graded: list[tuple[str, ...]] = []
     for result in results:
@@ -178,7 +175,7 @@ def further_tables(results: Sequence[SetResult]) -> list[Table]:
 
 
 def report_json(results: Iterable[SetResult], about: dict[str, JSON]) -> dict[str, JSON]:
-    """Return all figures, intervals and comparable published figures as JSON; `about` says of what and how."""
+    """Return all figures, intervals and comparable published figures as JSON; `about` describes the evaluation."""
     sets: dict[str, JSON] = {}
     for result in results:
         sets[result.name] = {

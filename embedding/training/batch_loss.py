@@ -1,4 +1,4 @@
-"""The loss of a whole batch, of whichever kind the options say."""
+"""The loss of a whole batch, of the kind that the options select."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reeldex.embedding.options import TrainingOptions
 
 
 class BatchLoss(nn.Module):
-    """The loss of a batch by its scores and classes, whichever kind it is.
+    """The loss of a batch, computed from its scores and classes.
 
     Raises TrainingError when a batch has too few pairs for any negative.
     """
@@ -27,17 +27,17 @@ class BatchLoss(nn.Module):
         self._triplet = ClassTripletLoss(options) if options.loss == "triplet" else None
 
     def forward(self, scores: Tensor, class_ids: Tensor) -> Tensor:
-        """Return the loss of (N, N) scores, sentence by video, and (N,) classes, which only triplets look at.
+        """Return the loss of (N, N) scores, sentence by video, and (N,) classes, which only the triplet loss uses.
 
         Raises TrainingError for triplets of samples without classes.
         """
         if self._triplet is None:
             ranking: Tensor = self._ranking(scores)
             return ranking
-        # All without a class would be of one class: there would be no triplet, and nothing would be learnt.
+        # Samples without a class would all be of one class: no triplets, so nothing would be learned.
         if bool((class_ids < 0).any()):
             raise TrainingError(
-                "The triplet loss goes by verb classes, and samples of this data set have none. Train with the ranking "
+                "The triplet loss uses verb classes, and samples of this data set have none. Train with the ranking "
                 "loss, or on EPIC-KITCHENS with labels of verbs."
             )
         triplets: Tensor = self._triplet(scores, class_ids)

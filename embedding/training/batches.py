@@ -1,7 +1,7 @@
-"""Samples into batches: which ones, in which order, and as tensors.
+"""Collates samples into batches of tensors, in a reproducible order.
 
 The order of an epoch depends on seed and epoch alone, and a sample on seed, epoch and index. Training can therefore
-go on at any step, and neither the number of data workers nor that of processes changes what is trained on.
+resume at any step, and neither the number of data workers nor that of processes changes the samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Key = tuple[int, int]  # (epoch, index of the sample)
 class Batch:
     """N pairs: `videos` (N, video_dim), `sentences` (N, max_words, word_dim), `class_ids` (N,) int64, `clip_ids`.
 
-    The pairs of one sample lie side by side.
+    The pairs of one sample are adjacent.
     """
 
     videos: Tensor
@@ -48,7 +48,7 @@ class Batch:
         )
 
     def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory, which a GPU copies from beside other work."""
+        """Return the batch in page-locked memory, from which a GPU copies asynchronously."""
         return replace(
             self,
             videos=self.videos.pin_memory(),
@@ -63,7 +63,7 @@ def epoch_order(sample_count: int, seed: int, epoch: int) -> npt.NDArray[np.int6
 
 
 def _end_with_parent(_: int) -> None:
-    """End this data worker soon after the process that started it, which may have been killed.
+    """End this data worker soon after its parent process, which may have been killed.
 
     PyTorch looks for it every 5 seconds at most.
     """
@@ -78,7 +78,7 @@ def _end_with_parent(_: int) -> None:
 
 
 class _Samples(Dataset[RetrievalSample | EmbeddingError]):
-    """Samples by their keys. An error is handed on as a value: raised in a worker, it would become its stack trace."""
+    """Samples by their keys. An error is returned as a value: raised in a worker, it would become its stack trace."""
 
     def __init__(self, samples: TrainingSet, seed: int) -> None:
         self._samples = samples
@@ -112,7 +112,7 @@ class _Collate:
 
 
 class _Plan(Sampler[list[Key]]):
-    """The batches of what is left of one epoch."""
+    """The remaining batches of one epoch."""
 
     def __init__(self) -> None:
         self.batches: list[list[Key]] = []
@@ -128,7 +128,7 @@ class _Plan(Sampler[list[Key]]):
 class BatchOptions:
     """How samples are batched: `batch_size` counts the samples of all processes together.
 
-    `workers` processes read ahead; 0 reads in the training process. Raises ValueError for what cannot be.
+    `workers` processes read ahead; 0 reads in the training process. Raises ValueError for invalid values.
     """
 
     batch_size: int
@@ -145,7 +145,7 @@ class BatchOptions:
 class TrainingBatches:
     """All batches of a training, this process's part of each.
 
-    An incomplete last batch is left out, as published. Raises TrainingError when there is not one whole batch, or
+    An incomplete last batch is dropped, as published. Raises TrainingError when there is not one full batch, or
     when a batch cannot be divided among the processes.
     """
 

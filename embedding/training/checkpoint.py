@@ -1,4 +1,4 @@
-"""Checkpoints: the published one's plain weights, and one's own with all that training needs to go on.
+"""Checkpoints: plain weights such as the published ones, and full checkpoints from which training can resume.
 
 Both are read with `weights_only=True`: nothing in a file is executed.
 """
@@ -25,7 +25,7 @@ from reeldex.untrusted_files import BROKEN_PICKLE, load_torch_file, refused_by_t
 _MODEL = ModelOptions()
 
 PUBLISHED_CHECKPOINT_URL = "https://www.rocq.inria.fr/cluster-willow/amiech/howto100m/models/howto100m_pt_model.pth"
-"""Weights trained on HowTo100M; they go with GoogleNews-vectors-negative300.bin and 2-D before 3-D features."""
+"""Weights trained on HowTo100M; they need GoogleNews-vectors-negative300.bin and 2-D before 3-D features."""
 
 _FORMAT = "reeldex-embedding"
 _FORMAT_VERSION = 1
@@ -37,7 +37,7 @@ class Origin:
 
     - `word_vectors`: hex SHA-256 of the word vectors' source; None when not known, as for the published checkpoint.
     - `features`: each stream, `2d` and `3d`, to its `space` and that space's `fingerprint`, in the order in which
-      their vectors are joined; the space is None for files that do not tell it. Empty when nothing is known.
+      their vectors are joined; the space is None for files that do not record it. Empty when nothing is known.
     - `config`: the settings of the training.
 
     Raises ValueError for what is not JSON.
@@ -58,13 +58,13 @@ class Origin:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a training stands.
+    """The state of a training.
 
-    - `epoch`: epochs finished; `step_in_epoch`: steps done of the one begun; `step`: steps in all.
-    - `loss_sum`: the sum of the losses of the epoch begun.
-    - `best`: the best figure so far, None before the first; `best_by`: which one.
+    - `epoch`: epochs finished; `step_in_epoch`: steps done in the current one; `step`: total steps.
+    - `loss_sum`: the sum of the losses of the current epoch.
+    - `best`: the best figure so far, None before the first; `best_by`: its name.
     - `optimizer`, `scaler`: their state dicts, learning rates included.
-    - `random_states`: what `embedding.random_states.capture` gave.
+    - `random_states`: what `random_states.capture` returned.
     """
 
     epoch: int
@@ -80,7 +80,7 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model's sizes and weights, what it was trained on, and where its training stands (None: weights alone)."""
+    """A model's sizes and weights, what it was trained on, and the state of its training (None: weights only)."""
 
     spec: ModelSpec
     weights: Mapping[str, Tensor]
@@ -95,19 +95,19 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Publish a checkpoint as one file: after a kill at any moment it is the old one or the new one."""
+    """Publish a checkpoint atomically: after a kill the file is either the old or the new one."""
     training = checkpoint.training
     content = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
         "spec": asdict(checkpoint.spec),
         "weights": {name: value.detach().cpu() for name, value in checkpoint.weights.items()},
-        # As text, so that numbers, texts and nesting come back as they were.
+        # As JSON text, so that numbers, strings and nesting are restored exactly.
         "origin": json.dumps(asdict(checkpoint.origin)),
         "training": None if training is None else {name: getattr(training, name) for name in _training_fields()},
     }
     with publish(path) as temporary, temporary.open("wb") as file:
-        # Given a name instead of a file, torch would write the temporary's name into it.
+        # Given a path instead of a file object, torch would write the temporary's name into the file.
         torch.save(content, file)
 
 
@@ -118,17 +118,17 @@ def _training_fields() -> tuple[str, ...]:
 def load_checkpoint(path: Path, *, max_words: int = _MODEL.max_words) -> Checkpoint:
     """Read a checkpoint of `reeldex train`, or a plain state dict such as the published one.
 
-    A state dict's sizes are read off its shapes; `max_words`, which has no shape, is for it alone. Raises
-    CheckpointError for what is absent, damaged or no text-video embedding.
+    A state dict's sizes are taken from its shapes; `max_words`, which has no shape, applies to state dicts only. Raises
+    CheckpointError for a file that is absent, damaged or not a text-video embedding.
     """
     content = _read(path)
     if content.get("format") == _FORMAT:
         return _from_own(path, content)
-    # Other trainers put the weights under a name of their own.
+    # Other trainers store the weights under a key.
     state = content.get("state_dict", content)
     if not _are_weights(state):
         raise CheckpointError(
-            f"{path} is not a checkpoint of a text-video embedding: it holds {', '.join(map(str, list(content)[:5]))}. "
+            f"{path} is not a checkpoint of a text-video embedding: it has {', '.join(map(str, list(content)[:5]))}. "
             "Give the published checkpoint or one of `reeldex train`."
         )
     try:
@@ -148,16 +148,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or fetch or train one.")
     try:
         content = load_torch_file(path)
-    # Of what is no pickle at all, torch's reader raises whatever it stumbles over.
+    # For a file that is not a pickle, torch's reader raises errors of various types.
     except (RuntimeError, OSError, *BROKEN_PICKLE) as error:
         if (refused := refused_by_system(error)) is not None:
             raise CheckpointError(f"{path} cannot be read: {refused}") from error
         raise CheckpointError(
             f"{path} is not a PyTorch file that can be read safely: {refused_by_torch(error)}. Nothing of it was "
-            "executed. Get it again, or name another file."
+            "executed. Download it again, or use another file."
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__} and no weights by name. Name another file.")
+        raise CheckpointError(f"{path} contains a {type(content).__name__}, not weights by name. Use another file.")
     return content
 
 
@@ -179,37 +179,37 @@ def _from_own(path: Path, content: dict[str, Any]) -> Checkpoint:
             None if training is None else TrainingState(**training),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or was changed: {error!r}. Take another checkpoint.") from error
+        raise CheckpointError(f"{path} is damaged or was changed: {error!r}. Use another checkpoint.") from error
 
 
 def require_word_vectors(checkpoint: Checkpoint, fingerprint: str, dim: int) -> None:
     """Raise CheckpointMismatchError when a checkpoint was trained with other word vectors than these."""
     if checkpoint.spec.word_dim != dim:
         raise CheckpointMismatchError(
-            f"The checkpoint takes word vectors of {checkpoint.spec.word_dim} numbers, and these have {dim}. Give the "
-            "word vectors it was trained with; the published checkpoint's are GoogleNews-vectors-negative300.bin."
+            f"The checkpoint takes word vectors of {checkpoint.spec.word_dim} dimensions, and these have {dim}. Use "
+            "the word vectors it was trained with; the published checkpoint's are GoogleNews-vectors-negative300.bin."
         )
     known = checkpoint.origin.word_vectors
     if known is not None and known != fingerprint:
         raise CheckpointMismatchError(
             f"The checkpoint was trained with word vectors of the SHA-256 {known}, and these have {fingerprint}. The "
-            "same words would mean other things to it: give the file it was trained with."
+            "vectors of its words would differ: use the file it was trained with."
         )
 
 
 def require_features(checkpoint: Checkpoint, features: Mapping[str, JSON], video_dim: int) -> None:
     """Raise CheckpointMismatchError when a checkpoint was trained on features of another kind than these.
 
-    `features` is as in `Origin`, `video_dim` the length of the joined vector. Only what both sides know is held
-    against each other: of features from .npy, .pth and .pkl files that is their number alone.
+    `features` is as in `Origin`, `video_dim` the length of the joined vector. Only what both sides know is
+    compared: for features from .npy, .pth and .pkl files that is the dimension alone.
     """
     trained = {stream: _Stream.of(known) for stream, known in checkpoint.origin.features.items()}
     given = {stream: _Stream.of(known) for stream, known in features.items()}
     names = ", ".join(f"{stream} {known.space or 'of unknown kind'}" for stream, known in trained.items())
     if checkpoint.spec.video_dim != video_dim:
         raise CheckpointMismatchError(
-            f"The checkpoint takes video vectors of {checkpoint.spec.video_dim} numbers, and the features make "
-            f"{video_dim}. It was trained on {names or 'features that it does not name'}; give it such features."
+            f"The checkpoint takes video vectors of {checkpoint.spec.video_dim} dimensions, and the features have "
+            f"{video_dim}. It was trained on {names or 'features that it does not name'}; use such features."
         )
     for stream in [stream for stream in trained if stream in given]:
         one, other = trained[stream], given[stream]
@@ -218,14 +218,14 @@ def require_features(checkpoint: Checkpoint, features: Mapping[str, JSON], video
         if one.space != other.space:
             raise CheckpointMismatchError(
                 f"The checkpoint was trained on {stream} features of {one.space}, and these are of {other.space}: "
-                "their numbers mean other things. Give the same kind, or train anew."
+                "they are not compatible. Use the same feature space, or start a new training."
             )
         keys = {*one.fingerprint, *other.fingerprint}
         unlike = sorted(key for key in keys if one.fingerprint.get(key) != other.fingerprint.get(key))
         if unlike:
             raise CheckpointMismatchError(
                 f"The {stream} features of {one.space} are not those the checkpoint was trained on: they differ in "
-                f"{', '.join(unlike)}. Extract the videos with the same settings and weights, or train anew."
+                f"{', '.join(unlike)}. Extract the videos with the same settings and weights, or start a new training."
             )
 
 
@@ -244,10 +244,10 @@ class _Stream:
 
 
 def require_training(checkpoint: Checkpoint, path: Path) -> TrainingState:
-    """Return where a training stands; raises CheckpointError when the file holds weights alone."""
+    """Return the state of a training; raises CheckpointError when the file has weights only."""
     if checkpoint.training is None:
         raise CheckpointError(
-            f"{path} holds weights and no state of a training, so that none can be resumed from it. Start a training "
+            f"{path} contains weights only, so no training can be resumed from it. Start a training "
             "from these weights instead."
         )
     return checkpoint.training

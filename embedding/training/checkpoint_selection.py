@@ -1,4 +1,4 @@
-"""By which figure the best of a training's checkpoints is chosen."""
+"""The figure that selects the best checkpoint of a training."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _DEFAULT = "text_to_video/recall_at_10"
 
 @dataclass(frozen=True, slots=True)
 class SelectionScore:
-    """What a checkpoint is judged by, and how good it is by that; higher is better."""
+    """The name and value of the figure that rates a checkpoint; higher is better."""
 
     by: str
     value: float
 
 
 def selection_score(figures: Mapping[str, float], mean_loss: float, best_by: str | None) -> SelectionScore:
-    """Return what a checkpoint is judged by.
+    """Return the score of a checkpoint.
 
     That is the figure named `best_by` (a median rank counts negatively), or the mean of all recalls at 10 of text
     to video, or without figures the negative mean loss. Raises TrainingError when there is no such figure.
@@ -31,7 +31,7 @@ def selection_score(figures: Mapping[str, float], mean_loss: float, best_by: str
         return SelectionScore(" + ".join(sorted(recalls)), sum(recalls.values()) / len(recalls))
     if best_by not in figures:
         raise TrainingError(
-            f"The best checkpoint cannot be chosen by {best_by!r}: the evaluation gives "
+            f"The best checkpoint cannot be chosen by {best_by!r}: the evaluation has "
             f"{', '.join(sorted(figures)) or 'no figures'}."
         )
     return SelectionScore(best_by, -figures[best_by] if best_by.endswith("median_rank") else figures[best_by])

@@ -1,4 +1,4 @@
-"""Whether what a training is given fits together, and fits what it was begun with."""
+"""Checks that the inputs of a training match each other, and those of the training it resumes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
 _PROBES = 8
-# Those that may change between a training and its resumption: they change no weight's bits, or only when it ends.
+# Options that may change when a training is resumed: they do not change the weights, or only when it ends.
 _FREE = frozenset(
     {"epochs", "workers", "device", "compile_model", "evaluate_every", "checkpoint_every_steps", "best_by", "log_every"}
 )
@@ -23,8 +23,8 @@ _FREE = frozenset(
 def description(samples: TrainingSet, seed: int) -> dict[str, JSON]:
     """Return what a resumed training must find unchanged of its data, beside the features' own fingerprints.
 
-    `drawn` is a hash of what a few samples of the first epoch hold: other captions, another order, or windows grown
-    to another length show in it. Raises FeaturesError as these samples do.
+    `drawn` is a hash of a few samples of the first epoch: it changes with other captions, another order, or windows
+    of another length. Raises FeaturesError as these samples do.
     """
     spread = sorted({len(samples) * part // _PROBES for part in range(_PROBES)})
     drawn = [samples.sample(seed, 0, index) for index in spread]
@@ -38,24 +38,24 @@ def description(samples: TrainingSet, seed: int) -> dict[str, JSON]:
 
 
 def require_fit(spec: ModelSpec, samples: TrainingSet, words: WordVectors) -> None:
-    """Raise TrainingError when a model does not take these vectors of videos or of words."""
+    """Raise TrainingError when a model does not match the dimensions of these video or word vectors."""
     if spec.video_dim != samples.video_dim:
         raise TrainingError(
-            f"The model takes video vectors of {spec.video_dim} numbers, and those of {samples.name} have "
-            f"{samples.video_dim}. Make the model's video_dim that number, or give other features."
+            f"The model takes video vectors of {spec.video_dim} dimensions, and those of {samples.name} have "
+            f"{samples.video_dim}. Set the model's video_dim to that number, or use other features."
         )
     if spec.word_dim != words.dim:
         raise TrainingError(
-            f"The model takes word vectors of {spec.word_dim} numbers, and these have {words.dim}. Make the "
-            "model's word_dim that number, or give other word vectors."
+            f"The model takes word vectors of {spec.word_dim} dimensions, and these have {words.dim}. Set the "
+            "model's word_dim to that number, or use other word vectors."
         )
 
 
 def require_same(begun: Checkpoint, now: Checkpoint, word_dim: int, options: TrainingOptions) -> None:
-    """Raise CheckpointMismatchError when a training cannot go on as it was begun.
+    """Raise CheckpointMismatchError when a training cannot be resumed with these inputs.
 
-    `begun` is its checkpoint; `now` has the sizes and the origin it would have now. What changes no weight, such as
-    the number of epochs or of data workers, may differ.
+    `begun` is its checkpoint; `now` has the sizes and the origin it would have now. What does not change the weights,
+    such as the number of epochs or of data workers, may differ.
     """
     require_word_vectors(begun, str(now.origin.word_vectors), word_dim)
     require_features(begun, now.origin.features, now.spec.video_dim)
@@ -67,15 +67,15 @@ def require_same(begun: Checkpoint, now: Checkpoint, word_dim: int, options: Tra
         unlike.append(f"the model was {begun.spec} and is {now.spec}")
     if unlike:
         raise CheckpointMismatchError(
-            f"The training was begun with other settings: {'; '.join(unlike)}. Resume it with the same ones, or "
+            f"The training was started with other settings: {'; '.join(unlike)}. Resume it with the same ones, or "
             "choose another folder for a new one."
         )
 
 
 def differences(options: TrainingOptions, trained: object) -> list[str]:
-    """Return the options that change weights and differ from those that the training was begun with.
+    """Return the options that change weights and differ from those that the training was started with.
 
-    `trained` is what `TrainingOptions.model_dump` once gave, read from a checkpoint.
+    `trained` is the result of `TrainingOptions.model_dump` that a checkpoint records.
     """
     known = trained if isinstance(trained, dict) else {}
     return [

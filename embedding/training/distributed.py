@@ -1,4 +1,4 @@
-"""Training in several processes, started by torchrun: who is who, and a loss over the whole batch."""
+"""Training in several processes, started by torchrun: ranks, devices, and a loss over the whole batch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor, distributed
 
 from reeldex.embedding.errors import TrainingError
 
-# The others wait while the first process evaluates.
+# The other processes wait while the first one evaluates.
 _COLLECTIVE_TIMEOUT = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRank:
-    """Which of how many processes this is, and which of those of this machine."""
+    """The rank of this process among all processes, and among those of this machine."""
 
     rank: int = 0
     world_size: int = 1
@@ -27,15 +27,13 @@ class ProcessRank:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ProcessRank:
-        """Read what torchrun says; without it this is the only process. Raises TrainingError for half of it."""
+        """Return the rank that torchrun's variables state, or a single process's; TrainingError if some are missing."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         given = [name for name in names if name in environment]
         if not given:
             return cls()
         if len(given) < len(names):
-            raise TrainingError(
-                f"Of the variables that torchrun sets, only {', '.join(given)} are there. Use torchrun."
-            )
+            raise TrainingError(f"Of the variables that torchrun sets, only {', '.join(given)} are set. Use torchrun.")
         try:
             rank, world_size, local_rank = (int(environment[name]) for name in names)
         except ValueError as error:
@@ -44,7 +42,7 @@ class ProcessRank:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this process writes files and reports."""
         return self.rank == 0
 
     def device(self, wanted: str) -> torch.device:
@@ -78,15 +76,15 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: object, *gradients: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature
-        # Each process computes the whole loss and passes on what concerns its own rows. DistributedDataParallel
-        # takes the mean over the processes, and the sum is wanted.
+        # Each process computes the whole loss and keeps the gradients of its own rows. DistributedDataParallel
+        # takes the mean over the processes, and the sum is needed.
         gradient = gradients[0]
         world = distributed.get_world_size()
         return gradient.chunk(world)[distributed.get_rank()] * world
 
 
 def gather(rows: Tensor, process: ProcessRank) -> Tensor:
-    """Return the (N, ...) rows of all processes as (N * world, ...), in rank order; gradients flow to one's own."""
+    """Return the (N, ...) rows of all processes as (N * world_size, ...), in rank order; own rows get gradients."""
     if process.world_size == 1:
         return rows
     gathered: Tensor = _Gather.apply(rows)

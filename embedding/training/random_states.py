@@ -11,7 +11,7 @@ import torch
 
 
 def capture() -> dict[str, Any]:
-    """Note the states of Python's, NumPy's and PyTorch's generators, those of CUDA devices included."""
+    """Return the states of Python's, NumPy's and PyTorch's generators, those of CUDA devices included."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -28,7 +28,7 @@ def capture() -> dict[str, Any]:
 
 
 def restore(states: Mapping[str, Any]) -> None:
-    """Put the generators back into states that `capture` noted; those of devices that are gone are left out."""
+    """Restore states that `capture` returned; those of devices that no longer exist are skipped."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]

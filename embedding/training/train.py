@@ -1,4 +1,4 @@
-"""Training: steps, epochs, checkpoints, and going on where it was killed."""
+"""The training loop: steps, epochs, checkpoints, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Evaluate = Callable[[TextVideoEmbedding], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What became of one step, for whoever shows progress: epochs count from 0, steps from 1."""
+    """The result of one step, for progress reports: epochs count from 0, steps from 1."""
 
     epoch: int
     step_in_epoch: int
@@ -58,13 +58,13 @@ class StepReport:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained, on what, to where.
+    """One training: the model, its data, and the output folder.
 
-    - `model`: where it starts, new (`new_model`) or from a checkpoint; trained in place.
+    - `model`: the initial model, new (`new_model`) or from a checkpoint; trained in place.
     - `folder`: gets `last.pth`, `best.pth` and `tensorboard/`.
-    - `evaluate`: gives the figures of the model it is handed, by name; called by the first process alone.
-    - `on_step`: called after each step. `config`: further settings, kept in the checkpoints.
-    - `resume`: go on from `last.pth` if it is there.
+    - `evaluate`: returns the figures of a model by name; called only by the first process.
+    - `on_step`: called after each step. `config`: further settings, recorded in the checkpoints.
+    - `resume`: resume from `last.pth` if it exists.
     """
 
     model: TextVideoEmbedding
@@ -80,7 +80,7 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """How a training ended: its epochs and steps in all, its checkpoints.
+    """The result of a training: its total epochs and steps, its checkpoints.
 
     `mean_loss` is its last epoch's, NaN if none was left to do.
     """
@@ -100,12 +100,11 @@ def new_model(spec: ModelSpec, seed: int) -> TextVideoEmbedding:
 
 
 def run_training(job: TrainingJob, process: ProcessRank | None = None) -> TrainingResult:
-    """Train to the end; killed at any step and resumed, it ends with the same weights (bit for bit on a CPU).
+    """Train to the end; a killed and resumed training ends with the same weights (bit for bit on a CPU).
 
     Several processes (`ProcessRank.from_environment`) share each batch and compute one loss over all of it.
-    The model is in training mode while steps are made and at no other time. Raises DeviceError and
-    TrainingError for what cannot begin, LossNotFiniteError for a NaN, CheckpointMismatchError for what is to be resumed
-    with other settings.
+    The model is in training mode only during steps. Raises DeviceError and TrainingError if it cannot begin,
+    LossNotFiniteError for a NaN, CheckpointMismatchError for resuming with other settings.
     """
     where = process or ProcessRank.from_environment()
     # With several processes each has a device of its own, and there may be fewer.
@@ -120,13 +119,13 @@ def run_training(job: TrainingJob, process: ProcessRank | None = None) -> Traini
 
 
 def require_computable(options: TrainingOptions, device: torch.device) -> None:
-    """Raise DeviceError when a device cannot train as the options say."""
+    """Raise DeviceError when a device does not support the options."""
     if options.mixed_precision:
-        require_cuda("Mixed precision", str(device), "On a CPU float16 is slower than float32: leave it out.")
+        require_cuda("Mixed precision", str(device), "On a CPU float16 is slower than float32: omit it.")
 
 
 class _Towers(nn.Module):
-    """Both embeddings at once, as DistributedDataParallel watches over one forward pass."""
+    """Both embeddings in one forward pass, as DistributedDataParallel requires."""
 
     def __init__(self, model: TextVideoEmbedding) -> None:
         super().__init__()
@@ -166,7 +165,7 @@ class _Trainer:
         if self.options.best_by and self.process.is_first and not self._evaluates:
             raise TrainingError(
                 f"The best checkpoint cannot be chosen by {self.options.best_by!r}: nothing is evaluated. Name "
-                "test sets to evaluate on, or leave best_by out."
+                "test sets to evaluate on, or omit best_by."
             )
         with ScalarLog(self.job.folder / "tensorboard", enabled=self.process.is_first, purge_step=self.step) as scalars:
             if self.step == 0 and self.process.is_first:
@@ -179,7 +178,7 @@ class _Trainer:
         return TrainingResult(self.epoch, self.step, mean_loss, self.best, last, best)
 
     def _look_before(self, scalars: ScalarLog) -> None:
-        """Evaluate the model before its first step: a base line, and faults of the evaluation show at once."""
+        """Evaluate the model before its first step: a baseline, and errors of the evaluation show at once."""
         if self._evaluates:
             figures = self._evaluate()
             scalars.add(0, figures)
@@ -224,7 +223,7 @@ class _Trainer:
         cause = (
             f"Features or word vectors of {', '.join(culprits[:5])} are not finite: extract these videos again."
             if culprits
-            else "All features are finite, so that the weights have diverged: lower the learning rate."
+            else "All features are finite, so the weights have diverged: lower the learning rate."
         )
         return LossNotFiniteError(
             f"The loss of step {self.step_in_epoch + 1} of epoch {self.epoch + 1} is {value}. {cause} The batch held "
@@ -247,10 +246,10 @@ class _Trainer:
         figures = self._evaluate() if self._evaluates and self._is_due else {}
         scalars.add(self.step, {"train/epoch_loss": mean_loss, **figures})
         score = selection_score(figures, mean_loss, self.options.best_by) if figures or not self._evaluates else None
-        # Figures of another kind, of a training that was resumed with other test sets, say nothing about these.
+        # Figures of a training that was resumed with other test sets are not comparable with these.
         if score is not None and (self.best is None or score.by != self.best_by or score.value > self.best):
             self.best, self.best_by = score.value, score.by
-            # Before the last one, which says how good the best one is: the other way round a kill could lose it.
+            # Before last.pth, which records the best figure: in the other order a kill could lose the best checkpoint.
             self._save(BEST)
         self._save(LAST)
 
@@ -288,7 +287,7 @@ class _Trainer:
         path = self.job.folder / LAST
         if not path.exists():
             if self.job.resume:
-                log.warning("There is no %s to go on from: the training begins anew", path)
+                log.warning("There is no %s to resume from: starting a new training", path)
             random_states.seed_all(self.options.seed)
             return
         if not self.job.resume:
@@ -304,4 +303,4 @@ class _Trainer:
         self.epoch, self.step_in_epoch, self.step = state.epoch, state.step_in_epoch, state.step
         self.loss_sum, self.best, self.best_by = state.loss_sum, state.best, state.best_by
         random_states.restore(state.random_states)
-        log.info("Going on after step %d, in epoch %d", self.step, self.epoch + 1)
+        log.info("Resuming after step %d, in epoch %d", self.step, self.epoch + 1)

@@ -1,1 +1,5 @@
-"""Word vectors: their files, the memory-mapped cache, looking words up. The home of gensim."""
+"""Word vectors; the only package that imports gensim.
+
+- `files` detects the format of a file and checks pickled ones; `word2vec` opens and trains word vectors.
+- `cache` is the memory-mapped file that they are converted to; `vectors` looks up the words of sentences.
+"""

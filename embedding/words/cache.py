@@ -1,9 +1,9 @@
-"""Word vectors as one file that is mapped into memory: opened at once, its pages shared by all processes.
+"""Word vectors as one memory-mapped file: it opens immediately, and all processes share its pages.
 
 Layout, all numbers little-endian: 16 bytes of magic, the length of the header (8 bytes), the header (JSON, with
 the place of each array), then the arrays, each at a multiple of 4096 bytes:
 
-- `vectors` (V, D) float32, in the source's order, so that frequent words lie together;
+- `vectors` (V, D) float32, in the source's order, so that frequent words are adjacent;
 - `letters`: all words in UTF-8 one after the other, word i being letters[starts[i]:starts[i + 1]];
 - `by_bucket`: word numbers sorted by bucket, bucket b being by_bucket[bucket_starts[b]:bucket_starts[b + 1]].
 
@@ -65,14 +65,14 @@ class MappedWords:
 
 
 def encoded(word: str) -> bytes:
-    """Return a word in UTF-8, lone surrogates included."""
+    """Return a word as UTF-8 bytes, lone surrogates included."""
     return word.encode("utf-8", "surrogatepass")
 
 
 def write_cache(path: Path, words: Sequence[str], vectors: Array, fingerprint: str) -> None:
     """Publish words and their (V, D) vectors as a cache file; `fingerprint` names the source's content."""
     if vectors.ndim != 2 or len(vectors) != len(words) or not vectors.size:
-        raise ValueError(f"{len(words)} words need a matrix of as many vectors, not one of {vectors.shape}.")
+        raise ValueError(f"{len(words)} words need a matrix with as many vectors, not one of shape {vectors.shape}.")
     texts = [encoded(word) for word in words]
     starts = np.zeros(len(texts) + 1, dtype="<i8")
     np.cumsum([len(text) for text in texts], out=starts[1:])
@@ -89,7 +89,7 @@ def write_cache(path: Path, words: Sequence[str], vectors: Array, fingerprint: s
 
 def _write(file: IO[bytes], arrays: dict[str, Array], facts: dict[str, object]) -> None:
     places = {}
-    # Room for the header, whose length depends on the places it names, is set aside beforehand.
+    # Space is reserved for the header, whose length depends on the offsets in it.
     at = _ALIGNMENT_BYTES
     for name, array in arrays.items():
         dtype = "<f4" if name == "vectors" else array.dtype.str
@@ -112,7 +112,7 @@ def _aligned(at: int) -> int:
 
 
 def cache_fingerprint(path: Path) -> str | None:
-    """Return the fingerprint of the source that a cache was made of, or None when there is no intact cache."""
+    """Return the fingerprint of a cache's source, None when there is no intact cache."""
     try:
         return str(_read_header(path)["fingerprint"])
     except WordVectorsError:
@@ -120,7 +120,7 @@ def cache_fingerprint(path: Path) -> str | None:
 
 
 def open_cache(path: Path) -> MappedWords:
-    """Map a cache file; reads its header alone. Raises WordVectorsError when it is absent or damaged."""
+    """Memory-map a cache file; reads only its header. Raises WordVectorsError when it is absent or damaged."""
     header = _read_header(path)
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -152,12 +152,12 @@ def _read_header(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         fault = None if size == header["size_bytes"] else f"it has {size} bytes, not {header['size_bytes']}"
     except FileNotFoundError as error:
-        # Other errors of the system are raised: they are no reason to delete the cache or to make it again.
+        # Other system errors are raised: they are no reason to delete the cache or to convert it again.
         fault = str(error)
     except (ValueError, KeyError, TypeError):
         fault = "its header is damaged"
     if fault:
         raise WordVectorsError(
-            f"{path} is not an intact cache of word vectors: {fault}. Delete it; it is made again from its source."
+            f"{path} is not an intact cache of word vectors: {fault}. Delete it; it is converted again from its source."
         )
     return header

@@ -1,4 +1,4 @@
-"""Which format a file of word vectors has, and whether a pickled one is safe to open."""
+"""Detects the format of a word-vector file, and whether a pickled one is safe to open."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PICKLE_START = b"\x80"
 
 _GENSIM_CLASSES = {
     ("gensim.models.keyedvectors", "KeyedVectors"): "KeyedVectors",
-    # What gensim 3 called it, and kept of each word.
+    # gensim 3's class name, and its record of each word.
     ("gensim.models.keyedvectors", "Word2VecKeyedVectors"): "KeyedVectors",
     ("gensim.models.keyedvectors", "Vocab"): "Vocab",
-    # A whole Word2Vec model, which gensim saves too.
+    # A complete Word2Vec model, which gensim can save too.
     ("gensim.models.word2vec", "Word2Vec"): "Word2Vec",
     ("gensim.models.word2vec", "Word2VecVocab"): "Word2VecVocab",
     ("gensim.models.word2vec", "Word2VecTrainables"): "Word2VecTrainables",
@@ -38,7 +38,7 @@ _ADMITTED = {
 
 
 def require_word_file(source: Path) -> list[Path]:
-    """Return the files that word vectors consist of: `source` and the arrays gensim stored beside it.
+    """Return all files of word vectors: `source` and the arrays that gensim stored beside it.
 
     Raises WordVectorsError when there is no such file.
     """
@@ -52,7 +52,7 @@ def require_word_file(source: Path) -> list[Path]:
 
 
 def detect_format(source: Path) -> WordFormat:
-    """Return the format of a file, by its first lines; raises WordVectorsError when it is none of those known."""
+    """Return the format of a file, by its first lines; raises WordVectorsError when it is unknown."""
     try:
         with _open(source) as file:
             first = file.readline(_LONGEST_LINE_BYTES)
@@ -81,7 +81,7 @@ def _open(source: Path) -> IO[bytes]:
 
 
 def _is_row(line: bytes, dim: int) -> bool:
-    """Whether a line is a word and `dim` numbers."""
+    """Return whether a line is a word and `dim` numbers."""
     parts = line.rstrip().split(b" ")
     if len(parts) != dim + 1:
         return False
@@ -93,7 +93,7 @@ def _is_row(line: bytes, dim: int) -> bool:
 
 
 class _Held:
-    """Stands in for gensim's classes: what one holds, and nothing that is done when one is made."""
+    """Replaces gensim's classes while unpickling: keeps their state, runs none of their code."""
 
     made: ClassVar[list[_Held]]
 
@@ -106,9 +106,9 @@ class _Held:
 
 
 def require_safe_pickle(source: Path) -> bool:
-    """Return whether a pickle is a whole Word2Vec model, after checking that it asks for nothing but word vectors.
+    """Return whether a pickle is a complete Word2Vec model, after checking that it contains only word vectors.
 
-    Reads it once, executing nothing but what builds arrays. Raises WordVectorsError naming what it refuses.
+    Reads it once and executes only what builds arrays. Raises WordVectorsError naming what it refuses.
     """
     made: list[_Held] = []
 
@@ -125,17 +125,17 @@ def require_safe_pickle(source: Path) -> bool:
     except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         if (refused := refused_by_system(error)) is not None:
             raise WordVectorsError(f"{source} cannot be read: {refused}") from error
-        raise WordVectorsError(f"{source} is not an intact pickle: {error}. Get the file again.") from error
+        raise WordVectorsError(f"{source} is not an intact pickle: {error}. Download it again.") from error
     except MemoryError as error:
         raise WordVectorsError(
-            f"{source} is not an intact pickle: it asks for too much memory. Get it again."
+            f"{source} is not an intact pickle: it requests too much memory. Download it again."
         ) from error
     except (AttributeError, ImportError) as error:
         raise WordVectorsError(f"{source} was saved by a gensim that this one cannot read: {error}.") from error
     kind = type(loaded).__name__
     if not isinstance(loaded, _Held) or kind not in {"KeyedVectors", "Word2Vec"}:
-        raise WordVectorsError(f"{source} holds a {kind}, no word vectors.")
-    # gensim would open the pickles that these name, files beside this one, and execute what they ask for.
+        raise WordVectorsError(f"{source} contains a {kind}, not word vectors.")
+    # gensim would open the pickles that these name, files beside this one, and execute them.
     if any(vars(each).get("__scipys") for each in made):
         raise WordVectorsError(
             f"{source} refers to pickles beside it, which word vectors do not need; they were not opened, and the "

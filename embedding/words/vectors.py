@@ -1,4 +1,4 @@
-"""Sentences into words, and words into vectors."""
+"""Splits sentences into words, and looks up word vectors."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _REMEMBERED_WORDS = 50_000
 def tokenise(sentence: object) -> list[str]:
     """Return the words of a sentence: runs of letters, digits, underscores and apostrophes, case kept.
 
-    The published rule. What is no text, such as a number that a table reader made of a caption, is turned into
-    text first.
+    As in the published code. A value that is not a string, such as a caption parsed as a number, is converted to
+    a string first.
     """
     return _WORD.findall(str(sentence))
 
 
 class WordVectors:
-    """Words and their vectors, a frozen view of a cache file that processes share.
+    """Words and their vectors, read-only from a cache file that processes share.
 
-    `fingerprint` is the SHA-256 of the source's content, `dim` the length of a vector. Can be pickled, which
-    hands on the path alone. Raises WordVectorsError when `cache` is absent or damaged.
+    `fingerprint` is the SHA-256 of the source's content, `dim` the vector dimension. Pickling stores
+    only the path. Raises WordVectorsError when `cache` is absent or damaged.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -81,7 +81,7 @@ class WordVectors:
     ) -> npt.NDArray[np.float32]:
         """Return the vectors of the first `max_words` known words of each caption: (B, max_words, dim), zero padded."""
         if max_words < 1:
-            raise ValueError(f"At least 1 word of a sentence counts, not {max_words}.")
+            raise ValueError(f"max_words must be at least 1, not {max_words}.")
         filled = np.zeros((len(captions), max_words, self.dim), dtype=np.float32)
         numbers: list[int] = []
         rows: list[int] = []
@@ -95,7 +95,7 @@ class WordVectors:
         return filled
 
     def unknown_words(self, captions: Iterable[object]) -> Counter[str]:
-        """Count the words of captions that have no vector and are left out of every sentence."""
+        """Return the counts of the words of captions that have no vector and are ignored."""
         return Counter(word for caption in captions for word in tokenise(caption) if self._find(word) < 0)
 
     def _find(self, word: str) -> int:

@@ -1,4 +1,4 @@
-"""Files of word vectors: opened through gensim once, from a memory-mapped cache after that; or trained."""
+"""Opens word-vector files, which gensim converts once to a memory-mapped cache, and trains word vectors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def open_word_vectors(
 ) -> WordVectors:
     """Open a file of word vectors, converting it into a cache the first time and whenever its content changes.
 
-    Read are the binary word2vec format (GoogleNews), the text format (with or without a first line of counts),
+    Supported are the binary word2vec format (GoogleNews), the text format (with or without a first line of counts),
     gensim's own KeyedVectors and Word2Vec files, and the first two compressed as .gz or .bz2. A changed
     modification time with the same content does not convert again. `cache_folder` is `default_cache_folder()`
     when None. Raises WordVectorsError.
@@ -61,7 +61,7 @@ def default_cache_folder() -> Path:
 
 
 def _convert(source: Path, file_format: WordFormat, cache: Path, fingerprint: str) -> None:
-    log.info("Converting %s to %s, which is done once", source, cache)
+    log.info("Converting %s to %s (once)", source, cache)
     read = _read_with_gensim(source, file_format)
     try:
         write_cache(cache, read.index_to_key, read.vectors, fingerprint)
@@ -84,9 +84,9 @@ def _read_with_gensim(source: Path, file_format: WordFormat) -> KeyedVectors:
     except (OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, MemoryError) as error:
         if (refused := refused_by_system(error)) is not None:
             raise WordVectorsError(f"{source} cannot be read: {refused}") from error
-        reason = str(error) or "it asks for too much memory"
+        reason = str(error) or "it requests too much memory"
         raise WordVectorsError(
-            f"{source}, read as {found} format, is not an intact file of word vectors: {reason}. Get it again, or "
+            f"{source}, read as {found} format, is not an intact file of word vectors: {reason}. Download it again, or "
             "name its format."
         ) from error
     _require_words_and_vectors(source, read)
@@ -96,14 +96,14 @@ def _read_with_gensim(source: Path, file_format: WordFormat) -> KeyedVectors:
 def _require_words_and_vectors(source: Path, read: KeyedVectors) -> None:
     words, vectors = getattr(read, "index_to_key", None), getattr(read, "vectors", None)
     if not isinstance(words, list) or not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
-        raise WordVectorsError(f"{source} lacks the words or the vectors. Get it again.")
+        raise WordVectorsError(f"{source} lacks the words or the vectors. Download it again.")
     if not words:
         raise WordVectorsError(f"{source} holds no word vectors.")
     if not all(isinstance(word, str) for word in words):
-        raise WordVectorsError(f"{source} holds vectors of other things than words. Give vectors whose keys are words.")
+        raise WordVectorsError(f"{source} has vectors whose keys are not words. Use vectors of words.")
     if vectors.ndim != 2 or len(vectors) != len(words) or not vectors.shape[1]:
         raise WordVectorsError(
-            f"{source} holds {len(words)} words and vectors of the shape {vectors.shape}. Get it again."
+            f"{source} has {len(words)} words and vectors of shape {vectors.shape}. Download it again."
         )
 
 
@@ -115,7 +115,7 @@ def _load(source: Path, file_format: WordFormat) -> KeyedVectors:
             binary=file_format is WordFormat.BINARY,
             no_header=file_format is WordFormat.TEXT_WITHOUT_COUNTS,
         )
-    # gensim would execute whatever the pickle asks for.
+    # gensim would execute the pickle.
     is_whole_model = require_safe_pickle(source)
     return models.Word2Vec.load(str(source)).wv if is_whole_model else models.KeyedVectors.load(str(source))
 
@@ -142,18 +142,18 @@ def _publish_text_or_say(path: Path, text: str) -> None:
 def _unwritable(path: Path, error: OSError) -> WordVectorsError:
     return WordVectorsError(
         f"The cache of word vectors cannot be written to {path}: {error}. Select another folder with "
-        "words.cache_folder or XDG_CACHE_HOME, with about as much room as the vectors take."
+        "words.cache_folder or XDG_CACHE_HOME, with about as much free space as the size of the vectors."
     )
 
 
 def _signature(parts: Sequence[Path], file_format: WordFormat) -> dict[str, object]:
-    """Note what is quickly seen of a source: it stays the same as long as nobody writes to it."""
+    """Return a cheap signature of a source, which changes when a file is written."""
     files = [[part.name, part.stat().st_size, part.stat().st_mtime_ns] for part in parts]
     return {"files": files, "format": str(file_format)}
 
 
 def _content_sha256(parts: Sequence[Path]) -> str:
-    """Hash a file; of several, hash their names and hashes."""
+    """Return the hash of a file; for several, the hash of their names and hashes."""
     if len(parts) == 1:
         return file_sha256(parts[0])
     return hashlib.sha256("".join(f"{part.name} {file_sha256(part)}\n" for part in parts).encode()).hexdigest()
@@ -164,7 +164,7 @@ def _note_of(cache: Path) -> Path:
 
 
 def _read_note(path: Path) -> tuple[dict[str, object], str] | None:
-    """Return how the source looked when the cache was last found to be its; None when that is not known."""
+    """Return the source's signature when it last matched the cache, None if unknown."""
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
         return {"files": note["source"]["files"], "format": note["source"]["format"]}, str(note["fingerprint"])
@@ -173,10 +173,10 @@ def _read_note(path: Path) -> tuple[dict[str, object], str] | None:
 
 
 class _Sentences:
-    """Captions as words, again and again, as gensim reads them once for the vocabulary and once an epoch."""
+    """Captions as words; can be iterated repeatedly, as gensim reads them for the vocabulary and once per epoch."""
 
     def __init__(self, captions: Iterable[object]) -> None:
-        # What can be read only once must be kept.
+        # An iterator can be read only once, so its content is kept.
         self._captions = list(captions) if iter(captions) is captions else captions
 
     def __iter__(self) -> Iterator[list[str]]:
@@ -184,7 +184,7 @@ class _Sentences:
 
 
 def train_word_vectors(captions: Iterable[object], path: Path, training: WordTraining | None = None) -> None:
-    """Learn word vectors from captions with gensim's Word2Vec and publish them at `path` in binary word2vec format.
+    """Train word vectors on captions with gensim's Word2Vec and publish them at `path` in binary word2vec format.
 
     The same captions in the same order and the same settings give the same bytes. Raises WordVectorsError when
     no word is frequent enough.
@@ -194,10 +194,10 @@ def train_word_vectors(captions: Iterable[object], path: Path, training: WordTra
     sentences = _Sentences(captions)
     if not any(count >= how.min_count for count in Counter(word for words in sentences for word in words).values()):
         raise WordVectorsError(
-            f"No word occurs {how.min_count} times in the captions, so that no vectors can be trained. Give more "
+            f"No word occurs {how.min_count} times in the captions, so no vectors can be trained. Use more "
             "captions, or lower min_count."
         )
-    # One thread: several would race for the weights, and two trainings would differ.
+    # One thread: several would update the weights in random order, so trainings would differ.
     model = models.Word2Vec(
         sentences=sentences,
         vector_size=how.dim,

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
 from reeldex.embedding.datasets.options import (
-    EpicLabelOptions,
-    EpicRetrievalOptions,
     FeatureLocation,
     Howto100mOptions,
     LsmdcOptions,

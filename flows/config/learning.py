@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reeldex.embedding.datasets.options import EpicPresetName, TestSet, TrainingDataset
+from reeldex.embedding.datasets.epic_options import EpicPresetName
+from reeldex.embedding.datasets.options import TestSet, TrainingDataset
 from reeldex.embedding.options import (
     ComputeDevice,
     EvaluationOptions,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reeldex.devices import resolve_device
-from reeldex.embedding.datasets.options import PRESETS, EpicLabelOptions
+from reeldex.embedding.datasets.epic_options import PRESETS, EpicLabelOptions
 from reeldex.embedding.options import TrainingOptions
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TrainConfig

@@ -1,4 +1,4 @@
-"""What proves that a request is the owner's: a header, a cookie, or a token in the address that is opened first."""
+"""Authentication of requests by a shared secret: a Basic header, a cookie, or a token in the first URL."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TOKEN_PARAMETER = "token"  # noqa: S105 - a name
 class AccessSecret:
     """A secret of the form `user:token`, and a `hint` where to find it.
 
-    Comparisons take the same time however much of a guess is right. The cookie is derived from the secret: browsers
-    send cookies to every port of a host, and the secret is not to go there. Raises ValueError if it is empty.
+    Comparisons take constant time. The cookie is derived from the secret: browsers send cookies to every port of a
+    host, and the secret must not go there. Raises ValueError if it is empty.
     """
 
     def __init__(self, text: str, hint: str) -> None:
         if not text:
-            raise ValueError("The secret is empty: everybody would know it.")
+            raise ValueError("The secret is empty, so anyone could guess it.")
         self._text = text
         self.hint = hint
         self.cookie_name = f"reeldex-{self._derive('cookie name')[:8]}"
@@ -37,7 +37,7 @@ class AccessSecret:
 
     @property
     def token(self) -> str:
-        """What the address that is opened first carries."""
+        """The token for the URL that a browser opens first."""
         return self._text.partition(":")[2] or self._text
 
     def is_right(self, guess: object) -> bool:
@@ -68,7 +68,7 @@ class AccessSecret:
         return f"{self.cookie_name}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
 
     def is_in_query(self, scope: Scope) -> bool:
-        """Whether the address holds the token."""
+        """Whether the URL has the token."""
         return any(name == TOKEN_PARAMETER and _same(value, self.token) for name, value in _query(scope))
 
     def _derive(self, purpose: str) -> str:
@@ -76,7 +76,7 @@ class AccessSecret:
 
 
 def without_token(scope: Scope) -> str:
-    """Return a request's path and query without the token, to be redirected to."""
+    """Return a request's path and query without the token, as the target of a redirect."""
     # More slashes at the beginning, or backslashes, would name another host.
     path = "/" + scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0].lstrip("/\\")
     query = urlencode([(name, value) for name, value in _query(scope) if name != TOKEN_PARAMETER])

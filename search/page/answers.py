@@ -32,7 +32,7 @@ _SEGMENT_NUMBER = re.compile(r"[0-9]{1,7}")
 
 
 class Answers:
-    """Answers requests from one live index; every method is the endpoint of a route and may raise Problem."""
+    """The endpoints over one live index; every method is the endpoint of a route and may raise Problem."""
 
     def __init__(self, searcher: Searcher, options: PageOptions) -> None:
         self._options = options
@@ -42,7 +42,7 @@ class Answers:
         self.media = Media(options)
 
     async def about(self, _: Request) -> Response:
-        """Return how many moments and videos the index has."""
+        """Return the numbers of moments and videos of the index."""
         snapshot = await to_thread.run_sync(self._live_index.fresh_snapshot, limiter=self._threads)
         about = snapshot.searcher.about()
         return _json({"moments": about.moments, "videos": about.videos, "stale": snapshot.stale})
@@ -58,7 +58,7 @@ class Answers:
         return await self._answered(request, ask)
 
     async def like(self, request: Request) -> Response:
-        """Return moments like that of a video at a time."""
+        """Return moments similar to that of a video at a time."""
         key = request.query_params.get("video", "")
         at_seconds = seconds_of(request.query_params.get("at", ""), "at")
 
@@ -89,7 +89,7 @@ class Answers:
         return await to_thread.run_sync(FileResponse, request, self._file(request)[1])
 
     async def playing(self, request: Request) -> Response:
-        """Return how a video can be delivered that the browser cannot play as it is."""
+        """Return how to deliver a video that the browser cannot play directly."""
         video, path = self._file(request)
         info = await self.media.media_info(path)
         return _json(
@@ -158,6 +158,6 @@ def _json(content: Mapping[str, object]) -> Response:
 
 
 def _media(content: bytes | None, media_type: str) -> Response:
-    if content is None:  # who asked has left
+    if content is None:  # the client has disconnected
         return Response(status_code=HTTPStatus.NO_CONTENT)
     return Response(content, media_type=media_type, headers={"cache-control": "private, max-age=3600"})

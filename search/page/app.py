@@ -1,4 +1,4 @@
-"""The page as a web application: its addresses, its files, and its error responses."""
+"""The page as a web application: its routes, its static files, and its error responses."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _HEADERS = {
     **HEADERS,
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        # blob: is how a page hands joined segments of video to its own player.
+        # blob: is the scheme of Media Source Extensions, which play joined segments.
         "media-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
 }
 _HTTP_MESSAGES = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address. The page itself is at /.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "This server is asked with GET or HEAD only.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This server accepts only GET and HEAD requests.",
 }
 
 
 def make_app(searcher: Searcher, options: PageOptions) -> PageApp:
     """Return the page over an open index, as an ASGI application. Raises OSError if the cache's folder cannot be made.
 
-    The index stays the caller's to close, after the application has ended.
+    The caller closes the index after the application has ended.
     """
     answers = Answers(searcher, options)
 
@@ -73,7 +73,7 @@ def make_app(searcher: Searcher, options: PageOptions) -> PageApp:
             Exception: _tell_fault,
         },
     )
-    # Outside of Starlette's own layers, so that answers to faults pass it too.
+    # Outside of Starlette's own middleware, so that error responses pass it too.
     limited = RequestLimits(app, options.simultaneous_requests)
     guard = RequestGuard(limited, is_page=lambda path: path == "/", host_names=options.host_names, headers=_HEADERS)
     return PageApp(guard, answers.media)
@@ -138,6 +138,6 @@ async def _tell_http_error(_: Request, error: Exception) -> Response:
 
 
 async def _tell_fault(_: Request, __: Exception) -> Response:
-    # The server logs the fault with its stack; nothing of it is for the browser.
-    message = "A fault of the server kept it from answering. Its log says more; please report it."
+    # The server logs the error with its stack trace; the browser does not get it.
+    message = "Internal server error. The server's log has the details; please report it."
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", message).response()

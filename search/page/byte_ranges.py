@@ -1,4 +1,4 @@
-"""HTTP byte ranges (RFC 9110, section 14) as plain arithmetic."""
+"""HTTP byte ranges (RFC 9110, section 14), as pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ONE_RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*", re.IGNORECASE | re
 
 
 class RangeNotSatisfiableError(Exception):
-    """A range begins behind the end of what is there."""
+    """A range begins after the end of the file."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class ByteRange:
 
     @property
     def length(self) -> int:
-        """How many bytes it holds."""
+        """The number of bytes."""
         return self.last - self.first + 1
 
 
 def parse_range(header: str | None, size: int) -> ByteRange | None:
     """Return the range that a Range header asks for of `size` bytes; None means all of them.
 
-    A header that is no single range of bytes is ignored, as the RFC permits: several ranges at once have no use in
-    playing and are a known way to overload servers. Raises RangeNotSatisfiableError.
+    A header that is not a single range of bytes is ignored, as the RFC permits: players do not need several ranges at
+    once, which are a known way to overload servers. Raises RangeNotSatisfiableError.
     """
     match = _ONE_RANGE.fullmatch(header) if header is not None else None
     if match is None:

@@ -1,4 +1,4 @@
-"""A folder of files that can be made again, kept under a number of bytes; the longest unused goes first."""
+"""An LRU cache of reproducible files in a folder, limited in bytes."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class DiskCache:
             self._make_room()
 
     def get(self, key: str) -> bytes | None:
-        """Return what was put under a key, if it is still there."""
+        """Return the content of a key, None if it is not cached."""
         name = _file_name(key)
         try:
             content = (self._folder / name).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            log.warning("The page's cache %s cannot be read (%s): what lies there is made anew.", self._folder, error)
+            log.warning("The page's cache %s cannot be read (%s): its content is created again.", self._folder, error)
             return None
         with self._lock:
             if name in self._sizes:
@@ -54,14 +54,14 @@ class DiskCache:
         return content
 
     def put(self, key: str, content: bytes) -> None:
-        """Keep `content`; where the disk refuses it, that is logged and it is made again next time."""
+        """Store `content`; a disk error is logged, and the content is created again next time."""
         name = _file_name(key)
         try:
             with publish(self._folder / name) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
             log.warning(
-                "The page's cache %s takes no more (%s): pictures are made anew each time.", self._folder, error
+                "The page's cache %s cannot be written (%s): pictures are created again each time.", self._folder, error
             )
             return
         with self._lock:

@@ -22,7 +22,7 @@ _BEFORE = ("-v", "error", "-nostdin", "-hide_banner")
 
 
 class Delivery(StrEnum):
-    """How a segment is made: packets as they are in another container, or decoded and re-encoded."""
+    """How a segment is made: packets copied into another container, or decoded and re-encoded."""
 
     REMUX = "remux"
     TRANSCODE = "transcode"
@@ -30,9 +30,9 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What decides how a file is played; seconds and frames per second are None where the file does not say.
+    """What determines how a file is played; seconds and frames per second are None where the file does not state them.
 
-    `assumed_colours` are the name and number of the colours to assume, None where the file says them itself.
+    `assumed_colours` are the name and number of the colours to assume, None where the file states them.
     """
 
     duration_seconds: float | None
@@ -41,7 +41,7 @@ class MediaInfo:
     assumed_colours: tuple[str, int] | None = None
 
     def deliveries(self) -> tuple[Delivery, ...]:
-        """Return the ways to deliver it, the cheaper first."""
+        """Return the possible deliveries, the cheapest first."""
         return (Delivery.REMUX, Delivery.TRANSCODE) if self.remuxable else (Delivery.TRANSCODE,)
 
 
@@ -71,12 +71,12 @@ def segment_at(number: int, segment_seconds: int, duration_seconds: float) -> Me
 
 
 def probe_command(ffmpeg: FfmpegProgram, path: str) -> tuple[str, ...]:
-    """Return the command that makes ffmpeg describe a file on its standard error; it always ends with status 1."""
+    """Return the command with which ffmpeg describes a file on standard error; its exit status is always 1."""
     return (*ffmpeg.command, "-nostdin", "-hide_banner", *ffmpeg.input_arguments(path))
 
 
 def media_info(facts: VideoFacts) -> MediaInfo:
-    """Return what matters for playing a video with these facts."""
+    """Return the media information that playing a video needs."""
     assumed = _HD_COLOURS if facts.height >= _HD_HEIGHT else _SD_COLOURS
     return MediaInfo(
         duration_seconds=facts.duration_seconds,
@@ -92,7 +92,7 @@ def picture_command(
 ) -> tuple[str, ...]:
     """Return the command that writes the frame at `at_seconds` to its standard output as JPEG, `width` pixels wide.
 
-    The seek is exact: the key frame before the moment may show another scene, and this picture stands for the moment.
+    The seek is exact: the key frame before the moment may show another scene.
     """
     return (
         *(*ffmpeg.command, *_BEFORE, "-timelimit", str(math.ceil(cpu_seconds))),
@@ -129,7 +129,7 @@ def segment_command(
         )
     video = (
         f"fps={shape.frames_per_second:g}:start_time=0,tpad=stop=-1:stop_mode=clone,"
-        # Both sides even, and no larger than they are.
+        # Even width and height, never enlarged.
         f"scale=-2:'2*trunc(min({shape.height},ih)/2)':flags=bilinear,setsar=1,format=yuv420p"
     )
     if shape.colours:

@@ -1,4 +1,4 @@
-"""ffmpeg's processes: few at once, each with a time limit, none left behind."""
+"""ffmpeg processes: limited in number and time, and always cleaned up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_ERROR_BYTES = 16_000
 
 @dataclass(frozen=True)
 class FfmpegAnswer:
-    """What a process that ended by itself returned: its exit status, standard output and standard error."""
+    """The result of a process that ended by itself: exit status, standard output and standard error."""
 
     status: int
     output: bytes
@@ -34,9 +34,9 @@ class FfmpegAnswer:
 
 
 class FfmpegRuns:
-    """Runs ffmpeg, at most `at_once` processes at a time with `waiting` more in line.
+    """Runs ffmpeg, at most `at_once` processes at a time with `waiting` more queued.
 
-    Every process leads a group of its own, which is killed when its time is up, when nobody waits for it any more
+    Every process leads a group of its own, which is killed when its time is up, when no request waits for it
     (its task is cancelled), and by `close`. If this process is itself killed, the command sees to its end
     (FfmpegProgram), as long as the thread of the event loop is the one that started it and lives.
     """
@@ -49,7 +49,7 @@ class FfmpegRuns:
         self._processes: set[asyncio.subprocess.Process] = set()
 
     async def run(self, command: Sequence[str], timeout_seconds: float) -> FfmpegAnswer:
-        """Run a command to its end. Raises Problem: 503 when the line is full, 504 after `timeout_seconds`."""
+        """Run a command to its end. Raises Problem: 503 when the queue is full, 504 after `timeout_seconds`."""
         if self._inside >= self._room or self._closed:
             raise busy("The server is busy with pictures and video segments. Try again in a moment.")
         self._inside += 1
@@ -85,12 +85,12 @@ class FfmpegRuns:
             # Also when this task is cancelled: an unreaped process would stay as a zombie.
             await asyncio.shield(_end(process))
             self._processes.discard(process)
-        if self._closed:  # killed on its way, it gave a part at most
+        if self._closed:  # killed, it wrote at most a part
             raise busy("The server is shutting down.")
         return FfmpegAnswer(status, output, said)
 
     def close(self) -> None:
-        """Kill every process, and start no further one."""
+        """Kill all processes, and start no more."""
         self._closed = True
         for process in self._processes:
             _kill(process)

@@ -1,4 +1,4 @@
-"""A file of the disk as an answer, whole or a range of it, read from the one descriptor that was checked."""
+"""A file as a response, complete or a range, read from the file descriptor that was checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 256 * 1024
 
-# Only these: an indexed file of another name is never handed to a browser as a page or a script.
+# Only these: an indexed file with another extension is never served as a page or script.
 _MEDIA_TYPES = {
     ".3gp": "video/3gpp",
     ".avi": "video/x-msvideo",
@@ -42,10 +42,10 @@ _MEDIA_TYPES = {
 def open_regular(path: str) -> tuple[int, os.stat_result]:
     """Open a regular file for reading; return its descriptor, which the caller closes, and its status.
 
-    Raises Problem: 404 where there is no such file, 403 where it may not be read or is no regular file.
+    Raises Problem: 404 where there is no such file, 403 where it may not be read or is not a regular file.
     """
     try:
-        # Not blocking: opening a named pipe would otherwise wait for somebody to write to it.
+        # Non-blocking: opening a named pipe would otherwise wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise not_found(
@@ -63,7 +63,7 @@ def open_regular(path: str) -> tuple[int, os.stat_result]:
 
 
 def entity_tag(status: os.stat_result) -> str:
-    """Return a strong ETag of a file: another one as soon as the file was written to or replaced."""
+    """Return a strong ETag of a file, which changes when the file is written or replaced."""
     return f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
 
 
@@ -109,7 +109,7 @@ class FileResponse(Response):
         self.headers["content-length"] = str(self._range.length if self._range else 0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
-        """Send the answer, and close the file."""
+        """Send the response, and close the file."""
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if self._send_body and self._range:
@@ -119,7 +119,7 @@ class FileResponse(Response):
             os.close(self._descriptor)
 
     async def _stream_while_wanted(self, wanted: ByteRange, receive: Receive, send: Send) -> None:
-        # The server drops what is sent to a browser that left: without this, the rest of the file is read for nobody.
+        # The server discards data for a disconnected browser: without this, the rest of the file is read in vain.
         async with create_task_group() as group:
 
             async def end_when_left() -> None:
@@ -136,7 +136,7 @@ class FileResponse(Response):
         while at <= wanted.last:
             chunk = await to_thread.run_sync(os.pread, self._descriptor, min(_CHUNK_BYTES, wanted.last + 1 - at), at)
             if not chunk:
-                # Ending short of the announced length makes the server break the connection, which tells the browser.
+                # Ending before the announced length makes the server close the connection, which the browser notices.
                 raise OSError("a video's file became shorter while it was being sent")
             at += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -1,4 +1,4 @@
-"""The open index, reloaded when it is rebuilt, and the keys of its videos in the page's addresses."""
+"""The open index, reloaded when it is rebuilt, and the keys of its videos in the page's URLs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 
 def video_key(video_id: str) -> str:
-    """Return the key of a video: the same for every index that holds it, and no part of any path."""
+    """Return the key of a video: the same in every index that contains it, and not part of any path."""
     return hashlib.blake2b(video_id.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True)
 class IndexSnapshot:
-    """One opened index; `stale` says why a newer one could not be opened, if so."""
+    """One opened index; `stale` is the reason why a newer one could not be opened, if any."""
 
     searcher: Searcher
     by_key: Mapping[str, KnownVideo]
@@ -48,7 +48,7 @@ class IndexSnapshot:
 
 
 class LiveIndex:
-    """Holds the snapshot in use and looks for a newer index from time to time; safe to use from several threads."""
+    """Keeps the current snapshot and checks periodically for a newer index; thread-safe."""
 
     def __init__(self, searcher: Searcher, refresh_seconds: float) -> None:
         self._snapshot = IndexSnapshot.of(searcher)
@@ -58,13 +58,13 @@ class LiveIndex:
 
     @property
     def snapshot(self) -> IndexSnapshot:
-        """The snapshot in use, without a look for a newer one."""
+        """The current snapshot, without checking for a newer one."""
         return self._snapshot
 
     def fresh_snapshot(self) -> IndexSnapshot:
-        """Return the newest snapshot; an index that cannot be opened leaves the one in use, and says so in `stale`.
+        """Return the newest snapshot; if a newer index cannot be opened, the current one with the reason in `stale`.
 
-        Blocks while an index is being opened; who comes meanwhile is answered from the one in use.
+        Blocks while an index is being opened; concurrent callers get the current snapshot.
         """
         if self._looking.acquire(blocking=False):
             try:

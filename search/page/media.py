@@ -29,9 +29,9 @@ Gone = Callable[[], Awaitable[None]]
 
 
 class Media:
-    """Makes each picture and segment once per request burst, and cancels what nobody waits for any more.
+    """Makes each picture and segment once for concurrent requests, and cancels work that no request waits for.
 
-    All methods return None when the asker left, and raise Problem.
+    All methods return None when the client disconnected, and raise Problem.
     """
 
     def __init__(self, options: PageOptions) -> None:
@@ -53,7 +53,7 @@ class Media:
         return await self._made(key, partial(self._picture, path, at_seconds), gone)
 
     async def media_info(self, path: str) -> MediaInfo:
-        """Return what decides how a file is played."""
+        """Return what determines how a file is played."""
         version = await to_thread.run_sync(_version, path)
         info = self._media_infos.get(version)
         if info is None:
@@ -103,7 +103,7 @@ class Media:
             options.ffmpeg, path, at_seconds, options.picture_width, options.picture_timeout_seconds
         )
         answer = await self._runs.run(command, options.picture_timeout_seconds)
-        # A damaged file may give a picture and a bad status; what a signal ended gave a part of one.
+        # A damaged file may yield a picture and a non-zero status; a process that a signal ended yields a part of one.
         if answer.status < 0 or not answer.output:
             raise _unplayable(f"ffmpeg finds no picture at {at_seconds:g} s", answer.said)
         return answer.output
@@ -116,7 +116,7 @@ class Media:
 
 
 def _version(path: str) -> str:
-    """Name a file as it is now; another name once it was changed. Raises Problem if it is no readable regular file."""
+    """Return a version key of a file, which changes with it. Raises Problem if it is not a readable regular file."""
     descriptor, status = open_regular(path)
     os.close(descriptor)
     return f"{entity_tag(status)} {os.path.abspath(path)}"  # noqa: PTH100 - pathlib would collapse what the name may need

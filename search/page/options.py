@@ -14,7 +14,7 @@ from reeldex.search.page.request_guard import LOOPBACK_NAMES
 
 
 class VideoFacts(Protocol):
-    """What ffmpeg says of a file's first video stream; None where it says nothing."""
+    """ffmpeg's description of a file's first video stream; None for what it does not state."""
 
     @property
     def codec(self) -> str: ...  # noqa: D102 - the protocol's docstring says what they are
@@ -34,8 +34,8 @@ class VideoFacts(Protocol):
 class FfmpegProgram:
     """The program that makes pictures and plays what browsers cannot.
 
-    `command` starts it: its path, behind whatever limits its memory and ends it with this process. `input_options`
-    stand before every input and keep ffmpeg to local files; the page adds none that would loosen them.
+    `command` starts it: its path, after the programs that limit its memory and end it with this process.
+    `input_options` precede every input and restrict ffmpeg to local files; the page adds none that would relax them.
     `describe(path, printed)` parses what ffmpeg printed when it opened a file, None for one without a video stream.
     """
 
@@ -45,15 +45,15 @@ class FfmpegProgram:
 
     def __post_init__(self) -> None:
         if not self.command or not all(self.command):
-            raise ValueError("The command of ffmpeg is empty; give at least the path of the program.")
+            raise ValueError("The command of ffmpeg is empty; pass at least the path of the program.")
         if "-protocol_whitelist" not in self.input_options:
             raise ValueError(
-                "ffmpeg's input options name no -protocol_whitelist: a video file could make it open addresses. "
-                "Give the options that keep it to local files."
+                "ffmpeg's input options name no -protocol_whitelist: a video file could make it open URLs. "
+                "Pass the options that restrict it to local files."
             )
 
     def input_arguments(self, path: str) -> tuple[str, ...]:
-        """Return the arguments that open one local file, whatever its name holds."""
+        """Return the arguments that open one local file, whatever characters its name has."""
         # The prefix keeps a leading dash from being an option and a colon from being a protocol.
         return (*self.input_options, "-i", "file:" + os.path.abspath(path))  # noqa: PTH100 - pathlib would collapse it
 

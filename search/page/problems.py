@@ -12,7 +12,7 @@ RETRY_AFTER_SECONDS = 2
 
 
 class Problem(Exception):  # noqa: N818 - it is an answer, not a fault of the program
-    """An answer other than success; `code` is for programs, the message for people."""
+    """An error response; `code` is for programs, the message for people."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ def not_found(message: str) -> Problem:
 
 
 def busy(message: str) -> Problem:
-    """Return a 503 that asks to come back in a moment."""
+    """Return a 503 that asks the client to retry."""
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy", message)
 
 

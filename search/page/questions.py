@@ -1,4 +1,4 @@
-"""What a request asks, checked: bounded texts and numbers out of its query string."""
+"""Validates query parameters: bounded strings and numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_SECONDS = 10_000_000
 
 @dataclass(frozen=True)
 class Question:
-    """How many results are wanted, merged or not, and of which one video, if not of all."""
+    """The number of results, whether to merge them, and the only video to search, if any."""
 
     most: int
     merge: bool
@@ -46,7 +46,7 @@ def sentence_of(query: QueryParams, options: PageOptions) -> str:
 
 
 def question_of(query: QueryParams, options: PageOptions) -> Question:
-    """Return how the answer is wanted. Raises Problem (400)."""
+    """Return the result options of a request. Raises Problem (400)."""
     most = query.get("k", str(min(_DEFAULT_RESULTS, options.most_results)))
     if not _WHOLE_NUMBER.fullmatch(most) or not 1 <= int(most) <= options.most_results:
         raise bad_request("k", f"k, the number of results, is a whole number from 1 to {options.most_results}.")

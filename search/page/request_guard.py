@@ -1,4 +1,4 @@
-"""What every request and every websocket has to pass, and what every answer carries. The page and Prefect's server."""
+"""The middleware that checks every request and websocket, for the search page and for Prefect's server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEADERS: Mapping[str, str] = {
 
 
 class RequestGuard:
-    """An ASGI application in front of `app` that turns away what other sites' pages and other people send.
+    """ASGI middleware in front of `app` that rejects requests from other sites' pages and other users.
 
     - Only `host_names` are answered, and only pages of this server's own origin; another port is another origin.
       A link from elsewhere opens what `is_page` accepts, of which the page with the link sees nothing.
@@ -63,7 +63,7 @@ class RequestGuard:
         self._asks_later = asks_later
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or turn it away."""
+        """Forward a request, or reject it."""
         if scope["type"] == "http":
             await self._answer(scope, receive, self._with_headers(send))
         elif scope["type"] == "websocket":
@@ -76,7 +76,7 @@ class RequestGuard:
             if message["type"] == "http.response.start":
                 message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
-                # No other origin is given anything, whatever the application says.
+                # No other origin gets access, whatever headers the application sets.
                 for name in [name for name in headers if name.startswith("access-control-")]:
                     del headers[name]
                 for name, value in self._headers.items():
@@ -96,7 +96,7 @@ class RequestGuard:
         await (response or self._app)(scope, receive, send)
 
     def _require_secret(self, scope: Scope, source: RequestSource) -> Response | None:
-        """Return what to answer instead of the application, or None if the request may pass."""
+        """Return the response that replaces the application's, or None if the request may pass."""
         if self._secret is None or scope["path"] in self._open_paths:
             return None
         reads_page = source.only_reads and self._is_page(scope["path"])
@@ -120,7 +120,7 @@ class RequestGuard:
 
 
 def _is_owners(secret: AccessSecret, scope: Scope, source: RequestSource) -> bool:
-    # Browsers send cookies whoever asks; only what a page of this server does counts as the owner's.
+    # Browsers send cookies with requests of any site; only requests of this server's pages are accepted.
     return secret.is_in_header(scope) or (source.may_use_cookie and secret.is_in_cookie(scope))
 
 

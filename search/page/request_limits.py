@@ -18,7 +18,7 @@ _LONGEST_QUERY = 8192
 
 
 class RequestLimits:
-    """An ASGI application that turns away long addresses, and more requests at once than `at_once`."""
+    """ASGI middleware that rejects long URLs, and more simultaneous requests than `at_once`."""
 
     def __init__(self, app: ASGIApp, at_once: int) -> None:
         self._app = app
@@ -26,7 +26,7 @@ class RequestLimits:
         self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or turn it away."""
+        """Forward a request, or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

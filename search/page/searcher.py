@@ -1,4 +1,4 @@
-"""The part of an index that the page uses."""
+"""The interface of an index that the page uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class KnownVideo(Protocol):
 
 
 class About(Protocol):
-    """How much an index holds."""
+    """The size of an index."""
 
     @property
     def moments(self) -> int: ...  # noqa: D102
@@ -30,20 +30,20 @@ class About(Protocol):
 
 
 class Searcher(Protocol):
-    """An open index, which many threads may search at once. Its errors are those of `search.errors`."""
+    """An open, thread-safe index. Its errors are those of `search.errors`."""
 
     def search(self, sentence: str, k: int = 10, *, merge: bool = True, videos: str | None = None) -> SearchResults:
-        """Return the moments that fit a sentence best, of those videos whose id fits the shell pattern `videos`."""
+        """Return the moments that match a sentence best, among videos whose id matches the shell pattern `videos`."""
         ...
 
     def like(
         self, video_id: str, at_seconds: float, k: int = 10, *, merge: bool = True, videos: str | None = None
     ) -> SearchResults:
-        """Return the moments most like the one of a video at a second."""
+        """Return the moments most similar to the one of a video at a time."""
         ...
 
     def videos(self) -> Mapping[str, KnownVideo]:
-        """Return every video of the index by its id."""
+        """Return all videos of the index by id."""
         ...
 
     def refreshed(self) -> Self:
@@ -51,5 +51,5 @@ class Searcher(Protocol):
         ...
 
     def about(self) -> About:
-        """Return how much the index holds."""
+        """Return the size of the index."""
         ...

@@ -31,10 +31,10 @@ def serve(
     port: int = DEFAULT_PORT,
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the page until SIGINT or SIGTERM; `ready` is told its address once it listens.
+    """Serve the page until SIGINT or SIGTERM; `ready` is called with its URL once it listens.
 
-    Port 0 is any free one. A `host` that is not loopback is answered to by that name too, and by the others of
-    `options.host_names`: whoever reaches it can watch every video of the index, since there is no password.
+    Port 0 is any free one. A `host` that is not loopback is accepted as a host name, besides those of
+    `options.host_names`: anyone who can reach it can watch every video of the index, since there is no password.
     Raises OSError when the port is taken.
     """
     address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -45,7 +45,7 @@ def serve(
         named = f"[{host}]" if ":" in host else host
         if not _is_loopback(host):
             log.warning(
-                "The page listens on %s: whoever reaches this machine can watch every video of the index.", host
+                "The page listens on %s: anyone who can reach this machine can watch every video of the index.", host
             )
             options = replace(options, host_names=(*options.host_names, named))
         app = make_app(searcher, options)
@@ -59,14 +59,14 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            # Paused players keep their connection open; they must not hold up the end.
+            # Paused players keep their connection open; they must not delay the shutdown.
             timeout_graceful_shutdown=3,
             timeout_keep_alive=10,
         )
         server = _Server(config)
         server.tell_started = lambda: ready and ready(f"http://{named}:{listening.getsockname()[1]}/")
         server.tell_stopping = app.close
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly end
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after a graceful shutdown
             server.run(sockets=[listening])
 
 

@@ -1,4 +1,4 @@
-"""Work that several requests wait for is done once, and cancelled when none waits for it any more."""
+"""Deduplicates concurrent work: it runs once, and is cancelled when no request waits for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Job(Generic[Result]):
 
 
 class SingleFlight(Generic[Result]):
-    """Runs one job per key at a time; whoever asks for it meanwhile gets its result."""
+    """Runs one job per key at a time; concurrent callers share its result."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Job[Result]] = {}
@@ -27,9 +27,9 @@ class SingleFlight(Generic[Result]):
     async def result(
         self, key: str, work: Callable[[], Coroutine[Any, Any, Result]], gone: Callable[[], Awaitable[None]]
     ) -> Result | None:
-        """Return the result of `work`, which the first caller starts; None if this caller left.
+        """Return the result of `work`, which the first caller starts; None if this caller disconnected.
 
-        `gone` waits for the asker to leave. What `work` raises is raised to all who wait.
+        `gone` waits for the caller to disconnect. What `work` raises is raised to all waiting callers.
         """
         job = self._jobs.get(key)
         if job is None:

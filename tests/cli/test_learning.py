@@ -172,7 +172,7 @@ def test_a_checkpoint_is_where_another_training_begins_with_its_sizes_and_words(
     other = reeldex("train", *data, "--checkpoint", tmp_path / "a" / "best.pth", "--out", tmp_path / "c",
                     *own_words(tmp_path), "--word-dim", 7)  # fmt: skip
     assert other.status == 2
-    assert "takes word vectors of 8 numbers" in other.err
+    assert "takes word vectors of 8 dimensions" in other.err
 
 
 def test_howto100m_from_a_store_with_videos_missing(reeldex: Reeldex, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reelde
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("train", "--out", "o", "--train-word-vectors"), "which is not given"),
+        (("train", "--out", "o", "--train-word-vectors"), "needs train_csv. Set it"),
         (
             ("train", "--store", "nowhere", "--data", "here", "--out", "o", "--train-word-vectors"),
             "not a feature store",
@@ -100,7 +100,7 @@ def test_features_of_another_kind_than_trained_on_are_refused(reeldex: Reeldex, 
     evaluate = ("evaluate", "--dataset", "msrvtt", "--data", tmp_path / "one", *folders)
     answer = reeldex(*evaluate, "--checkpoint", tmp_path / "a" / "best.pth", "--word-cache", tmp_path / "cache")
     assert answer.status == 2
-    assert "takes video vectors of 10 numbers, and the features make 11" in answer.err
+    assert "takes video vectors of 10 dimensions, and the features have 11" in answer.err
 
 
 def test_two_trainings_into_one_folder_are_kept_apart(reeldex: Reeldex, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small real features: rows of made-up videos in a store, in folders of .npy files, and in published files."""
+"""Small real features: rows of synthetic videos in a store, in folders of .npy files, and in published files."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -13,13 +13,8 @@ import pytest
 import torch
 
 from reeldex.embedding.datasets import epic_retrieval, lsmdc, msrvtt, youcook2
-from reeldex.embedding.datasets.options import (
-    EpicRetrievalOptions,
-    FeatureLocation,
-    LsmdcOptions,
-    MsrvttOptions,
-    Youcook2Options,
-)
+from reeldex.embedding.datasets.epic_options import EpicRetrievalOptions
+from reeldex.embedding.datasets.options import FeatureLocation, LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.protocols import PROTOCOLS, ProtocolClaim, SetIdentity, identify, set_sha256
 from reeldex.embedding.datasets.records import EvaluationSet
 from reeldex.embedding.errors import DatasetError, MissingVideosError
@@ -36,7 +31,7 @@ def msrvtt_set(
     without: Sequence[str] = (),
     **options: Any,  # noqa: ANN401
 ) -> EvaluationSet:
-    """Write and open a test set of (video, sentence) rows with made-up vectors of its videos."""
+    """Write and open a test set of (video, sentence) rows with random vectors of its videos."""
     with (folder / "test.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("video_id", "sentence"), *pairs])
     generator = np.random.default_rng(0)

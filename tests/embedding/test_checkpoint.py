@@ -108,7 +108,7 @@ def test_a_plain_state_dict_is_read_and_measured(tmp_path: Path, model: TextVide
     assert found.spec == SPEC
     assert found.origin == Origin()
     assert found.training is None
-    with pytest.raises(CheckpointError, match="holds weights and no state of a training"):
+    with pytest.raises(CheckpointError, match="contains weights only"):
         require_training(found, tmp_path / "plain.pth")
 
 
@@ -143,10 +143,10 @@ def damaged(content: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ([1, 2], "holds a list and no weights by name"),
-        ({"a": 1}, "not a checkpoint of a text-video embedding: it holds a"),
+        ([1, 2], "contains a list, not weights by name"),
+        ({"a": 1}, "not a checkpoint of a text-video embedding: it has a"),
         ({"conv1.weight": torch.ones(1)}, r"lack GU_video\.fc\.weight.* begin with conv1\.weight"),
-        ({1: torch.ones(1)}, "not a checkpoint of a text-video embedding: it holds 1"),
+        ({1: torch.ones(1)}, "not a checkpoint of a text-video embedding: it has 1"),
         ({name: torch.zeros(0, 3) for name in _SIZED_BY}, "embed_dim of a model must be a whole number of at least 1"),
         (damaged({"origin": "{}", "weights": {"GU_video.fc.weight": 5}}), "its weights are not tensors by name"),
         (damaged({"format_version": 9}), "format version 9, and this reeldex reads 1"),
@@ -183,7 +183,7 @@ def test_weights_of_other_sizes_are_named(model: TextVideoEmbedding) -> None:
 def test_other_word_vectors_are_refused(trained: Checkpoint) -> None:
     require_word_vectors(trained, "abc", 4)
     require_word_vectors(replace(trained, origin=Origin()), "other", 4)
-    with pytest.raises(CheckpointMismatchError, match="of 4 numbers, and these have 5"):
+    with pytest.raises(CheckpointMismatchError, match="of 4 dimensions, and these have 5"):
         require_word_vectors(trained, "abc", 5)
     with pytest.raises(CheckpointMismatchError, match="SHA-256 abc, and these have other"):
         require_word_vectors(trained, "other", 4)
@@ -194,7 +194,9 @@ def test_other_features_are_refused(trained: Checkpoint) -> None:
     require_features(trained, {}, 6)
     require_features(replace(trained, origin=Origin()), FEATURES, 6)
     require_features(trained, {"2d": {"space": None, "fingerprint": {"origin": "npy files"}}}, 6)
-    with pytest.raises(CheckpointMismatchError, match=r"of 6 numbers, and the features make 9.*2d net2d\.v1, 3d net3d"):
+    with pytest.raises(
+        CheckpointMismatchError, match=r"of 6 dimensions, and the features have 9.*2d net2d\.v1, 3d net3d"
+    ):
         require_features(trained, FEATURES, 9)
     other_space: dict[str, JSON] = {**FEATURES, "3d": {"space": "net3d.random", "fingerprint": {}}}
     with pytest.raises(CheckpointMismatchError, match=r"3d features of net3d\.v1, and these are of net3d\.random"):
@@ -220,7 +222,7 @@ def test_sizes_below_1_are_refused(field: str) -> None:
         ModelSpec(**{field: 0})
 
 
-def test_sentences_have_the_size_of_the_common_space_unless_told() -> None:
+def test_sentence_dim_defaults_to_embed_dim() -> None:
     assert ModelSpec(embed_dim=9).sentence_dim == ModelSpec(embed_dim=9, sentence_dim=-1).sentence_dim == 9
     assert ModelSpec(embed_dim=9, sentence_dim=4).sentence_dim == 4
 
@@ -247,4 +249,4 @@ def test_a_checkpoint_on_a_broken_disk_is_not_called_damaged(tmp_path: Path) -> 
     make_unreadable(path)
     with pytest.raises(CheckpointError, match=r"cannot be read: Input/output error.*not known to be damaged") as raised:
         load_checkpoint(path)
-    assert "Get it again" not in str(raised.value)
+    assert "Download it again" not in str(raised.value)

@@ -68,7 +68,7 @@ def test_evaluation_every_second_epoch_and_at_the_end(tmp_path: Path) -> None:
 
 
 def test_an_unknown_figure_is_said_before_the_first_step(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="cannot be chosen by 'recall': the evaluation gives other, synthetic"):
+    with pytest.raises(TrainingError, match="cannot be chosen by 'recall': the evaluation has other, synthetic"):
         run_training(
             synthetic.job(tmp_path, evaluate=Figures(0.0), on_step=synthetic.kill_at(1), options={"best_by": "recall"})
         )

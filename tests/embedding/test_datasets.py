@@ -99,10 +99,10 @@ def test_features_that_are_no_numbers_are_missing(tmp_path: Path, msrvtt_files: 
 @pytest.mark.parametrize(
     ("held", "why"),
     [
-        ([1], "has to hold the features under '2d' and '3d'; it holds list"),
-        ({"2d": {}}, "it holds '2d'"),
-        ({"2d": {}, "3d": {}}, "holds no features of any video"),
-        ({"2d": 3, "3d": {}}, "'2d' has to map video ids to tensors"),
+        ([1], "must have the features under '2d' and '3d'; it has list"),
+        ({"2d": {}}, "it has '2d'"),
+        ({"2d": {}, "3d": {}}, "contains no features of any video"),
+        ({"2d": 3, "3d": {}}, "'2d' must map video ids to tensors"),
         ({"2d": {"a": torch.zeros(2, 2)}, "3d": {"a": torch.zeros(2)}}, r"'2d' of a is torch.float32 \(2, 2\)"),
         ({"2d": {"a": torch.zeros(0)}, "3d": {"a": torch.zeros(2)}}, r"'2d' of a is torch.float32 \(0,\)"),
         ({"2d": {"a": torch.zeros(2).int()}, "3d": {"a": torch.zeros(2)}}, "'2d' of a is torch.int32"),
@@ -140,8 +140,8 @@ def test_names_that_come_twice_get_ids_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("{", "is no JSON"),
-        ("[" * 200_000, "is no JSON"),
+        ("{", "is not valid JSON"),
+        ("[" * 200_000, "is not valid JSON"),
         ("[]", "a list under 'sentences'"),
         ('{"sentences": [{"caption": "x"}]}', "entry 0 of 'sentences'"),
         ('{"sentences": [3]}', "entry 0 of 'sentences'"),
@@ -196,15 +196,15 @@ def test_youcook2_from_a_store_pools_spans(tmp_path: Path, store: FeatureLocatio
     assert len(together) == 2
     assert {clip_id.partition("@")[0] for clip_id in together.sample(0, 0, 1).clip_ids} == {"video3"}
     assert len(youcook2.open_training(options)) == 3
-    with pytest.raises(MissingVideosError, match=r"(?s)1 clips of other videos.*video3@300-310: it begins at 300"):
+    with pytest.raises(MissingVideosError, match=r"(?s)1 clip of other videos.*video3@300-310: it begins at 300"):
         youcook2.open_evaluation(options.replaced(max_missing_share=0.1))
 
 
 @pytest.mark.parametrize(
     ("held", "why"),
     [
-        ({}, "a list of clips, not an empty one or a dict"),
-        ([], "a list of clips, not an empty one"),
+        ({}, "a non-empty list of clips, found a dict"),
+        ([], "a non-empty list of clips, found an empty list"),
         ([{"id": "a_0", "caption": "x", "2d": np.zeros(2)}], "entry 0 lacks '3d'; each needs id, caption, 2d, 3d"),
         ([{"id": "a_0", "caption": "x", "2d": np.zeros(2), "3d": [1.0]}], "'3d' of entry 0 is not a vector of floats"),
         ([3], "entry 0 lacks 'id'"),

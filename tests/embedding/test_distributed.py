@@ -89,7 +89,7 @@ def test_the_rank_is_torchrun_s(environment: dict[str, str], process: ProcessRan
 
 
 def test_half_of_what_torchrun_says_is_refused() -> None:
-    with pytest.raises(TrainingError, match="only RANK are there"):
+    with pytest.raises(TrainingError, match="only RANK are set"):
         ProcessRank.from_environment({"RANK": "1"})
     with pytest.raises(TrainingError, match="must be numbers"):
         ProcessRank.from_environment({"RANK": "1", "WORLD_SIZE": "x", "LOCAL_RANK": "0"})

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.datasets.epic_options import EpicRetrievalOptions
 from reeldex.embedding.datasets.epic_retrieval import open_evaluation, open_training, read_actions
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import EpicRetrievalOptions, FeatureLocation
+from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.errors import DatasetError, MissingVideosError
 from reeldex.embedding.multi_instance import mean_figures, query_figures
 from tests.embedding.feature_files import make_store, rows_of
@@ -81,7 +82,7 @@ def test_sentences_that_no_usable_clip_answers_are_left_out(tmp_path: Path, opti
         (lambda text: text.replace("[2, 13]", "[]"), "line 3, column 'all_noun_classes': it names no class"),
         (lambda text: text.replace(",2,", ",x,"), "line 5, column 'verb_class': 'x' is not a whole number"),
         (lambda text: text.replace("00:00:05.00", "00:00:01.00"), "line 3, column 'stop_timestamp': it ends at 1.0"),
-        (lambda text: text.replace("P01_01_1", "P01_01_0"), "line 3, column 'narration_id': 'P01_01_0' is there twice"),
+        (lambda text: text.replace("P01_01_1", "P01_01_0"), "line 3, column 'narration_id': 'P01_01_0' occurs twice"),
         (lambda text: text.splitlines()[0], "has no rows below its first line"),
     ],
 )
@@ -96,13 +97,15 @@ def test_annotations_that_cannot_be_used(
 
 def test_sentences_of_other_clips_are_refused(tmp_path: Path, options: EpicRetrievalOptions) -> None:
     (tmp_path / "EPIC_100_retrieval_test_sentence.csv").write_text("narration_id,narration\nP07_0,x\n")
-    with pytest.raises(DatasetError, match=r"sentence\.csv, line 2, column 'narration_id': the test clips have no"):
+    with pytest.raises(
+        DatasetError, match=r"sentence\.csv, line 2, column 'narration_id': the test clips do not include"
+    ):
         open_evaluation(options)
-    with pytest.raises(DatasetError, match="needs train_csv, which is not given"):
+    with pytest.raises(DatasetError, match="needs train_csv"):
         open_training(options.replaced(train_csv=None))
-    with pytest.raises(DatasetError, match="needs test_csv, which is not given"):
+    with pytest.raises(DatasetError, match="needs test_csv"):
         open_evaluation(options.replaced(test_csv=None))
-    with pytest.raises(DatasetError, match="needs test_sentence_csv, which is not given"):
+    with pytest.raises(DatasetError, match="needs test_sentence_csv"):
         open_evaluation(options.replaced(test_sentence_csv=None))
     with pytest.raises(DatasetError, match="needs features"):
         open_training(options.replaced(features=None))

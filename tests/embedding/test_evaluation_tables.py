@@ -53,12 +53,12 @@ def test_published_figures_stand_beside_the_published_set() -> None:
         (
             named("youcook2", None, published=False),
             "no named protocol, 24 clips",
-            "published figures are of protocol validation, over 3350 sentences: they cannot be compared.",
+            "published figures are of protocol validation, over 3,350 sentences: they cannot be compared.",
         ),
         (
             named("msrvtt", "1k-B"),
             "protocol 1k-B, 24 videos",
-            "published figures are of protocol 1k-A, over 1000 sentences: they cannot be compared.",
+            "published figures are of protocol 1k-A, over 1,000 sentences: they cannot be compared.",
         ),
         (
             named("msrvtt", None, published=False, possible=("1k-A", "1k-B")),
@@ -123,7 +123,7 @@ def test_the_table_is_text_with_columns_in_line() -> None:
     assert lines[1].startswith("test set")
     assert len({len(line) for line in lines[1:-3]}) == 1, "the last column is filled in every line"
     assert lines[-1] == (
-        "graded: 1 video, 0 clips of other videos and 0 sentences could not be used, so that this is not the published "
+        "graded: 1 video, 0 clips of other videos and 0 sentences could not be used, so this is not the published "
         "protocol."
     )
 

@@ -49,7 +49,7 @@ def test_a_store_says_what_is_wrong_with_a_video(tmp_path: Path) -> None:
     store = make_store(tmp_path, {"x/a.mp4": rows_of("a"), "y/a.mp4": rows_of("b"), "c": rows_of("c")})
     source = StoreFeatures(store)
     assert source.problem("c") is None
-    assert "several videos of the store bear this name: x/a.mp4, y/a.mp4" in (source.problem("a") or "")
+    assert "several videos of the store have this name: x/a.mp4, y/a.mp4" in (source.problem("a") or "")
     assert source.problem("d") == "the store has no features of it"
     with pytest.raises(FeaturesError, match=r"'d' cannot be read from .*store: the store has no features of it"):
         source.video(0, "d")
@@ -58,7 +58,7 @@ def test_a_store_says_what_is_wrong_with_a_video(tmp_path: Path) -> None:
 def test_spaces_are_found_by_network_or_named(tmp_path: Path) -> None:
     store = make_store(tmp_path, {"a": rows_of("a")})
     assert StoreFeatures(store, *SPACES).spaces == SPACES
-    with pytest.raises(FeaturesError, match=r"no features named 'resnet152.tset'.*Did you mean 'resnet152.test'"):
+    with pytest.raises(FeaturesError, match=r"no feature space 'resnet152.tset'.*Did you mean 'resnet152.test'"):
         StoreFeatures(store, "resnet152.tset")
     with pytest.raises(FeaturesError, match=r"Which 2-D features .* has none of the network resnet152"):
         StoreFeatures(FeatureStore(tmp_path / "empty", create=True))
@@ -125,9 +125,9 @@ def test_npy_files_that_cannot_be_used(tmp_path: Path) -> None:
     assert "no .npy file of it" in (source.problem("c") or "")
     with pytest.raises(FeaturesError, match=r"d\.npy cannot be read as an array of numbers: it is no \.npy"):
         source.video(0, "d")
-    with pytest.raises(FeaturesError, match=r"e\.npy holds float16 \(5,\), not \(rows, numbers\)"):
+    with pytest.raises(FeaturesError, match=r"e\.npy holds float16 \(5,\), not \(rows, dimension\)"):
         source.video(1, "e")
-    with pytest.raises(FeaturesError, match=r"f\.npy has rows of 9 numbers, other files of 4"):
+    with pytest.raises(FeaturesError, match=r"f\.npy has rows of dimension 9, other files have 4"):
         source.video(1, "f")
     with pytest.raises(FeaturesError, match=r"no \.npy file of the video 'z'"):
         source.video(1, "z")

@@ -61,7 +61,7 @@ def test_captions_beyond_the_features_are_zeros_and_said_once(
     training = howto100m.open_training(narrated)
     for epoch in range(3):
         assert not training.sample(0, epoch, 1).video.any()
-    assert caplog.text.count("8 captions drawn from the video 'video1' lie beyond the end") == 1
+    assert caplog.text.count("8 captions drawn from the video 'video1' are beyond the end") == 1
 
 
 def test_a_damaged_file_stops_with_its_name(tmp_path: Path, narrated: Howto100mOptions) -> None:

@@ -76,7 +76,7 @@ def test_what_cannot_be_ranked_is_refused() -> None:
     scores[1, 2] = np.nan
     with pytest.raises(ScoresError, match="1 of 9 scores are NaN, the first in row 1, column 2"):
         ranks_of_right(scores)
-    with pytest.raises(ScoresError, match="3 sentences and 4 videos are no pairs"):
+    with pytest.raises(ScoresError, match="3 sentences and 4 videos are not pairs"):
         ranks_of_right(np.zeros((3, 4)))
     with pytest.raises(ScoresError, match=r"one right column in 0\.\.3"):
         ranks_of_right(np.zeros((3, 4)), [0, 1, 4])

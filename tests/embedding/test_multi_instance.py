@@ -100,7 +100,7 @@ def test_what_cannot_be_measured_is_refused() -> None:
         mean_figures(query_figures(np.zeros((2, 3)), relevance))
     with pytest.raises(ScoresError, match="are NaN"):
         mean_figures(query_figures(np.full((2, 2), np.nan), relevance))
-    with pytest.raises(ScoresError, match=r"lies in 0\.\.1"):
+    with pytest.raises(ScoresError, match=r"must be in 0\.\.1"):
         mean_figures(query_figures(np.zeros((1, 1)), np.array([[2.0]])))
     mean_figures(query_figures(relevance[:1], relevance[:1]))
     Action(1, frozenset({2}))

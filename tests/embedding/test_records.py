@@ -65,7 +65,7 @@ def test_every_caption_and_clip_is_drawn_about_as_often() -> None:
 
 @pytest.mark.parametrize(("groups", "pairs"), [([], 1), ([[]], 1), ([clips("a")], 0)])
 def test_training_sets_that_cannot_be(groups: list[list[Clip]], pairs: int) -> None:
-    with pytest.raises(ValueError, match="needs a pair in each sample and a clip in each group"):
+    with pytest.raises(ValueError, match="needs at least one pair per sample and one clip per group"):
         ClipTrainingSet("x", groups, LetterReader(), pairs)
 
 
@@ -94,9 +94,9 @@ def test_an_evaluation_set_reads_parts_of_itself() -> None:
 def test_evaluation_sets_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="0 clips"):
         EvaluationSet("x", [], LetterReader())
-    with pytest.raises(ValueError, match="right one for each sentence"):
+    with pytest.raises(ValueError, match="right one per sentence"):
         EvaluationSet("x", clips("ab"), LetterReader(), ("s",), np.array([0, 1]))
-    with pytest.raises(ValueError, match="none of the 2 clips"):
+    with pytest.raises(ValueError, match="not one of the 2 clips"):
         EvaluationSet("x", clips("ab"), LetterReader(), ("s",), np.array([2]))
     with pytest.raises(ValueError, match=r"\(1, 2\), not \(2, 1\)"):
         EvaluationSet("x", clips("ab"), LetterReader(), ("s",), np.array([0]), np.ones((2, 1), np.float32))
@@ -138,6 +138,6 @@ def test_clips_are_left_out_of_usable_videos(caplog: pytest.LogCaptureFixture) -
         kept, found = without_clips("x", clips("abcd"), {"b": "late"}, unusable, 0.25)
     assert [clip.clip_id for clip in kept] == ["a", "c", "d"]
     assert (found.reasons, found.clips, found.complete) == ({"z": "gone"}, {"b": "late"}, False)
-    assert "1 clips of other videos cannot be used.\n  b: late" in caplog.text
+    assert "1 clip of other videos cannot be used.\n  b: late" in caplog.text
     with pytest.raises(MissingVideosError, match=r"At most 20.0% of the 4 clips"):
         without_clips("x", clips("abcd"), {"b": "late"}, unusable, 0.2)

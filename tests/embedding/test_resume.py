@@ -140,7 +140,7 @@ def test_tensorboard_shows_each_step_once_after_a_resumption(tmp_path: Path) -> 
 
 def test_where_there_is_nothing_to_go_on_from_the_log_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run_training(synthetic.job(tmp_path, options={"epochs": 1}, resume=True))
-    assert "begins anew" in caplog.text
+    assert "starting a new training" in caplog.text
     caplog.clear()
     run_training(synthetic.job(tmp_path, options={"epochs": 2}, resume=True))
-    assert "begins anew" not in caplog.text
+    assert "starting a new training" not in caplog.text

@@ -23,7 +23,7 @@ def test_columns_are_found_by_name_and_others_passed_over(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("", "is empty; its first line has to name the columns video_id, text"),
+        ("", "is empty; its first line must name the columns video_id, text"),
         ("video,text\n", "has no column 'video_id'. Did you mean 'video' there\\? Its columns are: video, text"),
         ("video_id,text\na,b,c\n", "line 2: it has 3 columns, the first line names 2"),
         ("video_id,text\na,b\nc\n", "line 3: it has 1 columns"),
@@ -85,5 +85,5 @@ def test_tab_separated_lines_are_rows_whatever_they_quote(tmp_path: Path) -> Non
     path = table(tmp_path, 'a\t1\t"He waits\nb\t2\tit\'s "\u2028 here"\n\n')
     rows = read_tab_table(path, {"clip": 0, "sentence": 2})
     assert [row.text("sentence") for row in rows] == ['"He waits', 'it\'s "\u2028 here"']
-    with pytest.raises(DatasetError, match="line 1: it has 3 tab-separated columns, and column 6 is needed"):
+    with pytest.raises(DatasetError, match="line 1: it has 3 tab-separated columns, and column 6 is required"):
         read_tab_table(path, {"clip": 0, "sentence": 5})

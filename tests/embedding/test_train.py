@@ -56,8 +56,14 @@ def test_data_workers_change_nothing(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_together_is_said_before_the_first_step(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"model": new_model(replace(synthetic.SPEC, video_dim=9), 1)}, "video vectors of 9 numbers, and .* have 12"),
-        ({"model": new_model(replace(synthetic.SPEC, word_dim=9), 1)}, "word vectors of 9 numbers, and these have 6"),
+        (
+            {"model": new_model(replace(synthetic.SPEC, video_dim=9), 1)},
+            "video vectors of 9 dimensions, and .* have 12",
+        ),
+        (
+            {"model": new_model(replace(synthetic.SPEC, word_dim=9), 1)},
+            "word vectors of 9 dimensions, and these have 6",
+        ),
         ({"options": {"batch_size": 17}}, "synthetic has 16 samples, fewer than the 17 of one batch"),
         ({"options": {"batch_size": 1}}, "batch of 1 sample with 1 pairs leaves the ranking loss without negatives"),
         ({"options": {"batch_size": 1}, "samples": synthetic.training_set(pairs=3)}, "1 sample with 3 pairs leaves"),
@@ -217,7 +223,7 @@ def test_new_models_depend_on_the_seed_alone() -> None:
     assert not synthetic.same_weights(one.state_dict, new_model(spec, 2).state_dict)
 
 
-def test_epochs_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_epochs_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="reeldex.embedding.training.train"):
         run_training(synthetic.job(tmp_path, options={"epochs": 2}))
     assert [record.message.split(":")[0] for record in caplog.records] == ["Epoch 1 of 2", "Epoch 2 of 2"]

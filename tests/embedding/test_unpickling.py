@@ -131,7 +131,7 @@ def test_what_is_no_intact_pickle(tmp_path: Path, content: bytes) -> None:
 
 
 class Elements:
-    """Pickles as a numpy.dtype that is told to be something else."""
+    """Pickles as a numpy.dtype declared to be something else."""
 
     def __init__(self, code: str, *structure: object, flags: int = 0) -> None:
         self.reduced = (np.dtype, (code, False, True), (3, "|", *structure, flags))
@@ -182,7 +182,7 @@ def test_no_array_is_laid_over_bytes_of_a_pickle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [np.zeros(2, "M8[s]"), np.zeros(2, [("a", "f4")]), np.zeros(2, "V3")])
 def test_arrays_of_neither_numbers_nor_texts_are_refused(tmp_path: Path, value: object) -> None:
-    with pytest.raises(DatasetError, match=r"an array of elements '[MV].*', neither numbers nor texts"):
+    with pytest.raises(DatasetError, match=r"an array of elements '[MV].*', neither numbers nor strings"):
         load_pickle(written(tmp_path / "x.pkl", value))
 
 
@@ -215,7 +215,7 @@ def test_pth_with_anything_else_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_nobody_is_advised_to_read_a_pth_unrestricted(tmp_path: Path) -> None:
+def test_no_message_advises_to_read_a_pth_unrestricted(tmp_path: Path) -> None:
     torch.save({"2d": np.zeros(2)}, tmp_path / "x.pth")
     (tmp_path / "y.pth").write_bytes(pickle.dumps({"2d": 1}))
     for name, said in (("x.pth", r"it asks for numpy\.\S*_reconstruct\. "), ("y.pth", "it is not a PyTorch file")):

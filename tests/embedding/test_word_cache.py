@@ -139,7 +139,7 @@ def test_the_cache_s_default_place_follows_the_user_s_setting(monkeypatch: pytes
     assert word2vec.default_cache_folder() == Path.home() / ".cache/reeldex/word-vectors"
 
 
-def test_conversion_is_told(source: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_conversion_is_logged(source: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="reeldex.embedding.words.word2vec"):
         opened(source)
         opened(source)

@@ -28,7 +28,7 @@ from tests.system_faults import make_unreadable
         ("whole model", "v.model"),
     ],
 )
-def test_all_formats_are_told_apart_and_read(tmp_path: Path, keyed: KeyedVectors, kind: str, name: str) -> None:
+def test_all_formats_are_detected_and_read(tmp_path: Path, keyed: KeyedVectors, kind: str, name: str) -> None:
     save(keyed, tmp_path / name, kind)
     found = opened(tmp_path / name)
     assert sorted(found) == sorted(WORDS)
@@ -101,14 +101,14 @@ def test_vectors_of_anything_but_words_are_said(tmp_path: Path) -> None:
     numbered = KeyedVectors(2)
     numbered.add_vectors([7, 8], np.ones((2, 2), dtype=np.float32))
     numbered.save(str(tmp_path / "v.kv"))
-    with pytest.raises(WordVectorsError, match=r"v\.kv holds vectors of other things than words"):
+    with pytest.raises(WordVectorsError, match=r"v\.kv has vectors whose keys are not words"):
         opened(tmp_path / "v.kv")
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"vectors": np.ones((2, 8), dtype=np.float32)}, r"holds 7 words and vectors of the shape \(2, 8\)"),
+        ({"vectors": np.ones((2, 8), dtype=np.float32)}, r"has 7 words and vectors of shape \(2, 8\)"),
         ({"vectors": np.array([["x"]] * 7)}, "lacks the words or the vectors"),
         ({"vectors": None}, "lacks the words or the vectors"),
         ({"index_to_key": None}, "lacks the words or the vectors"),
@@ -134,7 +134,7 @@ def test_words_and_vectors_that_do_not_fit_are_said(
         (b"\x80\x04garbage", "not an intact pickle"),
         (b"99999999999999 300\ncut \x00", "not an intact file of word vectors"),
         (b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", "not an intact pickle"),
-        (pickle.dumps({"a": 1}), "holds a dict, no word vectors"),
+        (pickle.dumps({"a": 1}), "contains a dict, not word vectors"),
     ],
 )
 def test_what_is_no_file_of_word_vectors_is_said(tmp_path: Path, content: bytes, said: str) -> None:

@@ -56,7 +56,7 @@ def test_sentences_are_the_first_known_words_and_zeros(source: Path) -> None:
     assert not sentences[1:3].any()
     assert np.array_equal(sentences[3], [found.vector("in")] * 4)
     assert found.sentence_vectors([]).shape == (0, 20, 8)
-    with pytest.raises(ValueError, match="At least 1 word"):
+    with pytest.raises(ValueError, match="max_words must be at least 1"):
         found.sentence_vectors(["cut"], max_words=0)
 
 

@@ -1,4 +1,4 @@
-"""A small real library: a store of made-up features with video files beside it, a checkpoint, word vectors."""
+"""A small real library: a store of random features with video files beside it, a checkpoint, word vectors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Library:
 
     @property
     def words(self) -> WordVectors:
-        return WordVectors(self.folder / "made-up.words")
+        return WordVectors(self.folder / "random.words")
 
     def add(
         self, videos: Mapping[str, float], version: int = 0, failing: Sequence[str] = (), *, still: bool = False
@@ -156,7 +156,7 @@ def make_library(folder: Path, videos: Mapping[str, float]) -> Library:
     folder.mkdir(parents=True, exist_ok=True)
     write_checkpoint(library.checkpoint)
     vectors = np.random.default_rng(1).normal(size=(len(VOCABULARY), SPEC.word_dim)).astype(np.float32)
-    write_cache(folder / "made-up.words", VOCABULARY, vectors, "made-up words")
+    write_cache(folder / "random.words", VOCABULARY, vectors, "random words")
     if videos:
         library.add(videos)
     return library

@@ -42,7 +42,7 @@ def record(factory: str, trained_on: int) -> AnnIndexRecord:
         (record("SQfp16", 10), AUTO.replaced(pca_dim=64), 20, "pca_dim changed"),
     ],
 )
-def test_when_a_structure_is_built_anew(
+def test_when_an_ann_index_is_rebuilt(
     held: AnnIndexRecord, options: IndexOptions, moments: int, why: str | None
 ) -> None:
     assert why_rebuild(held, AUTO, options, moments, 6144) == why

@@ -51,9 +51,9 @@ def test_adding_changing_and_deleting_gives_the_answers_of_a_fresh_build(
     fresh = library.build("fresh", options=options, captions=captions)
     assert (fresh.moments, counts(fresh)) == (report.moments, (8, 0, 0, 0))
     for asked in ({}, {"merge": False}, {"videos": "*video[46]*"}, {"k": 200}):
-        grown, anew = answers(library.folder / "index", **asked), answers(library.folder / "fresh", **asked)
-        assert grown == anew
-        assert all(anew)
+        grown, rebuilt = answers(library.folder / "index", **asked), answers(library.folder / "fresh", **asked)
+        assert grown == rebuilt
+        assert all(rebuilt)
     with SearchIndex.open(library.folder / "index") as index:
         assert sorted(index.videos()) == sorted(
             ["new/a.mp4", "new/b.mp4", *(f"part{at % 2}/video{at}.mp4" for at in (0, 2, 4, 5, 6, 7))]
@@ -113,7 +113,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["amid embedding", "before the structure", "before the videos", "before index.json"])
-def test_a_killed_build_leaves_the_index_as_it_was_and_no_leftovers(
+def test_a_killed_build_leaves_the_index_unchanged_and_no_leftovers(
     library: Library, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     library.build(options=IVF)
@@ -147,7 +147,7 @@ def test_an_open_index_answers_while_another_is_built_and_is_refreshed_after_it(
         assert fresh.refreshed() is fresh
 
 
-def test_growth_from_exact_to_ivf_is_done_and_told(library: Library) -> None:
+def test_growth_from_exact_to_ivf_is_done_and_reported(library: Library) -> None:
     auto = IVF.replaced(factory="auto", exact_below=60, nprobe=32, rerank_candidates=82)
     first = library.build(options=auto)
     assert (first.factory, first.moments) == ("SQfp16", 58)
@@ -160,7 +160,7 @@ def test_growth_from_exact_to_ivf_is_done_and_told(library: Library) -> None:
     assert answers(library.folder / "index", **asked) == answers(library.folder / "exact", **asked)
 
 
-def test_a_structure_that_lost_recall_is_built_anew(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ann_index_that_lost_recall_is_rebuilt(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.build(options=IVF)
     library.add({"new/a.mp4": 31.0})
     told = iter([0.5])
@@ -190,8 +190,8 @@ def test_a_change_of_the_structure_keeps_the_embeddings(library: Library) -> Non
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("IVF8,SQ", "FAISS can make nothing of the factory string 'IVF8,SQ'"),
-        ("HNSW32", "from a IndexHNSWFlat moments cannot be removed"),
+        ("IVF8,SQ", "FAISS does not accept the factory string 'IVF8,SQ'"),
+        ("HNSW32", "a IndexHNSWFlat does not support removal"),
         ("IVF5000,SQ8", "cannot be trained on"),
     ],
 )
@@ -249,7 +249,7 @@ def test_segments_become_one_and_moments_keep_their_ids(library: Library, monkey
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
 
 
-def test_progress_is_told(library: Library) -> None:
+def test_progress_is_reported(library: Library) -> None:
     told: list[tuple[int, int]] = []
     build.build_index(library.request(), lambda done, total: told.append((done, total)))
     assert told == [(at, 8) for at in range(1, 9)]

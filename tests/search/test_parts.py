@@ -103,7 +103,7 @@ def test_recall_is_the_share_of_the_ten_best_that_are_found(table: MomentTable) 
     share = np.mean([len(one & other) / 10 for one, other in zip(found, wanted, strict=True)])
     assert measure(few, queries, thresholds) == pytest.approx(share)
     assert share < 1
-    nprobe, recall = settle_nprobe(table, ann_index, 48, 0, RecallSample(queries, "made up"))
+    nprobe, recall = settle_nprobe(table, ann_index, 48, 0, RecallSample(queries, "synthetic"))
     assert (nprobe, recall.at_10) == (4, 1.0)
 
 

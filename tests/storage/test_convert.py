@@ -52,12 +52,12 @@ def test_export_of_one_space(filled: FeatureStore, tmp_path: Path) -> None:
         export_npy(filled, tmp_path / "out", ["net4d.v1"])
 
 
-def test_export_overwrites_only_when_told(filled: FeatureStore, tmp_path: Path) -> None:
+def test_export_overwrites_only_on_request(filled: FeatureStore, tmp_path: Path) -> None:
     export_npy(filled, tmp_path / "out")
     before = contents(tmp_path / "out")
     other = tmp_path / "out/net2d.v1/a.npy"
     other.write_bytes(b"mine")
-    with pytest.raises(StoreError, match=r"a\.npy is there already .*--overwrite"):
+    with pytest.raises(StoreError, match=r"a\.npy already exists .*--overwrite"):
         export_npy(filled, tmp_path / "out")
     assert other.read_bytes() == b"mine"
     assert export_npy(filled, tmp_path / "out", overwrite=True).written == 1
@@ -124,11 +124,11 @@ def test_features_of_other_origin_do_not_mix(filled: FeatureStore, tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (np.ones((2, 3), np.float32), r"float32 \(2, 3\), not \(rows, numbers\) float16"),
+        (np.ones((2, 3), np.float32), r"float32 \(2, 3\), not \(rows, dimension\) float16"),
         (np.ones(3, np.float16), r"float16 \(3,\)"),
         (np.ones((0, 3), np.float16), "empty"),
         (np.array([[np.nan] * 8], np.float16), "NaN"),
-        (np.ones((2, 5), np.float16), "5 numbers, other files of net2d.v1 of 8"),
+        (np.ones((2, 5), np.float16), "rows of dimension 5, other files of net2d.v1 have 8"),
         (np.array([[None]], object), "cannot be read as an array of numbers"),
         (b"hello", "cannot be read as an array of numbers"),
         (b"", "cannot be read as an array of numbers"),
@@ -155,10 +155,10 @@ def test_unfit_files_are_named_and_nothing_is_written(
 def test_a_folder_without_features_and_a_space_without_rate(filled: FeatureStore, tmp_path: Path) -> None:
     other = FeatureStore(tmp_path / "other", create=True)
     (tmp_path / "empty/net2d.v1").mkdir(parents=True)
-    with pytest.raises(StoreError, match=r"holds no \.npy files in the layout"):
+    with pytest.raises(StoreError, match=r"contains no \.npy files in the layout"):
         import_npy(tmp_path / "empty", other, seconds_per_row=RATES)
     export_npy(filled, tmp_path / "out", ["net2d.v1"])
-    with pytest.raises(StoreError, match=r"seconds_per_row is not given for net2d\.v1"):
+    with pytest.raises(StoreError, match=r"seconds_per_row of net2d\.v1 is missing"):
         import_npy(tmp_path / "out", other, seconds_per_row={})
     (tmp_path / "out/net2d.v1").rename(tmp_path / "out/2d")
     with pytest.raises(StoreError, match="Rename the folder"):

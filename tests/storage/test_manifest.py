@@ -197,7 +197,7 @@ def test_a_manifest_comes_back_from_disk(tmp_path: Path) -> None:
 def test_a_manifest_is_never_overwritten(tmp_path: Path) -> None:
     write_manifest(tmp_path, manifest(0, entry("a")))
     before = (tmp_path / "manifest/shard-00000.json").read_bytes()
-    with pytest.raises(StoreError, match="never changed"):
+    with pytest.raises(StoreError, match="manifests are immutable"):
         write_manifest(tmp_path, manifest(0, entry("b")))
     assert (tmp_path / "manifest/shard-00000.json").read_bytes() == before
 
@@ -227,7 +227,7 @@ def test_a_shard_number_beyond_five_digits() -> None:
         ('"format_version": 1', '"format_version": 2', "version 2, while this program reads version 1"),
         ('"kind": "manifest"', '"kind": "outcomes"', "of kind 'outcomes'"),
         ("reeldex-features", "other", "not a reeldex-features file"),
-        ("{", "", "not readable JSON"),
+        ("{", "", "not valid JSON"),
     ],
 )
 def test_an_edited_manifest_is_refused(tmp_path: Path, old: str, new: str, complaint: str) -> None:

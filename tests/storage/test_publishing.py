@@ -274,7 +274,7 @@ def test_a_staged_video_of_another_id_is_refused(
 ) -> None:
     grow("a")
     store.staging(0).put(0, VideoOutcome("b", "/b", "ok", None, "", 1), {two_d: make_rows()})
-    with pytest.raises(StoreDamagedError, match="holds 'b' at position 0"):
+    with pytest.raises(StoreDamagedError, match="contains 'b' at position 0"):
         store.shard_state(0, [two_d])
 
 

@@ -114,7 +114,7 @@ def test_ids_that_cannot_share_a_file_leave_none(
 
 
 def test_rows_of_one_space_have_one_width(path: Path, two_d: FeatureSpace, make_rows: MakeRows) -> None:
-    with pytest.raises(ValueError, match="'b' are 5 wide"):
+    with pytest.raises(ValueError, match="'b' have dimension 5"):
         write_shard(path, two_d, 0, [("a", make_rows(width=4)), ("b", make_rows(width=5))], {})
 
 

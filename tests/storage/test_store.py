@@ -40,7 +40,7 @@ def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
 
 def test_create_refuses_a_folder_in_use_and_a_file(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_text("x")
-    with pytest.raises(NotAStoreError, match=r"not empty: it holds photo\.jpg"):
+    with pytest.raises(NotAStoreError, match=r"not empty: it contains photo\.jpg"):
         FeatureStore(tmp_path, create=True)
     with pytest.raises(NotAStoreError, match="is a file"):
         FeatureStore(tmp_path / "photo.jpg", create=True)
@@ -125,7 +125,7 @@ def test_rows_are_mapped_and_outlast_the_reader(store: FeatureStore, grow: Act, 
         assert not rows.flags.owndata
     store.close()
     assert np.array_equal(rows, make_rows("d net2d.v1").rows)
-    with pytest.raises(UnknownVideoError, match="knows no video 'z'"):
+    with pytest.raises(UnknownVideoError, match="has no video 'z'"):
         store.map_rows("net2d.v1", "z")
 
 
@@ -161,7 +161,7 @@ def test_unknown_names_get_the_nearest(store: FeatureStore, grow: Act, fill: Act
         store.read("net2d.v1", "cooking-1")
     assert isinstance(unknown_video.value, KeyError)
     assert not str(unknown_video.value).startswith('"')
-    with pytest.raises(UnknownSpaceError, match=r"Did you mean 'net2d\.v1'\? It holds: net2d\.v1") as unknown_space:
+    with pytest.raises(UnknownSpaceError, match=r"Did you mean 'net2d\.v1'\? It has: net2d\.v1") as unknown_space:
         store.read("net2.v1", "cooking-01")
     assert isinstance(unknown_space.value, KeyError)
     for call in (store.ids, store.fingerprint):
@@ -224,7 +224,7 @@ def test_growth_within_one_tick_of_the_folder_clock_is_seen(store: FeatureStore,
     assert len(reader.manifests()) == 2
 
 
-def test_a_replaced_shard_file_is_opened_anew(store: FeatureStore, grow: Act, fill: Act) -> None:
+def test_a_replaced_shard_file_is_reopened(store: FeatureStore, grow: Act, fill: Act) -> None:
     grow("a", "b")
     fill(0, failing={"b": "timeout"})
     store.read("net2d.v1", "a")
@@ -295,7 +295,7 @@ def test_the_lock_names_its_holder_and_dies_with_it(store: FeatureStore) -> None
 def test_an_unreadable_holder_file_does_not_hide_that_the_store_is_busy(store: FeatureStore) -> None:
     with store.lock():
         (store.path / ".lock-holder.json").write_text("{")
-        with pytest.raises(StoreBusyError, match="not yet written down"), store.lock():
+        with pytest.raises(StoreBusyError, match="not recorded its name yet"), store.lock():
             pass
 
 
@@ -344,13 +344,13 @@ def test_other_settings_are_refused_with_what_differs(
 
 def test_a_shard_that_does_not_exist(store: FeatureStore, grow: Act) -> None:
     grow("a")
-    with pytest.raises(ValueError, match="no shard 1; its 1 shards count from 0"):
+    with pytest.raises(ValueError, match="no shard 1; it has 1 shard, numbered from 0"):
         store.shard_state(1, [])
 
 
 def test_a_shard_is_added_once(store: FeatureStore, grow: Act) -> None:
     grow("a")
-    with pytest.raises(StoreError, match="never changed"):
+    with pytest.raises(StoreError, match="manifests are immutable"):
         store.add_shards(store.manifests())
 
 

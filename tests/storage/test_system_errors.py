@@ -1,4 +1,4 @@
-"""What the system does not let us read is not damaged, and not made again."""
+"""What the system does not allow reading is not damaged, and not extracted again."""
 
 import os
 import pickle
@@ -186,7 +186,7 @@ def test_a_missing_permission_is_no_damage(filled: FeatureStore, tmp_path: Path)
     (filled.path / SHARD).chmod(0)
     reading, planning, verified, status = child(_PERMISSION, filled).splitlines()
     for told in (reading, planning):
-        assert f"{SHARD} cannot be read: Permission denied. Give this user the permission" in told
+        assert f"{SHARD} cannot be read: Permission denied. Grant this user permission" in told
         assert MAY_NOT_BE_DELETED in told
     assert verified == f"() ['{SHARD}']"
     assert status == f"['{SHARD}'] 1"

@@ -36,7 +36,7 @@ def damages(store: FeatureStore) -> list[Damage]:
     return found
 
 
-def record_anew(store: FeatureStore, shard: int) -> None:
+def update_record(store: FeatureStore, shard: int) -> None:
     """Let the outcomes vouch for the feature files as they are now."""
     outcomes = read_outcomes(store.path, shard)
     assert outcomes
@@ -150,12 +150,12 @@ def test_rows_that_do_not_fit_the_outcomes(filled: FeatureStore, two_d: FeatureS
     items = [("a", make_rows("x", row_count=2)), ("unknown", make_rows("y"))]
     write_shard(filled.path / SHARD, two_d, 0, items, {})
     assert damages(filled)[0].file == SHARD
-    record_anew(filled, 0)
+    update_record(filled, 0)
     whats = {(damage.video_id, damage.what) for damage in damages(filled) if damage.video_id}
     assert whats == {
         ("a", "2 rows instead of 6"),
         ("n/b", "its 6 rows are missing"),
-        ("unknown", "the shard's outcomes do not count this video's rows"),
+        ("unknown", "the shard's outcomes do not include this video's rows"),
     }
 
 
@@ -164,7 +164,7 @@ def test_fingerprints_must_agree_across_shards(filled: FeatureStore, fill: Act, 
     assert damages(filled) == []
     with h5py.File(filled.path / "features/net2d.v1/shard-00001.h5", "r+") as file:
         file.attrs["fingerprint"] = "{}"
-    record_anew(filled, 1)
+    update_record(filled, 1)
     assert "its fingerprint differs from that of shard-00000.h5" in {damage.what for damage in damages(filled)}
 
 

@@ -96,7 +96,7 @@ def test_a_killed_training_goes_on_when_it_is_retried(up: ReeldexUp) -> None:
     state = up.retry(run)
     assert state["type"] == "COMPLETED", (state, up.log(run)[-5:])
     assert "500 epochs (1,500 steps)" in state["message"]
-    assert any(line["message"].startswith("Going on after step ") for line in up.log(run))
+    assert any(line["message"].startswith("Resuming after step ") for line in up.log(run))
 
 
 def test_a_pipeline_does_every_step_as_a_run_below_it_and_goes_on_when_it_was_killed(
@@ -130,7 +130,7 @@ def test_a_pipeline_does_every_step_as_a_run_below_it_and_goes_on_when_it_was_ki
     below = up.api("/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}})
     assert {each["name"].partition(" ")[0] for each in below} == {"extract", "train", "index"}
     assert all("reeldex" in each["tags"] for each in below)
-    resumed = [line for each in below for line in up.log(each["id"]) if line["message"].startswith("Going on after")]
+    resumed = [line for each in below for line in up.log(each["id"]) if line["message"].startswith("Resuming after")]
     assert len(resumed) == 1, "the training was not begun anew"
     again = up.launch("pipeline/pipeline", **parameters)
     state = up.ended(again)

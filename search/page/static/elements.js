@@ -1,5 +1,5 @@
 // @ts-check
-// Elements of the page, found by what index.html promises: one that is missing is a fault of the page itself.
+// Elements of the page, as index.html defines them; a missing one is a bug of the page.
 
 /**
  * Return the element with this id, of the kind that is asked for.

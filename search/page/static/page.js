@@ -15,7 +15,7 @@ const query = at("query", HTMLInputElement);
 const results = at("results");
 
 /** @type {Question | null} */
-let asked = null; // the question that is shown, as it stands in the address
+let asked = null; // the query that is shown, as in the URL
 /** @type {Moment[]} */
 let found = []; // its moments
 let asking = new AbortController();
@@ -229,7 +229,7 @@ at("form").addEventListener("submit", (event) => {
   event.preventDefault();
   const sentence = query.value.trim();
   if (!sentence) return query.focus();
-  asked = null; // the same words once more are asked once more
+  asked = null; // submitting the same words again searches again
   return go({ q: sentence });
 });
 query.addEventListener("keydown", (event) => {

@@ -1,5 +1,5 @@
 // @ts-check
-// The player: one video, its timeline, and where in it the other hits lie.
+// The player: one video, its timeline, and the positions of its other hits.
 import { at, parts } from "./elements.js";
 import { playSegments } from "./segments.js";
 import { moments, videoAddress } from "./server.js";
@@ -162,7 +162,7 @@ export function shut() {
   current?.leave.abort();
   current = null;
   video.removeAttribute("src");
-  video.load(); // lets go of the connection
+  video.load(); // releases the connection
   if (dialog.open) dialog.close();
 }
 

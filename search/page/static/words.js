@@ -1,5 +1,5 @@
 // @ts-check
-// How numbers are written for people.
+// Formats numbers for people.
 
 /**
  * 75.4 -> "1:15"; an hour and more as "1:00:15".

@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from reeldex.embedding.datasets.options import PRESETS, EpicPreset
+from reeldex.embedding.datasets.epic_options import PRESETS, EpicPreset
 from reeldex.embedding.datasets.protocols import PROTOCOLS
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.errors import UsageError

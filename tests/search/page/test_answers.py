@@ -77,7 +77,7 @@ def test_what_the_index_holds_is_said(page: httpx.Client) -> None:
         ("/somewhere", 404, "not_found"),
     ],
 )
-def test_what_cannot_be_answered_is_told_as_json(page: httpx.Client, address: str, status: int, code: str) -> None:
+def test_errors_are_returned_as_json(page: httpx.Client, address: str, status: int, code: str) -> None:
     answer = page.get(address)
     assert answer.status_code == status
     error = answer.json()["error"]
@@ -109,7 +109,7 @@ def test_errors_of_the_index_have_a_status(
     assert said == str(error) or isinstance(error, ZeroDivisionError)
 
 
-def test_an_index_built_anew_answers_without_a_restart(fixed_index: FixedSearcher, tmp_path: Path) -> None:
+def test_a_rebuilt_index_answers_without_a_restart(fixed_index: FixedSearcher, tmp_path: Path) -> None:
     old = FixedSearcher(list(fixed_index.videos().values()), fixed_index.moments)
     with running_page(old, page_options(tmp_path, refresh_seconds=0.001)) as address:
         assert httpx.get(f"{address}/api/about", trust_env=False).json()["moments"] == 8

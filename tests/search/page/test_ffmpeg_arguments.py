@@ -24,7 +24,7 @@ SD = ("smpte170m", 6)
 
 
 def facts(video: str) -> VideoMetadata:
-    """Return what a description of a video stream says, as the page is told it."""
+    """Return what a description of a video stream says, as the page receives it."""
     text = (
         "Input #0, matroska,webm, from 'INPUT':\n"
         "  Duration: 00:01:02.50, start: 0.000000, bitrate: 80 kb/s\n"

@@ -89,7 +89,9 @@ def test_a_file_name_that_looks_like_a_description_does_not_mislead_the_page(
     assert plan["duration_seconds"] == pytest.approx(30, abs=0.1)
 
 
-def test_a_file_that_is_no_video_is_told_from_one_that_is_gone(tmp_path: Path, fixed_index: FixedSearcher) -> None:
+def test_a_file_that_is_not_a_video_is_distinguished_from_a_missing_one(
+    tmp_path: Path, fixed_index: FixedSearcher
+) -> None:
     from tests.search.page.fixed_searcher import FixedVideo
 
     (tmp_path / "text.avi").write_text("no video")
@@ -103,7 +105,7 @@ def test_a_file_that_is_no_video_is_told_from_one_that_is_gone(tmp_path: Path, f
                 assert "root:" not in answer.text
 
 
-def test_a_picture_of_a_changed_file_is_made_anew(tmp_path: Path) -> None:
+def test_a_picture_of_a_changed_file_is_made_again(tmp_path: Path) -> None:
     from tests.search.page.fixed_searcher import FixedVideo
 
     path = make_colours(tmp_path / "a.mp4", "-c:v", "libx264", seconds=3)
@@ -195,7 +197,7 @@ def test_processes_are_few_and_the_line_is_bounded(fixed_index: FixedSearcher, t
         assert sorted(answer.result() for answer in answers) == [200] * 4 + [503] * 6
 
 
-def test_what_nobody_waits_for_any_more_is_given_up(fixed_index: FixedSearcher, tmp_path: Path) -> None:
+def test_work_that_no_request_waits_for_is_cancelled(fixed_index: FixedSearcher, tmp_path: Path) -> None:
     program = stand_in(tmp_path, "sleep 1000")
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
         with pytest.raises(httpx.ReadTimeout):
@@ -243,7 +245,7 @@ def test_output_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told.value.status == 502
 
 
-def test_a_failed_job_is_told_to_all_who_wait_and_tried_again_later() -> None:
+def test_a_failed_job_raises_for_all_waiting_callers_and_is_retried_later() -> None:
     calls = []
 
     async def work() -> int:

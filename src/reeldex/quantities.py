@@ -1,0 +1,28 @@
+"""Counts, durations and sizes as text for people; raw numbers belong in JSON."""
+
+from __future__ import annotations
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number and what it counts: `1 video`, `2,000 videos`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration: `45 s`, `12 min`, `1 h 34 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def data_size(size_bytes: float) -> str:
+    """Return a size in decimal units: `1 byte`, `812 bytes`, `8.6 MB`, `1.7 TB`."""
+    if round(size_bytes) < 1000:
+        return counted(round(size_bytes), "byte")
+    size = size_bytes / 1000
+    for unit in ("kB", "MB", "GB"):
+        if round(size, 1) < 1000:
+            return f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
