@@ -18,7 +18,7 @@ from typing import ClassVar
 from filelock import FileLock, Timeout
 
 from reeldex.flows.execution.workers import POOL
-from reeldex.flows.progress.quantities import duration
+from reeldex.quantities import duration
 from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.lock import describe_holder, hold_lock
 from reeldex.storage.user_folders import make_writable, state_folder

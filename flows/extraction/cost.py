@@ -21,7 +21,7 @@ from reeldex.extractors.options import DecodeLimits, WeightsChoice
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.networks import load_networks, requested_spaces
-from reeldex.flows.progress.quantities import counted, data_size, duration
+from reeldex.quantities import counted, data_size, duration
 from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from reeldex.flows.execution.jobs import JobStarted, JobStopped
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.sources import printable
 from reeldex.flows.progress.progress import Progress, Snapshot, current_sinks
-from reeldex.flows.progress.quantities import duration
 from reeldex.flows.progress.sinks import LogSink
+from reeldex.quantities import duration
 
 if TYPE_CHECKING:
     from reeldex.flows.progress.work_rate import WorkRate

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.sources import printable
-from reeldex.flows.progress.quantities import duration
+from reeldex.quantities import duration
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport

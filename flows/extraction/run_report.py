@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reeldex.flows.progress.quantities import counted, duration
+from reeldex.quantities import counted, duration
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport

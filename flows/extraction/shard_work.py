@@ -18,7 +18,7 @@ from reeldex.extractors.options import EngineOptions
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.sources import printable
-from reeldex.flows.progress.quantities import counted, duration
+from reeldex.quantities import counted, duration
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
 

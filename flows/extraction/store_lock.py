@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reeldex.errors import ReeldexError
 from reeldex.flows.config.pipeline import WhenBusy
-from reeldex.flows.progress.quantities import duration
+from reeldex.quantities import duration
 from reeldex.storage.errors import StoreBusyError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reeldex.flows.progress.progress import Progress, Snapshot, current_sinks
-from reeldex.flows.progress.quantities import counted, data_size
 from reeldex.flows.progress.sinks import LogSink, progress_bar
+from reeldex.quantities import counted, data_size
 from reeldex.storage.errors import StoreError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.inputs import dataset_options, open_test_sets, words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
-from reeldex.flows.progress.quantities import counted
+from reeldex.quantities import counted
 
 if TYPE_CHECKING:
     from reeldex.embedding.datasets.records import EvaluationSet

@@ -26,7 +26,7 @@ from reeldex.flows.learning.inputs import (
 )
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training_progress import OnStep
-from reeldex.flows.progress.quantities import counted
+from reeldex.quantities import counted
 
 if TYPE_CHECKING:
     from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet

@@ -3,5 +3,4 @@
 - `progress.py`: snapshots, throttling, and the sinks of the current context.
 - `sinks.py`: a bar on a terminal, lines in the log.
 - `work_rate.py`: the rate of work and the estimated time left.
-- `quantities.py`: counts, durations and sizes as text for people.
 """

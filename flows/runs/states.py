@@ -12,10 +12,10 @@ from reeldex.errors import InfrastructureError, UserError
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.extraction.run_report import ShardsLostError
 from reeldex.flows.extraction.store_lock import RunSkippedError
-from reeldex.flows.progress.quantities import counted
 from reeldex.flows.runs.artifacts import can_be_seen
 from reeldex.flows.runs.logs import leave_out_traces, send_to_prefect
 from reeldex.flows.runs.lost_runs import mark_process
+from reeldex.quantities import counted
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

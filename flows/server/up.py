@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.process_group import start_program
-from reeldex.flows.progress.quantities import counted
 from reeldex.flows.runs.names import WORK_POOL
 from reeldex.flows.server.access import ServerAccess, prepare_access, require_access
 from reeldex.flows.server.csp import block_external_requests
@@ -34,6 +33,7 @@ from reeldex.flows.server.process import (
     start_server,
     wait_for_server,
 )
+from reeldex.quantities import counted
 from reeldex.storage.user_folders import make_writable, state_folder
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
-from reeldex.flows.progress.quantities import counted
+from reeldex.quantities import counted
 from reeldex.storage.reasons import REASONS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reeldex.cli import main as cli
-from reeldex.flows.progress.quantities import data_size
+from reeldex.quantities import data_size
 
 _QUESTIONS = (
     "a flashing white ring on a plain green ground",

@@ -13,7 +13,7 @@ from reeldex.cli.command import Output, command
 from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import pairs
 from reeldex.errors import UsageError
-from reeldex.flows.progress.quantities import counted, data_size
+from reeldex.quantities import counted, data_size
 
 Store = Annotated[str, Parameter(help="Folder of the feature store.")]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.flows.execution.logs import OUR_LOGGER
-from reeldex.flows.progress.quantities import counted, data_size, duration
+from reeldex.quantities import counted, data_size, duration
 
 if TYPE_CHECKING:
     from reeldex.storage.schema import VideoOutcome
