@@ -1,5 +1,7 @@
 """The FAISS index that selects candidates: choosing its type, deciding when to rebuild it, and using it."""
 
+from __future__ import annotations
+
 import logging
 import math
 import re
@@ -149,7 +151,7 @@ class AnnIndex:
         return names
 
     @classmethod
-    def load(cls, folder: Path, record: AnnIndexRecord) -> "AnnIndex":
+    def load(cls, folder: Path, record: AnnIndexRecord) -> AnnIndex:
         """Return a FAISS index; raises IndexDamagedError, or IndexUnreadableError for a system error."""
         import faiss
 

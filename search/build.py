@@ -1,5 +1,7 @@
 """Builds and updates an index: embed new videos, update the FAISS index, measure the recall, publish."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Sequence

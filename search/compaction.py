@@ -1,5 +1,7 @@
 """Merges segments into one when they are many or mostly unused."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Embeds videos of a store into a new segment of an index, video by video in bounded memory."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """Errors of the index; every message says what happened, to what, why, and what to do."""
 
+from __future__ import annotations
+
 from reeldex.errors import UserError
 
 

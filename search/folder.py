@@ -1,5 +1,7 @@
 """The folder of an index during a build: a lock for one builder, and cleanup after killed ones."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager

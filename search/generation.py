@@ -12,6 +12,8 @@ index/
 ```
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,5 +1,7 @@
 """SearchIndex: search for moments that match a sentence, or for moments similar to another."""
 
+from __future__ import annotations
+
 import contextlib
 import difflib
 import fnmatch
@@ -65,7 +67,7 @@ class SearchIndex:
     @classmethod
     def open(
         cls, path: str | Path, *, checkpoint: Path | None = None, word_vectors: WordVectors | None = None
-    ) -> "SearchIndex":
+    ) -> SearchIndex:
         """Open an index with the checkpoint and word vectors that it was made with, wherever they are stored now.
 
         Raises IndexNotFoundError, IndexDamagedError, IndexUnreadableError; IndexMismatchError for another checkpoint or
@@ -162,7 +164,7 @@ class SearchIndex:
         }
         return MappingProxyType(found)
 
-    def refreshed(self) -> "SearchIndex":
+    def refreshed(self) -> SearchIndex:
         """Return this index if it is still the published one, else a newly opened one; raises as `open` does."""
         self._require_open()
         if read_generation(self.path) == self._generation:

@@ -1,5 +1,7 @@
 """Merges overlapping moments of one video into one result."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import replace
 

@@ -1,5 +1,7 @@
 """All moments of an index: from a moment's id to its video, times and embedding."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +49,7 @@ class MomentTable:
         self._rank_of[by_id] = np.arange(len(records))
 
     @classmethod
-    def open(cls, folder: Path, generation: Generation, records: Sequence[VideoRecord]) -> "MomentTable":
+    def open(cls, folder: Path, generation: Generation, records: Sequence[VideoRecord]) -> MomentTable:
         """Memory-map the segments of a generation; raises IndexDamagedError."""
         dim = generation.inputs.embed_dim
         opened = {number: open_segment(folder, number, rows, dim) for number, rows in generation.rows.items()}

@@ -1,5 +1,7 @@
 """Divides a video into moments: pure functions of times and captions."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from reeldex.embedding.captions import VideoCaptions, grow_window

@@ -1,5 +1,7 @@
 """Identifies the inputs of an index, and refuses to use it with others."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
 

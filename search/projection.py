@@ -1,5 +1,7 @@
 """PCA of embeddings for an approximate index: centres them and projects them to the principal directions."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +48,7 @@ class Projection:
                 np.savez(file, mean=self.mean, matrix=self.matrix)
 
     @classmethod
-    def load(cls, path: Path) -> "Projection":
+    def load(cls, path: Path) -> Projection:
         """Undo `save`."""
         with np.load(path, allow_pickle=False) as held:
             return cls(held["mean"], held.get("matrix"))

@@ -1,5 +1,7 @@
 """Ranks candidates of the FAISS index by their exact scores for a query."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from reeldex.search.ann_index import AnnIndex

@@ -1,5 +1,7 @@
 """Measures recall@10: the share of the 10 best moments that a search finds, compared with exhaustive search."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

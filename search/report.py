@@ -1,5 +1,7 @@
 """The report on a build, for people and for programs."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 

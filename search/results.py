@@ -1,5 +1,7 @@
 """The results of a search, as frozen values."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ class Moment:
                 f"A moment of {self.video_id!r} cannot last from {self.start_seconds} to {self.end_seconds} seconds."
             )
 
-    def overlaps(self, other: "Moment") -> bool:
+    def overlaps(self, other: Moment) -> bool:
         """Return whether both overlap in one video; spans that only touch do not."""
         return (
             self.video_id == other.video_id

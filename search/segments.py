@@ -1,5 +1,7 @@
 """Segments: the embeddings, times and captions of many moments, written once and memory-mapped."""
 
+from __future__ import annotations
+
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -72,7 +74,7 @@ class SegmentWriter:
         """Append (n, D) embeddings of any float type."""
         self._embeddings.append(embeddings)
 
-    def copy(self, segment: "Segment", first: int, stop: int, rows_at_a_time: int) -> None:
+    def copy(self, segment: Segment, first: int, stop: int, rows_at_a_time: int) -> None:
         """Append complete rows of another segment."""
         for begin in range(first, stop, rows_at_a_time):
             end = min(begin + rows_at_a_time, stop)

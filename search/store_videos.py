@@ -1,5 +1,7 @@
 """Selects the videos of a store for an index, and compares them with the index's current videos."""
 
+from __future__ import annotations
+
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """Embeds windows of videos and sentences with the two towers of a checkpoint."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Sequence
 

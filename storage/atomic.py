@@ -1,5 +1,7 @@
 """Files that appear under their final name only when they are complete and on the disk."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import uuid

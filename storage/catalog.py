@@ -1,5 +1,7 @@
 """An in-memory cache of a store's manifests and outcomes, invalidated when they change on disk."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
 

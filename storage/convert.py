@@ -1,5 +1,7 @@
 """Export and import of features as .npy files: `<folder>/<space>/<video id>.npy`."""
 
+from __future__ import annotations
+
 import io
 import stat
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """The store's JSON files: typed, versioned, and with a checksum of their content."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping

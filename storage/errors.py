@@ -1,5 +1,7 @@
 """Errors of stores; every message says what happened, to what, why, and what to do."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from reeldex.errors import UserError
@@ -35,7 +37,7 @@ class StoreUnreadableError(StoreError):
         super().__init__(f"{path} cannot be read: {why}. {remedy} It is not known to be damaged: do not delete it.")
         self.path, self.why, self.remedy, self.errno = path, why, remedy, errno
 
-    def __reduce__(self) -> tuple[type["StoreUnreadableError"], tuple[Path, str, str, int | None]]:
+    def __reduce__(self) -> tuple[type[StoreUnreadableError], tuple[Path, str, str, int | None]]:
         return StoreUnreadableError, (self.path, self.why, self.remedy, self.errno)
 
 

@@ -1,5 +1,7 @@
 """SHA-256 of feature rows and of whole files."""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Opens HDF5 files for reading, and tells system errors from damaged files."""
 
+from __future__ import annotations
+
 import errno
 import os
 import re

@@ -1,5 +1,7 @@
 """Creates, recognises and cleans up the folders of a store."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from reeldex.storage import layout

@@ -1,5 +1,7 @@
 """The path of each file of a store, as functions of the store's root."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

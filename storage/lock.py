@@ -1,5 +1,7 @@
 """A lock on a folder for a single writer, and the record of its holder."""
 
+from __future__ import annotations
+
 import json
 import os
 import shlex

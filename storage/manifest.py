@@ -1,5 +1,7 @@
 """The assignment of videos to shards, which only grows: existing assignments never change."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -1,5 +1,7 @@
 """The outcome of each video of a shard, and the record of its feature files."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +31,7 @@ class FileRecord:
     extents: Mapping[str, Extent]
 
     @classmethod
-    def of(cls, root: Path, path: Path, extents: Mapping[str, Extent]) -> "FileRecord":
+    def of(cls, root: Path, path: Path, extents: Mapping[str, Extent]) -> FileRecord:
         """Return the record of a file below `root`; reads all of it. Raises StoreUnreadableError."""
         with reading(path):
             return cls(path.relative_to(root).as_posix(), path.stat().st_size, file_sha256(path), extents)

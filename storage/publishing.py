@@ -1,5 +1,7 @@
 """Inspects shards and publishes their feature files and outcomes; safe against a kill at any point."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Converts spans of seconds to rows, and keeps shard files open between reads."""
 
+from __future__ import annotations
+
 import math
 import os
 import threading

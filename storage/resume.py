@@ -1,5 +1,7 @@
 """Pure functions that decide what is left to do for a shard, and how outcomes are merged."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 

@@ -1,5 +1,7 @@
 """Reads and writes the rows of one video as an HDF5 dataset."""
 
+from __future__ import annotations
+
 import errno
 import math
 import os

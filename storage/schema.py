@@ -1,5 +1,7 @@
 """The value types of a store: feature spaces, videos, rows, outcomes."""
 
+from __future__ import annotations
+
 import json
 import math
 import re
@@ -116,7 +118,7 @@ class VideoEntry:
         if self.size_bytes is not None and self.size_bytes < 0:
             raise ValueError(f"The size of the video {self.video_id!r} is negative: {self.size_bytes} bytes.")
 
-    def same_file(self, other: "VideoEntry") -> bool:
+    def same_file(self, other: VideoEntry) -> bool:
         """Return whether both have the same size and mtime."""
         return (self.size_bytes, self.mtime_ns) == (other.size_bytes, other.mtime_ns)
 

@@ -1,5 +1,7 @@
 """One HDF5 file: the features of a shard's videos in one space."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -187,7 +189,7 @@ class ShardReader:
         self._closed = True
         self._file.close()
 
-    def __enter__(self) -> "ShardReader":
+    def __enter__(self) -> ShardReader:
         return self
 
     def __exit__(

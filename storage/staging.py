@@ -1,5 +1,7 @@
 """Finished videos of an unfinished shard, one file each: a killed run loses only the videos in progress."""
 
+from __future__ import annotations
+
 import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping

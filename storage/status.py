@@ -1,5 +1,7 @@
 """The progress of a store in numbers."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

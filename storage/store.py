@@ -1,5 +1,7 @@
 """FeatureStore: the entry point to a store of features on disk."""
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,7 +52,7 @@ class FeatureStore:
         self._catalog = Catalog(self.path)
         self._open_shards = OpenShards()
 
-    def __reduce__(self) -> tuple[type["FeatureStore"], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path]]:
         return FeatureStore, (self.path,)
 
     def __repr__(self) -> str:

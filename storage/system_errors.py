@@ -1,5 +1,7 @@
 """Distinguishes system errors from damage: a file that cannot be read is not known to be damaged."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
@@ -49,7 +51,7 @@ class Unreadable:
     remedy: str
 
     @classmethod
-    def of(cls, root: Path, error: StoreUnreadableError) -> "Unreadable":
+    def of(cls, root: Path, error: StoreUnreadableError) -> Unreadable:
         """Return an error as a value, with the path relative to the store."""
         path = error.path
         return cls(

@@ -1,5 +1,7 @@
 """Re-reads every byte of a store and reports what is damaged."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """Errors of the system that are real and that root meets too."""
 
+from __future__ import annotations
+
 import os
 import resource
 from collections.abc import Iterator

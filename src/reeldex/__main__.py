@@ -1,5 +1,7 @@
 """`python -m reeldex` is the command `reeldex`."""
 
+from __future__ import annotations
+
 import sys
 
 from reeldex.cli.main import main

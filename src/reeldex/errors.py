@@ -1,5 +1,7 @@
 """The base classes of all errors of reeldex. Imports nothing, and every package may import it."""
 
+from __future__ import annotations
+
 
 class ReeldexError(Exception):
     """Base of every error of reeldex; the message says what happened, to which input, why, and what to do next."""

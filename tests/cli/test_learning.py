@@ -1,5 +1,7 @@
 """`reeldex train` and `reeldex evaluate` over small real features, real Prefect included."""
 
+from __future__ import annotations
+
 import csv
 import json
 import os

@@ -1,5 +1,7 @@
 """What `reeldex train` and `reeldex evaluate` do not do, and what they say then."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """`reeldex index`, `search`, `page` and `run`, real Prefect included."""
 
+from __future__ import annotations
+
 import errno
 import json
 import os

@@ -1,5 +1,7 @@
 """Word vectors in a file, features in a store, and captions that go with them."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

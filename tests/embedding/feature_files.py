@@ -1,5 +1,7 @@
 """Small real features: rows of synthetic videos in a store, in folders of .npy files, and in published files."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 

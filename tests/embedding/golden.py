@@ -1,5 +1,7 @@
 """Where the published method's own values lie, beside the repository, and what reads them."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """The obvious twin of `embedding.block_pooling`: one run or span at a time, without a thought for speed."""
 
+from __future__ import annotations
+
 import numpy as np
 import numpy.typing as npt
 

@@ -1,5 +1,7 @@
 """A small real training: clips of a few kinds, captions that say the kind, and a network that can tell them apart."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

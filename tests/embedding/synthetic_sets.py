@@ -1,5 +1,7 @@
 """Small test sets of synthetic clips, and scores for them."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Each video or clip is one candidate, however many sentences it has; and by which protocol a test set is ranked."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import json

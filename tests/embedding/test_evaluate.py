@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import tracemalloc
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Tables, JSON and rankings; and when the paper's figures stand beside one's own."""
 
+from __future__ import annotations
+
 import csv
 import json
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """The published readers' own values, where they lie beside the repository."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

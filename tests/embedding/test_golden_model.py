@@ -1,5 +1,7 @@
 """The published embedding's own values, where they lie beside the repository."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

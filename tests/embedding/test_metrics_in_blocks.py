@@ -1,5 +1,7 @@
 """Several sentences per video: the ranks in blocks against slow and obvious twins, and how much memory they take."""
 
+from __future__ import annotations
+
 import tracemalloc
 from collections.abc import Callable
 from functools import partial

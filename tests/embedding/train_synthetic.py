@@ -3,6 +3,8 @@
 Usage: train_synthetic FOLDER CASES, the cases a JSON object of name to options, with `pairs` among the options.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys

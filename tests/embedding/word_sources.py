@@ -1,5 +1,7 @@
 """A few word vectors, in all the formats that they come in."""
 
+from __future__ import annotations
+
 import bz2
 import gzip
 from pathlib import Path

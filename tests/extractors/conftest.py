@@ -1,5 +1,7 @@
 """Small real networks, registered as somebody would add a third one."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import pytest

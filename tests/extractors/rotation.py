@@ -1,5 +1,7 @@
 """Rotated test videos, made without ffmpeg's `-display_rotation`, which only ffmpeg 6 and later know."""
 
+from __future__ import annotations
+
 import struct
 from pathlib import Path
 

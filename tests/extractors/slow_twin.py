@@ -1,5 +1,7 @@
 """The obvious way to sample frames, to hold the fast one against."""
 
+from __future__ import annotations
+
 import subprocess
 from pathlib import Path
 from typing import Any

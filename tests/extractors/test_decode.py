@@ -1,5 +1,7 @@
 """Real videos through a real ffmpeg, with everything that is odd about real videos."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess

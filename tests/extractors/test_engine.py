@@ -1,5 +1,7 @@
 """The whole engine on real videos: who shares a batch, who fails, who stops it."""
 
+from __future__ import annotations
+
 import errno
 import os
 import signal

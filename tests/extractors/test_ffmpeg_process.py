@@ -1,5 +1,7 @@
 """Each ffmpeg ends with its parent, and has a memory limit."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess

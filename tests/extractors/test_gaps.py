@@ -1,5 +1,7 @@
 """Gaps between time stamps, in every container that ffmpeg writes: neither memory nor rows without bound."""
 
+from __future__ import annotations
+
 import itertools
 import json
 import subprocess

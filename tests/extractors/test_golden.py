@@ -1,5 +1,7 @@
 """The published method's own values, where they lie beside the repository."""
 
+from __future__ import annotations
+
 import hashlib
 import importlib.util
 import json

@@ -1,5 +1,7 @@
 """Networks: their names, random weights, folding, and what they refuse. Golden values are tested elsewhere."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

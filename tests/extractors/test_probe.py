@@ -1,5 +1,7 @@
 """What ffmpeg says of real files, good, broken and odd, and how its words are read."""
 
+from __future__ import annotations
+
 import os
 import socket
 import subprocess

@@ -1,5 +1,7 @@
 """The arithmetic of ffmpeg's `fps` filter, held against that filter."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 from itertools import groupby

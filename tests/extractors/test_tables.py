@@ -1,5 +1,7 @@
 """Pure functions, as tables: no video needed."""
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Weights from a folder and from a real HTTP server on this machine, good, cut off, silent or absent."""
 
+from __future__ import annotations
+
 import hashlib
 import pickle
 import socket

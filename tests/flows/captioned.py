@@ -1,5 +1,7 @@
 """A small data set in MSR-VTT's files beside a store of features, for the commands that train and evaluate."""
 
+from __future__ import annotations
+
 import csv
 import json
 from pathlib import Path

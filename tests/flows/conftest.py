@@ -1,5 +1,7 @@
 """A Prefect server of a test's own."""
 
+from __future__ import annotations
+
 import os
 import socket
 import subprocess

@@ -1,5 +1,7 @@
 """The guard of a Prefect server of ours in front of a small application, over real sockets."""
 
+from __future__ import annotations
+
 import contextlib
 import socket
 import threading

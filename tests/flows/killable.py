@@ -1,5 +1,7 @@
 """An extraction in a process of its own, for tests that kill it."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ def settings() -> PipelineConfig:
     return parse_config({"extract": {"weights": "random", "shard_videos": 3}, "compute": {"device": "cpu"}}, "test")
 
 
-def extract_without_prefect(source: str, store: str, ready: "Event") -> None:
+def extract_without_prefect(source: str, store: str, ready: Event) -> None:
     """Do what the flow `extract` does, shard after shard; `ready` is set once the networks are loaded."""
     config = settings()
     networks = load_networks(requested_spaces(config), config)

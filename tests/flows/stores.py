@@ -1,5 +1,7 @@
 """What a store of trial features is made with and holds."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from reeldex.storage.store import FeatureStore

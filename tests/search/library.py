@@ -1,5 +1,7 @@
 """A small real library: a store of random features with video files beside it, a checkpoint, word vectors."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Files of an index, held to the content that version 2 of the format has: indexes that exist keep opening."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The parts of an index that no search shows by itself: segments, the sample for the recall, captions by id."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """What a build and an index refuse: other makings, lost files, damage."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """Small real features, and shards filled with them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """JSON files of a store, held to the bytes that version 1 of the format has: stores that exist keep opening."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from reeldex.storage import layout

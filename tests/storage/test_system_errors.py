@@ -1,5 +1,7 @@
 """What the system does not allow reading is not damaged, and not extracted again."""
 
+from __future__ import annotations
+
 import os
 import pickle
 import re

@@ -1,5 +1,7 @@
 """One `reeldex up` for all tests of this package: it takes half a minute to start."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import pytest

@@ -1,5 +1,7 @@
 """Pages of other origins that try what they can against a server of ours, in a real browser that its owner uses."""
 
+from __future__ import annotations
+
 import http.server
 import threading
 from collections.abc import Iterator
@@ -68,7 +70,7 @@ _ATTEMPTS = """async ({ target, run }) => {
 }"""
 
 
-def attempts(page: "Page", target: str, path: str, body: dict[str, Any]) -> dict[str, str]:
+def attempts(page: Page, target: str, path: str, body: dict[str, Any]) -> dict[str, str]:
     """Have the open page try everything against `target`, a POST of `body` among it; return what it saw of each."""
     seen: dict[str, str] = page.evaluate(_ATTEMPTS, {"target": target, "run": {"path": path, "body": body}})
     return seen

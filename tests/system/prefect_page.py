@@ -1,5 +1,7 @@
 """The Prefect UI in a real browser, as a person uses it. Tests and the script that makes the screenshots share it."""
 
+from __future__ import annotations
+
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 class PrefectPage:
     """A browser on the UI of a running `reeldex up`; `outside` lists addresses elsewhere that its pages asked for."""
 
-    def __init__(self, page: "Page", up: "ReeldexUp") -> None:
+    def __init__(self, page: Page, up: ReeldexUp) -> None:
         self.page = page
         self._up = up
         self.outside: list[str] = []
@@ -43,7 +45,7 @@ class PrefectPage:
         self.page.get_by_role("menuitem", name="Custom run").click()
         self.page.get_by_text("Enforce Parameter Schema").wait_for()
 
-    def field(self, label: str) -> "Locator":
+    def field(self, label: str) -> Locator:
         """Return the control of the form with this label."""
         pattern = re.compile(rf"^{re.escape(label)}( \(Optional\))?$")
         return self.page.locator("form").get_by_label(pattern).first
@@ -96,7 +98,7 @@ class PrefectPage:
 
 
 @contextmanager
-def prefect_page(up: "ReeldexUp", width: int = 1280, height: int = 1000) -> Iterator[PrefectPage]:
+def prefect_page(up: ReeldexUp, width: int = 1280, height: int = 1000) -> Iterator[PrefectPage]:
     """Open a browser on the UI of `up`."""
     from playwright.sync_api import sync_playwright
 

@@ -1,5 +1,7 @@
 """`reeldex up` as a person starts it, in a process of its own, with what tests ask of its server."""
 
+from __future__ import annotations
+
 import base64
 import json
 import os

@@ -1,5 +1,7 @@
 """Makes the pictures of README.md: `python -m tests.system.screenshots docs/images`."""
 
+from __future__ import annotations
+
 import sys
 import tempfile
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The search page in a real browser, as a person uses it. Tests and the script that makes the screenshots share it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +27,7 @@ _PIXEL = """() => {
 class SearchPage:
     """A browser on a search page; `outside` lists what was asked for elsewhere, `faults` what scripts threw."""
 
-    def __init__(self, page: "Page", address: str) -> None:
+    def __init__(self, page: Page, address: str) -> None:
         self.page = page
         self.address = address
         self.outside: list[str] = []
@@ -59,7 +61,7 @@ class SearchPage:
         self.page.locator("#results:not([aria-busy])").wait_for(state="attached")
 
     @property
-    def cards(self) -> "Locator":
+    def cards(self) -> Locator:
         """The results."""
         return self.page.locator(".card:not(.waiting)")
 

@@ -1,5 +1,7 @@
 """Makes the pictures of the search page: `python -m tests.system.search_screenshots docs/images`."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 import tempfile

@@ -1,5 +1,7 @@
 """What a person does in the Prefect UI, done in a real browser."""
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Iterator
 

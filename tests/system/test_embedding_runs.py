@@ -1,5 +1,7 @@
 """Training and evaluation from the Prefect UI: forms, states, artifacts, Retry."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

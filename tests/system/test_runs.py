@@ -1,5 +1,7 @@
 """Every way in which a run ends, is tried again, or goes on, on a real server with a real worker."""
 
+from __future__ import annotations
+
 import itertools
 import os
 import shutil

@@ -1,5 +1,7 @@
 """What a person does on the search page, done in a real browser over real videos whose colour tells the second."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from pathlib import Path

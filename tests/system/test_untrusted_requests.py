@@ -1,5 +1,7 @@
 """Nobody but its owner starts runs on a server of `reeldex up`: no page of another site, no program of another user."""
 
+from __future__ import annotations
+
 import json
 import socket
 import subprocess
@@ -25,7 +27,7 @@ REBOUND = "rebound.example"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
+def browser() -> Iterator[Browser]:
     """A browser in which `rebound.example` is this machine, as after DNS rebinding."""
     from playwright.sync_api import sync_playwright
 
@@ -68,7 +70,7 @@ def harm(up: ReeldexUp) -> Iterator[Harm]:
     ("name", "kind"), [("127.0.0.1", "plain"), ("127.0.0.1", "command"), ("localhost", "plain"), (REBOUND, "plain")]
 )
 def test_a_page_of_another_origin_reaches_nothing(
-    up: ReeldexUp, browser: "Browser", harm: Harm, name: str, kind: str
+    up: ReeldexUp, browser: Browser, harm: Harm, name: str, kind: str
 ) -> None:
     with other_site() as port, browser.new_context() as context:
         page = context.new_page()
@@ -87,7 +89,7 @@ def test_a_page_of_another_origin_reaches_nothing(
 
 
 @needs_browser
-def test_a_rebound_name_reaches_nothing(up: ReeldexUp, browser: "Browser", harm: Harm) -> None:
+def test_a_rebound_name_reaches_nothing(up: ReeldexUp, browser: Browser, harm: Harm) -> None:
     target = up.url.replace("127.0.0.1", REBOUND)
     with browser.new_context() as context:
         page = context.new_page()
@@ -104,7 +106,7 @@ def test_a_rebound_name_reaches_nothing(up: ReeldexUp, browser: "Browser", harm:
 
 
 @needs_browser
-def test_a_link_of_another_site_opens_the_page_for_its_owner_alone(up: ReeldexUp, browser: "Browser") -> None:
+def test_a_link_of_another_site_opens_the_page_for_its_owner_alone(up: ReeldexUp, browser: Browser) -> None:
     link = """target => {
       const link = document.createElement("a");
       link.href = target; document.body.append(link); link.click();
@@ -124,7 +126,7 @@ def test_a_link_of_another_site_opens_the_page_for_its_owner_alone(up: ReeldexUp
 
 @needs_browser
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_both_pages_work_under_each_name_and_the_token_is_gone(up: ReeldexUp, browser: "Browser", name: str) -> None:
+def test_both_pages_work_under_each_name_and_the_token_is_gone(up: ReeldexUp, browser: Browser, name: str) -> None:
     refused, referers = [], []
     with browser.new_context() as context:
         page = context.new_page()
@@ -180,7 +182,7 @@ def test_the_secret_is_in_no_log_and_no_argument(up: ReeldexUp) -> None:
     assert (up.folder / "state" / "reeldex" / "server-secret").stat().st_mode & 0o777 == 0o600
 
 
-def _reeldex(up: ReeldexUp, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def _reeldex(up: ReeldexUp, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "reeldex", *arguments],
         cwd=up.folder,

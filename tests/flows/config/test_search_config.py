@@ -1,5 +1,7 @@
 """The sections `index` and `page`, and what the forms of `index` and `pipeline` say."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

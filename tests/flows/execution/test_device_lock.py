@@ -1,5 +1,7 @@
 """One shard per device: a waiting run logs the holder, takes turns, and never waits for a process that is gone."""
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 import logging

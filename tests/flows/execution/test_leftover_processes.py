@@ -1,5 +1,7 @@
 """However a command is ended, its children end within 5 seconds, and no process holds its output open."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 5.0
 
 
-def _start(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
+def _start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "XDG_STATE_HOME": str(folder / "state")}
     return subprocess.Popen(
         [sys.executable, "-m", "reeldex", *map(str, arguments)],
@@ -31,11 +33,11 @@ def _start(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
     )
 
 
-def _wait(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:
+def _wait(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
     wait_until(ready, 240, process=process)
 
 
-def _leaves_nothing(process: "subprocess.Popen[str]", number: signal.Signals, folder: Path) -> None:
+def _leaves_nothing(process: subprocess.Popen[str], number: signal.Signals, folder: Path) -> None:
     process.send_signal(number)
     process.wait(60)
     ended = time.monotonic()

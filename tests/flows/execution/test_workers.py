@@ -1,5 +1,7 @@
 """Worker processes: what they answer, how they die, and that none is left behind."""
 
+from __future__ import annotations
+
 import logging
 import os
 import signal

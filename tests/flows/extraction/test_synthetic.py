@@ -1,5 +1,7 @@
 """The whole way, from pictures to sentences that find them: real ffmpeg, random weights, a real training."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

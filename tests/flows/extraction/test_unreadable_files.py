@@ -1,5 +1,7 @@
 """Commands on a store of which the system does not let us read a file: an honest end, and nothing is made again."""
 
+from __future__ import annotations
+
 import errno
 from pathlib import Path
 

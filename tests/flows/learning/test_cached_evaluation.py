@@ -1,5 +1,7 @@
 """An evaluation is repeated when something that its figures depend on has changed, and not otherwise."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any, cast
 

@@ -1,5 +1,7 @@
 """From download to table: the published checkpoint and data, made small, from a server on loopback."""
 
+from __future__ import annotations
+
 import functools
 import http.server
 import threading

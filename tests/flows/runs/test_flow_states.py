@@ -1,5 +1,7 @@
 """The flows as Prefect runs them: the states they end in, their tasks and their artifacts, on Prefect's test server."""
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Pictures in a run's report are made within the limits of the configuration."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
 

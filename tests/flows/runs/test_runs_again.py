@@ -1,5 +1,7 @@
 """A store that is extracted into again: what is new, changed, added, lost or broken."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """Where the secret of this user's servers is stored, and which servers receive it."""
 
+from __future__ import annotations
+
 import errno
 import multiprocessing
 import os

@@ -1,5 +1,7 @@
 """The server takes many requests at once on SQLite, which admits one writer."""
 
+from __future__ import annotations
+
 import base64
 import json
 import os

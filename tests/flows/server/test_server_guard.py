@@ -1,5 +1,7 @@
 """What reaches a Prefect server of ours, byte by byte: hosts, origins, the secret, websockets."""
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import re

@@ -1,5 +1,7 @@
 """What `reeldex up` offers and how it finds its server; that it runs is tested in tests/system."""
 
+from __future__ import annotations
+
 import os
 import socket
 import subprocess

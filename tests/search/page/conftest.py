@@ -1,5 +1,7 @@
 """The fixed index with its videos, and a page over it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """A searcher with a fixed list of moments over real videos, and servers of the page for tests."""
 
+from __future__ import annotations
+
 import contextlib
 import fnmatch
 import re
@@ -88,7 +90,7 @@ class FixedSearcher:
         """Return all videos."""
         return self._videos
 
-    def refreshed(self) -> "FixedSearcher":
+    def refreshed(self) -> FixedSearcher:
         """Return what a test put in its place."""
         return self.newer or self
 
@@ -181,7 +183,7 @@ def running_page(searcher: Any, options: PageOptions) -> Iterator[str]:  # noqa:
             assert not thread.is_alive()
 
 
-def start_page_process(folder: Path, cache: Path, program: str) -> tuple["subprocess.Popen[str]", str]:
+def start_page_process(folder: Path, cache: Path, program: str) -> tuple[subprocess.Popen[str], str]:
     """Serve the videos of `folder`, as `serve` does, from a process of its own with this program as ffmpeg."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.search.page.fixed_searcher", str(folder), str(cache), program],

@@ -1,5 +1,7 @@
 """What the page answers, over HTTP."""
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 

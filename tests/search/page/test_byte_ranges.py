@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 
 from reeldex.search.page.byte_ranges import ByteRange, RangeNotSatisfiableError, parse_range

@@ -1,5 +1,7 @@
 """Files over HTTP: ranges, validators, HEAD, and nothing but what the index names."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Requests that no browser of a well-meaning person makes."""
 
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import http.client

@@ -1,5 +1,7 @@
 """Pictures and segments, made by the real ffmpeg; a stand-in does what ffmpeg does only with long videos: last."""
 
+from __future__ import annotations
+
 import asyncio
 import concurrent.futures
 import re

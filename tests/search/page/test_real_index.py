@@ -1,5 +1,7 @@
 """The page over an index as it is built from a store, with its own checkpoint and words."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import httpx
