@@ -77,26 +77,40 @@ class Worker:
 
     def _ask(self, request: Request, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the request is
         try:
+            answer = self._answer(request, on_event)
+        except BaseException:
+            self.kill()  # or the next request would receive the remaining messages of this one
+            raise
+        if isinstance(answer, Result):
+            return answer.value
+        if isinstance(answer.error, InfrastructureError):
+            self.kill()  # state that a failure leaves behind, such as a lost device, ends with the process
+        raise answer.error
+
+    def _answer(self, request: Request, on_event: OnEvent) -> Result | Failure:
+        with self._death_reported():
             connection = self._connected()
             connection.send(request)
-            while True:
+        while True:
+            with self._death_reported():
                 message = connection.recv()
-                match message:
-                    case ProgressEvent(event):
-                        on_event(event)
-                    case LogEvent(record):
-                        replay(record)
-                    case Result(value):
-                        return value
-                    case Failure(error):
-                        raise error
+            match message:
+                case ProgressEvent(event):
+                    on_event(event)
+                case LogEvent(record):
+                    replay(record)
+                case Result() | Failure():
+                    return message
+
+    @contextmanager
+    def _death_reported(self) -> Iterator[None]:
+        """Convert errors of the connection, which the end of the process causes."""
+        try:
+            yield
         except (EOFError, OSError) as error:
             if self._retired:
                 raise RunStoppedError(_STOPPED) from None
             raise InfrastructureError(self._how_it_died()) from error
-        except InfrastructureError:
-            self.kill()  # state that a failure leaves behind, such as a lost device, ends with the process
-            raise
 
     def _connected(self) -> Connection:
         with self._lock:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,12 +22,16 @@ from reeldex.flows.execution.workers import Worker, WorkerPool
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shard_work import ShardReport
+from reeldex.storage.json_codec import from_json
 from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.schema import VideoEntry
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.system.running import running_processes
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from reeldex.flows.execution.jobs import OnEvent
 
 SPACES = ("resnet152.random",)
 CONFIG = parse_config({"extract": {"weights": "random"}, "compute": {"device": "cpu"}}, "test")
@@ -53,7 +60,7 @@ def test_a_worker_does_a_shard_and_tells_of_it(
     events: list[object] = []
     caplog.set_level(logging.INFO, "reeldex")
     logging.getLogger("reeldex").propagate = True
-    report = ShardReport(**worker.run(ShardJob(store, 0, SPACES, CONFIG), "cpu", events.append))
+    report = from_json(ShardReport, worker.run(ShardJob(store, 0, SPACES, CONFIG), "cpu", events.append))
     assert (report.shard, report.ok, report.failed, report.seconds_of_video) == (0, 1, 0, 2.0)
     assert report.device_seconds > 0
     assert events[0] == ShardPlanned(0, 1, 1)
@@ -74,6 +81,31 @@ def test_wrong_use_is_told_from_a_fault_and_keeps_the_worker(worker: Worker, tmp
     assert worker.process_id == first
     with pytest.raises(UsageError, match="Device 'cuda:99' is not available"):
         worker.devices("cuda:99")
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A job that reports its own number three times and returns it."""
+
+    number: int
+
+    def __call__(self, device: str, on_event: OnEvent) -> int:
+        for _ in range(3):
+            on_event((device, self.number))
+        return self.number
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EPIPE, "Broken pipe"), KeyError("a bug"), InfrastructureError("full")])
+def test_an_event_that_cannot_be_handled_leaves_no_messages_to_the_next_job(worker: Worker, error: Exception) -> None:
+    def refuse(_: object) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        worker.run(Counting(1), "cpu", refuse)
+    assert raised.value is error, "the process has not died"
+    events: list[object] = []
+    assert worker.run(Counting(2), "cpu", events.append) == 2
+    assert events == [("cpu", 2)] * 3
 
 
 def test_a_worker_that_is_killed_is_named_and_replaced(worker: Worker, tmp_path: Path, make_video: MakeVideo) -> None:
