@@ -118,9 +118,9 @@ def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: b
         return prepared
     hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
     require_device(config, ask_worker=bool(prepared.all_tasks))
-    created = prepared.store
-    _require_fitting_store(created, config, spaces, hashes)
-    return prepared if existing is not None else replace(prepared, stamp=_stamp(folder))
+    # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
+    _require_fitting_store(prepared.store, config, spaces, hashes)
+    return prepared
 
 
 def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> PreparedRun:

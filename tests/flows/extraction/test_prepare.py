@@ -77,6 +77,23 @@ def test_a_store_that_has_changed_since_is_planned_again(folder: Path, calls: di
     assert calls["search"] == 2, "the source is not searched again"
 
 
+def test_a_store_that_another_first_run_creates_meanwhile_is_planned_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, store = str(folder / "videos"), str(folder / "store")
+
+    def run_another(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        prepare(source, store, _config()).file_new_shards()
+
+    # The last step before the store is created; hashing weights takes seconds there.
+    monkeypatch.setattr("reeldex.flows.extraction.prepare.require_device", run_another)
+    renewed = prepare(source, store, _config()).renewed()
+    assert renewed.growth is not None
+    assert renewed.growth.new_shards == ()
+    assert [task.shard for task in renewed.all_tasks] == [0, 1]
+
+
 def test_an_estimate_creates_nothing_and_needs_no_weights(folder: Path) -> None:
     config = parse_config({"weights": {"folder": str(folder / "none")}}, "test")
     config = config.model_copy(update={"weights": config.weights.model_copy(update={"files": {"resnet152": folder}})})
