@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def extract(
     options: EngineOptions,
     on_decoded: Callable[[float], None] | None = None,
     times: WorkTimes | None = None,
-) -> Iterator[VideoFeatures | ExtractionFailure]:
+) -> Generator[VideoFeatures | ExtractionFailure]:
     """Yield features or a failure for each source, in order of completion.
 
     Memory depends on the options and networks, not on the number or length of videos, apart from the features
@@ -268,7 +268,7 @@ class _Decoders:
         except ExtractionError as error:
             self._put(_Message(number, ExtractionFailure(source, error.reason, str(error))))
         except Exception as error:
-            if is_infrastructure_fault(error):
+            if affects_all_videos(error):
                 self._put(_Message(number, error))
                 return
             log.exception("Bug in reeldex while decoding %r", source.path)
@@ -286,8 +286,11 @@ class _Decoders:
         return False
 
 
-def is_infrastructure_fault(error: BaseException) -> bool:
-    """Whether an error is due to the machine, not to the current video."""
+def affects_all_videos(error: BaseException) -> bool:
+    """Whether an error is due to the machine, not to the current video.
+
+    A narrower rule than that for retries: most errors of the operating system concern the video's file.
+    """
     if isinstance(error, OSError):
         return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)
     return isinstance(error, (MemoryError, FfmpegNotFoundError))

@@ -55,8 +55,11 @@ def is_infrastructure_fault(error: BaseException) -> bool:
 def as_our_error(error: Exception) -> Exception:
     """Return an error as one of reeldex's classes: errors of other libraries may not be picklable.
 
-    UsageError for what the user has to change, InfrastructureError for transient failures, else InternalError.
+    UsageError for what the user has to change, InfrastructureError for transient failures, else InternalError;
+    RunStoppedError is kept.
     """
+    if isinstance(error, (InfrastructureError, InternalError, RunStoppedError)):
+        return error
     if is_infrastructure_fault(error):
         return InfrastructureError(f"{type(error).__name__}: {error}")
     if isinstance(error, UserError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from reeldex.flows.execution.device_lock import one_shard_at_a_time
+from reeldex.flows.execution.errors import as_our_error
 from reeldex.flows.execution.jobs import Job, JobStarted, JobStopped, OnEvent
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.execution.workers import POOL
@@ -15,10 +17,14 @@ from reeldex.flows.execution.workers import POOL
 def run_on_device(job: Job, devices: str, run: str, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the job is
     """Run a job in the worker process of a free device that `devices` names, and return its result.
 
-    `run` is the run's name, shown to other runs that wait for the device. Raises what `Worker.run` raises, and
-    RunStoppedError.
+    `run` is the run's name, shown to other runs that wait for the device. Raises what `Worker.run` raises,
+    RunStoppedError, and UsageError or InfrastructureError when the device's lock cannot be taken.
     """
-    with POOL.lend(devices) as (device, worker), one_shard_at_a_time(device, run):
+    with POOL.lend(devices) as (device, worker), contextlib.ExitStack() as held:
+        try:
+            held.enter_context(one_shard_at_a_time(device, run))
+        except Exception as error:
+            raise as_our_error(error) from error
         on_event(JobStarted(job.number))
         try:
             return worker.run(job, device, on_event)

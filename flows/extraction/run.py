@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reeldex.errors import InfrastructureError, UsageError
+from reeldex.errors import InfrastructureError, UserError
 from reeldex.flows.config.pipeline import WhenBusy
 from reeldex.flows.execution.errors import InternalError
 from reeldex.flows.execution.retries import RetryRule
@@ -14,6 +14,7 @@ from reeldex.flows.extraction.run_report import RunReport, ShardsLostError, pres
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shard_work import ShardReport
 from reeldex.flows.extraction.store_lock import store_lock
+from reeldex.storage.json_codec import from_json
 
 if TYPE_CHECKING:
     from reeldex.flows.config.pipeline import ComputeConfig
@@ -45,7 +46,7 @@ def run_shards(
 ) -> RunReport:
     """Process these shards and return the report on the run; a lost shard does not stop the others.
 
-    Requires the store's lock. Raises ShardsLostError, with the report, when a shard was lost; UsageError when no shard
+    Requires the store's lock. Raises ShardsLostError, with the report, when a shard was lost; UserError when no shard
     can be processed before the user has changed something.
     """
     store, config = prepared.store, prepared.config
@@ -58,9 +59,9 @@ def run_shards(
         finally:
             progress.end()
     for result in results.values():
-        if isinstance(result, UsageError):
+        if isinstance(result, UserError):
             raise result
-    reports = [ShardReport(**result) for result in results.values() if not isinstance(result, BaseException)]
+    reports = [from_json(ShardReport, result) for result in results.values() if not isinstance(result, BaseException)]
     lost = {shard: _why(result) for shard, result in results.items() if isinstance(result, BaseException)}
     report = sum_up(store, reports, lost, present_outcomes(store, prepared.videos), found_counts)
     if lost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import logging
@@ -19,7 +20,7 @@ from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFin
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.sources import printable
 from reeldex.quantities import counted, duration
-from reeldex.storage.json_codec import to_json
+from reeldex.storage.json_codec import Integer, Number, to_json
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ class ShardReport:
     `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     """
 
-    shard: int
-    ok: int
-    failed: int
-    seconds_of_video: float
-    seconds_of_work: float
-    device_seconds: float
-    waiting_seconds: float
+    shard: Integer
+    ok: Integer
+    failed: Integer
+    seconds_of_video: Number
+    seconds_of_work: Number
+    device_seconds: Number
+    waiting_seconds: Number
 
     def __str__(self) -> str:
         speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
@@ -104,16 +105,18 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     def on_decoded(seconds: float) -> None:
         on_event(VideoDecoded(seconds))
 
-    for result in extract(sources, active, options, on_decoded, times) if sources else ():
-        outcome = outcome_of(result)
-        rows = _rows_of(result, {network.spec.name: spaces[network.space] for network in active})
-        staging.put(position_of[outcome.video_id], outcome, rows)
-        if outcome.status == "ok":
-            ok += 1
-            seconds_of_video += outcome.duration_seconds or 0.0
-        else:
-            failed += 1
-        on_event(VideoFinished(shard, outcome))
+    # Closed explicitly: after an error, the traceback would keep the decoders running.
+    with contextlib.closing(extract(sources, active, options, on_decoded, times)) as results:
+        for result in results if sources else ():
+            outcome = outcome_of(result)
+            rows = _rows_of(result, {network.spec.name: spaces[network.space] for network in active})
+            staging.put(position_of[outcome.video_id], outcome, rows)
+            if outcome.status == "ok":
+                ok += 1
+                seconds_of_video += outcome.duration_seconds or 0.0
+            else:
+                failed += 1
+            on_event(VideoFinished(shard, outcome))
     seconds_of_work = time.monotonic() - started
     store.publish_shard(
         shard,

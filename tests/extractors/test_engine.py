@@ -16,7 +16,7 @@ import torch
 from reeldex.errors import DeviceError
 from reeldex.extractors import engine
 from reeldex.extractors.decode import decode as real_decode
-from reeldex.extractors.engine import extract, is_infrastructure_fault
+from reeldex.extractors.engine import affects_all_videos, extract
 from reeldex.extractors.errors import DecodeError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.options import DecodeLimits, EngineOptions
@@ -173,7 +173,7 @@ def test_a_reader_that_stops_early_ends_threads_and_ffmpeg(
     results = extract(sources, load_tiny(batch_rows=1), options)
     next(results)
     assert threading.active_count() > 1
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert processes_that_name(str(long)) == []
 
 
@@ -285,7 +285,7 @@ def test_numbers_that_are_not_finite_are_a_failure(
     ids=repr,
 )
 def test_faults_of_the_machine_are_told_from_those_of_a_video(error: Exception, *, machine: bool) -> None:
-    assert is_infrastructure_fault(error) is machine
+    assert affects_all_videos(error) is machine
 
 
 def test_no_videos_make_no_results_and_no_networks_are_refused(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
