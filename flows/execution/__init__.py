@@ -1,7 +1,7 @@
 """Where jobs run: executors, worker processes and devices. Does not import Prefect.
 
 - `jobs.py`: the protocols `Job` and `Executor`, and the events of a job.
-- `in_process.py`, `worker_processes.py`: executors in this process and in worker processes, one per device.
+- `worker_processes.py`: the executor that runs jobs in worker processes, one per device.
 - `workers.py`: long-lived workers and their pool; `worker_process.py`: what runs inside a worker.
 - `messages.py`: what a worker sends to its parent process.
 - `process_group.py`: child processes that end with their parent.

@@ -41,7 +41,7 @@ J_contra = TypeVar("J_contra", bound=Job, contravariant=True)
 
 
 class Executor(Protocol[J_contra]):
-    """Runs jobs: in this process, in worker processes, as Prefect tasks."""
+    """Runs jobs: in worker processes, or as Prefect tasks."""
 
     def run(
         self, jobs: Sequence[J_contra], devices: str, retries: RetryRule, on_event: OnEvent

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from reeldex.errors import InfrastructureError, UsageError
+from reeldex.flows.execution import worker_processes
 from reeldex.flows.execution.errors import InternalError
-from reeldex.flows.execution.in_process import InProcess
 from reeldex.flows.execution.jobs import Job, JobStarted, JobStopped
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.execution.worker_processes import WorkerProcesses
@@ -41,9 +42,9 @@ class Attempts:
         return device, os.getpid()
 
 
-@pytest.fixture(params=["in process", "worker processes"])
-def executor(request: pytest.FixtureRequest) -> Executor[Job]:
-    return InProcess() if request.param == "in process" else WorkerProcesses("test")
+@pytest.fixture
+def executor() -> Executor[Job]:
+    return WorkerProcesses("test")
 
 
 def test_what_the_machine_fails_is_repeated_and_stops_no_other(executor: Executor[Job], tmp_path: Path) -> None:
@@ -68,11 +69,34 @@ def test_what_would_fail_again_is_not_repeated(
     assert len((tmp_path / "0").read_text().splitlines()) == 1
 
 
-def test_only_worker_processes_run_elsewhere(tmp_path: Path) -> None:
-    job = Attempts(0, tmp_path / "0", 1)
-    here: Any = InProcess().run([job], "cpu", ONCE, lambda _: None)[0]
-    elsewhere: Any = WorkerProcesses("test").run([job], "cpu", ONCE, lambda _: None)[0]
-    assert here[1] == os.getpid() != elsewhere[1]
+def test_jobs_run_in_another_process(executor: Executor[Job], tmp_path: Path) -> None:
+    done: Any = executor.run([Attempts(0, tmp_path / "0", 1)], "cpu", ONCE, lambda _: None)[0]
+    assert done[1] != os.getpid()
+
+
+def test_a_lock_that_cannot_be_taken_is_the_users_to_correct(
+    executor: Executor[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    results = executor.run([Attempts(0, tmp_path / "0", 1)], "cpu", ONCE, lambda _: None)
+    assert isinstance(results[0], UsageError)
+    assert "Select another one with XDG_STATE_HOME" in str(results[0])
+
+
+def test_a_lock_that_the_file_system_refuses_is_tried_again(
+    executor: Executor[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def refuse(device: str, _: str) -> NoReturn:
+        attempts.append(device)
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(worker_processes, "one_shard_at_a_time", refuse)  # no file system here refuses locks
+    results = executor.run([Attempts(0, tmp_path / "0", 1)], "cpu", RetryRule(2, 0.01), lambda _: None)
+    assert isinstance(results[0], InfrastructureError)
+    assert attempts == ["cpu"] * 3
 
 
 def test_each_delay_is_twice_the_one_before() -> None:
