@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.flows.learning.inputs import dataset_options
 from reeldex.options import Options
 from reeldex.storage.atomic import publish_text
+from reeldex.storage.json_codec import AnyObject, Flag, Text, from_json, to_json
 
 if TYPE_CHECKING:
     from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
@@ -26,10 +27,10 @@ _METHOD = "one candidate per video"
 class CachedEvaluation:
     """The result of an evaluation as a sentence, tables and JSON values; `up_to_date` if it comes from the cache."""
 
-    sentence: str
-    tables: str
-    figures: dict[str, Any]
-    up_to_date: bool = False
+    sentence: Text
+    tables: Text
+    figures: Annotated[dict[str, Any], AnyObject]
+    up_to_date: Flag = False
 
     @classmethod
     def of(cls, report: EvaluationReport) -> CachedEvaluation:
@@ -46,7 +47,7 @@ def cached_evaluation(
     if kept is not None:
         return kept
     answer = CachedEvaluation.of(evaluate(request))
-    publish_text(note, json.dumps({"signature": signature, "answer": asdict(answer)}, indent=1))
+    publish_text(note, json.dumps({"signature": signature, "answer": to_json(answer)}, indent=1))
     return answer
 
 
@@ -55,7 +56,7 @@ def _read(note: Path, signature: str) -> CachedEvaluation | None:
         held = json.loads(note.read_text(encoding="utf-8"))
         if held["signature"] != signature:
             return None
-        return CachedEvaluation(**{**held["answer"], "up_to_date": True})
+        return replace(from_json(CachedEvaluation, held["answer"]), up_to_date=True)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # missing, or of another version: the evaluation is repeated
 
