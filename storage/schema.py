@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,11 @@ FORMAT_VERSION = 1
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
-JSONObject = Annotated[Mapping[str, JSON], AnyObject]
+if TYPE_CHECKING:
+    JSONObject: TypeAlias = Mapping[str, JSON]
+else:
+    # What `JSON` names is known here only, and the codec looks names up where a dataclass is defined.
+    JSONObject = Annotated[Mapping[str, Any], AnyObject]
 
 _SPACE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _LONGEST_COMPONENT_BYTES = 255

@@ -56,6 +56,7 @@ def pytest_report_header() -> str:
     return f"ffmpeg: {ffmpeg.version()} ({ffmpeg.executable()})"
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and keep those that share a fixture on one worker of pytest-xdist.
 

@@ -19,8 +19,8 @@ def test_forms_know_their_choices_and_say_what_is_meant(up: ReeldexUp) -> None:
     assert schema["properties"]["folder"]["minLength"] == 1
     assert "The data set to train on" in schema["properties"]["dataset"]["description"]
     assert kinds["TrainConfig"]["properties"]["margin"]["exclusiveMinimum"] == 0
-    assert kinds["EpicConfig"]["properties"]["clips_before"]["maximum"] == 1
-    assert kinds["Youcook2Config"]["properties"]["n_pair"]["type"] == "integer"
+    assert kinds["EpicLabelOptions"]["properties"]["clips_before"]["maximum"] == 1
+    assert kinds["Youcook2Options"]["properties"]["n_pair"]["type"] == "integer"
     evaluate = up.deployment("evaluate/evaluate")["parameter_openapi_schema"]
     assert evaluate["definitions"]["TestSet"]["enum"] == ["msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval"]
 
