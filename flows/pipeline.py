@@ -30,6 +30,7 @@ from reeldex.flows.runs.states import run_to_state
 from reeldex.flows.train import train_as_flow_run
 
 if TYPE_CHECKING:
+    from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.flows.extraction.run_report import RunReport
 
 DESCRIPTION = """\
@@ -98,7 +99,7 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, tuple(evaluate_on))
         # The tag identifies the steps' runs as ours if their process dies.
         with tags(TAG):
-            report = run_pipeline(request, flow_steps(when_busy, wait_seconds))
+            report = run_pipeline(request, request.prepare(), flow_steps(when_busy, wait_seconds))
         name = None if report.succeeded else "Completed with failures"
         return Completed(name=name, message=f"{report}", data=report)
 
@@ -108,7 +109,8 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
     """Return the steps of a pipeline as flows, each of which creates a child flow run."""
 
-    def extract_features(request: PipelineRequest) -> RunReport:
+    def extract_features(request: PipelineRequest, _: PreparedRun) -> RunReport:
+        # A flow receives parameters only, and prepares the run itself.
         return extract_as_flow_run(request.source, request.store, request.config, when_busy, wait_seconds)
 
     return PipelineSteps(extract_features, train_as_flow_run, evaluate_as_flow_run, index_as_flow_run)

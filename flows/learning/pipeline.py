@@ -19,6 +19,7 @@ from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable
 
 if TYPE_CHECKING:
+    from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.flows.extraction.run_report import RunReport
     from reeldex.search.report import BuildReport
 
@@ -80,10 +81,10 @@ class PipelineRequest:
         # The folder belongs to the pipeline: an index of another checkpoint is replaced.
         return IndexingRequest(self.store, checkpoint, config, rebuild=True)
 
-    def require_runnable(self) -> None:
-        """Check all steps quickly, before the first one starts. Raises as the steps do."""
+    def prepare(self) -> PreparedRun:
+        """Check all steps quickly, and return the prepared extraction. Raises as the steps do."""
         require_settings(self.config)
-        prepare(self.source, self.store, self.config)
+        prepared = prepare(self.source, self.store, self.config)
         for each in self.evaluate_on:
             dataset_options(each, self.config.with_store(each, self.store))
         training = self.training()
@@ -91,22 +92,25 @@ class PipelineRequest:
             require_startable(training)
         else:
             require_indexable(IndexingRequest(self.store, self.checkpoint, self.config))
+        return prepared
 
 
 @dataclass(frozen=True)
 class PipelineSteps:
     """The function of each step: plain functions, or flows that create child flow runs."""
 
-    extract: Callable[[PipelineRequest], RunReport]
+    extract: Callable[[PipelineRequest, PreparedRun], RunReport]
     train: Callable[[TrainingRequest], TrainingReport]
     evaluate: Callable[[EvaluationRequest], EvaluationReport]
     index: Callable[[IndexingRequest], BuildReport]
 
 
-def run_pipeline(request: PipelineRequest, steps: PipelineSteps) -> PipelineReport:
-    """Extract, train or use an embedding, evaluate, index; skip steps that are up to date. Raises as the steps do."""
-    request.require_runnable()
-    extraction = steps.extract(request)
+def run_pipeline(request: PipelineRequest, prepared: PreparedRun, steps: PipelineSteps) -> PipelineReport:
+    """Extract, train or use an embedding, evaluate, index; skip steps that are up to date.
+
+    `prepared` is the result of `request.prepare()`. Raises as the steps do.
+    """
+    extraction = steps.extract(request, prepared)
     training_request = request.training()
     training = None if training_request is None else steps.train(training_request)
     checkpoint = request.checkpoint if training is None else training.best_checkpoint

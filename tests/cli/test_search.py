@@ -223,8 +223,17 @@ def test_the_page_answers_on_loopback_until_it_is_stopped(reeldex: Reeldex, trai
 
 
 def test_run_goes_from_a_folder_to_answers_and_skips_what_is_up_to_date(
-    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from reeldex.flows.extraction import sources
+
+    real, searches = sources.find_videos, []
+
+    def find_videos(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - passed on
+        searches.append(arguments)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(sources, "find_videos", find_videos)  # counted in front of the real one
     videos = {"bars": "smptebars", "rainbow": "rgbtestsrc", "counter": "testsrc", "grey": "yuvtestsrc"}
     for name, picture in videos.items():
         make_video(tmp_path / "videos" / f"{name}.mp4", seconds=0.7, picture=picture)
@@ -248,6 +257,7 @@ def test_run_goes_from_a_folder_to_answers_and_skips_what_is_up_to_date(
     run = ("run", tmp_path / "videos", "--out", tmp_path / "all", "--weights", "random", *data, *words, *settled)
     first = reeldex(*run)
     assert first.status == 0, first.err
+    assert len(searches) == 1, "the run is prepared once"
     for said in ("4 videos extracted", "embedding", "R@1", "4 added", "reeldex page --index"):
         assert said in first.out
     asked = ("--index", tmp_path / "all" / "index", "--word-cache", tmp_path / "cache")

@@ -21,6 +21,7 @@ from reeldex.flows.config.pipeline import PipelineConfig, WhenBusy, parse_config
 from reeldex.flows.config.search import IndexConfig
 
 if TYPE_CHECKING:
+    from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.flows.extraction.run_report import RunReport
     from reeldex.flows.learning.pipeline import PipelineReport, PipelineRequest
     from reeldex.search.index import SearchIndex
@@ -180,9 +181,9 @@ def run(  # noqa: PLR0913 - each is an option
     from reeldex.flows.learning.pipeline import PipelineRequest
 
     request = PipelineRequest(source, out, config, checkpoint, train_on, tuple(test_sets))
-    request.require_runnable()
+    prepared = request.prepare()
     try:
-        report = _run_pipeline(request, wait, server, output)
+        report = _run_pipeline(request, prepared, wait, server, output)
     except (ShardsLostError, LossNotFiniteError, InfrastructureError) as error:
         return output.refuse(error, 1)
     tables = f"\n\n{report.evaluation.tables}" if report.evaluation is not None else ""
@@ -192,7 +193,7 @@ def run(  # noqa: PLR0913 - each is an option
 
 
 def _run_pipeline(
-    request: PipelineRequest, wait_seconds: float, server: ServerChoice, output: Output
+    request: PipelineRequest, prepared: PreparedRun, wait_seconds: float, server: ServerChoice, output: Output
 ) -> PipelineReport:
     when_busy = WhenBusy.WAIT if wait_seconds else WhenBusy.FAIL
     if uses_server(server, verbose=output.verbose):
@@ -200,15 +201,13 @@ def _run_pipeline(
 
         return pipeline_as_flow_run(request, when_busy, wait_seconds)
     from reeldex.flows.extraction.in_process import run_here
-    from reeldex.flows.extraction.prepare import prepare
     from reeldex.flows.learning.in_process import evaluate_here, index_here, train_here
     from reeldex.flows.learning.pipeline import PipelineSteps, run_pipeline
 
-    def extract_here(request: PipelineRequest) -> RunReport:
-        prepared = prepare(request.source, request.store, request.config)
+    def extract_here(_: PipelineRequest, prepared: PreparedRun) -> RunReport:
         return prepared.report_if_nothing_to_do() or run_here(prepared, when_busy, wait_seconds)
 
-    return run_pipeline(request, PipelineSteps(extract_here, train_here, evaluate_here, index_here))
+    return run_pipeline(request, prepared, PipelineSteps(extract_here, train_here, evaluate_here, index_here))
 
 
 def _test_sets(text: str) -> list[TestSet]:
