@@ -105,7 +105,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     def on_decoded(seconds: float) -> None:
         on_event(VideoDecoded(seconds))
 
-    # Closed explicitly: after an error, the traceback would keep the decoders running.
+    # After an error, decoders must not run on until the generator is garbage-collected.
     with contextlib.closing(extract(sources, active, options, on_decoded, times)) as results:
         for result in results if sources else ():
             outcome = outcome_of(result)

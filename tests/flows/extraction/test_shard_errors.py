@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,20 +60,18 @@ def test_what_the_user_has_to_change_is_no_lost_shard(prepared: PreparedRun) -> 
 def test_an_error_within_a_shard_ends_its_decoders_at_once(
     prepared: PreparedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, ended = engine.extract, list[bool]()
+    engines = []
 
-    def recorded(*arguments: Any) -> Iterator[Any]:  # noqa: ANN401 - passed on
-        try:
-            yield from real(*arguments)
-        finally:
-            ended.append(True)
+    def recorded(*arguments: Any) -> Generator[Any]:  # noqa: ANN401 - passed on
+        engines.append(engine.extract(*arguments))
+        return engines[0]
 
     def refuse(event: object) -> None:
         if isinstance(event, VideoFinished):
             raise OSError("full")
 
-    monkeypatch.setattr(shard_work, "extract", recorded)  # in front of the real one
+    monkeypatch.setattr(shard_work, "extract", recorded)  # with a reference to what the real one returns
     networks = load_networks(prepared.spaces, CONFIG)
-    with pytest.raises(OSError, match="full") as raised:
+    with pytest.raises(OSError, match="full"):
         shard_work.run_shard(prepared.store, networks, shard=0, compute=CONFIG.compute, on_event=refuse)
-    assert ended == [True], f"the traceback of {raised.value!r} still refers to the engine"
+    assert inspect.getgeneratorstate(engines[0]) == inspect.GEN_CLOSED
