@@ -20,8 +20,8 @@ COPY search search
 COPY flows flows
 RUN uv pip install --system --no-cache --no-deps .
 
-# Weights, and Prefect's own state, stay when these folders are volumes.
-ENV TORCH_HOME=/cache/torch PREFECT_HOME=/cache/prefect
+# Weights, converted networks, word vectors, and Prefect's own state are kept where /cache is a volume.
+ENV TORCH_HOME=/cache/torch XDG_CACHE_HOME=/cache XDG_STATE_HOME=/cache/state PREFECT_HOME=/cache/prefect
 VOLUME ["/cache"]
 
 ENTRYPOINT ["reeldex"]

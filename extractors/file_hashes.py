@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-FileIdentity = tuple[int, int, int, int]
-"""Device, inode, size in bytes, modification time in nanoseconds."""
+FileIdentity = tuple[int, int, int, int, int]
+"""Device, inode, size in bytes, and the times of modification and of change (which no program can set back), in ns."""
 
 _known: dict[FileIdentity, str] = {}
 
@@ -37,4 +37,4 @@ def remember_hashes(hashes: Mapping[FileIdentity, str]) -> None:
 
 def _identity(descriptor: int) -> FileIdentity:
     status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

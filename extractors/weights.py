@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _NETWORK_TIMEOUT_SECONDS = 10.0
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,13 @@ def verify(path: Path) -> str:
     mark = _mark_of(path)
     expected = [in_name[1]] if in_name else []
     if mark.is_file():
-        expected.append(mark.read_text().strip())
+        marked = mark.read_text(encoding="ascii", errors="replace").strip()
+        if not _SHA256.fullmatch(marked):
+            raise WeightsError(
+                f"{mark} does not contain a SHA-256: it is incomplete, or was edited. Delete it and {path.name} to "
+                "download the weights again."
+            )
+        expected.append(marked)
     for known in expected:
         if not found.startswith(known):
             raise WeightsError(

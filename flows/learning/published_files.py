@@ -73,7 +73,11 @@ def _unpack(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             opened.extractall(unfinished)
-        unfinished.replace(folder)
+        try:
+            unfinished.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
     # zlib and zipfile raise their own errors for a damaged member.
     except (EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise WeightsError(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _NAMES = "Use auto, cpu, cuda or cuda:N."
 # Device files of a driver for PyTorch's CUDA builds: NVIDIA's, also under WSL, or AMD's.
-_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/kfd")
 
 
 def has_cuda() -> bool:

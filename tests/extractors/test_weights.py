@@ -185,3 +185,12 @@ def test_weights_on_a_broken_disk_are_not_called_damaged(tmp_path: Path) -> None
     with pytest.raises(WeightsError, match=r"cannot be read: Input/output error.*not known to be damaged") as raised:
         load_state(path)
     assert "Delete it" not in str(raised.value)
+
+
+@pytest.mark.parametrize("written", ["", "abc", "not a hash at all"])
+def test_a_mark_that_is_no_hash_does_not_switch_the_check_off(tmp_path: Path, written: str) -> None:
+    file, mark = tmp_path / "net.pth", tmp_path / "net.pth.sha256"
+    file.write_bytes(BODY)
+    mark.write_text(written)
+    with pytest.raises(WeightsError, match=r"net\.pth\.sha256 does not contain a SHA-256"):
+        verify(file)

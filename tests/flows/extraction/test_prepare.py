@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,12 @@ def test_an_extraction_on_a_cpu_records_its_device_without_pytorch() -> None:
         "assert 'torch' not in sys.modules, 'PyTorch takes seconds to import'\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_file_that_is_rewritten_with_its_old_size_and_time_is_hashed_again(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"one")
+    first, status = sha256_of_file(file), file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert sha256_of_file(file) != first
