@@ -151,7 +151,7 @@ def _require_size(path: str, spec: ExtractorSpec, metadata: VideoMetadata, limit
             FailureReason.TOO_LARGE,
             f"A frame of {metadata.width} x {metadata.height} pixels ({scaled_width} x {scaled_height} when scaled "
             f"for {spec.name}) exceeds the limit of {limits.max_frame_pixels} pixels.",
-            "Scale the video down, or raise limits.max_frame_pixels.",
+            "Scale the video down, or raise compute.limits.max_frame_pixels.",
         )
 
 
@@ -162,7 +162,7 @@ def _require_not_killed(path: str, exit_status: int) -> None:
             FailureReason.DECODE_ERROR,
             f"ffmpeg was killed by signal {-exit_status} while it decoded the file.",
             "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
-            "limits.ffmpeg_memory_bytes. Otherwise it may be malformed.",
+            "compute.limits.ffmpeg_memory_bytes. Otherwise it may be malformed.",
         )
 
 
@@ -181,7 +181,7 @@ def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:
         FailureReason.TOO_LARGE,
         f"For {gap.seconds:,.1f} seconds from {gap.start_seconds:,.1f} s on the file has no new picture; a picture may "
         f"stand for {limits.max_gap_seconds:g} seconds at most.",
-        "If its timestamps are correct, raise limits.max_gap_seconds; otherwise rewrite the file with correct ones.",
+        "If its timestamps are correct, raise compute.limits.max_gap_seconds; otherwise rewrite the file with correct ones.",
     )
 
 
@@ -238,7 +238,7 @@ def _drain(
                     path,
                     FailureReason.TIMEOUT,
                     f"ffmpeg did not decode the file within {limits.timeout_seconds:g} seconds of waiting.",
-                    "Raise limits.timeout_seconds, or check the file and its disk.",
+                    "Raise compute.limits.timeout_seconds, or check the file and its disk.",
                 )
             for key, _ in ready:
                 more = yield from key.data(key.fd)

@@ -86,7 +86,7 @@ def _refusal(path: str, text: str) -> ProbeError:
             path,
             FailureReason.TOO_LARGE,
             f"A frame of {too_large[1]} x {too_large[2]} pixels far exceeds the limit.",
-            "Scale the video down, or raise limits.max_frame_pixels.",
+            "Scale the video down, or raise compute.limits.max_frame_pixels.",
         )
     if "not on whitelist" in text.lower():
         return ProbeError(

@@ -92,5 +92,5 @@ def require_memory(kind: type[ExtractionError], path: str, said: str, memory_byt
             FailureReason.TOO_LARGE,
             f"ffmpeg needs more than the {memory_bytes:,} bytes of address space that it may use for this file; "
             f"it said: {found[:_QUOTED_CHARACTERS]}.",
-            "Raise limits.ffmpeg_memory_bytes, or convert the video to a smaller one.",
+            "Raise compute.limits.ffmpeg_memory_bytes, or convert the video to a smaller one.",
         )

@@ -49,7 +49,7 @@ def probe(
             path,
             FailureReason.TIMEOUT,
             f"ffmpeg did not describe the file within {time.monotonic() - started:.0f} seconds.",
-            "Check that its disk or network share responds, or raise limits.timeout_seconds.",
+            "Check that its disk or network share responds, or raise compute.limits.timeout_seconds.",
         ) from error
     text = without_name(path, answer.stderr)
     if answer.returncode < 0:
@@ -59,7 +59,7 @@ def probe(
             FailureReason.DECODE_ERROR,
             f"ffmpeg was killed by signal {-answer.returncode} while it described the file.",
             "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
-            "limits.ffmpeg_memory_bytes. Otherwise it may be malformed.",
+            "compute.limits.ffmpeg_memory_bytes. Otherwise it may be malformed.",
         )
     try:
         return parse_description(path, text)
