@@ -181,7 +181,8 @@ def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:
         FailureReason.TOO_LARGE,
         f"For {gap.seconds:,.1f} seconds from {gap.start_seconds:,.1f} s on the file has no new picture; a picture may "
         f"stand for {limits.max_gap_seconds:g} seconds at most.",
-        "If its timestamps are correct, raise compute.limits.max_gap_seconds; otherwise rewrite the file with correct ones.",
+        "If its timestamps are correct, raise compute.limits.max_gap_seconds; otherwise rewrite the file with correct "
+        "ones.",
     )
 
 
