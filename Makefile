@@ -67,6 +67,7 @@ docs: setup
 bench: setup
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.commands
 	$(BIN)/python -m benchmarks.howto100m_samples --videos 100 --minutes 6.5
 	$(BIN)/python -m benchmarks.word_vectors
 	$(BIN)/python -m benchmarks.prefect_overhead
