@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reeldex.errors import InfrastructureError, UsageError
-from reeldex.flows.execution.errors import as_our_error, is_infrastructure_fault
+from reeldex.flows.execution.errors import InternalError, RunStoppedError, as_our_error, is_infrastructure_fault
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.report import damage_rows
 from reeldex.storage.errors import StoreUnreadableError
@@ -75,3 +75,8 @@ def test_what_may_pass_by_itself_is_tried_again(number: int, kind: type[Exceptio
     raised = as_our_error(error)
     assert type(raised) is kind
     assert "shard cannot be read: why. Do this." in str(raised)
+
+
+@pytest.mark.parametrize("error", [RunStoppedError("stopped"), InfrastructureError("full"), InternalError("a bug")])
+def test_a_classified_error_is_not_classified_again(error: Exception) -> None:
+    assert as_our_error(error) is error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,4 +45,14 @@ def test_figures_that_were_computed_another_way_are_not_kept(tmp_path: Path, mon
     with monkeypatch.context() as before:
         before.setattr(module, "_METHOD", "each row a candidate")
         assert evaluations(tmp_path, [PipelineConfig()]) == [True]
+    assert evaluations(tmp_path, [PipelineConfig(), PipelineConfig()]) == [True, False]
+
+
+@pytest.mark.parametrize("damage", [{"figures": "none"}, {"sentence": 1}, {"up_to_date": "no"}])
+def test_a_note_with_fields_of_other_types_is_not_kept(tmp_path: Path, damage: dict[str, object]) -> None:
+    assert evaluations(tmp_path, [PipelineConfig()]) == [True]
+    note = tmp_path / "note.json"
+    content = json.loads(note.read_text(encoding="utf-8"))
+    content["answer"].update(damage)
+    note.write_text(json.dumps(content), encoding="utf-8")
     assert evaluations(tmp_path, [PipelineConfig(), PipelineConfig()]) == [True, False]
