@@ -135,7 +135,7 @@ def test_a_broken_video_fails_alone(load_tiny: LoadTiny, videos: list[VideoSourc
     assert len(results) == 6
     assert {key: {name: array.tobytes() for name, array in each.rows.items()} for key, each in good.items()} == alone
     assert {key: each.reason for key, each in failed.items()} == {"broken": "unreadable", "missing": "missing"}
-    assert "fetch it again" in failed["broken"].message
+    assert "replace or remove it" in failed["broken"].message
 
 
 def test_a_video_that_fails_midway_takes_its_rows_along(
