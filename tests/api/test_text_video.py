@@ -97,7 +97,7 @@ def test_what_cannot_be_embedded_is_refused(library: Library, model: reeldex.Tex
         model.embed_moments(library.store, VIDEO, [(0, 1), (900, 901)])
     with pytest.raises(UsageError, match=r"2d features must be \(R, D\)"):
         model.embed_video(first.rows[0], second.rows)
-    with pytest.raises(CheckpointMismatchError, match="16 numbers"):
+    with pytest.raises(CheckpointMismatchError, match="16 dimensions"):
         model.embed_video(second, second)
     broken = first.rows.copy()
     broken[1, 1] = np.nan

@@ -127,7 +127,7 @@ def test_a_dry_run_says_what_it_would_cost_and_makes_no_store(
         (("rerun", "s", "--failed-videos", "--reason", "sulking"), "Reasons are: missing"),
         (("rerun", "s", "--reason", "timeout"), "requires --failed-videos"),
         (("export", "nowhere", "out"), "not a feature store"),
-        (("import", "nowhere", "s"), "no folder 'nowhere'"),
+        (("import", "nowhere", "s"), "No such folder: 'nowhere'"),
         (("extract", "v.mp4", "--store", "s", "--config", "none.yaml"), "none.yaml"),
     ],
 )

@@ -53,7 +53,7 @@ def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reelde
         (("train", "--out", "o", "--set", "train=3"), "Set its keys one by one: --set train.KEY=VALUE"),
         (("train", "--out", "o", "--store", "s", "--set", "datasets.msrvtt.features=3"), "not a feature store"),
         (("train", "--out", "o", "--seed", "99999999999999999999"), "train.seed"),
-        (("train", "--out", "o", "--train-word-vectors", "--best-by", "x"), "nothing is evaluated"),
+        (("train", "--out", "o", "--train-word-vectors", "--best-by", "x"), "without an evaluation"),
         (("train", "--out", "text.pth", "--train-word-vectors"), "text.pth is a file"),
         (("train", "--out", "o", "--features-2d", "a"), "--features-2d DIR and --features-3d DIR"),
         (("train", "--out", "o", "--loss", "triplet"), "needs verb classes"),

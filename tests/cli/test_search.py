@@ -117,7 +117,7 @@ def test_an_index_is_built_asked_refreshed_and_left_alone(reeldex: Reeldex, trai
         (("run", "videos", "--out", "o", "--train-on", "msrvtt", "--set", "index.device=cuda:99"), "cuda:99"),
         (
             ("run", "videos", "--out", "o", "--train-on", "msrvtt", "--evaluate-on", "imagenet"),
-            "no test set 'imagenet'",
+            "Unknown test set 'imagenet'",
         ),
         (("run", "videos", "--out", "o", "--checkpoint", "c.pth", "--weights", "random"), "videos"),
     ],

@@ -125,9 +125,9 @@ def test_npy_files_that_cannot_be_used(tmp_path: Path) -> None:
     assert source.problem("a") is None
     assert "b.npy is empty" in (source.problem("b") or "")
     assert "no .npy file of it" in (source.problem("c") or "")
-    with pytest.raises(FeaturesError, match=r"d\.npy cannot be read as an array of numbers: it is no \.npy"):
+    with pytest.raises(FeaturesError, match=r"d\.npy cannot be read as an array of numbers: it is not an \.npy"):
         source.video(0, "d")
-    with pytest.raises(FeaturesError, match=r"e\.npy holds float16 \(5,\), not \(rows, dimension\)"):
+    with pytest.raises(FeaturesError, match=r"e\.npy contains float16 \(5,\), not \(rows, dimension\)"):
         source.video(1, "e")
     with pytest.raises(FeaturesError, match=r"f\.npy has rows of dimension 9, other files have 4"):
         source.video(1, "f")
