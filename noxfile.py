@@ -18,4 +18,4 @@ def tests(session: nox.Session) -> None:
     session.run_install("uv", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements.lock")
     session.run_install("uv", "pip", "install", "--quiet", "--no-deps", "--editable", ".")
     arguments = session.posargs or ["-m", "not system and not gpu"]
-    session.run("python", "-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup", *arguments)
+    session.run("python", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile", *arguments)

@@ -56,18 +56,11 @@ def pytest_report_header() -> str:
     return f"ffmpeg: {ffmpeg.version()} ({ffmpeg.executable()})"
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder, and keep those that share a fixture on one worker of pytest-xdist.
-
-    A file is one group, since many files make their videos or networks once. The system tests are one group: they
-    share a running `reeldex up`.
-    """
+    """Mark tests by their folder."""
     for item in items:
-        is_system = item.path.is_relative_to(_SYSTEM_TESTS)
-        if is_system:
+        if item.path.is_relative_to(_SYSTEM_TESTS):
             item.add_marker(pytest.mark.system)
-        item.add_marker(pytest.mark.xdist_group("system" if is_system else item.path.stem))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
