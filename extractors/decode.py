@@ -41,6 +41,9 @@ _STDERR_KEPT_BYTES = 64 * 1024
 _STOP_POLL_SECONDS = 0.5
 _MOST_THREADS = 16  # default maximum of ffmpeg
 
+# ffmpeg expects another part after the last boundary of multipart JPEG; each part is complete by then.
+_HARMLESS_ERRORS = {"mpjpeg": "Invalid data found when processing input"}
+
 # Reads available bytes from a file descriptor, yields the resulting chunks of frames, returns False at the end.
 _Reader = Callable[[int], Generator[FrameBatch, None, bool]]
 
@@ -89,7 +92,7 @@ def decode(
     most = decoder_threads(metadata.width, metadata.height, limits.ffmpeg_memory_bytes)
     threads = most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
     process, pipes = _start(source.path, specs, limits, threads)
-    errors = _StderrTail()
+    errors = _StderrTail(_HARMLESS_ERRORS.get(metadata.container))
     try:
         assert process.stderr is not None  # noqa: S101 - started with a pipe
         readers: dict[int, _Reader] = {process.stderr.fileno(): errors.read_from}
@@ -248,9 +251,13 @@ def _drain(
 
 
 class _StderrTail:
-    """Counts the decoder's error messages and keeps the first; ffmpeg may print any number of them."""
+    """Counts the decoder's error messages and keeps the first; ffmpeg may print any number of them.
 
-    def __init__(self) -> None:
+    Messages that end in `harmless` do not count.
+    """
+
+    def __init__(self, harmless: str | None) -> None:
+        self._harmless = harmless
         self.count = 0
         self.first = ""
         self.out_of_memory = ""
@@ -265,8 +272,10 @@ class _StderrTail:
             lines, self._partial = [self._partial], b""
         self._partial = self._partial[-_STDERR_KEPT_BYTES:]
         for line in filter(None, (line.strip() for line in lines)):
-            self.count += 1
             said = line.decode("utf-8", "replace")
+            if self._harmless is not None and said.endswith(self._harmless):
+                continue
+            self.count += 1
             self.first = self.first or said
             if not self.out_of_memory and says_out_of_memory(said):
                 self.out_of_memory = said

@@ -40,6 +40,11 @@ def without_name(path: str, printed: bytes) -> str:
     return printed.replace(os.fsencode(ffmpeg.input_url(path)), b"INPUT").decode("utf-8", "replace")
 
 
+def is_excluded(text: str) -> bool:
+    """Whether ffmpeg refused its input since the format is not among `ffmpeg.CONTAINERS`."""
+    return _CONTAINER.search(text) is None and "not on whitelist" in text.lower()
+
+
 def parse_description(path: str, text: str) -> VideoMetadata:
     """Return the metadata in ffmpeg's description `text` of one input, which is named INPUT there.
 
@@ -87,14 +92,6 @@ def _refusal(path: str, text: str) -> ProbeError:
             FailureReason.TOO_LARGE,
             f"A frame of {too_large[1]} x {too_large[2]} pixels far exceeds the limit.",
             "Scale the video down, or raise compute.limits.max_frame_pixels.",
-        )
-    if "not on whitelist" in text.lower():
-        return ProbeError(
-            path,
-            FailureReason.UNREADABLE,
-            "The file is a playlist, a script or another format that refers to other files or URLs, "
-            "which are not followed.",
-            "Name the video files themselves.",
         )
     said = "; ".join(_ADDRESS.sub("", line).strip() for line in text.splitlines() if line.strip())
     return ProbeError(

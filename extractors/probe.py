@@ -11,8 +11,8 @@ import stat
 import subprocess
 import time
 
-from reeldex.extractors import ffmpeg, ffmpeg_process
-from reeldex.extractors.description import parse_description, without_name
+from reeldex.extractors import ffmpeg, ffmpeg_process, file_kinds, jpeg_files
+from reeldex.extractors.description import is_excluded, parse_description, without_name
 from reeldex.extractors.errors import FailureReason, ProbeError
 from reeldex.extractors.ffmpeg_process import require_memory
 from reeldex.extractors.frames import VideoMetadata
@@ -20,6 +20,7 @@ from reeldex.extractors.options import DecodeLimits
 
 # Default time limit of a probe, in seconds of wall-clock time.
 PROBE_TIMEOUT_SECONDS = 60.0
+_JPEG_CONTAINERS = ("jpeg_pipe", "mjpeg")
 
 
 def probe(
@@ -61,12 +62,40 @@ def probe(
             "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
             "compute.limits.ffmpeg_memory_bytes. Otherwise it may be malformed.",
         )
+    if is_excluded(text):
+        raise _excluded(path, inputs_only, timeout_seconds, limits)
     try:
-        return parse_description(path, text)
-    except ProbeError:
+        metadata = parse_description(path, text)
+    except ProbeError as error:
         # Checked last: the title of an audio file may contain any text.
         require_memory(ProbeError, path, text, limits.ffmpeg_memory_bytes)
+        if error.reason is FailureReason.UNREADABLE:
+            raise file_kinds.unrecognised_file(path, _head(path)) or error from None
         raise
+    if metadata.container in _JPEG_CONTAINERS and not jpeg_files.contains_several_pictures(path):
+        raise file_kinds.still_picture(path, "jpeg")
+    return metadata
+
+
+def _excluded(path: str, inputs: list[str], timeout_seconds: float, limits: DecodeLimits) -> ProbeError:
+    """Return the error for a file in an excluded format, which ffmpeg names in its debug messages only."""
+    try:
+        answer = subprocess.run(
+            [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), "-nostdin", "-loglevel", "debug", *inputs],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return file_kinds.excluded_format(path, None, _head(path), ffmpeg.version())
+    name = file_kinds.probed_format(without_name(path, answer.stderr))
+    return file_kinds.excluded_format(path, name, _head(path), ffmpeg.version())
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - paths may hold bytes that are not UTF-8
+        return file.read(file_kinds.HEAD_BYTES)
 
 
 def require_readable_file(path: str) -> None:
