@@ -16,7 +16,7 @@ from reeldex.extractors.description import is_excluded, parse_description, witho
 from reeldex.extractors.errors import FailureReason, ProbeError
 from reeldex.extractors.ffmpeg_process import require_memory
 from reeldex.extractors.frames import VideoMetadata
-from reeldex.extractors.options import DecodeLimits
+from reeldex.extractors.options import DecodeLimits, DecodeOptions
 
 # Default time limit of a probe, in seconds of wall-clock time.
 PROBE_TIMEOUT_SECONDS = 60.0
@@ -24,7 +24,10 @@ _JPEG_CONTAINERS = ("jpeg_pipe", "mjpeg")
 
 
 def probe(
-    path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS, limits: DecodeLimits | None = None
+    path: str,
+    timeout_seconds: float = PROBE_TIMEOUT_SECONDS,
+    limits: DecodeLimits | None = None,
+    options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
 ) -> VideoMetadata:
     """Return the container metadata of the first video stream of the file at `path`.
 
