@@ -27,10 +27,11 @@ from reeldex.extractors.ffmpeg_process import (
     says_out_of_memory,
 )
 from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError
-from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
+from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
+from reeldex.extractors.pictures import picture_change, picture_notes, require_size
 from reeldex.extractors.probe import PROBE_TIMEOUT_SECONDS, probe
-from reeldex.extractors.sampling import sampled_outputs
+from reeldex.extractors.sampling import PictureChange, sampled_outputs
 
 if TYPE_CHECKING:
     from reeldex.extractors.spec import ExtractorSpec
@@ -52,12 +53,13 @@ class DecodeStoppedError(Exception):
     """Another thread stopped the decoding. Not an error of the video, whose path it carries."""
 
 
-def decode_arguments(
+def decode_arguments(  # noqa: PLR0913, PLR0917 - each becomes part of the command
     path: str,
     specs: Sequence[ExtractorSpec],
     pipes: Sequence[tuple[int, int]],
     max_frame_pixels: int,
     threads: int | None = None,
+    change: PictureChange = PictureChange(),  # noqa: B008 - frozen
 ) -> list[str]:
     """Return ffmpeg's arguments to decode `path` once, by `threads` threads (None: ffmpeg's choice).
 
@@ -67,7 +69,7 @@ def decode_arguments(
     # scale filter continues with the size of the first picture. V: the first video stream that is not a cover image.
     options = {"reinit_filter": 0} if threads is None else {"reinit_filter": 0, "threads": threads}
     source = ffmpeg.local_input(max_frame_pixels, **options)["V:0"]
-    outputs = sampled_outputs(source, specs, pipes)
+    outputs = sampled_outputs(source, specs, pipes, change)
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
     return ["-hide_banner", "-nostdin", "-loglevel", "error", *arguments]
 
@@ -89,11 +91,12 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     """
     metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits)
     for spec in specs:
-        _require_size(source.path, spec, metadata, limits)
+        require_size(source.path, spec, metadata, limits, square_pixels=options.square_pixels)
+    change = picture_change(metadata, options)
     streams = [FrameStream(spec, chunk_bytes, limits.max_gap_seconds) for spec in specs]
     most = decoder_threads(metadata.width, metadata.height, limits.ffmpeg_memory_bytes)
     threads = most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
-    process, pipes = _start(source.path, specs, limits, threads)
+    process, pipes = _start(source.path, specs, limits, threads, change)
     errors = _StderrTail(_HARMLESS_ERRORS.get(metadata.container))
     try:
         assert process.stderr is not None  # noqa: S101 - started with a pipe
@@ -133,6 +136,7 @@ def decode(  # noqa: PLR0913 - all but four by keyword
         truncated=is_truncated(decoded_seconds, metadata.duration_seconds),
         error_count=errors.count,
         first_error=errors.first,
+        notes=picture_notes(metadata, options),
     )
 
 
@@ -145,19 +149,6 @@ def is_truncated(decoded_seconds: float, container_seconds: float | None) -> boo
     if container_seconds is None:
         return False
     return container_seconds - decoded_seconds > max(1.0, 0.02 * container_seconds)
-
-
-def _require_size(path: str, spec: ExtractorSpec, metadata: VideoMetadata, limits: DecodeLimits) -> None:
-    scaled_height, scaled_width = spec.scaled_size(*metadata.display_size)
-    largest = max(metadata.width * metadata.height, scaled_width * scaled_height)
-    if largest > limits.max_frame_pixels or min(scaled_height, scaled_width) < 1:
-        raise DecodeError(
-            path,
-            FailureReason.TOO_LARGE,
-            f"A frame of {metadata.width} x {metadata.height} pixels ({scaled_width} x {scaled_height} when scaled "
-            f"for {spec.name}) exceeds the limit of {limits.max_frame_pixels} pixels.",
-            "Scale the video down, or raise compute.limits.max_frame_pixels.",
-        )
 
 
 def _require_not_killed(path: str, exit_status: int) -> None:
@@ -192,7 +183,7 @@ def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:
 
 
 def _start(
-    path: str, specs: Sequence[ExtractorSpec], limits: DecodeLimits, threads: int | None
+    path: str, specs: Sequence[ExtractorSpec], limits: DecodeLimits, threads: int | None, change: PictureChange
 ) -> tuple[subprocess.Popen[bytes], list[tuple[int, int]]]:
     """Start ffmpeg and return it with its read ends: for each extractor, of its pictures and of its ticks."""
     ends = [os.pipe() for _ in range(2 * len(specs))]
@@ -203,7 +194,7 @@ def _start(
                 # Fails when the user's pipe memory limit is reached; a small pipe also works, only slower.
                 with contextlib.suppress(PermissionError):
                     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        arguments = decode_arguments(path, specs, _pairs(writers), limits.max_frame_pixels, threads)
+        arguments = decode_arguments(path, specs, _pairs(writers), limits.max_frame_pixels, threads, change)
         process = subprocess.Popen(
             [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), *arguments],
             stdin=subprocess.DEVNULL,

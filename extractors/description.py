@@ -6,6 +6,7 @@ import os
 import re
 
 from reeldex.extractors import ffmpeg
+from reeldex.extractors.colour import parse_colour
 from reeldex.extractors.errors import FailureReason, ProbeError
 from reeldex.extractors.frames import VideoMetadata
 
@@ -16,7 +17,8 @@ _ANY_STREAM = re.compile(r"^ +Stream #0:\d+", re.MULTILINE)
 _SIZE = re.compile(r", (\d+)x(\d+)[ ,\n]")
 # Properties in parentheses, such as `(tv, bt709, progressive)`, can contain parentheses themselves.
 _PIXEL_FORMAT = re.compile(r", (\w+)(?:\((.*?)\))?, \d+x\d+[ ,\n]")
-_COLOUR_SPACE = re.compile(r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020\w*|fcc|gbr)\b")
+# The shape of a pixel that the container states follows that of the codec, if they differ.
+_PIXEL_ASPECT = re.compile(r"\bSAR (\d+):(\d+) DAR")
 _FRAME_RATE = re.compile(r", ([\d.]+)(k?) fps")
 _ROTATION = re.compile(r"^ +[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees", re.MULTILINE)
 _TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) exceeds specified max pixel count")
@@ -67,9 +69,9 @@ def parse_description(path: str, text: str) -> VideoMetadata:
         )
     # A stream's side data is between its line and the next stream's line.
     next_stream = _ANY_STREAM.search(text, video.end())
-    rotation = _ROTATION.search(text, video.end(), next_stream.start() if next_stream else len(text))
+    side_data = text[video.end() : next_stream.start() if next_stream else len(text)]
+    rotation = _ROTATION.search(side_data)
     pixel_format = _PIXEL_FORMAT.search(video[1] + "\n")
-    colour_space = _COLOUR_SPACE.search((pixel_format and pixel_format[2]) or "")
     duration = _DURATION.search(text)
     rate = _FRAME_RATE.search(video[1])
     return VideoMetadata(
@@ -81,8 +83,14 @@ def parse_description(path: str, text: str) -> VideoMetadata:
         frames_per_second=float(rate[1]) * (1000 if rate[2] else 1) if rate else None,
         duration_seconds=(int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3]) if duration else None),
         pixel_format=pixel_format[1] if pixel_format else None,
-        colour_space=colour_space[1] if colour_space else None,
+        colour=parse_colour((pixel_format and pixel_format[2]) or "", side_data),
+        pixel_aspect=_pixel_aspect(video[1]),
     )
+
+
+def _pixel_aspect(stream: str) -> float:
+    width, height = next(reversed(_PIXEL_ASPECT.findall(stream)), ("1", "1"))
+    return int(width) / int(height) if int(width) and int(height) else 1.0
 
 
 def _refusal(path: str, text: str) -> ProbeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reeldex.extractors.colour import Colour
 from reeldex.extractors.errors import FailureReason
 from reeldex.extractors.notes import NoteKind
 
@@ -30,8 +32,8 @@ class VideoMetadata:
     """Container metadata of the first video stream.
 
     `width`, `height` are stored pixels, before `rotation_degrees` (counter-clockwise) is applied.
-    `duration_seconds` is the container's. `pixel_format` and `colour_space` are ffmpeg's names, such as yuv420p and
-    bt709. All three are None if the file does not specify them.
+    `duration_seconds` is the container's. `pixel_format` is ffmpeg's name, such as yuv420p. Both are None if the file
+    does not specify them. `pixel_aspect` is the width of a pixel divided by its height, before rotation.
     """
 
     container: str
@@ -42,17 +44,33 @@ class VideoMetadata:
     frames_per_second: float | None
     duration_seconds: float | None
     pixel_format: str | None = None
-    colour_space: str | None = None
+    colour: Colour = field(default_factory=Colour)
+    pixel_aspect: float = 1.0
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"invalid size of a video stream: {self.width} x {self.height} pixels")
+        if not 0 < self.pixel_aspect < math.inf:
+            raise ValueError(f"invalid shape of a pixel: {self.pixel_aspect}")
+
+    @property
+    def colour_space(self) -> str | None:
+        """The colour matrix, such as bt709; None if the file does not state it."""
+        return self.colour.matrix
 
     @property
     def display_size(self) -> tuple[int, int]:
         """(height, width) in pixels after rotation."""
+        return self._rotated(self.height, self.width)
+
+    @property
+    def square_pixel_size(self) -> tuple[int, int]:
+        """`display_size` with the width that players show, for non-square pixels."""
+        return self._rotated(self.height, max(1, round(self.width * self.pixel_aspect)))
+
+    def _rotated(self, height: int, width: int) -> tuple[int, int]:
         quarter_turns = round(self.rotation_degrees / 90) % 4
-        return (self.width, self.height) if quarter_turns % 2 else (self.height, self.width)
+        return (width, height) if quarter_turns % 2 else (height, width)
 
 
 @dataclass(frozen=True)

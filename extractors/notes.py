@@ -10,7 +10,9 @@ class NoteKind(StrEnum):
 
     - VIDEO_TRACK: the file has several video tracks; the sentence names the one that was decoded, and why.
     - TIMESTAMPS_REPAIRED: some pictures carried impossible times; they are shown at the times of their neighbours.
+    - HDR: the file is HDR; the sentence says which kind, and whether its colours were mapped to BT.709.
     """
 
     VIDEO_TRACK = "video_track"
     TIMESTAMPS_REPAIRED = "timestamps_repaired"
+    HDR = "hdr"

@@ -28,6 +28,9 @@ else:
     JSONObject = Annotated[Mapping[str, Any], AnyObject]
 
 _NOTE = re.compile(r"[a-z0-9_]+")
+COLOUR_PROPERTIES = ("range", "matrix", "primaries", "transfer")
+"""The keys of `FeatureRows.colour`."""
+
 _SPACE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _LONGEST_COMPONENT_BYTES = 255
 
@@ -135,7 +138,9 @@ class FeatureRows:
 
     `rows` is (R, D) float16, R and D at least 1, C-contiguous and finite. Row k begins at `start_seconds` + k
     * `seconds_per_row`. `duration_seconds` is the video's length, None when unknown. `source` is where the
-    video came from. Raises ValueError for anything else.
+    video came from. `colour` is what the file states of its colours: range, matrix, primaries, transfer, as far as
+    known. `damaged_rows` are the ranges (first, stop) of rows that may show damaged pictures, in order; none if empty,
+    None when unknown. Raises ValueError for anything else.
     """
 
     rows: npt.NDArray[np.float16]
@@ -144,6 +149,8 @@ class FeatureRows:
     duration_seconds: float | None
     truncated: bool
     source: str
+    colour: Mapping[str, str] = field(default_factory=dict)
+    damaged_rows: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -166,6 +173,11 @@ class FeatureRows:
             self._refuse("source cannot be encoded, not even with surrogate escapes")
         if b"\0" in encoded:
             self._refuse("source contains a NUL character")
+        if unknown := sorted(set(self.colour) - set(COLOUR_PROPERTIES)):
+            self._refuse(f"colour has {unknown}, besides {', '.join(COLOUR_PROPERTIES)}")
+        bounds = [bound for pair in self.damaged_rows or () for bound in pair]
+        if bounds != sorted(set(bounds)) or (bounds and not 0 <= bounds[0] < bounds[-1] <= len(rows)):
+            self._refuse(f"damaged_rows must be separate ranges within {len(rows)} rows, not {self.damaged_rows}")
 
     @property
     def row_seconds(self) -> npt.NDArray[np.float64]:

@@ -184,6 +184,7 @@ def _rows_of(
             duration_seconds=_duration_seconds(result),
             truncated=result.summary.truncated,
             source=result.source.path,
+            colour=result.summary.metadata.colour.stated(),
         )
         for name, rows in result.rows.items()
     }

@@ -155,6 +155,7 @@ def _extracted(result: VideoFeatures | ExtractionFailure) -> ExtractedVideo:
                 duration_seconds=outcome.duration_seconds,
                 truncated=outcome.truncated,
                 source=outcome.path,
+                colour=result.summary.metadata.colour.stated(),
             )
             for name, rows in result.rows.items()
         }
