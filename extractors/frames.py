@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reeldex.extractors.errors import FailureReason
+from reeldex.extractors.notes import NoteKind
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,17 @@ class FrameBatch:
 
 @dataclass(frozen=True)
 class DecodeSummary:
-    """Summary of a video's decoding: seconds decoded, whether truncated, and the decoder's errors."""
+    """Summary of a video's decoding: seconds decoded, whether truncated, the decoder's errors, and notes.
+
+    `notes` maps each kind of note to the sentence that explains it.
+    """
 
     metadata: VideoMetadata
     decoded_seconds: float
     truncated: bool
     error_count: int
     first_error: str
+    notes: Mapping[NoteKind, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from reeldex.storage.json_codec import AnyObject, Flag, Integer, Number, Text
 from reeldex.storage.reasons import REASONS as REASONS  # noqa: PLC0414 - explicit re-export
@@ -26,6 +27,7 @@ else:
     # What `JSON` names is known here only, and the codec looks names up where a dataclass is defined.
     JSONObject = Annotated[Mapping[str, Any], AnyObject]
 
+_NOTE = re.compile(r"[a-z0-9_]+")
 _SPACE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _LONGEST_COMPONENT_BYTES = 255
 
@@ -180,7 +182,8 @@ class VideoOutcome:
 
     `rows` maps the name of each space to the number of rows there. An `ok` outcome has the reason None,
     or `truncated` with `truncated` set; a `failed` one has another of REASONS and a message. A failed outcome
-    may have rows of spaces that were extracted earlier. Raises ValueError for anything else.
+    may have rows of spaces that were extracted earlier. `notes` names what is worth knowing about an ok video, such as
+    `timestamps_repaired`; `message` explains the reason and the notes. Raises ValueError for anything else.
     """
 
     video_id: Text
@@ -193,6 +196,8 @@ class VideoOutcome:
     decode_error_count: Integer = 0
     duration_seconds: Number | None = None
     rows: Mapping[str, Integer] = field(default_factory=dict)
+    # Absent from JSON when empty: outcomes without notes have the bytes they have always had.
+    notes: Annotated[tuple[Text, ...], Field(exclude_if=lambda notes: not notes)] = ()
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)
@@ -210,10 +215,19 @@ class VideoOutcome:
             self._refuse(f"counts cannot be negative: {self.attempts=}, {self.decode_error_count=}")
         if self.duration_seconds is not None and not 0 <= self.duration_seconds < math.inf:
             self._refuse(f"duration_seconds must be finite and not negative, not {self.duration_seconds}")
+        self._check_notes()
         for space, count in self.rows.items():
             check_space_name(space)
             if count < 1:
                 self._refuse(f"the number of rows in {space} must be at least 1, not {count}")
+
+    def _check_notes(self) -> None:
+        if bad := [note for note in self.notes if not _NOTE.fullmatch(note)]:
+            self._refuse(f"notes are words of lower-case letters, digits and underscores, not {bad}")
+        if len(set(self.notes)) < len(self.notes):
+            self._refuse(f"notes must differ, not {list(self.notes)}")
+        if self.notes and not self.message.strip():
+            self._refuse("notes need a message")
 
     def _refuse(self, why: str) -> None:
         raise ValueError(f"The outcome of the video {self.video_id!r} is invalid: {why}.")

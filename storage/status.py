@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.storage.catalog import Catalog
@@ -22,11 +22,11 @@ class StoreStatus:
     """Counts over the videos that were not superseded: `videos_total` = `ok` + failed + `pending`.
 
     `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
-    file of the recorded size. `staged` of the pending videos are extracted and wait for the rest of their
-    shard. `unreadable` lists feature files that the system does not allow reading; shards with no other problem
-    count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
-    ones replaced. `seconds_of_video_ok` adds the known durations of ok videos; `rows_per_space` and
-    `bytes_per_space` count rows of current videos and bytes of all files.
+    file of the recorded size. `noted` counts the ok videos with each note. `staged` of the pending videos are
+    extracted and wait for the rest of their shard. `unreadable` lists feature files that the system does not allow
+    reading; shards with no other problem count as `shards_unreadable`, neither done nor unfinished. `superseded` counts
+    the entries that later ones replaced. `seconds_of_video_ok` adds the known durations of ok videos;
+    `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all files.
     """
 
     shards_total: int
@@ -45,6 +45,7 @@ class StoreStatus:
     superseded: int
     seconds_of_work: float
     unreadable: tuple[Unreadable, ...]
+    noted: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -65,6 +66,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     superseded = superseded_positions(manifests)
     failed: Counter[str] = Counter()
     rows: Counter[str] = Counter()
+    noted: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     unreadable: list[Unreadable] = []
     done = unreadable_shards = ok = truncated = pending = staged = 0
@@ -89,6 +91,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
             if outcome.status == "ok":
                 ok += 1
                 truncated += outcome.truncated
+                noted.update(outcome.notes)
                 seconds_of_video += outcome.duration_seconds or 0.0
             else:
                 failed[_reason(outcome)] += 1
@@ -109,6 +112,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         superseded=len(superseded),
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
+        noted=dict(sorted(noted.items())),
     )
 
 

@@ -138,15 +138,15 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
         message = printable(result.message)
         return VideoOutcome(video_id, path, "failed", str(result.reason), message, attempts=1)
     summary = result.summary
-    notes = []
+    sentences = [printable(sentence) for sentence in summary.notes.values()]
     if summary.truncated:
-        notes.append(
+        sentences.append(
             f"The container's duration is {summary.metadata.duration_seconds:.1f} s, but the video stream ends after "
             f"{summary.decoded_seconds:.1f} s: the file is truncated, or its audio is longer than its video. "
             "Features up to there are kept; replace the file if it should be longer."
         )
     if summary.error_count:
-        notes.append(
+        sentences.append(
             f"The decoder reported {counted(summary.error_count, 'error')}, first: "
             f"{printable(summary.first_error).rstrip('.')}. "
             "Features are kept; some frames may be damaged."
@@ -156,11 +156,12 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
         path,
         "ok",
         "truncated" if summary.truncated else None,
-        " ".join(notes),
+        " ".join(sentences),
         attempts=1,
         truncated=summary.truncated,
         decode_error_count=summary.error_count,
         duration_seconds=_duration_seconds(result),
+        notes=tuple(str(kind) for kind in summary.notes),
     )
 
 

@@ -97,7 +97,7 @@ def publish_report(store: FeatureStore, report: RunReport, shards: Sequence[int]
     with server_errors_logged("The report artifact of this run could not be created"):
         create_markdown_artifact(summary(report), description=f"Summary: {report}")
         if report.problems:
-            said = f"Failed videos: {report.problem_count:,}, including truncated ones"
+            said = f"Failed videos: {report.problem_count:,}, including truncated ones and those with notes"
             if report.problem_count > len(report.problems):
                 said += f"; the first {len(report.problems):,}. All: reeldex status {report.store} --failures"
             create_table_artifact(failure_rows(report.problems), description=said)

@@ -159,9 +159,11 @@ def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
 
 def _report(store: str, report: RunReport, output: Output) -> int:
     text = [str(report)]
-    if report.failed_by_reason or report.truncated:
+    if report.problem_count:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
+        if report.noted:
+            text.append(f"notes: {terminal.describe_notes(report.noted)}")
         text += [terminal.describe_failure(each) for each in report.problems[:_FAILURES_SHOWN]]
         if report.problem_count > _FAILURES_SHOWN:
             more = report.problem_count - _FAILURES_SHOWN

@@ -1,0 +1,16 @@
+"""What is worth knowing about how a video was decoded, although it has features."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class NoteKind(StrEnum):
+    """The closed list of notes. A note is one of these and a sentence that explains it.
+
+    - VIDEO_TRACK: the file has several video tracks; the sentence names the one that was decoded, and why.
+    - TIMESTAMPS_REPAIRED: some pictures carried impossible times; they are shown at the times of their neighbours.
+    """
+
+    VIDEO_TRACK = "video_track"
+    TIMESTAMPS_REPAIRED = "timestamps_repaired"
