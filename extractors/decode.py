@@ -28,7 +28,7 @@ from reeldex.extractors.ffmpeg_process import (
 )
 from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
-from reeldex.extractors.options import DecodeLimits, EngineOptions
+from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
 from reeldex.extractors.probe import PROBE_TIMEOUT_SECONDS, probe
 from reeldex.extractors.sampling import sampled_outputs
 
@@ -69,12 +69,14 @@ def decode_arguments(
     return ["-hide_banner", "-nostdin", "-loglevel", "error", *arguments]
 
 
-def decode(
+def decode(  # noqa: PLR0913 - all but four by keyword
     source: VideoSource,
     specs: Sequence[ExtractorSpec],
     limits: DecodeLimits,
     stop: threading.Event | None = None,
     chunk_bytes: int = EngineOptions().chunk_bytes,
+    *,
+    options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
 ) -> Generator[FrameBatch | DecodeSummary, None, None]:
     """Yield the frames of a video for each extractor as they are decoded, and a DecodeSummary last.
 

@@ -212,7 +212,7 @@ class _Decoders:
     def __init__(self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions) -> None:
         self._sources = enumerate(sources)
         self._specs = specs
-        self._limits, self._chunk_bytes = options.limits, options.chunk_bytes
+        self._options = options
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._messages: queue.Queue[_Message | None] = queue.Queue(maxsize=2 * options.decoders)
@@ -259,7 +259,11 @@ class _Decoders:
 
     def _decode(self, number: int, source: VideoSource) -> None:
         try:
-            with contextlib.closing(decode(source, self._specs, self._limits, self._stop, self._chunk_bytes)) as items:
+            options = self._options
+            decoded = decode(
+                source, self._specs, options.limits, self._stop, options.chunk_bytes, options=options.decode
+            )
+            with contextlib.closing(decoded) as items:
                 for item in items:
                     if not self._put(_Message(number, item)):
                         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -127,6 +127,23 @@ class DecodeLimits(Options):
     ] = 4 << 30
 
 
+class DecodeOptions(Options):
+    """Which picture of a file is seen, and how. Options that differ from their defaults define other features."""
+
+    video_track: Annotated[
+        Annotated[int, Field(ge=1, le=1000)] | None,
+        Field(
+            title="Video track",
+            description="Decode this video track of each file, counted from 1. null: the one that players choose "
+            "(marked as default, then the one with most pixels; a still picture only if there is nothing else).",
+        ),
+    ] = None
+
+    def definition(self) -> dict[str, Any]:
+        """Return what defines features: the options that are not at their defaults, as JSON values."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
 class DecoderOptions(Options):
     """Decoding ahead of the networks."""
 
@@ -142,7 +159,8 @@ class DecoderOptions(Options):
 
 
 class EngineOptions(DecoderOptions):
-    """Options of the engine: decoders, limits of a video, and chunk size."""
+    """Options of the engine: decoders, limits of a video, what is decoded of it, and chunk size."""
 
     limits: DecodeLimits = DecodeLimits()
+    decode: DecodeOptions = DecodeOptions()
     chunk_bytes: Annotated[int, Field(ge=1, description="Bytes of uint8 frames per chunk, per extractor.")] = 4 << 20

@@ -16,14 +16,17 @@ from reeldex.extractors.description import parse_description, without_name
 from reeldex.extractors.errors import FailureReason, ProbeError
 from reeldex.extractors.ffmpeg_process import require_memory
 from reeldex.extractors.frames import VideoMetadata
-from reeldex.extractors.options import DecodeLimits
+from reeldex.extractors.options import DecodeLimits, DecodeOptions
 
 # Default time limit of a probe, in seconds of wall-clock time.
 PROBE_TIMEOUT_SECONDS = 60.0
 
 
 def probe(
-    path: str, timeout_seconds: float = PROBE_TIMEOUT_SECONDS, limits: DecodeLimits | None = None
+    path: str,
+    timeout_seconds: float = PROBE_TIMEOUT_SECONDS,
+    limits: DecodeLimits | None = None,
+    options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
 ) -> VideoMetadata:
     """Return the container metadata of the first video stream of the file at `path`.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.extractors.engine import WorkTimes, extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
-from reeldex.extractors.options import EngineOptions
+from reeldex.extractors.options import DecodeOptions, EngineOptions
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.sources import printable
@@ -77,6 +77,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     shard: int,
     compute: ComputeConfig,
     on_event: OnEvent,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
     retry: Collection[str] = (),
 ) -> ShardReport:
     """Extract the missing videos of a shard and publish it. Requires the store's lock.
@@ -85,7 +86,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     error is raised, and staged videos are kept for the next run.
     """
     started = time.monotonic()
-    spaces = {network.space: feature_space(network) for network in networks}
+    spaces = {network.space: feature_space(network, decode) for network in networks}
     inspection = store.inspect(shard, list(spaces.values()))
     missing = inspection.state().missing_spaces
     # Retried videos are extracted in all spaces they lack; other videos only if they are not published.
@@ -100,7 +101,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     ok = failed = 0
     seconds_of_video = 0.0
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
-    options = EngineOptions(decoders=compute.decoders, limits=limits)
+    options = EngineOptions(decoders=compute.decoders, limits=limits, decode=decode)
 
     def on_decoded(seconds: float) -> None:
         on_event(VideoDecoded(seconds))
