@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ffmpeg as ffmpeg_python
@@ -26,12 +27,15 @@ from reeldex.extractors.ffmpeg_process import (
     require_memory,
     says_out_of_memory,
 )
-from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError
-from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
+from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError, TimelineReader
+from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
+from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
 from reeldex.extractors.pictures import picture_change, picture_notes, require_size
 from reeldex.extractors.probe import PROBE_TIMEOUT_SECONDS, probe
 from reeldex.extractors.sampling import PictureChange, sampled_outputs
+from reeldex.extractors.timeline import Timeline, TimelineReport
+from reeldex.extractors.truncation import is_truncated
 
 if TYPE_CHECKING:
     from reeldex.extractors.spec import ExtractorSpec
@@ -53,23 +57,45 @@ class DecodeStoppedError(Exception):
     """Another thread stopped the decoding. Not an error of the video, whose path it carries."""
 
 
-def decode_arguments(  # noqa: PLR0913, PLR0917 - each becomes part of the command
+@dataclass(frozen=True)
+class Pipes:
+    """File descriptors: for each extractor, of its pictures and of their ticks; `clock`, of all pictures' times."""
+
+    streams: tuple[tuple[int, int], ...]
+    clock: int
+
+    @classmethod
+    def of(cls, descriptors: Sequence[int]) -> Pipes:
+        """Return these descriptors, of which the last is that of the clock."""
+        return cls(tuple(zip(descriptors[:-1:2], descriptors[1:-1:2], strict=True)), descriptors[-1])
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All of them."""
+        return (*itertools.chain.from_iterable(self.streams), self.clock)
+
+
+def decode_arguments(  # noqa: PLR0913 - all but four by keyword
     path: str,
+    metadata: VideoMetadata,
     specs: Sequence[ExtractorSpec],
-    pipes: Sequence[tuple[int, int]],
+    pipes: Pipes,
+    *,
     max_frame_pixels: int,
     threads: int | None = None,
     change: PictureChange = PictureChange(),  # noqa: B008 - frozen
 ) -> list[str]:
-    """Return ffmpeg's arguments to decode `path` once, by `threads` threads (None: ffmpeg's choice).
-
-    Each extractor has two pipes (file descriptors), for its pictures and for the ticks of all decoded pictures.
-    """
+    """Return ffmpeg's arguments to decode a track of `path` once, by `threads` threads (None: ffmpeg's choice)."""
     # A graph that is reconfigured when the picture size changes would restart the clock at 0; kept, its
-    # scale filter continues with the size of the first picture. V: the first video stream that is not a cover image.
-    options = {"reinit_filter": 0} if threads is None else {"reinit_filter": 0, "threads": threads}
-    source = ffmpeg.local_input(max_frame_pixels, **options)["V:0"]
-    outputs = sampled_outputs(source, specs, pipes, change)
+    # scale filter continues with the size of the first picture.
+    options = {"reinit_filter": 0, **(ffmpeg.far_probe_options() if metadata.probed_far else {})}
+    if threads is not None:
+        options["threads"] = threads
+    source = ffmpeg.local_input(max_frame_pixels, **options)
+    outputs = sampled_outputs(source[str(metadata.stream)], specs, pipes.streams, pipes.clock, change)
+    if metadata.probed_far:
+        # In MPEG-TS, time begins with the first of the streams that are used, which is the sound.
+        outputs.append(ffmpeg_python.output(source["a?"], "-", format="null", codec="copy"))
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
     return ["-hide_banner", "-nostdin", "-loglevel", "error", *arguments]
 
@@ -89,19 +115,21 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     Raises ProbeError or DecodeError; frames yielded before a DecodeError are invalid. Raises DecodeStoppedError soon
     after another thread has set `stop`, even while ffmpeg writes nothing.
     """
-    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits)
+    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits, options)
     for spec in specs:
         require_size(source.path, spec, metadata, limits, square_pixels=options.square_pixels)
     change = picture_change(metadata, options)
     streams = [FrameStream(spec, chunk_bytes, limits.max_gap_seconds) for spec in specs]
     most = decoder_threads(metadata.width, metadata.height, limits.ffmpeg_memory_bytes)
     threads = most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
-    process, pipes = _start(source.path, specs, limits, threads, change)
+    process, pipes = _start(source.path, metadata, specs, limits, threads, change)
     errors = _StderrTail(_HARMLESS_ERRORS.get(metadata.container))
+    timeline = Timeline(metadata.end_seconds, limits.max_gap_seconds)
     try:
         assert process.stderr is not None  # noqa: S101 - started with a pipe
         readers: dict[int, _Reader] = {process.stderr.fileno(): errors.read_from}
-        for stream, (pictures, ticks) in zip(streams, pipes, strict=True):
+        readers[pipes.clock] = TimelineReader(timeline, streams).read_from
+        for stream, (pictures, ticks) in zip(streams, pipes.streams, strict=True):
             readers[pictures] = stream.read_pictures
             readers[ticks] = stream.read_ticks
         yield from _drain(source.path, readers, limits, stop)
@@ -112,7 +140,7 @@ def decode(  # noqa: PLR0913 - all but four by keyword
         if process.poll() is None:
             process.kill()
             process.wait()
-        for pipe in itertools.chain.from_iterable(pipes):
+        for pipe in pipes.descriptors:
             os.close(pipe)
         if process.stderr:
             process.stderr.close()
@@ -133,22 +161,20 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     yield DecodeSummary(
         metadata=metadata,
         decoded_seconds=decoded_seconds,
-        truncated=is_truncated(decoded_seconds, metadata.duration_seconds),
+        truncated=is_truncated(source.path, metadata, decoded_seconds, errors.count),
         error_count=errors.count,
         first_error=errors.first,
-        notes=picture_notes(metadata, options),
+        notes=_notes(metadata, timeline.report) | picture_notes(metadata, options),
     )
 
 
-def is_truncated(decoded_seconds: float, container_seconds: float | None) -> bool:
-    """Whether decoding ended before the container's duration by more than a second and more than 2 %.
-
-    Sampling rounds to half a sample (half a second at 1 frame per second), and audio is often longer than video by
-    some tenths of a second. Without a container duration the result is False.
-    """
-    if container_seconds is None:
-        return False
-    return container_seconds - decoded_seconds > max(1.0, 0.02 * container_seconds)
+def _notes(metadata: VideoMetadata, times: TimelineReport) -> dict[NoteKind, str]:
+    found = {
+        NoteKind.VIDEO_TRACK: metadata.track_choice,
+        NoteKind.TIMESTAMPS_REPAIRED: times.repaired(),
+        NoteKind.LONG_GAPS: times.long_gaps(),
+    }
+    return {kind: sentence for kind, sentence in found.items() if sentence}
 
 
 def _require_not_killed(path: str, exit_status: int) -> None:
@@ -183,18 +209,31 @@ def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:
 
 
 def _start(
-    path: str, specs: Sequence[ExtractorSpec], limits: DecodeLimits, threads: int | None, change: PictureChange
-) -> tuple[subprocess.Popen[bytes], list[tuple[int, int]]]:
-    """Start ffmpeg and return it with its read ends: for each extractor, of its pictures and of its ticks."""
-    ends = [os.pipe() for _ in range(2 * len(specs))]
+    path: str,
+    metadata: VideoMetadata,
+    specs: Sequence[ExtractorSpec],
+    limits: DecodeLimits,
+    threads: int | None,
+    change: PictureChange,
+) -> tuple[subprocess.Popen[bytes], Pipes]:
+    """Start ffmpeg and return it with the read ends of its pipes."""
+    ends = [os.pipe() for _ in range(2 * len(specs) + 1)]
     readers, writers = [end[0] for end in ends], [end[1] for end in ends]
     try:
-        for writer in writers[::2]:
+        for writer in writers[:-1:2]:
             if hasattr(fcntl, "F_SETPIPE_SZ"):
                 # Fails when the user's pipe memory limit is reached; a small pipe also works, only slower.
                 with contextlib.suppress(PermissionError):
                     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        arguments = decode_arguments(path, specs, _pairs(writers), limits.max_frame_pixels, threads, change)
+        arguments = decode_arguments(
+            path,
+            metadata,
+            specs,
+            Pipes.of(writers),
+            max_frame_pixels=limits.max_frame_pixels,
+            threads=threads,
+            change=change,
+        )
         process = subprocess.Popen(
             [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), *arguments],
             stdin=subprocess.DEVNULL,
@@ -209,11 +248,7 @@ def _start(
     finally:
         for writer in writers:
             os.close(writer)
-    return process, _pairs(readers)
-
-
-def _pairs(pipes: Sequence[int]) -> list[tuple[int, int]]:
-    return list(zip(pipes[::2], pipes[1::2], strict=True))
+    return process, Pipes.of(readers)
 
 
 def _drain(

@@ -24,6 +24,13 @@ CONTAINERS = (
     "mp3,wav,w64,flac,aac,ac3,eac3,dts,aiff,amr,caf,wv,ape,tta,au,opus"
 )
 
+# What ffmpeg says of a frame that exceeds `max_pixels`.
+TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) exceeds specified max pixel count")
+
+# How far ffmpeg searches for a stream that begins late: its packets up to there are kept in memory.
+_FAR_PROBE_MICROSECONDS = 600_000_000
+_FAR_PROBE_BYTES = 128 << 20
+
 # Input options: read only local files, only in those containers, and never wait for keyboard input.
 _PATH_GOES_HERE = "reeldex-input"
 
@@ -33,6 +40,11 @@ def input_limits(max_frame_pixels: int = DecodeLimits().max_frame_pixels) -> dic
     # ffmpeg counts allocated pixels, which are more than those shown: whole blocks, and a margin.
     most = 2 * max_frame_pixels + (1 << 20)
     return {"protocol_whitelist": "file", "format_whitelist": CONTAINERS, "max_pixels": str(min(most, 2**31 - 1))}
+
+
+def far_probe_options() -> dict[str, int]:
+    """Return the input options for a file whose picture begins late."""
+    return {"analyzeduration": _FAR_PROBE_MICROSECONDS, "probesize": _FAR_PROBE_BYTES}
 
 
 @functools.cache

@@ -29,11 +29,17 @@ class VideoSource:
 
 @dataclass(frozen=True)
 class VideoMetadata:
-    """Container metadata of the first video stream.
+    """Container metadata of the video stream to decode.
 
     `width`, `height` are stored pixels, before `rotation_degrees` (counter-clockwise) is applied.
     `duration_seconds` is the container's. `pixel_format` is ffmpeg's name, such as yuv420p. Both are None if the file
     does not specify them. `pixel_aspect` is the width of a pixel divided by its height, before rotation.
+
+    - `start_seconds`: the container's earliest timestamp, which is time 0 of the decoded video.
+    - `stream_end_seconds`: the end of the stream itself, from the container's time 0; None if unknown.
+    - `has_own_duration`: whether the container itself contains its duration, which a file that is cut off exceeds.
+    - `stream`: number of the stream in the file, from 0; `track_choice` says why this one, if there are several.
+    - `probed_far`: whether the stream begins so late in the file that ffmpeg has to search for it.
     """
 
     container: str
@@ -44,6 +50,12 @@ class VideoMetadata:
     frames_per_second: float | None
     duration_seconds: float | None
     pixel_format: str | None = None
+    start_seconds: float = 0.0
+    stream_end_seconds: float | None = None
+    has_own_duration: bool = True
+    stream: int = 0
+    track_choice: str | None = None
+    probed_far: bool = False
     colour: Colour = field(default_factory=Colour)
     pixel_aspect: float = 1.0
 
@@ -59,6 +71,18 @@ class VideoMetadata:
         return self.colour.matrix
 
     @property
+    def end_seconds(self) -> float | None:
+        """Where the decoded video should end, as far as the container knows, in seconds after its start."""
+        if self.duration_seconds is None or not self.has_own_duration:
+            return None
+        return _after_start(self.duration_seconds, self.start_seconds)
+
+    @property
+    def stream_end_after_start(self) -> float | None:
+        """`stream_end_seconds`, in seconds of the decoded video."""
+        return None if self.stream_end_seconds is None else _after_start(self.stream_end_seconds, self.start_seconds)
+
+    @property
     def display_size(self) -> tuple[int, int]:
         """(height, width) in pixels after rotation."""
         return self._rotated(self.height, self.width)
@@ -71,6 +95,11 @@ class VideoMetadata:
     def _rotated(self, height: int, width: int) -> tuple[int, int]:
         quarter_turns = round(self.rotation_degrees / 90) % 4
         return (width, height) if quarter_turns % 2 else (height, width)
+
+
+def _after_start(seconds: float, start_seconds: float) -> float:
+    # Matroska's duration, and that of a MOV with an empty edit, are counted from 0, not from the first timestamp.
+    return seconds - start_seconds if 0 < start_seconds < seconds else seconds
 
 
 @dataclass(frozen=True)
