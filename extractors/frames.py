@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reeldex.extractors.colour import Colour
+from reeldex.extractors.damage import Ranges
 from reeldex.extractors.errors import FailureReason
 from reeldex.extractors.notes import NoteKind
 
@@ -115,9 +116,15 @@ class FrameBatch:
 
 
 @dataclass(frozen=True)
+class DecodeRestarted:
+    """All frames of the video so far are void: it is decoded again from its start."""
+
+
+@dataclass(frozen=True)
 class DecodeSummary:
     """Summary of a video's decoding: seconds decoded, whether truncated, the decoder's errors, and notes.
 
+    `damaged_rows` are, by extractor, the ranges (first, stop) of rows that may show damaged pictures, None if unknown.
     `notes` maps each kind of note to the sentence that explains it.
     """
 
@@ -126,6 +133,7 @@ class DecodeSummary:
     truncated: bool
     error_count: int
     first_error: str
+    damaged_rows: Mapping[str, Ranges | None] = field(default_factory=dict)
     notes: Mapping[NoteKind, str] = field(default_factory=dict)
 
 

@@ -10,9 +10,14 @@ from reeldex.extractors.sampling import PictureChange
 from reeldex.extractors.tone_map import table_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reeldex.extractors.damage import Ranges
     from reeldex.extractors.frames import VideoMetadata
     from reeldex.extractors.options import DecodeLimits, DecodeOptions
     from reeldex.extractors.spec import ExtractorSpec
+
+_MOST_RANGES = 5
 
 
 def require_size(
@@ -67,3 +72,16 @@ def picture_notes(metadata: VideoMetadata, options: DecodeOptions) -> dict[NoteK
     else:
         said = f"The video is HDR ({colour.hdr}), processed without its own colour mapping: its colours are wrong."
     return {NoteKind.HDR: said}
+
+
+def damage_note(damaged: Mapping[str, Ranges | None]) -> dict[NoteKind, str]:
+    """Return which rows may show damaged pictures, by extractor."""
+    parts = []
+    for extractor, ranges in damaged.items():
+        if ranges is None:
+            listed = "unknown"
+        else:
+            listed = ", ".join(f"{first}-{stop - 1}" for first, stop in ranges[:_MOST_RANGES]) or "none"
+            listed += ", ..." if len(ranges) > _MOST_RANGES else ""
+        parts.append(f"{extractor}: {listed}")
+    return {NoteKind.DAMAGED_ROWS: f"Rows that may show damaged pictures: {'; '.join(parts)}."}

@@ -185,6 +185,7 @@ def _rows_of(
             truncated=result.summary.truncated,
             source=result.source.path,
             colour=result.summary.metadata.colour.stated(),
+            damaged_rows=result.summary.damaged_rows[name],
         )
         for name, rows in result.rows.items()
     }

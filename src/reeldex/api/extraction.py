@@ -156,6 +156,7 @@ def _extracted(result: VideoFeatures | ExtractionFailure) -> ExtractedVideo:
                 truncated=outcome.truncated,
                 source=outcome.path,
                 colour=result.summary.metadata.colour.stated(),
+                damaged_rows=result.summary.damaged_rows[name],
             )
             for name, rows in result.rows.items()
         }
