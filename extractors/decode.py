@@ -155,7 +155,9 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     yield DecodeSummary(
         metadata=metadata,
         decoded_seconds=decoded_seconds,
-        truncated=is_truncated(source.path, metadata, decoded_seconds, errors.count),
+        truncated=is_truncated(
+            source.path, metadata, max(decoded_seconds, timeline.report.latest_seconds), errors.count
+        ),
         error_count=errors.count,
         first_error=errors.first,
         notes=_notes(metadata, timeline.report),
