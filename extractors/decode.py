@@ -186,7 +186,7 @@ def _decode_once(task: _Task, *, traced: bool) -> Generator[FrameBatch | DecodeS
     yield DecodeSummary(
         metadata=metadata,
         decoded_seconds=decoded_seconds,
-        truncated=is_truncated(task.path, metadata, decoded_seconds, errors.count),
+        truncated=is_truncated(task.path, metadata, max(decoded_seconds, timeline.report.latest_seconds), errors.count),
         error_count=errors.count,
         first_error=errors.first,
         damaged_rows=damaged,

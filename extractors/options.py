@@ -149,7 +149,8 @@ class DecodeOptions(Options):
         Field(
             title="Video track",
             description="Decode this video track of each file, counted from 1. null: the one that players choose "
-            "(marked as default, then the one with most pixels; a still picture only if there is nothing else).",
+            "(marked as default; of several the first that is not much smaller; a still picture only if there is "
+            "nothing else).",
         ),
     ] = None
 

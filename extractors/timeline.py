@@ -24,13 +24,15 @@ LONG_GAP_SECONDS = 10.0
 class TimelineReport:
     """What is worth knowing about the times of a video. Places are in seconds of the repaired video.
 
-    `first_at_seconds`, `first_jump_seconds` are the place and the length of the first repaired jump.
+    `first_at_seconds`, `first_jump_seconds` are the place and the length of the first repaired jump; `latest_seconds`
+    is the latest time in the file, right or wrong.
     """
 
     pictures: int = 0
     moved: int = 0
     first_at_seconds: float | None = None
     first_jump_seconds: float = 0.0
+    latest_seconds: float = 0.0
     gaps: list[tuple[float, float]] = field(default_factory=list)
 
     def repaired(self) -> str | None:
@@ -39,8 +41,8 @@ class TimelineReport:
             return None
         late = "late" if self.first_jump_seconds > 0 else "early"
         return (
-            f"The times of {self.moved:,} of {counted(self.pictures, 'picture')} are impossible, the first at "
-            f"{self.first_at_seconds:.1f} s by {abs(self.first_jump_seconds):,.1f} s too {late}; timestamps repaired: "
+            f"The times of {self.moved:,} of {counted(self.pictures, 'picture')} are wrong, the first one, at "
+            f"{self.first_at_seconds:.1f} s, {abs(self.first_jump_seconds):,.1f} s too {late}; timestamps repaired: "
             "these pictures follow the ones before them."
         )
 
@@ -79,6 +81,8 @@ class Timeline:
     def push(self, time: int | None) -> list[int]:
         """Take the time of the next picture; return the shifts that are known now."""
         self.report.pictures += 1
+        if time is not None:
+            self.report.latest_seconds = max(self.report.latest_seconds, time / 1000)
         return self._counted(self._push(time))
 
     def finish(self) -> list[int]:

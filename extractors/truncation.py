@@ -22,6 +22,7 @@ def tolerance_seconds(seconds: float) -> float:
 def is_truncated(path: str, metadata: VideoMetadata, decoded_seconds: float, error_count: int) -> bool:
     """Whether decoding ended before the end of the picture, by more than a second and more than 2 %.
 
+    `decoded_seconds` is the latest time that was reached, also by a picture whose time was wrong.
     The end is the container's, as long as sound and subtitles are not known to be longer than the picture: in Matroska
     the stream's own end says so, in MOV and MP4 a file that is there to its last byte and was decoded without errors.
     Without a stated end, or with one that ffmpeg took from the last timestamps, the result is False.

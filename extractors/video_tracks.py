@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 _STREAM = re.compile(r"^ +Stream #0:(\d+).*?: Video: (.+)$", re.MULTILINE)
 _SIZE = re.compile(r", (\d+)x(\d+)[ ,\n]")
+# A track is a preview if another has at least so many times its pixels.
+_PREVIEW_FACTOR = 3
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class VideoTrack:
     def codec(self) -> str:
         """The name of the codec."""
         return self.described.split()[0].rstrip(",")
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a picture."""
+        return self.width * self.height
 
     @property
     def is_default(self) -> bool:
@@ -66,28 +73,41 @@ def video_tracks(text: str) -> tuple[VideoTrack, ...]:
 
 
 def candidates(tracks: Sequence[VideoTrack]) -> tuple[VideoTrack, ...]:
-    """Return the tracks that may be the video, the preferred one first: marked as default, then most pixels."""
-    known = [track for track in tracks if track.is_known and not track.is_cover]
-    return tuple(sorted(known, key=lambda track: (not track.is_default, -track.width * track.height, track.stream)))
+    """Return the tracks that may be the video, the preferred one first."""
+    return _by_preference([track for track in tracks if track.is_known and not track.is_cover])
+
+
+def _by_preference(tracks: Sequence[VideoTrack]) -> tuple[VideoTrack, ...]:
+    """Return the tracks marked as default first, previews last of these, and otherwise in the order of the file.
+
+    The published extractor takes the first track. Players prefer the largest one, which makes a difference only if the
+    first is a preview.
+    """
+    marked = [track for track in tracks if track.is_default] or tracks
+    largest = max((track.pixels for track in marked), default=0)
+    return tuple(
+        sorted(
+            tracks,
+            key=lambda track: (not track.is_default, _PREVIEW_FACTOR * track.pixels <= largest, track.stream),
+        )
+    )
 
 
 def choose(preferred: Sequence[VideoTrack], stills: Collection[int]) -> VideoTrack:
-    """Return the first of `preferred` whose stream is not in `stills`, or the first one if all are."""
-    return next((track for track in preferred if track.stream not in stills), preferred[0])
+    """Return the preferred track of those whose stream is not in `stills`, or of all if all are."""
+    moving = [track for track in preferred if track.stream not in stills]
+    return _by_preference(moving or preferred)[0]
 
 
 def choice_sentence(
     chosen: VideoTrack, preferred: Sequence[VideoTrack], stills: Collection[int], *, requested: bool
 ) -> str | None:
     """Return which track was chosen and why; None if there was no choice."""
-    others = [track for track in preferred if track.stream != chosen.stream]
+    others = sorted((track for track in preferred if track.stream != chosen.stream), key=lambda track: track.number)
     if not others:
         return None
     why = "as requested" if requested else _reason(chosen, others, stills)
-    listed = ", ".join(
-        f"{track}{' with a single picture' if track.stream in stills else ''}"
-        for track in sorted(others, key=lambda track: track.number)
-    )
+    listed = ", ".join(f"{track}{' with a single picture' if track.stream in stills else ''}" for track in others)
     return f"Video track {chosen} was decoded, {why}; the file also has track{'s' if len(others) > 1 else ''} {listed}."
 
 
@@ -95,9 +115,7 @@ def _reason(chosen: VideoTrack, others: Sequence[VideoTrack], stills: Collection
     moving = [track for track in others if track.stream not in stills]
     if not moving and chosen.stream not in stills:
         return "the only moving picture"
+    before = [track for track in moving if track.stream < chosen.stream]
     if chosen.is_default and not any(track.is_default for track in moving):
-        return "marked as default"
-    pixels = chosen.width * chosen.height
-    if all(track.width * track.height < pixels for track in moving if track.is_default == chosen.is_default):
-        return "the one with most pixels"
-    return "the first of equal ones"
+        return "the one marked as default"
+    return "as those before it are not the default or much smaller" if before else "the first one"

@@ -172,5 +172,6 @@ def test_times_without_their_pictures_are_an_error(tmp_path: Path) -> None:
     stream = FrameStream(resnet152.SPEC, 1, 600.0)
     with ticks.open("rb") as file:
         assert list(stream.read_ticks(file.fileno())) == []
+        assert list(stream.shift([0, 0, 0])) == []
     with pytest.raises(MissingPicturesError, match="2 of those for resnet152 are missing"):
         list(stream.finish())
