@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reeldex.extractors.engine import WorkTimes, extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import DecodeOptions, EngineOptions
+from reeldex.extractors.truncation import tolerance_seconds
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.sources import printable
@@ -142,7 +143,7 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
     sentences = [printable(sentence) for sentence in summary.notes.values()]
     if summary.truncated:
         sentences.append(
-            f"The container's duration is {summary.metadata.duration_seconds:.1f} s, but the video stream ends after "
+            f"The container's duration is {summary.metadata.end_seconds:.1f} s, but the video stream ends after "
             f"{summary.decoded_seconds:.1f} s: the file is truncated, or its audio is longer than its video. "
             "Features up to there are kept; replace the file if it should be longer."
         )
@@ -167,8 +168,11 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
 
 
 def _duration_seconds(features: VideoFeatures) -> float:
-    promised = features.summary.metadata.duration_seconds
-    return features.summary.decoded_seconds if promised is None or features.summary.truncated else promised
+    """Return the length of the video: the container's, unless the picture is known to be shorter or longer."""
+    decoded, stated = features.summary.decoded_seconds, features.summary.metadata.duration_seconds
+    if stated is None or features.summary.truncated:
+        return decoded
+    return stated if abs(stated - decoded) <= tolerance_seconds(stated) else decoded
 
 
 def _rows_of(

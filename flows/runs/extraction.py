@@ -21,7 +21,7 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     A shard that an earlier attempt of the run completed is not processed again, unless it has become incomplete.
     Requires the store's lock. Raises as `run_shards` does.
     """
-    manifests = prepared.store.manifests()
+    config, manifests = prepared.config, prepared.store.manifests()
     tasks = [
         ShardTask(shard, len(manifests[shard].videos), prepared.spaces_of(manifests[shard]), prepared.retry)
         for shard in shards
@@ -31,7 +31,7 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
         with progress_artifact("Starting", wanted=any(task.shard in lacking for task in tasks)):
             report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
     except ShardsLostError as lost:
-        publish_report(prepared.store, lost.report, shards, prepared.config.compute.limits)
+        publish_report(prepared.store, lost.report, shards, config.compute.limits, config.decode)
         raise
-    publish_report(prepared.store, report, shards, prepared.config.compute.limits)
+    publish_report(prepared.store, report, shards, config.compute.limits, config.decode)
     return report
