@@ -25,7 +25,7 @@ from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.publishing import Inspection, ShardState, inspect_shard, publish_shard
 from reeldex.storage.reading import OpenShards, span_rows
-from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
+from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.shard import RowTiming, ShardReader
 from reeldex.storage.staging import Staging, fingerprint_error
 from reeldex.storage.status import StoreStatus, collect_status
@@ -188,6 +188,11 @@ class FeatureStore:
         """Return the outcomes of a shard's videos, or None while it is unfinished."""
         return self._catalog.outcomes(shard)
 
+    def entry(self, video_id: str) -> VideoEntry | None:
+        """Return the latest entry of a video: path, size and modification time; None when it is unknown."""
+        found = self._catalog.latest().get(video_id)
+        return found[2] if found else None
+
     def outcome(self, video_id: str) -> VideoOutcome | None:
         """Return the outcome of the latest version of a video; None when it is unknown or not extracted yet."""
         if video_id not in self._catalog.latest():
@@ -206,7 +211,7 @@ class FeatureStore:
         Raises UnknownSpaceError, and UnknownVideoError when the video is unknown, failed or not extracted
         yet.
         """
-        with self._open_shards.reader(self._find(space, video_id)) as reader:
+        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
             return reader.read(video_id)
 
     def read_span(self, space: str, video_id: str, start_seconds: float, end_seconds: float) -> npt.NDArray[np.float16]:
@@ -215,16 +220,21 @@ class FeatureStore:
         Reads only those rows, unchecked. Clipped at the end of the video; n is 0 for a span beyond it. Raises
         ValueError for a negative, inverted or non-finite span, otherwise as `rows` does.
         """
-        with self._open_shards.reader(self._find(space, video_id)) as reader:
+        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
             first, stop = span_rows(reader.timing(video_id), start_seconds, end_seconds)
             return reader.read_rows(video_id, first, stop)
+
+    def provenance(self, space: str, video_id: str) -> dict[str, JSON]:
+        """Return how a video's features were made, as far as it does not define them; raises as `rows` does."""
+        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
+            return dict(reader.provenance)
 
     def map_rows(self, space: str, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
         """Return the row times of a video and its rows as a read-only memory-mapped (R, D) float16 array.
 
         Pages are read when they are used, without a check. Raises as `rows` does.
         """
-        with self._open_shards.reader(self._find(space, video_id)) as reader:
+        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
             return reader.map_rows(video_id)
 
     # Verifying
@@ -237,7 +247,8 @@ class FeatureStore:
         """Re-read every byte and report damage; `progress` is called with (files checked, files in total)."""
         return verify_store(self.path, progress)
 
-    def _find(self, space: str, video_id: str) -> Path:
+    def feature_file(self, space: str, video_id: str) -> Path:
+        """Return the file with a video's features in a space; raises UnknownSpaceError and UnknownVideoError."""
         latest = self._catalog.latest()
         if video_id not in latest:
             if space not in self.spaces():
