@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.storage import layout
+from reeldex.storage.batch_reading import read_batch
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import (
     StoreDamagedError,
@@ -223,6 +224,16 @@ class FeatureStore:
         with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
             first, stop = span_rows(reader.timing(video_id), start_seconds, end_seconds)
             return reader.read_rows(video_id, first, stop)
+
+    def read_many(
+        self, space: str, video_ids: Sequence[str], spans: Sequence[tuple[float, float]] | None = None
+    ) -> list[npt.NDArray[np.float16]]:
+        """Return the rows of many videos as (R, D) float16 each, in the order given, opening each file once.
+
+        With `spans`, (start, end) in seconds per video, only those rows, as `read_span` does. For training: call it in
+        the `__getitems__` of a PyTorch data set. Raises as `read` and `read_span` do.
+        """
+        return read_batch(self._open_shards, lambda video_id: self.feature_file(space, video_id), video_ids, spans)
 
     def provenance(self, space: str, video_id: str) -> dict[str, JSON]:
         """Return how a video's features were made, as far as it does not define them; raises as `rows` does."""
