@@ -19,6 +19,7 @@ _COMMANDS = (
     (_STORE, "store:verify", "verify", "Read every byte of a store and report damage."),
     (_STORE, "exchange:export", "export", "Write features as .npy files in the published layout."),
     (_STORE, "exchange:import_", "import", "Import .npy features into a store."),
+    (_STORE, "comparison:compare", "compare", "Compare features of two stores or folders, and name the likely cause."),
     (_LEARNING, "learning:train", "train", "Train the text-video embedding on features and captions."),
     (_LEARNING, "learning:evaluate", "evaluate", "Evaluate text-video retrieval with a checkpoint."),
     (_SEARCH, "search:run", "run", "Go from a folder of videos to a searchable index in one command."),
