@@ -212,7 +212,7 @@ class FeatureStore:
         Raises UnknownSpaceError, and UnknownVideoError when the video is unknown, failed or not extracted
         yet.
         """
-        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
+        with self._open_shards.reader(self._find(space, video_id)) as reader:
             return reader.read(video_id)
 
     def read_span(self, space: str, video_id: str, start_seconds: float, end_seconds: float) -> npt.NDArray[np.float16]:
@@ -221,7 +221,7 @@ class FeatureStore:
         Reads only those rows, unchecked. Clipped at the end of the video; n is 0 for a span beyond it. Raises
         ValueError for a negative, inverted or non-finite span, otherwise as `rows` does.
         """
-        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
+        with self._open_shards.reader(self._find(space, video_id)) as reader:
             first, stop = span_rows(reader.timing(video_id), start_seconds, end_seconds)
             return reader.read_rows(video_id, first, stop)
 
@@ -233,11 +233,11 @@ class FeatureStore:
         With `spans`, (start, end) in seconds per video, only those rows, as `read_span` does. For training: call it in
         the `__getitems__` of a PyTorch data set. Raises as `read` and `read_span` do.
         """
-        return read_batch(self._open_shards, lambda video_id: self.feature_file(space, video_id), video_ids, spans)
+        return read_batch(self._open_shards, lambda video_id: self._find(space, video_id), video_ids, spans)
 
     def provenance(self, space: str, video_id: str) -> dict[str, JSON]:
         """Return how a video's features were made, as far as it does not define them; raises as `rows` does."""
-        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
+        with self._open_shards.reader(self._find(space, video_id)) as reader:
             return dict(reader.provenance)
 
     def map_rows(self, space: str, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
@@ -245,8 +245,12 @@ class FeatureStore:
 
         Pages are read when they are used, without a check. Raises as `rows` does.
         """
-        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
+        with self._open_shards.reader(self._find(space, video_id)) as reader:
             return reader.map_rows(video_id)
+
+    def feature_file(self, space: str, video_id: str) -> Path:
+        """Return the file with a video's features in a space; raises as `rows` does."""
+        return self._find(space, video_id)
 
     # Verifying
 
@@ -258,8 +262,7 @@ class FeatureStore:
         """Re-read every byte and report damage; `progress` is called with (files checked, files in total)."""
         return verify_store(self.path, progress)
 
-    def feature_file(self, space: str, video_id: str) -> Path:
-        """Return the file with a video's features in a space; raises UnknownSpaceError and UnknownVideoError."""
+    def _find(self, space: str, video_id: str) -> Path:
         latest = self._catalog.latest()
         if video_id not in latest:
             if space not in self.spaces():

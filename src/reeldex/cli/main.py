@@ -16,6 +16,8 @@ _COMMANDS = (
     (_EXTRACTION, "extraction:extract", "extract", "Extract features of all new and changed videos."),
     (_EXTRACTION, "extraction:rerun", "rerun", "Process missing, incomplete or damaged shards."),
     (_STORE, "store:status", "status", "Show the progress of a store, and what failed."),
+    (_STORE, "contents:ls", "ls", "List the videos of a store."),
+    (_STORE, "contents:show", "show", "Show the feature spaces of a store, or all that it holds of a video."),
     (_STORE, "store:verify", "verify", "Read every byte of a store and report damage."),
     (_STORE, "exchange:export", "export", "Write features as .npy files in the published layout."),
     (_STORE, "exchange:import_", "import", "Import .npy features into a store."),
