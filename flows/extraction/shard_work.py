@@ -17,8 +17,8 @@ from reeldex.extractors.engine import WorkTimes, extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import EngineOptions
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
+from reeldex.flows.extraction.file_names import printable
 from reeldex.flows.extraction.networks import feature_space
-from reeldex.flows.extraction.sources import printable
 from reeldex.quantities import counted, duration
 from reeldex.storage.json_codec import Integer, Number, to_json
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome

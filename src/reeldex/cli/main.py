@@ -17,6 +17,7 @@ _COMMANDS = (
     (_EXTRACTION, "extraction:rerun", "rerun", "Process missing, incomplete or damaged shards."),
     (_STORE, "store:status", "status", "Show the progress of a store, and what failed."),
     (_STORE, "store:verify", "verify", "Read every byte of a store and report damage."),
+    (_STORE, "store:forget", "forget", "Stop counting videos, such as those that were removed from a list."),
     (_STORE, "store:export", "export", "Write features as .npy files in the published layout."),
     (_STORE, "store:import_", "import", "Import .npy features into a store."),
     (_LEARNING, "learning:train", "train", "Train the text-video embedding on features and captions."),

@@ -50,6 +50,40 @@ def status(
 
 
 @command(
+    "forget",
+    details="A forgotten video is no longer counted, listed, retried or read. Its features stay in their files. A later "
+    "extraction whose source holds the video extracts it again. IDs may also be paths, such as that of a file "
+    "without features because its id belongs to another one.\n\n"
+    "Exit status: 0 forgotten; 2 wrong usage, or an id that is not in the store.",
+    example="reeldex forget ~/features removed_video",
+)
+def forget(
+    store: Store,
+    video_id: Annotated[tuple[str, ...], Parameter(name="ID", help="Ids (or paths) of videos.")] = (),
+    /,
+    *,
+    left: Annotated[bool, Parameter(help="All videos that their source no longer holds.")] = False,
+    wait: Annotated[float, Parameter(metavar="S", help="Seconds to wait for a run that uses the store.")] = 0.0,
+    output: Output,
+) -> int:
+    """Stop counting videos, such as those that were removed from a list."""
+    from reeldex.storage.store import FeatureStore
+
+    if bool(video_id) == left:
+        raise UsageError("Name the videos to forget by their ids, or give --left for all that left their source.")
+    opened = FeatureStore(store)
+    with opened.lock(wait):
+        searches = opened.searches()
+        names = list(dict.fromkeys(video_id))
+        if left:
+            counted_ids = {entry.video_id for entry in opened.current_entries()}
+            names = sorted(searches.left & counted_ids) if searches is not None else []
+        forgotten = opened.forget(names)
+    output.respond({"forgotten": list(forgotten)}, f"Forgot {counted(len(forgotten), 'video')}")
+    return 0
+
+
+@command(
     "verify",
     details="Files that cannot be read are listed separately: they are not known to be damaged.\n\n"
     "Exit status: 0 no damage found; 1 something is damaged or cannot be read; 2 wrong usage.",
