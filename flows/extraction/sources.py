@@ -38,9 +38,8 @@ def find_videos(
     """Return the videos of the sources, in the order of their paths (of a list: in its own order).
 
     A folder is searched with its subfolders, also linked ones, for files with a video's ending; hidden files and
-    folders are skipped. A list is described by `read_list`; relative paths in it are relative to its folder. A source that does
-    not exist and contains `*`, `?` or `[` is a pattern. `known` returns the ids of
-    the store.
+    folders are skipped. A list is described by `read_list`; relative paths in it are relative to its folder. A source
+    that does not exist and contains `*`, `?` or `[` is a pattern. `known` returns the ids of the store.
     Raises UsageError if there is nothing to extract.
     """
     sources = [source] if isinstance(source, str) else list(source)

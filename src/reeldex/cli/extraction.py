@@ -48,9 +48,9 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
 @command(
     "extract",
     details="SOURCE is a folder (searched with its subfolders), a video, a quoted pattern ('videos/**/*.mp4'), or a "
-    "list: .txt (one path per line), .csv, .tsv or .jsonl (column video_path, path or file; optionally video_id, and start "
-    "and end for clips). Several are extracted as one. New and changed videos are extracted, the others are skipped.\n\n"
-    + _EXITS,
+    "list: .txt (one path per line), .csv, .tsv or .jsonl (column video_path, path or file; optionally video_id, and "
+    "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
+    "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
     settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_COMPUTE),
 )

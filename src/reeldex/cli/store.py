@@ -51,8 +51,8 @@ def status(
 
 @command(
     "forget",
-    details="A forgotten video is no longer counted, listed, retried or read. Its features stay in their files. A later "
-    "extraction whose source holds the video extracts it again. IDs may also be paths, such as that of a file "
+    details="A forgotten video is no longer counted, listed, retried or read. Its features stay in their files. A "
+    "later extraction whose source holds the video extracts it again. IDs may also be paths, such as that of a file "
     "without features because its id belongs to another one.\n\n"
     "Exit status: 0 forgotten; 2 wrong usage, or an id that is not in the store.",
     example="reeldex forget ~/features removed_video",
