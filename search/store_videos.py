@@ -99,7 +99,7 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
     manifests = store.manifests()
     found = []
     unusable = {}
-    for video_id, (shard, position, entry) in latest_entries(manifests).items():
+    for video_id, (shard, position, entry) in latest_entries(manifests, store.forgotten().positions).items():
         outcomes = store.outcomes(shard)
         outcome = outcomes.videos[position] if outcomes else None
         if outcomes is None or outcome is None or outcome.status != "ok":

@@ -16,28 +16,28 @@ Span = tuple[float, float]
 
 def read_batch(
     shards: OpenShards,
-    feature_file: Callable[[str], Path],
+    find: Callable[[str], tuple[Path, str]],
     video_ids: Sequence[str],
     spans: Sequence[Span] | None,
 ) -> list[Rows]:
-    """Return the rows of each video in the order given; `feature_file` names the file that a video's rows are in.
+    """Return the rows of each video in the order given; `find` returns its file, and its id there.
 
     Each file is visited once, so that a batch from many shards opens none of them twice. Raises ValueError when there
     is not one span per video.
     """
     if spans is not None and len(spans) != len(video_ids):
         raise ValueError(f"Give one span per video: got {len(spans)} spans and {len(video_ids)} videos.")
-    places: dict[Path, list[int]] = {}
+    places: dict[Path, list[tuple[int, str]]] = {}
     for place, video_id in enumerate(video_ids):
-        places.setdefault(feature_file(video_id), []).append(place)
+        path, stored_id = find(video_id)
+        places.setdefault(path, []).append((place, stored_id))
     found: dict[int, Rows] = {}
     for path, there in sorted(places.items()):
         with shards.reader(path) as reader:
-            for place in there:
-                video_id = video_ids[place]
+            for place, stored_id in there:
                 if spans is None:
-                    found[place] = reader.read(video_id).rows
+                    found[place] = reader.read(stored_id).rows
                 else:
-                    first, stop = span_rows(reader.timing(video_id), *spans[place])
-                    found[place] = reader.read_rows(video_id, first, stop)
+                    first, stop = span_rows(reader.timing(stored_id), *spans[place])
+                    found[place] = reader.read_rows(stored_id, first, stop)
     return [found[place] for place in range(len(video_ids))]

@@ -97,10 +97,10 @@ def video_contents(store: FeatureStore, video_id: str) -> VideoContents:
         if outcomes is None:
             continue
         with ShardReader(path) as reader:
-            timing = reader.timing(video_id)
+            timing = reader.timing(entry.video_id)
             rows[space] = VideoRows(
                 path.relative_to(store.path).as_posix(),
-                outcomes.files[space].extents[video_id],
+                outcomes.files[space].extents[entry.video_id],
                 timing.start_seconds,
                 timing.seconds_per_row,
                 reader.provenance,

@@ -19,6 +19,8 @@ REMEDIES = {
     "outcomes": "Restore this file from a backup, or delete it and run `reeldex rerun`: this extracts its shard again.",
     "removed": "Restore this file from a backup, or delete it: `reeldex rerun` then makes removed features again.",
     "export": "Export the features again, or delete this file to import the .npy files as features of unknown origin.",
+    "forgotten": "Restore this file from a backup, or delete it: forgotten videos then count again.",
+    "searches": "Restore this file from a backup, or delete it: which videos left their source is then unknown.",
 }
 
 

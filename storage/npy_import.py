@@ -10,7 +10,7 @@ from pathlib import Path
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.durations import seconds_covered
 from reeldex.storage.errors import StoreError
-from reeldex.storage.manifest import ShardManifest, latest_entries, plan_growth
+from reeldex.storage.manifest import ShardManifest, plan_growth
 from reeldex.storage.npy_space import ORIGIN, NpySpace, find_spaces
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.shard import RowTiming
@@ -60,9 +60,8 @@ def import_spaces(spaces: Spaces, store: FeatureStore, *, videos_per_shard: int 
     for each in spaces.values():
         store.require_fingerprint(each.space)
     additions = _additions(store, spaces)
-    known = latest_entries(store.manifests())
     ids = {video_id for each in spaces.values() for video_id in each.files}
-    new = [_Planned.of(video_id, spaces) for video_id in sorted(ids - set(known))]
+    new = [_Planned.of(video_id, spaces) for video_id in sorted(ids) if store.entry(video_id) is None]
     # A shard has the same spaces for all its videos, and one provenance.
     for _, group in groupby(sorted(new, key=lambda each: each.key), lambda each: each.key):
         planned = list(group)
@@ -72,6 +71,7 @@ def import_spaces(spaces: Spaces, store: FeatureStore, *, videos_per_shard: int 
             videos_per_shard=videos_per_shard,
             spaces=planned[0].spaces,
             exists=lambda path: Path(path).exists(),
+            forgotten=store.forgotten().positions,
         )
         store.add_shards(growth.new_shards)
     imported = _fill_shards(store, spaces)
@@ -118,7 +118,9 @@ def _fill_shards(store: FeatureStore, spaces: Spaces) -> int:
         if not all(_is_planned(entry, manifest, spaces) for entry in manifest.videos):
             continue
         wanted = [spaces[name] for name in manifest.spaces]
-        if store.shard_state(manifest.shard, [each.space for each in wanted]).done:
+        inspection = store.inspect(manifest.shard, [each.space for each in wanted])
+        # Nothing is pending either where features were removed.
+        if inspection.state().done or not (inspection.pending(()) or inspection.staged):
             continue
         _publish(store, manifest, wanted)
         imported += len(manifest.videos)

@@ -5,12 +5,13 @@ A kill leaves a state that the same removal, run again, finishes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reeldex.storage import layout
 from reeldex.storage.errors import StoreError
+from reeldex.storage.forgotten import entries_of
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes, write_outcomes
 from reeldex.storage.removed import add_removed
 from reeldex.storage.schema import FeatureRows, VideoOutcome
@@ -70,6 +71,26 @@ def remove_space(store: FeatureStore, space: str, *, dry_run: bool = False) -> R
         layout.features_file(store.path, space, shard).unlink(missing_ok=True)
     store.close()
     return found
+
+
+def remove_videos(store: FeatureStore, names: Sequence[str], *, dry_run: bool = False) -> Removal:
+    """Forget videos, named by id or path, and remove their features, those of earlier versions too.
+
+    Requires the store's lock. With `dry_run`, only return what would be removed. Raises UnknownVideoError for a name
+    that is not in the store, and then removes nothing. An already forgotten video is named by its id.
+    """
+    spelled = [entry.video_id if (entry := store.entry(name)) else name for name in names]
+    current = entries_of(store.manifests(), store.forgotten(), spelled)
+    gone = {name: [each for each in store.forgotten().entries if each.video_id == name] for name in spelled}
+    if unknown := [name for name in spelled if not current[name] and not gone[name]]:
+        store.forget(unknown)
+    if not dry_run:
+        store.forget([name for name in spelled if current[name]])
+    positions: dict[int, set[int]] = {}
+    for name in spelled:
+        for each in (*current[name], *gone[name]):
+            positions.setdefault(each.shard, set()).add(each.position)
+    return remove_rows(store, positions, dry_run=dry_run)
 
 
 def remove_rows(store: FeatureStore, positions: Mapping[int, Collection[int]], *, dry_run: bool = False) -> Removal:

@@ -43,6 +43,7 @@ def plan(
         spaces=spaces,
         exists=lambda path: Path(path).exists(),
         has_features=lambda video_id: store is not None and _has_features(store, video_id),
+        forgotten=store.forgotten().positions if store is not None else (),
     )
 
 

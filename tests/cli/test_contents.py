@@ -101,3 +101,30 @@ def test_show_describes_videos(reeldex: Reeldex, store: Path) -> None:
     assert answer.status == 2
     assert "has no video 'gardn.mp4'" in answer.err
     assert "reeldex ls" in answer.err
+
+
+def test_rm_removes_videos_and_spaces(reeldex: Reeldex, store: Path) -> None:
+    dry = reeldex("rm", store, IDS[0], "--dry-run")
+    assert (dry.status, dry.out) == (0, "Would remove features of 1 video: 12 rows, 96 bytes\n")
+    assert reeldex("rm", store, IDS[0]).out.startswith("Removed features of 1 video: 12 rows, ")
+    assert reeldex("ls", store).out.startswith(repr(IDS[1]))
+    answer = reeldex("rm", store, "--space", "net3d.v1", "--json")
+    assert (answer.status, answer.json["videos"], answer.json["rows"]) == (0, 1, 6)
+    assert FeatureStore(store).spaces() == ["net2d.v1"]
+    assert reeldex("verify", store).status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Name the videos to remove by their ids, or a feature space with --space."),
+        ((IDS[0], "--space", "net2d.v1"), "Name the videos to remove by their ids, or a feature space"),
+        (("--space", "net2d.v1", "--space", "net9d.v1"), "only feature space|no feature space"),
+        (("gardn.mp4",), "no video with the id or path 'gardn.mp4'. Did you mean 'garden.mp4'"),
+    ],
+)
+def test_rm_of_what_is_not_there(reeldex: Reeldex, store: Path, arguments: tuple[str, ...], said: str) -> None:
+    answer = reeldex("rm", store, *arguments, "--dry-run")
+    assert answer.status == 2
+    assert any(each in answer.err for each in said.split("|"))
+    assert len(FeatureStore(store).ids()) == 2

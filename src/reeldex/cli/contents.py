@@ -1,4 +1,4 @@
-"""`reeldex ls` and `show`: what a store holds."""
+"""`reeldex ls`, `show` and `rm`: what a store holds, and what it no longer is to hold."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reeldex.cli.command import Output, command
+from reeldex.errors import UsageError
 from reeldex.quantities import counted, data_size, duration
 
 if TYPE_CHECKING:
@@ -88,6 +89,50 @@ def show(
     }
     lines = [f"store    {opened.path}", f"videos   {len(opened.videos()):,}", f"shards   {len(opened.manifests()):,}"]
     output.respond(answer, "\n".join([*lines, *(line for each in spaces for line in _describe_space(each))]))
+    return 0
+
+
+@command(
+    "rm",
+    details="Removes features for good and frees their space on disk; video files are not touched. A removed video is "
+    "forgotten as well (`reeldex forget` only stops counting a video and keeps its features): a later extraction whose "
+    "source holds it extracts it again. A removed feature space is not made again by `reeldex rerun`, but by `reeldex "
+    "extract` with its extractor. IDs may also be paths.\n\n"
+    "Exit status: 0 removed; 2 wrong usage, or a video or feature space that is not in the store.",
+    example="reeldex rm ~/features old.mp4",
+)
+def rm(  # noqa: PLR0913 - the command's options
+    store: Store,
+    video_id: Annotated[tuple[str, ...], Parameter(name="ID", help="Ids (or paths) of videos to remove.")] = (),
+    /,
+    *,
+    space: Annotated[
+        tuple[str, ...], Parameter(metavar="NAME", help="Remove this feature space of all videos (repeatable).")
+    ] = (),
+    dry_run: Annotated[bool, Parameter(help="Only show what would be removed.")] = False,
+    wait: Annotated[float, Parameter(metavar="S", help="Seconds to wait for a run that uses the store.")] = 0.0,
+    output: Output,
+) -> int:
+    """Remove videos or feature spaces from a store, with their features."""
+    from reeldex.storage.json_codec import to_json
+    from reeldex.storage.removal import NOTHING, remove_space, remove_videos
+    from reeldex.storage.store import FeatureStore
+
+    if bool(video_id) == bool(space):
+        raise UsageError("Name the videos to remove by their ids, or a feature space with --space.")
+    opened = FeatureStore(store)
+    removed = NOTHING
+    with opened.lock(wait):
+        if video_id:
+            removed = remove_videos(opened, list(dict.fromkeys(video_id)), dry_run=dry_run)
+        for each in dict.fromkeys(space):
+            removed = removed.plus(remove_space(opened, each, dry_run=dry_run))
+    done = "Would remove" if dry_run else "Removed"
+    text = (
+        f"{done} features of {counted(removed.videos, 'video')}: {counted(removed.rows, 'row')}, "
+        f"{data_size(removed.size_bytes)}"
+    )
+    output.respond(to_json(removed), text)
     return 0
 
 

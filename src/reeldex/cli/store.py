@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from reeldex.cli import terminal
 from reeldex.cli.command import Output, command
 from reeldex.cli.server_choice import ServerChoice, uses_server
+from reeldex.errors import UsageError
 from reeldex.quantities import counted, data_size
 
 Store = Annotated[str, Parameter(help="Folder of the feature store.")]
@@ -44,6 +45,40 @@ def status(
         text = "\n".join([text, *(terminal.describe_failure(each) for each in listed)])
     output.respond(answer, text)
     return 1 if found.failed or found.shards_unfinished or found.unreadable else 0
+
+
+@command(
+    "forget",
+    details="A forgotten video is no longer counted, listed, retried or read. Its features stay in their files. A "
+    "later extraction whose source holds the video extracts it again. IDs may also be paths, such as that of a file "
+    "without features because its id belongs to another one.\n\n"
+    "Exit status: 0 forgotten; 2 wrong usage, or an id that is not in the store.",
+    example="reeldex forget ~/features removed_video",
+)
+def forget(
+    store: Store,
+    video_id: Annotated[tuple[str, ...], Parameter(name="ID", help="Ids (or paths) of videos.")] = (),
+    /,
+    *,
+    left: Annotated[bool, Parameter(help="All videos that their source no longer holds.")] = False,
+    wait: Annotated[float, Parameter(metavar="S", help="Seconds to wait for a run that uses the store.")] = 0.0,
+    output: Output,
+) -> int:
+    """Stop counting videos, such as those that were removed from a list."""
+    from reeldex.storage.store import FeatureStore
+
+    if bool(video_id) == left:
+        raise UsageError("Name the videos to forget by their ids, or give --left for all that left their source.")
+    opened = FeatureStore(store)
+    with opened.lock(wait):
+        searches = opened.searches()
+        names = list(dict.fromkeys(video_id))
+        if left:
+            counted_ids = {entry.video_id for entry in opened.current_entries()}
+            names = sorted(searches.left & counted_ids) if searches is not None else []
+        forgotten = opened.forget(names)
+    output.respond({"forgotten": list(forgotten)}, f"Forgot {counted(len(forgotten), 'video')}")
+    return 0
 
 
 @command(
