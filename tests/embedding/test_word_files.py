@@ -183,7 +183,7 @@ def test_words_with_spaces_are_words(tmp_path: Path, head: str) -> None:
     (tmp_path / "v.txt").write_bytes((head + ROWS).encode())
     found = opened(tmp_path / "v.txt")
     assert list(found) == ["the", ". . .", "at 5", "nb\u00a0sp"]
-    assert np.array_equal(found.matrix, [[0.5, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]])
+    np.testing.assert_array_equal(found.matrix, [[0.5, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]])
 
 
 def test_the_shared_cases_of_spaces_and_repeated_words(tmp_path: Path, shared: Path) -> None:

@@ -41,6 +41,7 @@ WORD_SETTINGS: tuple[Setting, ...] = (
     setting("words.file", _WORDS, "--word-vectors"),
     setting("words.format", _WORDS, "--word-format"),
     setting("words.cache_folder", _WORDS, "--word-cache"),
+    setting("words.unchecked", _WORDS, "--word-vectors-unchecked"),
 )
 """Flags on the word vectors to use."""
 WORD_TRAINING_SETTINGS: tuple[Setting, ...] = (
