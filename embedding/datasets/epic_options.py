@@ -29,7 +29,8 @@ class EpicLabelOptions(DatasetOptions):
         Path | None,
         Field(
             title="Verb classes",
-            description="Csv of id, key and instances (EPIC-KITCHENS-55: verb_id, class_key, verbs); null makes each verb a class.",
+            description="Csv of id, key and instances (EPIC-KITCHENS-55: verb_id, class_key, verbs); null makes each "
+            "verb a class.",
         ),
     ] = None
     labels: Annotated[

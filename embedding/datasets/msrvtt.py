@@ -14,8 +14,7 @@ from reeldex.embedding.datasets.readers import deduplicate_ids
 from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, exclude_unusable
 from reeldex.embedding.datasets.rows import UsableRows, usable_rows
 from reeldex.embedding.datasets.tables import Row, read_json, read_list, read_table
-from reeldex.embedding.errors import DatasetError, quoted
-from reeldex.quantities import counted
+from reeldex.embedding.errors import DatasetError
 
 NAME = "msrvtt"
 _Said = tuple[str, str]  # a video's id and a sentence
@@ -54,13 +53,16 @@ def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
     """Open the test set: each video one candidate, each row a sentence that has to find its video."""
     purpose = "Evaluating on MSR-VTT"
     path = required(options.test_csv, "test_csv", purpose)
-    rows = _test_rows(path, options)
+    videos, rows = _test_rows(path, options)
     claim = claimed(NAME, options.protocol, options.published_sha256)
-    require_counts(NAME, claim.protocol, len({video_id for video_id, _ in rows.rows}), rows.total, path)
+    require_counts(NAME, claim.protocol, len(videos), rows.total, path)
     reader = whole_videos(options.features, options.test_features, "test_features", purpose)
-    unusable = exclude_unusable(
-        NAME, (video_id for video_id, _ in rows.rows), reader.problem, options.max_missing_share, rows.reasons
-    )
+    has_sentence = {video_id for video_id, _ in rows.rows}
+
+    def problem(video_id: str) -> str | None:
+        return reader.problem(video_id) if video_id in has_sentence else "its captions are missing"
+
+    unusable = exclude_unusable(NAME, videos, problem, options.max_missing_share, rows.reasons)
     said = [
         Clip(video_id, video_id, (sentence,)) for video_id, sentence in rows.rows if video_id not in unusable.reasons
     ]
@@ -75,28 +77,24 @@ def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
     )
 
 
-def _test_rows(path: Path, options: MsrvttOptions) -> UsableRows[_Said]:
-    """Return (video id, sentence) of a table, or of a list of ids with the sentences of a JSON file."""
+def _test_rows(path: Path, options: MsrvttOptions) -> tuple[list[str], UsableRows[_Said]]:
+    """Return the videos, and (video id, sentence) of a table, or of a list of ids with the captions of a JSON file."""
     listed = read_list(path, "video_id")
     if listed is None:
-        return usable_rows(path, read_table(path, ["video_id", "sentence"]), _sentence("sentence"))
+        said = usable_rows(path, read_table(path, ["video_id", "sentence"]), _sentence("sentence"))
+        return list(dict.fromkeys(video_id for video_id, _ in said.rows)), said
     file = required(
         options.test_json or options.train_json, "test_json for the sentences of the videos in test_csv", "MSR-VTT"
     )
-    wanted = dict.fromkeys(row.text("video_id") for row in listed)
-    found = usable_rows(
-        file, [row for row in _caption_rows(file) if row.values.get("video_id") in wanted], _sentence("caption")
-    )
+    videos = list(dict.fromkeys(row.text("video_id") for row in listed))
+    wanted = set(videos)
+    rows = [row for row in _caption_rows(file) if str(row.values.get("video_id")) in wanted]
+    found = usable_rows(file, rows, _sentence("caption"))
     sentences = _by_video(found.rows)
-    absent = [video_id for video_id in wanted if video_id not in sentences]
-    if absent:
-        raise DatasetError(
-            f"{file} has no sentence of {counted(len(absent), 'video')} in {path}, such as {quoted(absent[0])}. Give the "
-            "captions of this split, or a csv with the columns video_id and sentence."
-        )
     # The published split 1k-B takes the first sentence of each video.
     most = 1 if options.protocol == "1k-B" else None
-    return UsableRows([(video_id, each) for video_id in wanted for each in sentences[video_id][:most]], found.reasons)
+    ordered = [(video_id, each) for video_id in videos for each in sentences[video_id][:most]]
+    return videos, UsableRows(ordered, found.reasons)
 
 
 def _sentence(column: str) -> Callable[[Row], _Said]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
+from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ class Row:
         value = self._value(column)
         text = text_of(value)
         if text is None:
-            missing = value is None or isinstance(value, str | float)
+            missing = value is None or (isinstance(value, str | Real) and not isinstance(value, bool))
             raise self.fault(column, "it is empty" if missing else f"it is a {type(value).__name__}, not a text")
         return text
 

@@ -75,6 +75,7 @@ class TrainingReport:
     best_checkpoint: str
     last_checkpoint: str
     evaluation: EvaluationReport | None
+    unusable_rows: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -84,6 +85,8 @@ class TrainingReport:
     def __str__(self) -> str:
         done = "already complete" if self.mean_loss is None else f"mean loss {self.mean_loss:.4f} in the last epoch"
         without = f", {counted(self.unusable_videos, 'video')} excluded" if self.unusable_videos else ""
+        if self.unusable_rows:
+            without += f", {counted(self.unusable_rows, 'annotation row')} left out"
         return (
             f"{counted(self.epochs, 'epoch')} ({counted(self.steps, 'step')}) on {counted(self.samples, 'sample')} of "
             f"{self.dataset}{without}: {done}. The best checkpoint is {self.best_checkpoint}"
@@ -291,6 +294,7 @@ class _TrainingRun:
             best_checkpoint=str(result.best_checkpoint),
             last_checkpoint=str(result.last_checkpoint),
             evaluation=evaluation,
+            unusable_rows=len(self.samples.unusable.rows),
         )
 
 
