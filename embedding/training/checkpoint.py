@@ -17,6 +17,8 @@ from torch import Tensor
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.options import ModelOptions
+from reeldex.embedding.words.published import is_google_news
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.atomic import publish
 from reeldex.storage.schema import JSON
 from reeldex.storage.system_errors import refused_by_system
@@ -80,12 +82,16 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model's sizes and weights, what it was trained on, and the state of its training (None: weights only)."""
+    """A model's sizes and weights, what it was trained on, and the state of its training (None: weights only).
+
+    `is_plain`: read from a plain state dict, which records nothing but weights.
+    """
 
     spec: ModelSpec
     weights: Mapping[str, Tensor]
     origin: Origin = field(default_factory=Origin)
     training: TrainingState | None = None
+    is_plain: bool = False
 
     def model(self) -> TextVideoEmbedding:
         """Return the model, in evaluation mode; raises CheckpointError when the weights do not fit the sizes."""
@@ -132,7 +138,7 @@ def load_checkpoint(path: Path, *, max_words: int = _MODEL.max_words) -> Checkpo
             "Give the published checkpoint or one of `reeldex train`."
         )
     try:
-        return Checkpoint(ModelSpec.from_state(state, max_words), state)
+        return Checkpoint(ModelSpec.from_state(state, max_words), state, is_plain=True)
     except (CheckpointError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -195,6 +201,23 @@ def require_word_vectors(checkpoint: Checkpoint, fingerprint: str, dim: int) -> 
             f"The checkpoint was trained with word vectors of the SHA-256 {known}, and these have {fingerprint}. The "
             "vectors of its words would differ: use the file it was trained with."
         )
+
+
+def require_known_word_vectors(checkpoint: Checkpoint, words: WordVectors, *, unchecked: bool) -> None:
+    """Raise CheckpointMismatchError when it cannot be known that a checkpoint was trained with these word vectors.
+
+    A plain state dict does not record its word vectors. GoogleNews' are accepted, with which the published one was
+    trained; others only as `unchecked`.
+    """
+    if not checkpoint.is_plain or unchecked or is_google_news(words):
+        return
+    file = words.cache.name.rpartition("-")[0] or words.cache.name
+    raise CheckpointMismatchError(
+        "The checkpoint is a plain state dict: it does not record which word vectors it was trained with, and those of "
+        f"{file} are not GoogleNews-vectors-negative300, with which the published one was trained. With other vectors "
+        "than its own, its figures mean nothing. If you know that these are its own, say so: --word-vectors-unchecked "
+        "(words.unchecked: true)."
+    )
 
 
 def require_features(checkpoint: Checkpoint, features: Mapping[str, JSON], video_dim: int) -> None:
