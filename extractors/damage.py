@@ -1,4 +1,4 @@
-"""Which pictures and rows of a video the decoder's errors concern: pure decisions on the order of ffmpeg's messages.
+"""Which pictures, samples and rows of a video errors concern: pure decisions on the order of ffmpeg's messages.
 
 A single decoding thread reports the errors of a picture before the picture itself. Later pictures refer to it up to the
 next keyframe, so that all pictures from an error up to a keyframe may be damaged.
@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Sequence
 
 Ranges = tuple[tuple[int, int], ...]
-"""Ranges (first, stop) of pictures or rows, in order, separate and not empty."""
+"""Ranges (first, stop) of pictures, samples or rows, in order, separate and not empty."""
 
 # Pictures between an error and a keyframe that is not concerned. A decoder holds up to 16 pictures back to reorder
 # them; ffmpeg's thread that reads the file is ahead of the one that decodes.
@@ -58,24 +58,30 @@ class DamageTracker:
         return None if self._is_unplaced and not self._ranges else tuple(self._ranges)
 
 
-def damaged_rows(
-    damaged: Ranges | None, pictures: int, first_samples: array[int], samples: int, frames_per_clip: int
-) -> Ranges | None:
-    """Return the ranges of rows that show damaged pictures, None if unknown.
+def damaged_samples(damaged: Ranges | None, pictures: int, first_samples: array[int], samples: int) -> Ranges | None:
+    """Return the ranges of samples that show damaged pictures, None if unknown.
 
     `first_samples` is, for each of the `pictures` and for their end, the first sample that shows it or a later picture;
     `samples` is the number of all samples.
     """
     if damaged is None or (damaged and len(first_samples) != pictures + 1):
         return None
-    rows = []
+    found = []
     for first, stop in damaged:
-        begin = first_samples[first] if first <= pictures else samples
-        # The first picture is shown even if no sample falls on it, and the last one up to the end.
+        begin = first_samples[first]
+        # The last picture is shown up to the end, also if no sample falls on it.
         end = first_samples[stop] if stop < pictures else samples
         if begin < end:
-            rows.append((begin // frames_per_clip, -(-end // frames_per_clip)))
-    return merged(rows)
+            found.append((begin, end))
+    return merged(found)
+
+
+def rows_of_samples(samples: Ranges | None, first: int, stop: int, frames_per_clip: int) -> Ranges | None:
+    """Return the ranges of rows that contain any of these samples, for rows made of the samples `first` to `stop`."""
+    if samples is None:
+        return None
+    cut = [(max(begin, first) - first, min(end, stop) - first) for begin, end in samples]
+    return merged([(begin // frames_per_clip, -(-end // frames_per_clip)) for begin, end in cut if begin < end])
 
 
 def merged(ranges: Sequence[tuple[int, int]]) -> Ranges:

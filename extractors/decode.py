@@ -22,6 +22,7 @@ import ffmpeg as ffmpeg_python
 
 from reeldex.extractors import complaints, ffmpeg, ffmpeg_process
 from reeldex.extractors.complaints import ComplaintError, Complaints
+from reeldex.extractors.damage import rows_of_samples
 from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.ffmpeg_process import (
     decoder_threads,
@@ -182,18 +183,23 @@ def _decode_once(task: _Task, *, traced: bool) -> Generator[FrameBatch | DecodeS
         raise _undecodable(task.path, f"ffmpeg decoded no picture{said}")
     finest = max(streams, key=lambda stream: stream.spec.frames_per_second)
     decoded_seconds = finest.frame_count / finest.spec.frames_per_second
-    damaged = {stream.spec.name: stream.damaged_rows(errors.tracker) for stream in streams}
+    samples = {stream.spec.name: stream.damaged_samples(errors.tracker) for stream in streams}
+    rows = {
+        stream.spec.name: rows_of_samples(samples[stream.spec.name], 0, stream.frame_count, stream.spec.frames_per_clip)
+        for stream in streams
+    }
     yield DecodeSummary(
         metadata=metadata,
         decoded_seconds=decoded_seconds,
         truncated=is_truncated(task.path, metadata, max(decoded_seconds, timeline.report.latest_seconds), errors.count),
         error_count=errors.count,
         first_error=errors.first,
-        damaged_rows=damaged,
+        damaged_samples=samples,
+        damaged_rows=rows,
         notes={
             **_notes(metadata, timeline.report),
             **picture_notes(metadata, task.options),
-            **(damage_note(damaged) if errors.count else {}),
+            **(damage_note(rows) if errors.count else {}),
         },
     )
 

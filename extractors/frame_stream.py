@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reeldex.extractors.clips import chunk_frames
-from reeldex.extractors.damage import DamageTracker, Ranges, damaged_rows
+from reeldex.extractors.damage import DamageTracker, Ranges, damaged_samples
 from reeldex.extractors.frames import FrameBatch
 from reeldex.extractors.sample_clock import BEFORE_ALL_TICKS, SampleClock
 from reeldex.extractors.sampling import TickReader
@@ -123,11 +123,9 @@ class FrameStream:
         """Whether no picture has arrived yet."""
         return self.frame_count == 0 and self._first is None
 
-    def damaged_rows(self, tracker: DamageTracker) -> Ranges | None:
-        """Return the ranges of rows that show pictures which may be damaged, None if unknown."""
-        return damaged_rows(
-            tracker.damaged(), tracker.pictures, self._first_samples, self.frame_count, self.spec.frames_per_clip
-        )
+    def damaged_samples(self, tracker: DamageTracker) -> Ranges | None:
+        """Return the ranges of frames that show pictures which may be damaged, None if unknown."""
+        return damaged_samples(tracker.damaged(), tracker.pictures, self._first_samples, self.frame_count)
 
     def finish(self) -> Iterator[FrameBatch]:
         """Yield the last chunk, once both pipes are closed. Raises MissingPicturesError."""

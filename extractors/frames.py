@@ -18,14 +18,26 @@ from reeldex.extractors.notes import NoteKind
 
 @dataclass(frozen=True)
 class VideoSource:
-    """A video to extract from: its id, unique within a run, and its path on this machine."""
+    """A video to extract from: its id, unique within a run, its path on this machine, and the part of it in seconds.
+
+    `end_seconds` is None for the end of the file.
+    """
 
     video_id: str
     path: str
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if not self.video_id or not self.path:
             raise ValueError(f"a video needs an id and a path, got {self.video_id!r} and {self.path!r}")
+        if not 0 <= self.start_seconds < (math.inf if self.end_seconds is None else self.end_seconds):
+            raise ValueError(f"a clip needs 0 <= start < end, got {self.start_seconds} and {self.end_seconds} seconds")
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether this is a part of its file."""
+        return self.start_seconds > 0 or self.end_seconds is not None
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,8 @@ class DecodeRestarted:
 class DecodeSummary:
     """Summary of a video's decoding: seconds decoded, whether truncated, the decoder's errors, and notes.
 
-    `damaged_rows` are, by extractor, the ranges (first, stop) of rows that may show damaged pictures, None if unknown.
+    `damaged_samples` and `damaged_rows` are, by extractor, the ranges (first, stop) of the file's frames, and of the
+    video's rows, that may show damaged pictures; None if unknown.
     `notes` maps each kind of note to the sentence that explains it.
     """
 
@@ -133,6 +146,7 @@ class DecodeSummary:
     truncated: bool
     error_count: int
     first_error: str
+    damaged_samples: Mapping[str, Ranges | None] = field(default_factory=dict)
     damaged_rows: Mapping[str, Ranges | None] = field(default_factory=dict)
     notes: Mapping[NoteKind, str] = field(default_factory=dict)
 
@@ -141,13 +155,15 @@ class DecodeSummary:
 class VideoFeatures:
     """Features of one video by extractor: `rows` (R, D) float16, each row L2-normalised, R >= 1.
 
-    Row i of an extractor begins at i * `seconds_per_row` after the start of the video.
+    Row i of an extractor begins at `first_row_seconds` + i * `seconds_per_row` in the file; the former is 0 except for
+    clips.
     """
 
     source: VideoSource
     rows: Mapping[str, NDArray[np.float16]]
     seconds_per_row: Mapping[str, float]
     summary: DecodeSummary
+    first_row_seconds: Mapping[str, float]
 
     def __post_init__(self) -> None:
         for name, rows in self.rows.items():

@@ -13,7 +13,7 @@ import pytest
 
 from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.complaints import ComplaintError, Complaints
-from reeldex.extractors.damage import DamageTracker, Ranges, damaged_rows, merged
+from reeldex.extractors.damage import DamageTracker, Ranges, damaged_samples, merged, rows_of_samples
 from reeldex.extractors.decode import decode
 from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, FrameBatch, VideoFeatures, VideoSource
@@ -149,6 +149,26 @@ def test_the_engine_drops_what_it_received_before_the_restart(tmp_path: Path, lo
     assert sum(seconds) == pytest.approx(2 * SECONDS, abs=0.1)
 
 
+def test_clips_of_a_damaged_file_know_their_own_rows(tmp_path: Path, load_tiny: LoadTiny) -> None:
+    damaged = damage(make(tmp_path, "h264.mp4"), at=0.5)
+    whole = VideoSource("whole", str(damaged))
+    clips = [VideoSource("before", str(damaged), 0.0, 3.0), VideoSource("within", str(damaged), 3.0, 8.0)]
+    results = {
+        result.source.video_id: result
+        for result in extract([whole, *clips], load_tiny(), EngineOptions(chunk_bytes=1))
+        if isinstance(result, VideoFeatures)
+    }
+    assert len(results) == 3
+    of_whole, before, within = (results[name].summary for name in ("whole", "before", "within"))
+    assert before.damaged_rows == {"tiny2d": (), "tiny3d": ()}
+    assert NoteKind.DAMAGED_ROWS not in before.notes
+    assert NoteKind.DAMAGED_ROWS in within.notes
+    expected, found = of_whole.damaged_rows["tiny2d"], within.damaged_rows["tiny2d"]
+    assert expected
+    assert found == tuple((first - 3, stop - 3) for first, stop in expected)
+    assert np.array_equal(results["within"].rows["tiny2d"], results["whole"].rows["tiny2d"][3:])
+
+
 def track(events: str) -> Ranges | None:
     """Follow events: k a keyframe, p another picture, e an error of the decoder, f one of another part of ffmpeg."""
     tracker = DamageTracker()
@@ -204,11 +224,20 @@ def test_rows_are_those_of_the_samples_that_show_the_pictures(
 ) -> None:
     # Six pictures, two per sample, the fourth sample shows the last one again; their end comes last.
     first_samples = array("q", [0, 0, 1, 1, 2, 3, 4])
-    assert damaged_rows(pictures, 6, first_samples, 4, frames_per_clip) == rows
+    samples = damaged_samples(pictures, 6, first_samples, 4)
+    assert rows_of_samples(samples, 0, 4, frames_per_clip) == rows
+
+
+@pytest.mark.parametrize(
+    ("first", "stop", "rows"),
+    [(0, 64, ((1, 3),)), (16, 64, ((0, 2),)), (24, 64, ((0, 1),)), (0, 20, ()), (40, 64, ()), (20, 24, ((0, 1),))],
+)
+def test_rows_of_a_clip_begin_at_its_first_sample(first: int, stop: int, rows: Ranges) -> None:
+    assert rows_of_samples(((20, 40),), first, stop, 16) == rows
 
 
 def test_rows_are_unknown_if_pictures_were_not_counted_alike() -> None:
-    assert damaged_rows(((0, 1),), 6, array("q", [0, 0]), 4, 1) is None
+    assert damaged_samples(((0, 1),), 6, array("q", [0, 0]), 4) is None
 
 
 def test_ranges_that_touch_are_one() -> None:
