@@ -23,14 +23,14 @@ from reeldex.storage.system_errors import Unreadable, look_at, require_readable
 class StoreStatus:
     """Counts over the videos that were not superseded: `videos_total` = `ok` + failed + `pending`.
 
-    `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
-    file of the recorded size. `noted` counts the ok videos with each note. `staged` of the pending videos are
-    extracted and wait for the rest of their shard. `unreadable` lists feature files that the system does not allow reading; shards with no other problem
-    count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
-    ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their source
-    no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok` adds the
-    known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all
-    files; these three include videos that left.
+    `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a file of the
+    recorded size. `noted` counts the ok videos with each note. `staged` of the pending videos are extracted and wait
+    for the rest of their shard. `unreadable` lists feature files that the system does not allow reading; shards with
+    no other problem count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that
+    later ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their
+    source no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok`
+    adds the known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and
+    bytes of all files; these three include videos that left.
     """
 
     shards_total: int
