@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import ShardManifest, superseded_positions
 from reeldex.storage.outcomes import ShardOutcomes
@@ -26,7 +27,8 @@ class StoreStatus:
     extracted and wait for the rest of their shard. `unreadable` lists feature files that the system does not allow
     reading; shards with no other problem count as `shards_unreadable`, neither done nor unfinished. `superseded` counts
     the entries that later ones replaced. `seconds_of_video_ok` adds the known durations of ok videos;
-    `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all files.
+    `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all files. `ffmpeg_versions` counts
+    shards by the version of ffmpeg that decoded them.
     """
 
     shards_total: int
@@ -46,6 +48,7 @@ class StoreStatus:
     seconds_of_work: float
     unreadable: tuple[Unreadable, ...]
     noted: Mapping[str, int] = field(default_factory=dict)
+    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -113,6 +116,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
         noted=dict(sorted(noted.items())),
+        ffmpeg_versions=store_versions(catalog),
     )
 
 

@@ -19,6 +19,7 @@ from reeldex.storage.errors import (
     UnknownSpaceError,
     UnknownVideoError,
 )
+from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.housekeeping import create_folders, require_folders, sweep
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.manifest import ShardManifest, write_manifest
@@ -228,6 +229,10 @@ class FeatureStore:
             return reader.map_rows(video_id)
 
     # Verifying
+
+    def ffmpeg_versions(self) -> dict[str, int]:
+        """Return the number of shards by the version of ffmpeg that decoded them."""
+        return store_versions(self._catalog)
 
     def status(self) -> StoreStatus:
         """Count shards, videos, failures, rows and bytes."""

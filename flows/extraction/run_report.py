@@ -32,6 +32,7 @@ class RunReport:
     - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
+    - `ffmpeg_versions` counts the shards of the store by the version of ffmpeg that decoded them.
     - `problems` are the outcomes of up to 1000 of those videos that failed, were truncated or have notes;
       `problem_count` is how many there are. They are not part of the JSON.
     """
@@ -54,6 +55,7 @@ class RunReport:
     gone: int = 0
     unsettled: int = 0
     noted: Mapping[str, int] = field(default_factory=dict)
+    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
     problem_count: int = 0
     problems: tuple[VideoOutcome, ...] = ()
 
@@ -131,6 +133,7 @@ def sum_up(
         truncated=sum(each.truncated for each in outcomes),
         **(found_counts or {}),
         noted=dict(sorted(noted.items())),
+        ffmpeg_versions=store.ffmpeg_versions(),
         problem_count=len(problems),
         problems=tuple(problems[:_MOST_PROBLEMS]),
     )

@@ -160,6 +160,8 @@ def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
 
 
 def _report(store: str, report: RunReport, output: Output) -> int:
+    from reeldex.storage.ffmpeg_versions import mixture
+
     text = [str(report)]
     if report.problem_count:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
@@ -170,6 +172,8 @@ def _report(store: str, report: RunReport, output: Output) -> int:
         if report.problem_count > _FAILURES_SHOWN:
             more = report.problem_count - _FAILURES_SHOWN
             text.append(f"  ... and {more} more: reeldex status {store} --failures")
+    if mixed := mixture(report.ffmpeg_versions):
+        text.append(f"WARNING: {mixed}")
     if report.gone:
         text.append(f"{counted(report.gone, 'video')} of the store not in this source; features are kept.")
     output.respond(report.to_json(), "\n".join(text))
