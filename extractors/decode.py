@@ -68,8 +68,7 @@ def decode_arguments(  # noqa: PLR0913 - all but four by keyword
         options["threads"] = threads
     source = ffmpeg.local_input(max_frame_pixels, **options)
     outputs = sampled_outputs(source[str(metadata.stream)], specs, pipes)
-    if metadata.probed_far:
-        # In MPEG-TS, time begins with the first of the streams that are used, which is the sound.
+    if metadata.begins_late:
         outputs.append(ffmpeg_python.output(source["a?"], "-", format="null", codec="copy"))
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
     return ["-hide_banner", "-nostdin", "-loglevel", "error", *arguments]

@@ -38,6 +38,7 @@ class VideoMetadata:
     - `has_own_duration`: whether the container itself contains its duration, which a file that is cut off exceeds.
     - `stream`: number of the stream in the file, from 0; `track_choice` says why this one, if there are several.
     - `probed_far`: whether the stream begins so late in the file that ffmpeg has to search for it.
+    - `begins_late`: whether the sound has to be read too, so that time begins with it.
     """
 
     container: str
@@ -55,6 +56,7 @@ class VideoMetadata:
     stream: int = 0
     track_choice: str | None = None
     probed_far: bool = False
+    begins_late: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
