@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import superseded_positions
 from reeldex.storage.outcomes import ShardOutcomes
@@ -31,6 +32,7 @@ class StoreStatus:
     source no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok`
     adds the known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and
     bytes of all files; these three include videos that left.
+    `ffmpeg_versions` counts shards by the version of ffmpeg that decoded them.
     """
 
     shards_total: int
@@ -51,6 +53,7 @@ class StoreStatus:
     unreadable: tuple[Unreadable, ...]
     noted: Mapping[str, int] = field(default_factory=dict)
     left_source: Mapping[str, int] = field(default_factory=dict)
+    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -130,6 +133,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         unreadable=tuple(unreadable),
         noted=dict(sorted(noted.items())),
         left_source=dict(+left),
+        ffmpeg_versions=store_versions(catalog),
     )
 
 

@@ -20,6 +20,7 @@ from reeldex.storage.errors import (
     UnknownSpaceError,
     UnknownVideoError,
 )
+from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.forgotten import Forgotten, add_forgotten, entries_of
 from reeldex.storage.housekeeping import create_folders, require_folders, sweep
 from reeldex.storage.lock import hold_lock
@@ -309,6 +310,10 @@ class FeatureStore:
         return self._find(space, video_id)[0]
 
     # Verifying
+
+    def ffmpeg_versions(self) -> dict[str, int]:
+        """Return the number of shards by the version of ffmpeg that decoded them."""
+        return store_versions(self._catalog)
 
     def status(self) -> StoreStatus:
         """Count shards, videos, failures, rows and bytes."""
