@@ -6,6 +6,7 @@ import os
 import re
 
 from reeldex.extractors import ffmpeg
+from reeldex.extractors.colour import parse_colour
 from reeldex.extractors.errors import FailureReason, ProbeError
 from reeldex.extractors.frames import VideoMetadata
 from reeldex.extractors.video_tracks import VideoTrack, candidates, video_tracks
@@ -22,7 +23,8 @@ _AUDIO_STREAM = re.compile(r"^ +Stream #0:\d+.*?: Audio: ", re.MULTILINE)
 _ANY_STREAM = re.compile(r"^ +Stream #0:\d+", re.MULTILINE)
 # Properties in parentheses, such as `(tv, bt709, progressive)`, can contain parentheses themselves.
 _PIXEL_FORMAT = re.compile(r", (\w+)(?:\((.*?)\))?, \d+x\d+[ ,\n]")
-_COLOUR_SPACE = re.compile(r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020\w*|fcc|gbr)\b")
+# The shape of a pixel that the container states follows that of the codec, if they differ.
+_PIXEL_ASPECT = re.compile(r"\bSAR (\d+):(\d+) DAR")
 _FRAME_RATE = re.compile(r", ([\d.]+)(k?) fps")
 _ROTATION = re.compile(r"^ +[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees", re.MULTILINE)
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
@@ -45,6 +47,11 @@ def without_name(path: str, printed: bytes) -> str:
     return printed.replace(os.fsencode(ffmpeg.input_url(path)), b"INPUT").decode("utf-8", "replace")
 
 
+def is_excluded(text: str) -> bool:
+    """Whether ffmpeg refused its input since the format is not among `ffmpeg.CONTAINERS`."""
+    return _CONTAINER.search(text) is None and "not on whitelist" in text.lower()
+
+
 def parse_description(path: str, text: str, track: VideoTrack | None = None) -> VideoMetadata:
     """Return the metadata in ffmpeg's description `text` of one input, which is named INPUT there.
 
@@ -60,9 +67,9 @@ def parse_description(path: str, text: str, track: VideoTrack | None = None) -> 
     # A stream's side data is between its line and the next stream's line.
     next_stream = _ANY_STREAM.search(text, track.end)
     end = next_stream.start() if next_stream else len(text)
-    rotation = _ROTATION.search(text, track.end, end)
+    side_data = text[track.end : end]
+    rotation = _ROTATION.search(side_data)
     pixel_format = _PIXEL_FORMAT.search(track.described + "\n")
-    colour_space = _COLOUR_SPACE.search((pixel_format and pixel_format[2]) or "")
     duration = _DURATION.search(text)
     stream_end = _STREAM_END.search(text, track.end, end)
     rate = _FRAME_RATE.search(track.described)
@@ -75,7 +82,8 @@ def parse_description(path: str, text: str, track: VideoTrack | None = None) -> 
         frames_per_second=float(rate[1]) * (1000 if rate[2] else 1) if rate else None,
         duration_seconds=_seconds(duration) if duration else None,
         pixel_format=pixel_format[1] if pixel_format else None,
-        colour_space=colour_space[1] if colour_space else None,
+        colour=parse_colour((pixel_format and pixel_format[2]) or "", side_data),
+        pixel_aspect=_pixel_aspect(track.described),
         start_seconds=float(duration[4] or 0.0) if duration else 0.0,
         stream_end_seconds=_seconds(stream_end) if stream_end else None,
         has_own_duration=container.split(",")[0] not in _WITHOUT_DURATION and _GUESSED not in text,
@@ -113,6 +121,11 @@ def no_video(path: str, text: str) -> ProbeError:
     )
 
 
+def _pixel_aspect(stream: str) -> float:
+    width, height = next(reversed(_PIXEL_ASPECT.findall(stream)), ("1", "1"))
+    return int(width) / int(height) if int(width) and int(height) else 1.0
+
+
 def _refusal(path: str, text: str) -> ProbeError:
     if too_large := ffmpeg.TOO_LARGE.search(text):
         return ProbeError(
@@ -120,14 +133,6 @@ def _refusal(path: str, text: str) -> ProbeError:
             FailureReason.TOO_LARGE,
             f"A frame of {too_large[1]} x {too_large[2]} pixels far exceeds the limit.",
             "Scale the video down, or raise compute.limits.max_frame_pixels.",
-        )
-    if "not on whitelist" in text.lower():
-        return ProbeError(
-            path,
-            FailureReason.UNREADABLE,
-            "The file is a playlist, a script or another format that refers to other files or URLs, "
-            "which are not followed.",
-            "Name the video files themselves.",
         )
     said = "; ".join(_ADDRESS.sub("", line).strip() for line in text.splitlines() if line.strip())
     return ProbeError(

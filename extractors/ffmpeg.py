@@ -15,11 +15,12 @@ from reeldex.extractors.options import DecodeLimits
 
 # Containers that contain video or audio themselves. Playlists and scripts that refer to other files or
 # URLs (hls, dash, concat, sdp, imf, image sequences ...) are excluded on purpose: ffmpeg then
-# refuses such a file before it opens anything that the file refers to.
+# refuses such a file before it opens anything that the file refers to. `jpeg_pipe`, as which ffmpeg recognises motion
+# JPEG, reads the pictures of the one file, unlike `image2`.
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,asf,asf_o,ogg,rm,ivf,"
-    "h264,hevc,vvc,obu,av1,h261,h263,vc1,vc1test,dirac,cavsvideo,avs2,avs3,mjpeg,mjpeg_2000,dv,mxf,gxf,nut,nsv,"
-    "wtv,dnxhd,yuv4mpegpipe,gif,apng,swf,film_cpk,smk,bink,roq,4xm,amv,nuv,pva,ty,"
+    "h264,hevc,vvc,obu,av1,h261,h263,vc1,vc1test,dirac,cavsvideo,avs2,avs3,mjpeg,jpeg_pipe,mpjpeg,mjpeg_2000,dv,mxf,gxf,nut,nsv,"
+    "wtv,dnxhd,yuv4mpegpipe,gif,apng,webp_anim,swf,film_cpk,smk,bink,roq,4xm,amv,nuv,pva,ty,"
     "mp3,wav,w64,flac,aac,ac3,eac3,dts,aiff,amr,caf,wv,ape,tta,au,opus"
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reeldex.extractors.clips import chunk_frames
+from reeldex.extractors.damage import DamageTracker, Ranges, damaged_samples
 from reeldex.extractors.frames import FrameBatch
 from reeldex.extractors.sample_clock import BEFORE_ALL_TICKS, SampleClock
 from reeldex.extractors.sampling import TickReader
@@ -49,7 +51,7 @@ class FrameStream:
     A video too short to be sampled has one frame, its first picture.
     """
 
-    def __init__(self, spec: ExtractorSpec, chunk_bytes: int, max_gap_seconds: float) -> None:
+    def __init__(self, spec: ExtractorSpec, chunk_bytes: int, max_gap_seconds: float, *, traced: bool = False) -> None:
         self.spec = spec
         self.frame_count = 0  # frames yielded
         self._max_gap_seconds = max_gap_seconds
@@ -57,6 +59,8 @@ class FrameStream:
         self._ticks: deque[int | None] = deque()  # of pictures whose shift is not known yet
         self._shifts: deque[int] = deque()  # in samples, of pictures whose tick has not been read yet
         self._clock = SampleClock()
+        self._traced = traced
+        self._first_samples = array("q")  # if traced: the first sample that shows each decoded picture, and the end
         self._counts: deque[int] = deque()  # repetitions of pictures, from the oldest that is not yielded yet
         self._pictures: deque[NDArray[np.uint8]] = deque()
         self._first: NDArray[np.uint8] | None = None
@@ -110,12 +114,18 @@ class FrameStream:
                 if count > self._max_gap_seconds * rate:
                     raise GapError(self._clock.samples / rate, count / rate)
                 self._counts.append(count)
+            if self._traced:
+                self._first_samples.append(self._clock.samples)
         yield from self._show()
 
     @property
     def is_empty(self) -> bool:
         """Whether no picture has arrived yet."""
         return self.frame_count == 0 and self._first is None
+
+    def damaged_samples(self, tracker: DamageTracker) -> Ranges | None:
+        """Return the ranges of frames that show pictures which may be damaged, None if unknown."""
+        return damaged_samples(tracker.damaged(), tracker.pictures, self._first_samples, self.frame_count)
 
     def finish(self) -> Iterator[FrameBatch]:
         """Yield the last chunk, once both pipes are closed. Raises MissingPicturesError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,20 +10,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reeldex.extractors.colour import Colour
+from reeldex.extractors.damage import Ranges
 from reeldex.extractors.errors import FailureReason
 from reeldex.extractors.notes import NoteKind
 
 
 @dataclass(frozen=True)
 class VideoSource:
-    """A video to extract from: its id, unique within a run, and its path on this machine."""
+    """A video to extract from: its id, unique within a run, its path on this machine, and the part of it in seconds.
+
+    `end_seconds` is None for the end of the file.
+    """
 
     video_id: str
     path: str
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if not self.video_id or not self.path:
             raise ValueError(f"a video needs an id and a path, got {self.video_id!r} and {self.path!r}")
+        if not 0 <= self.start_seconds < (math.inf if self.end_seconds is None else self.end_seconds):
+            raise ValueError(f"a clip needs 0 <= start < end, got {self.start_seconds} and {self.end_seconds} seconds")
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether this is a part of its file."""
+        return self.start_seconds > 0 or self.end_seconds is not None
 
 
 @dataclass(frozen=True)
@@ -30,8 +45,8 @@ class VideoMetadata:
     """Container metadata of the video stream to decode.
 
     `width`, `height` are stored pixels, before `rotation_degrees` (counter-clockwise) is applied.
-    `duration_seconds` is the container's. `pixel_format` and `colour_space` are ffmpeg's names, such as yuv420p and
-    bt709. All three are None if the file does not specify them.
+    `duration_seconds` is the container's. `pixel_format` is ffmpeg's name, such as yuv420p. Both are None if the file
+    does not specify them. `pixel_aspect` is the width of a pixel divided by its height, before rotation.
 
     - `start_seconds`: the container's earliest timestamp, which is time 0 of the decoded video.
     - `stream_end_seconds`: the end of the stream itself, from the container's time 0; None if unknown.
@@ -49,7 +64,6 @@ class VideoMetadata:
     frames_per_second: float | None
     duration_seconds: float | None
     pixel_format: str | None = None
-    colour_space: str | None = None
     start_seconds: float = 0.0
     stream_end_seconds: float | None = None
     has_own_duration: bool = True
@@ -57,10 +71,19 @@ class VideoMetadata:
     track_choice: str | None = None
     probed_far: bool = False
     begins_late: bool = False
+    colour: Colour = field(default_factory=Colour)
+    pixel_aspect: float = 1.0
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"invalid size of a video stream: {self.width} x {self.height} pixels")
+        if not 0 < self.pixel_aspect < math.inf:
+            raise ValueError(f"invalid shape of a pixel: {self.pixel_aspect}")
+
+    @property
+    def colour_space(self) -> str | None:
+        """The colour matrix, such as bt709; None if the file does not state it."""
+        return self.colour.matrix
 
     @property
     def end_seconds(self) -> float | None:
@@ -77,8 +100,16 @@ class VideoMetadata:
     @property
     def display_size(self) -> tuple[int, int]:
         """(height, width) in pixels after rotation."""
+        return self._rotated(self.height, self.width)
+
+    @property
+    def square_pixel_size(self) -> tuple[int, int]:
+        """`display_size` with the width that players show, for non-square pixels."""
+        return self._rotated(self.height, max(1, round(self.width * self.pixel_aspect)))
+
+    def _rotated(self, height: int, width: int) -> tuple[int, int]:
         quarter_turns = round(self.rotation_degrees / 90) % 4
-        return (self.width, self.height) if quarter_turns % 2 else (self.height, self.width)
+        return (width, height) if quarter_turns % 2 else (height, width)
 
 
 def _after_start(seconds: float, start_seconds: float) -> float:
@@ -99,9 +130,16 @@ class FrameBatch:
 
 
 @dataclass(frozen=True)
+class DecodeRestarted:
+    """All frames of the video so far are void: it is decoded again from its start."""
+
+
+@dataclass(frozen=True)
 class DecodeSummary:
     """Summary of a video's decoding: seconds decoded, whether truncated, the decoder's errors, and notes.
 
+    `damaged_samples` and `damaged_rows` are, by extractor, the ranges (first, stop) of the file's frames, and of the
+    video's rows, that may show damaged pictures; None if unknown.
     `notes` maps each kind of note to the sentence that explains it.
     """
 
@@ -110,6 +148,8 @@ class DecodeSummary:
     truncated: bool
     error_count: int
     first_error: str
+    damaged_samples: Mapping[str, Ranges | None] = field(default_factory=dict)
+    damaged_rows: Mapping[str, Ranges | None] = field(default_factory=dict)
     notes: Mapping[NoteKind, str] = field(default_factory=dict)
 
 
@@ -117,13 +157,15 @@ class DecodeSummary:
 class VideoFeatures:
     """Features of one video by extractor: `rows` (R, D) float16, each row L2-normalised, R >= 1.
 
-    Row i of an extractor begins at i * `seconds_per_row` after the start of the video.
+    Row i of an extractor begins at `first_row_seconds` + i * `seconds_per_row` in the file; the former is 0 except for
+    clips.
     """
 
     source: VideoSource
     rows: Mapping[str, NDArray[np.float16]]
     seconds_per_row: Mapping[str, float]
     summary: DecodeSummary
+    first_row_seconds: Mapping[str, float]
 
     def __post_init__(self) -> None:
         for name, rows in self.rows.items():

@@ -11,8 +11,12 @@ class NoteKind(StrEnum):
     - VIDEO_TRACK: the file has several video tracks; the sentence names the one that was decoded, and why.
     - TIMESTAMPS_REPAIRED: some pictures carried impossible times; they follow the pictures before them instead.
     - LONG_GAPS: for some time the file has no new picture, so that rows repeat one.
+    - HDR: the file is HDR; the sentence says which kind, and whether its colours were mapped to BT.709.
+    - DAMAGED_ROWS: the decoder reported errors; the sentence says which rows they may concern, or that it is unknown.
     """
 
     VIDEO_TRACK = "video_track"
     TIMESTAMPS_REPAIRED = "timestamps_repaired"
+    HDR = "hdr"
     LONG_GAPS = "long_gaps"
+    DAMAGED_ROWS = "damaged_rows"

@@ -106,6 +106,16 @@ class DecodeLimits(Options):
         int,
         Field(ge=1, title="Largest frame (pixels)", description="Width x height of a frame, as stored and as scaled."),
     ] = 8192 * 8192
+    max_aspect_ratio: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=10_000,
+            title="Largest aspect ratio",
+            description="Longer side / shorter side of a picture. The shorter side is scaled to a fixed size, so that "
+            "the network's input, and its memory, grow with this ratio: 32 is 224 x 7168 pixels.",
+        ),
+    ] = 32.0
     max_gap_seconds: Annotated[
         float,
         Field(
@@ -127,6 +137,10 @@ class DecodeLimits(Options):
     ] = 4 << 30
 
 
+TONE_MAP_DEFINITION = "bt709.knee1"
+"""Names the mapping of `tone_map.py` in fingerprints; another mapping gets another name."""
+
+
 class DecodeOptions(Options):
     """Which picture of a file is seen, and how. Options that differ from their defaults define other features."""
 
@@ -140,9 +154,27 @@ class DecodeOptions(Options):
         ),
     ] = None
 
+    tone_map: Annotated[
+        bool,
+        Field(
+            title="Tone mapping",
+            description="Map HDR video (PQ, HLG) to BT.709, the colours of the networks' training data. Without it HDR "
+            "video looks flat and dark to the networks, as to the published extractor; outcomes mark it.",
+        ),
+    ] = False
+    square_pixels: Annotated[
+        bool,
+        Field(
+            title="Square pixels",
+            description="Stretch pictures with non-square pixels (DV, DVD, anamorphic) to the shape that players show. "
+            "Without it they are processed as stored, as by the published extractor.",
+        ),
+    ] = False
+
     def definition(self) -> dict[str, Any]:
         """Return what defines features: the options that are not at their defaults, as JSON values."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        changed = self.model_dump(mode="json", exclude_defaults=True)
+        return {**changed, "tone_map": TONE_MAP_DEFINITION} if self.tone_map else changed
 
 
 class DecoderOptions(Options):

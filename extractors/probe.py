@@ -13,8 +13,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from reeldex.extractors import ffmpeg, ffmpeg_process
-from reeldex.extractors.description import has_sound, no_video, parse_description, require_container, without_name
+from reeldex.extractors import ffmpeg, ffmpeg_process, file_kinds, jpeg_files
+from reeldex.extractors.description import (
+    has_sound,
+    is_excluded,
+    no_video,
+    parse_description,
+    require_container,
+    without_name,
+)
 from reeldex.extractors.errors import FailureReason, ProbeError
 from reeldex.extractors.ffmpeg_process import require_memory
 from reeldex.extractors.frames import VideoMetadata
@@ -25,6 +32,7 @@ from reeldex.quantities import counted
 
 # Default time limit of a probe, in seconds of wall-clock time.
 PROBE_TIMEOUT_SECONDS = 60.0
+_JPEG_CONTAINERS = ("jpeg_pipe", "mjpeg")
 
 # In these containers, ffmpeg counts time from the first of the streams that are used. Up to a second later than the
 # sound, a picture counts as its beginning, as in the published extractor.
@@ -47,6 +55,8 @@ def probe(
     limits = limits or DecodeLimits()
     until = time.monotonic() + timeout_seconds
     text = _describe(path, limits, timeout_seconds)
+    if is_excluded(text):
+        raise _excluded(path, limits, until - time.monotonic())
     try:
         require_container(path, text)
         far = not _is_found(text, options)
@@ -65,10 +75,14 @@ def probe(
             if len(streams) > 1:
                 stills = single_pictures(path, streams, limits, until - time.monotonic(), far=far)
             track = choose(preferred, stills)
-    except ProbeError:
+    except ProbeError as error:
         # Checked last: the title of an audio file may contain any text.
         require_memory(ProbeError, path, text, limits.ffmpeg_memory_bytes)
+        if error.reason is FailureReason.UNREADABLE:
+            raise file_kinds.unrecognised_file(path, _head(path)) or error from None
         raise
+    if require_container(path, text) in _JPEG_CONTAINERS and not jpeg_files.contains_several_pictures(path):
+        raise file_kinds.still_picture(path, "jpeg")
     choice = choice_sentence(track, preferred, stills, requested=options.video_track is not None)
     metadata = replace(parse_description(path, text, track), track_choice=choice, probed_far=far)
     if metadata.container not in _TIMED_BY_USED_STREAMS or not has_sound(text):
@@ -99,7 +113,7 @@ def _requested(path: str, tracks: Sequence[VideoTrack], number: int) -> VideoTra
     )
 
 
-def _describe(path: str, limits: DecodeLimits, timeout_seconds: float, more: Mapping[str, int] | None = None) -> str:
+def _describe(path: str, limits: DecodeLimits, timeout_seconds: float, more: Mapping[str, object] | None = None) -> str:
     """Return ffmpeg's description of the file, with INPUT in place of its name. Raises ProbeError if it is killed."""
     source = ffmpeg.local_input(limits.max_frame_pixels, **(more or {}))
     command = ffmpeg.with_path(source.output("-", format="null").get_args(), path)
@@ -130,6 +144,17 @@ def _describe(path: str, limits: DecodeLimits, timeout_seconds: float, more: Map
             "compute.limits.ffmpeg_memory_bytes. Otherwise it may be malformed.",
         )
     return text
+
+
+def _excluded(path: str, limits: DecodeLimits, timeout_seconds: float) -> ProbeError:
+    """Return the error for a file in an excluded format, which ffmpeg names in its debug messages only."""
+    text = _describe(path, limits, timeout_seconds, {"loglevel": "debug"})
+    return file_kinds.excluded_format(path, file_kinds.probed_format(text), _head(path), ffmpeg.version())
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - paths may hold bytes that are not UTF-8
+        return file.read(file_kinds.HEAD_BYTES)
 
 
 def require_readable_file(path: str) -> None:

@@ -46,8 +46,25 @@ class Pipes:
         return (*itertools.chain.from_iterable(self.streams), self.clock)
 
 
+@dataclass(frozen=True)
+class PictureChange:
+    """How pictures are changed before the networks see them; by default not at all.
+
+    - `square_pixels`: stretch pictures with non-square pixels to the shape that players show.
+    - `colour_table`: path of a table of colours (.cube) that is applied to RGB; `matrix` is ffmpeg's name of the matrix
+      from which RGB is computed, None for that of the stream.
+    """
+
+    square_pixels: bool = False
+    colour_table: str | None = None
+    matrix: str | None = None
+
+
 def sampled_outputs(
-    stream: ffmpeg_python.nodes.FilterableStream, specs: Sequence[ExtractorSpec], pipes: Pipes
+    stream: ffmpeg_python.nodes.FilterableStream,
+    specs: Sequence[ExtractorSpec],
+    pipes: Pipes,
+    change: PictureChange = PictureChange(),
 ) -> list[Any]:
     """Return the outputs of a decoded stream: for each of `specs` its pictures, and the tick of each decoded picture.
 
@@ -61,7 +78,7 @@ def sampled_outputs(
     outputs = [ffmpeg_python.output(clock, "-", format="null", **every_frame)]
     for at, (spec, (picture_pipe, tick_pipe)) in enumerate(zip(specs, pipes.streams, strict=True)):
         rate = spec.frames_per_second
-        pictures = _scaled(_last_of_each_run(branches[at], rate), spec).filter("setpts", "N")
+        pictures = _scaled(_last_of_each_run(branches[at], rate), spec, change).filter("setpts", "N")
         ppm = {"format": "image2pipe", "vcodec": "ppm", "pix_fmt": "rgb24"}
         outputs.append(ffmpeg_python.output(pictures, f"pipe:{picture_pipe}", **ppm, **every_frame))
         outputs.append(ffmpeg_python.output(_printed(clocks[at], rate, tick_pipe), "-", format="null", **every_frame))
@@ -105,14 +122,19 @@ def _last_of_each_run(stream: ffmpeg_python.nodes.FilterableStream, rate: int) -
     )
 
 
-def _scaled(stream: ffmpeg_python.nodes.FilterableStream, spec: ExtractorSpec) -> Any:  # noqa: ANN401
+def _scaled(stream: ffmpeg_python.nodes.FilterableStream, spec: ExtractorSpec, change: PictureChange) -> Any:  # noqa: ANN401
     side = spec.short_side_pixels
+    width = "(iw*sar)" if change.square_pixels else "iw"
+    matrix = {"in_color_matrix": change.matrix} if change.matrix else {}
     # ffmpeg computes the size from the picture itself, after rotation, by the rule of spec.scaled_size.
     stream = stream.filter(
         "scale",
-        w=f"if(gte(ih,iw),{side},trunc(iw*{side}/ih))",
-        h=f"if(gte(ih,iw),trunc(ih*{side}/iw),{side})",
+        w=f"if(gte(ih,{width}),{side},trunc({width}*{side}/ih))",
+        h=f"if(gte(ih,{width}),trunc(ih*{side}/{width}),{side})",
+        **matrix,
     )
+    if change.colour_table:
+        stream = stream.filter("format", "gbrp16le").filter("lut3d", file=change.colour_table, interp="tetrahedral")
     if spec.centre_crop:
         stream = stream.filter("crop", side, side, f"trunc((iw-{side})/2)", f"trunc((ih-{side})/2)")
     return stream

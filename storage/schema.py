@@ -28,6 +28,9 @@ else:
     JSONObject = Annotated[Mapping[str, Any], AnyObject]
 
 _NOTE = re.compile(r"[a-z0-9_]+")
+COLOUR_PROPERTIES = ("range", "matrix", "primaries", "transfer")
+"""The keys of `FeatureRows.colour`."""
+
 _SPACE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _LONGEST_COMPONENT_BYTES = 255
 
@@ -100,8 +103,27 @@ class FeatureSpace:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a file that is a video of its own, in seconds of the file; `end_seconds` is None for the file's end.
+
+    Raises ValueError unless 0 <= start < end, both finite.
+    """
+
+    start_seconds: Number
+    end_seconds: Number | None
+
+    def __post_init__(self) -> None:
+        end = self.end_seconds
+        if not (0 <= self.start_seconds < math.inf) or (end is not None and not self.start_seconds < end < math.inf):
+            raise ValueError(f"a clip needs 0 <= start < end; got start {self.start_seconds}, end {end} seconds")
+
+    def __str__(self) -> str:
+        return f"{self.start_seconds:.10g}_{'end' if self.end_seconds is None else f'{self.end_seconds:.10g}'}"
+
+
+@dataclass(frozen=True, slots=True)
 class VideoEntry:
-    """A video as found by a scan.
+    """A video as found by a scan: a file, or the `span` of a file.
 
     `size_bytes` and `mtime_ns` are None when the file was absent. `path` contains surrogate escapes if the file
     name is not UTF-8. `duplicate_of` is the path that already owns this id. Raises ValueError for bad
@@ -113,6 +135,7 @@ class VideoEntry:
     size_bytes: Integer | None
     mtime_ns: Integer | None
     duplicate_of: Text | None = None
+    span: Span | None = None
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)
@@ -124,9 +147,14 @@ class VideoEntry:
         if self.size_bytes is not None and self.size_bytes < 0:
             raise ValueError(f"The size of the video {self.video_id!r} is negative: {self.size_bytes} bytes.")
 
+    @property
+    def place(self) -> tuple[str, Span | None]:
+        """The file and the part of it that make this video."""
+        return (self.path, self.span)
+
     def same_file(self, other: VideoEntry) -> bool:
-        """Return whether both have the same size and mtime."""
-        return (self.size_bytes, self.mtime_ns) == (other.size_bytes, other.mtime_ns)
+        """Return whether both have the same size, mtime and span."""
+        return (self.size_bytes, self.mtime_ns, self.span) == (other.size_bytes, other.mtime_ns, other.span)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +163,9 @@ class FeatureRows:
 
     `rows` is (R, D) float16, R and D at least 1, C-contiguous and finite. Row k begins at `start_seconds` + k
     * `seconds_per_row`. `duration_seconds` is the video's length, None when unknown. `source` is where the
-    video came from. Raises ValueError for anything else.
+    video came from. `colour` is what the file states of its colours: range, matrix, primaries, transfer, as far as
+    known. `damaged_rows` are the ranges (first, stop) of rows that may show damaged pictures, in order; none if empty,
+    None when unknown. Raises ValueError for anything else.
     """
 
     rows: npt.NDArray[np.float16]
@@ -144,6 +174,8 @@ class FeatureRows:
     duration_seconds: float | None
     truncated: bool
     source: str
+    colour: Mapping[str, str] = field(default_factory=dict)
+    damaged_rows: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -166,6 +198,11 @@ class FeatureRows:
             self._refuse("source cannot be encoded, not even with surrogate escapes")
         if b"\0" in encoded:
             self._refuse("source contains a NUL character")
+        if unknown := sorted(set(self.colour) - set(COLOUR_PROPERTIES)):
+            self._refuse(f"colour has {unknown}, besides {', '.join(COLOUR_PROPERTIES)}")
+        bounds = [bound for pair in self.damaged_rows or () for bound in pair]
+        if bounds != sorted(set(bounds)) or (bounds and not 0 <= bounds[0] < bounds[-1] <= len(rows)):
+            self._refuse(f"damaged_rows must be separate ranges within {len(rows)} rows, not {self.damaged_rows}")
 
     @property
     def row_seconds(self) -> npt.NDArray[np.float64]:

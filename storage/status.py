@@ -11,9 +11,11 @@ from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.json_codec import to_json
-from reeldex.storage.manifest import ShardManifest, superseded_positions
+from reeldex.storage.manifest import superseded_positions
 from reeldex.storage.outcomes import ShardOutcomes
+from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import JSON, VideoOutcome
+from reeldex.storage.searches import read_searches
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import Unreadable, look_at, require_readable
 
@@ -22,13 +24,15 @@ from reeldex.storage.system_errors import Unreadable, look_at, require_readable
 class StoreStatus:
     """Counts over the videos that were not superseded: `videos_total` = `ok` + failed + `pending`.
 
-    `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
-    file of the recorded size. `noted` counts the ok videos with each note. `staged` of the pending videos are
-    extracted and wait for the rest of their shard. `unreadable` lists feature files that the system does not allow
-    reading; shards with no other problem count as `shards_unreadable`, neither done nor unfinished. `superseded` counts
-    the entries that later ones replaced. `seconds_of_video_ok` adds the known durations of ok videos;
-    `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all files. `ffmpeg_versions` counts
-    shards by the version of ffmpeg that decoded them.
+    `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a file of the
+    recorded size. `noted` counts the ok videos with each note. `staged` of the pending videos are extracted and wait
+    for the rest of their shard. `unreadable` lists feature files that the system does not allow reading; shards with
+    no other problem count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that
+    later ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their
+    source no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok`
+    adds the known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and
+    bytes of all files; these three include videos that left. `ffmpeg_versions` counts shards by the
+    version of ffmpeg that decoded them.
     """
 
     shards_total: int
@@ -49,6 +53,7 @@ class StoreStatus:
     unreadable: tuple[Unreadable, ...]
     noted: Mapping[str, int] = field(default_factory=dict)
     ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
+    left_source: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -66,7 +71,12 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     Raises StoreDamagedError and StoreUnreadableError for manifests, outcomes and folders.
     """
     manifests = catalog.manifests()
-    superseded = superseded_positions(manifests)
+    removed = read_removed(root)
+    forgotten = catalog.forgotten().positions
+    superseded = superseded_positions(manifests, forgotten) | forgotten
+    searches = read_searches(root)
+    gone = searches.left if searches is not None else frozenset()
+    left: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     rows: Counter[str] = Counter()
     noted: Counter[str] = Counter()
@@ -77,12 +87,15 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     for manifest in manifests:
         outcomes = catalog.outcomes(manifest.shard)
         closed = _unreadable_files(root, outcomes)
-        complete = _is_complete(root, manifest, outcomes, closed)
+        complete = _is_complete(root, removed.wanted(manifest, outcomes), outcomes, closed)
         done += complete and not closed
         unreadable_shards += complete and bool(closed)
         unreadable += closed
         current = [at for at in range(len(manifest.videos)) if (manifest.shard, at) not in superseded]
         if outcomes is None:
+            away = [at for at in current if manifest.videos[at].video_id in gone]
+            left["pending"] += len(away)
+            current = [at for at in current if at not in set(away)]
             pending += len(current)
             staged += len(set(current).intersection(Staging(root, manifest.shard).positions()))
             continue
@@ -92,10 +105,13 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         for outcome in (outcomes.videos[at] for at in current):
             rows.update(outcome.rows)
             if outcome.status == "ok":
+                seconds_of_video += outcome.duration_seconds or 0.0
+            if outcome.video_id in gone:
+                left[outcome.status] += 1
+            elif outcome.status == "ok":
                 ok += 1
                 truncated += outcome.truncated
                 noted.update(outcome.notes)
-                seconds_of_video += outcome.duration_seconds or 0.0
             else:
                 failed[_reason(outcome)] += 1
     return StoreStatus(
@@ -117,14 +133,15 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         unreadable=tuple(unreadable),
         noted=dict(sorted(noted.items())),
         ffmpeg_versions=store_versions(catalog),
+        left_source=dict(+left),
     )
 
 
 def _is_complete(
-    root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
+    root: Path, wanted: Sequence[str], outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
 ) -> bool:
     """Return whether a shard is complete, as far as its files can be read."""
-    if outcomes is None or not set(manifest.spaces) <= set(outcomes.files):
+    if outcomes is None or not set(wanted) <= set(outcomes.files):
         return False
     unknown = {each.file for each in unreadable}
     records = [record for record in outcomes.files.values() if record.name not in unknown]

@@ -150,11 +150,13 @@ def _extracted(result: VideoFeatures | ExtractionFailure) -> ExtractedVideo:
         features = {
             name: FeatureRows(
                 rows=rows,
-                start_seconds=0.0,
+                start_seconds=result.first_row_seconds[name],
                 seconds_per_row=result.seconds_per_row[name],
                 duration_seconds=outcome.duration_seconds,
                 truncated=outcome.truncated,
                 source=outcome.path,
+                colour=result.summary.metadata.colour.stated(),
+                damaged_rows=result.summary.damaged_rows[name],
             )
             for name, rows in result.rows.items()
         }

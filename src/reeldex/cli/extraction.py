@@ -49,14 +49,15 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
 
 @command(
     "extract",
-    details="SOURCE is a folder (searched with its subfolders), a video, a .txt list (one path per line) or a .csv "
-    "list (column video_path, optionally video_id). New and changed videos are extracted, the others are skipped.\n\n"
-    + _EXITS,
+    details="SOURCE is a folder (searched with its subfolders), a video, a quoted pattern ('videos/**/*.mp4'), or a "
+    "list: .txt (one path per line), .csv, .tsv or .jsonl (column video_path, path or file; optionally video_id, and "
+    "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
+    "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
     settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE),
 )
 def extract(  # noqa: PLR0913 - each is an option
-    source: Annotated[str, Parameter(help="Folder, video or list.")],
+    source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
     /,
     *,
     store: Annotated[str, Parameter(metavar="DIR", help="Folder of the feature store; created if absent.")],
@@ -74,9 +75,12 @@ def extract(  # noqa: PLR0913 - each is an option
     prepared = prepare(source, store, config, only_estimate=dry_run)
     if dry_run:
         from reeldex.flows.extraction.cost import estimate
+        from reeldex.flows.extraction.search_notes import describe_notes, notes_to_json
 
         cost = estimate(prepared)
-        output.respond(cost.to_json(), str(cost))
+        notes = prepared.found.notes if prepared.found is not None else ()
+        answer = {**cost.to_json(), "notes": notes_to_json(notes)}
+        output.respond(answer, "\n".join([str(cost), *describe_notes(notes)]))
         return 0
     report = prepared.report_if_nothing_to_do()
     if report is not None:
@@ -160,6 +164,7 @@ def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
 
 
 def _report(store: str, report: RunReport, output: Output) -> int:
+    from reeldex.flows.extraction.search_notes import describe_notes
     from reeldex.storage.ffmpeg_versions import mixture
 
     text = [str(report)]
@@ -174,6 +179,7 @@ def _report(store: str, report: RunReport, output: Output) -> int:
             text.append(f"  ... and {more} more: reeldex status {store} --failures")
     if mixed := mixture(report.ffmpeg_versions):
         text.append(f"WARNING: {mixed}")
+    text += describe_notes(report.notes)
     if report.gone:
         text.append(f"{counted(report.gone, 'video')} of the store not in this source; features are kept.")
     output.respond(report.to_json(), "\n".join(text))

@@ -41,7 +41,7 @@ def set_up_logging(*, verbose: bool) -> None:
 
 def describe_failure(outcome: VideoOutcome) -> str:
     """Return one line on a video that failed, is truncated or has notes: path, reason, remedy."""
-    from reeldex.flows.extraction.sources import printable  # it imports NumPy, which --help does not need
+    from reeldex.flows.extraction.file_names import printable  # it imports NumPy, which --help does not need
 
     labels = [*filter(None, [outcome.reason]), *map(note_words, outcome.notes)] or ["decoded with errors"]
     return f"  {printable(outcome.path)!r}: {', '.join(labels)}: {outcome.message}"
@@ -62,6 +62,7 @@ def describe_status(path: Path, status: StoreStatus) -> str:
         f"{status.videos_total}: {status.ok} ok ({status.truncated} truncated), {status.failed} failed, "
         f"{status.pending} pending ({status.staged} of them staged)"
     )
+    left = ", ".join(f"{count} {kind}" for kind, count in status.left_source.items())
     closed = f", {status.shards_unreadable} cannot be read" if status.shards_unreadable else ""
     lines = [
         f"store    {path}",
@@ -69,6 +70,7 @@ def describe_status(path: Path, status: StoreStatus) -> str:
         f"videos   {videos}",
         f"failed   {failed or 'none'}",
         f"notes    {describe_notes(status.noted)}",
+        *([f"left     {left}: no longer in their source; `reeldex forget STORE --left` forgets them"] if left else []),
         f"length   {duration(status.seconds_of_video_ok)} of video with features",
         f"speed    {speed:.2f} s of video per second of work",
     ]
