@@ -224,7 +224,8 @@ def require_features(checkpoint: Checkpoint, features: Mapping[str, JSON], video
     """Raise CheckpointMismatchError when a checkpoint was trained on features of another kind than these.
 
     `features` is as in `Origin`, `video_dim` the length of the joined vector. Only what both sides know is
-    compared: for features from .npy, .pth and .pkl files that is the dimension alone.
+    compared: for features from .npy, .pth and .pkl files that is the dimension alone, for imported ones whose space is
+    claimed the space and what was recorded with the claim.
     """
     trained = {stream: _Stream.of(known) for stream, known in checkpoint.origin.features.items()}
     given = {stream: _Stream.of(known) for stream, known in features.items()}
@@ -244,6 +245,8 @@ def require_features(checkpoint: Checkpoint, features: Mapping[str, JSON], video
                 "they are not compatible. Use the same feature space, or start a new training."
             )
         keys = {*one.fingerprint, *other.fingerprint}
+        if one.is_claimed or other.is_claimed:
+            keys = {*one.fingerprint} & {*other.fingerprint} - {"claimed"}
         unlike = sorted(key for key in keys if one.fingerprint.get(key) != other.fingerprint.get(key))
         if unlike:
             raise CheckpointMismatchError(
@@ -264,6 +267,11 @@ class _Stream:
         held = known if isinstance(known, Mapping) else {}
         space, fingerprint = held.get("space"), held.get("fingerprint")
         return cls(str(space) if space else None, fingerprint if isinstance(fingerprint, Mapping) else {})
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether these are imported features whose space is a claim, so that their other settings are not known."""
+        return bool(self.fingerprint.get("claimed"))
 
 
 def require_training(checkpoint: Checkpoint, path: Path) -> TrainingState:
