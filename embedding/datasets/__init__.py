@@ -6,7 +6,7 @@
 - `captions`: captions of one's own, split by video.
 - What readers return: `records` (training and evaluation sets), `candidates` (annotation rows to a test set),
   `protocols` (published test protocols), `caption_stream` (all captions, to train word vectors).
-- What readers share: `tables` (strict text tables), `cells` (texts and times), `rows` (leaves out single bad rows), `spans`
-  (rows as clips), `readers` (clip vectors), `locations` (opening features).
+- What readers share: `tables` (strict text tables), `cells` (texts and times), `rows` (leaves out single bad rows),
+  `spans` (rows as clips), `readers` (clip vectors), `locations` (opening features).
 - `youcook2_annotations`: YouCook2's official JSON.
 """
