@@ -11,7 +11,7 @@ from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.manifest import ShardManifest, latest_entries, list_shards, read_manifest
 from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
 from reeldex.storage.schema import VideoEntry
-from reeldex.storage.system_errors import look_at
+from reeldex.storage.system_errors import FileVersion, file_version, look_at
 
 # Timestamps of files are coarser than the clock; a folder changed this recently may change again unseen.
 _SETTLED_AFTER_NS = 1_000_000_000
@@ -29,7 +29,7 @@ class Catalog:
         self._stamp: int | None = None
         self._manifests: tuple[ShardManifest, ...] = ()
         self._latest: dict[str, tuple[int, int, VideoEntry]] = {}
-        self._outcomes: dict[int, tuple[tuple[int, int, int], ShardOutcomes]] = {}
+        self._outcomes: dict[int, tuple[FileVersion, ShardOutcomes]] = {}
 
     def manifests(self) -> tuple[ShardManifest, ...]:
         """Return all manifests in the order of their shards."""
@@ -65,16 +65,15 @@ class Catalog:
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
         """Return a shard's outcomes, or None if it has none yet."""
-        status = look_at(layout.outcomes_file(self._root, shard))
-        if status is None:
+        version = file_version(layout.outcomes_file(self._root, shard))
+        if version is None:
             return None
-        signature = (status.st_ino, status.st_size, status.st_mtime_ns)
         known = self._outcomes.get(shard)
-        if known and known[0] == signature:
+        if known and known[0] == version:
             return known[1]
         outcomes = read_outcomes(self._root, shard)
         if outcomes is not None:
             if disagreement := outcomes.disagreement(self.manifest(shard)):
                 raise StoreDamagedError(disagreement)
-            self._outcomes[shard] = (signature, outcomes)
+            self._outcomes[shard] = (version, outcomes)
         return outcomes

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from reeldex.storage.shard import RowTiming, ShardReader
-from reeldex.storage.system_errors import look_at
+from reeldex.storage.system_errors import FileVersion, file_version
 
 _LARGEST_DENOMINATOR = 1_000_000
 
@@ -50,7 +50,7 @@ class OpenShards:
         self._limit = limit
         self._guard = threading.RLock()
         self._process = os.getpid()
-        self._readers: OrderedDict[Path, tuple[tuple[int, int, int], ShardReader]] = OrderedDict()
+        self._readers: OrderedDict[Path, tuple[FileVersion | None, ShardReader]] = OrderedDict()
 
     @contextmanager
     def reader(self, path: Path) -> Iterator[ShardReader]:
@@ -70,22 +70,15 @@ class OpenShards:
 
     def _open(self, path: Path) -> ShardReader:
         known = self._readers.pop(path, None)
-        signature = _signature(path)
-        if known and known[0] == signature:
+        version = file_version(path)
+        if known and known[0] == version:
             self._readers[path] = known
             return known[1]
         if known:
             known[1].close()
         reader = ShardReader(path)
-        self._readers[path] = (signature, reader)
+        self._readers[path] = (version, reader)
         if len(self._readers) > self._limit:
             _, (_, oldest) = self._readers.popitem(last=False)
             oldest.close()
         return reader
-
-
-def _signature(path: Path) -> tuple[int, int, int]:
-    status = look_at(path)
-    if status is None:
-        return (0, 0, 0)
-    return (status.st_ino, status.st_size, status.st_mtime_ns)

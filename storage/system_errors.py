@@ -41,6 +41,9 @@ _REMEDIES = {
     **dict.fromkeys((errno.ENOENT, errno.ELOOP), _LINK),
 }
 
+FileVersion = tuple[int, int, int]
+"""Inode, size in bytes, and time of modification in nanoseconds."""
+
 
 @dataclass(frozen=True)
 class Unreadable:
@@ -105,6 +108,12 @@ def look_at(path: Path) -> os.stat_result | None:
             return path.stat()
     except FileNotFoundError:
         return None
+
+
+def file_version(path: Path) -> FileVersion | None:
+    """Return what changes when a file is replaced or written; None when it is absent. Raises StoreUnreadableError."""
+    status = look_at(path)
+    return None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def is_folder(path: Path) -> bool:

@@ -34,11 +34,13 @@ _STAMPED = ("manifest", "outcomes", "staging", "features")
 class PreparedRun:
     """A run that is ready to start: the videos of its source, the incomplete shards of its store, and its settings.
 
+    - `source` is the source as it was given; None for a rerun.
     - `found` and `growth` are the videos of the source and what they add to the store; None for a rerun.
     - `tasks` are the store's incomplete shards; the shards of `growth` are additional.
     - `stamp` is compared to detect later changes of the store.
     """
 
+    source: str | None
     store_folder: Path
     config: PipelineConfig
     spaces: tuple[str, ...]
@@ -52,6 +54,14 @@ class PreparedRun:
     def store(self) -> FeatureStore:
         """The store, created if it does not exist."""
         return FeatureStore(self.store_folder, create=self.found is not None)
+
+    def answers(self, source: str | None, store: str, config: PipelineConfig, retry: Sequence[str]) -> bool:
+        """Whether preparing a run with these arguments would return this one, unless files have changed since."""
+        # A rerun extracts what the shards were planned for.
+        used = ("compute", "weights") if source is None else ("extract", "compute", "weights")
+        return (self.source, self.store_folder, self.retry) == (source, Path(store), tuple(retry)) and all(
+            getattr(self.config, name) == getattr(config, name) for name in used
+        )
 
     def spaces_of(self, manifest: ShardManifest) -> tuple[str, ...]:
         """Return the spaces in which this run works on a shard: its own in a rerun, else those that are asked for."""
@@ -113,7 +123,7 @@ def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: b
     folder = Path(store)
     existing = FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
     growth, tasks, stamp = _planned(existing, found, spaces, config)
-    prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp)
+    prepared = PreparedRun(source, folder, config, spaces, found, growth, tasks, (), stamp)
     if only_estimate:
         return prepared
     hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
@@ -138,7 +148,7 @@ def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> P
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)
-    return PreparedRun(folder, config, spaces, None, None, tasks, tuple(retry), stamp)
+    return PreparedRun(None, folder, config, spaces, None, None, tasks, tuple(retry), stamp)
 
 
 def _planned(

@@ -81,10 +81,10 @@ class PipelineRequest:
         # The folder belongs to the pipeline: an index of another checkpoint is replaced.
         return IndexingRequest(self.store, checkpoint, config, rebuild=True)
 
-    def prepare(self) -> PreparedRun:
-        """Check all steps quickly, and return the prepared extraction. Raises as the steps do."""
+    def prepare(self, extraction: PreparedRun | None = None) -> PreparedRun:
+        """Check all steps quickly, and return the extraction: `extraction` if it is prepared already. Raises as the steps do."""
         require_settings(self.config)
-        prepared = prepare(self.source, self.store, self.config)
+        prepared = extraction or prepare(self.source, self.store, self.config)
         for each in self.evaluate_on:
             dataset_options(each, self.config.with_store(each, self.store))
         training = self.training()
@@ -99,7 +99,7 @@ class PipelineRequest:
 class PipelineSteps:
     """The function of each step: plain functions, or flows that create child flow runs."""
 
-    extract: Callable[[PipelineRequest, PreparedRun], RunReport]
+    extract: Callable[[PreparedRun], RunReport]
     train: Callable[[TrainingRequest], TrainingReport]
     evaluate: Callable[[EvaluationRequest], EvaluationReport]
     index: Callable[[IndexingRequest], BuildReport]
@@ -110,7 +110,7 @@ def run_pipeline(request: PipelineRequest, prepared: PreparedRun, steps: Pipelin
 
     `prepared` is the result of `request.prepare()`. Raises as the steps do.
     """
-    extraction = steps.extract(request, prepared)
+    extraction = steps.extract(prepared)
     training_request = request.training()
     training = None if training_request is None else steps.train(training_request)
     checkpoint = request.checkpoint if training is None else training.best_checkpoint
