@@ -11,17 +11,18 @@ from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.extraction.prepare import prepare
+from reeldex.flows.extraction.run_report import RunReport
 from reeldex.flows.learning.cached_evaluation import CachedEvaluation, cached_evaluation
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
 from reeldex.flows.learning.indexing import IndexingRequest, require_indexable, require_settings
 from reeldex.flows.learning.inputs import dataset_options, with_preset
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable
+from reeldex.search.report import BuildReport
+from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.prepare import PreparedRun
-    from reeldex.flows.extraction.run_report import RunReport
-    from reeldex.search.report import BuildReport
 
 FEATURES, EMBEDDING, INDEX = "features", "embedding", "index"
 """The subfolders of a pipeline's folder."""
@@ -82,7 +83,7 @@ class PipelineRequest:
         return IndexingRequest(self.store, checkpoint, config, rebuild=True)
 
     def prepare(self, extraction: PreparedRun | None = None) -> PreparedRun:
-        """Check all steps quickly, and return the extraction: `extraction` if it is prepared already. Raises as the steps do."""
+        """Check all steps quickly; return the prepared extraction, `extraction` if given. Raises as the steps do."""
         require_settings(self.config)
         prepared = extraction or prepare(self.source, self.store, self.config)
         for each in self.evaluate_on:
@@ -139,12 +140,8 @@ class PipelineReport:
     def to_json(self) -> dict[str, Any]:
         """Return the steps' reports as JSON values."""
         evaluation = self.evaluation
-        return {
-            "extraction": self.extraction.to_json(),
-            "training": None if self.training is None else self.training.to_json(),
-            "evaluation": evaluation and {**evaluation.figures, "up_to_date": evaluation.up_to_date},
-            "index": self.index.to_json(),
-        }
+        figures = evaluation and {**evaluation.figures, "up_to_date": evaluation.up_to_date}
+        return {**to_json(self), "evaluation": figures}
 
     def __str__(self) -> str:
         lines = [f"features    {self.extraction}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -133,14 +132,9 @@ def extract(  # noqa: PLR0913 - each is an option of the caller
 def _networks(names: tuple[str, ...], options: NetworkOptions) -> list[Network]:
     if not names or len(set(names)) < len(names):
         raise UsageError(f"Give one or more extractors, each once: {', '.join(EXTRACTORS)}; not {list(names)}.")
-    return [_load(name, options) for name in names]
+    from reeldex.extractors.network import cached_network
 
-
-@functools.lru_cache(maxsize=4)
-def _load(name: str, options: NetworkOptions) -> Network:
-    from reeldex.extractors.network import load_network
-
-    return load_network(name, options)
+    return [cached_network(name, options) for name in names]
 
 
 def _extracted(result: VideoFeatures | ExtractionFailure) -> ExtractedVideo:
