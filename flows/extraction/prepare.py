@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from reeldex.devices import require_cuda
 from reeldex.extractors.fingerprint import fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
-from reeldex.extractors.weights import find_or_fetch, verify
+from reeldex.extractors.weights import verify
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
 from reeldex.flows.extraction.plan import ShardTask, plan, stored_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
 from reeldex.flows.extraction.sources import find_settled_videos
+from reeldex.flows.progress.downloads import find_or_fetch_shown
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.store import FeatureStore
 
@@ -176,7 +177,7 @@ def _weights_hashes(spaces: Sequence[str], config: PipelineConfig) -> dict[str, 
         record, weights = extractor_record(space)
         if weights is WeightsChoice.PRETRAINED:
             local = config.weights.files.get(record.spec.name)
-            hashes[space] = verify(find_or_fetch(record.pretrained, local, config.weights.folder))
+            hashes[space] = verify(find_or_fetch_shown(record.pretrained, local, config.weights.folder))
     return hashes
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, overload
 from reeldex.errors import UsageError, UserError
 from reeldex.extractors.engine import extract as run_engine
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
-from reeldex.extractors.options import EngineOptions, NetworkOptions
-from reeldex.extractors.registry import EXTRACTORS
+from reeldex.extractors.options import EngineOptions, NetworkOptions, WeightsChoice
+from reeldex.extractors.registry import EXTRACTORS, extractor
 from reeldex.flows.extraction.shard_work import outcome_of
 from reeldex.storage.schema import FeatureRows
 
@@ -133,7 +133,11 @@ def _networks(names: tuple[str, ...], options: NetworkOptions) -> list[Network]:
     if not names or len(set(names)) < len(names):
         raise UsageError(f"Give one or more extractors, each once: {', '.join(EXTRACTORS)}; not {list(names)}.")
     from reeldex.extractors.network import cached_network
+    from reeldex.flows.progress.downloads import find_or_fetch_shown
 
+    if options.weights is WeightsChoice.PRETRAINED:
+        for name in names:
+            find_or_fetch_shown(extractor(name).pretrained, options.weights_file, options.weights_folder)
     return [cached_network(name, options) for name in names]
 
 
