@@ -8,5 +8,5 @@
   `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).
 - Reading: `hdf5` (opening files), `reading` (spans of seconds, files kept open), `hashing`.
 - The file system, for every package: `atomic` (complete files only), `lock`, `documents` and `json_codec` (JSON files),
-  `system_errors` (unreadable is not damaged), `user_folders` (caches and state).
+  `system_errors` (unreadable is not damaged).
 """

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reeldex import user_folders
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.options import WordFormat, WordTraining
 from reeldex.embedding.words.cache import cache_fingerprint, write_cache
 from reeldex.embedding.words.files import detect_format, require_safe_pickle, require_word_file
 from reeldex.embedding.words.vectors import WordVectors, tokenise
-from reeldex.storage import user_folders
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.system_errors import refused_by_system

@@ -16,14 +16,12 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
 from reeldex.extractors import weights as weight_files
 from reeldex.extractors.cached_files import UNUSED_SECONDS, last_used, mark_used, published, remove
-from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
 from reeldex.extractors.random_weights_cache import RANDOM_WEIGHTS_RULE
+from reeldex.user_folders import cache_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,10 +65,7 @@ def converted_model(record: ExtractorRecord, options: NetworkOptions) -> tuple[o
 
 def default_folder() -> Path:
     """Return the folder of converted networks; XDG_CACHE_HOME moves it."""
-    try:
-        return platformdirs.user_cache_path("reeldex") / "openvino"
-    except RuntimeError as error:
-        raise WeightsError("This user has no home folder. Set XDG_CACHE_HOME to a folder for caches.") from error
+    return cache_folder("openvino")
 
 
 def kept_folder(folder: Path, spec: ExtractorSpec, weights: str) -> Path:
