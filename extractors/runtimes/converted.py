@@ -166,7 +166,10 @@ def convert(module: nn.Module, spec: ExtractorSpec) -> openvino.Model:
         sides = (side, side) if spec.centre_crop else (-1, -1)
         model.reshape({0: openvino.PartialShape([-1, 3, *frames, *sides])})
         return _with_normalisation(model, spec)
+    except (MemoryError, OSError):
+        raise  # a fault of the machine, which says nothing about the network
     except Exception as error:
+        # Any error of OpenVINO's frontend or of tracing, whose classes are not documented: it is handed on.
         # OpenVINO's message has many lines; the first ones name its source files.
         reason = " ".join(str(error).split())
         raise ConversionError(f"OpenVINO cannot compute {spec.name}: {reason[:_MOST_REASON]}") from error
