@@ -100,7 +100,7 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, tuple(evaluate_on))
         # The tag identifies the steps' runs as ours if their process dies.
         with tags(TAG):
-            prepared = request.prepare(handed_on(source, request.store, config))
+            prepared = request.prepare(handed_on((source,), request.store, config))
             report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds))
         name = None if report.succeeded else "Completed with failures"
         return Completed(name=name, message=f"{report}", data=report)

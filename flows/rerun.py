@@ -68,7 +68,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def _rerun(
     store: str, config: PipelineConfig, retry: tuple[str, ...], when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    handed = handed_on(None, store, config, retry)
+    handed = handed_on((), store, config, retry)
     if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
         return report
     prepared = handed or prepare_rerun(store, config, retry)

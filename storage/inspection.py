@@ -38,7 +38,7 @@ class Inspection:
     """What is on disk for a shard. A plain value: another process can use it, see `renew`.
 
     `held` maps each wanted space to the ids with intact rows. `versions` are those of the outcomes file and of each
-    space's feature file, from before they were read.
+    space's feature file, from before they were read. `forgotten` are positions whose failures are never retried.
     """
 
     manifest: ShardManifest
@@ -49,6 +49,7 @@ class Inspection:
     staged: Mapping[int, VideoOutcome]
     problems: tuple[str, ...]
     versions: tuple[FileVersion | None, ...]
+    forgotten: frozenset[int] = frozenset()
 
     def state(self) -> ShardState:
         """Return the summary of this inspection."""
@@ -69,14 +70,17 @@ class Inspection:
         names = [space.name for space in self.spaces]
         pending = []
         for position, entry in enumerate(self.manifest.videos):
-            needed = needed_spaces(entry, self.previous(position), names, self.held, retry)
+            again = () if position in self.forgotten else retry
+            needed = needed_spaces(entry, self.previous(position), names, self.held, again)
             staged = self.staged.get(position)
             if needed and not (staged and staged_suffices(staged, needed)):
                 pending.append(position)
         return tuple(pending)
 
 
-def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace]) -> Inspection:
+def inspect_shard(
+    root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace], forgotten: frozenset[int] = frozenset()
+) -> Inspection:
     """Inspect a shard's outcomes, feature files and staged videos, without hashing files of the right size.
 
     A damaged outcomes or feature file becomes a problem; a damaged staged file raises StoreDamagedError. A file that
@@ -110,17 +114,21 @@ def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureS
         _staged(root, manifest, outcomes),
         tuple(problems),
         versions,
+        forgotten,
     )
 
 
-def renew(root: Path, known: Inspection, spaces: Sequence[FeatureSpace]) -> Inspection:
+def renew(
+    root: Path, known: Inspection, spaces: Sequence[FeatureSpace], forgotten: frozenset[int] = frozenset()
+) -> Inspection:
     """Return an earlier inspection as of now, in these spaces: only what may have changed since is read again.
 
     Staged videos always are; outcomes and feature files, if one of them was replaced or the spaces are others.
     """
     if not _has_inspected(known, spaces) or _versions(root, known.manifest, spaces) != known.versions:
-        return inspect_shard(root, known.manifest, spaces)
-    return replace(known, spaces=tuple(spaces), staged=_staged(root, known.manifest, known.outcomes))
+        return inspect_shard(root, known.manifest, spaces, forgotten)
+    staged = _staged(root, known.manifest, known.outcomes)
+    return replace(known, spaces=tuple(spaces), staged=staged, forgotten=forgotten)
 
 
 def _has_inspected(known: Inspection, spaces: Sequence[FeatureSpace]) -> bool:

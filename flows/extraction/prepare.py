@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,9 @@ from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
 from reeldex.flows.extraction.plan import ShardTask, plan, stored_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
+from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
 from reeldex.flows.extraction.sources import find_settled_videos
+from reeldex.flows.extraction.video_ids import known_ids
 from reeldex.flows.progress.downloads import find_or_fetch_shown
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.store import FeatureStore
@@ -35,13 +38,14 @@ _STAMPED = ("manifest", "outcomes", "staging", "features")
 class PreparedRun:
     """A run that is ready to start: the videos of its source, the incomplete shards of its store, and its settings.
 
-    - `source` is the source as it was given; None for a rerun.
+    - `source` are the sources as they were given; none for a rerun.
     - `found` and `growth` are the videos of the source and what they add to the store; None for a rerun.
     - `tasks` are the store's incomplete shards; the shards of `growth` are additional.
     - `stamp` is compared to detect later changes of the store.
+    - `source_key` names the source in the store's record of searches; None for a rerun or a single video.
     """
 
-    source: str | None
+    source: tuple[str, ...]
     store_folder: Path
     config: PipelineConfig
     spaces: tuple[str, ...]
@@ -50,17 +54,18 @@ class PreparedRun:
     tasks: tuple[ShardTask, ...]
     retry: tuple[str, ...]
     stamp: tuple[object, ...]
+    source_key: str | None = None
 
     @cached_property
     def store(self) -> FeatureStore:
         """The store, created if it does not exist."""
         return FeatureStore(self.store_folder, create=self.found is not None)
 
-    def answers(self, source: str | None, store: str, config: PipelineConfig, retry: Sequence[str]) -> bool:
+    def answers(self, source: Sequence[str], store: str, config: PipelineConfig, retry: Sequence[str]) -> bool:
         """Whether preparing a run with these arguments would return this one, unless files have changed since."""
         # A rerun extracts what the shards were planned for.
-        used = ("compute", "weights") if source is None else ("extract", "compute", "weights")
-        return (self.source, self.store_folder, self.retry) == (source, Path(store), tuple(retry)) and all(
+        used = ("extract", "compute", "weights") if source else ("compute", "weights")
+        return (self.source, self.store_folder, self.retry) == (tuple(source), Path(store), tuple(retry)) and all(
             getattr(self.config, name) == getattr(config, name) for name in used
         )
 
@@ -85,14 +90,15 @@ class PreparedRun:
         return self.found.videos if self.found is not None else None
 
     @property
-    def found_counts(self) -> dict[str, int]:
-        """The fields of RunReport that count what the source holds."""
+    def found_counts(self) -> dict[str, Any]:
+        """The fields of RunReport that say what the source holds, as JSON values."""
         return count_found(self.growth, self.found) if self.growth is not None and self.found is not None else {}
 
     def report_if_nothing_to_do(self) -> RunReport | None:
         """Return the report of a run that has nothing to do; None if there is work."""
         if self.all_tasks:
             return None
+        self._record_search(needs_lock=True)
         return sum_up(self.store, [], {}, present_outcomes(self.store, self.videos), self.found_counts)
 
     def renewed(self) -> PreparedRun:
@@ -107,24 +113,38 @@ class PreparedRun:
     def file_new_shards(self) -> None:
         """Write the manifests of the new shards. Requires the store's lock."""
         if self.growth is not None:
+            # First: a store that has manifests without this record counts as one of an older release.
+            self._record_search()
             self.store.add_shards(self.growth.new_shards)
 
+    def _record_search(self, *, needs_lock: bool = False) -> None:
+        if self.found is not None:
+            record_search(self.store, self.source_key, self.found, needs_lock=needs_lock)
 
-def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: bool = False) -> PreparedRun:
-    """Return the run that extracts the features of `source` missing in `store`.
 
-    Checks, in this order: the source, the extractors' names, the store, the weights, the device, and that the store's
+def prepare(
+    source: str | Sequence[str], store: str, config: PipelineConfig, *, only_estimate: bool = False
+) -> PreparedRun:
+    """Return the run that extracts the features of `source`, one or several, missing in `store`.
+
+    Checks, in this order: the source, the store, the extractors' names, the weights, the device, and that the store's
     features were made with the same settings. The store is created if absent. Weights may be missing if there is
     nothing to do. With `only_estimate`, weights may always be missing, and nothing is created.
 
     Raises UsageError, WeightsError, DeviceError, FingerprintError, or StoreError.
     """
-    found = find_settled_videos(source, config.extract)
-    spaces = requested_spaces(config)
     folder = Path(store)
-    existing = FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
-    growth, tasks, stamp = _planned(existing, found, spaces, config)
-    prepared = PreparedRun(source, folder, config, spaces, found, growth, tasks, (), stamp)
+
+    @functools.cache
+    def existing() -> FeatureStore | None:
+        return FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
+
+    found = find_settled_videos(source, config.extract, lambda: known_ids(existing()))
+    log_notes(found.notes)
+    spaces = requested_spaces(config)
+    growth, tasks, stamp = _planned(existing(), found, spaces, config)
+    key = source_key(source, config.extract)
+    prepared = PreparedRun(_as_tuple(source), folder, config, spaces, found, growth, tasks, (), stamp, key)
     if only_estimate:
         return prepared
     hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
@@ -132,6 +152,10 @@ def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: b
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
     _require_fitting_store(prepared.store, config, spaces, hashes)
     return prepared
+
+
+def _as_tuple(source: str | Sequence[str]) -> tuple[str, ...]:
+    return (source,) if isinstance(source, str) else tuple(source)
 
 
 def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> PreparedRun:
@@ -149,7 +173,7 @@ def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> P
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)
-    return PreparedRun(None, folder, config, spaces, None, None, tasks, tuple(retry), stamp)
+    return PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp)
 
 
 def _planned(

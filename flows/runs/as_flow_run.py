@@ -41,7 +41,9 @@ def handing_on(prepared: PreparedRun) -> Iterator[None]:
         _handed.reset(token)
 
 
-def handed_on(source: str | None, store: str, config: PipelineConfig, retry: Sequence[str] = ()) -> PreparedRun | None:
+def handed_on(
+    source: Sequence[str], store: str, config: PipelineConfig, retry: Sequence[str] = ()
+) -> PreparedRun | None:
     """Return the prepared extraction that was handed to this flow run; None if it is not one of these parameters.
 
     A run that a worker started, or that Retry repeats in another process, was handed nothing.
