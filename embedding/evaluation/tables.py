@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from reeldex.embedding.datasets.records import EvaluationSet
@@ -15,6 +15,7 @@ from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS, Pu
 from reeldex.embedding.multi_instance import FIGURES
 from reeldex.quantities import counted
 from reeldex.storage.atomic import publish, publish_text
+from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import JSON
 
 _RANKING_COLUMNS = ("sentence", "caption", "rank", "clip_id", "score", "right")
@@ -197,7 +198,7 @@ def report_json(results: Iterable[SetResult], about: dict[str, JSON]) -> dict[st
             "unusable_rows": len(result.unusable.rows),
             "words": None if result.coverage is None else result.coverage.to_json(),
             "directions": {name: _direction_json(held) for name, held in result.directions.items()},
-            "published": [asdict(each) for each in _comparable(result)],
+            "published": [to_json(each) for each in _comparable(result)],
         }
     return {**about, "sets": sets}
 
