@@ -31,8 +31,8 @@ class StoreStatus:
     later ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their
     source no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok`
     adds the known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and
-    bytes of all files; these three include videos that left.
-    `ffmpeg_versions` counts shards by the version of ffmpeg that decoded them.
+    bytes of all files; these three include videos that left. `ffmpeg_versions` counts shards by the
+    version of ffmpeg that decoded them.
     """
 
     shards_total: int
@@ -52,8 +52,8 @@ class StoreStatus:
     seconds_of_work: float
     unreadable: tuple[Unreadable, ...]
     noted: Mapping[str, int] = field(default_factory=dict)
-    left_source: Mapping[str, int] = field(default_factory=dict)
     ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
+    left_source: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -132,8 +132,8 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
         noted=dict(sorted(noted.items())),
-        left_source=dict(+left),
         ffmpeg_versions=store_versions(catalog),
+        left_source=dict(+left),
     )
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.flows.extraction.search_notes import SearchNote, notes_from_json, notes_to_json
 from reeldex.quantities import counted, duration
+from reeldex.storage.json_codec import NotInJson, to_json
+from reeldex.storage.schema import VideoOutcome
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport
     from reeldex.flows.extraction.sources import FoundVideos
     from reeldex.storage.manifest import Growth
-    from reeldex.storage.schema import Span, VideoEntry, VideoOutcome
+    from reeldex.storage.schema import Span, VideoEntry
     from reeldex.storage.store import FeatureStore
 
 
@@ -33,8 +35,8 @@ class RunReport:
     - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
-    - `notes` count what the search of the source passed over, and files with equal names.
     - `ffmpeg_versions` counts the shards of the store by the version of ffmpeg that decoded them.
+    - `notes` count what the search of the source passed over, and files with equal names.
     - `problems` are the outcomes of up to 1000 of those videos that failed, were truncated or have notes;
       `problem_count` is how many there are. They are not part of the JSON.
     """
@@ -57,10 +59,10 @@ class RunReport:
     gone: int = 0
     unsettled: int = 0
     noted: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[SearchNote, ...] = ()
     ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
-    problem_count: int = 0
-    problems: tuple[VideoOutcome, ...] = ()
+    notes: tuple[SearchNote, ...] = ()
+    problem_count: Annotated[int, NotInJson] = 0
+    problems: Annotated[tuple[VideoOutcome, ...], NotInJson] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -69,8 +71,8 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        fields = {name: value for name, value in asdict(replace(self, problems=())).items() if "problem" not in name}
-        return {**fields, "notes": notes_to_json(self.notes)}
+        found: dict[str, Any] = to_json(self)
+        return found
 
     def __str__(self) -> str:
         if self.shards_done or self.shards_lost:

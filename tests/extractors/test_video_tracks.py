@@ -12,13 +12,14 @@ from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError, FailureReason, ProbeError
 from reeldex.extractors.fingerprint import decode_fingerprint
-from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
+from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, DecodeOptions
 from reeldex.extractors.packets import FirstPacket, PacketCounts
 from reeldex.extractors.probe import probe
 from reeldex.extractors.truncation import has_all_boxes
 from reeldex.extractors.video_tracks import VideoTrack, candidates, choose, video_tracks
+from tests.extractors.unchanged_frames import passthrough_arguments
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 CASES = Path(__file__).resolve().parents[2].parent / "shared" / "cases"
@@ -35,10 +36,10 @@ def decoded(path: Path, options: DecodeOptions | None = None) -> tuple[dict[str,
     for item in decode(VideoSource("video", str(path)), SPECS, DecodeLimits(), options=options or DecodeOptions()):
         if isinstance(item, DecodeSummary):
             return {spec.name: -(-frames[spec.name] // spec.frames_per_clip) for spec in SPECS}, item
-        if isinstance(item, FrameBatch):
-            frames[item.extractor] += len(item.frames)
-        else:
-            frames = dict.fromkeys(frames, 0)  # decoded again from the start
+        if isinstance(item, DecodeRestarted):
+            frames = dict.fromkeys(frames, 0)
+            continue
+        frames[item.extractor] += len(item.frames)
     raise AssertionError("no summary")
 
 
@@ -199,7 +200,7 @@ def test_a_picture_long_after_its_sound_keeps_its_place(
         *("-f", "lavfi", "-i", f"sine=duration={late_seconds + 3}"),
         *("-itsoffset", str(late_seconds), "-f", "lavfi", "-i", picture),
         *("-map", "0", "-map", "1", "-c:v", codec, "-c:a", "mp2"),
-        *(*ffmpeg.passthrough_arguments(), str(late)),
+        *(*passthrough_arguments(), str(late)),
     )
     rows, summary = decoded(late)
     assert rows["resnet152"] == late_seconds + 3
