@@ -51,7 +51,7 @@ class FolderSearch:
         while self._links:
             link = self._links.pop(0)
             try:
-                inside = self._leads_outside(link) and self._is_new(link)
+                inside = not _leads_back(link.path) and self._is_new(link)
             except OSError:
                 self._tally.add(NoteKind.UNREADABLE_FOLDER, _shown(link.relative))
                 continue
@@ -110,11 +110,12 @@ class FolderSearch:
         self._searched.add(identity)
         return True
 
-    def _leads_outside(self, link: _Folder) -> bool:
-        """Whether a link leads to a folder that does not contain it."""
-        target = os.path.realpath(link.path)
-        holder = os.path.realpath(os.path.dirname(link.path))  # noqa: PTH120
-        return os.path.commonpath([target, holder]) != target
+
+def _leads_back(link: str) -> bool:
+    """Whether a link leads to a folder that contains it."""
+    target = os.path.realpath(link)
+    holder = os.path.realpath(os.path.dirname(link) or ".")  # noqa: PTH120
+    return os.path.commonpath([target, holder]) == target
 
 
 def expand(pattern: str) -> list[Path]:
@@ -127,7 +128,13 @@ def expand(pattern: str) -> list[Path]:
     parts = [part for part in pattern.split("/") if part not in {"", "."}]
     also = frozenset(filter(None, [ending_of(pattern)]))
     found = dict.fromkeys(_expanded(anchor, parts, set()))
-    return sorted(Path(path) for path in found if os.path.isdir(path) or has_video_ending(path, also))  # noqa: PTH112
+    return sorted(Path(path) for path in found if _is_source(path, also))
+
+
+def _is_source(path: str, also: frozenset[str]) -> bool:
+    if os.path.isdir(path):  # noqa: PTH112 - a str path keeps bytes that are not UTF-8
+        return not (os.path.islink(path) and _leads_back(path))  # noqa: PTH114
+    return has_video_ending(path, also)
 
 
 def _expanded(base: str, parts: list[str], searched: set[tuple[str, int]]) -> Iterator[str]:

@@ -165,7 +165,7 @@ def _absolute(path: Path) -> str:
 
 
 def _nothing_found(sources: Sequence[str], tally: SearchTally) -> str:
-    named = ", ".join(repr(each) for each in sources)
+    named = ", ".join(f"{'the folder ' if Path(each).is_dir() else ''}{each!r}" for each in sources)
     notes = "; ".join(str(note) for note in tally.notes())
     passed_over = f" Passed over: {notes}." if notes else ""
     return (
