@@ -3,6 +3,7 @@
 - `engine.py`: decoding ahead, batching, networks and results; `batching.py`, `clips.py`: batches and clips.
 - `decode.py`: one ffmpeg process per video; `sampling.py`, `sample_clock.py`, `frame_stream.py`: its filters and pipes.
 - `ffmpeg.py`, `ffmpeg_process.py`: options for untrusted input, and how ffmpeg is started.
+- `spans.py`: clips of a file, cut from its frames; `containers.py`: endings of video files.
 - `probe.py`, `description.py`: container metadata; `thumbnail.py`: a small picture of a video.
 - `registry.py`, `spec.py`: the extractors and what defines them; `fingerprint.py`: the fingerprint of a feature space.
 - `resnet152.py`, `resnet2d.py`, `resnext101.py`: the networks; `modules.py`: their modules with weights.

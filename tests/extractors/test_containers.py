@@ -6,8 +6,8 @@ from reeldex.extractors.containers import VIDEO_SUFFIXES, suffixes_of
 from reeldex.extractors.ffmpeg import CONTAINERS
 
 _VIDEOS = (
-    "mp4 mkv webm m2t m2ts mod tod insv tp ogg swf mk3d dv nut gxf wtv dvr-ms nuv roq amv pva mjpg 264 265 y4m bik smk 4xm "
-    "ty vro lrv"
+    "mp4 mkv webm m2t m2ts mod tod insv tp ogg swf mk3d dv nut gxf wtv dvr-ms nuv roq amv pva mjpg 264 265 y4m bik smk "
+    "4xm ty vro lrv"
 )
 
 
