@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reeldex.quantities import counted
 from reeldex.storage import layout
+from reeldex.storage.durations import with_durations
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.forgotten import NOTHING_FORGOTTEN, Forgotten, read_forgotten
 from reeldex.storage.manifest import ShardManifest, Spellings, latest_entries, list_shards, read_manifest
@@ -88,7 +89,7 @@ class Catalog:
         return (spelled, *latest[spelled]) if spelled in latest else None
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
-        """Return a shard's outcomes, or None if it has none yet."""
+        """Return a shard's outcomes, or None if it has none yet; durations that they lack are taken from the rows."""
         status = look_at(layout.outcomes_file(self._root, shard))
         if status is None:
             return None
@@ -100,5 +101,6 @@ class Catalog:
         if outcomes is not None:
             if disagreement := outcomes.disagreement(self.manifest(shard)):
                 raise StoreDamagedError(disagreement)
+            outcomes = with_durations(self._root, outcomes)
             self._outcomes[shard] = (signature, outcomes)
         return outcomes

@@ -35,6 +35,11 @@ def manifest_file(root: Path, shard: int) -> Path:
     return root / MANIFEST / f"{shard_stem(shard)}.json"
 
 
+def removed_file(root: Path) -> Path:
+    """Return the path of the record of removed feature spaces."""
+    return root / "removed.json"
+
+
 def forgotten_file(root: Path) -> Path:
     """Return the path of the record of forgotten videos."""
     return root / "forgotten.json"

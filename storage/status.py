@@ -10,8 +10,9 @@ from pathlib import Path
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.json_codec import to_json
-from reeldex.storage.manifest import ShardManifest, superseded_positions
+from reeldex.storage.manifest import superseded_positions
 from reeldex.storage.outcomes import ShardOutcomes
+from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import JSON, VideoOutcome
 from reeldex.storage.searches import read_searches
 from reeldex.storage.staging import Staging
@@ -66,6 +67,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     Raises StoreDamagedError and StoreUnreadableError for manifests, outcomes and folders.
     """
     manifests = catalog.manifests()
+    removed = read_removed(root)
     forgotten = catalog.forgotten().positions
     superseded = superseded_positions(manifests, forgotten) | forgotten
     searches = read_searches(root)
@@ -80,7 +82,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     for manifest in manifests:
         outcomes = catalog.outcomes(manifest.shard)
         closed = _unreadable_files(root, outcomes)
-        complete = _is_complete(root, manifest, outcomes, closed)
+        complete = _is_complete(root, removed.wanted(manifest, outcomes), outcomes, closed)
         done += complete and not closed
         unreadable_shards += complete and bool(closed)
         unreadable += closed
@@ -128,10 +130,10 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
 
 
 def _is_complete(
-    root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
+    root: Path, wanted: Sequence[str], outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
 ) -> bool:
     """Return whether a shard is complete, as far as its files can be read."""
-    if outcomes is None or not set(manifest.spaces) <= set(outcomes.files):
+    if outcomes is None or not set(wanted) <= set(outcomes.files):
         return False
     unknown = {each.file for each in unreadable}
     records = [record for record in outcomes.files.values() if record.name not in unknown]

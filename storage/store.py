@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.storage import layout
+from reeldex.storage.batch_reading import read_batch
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import (
     StoreDamagedError,
@@ -232,6 +233,11 @@ class FeatureStore:
         """Return the outcomes of a shard's videos, or None while it is unfinished."""
         return self._catalog.outcomes(shard)
 
+    def entry(self, video_id: str) -> VideoEntry | None:
+        """Return the latest entry of a video: path, size and modification time; None when it is unknown."""
+        found = self._catalog.find(video_id)
+        return found[3] if found else None
+
     def outcome(self, video_id: str) -> VideoOutcome | None:
         """Return the outcome of the latest version of a video; None when it is unknown or not extracted yet."""
         found = self._catalog.find(video_id)
@@ -265,6 +271,21 @@ class FeatureStore:
             first, stop = span_rows(reader.timing(stored_id), start_seconds, end_seconds)
             return reader.read_rows(stored_id, first, stop)
 
+    def read_many(
+        self, space: str, video_ids: Sequence[str], spans: Sequence[tuple[float, float]] | None = None
+    ) -> list[npt.NDArray[np.float16]]:
+        """Return the rows of many videos as (R, D) float16 each, in the order given, opening each file once.
+
+        With `spans`, (start, end) in seconds per video, only those rows, as `read_span` does. For training: call it in
+        the `__getitems__` of a PyTorch data set. Raises as `read` and `read_span` do.
+        """
+        return read_batch(self._open_shards, lambda video_id: self._find(space, video_id), video_ids, spans)
+
+    def provenance(self, space: str, video_id: str) -> dict[str, JSON]:
+        """Return how a video's features were made, as far as it does not define them; raises as `rows` does."""
+        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
+            return dict(reader.provenance)
+
     def map_rows(self, space: str, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
         """Return the row times of a video and its rows as a read-only memory-mapped (R, D) float16 array.
 
@@ -273,6 +294,10 @@ class FeatureStore:
         path, stored_id = self._find(space, video_id)
         with self._open_shards.reader(path) as reader:
             return reader.map_rows(stored_id)
+
+    def feature_file(self, space: str, video_id: str) -> Path:
+        """Return the file with a video's features in a space; raises as `rows` does."""
+        return self._find(space, video_id)[0]
 
     # Verifying
 
