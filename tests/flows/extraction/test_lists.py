@@ -80,7 +80,7 @@ def test_what_a_list_may_look_like(tmp_path: Path, name: str, content: str | byt
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("l.csv", "a.mp4\nb.mp4\n", "no column video_path, path or file; its first line has: a.mp4"),
+        ("l.csv", "a.mp4\nb.mp4\n", "no column video_path, path or file; its first line has: 'a.mp4'"),
         ("l.csv", "path,Path\na,b\n", "2 columns named path"),
         ("l.csv", "path\na, b.mp4\n", "line 2: 2 fields, while the header names 1 column"),
         ("l.csv", "path,start\n\na.mp4,soon\n", "line 3: the column start is 'soon', which is not a time"),

@@ -82,7 +82,7 @@ def test_a_csv_list_may_give_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("name,id\na.mp4,1\n", "no column video_path, path or file; its first line has: name, id"),
+        ("name,id\na.mp4,1\n", "no column video_path, path or file; its first line has: 'name', 'id'"),
         ("video_path\n\n", "names no video"),
         ("video_path,video_id\na.mp4,../up\n", "line 2"),
         ("video_path,video_id\n,x\n", "line 2: there is no path"),
@@ -214,6 +214,13 @@ def test_a_quoted_pattern_stands_for_what_it_matches(tmp_path: Path, pattern: st
     (tmp_path / "list.csv").write_text("path\nx/a.mp4\n", encoding="utf-8")
     paths = [Path(entry.path).relative_to(tmp_path).as_posix() for entry in found(f"{tmp_path}/{pattern}").videos]
     assert sorted(set(paths)) == expected
+
+
+def test_what_a_pattern_matches_and_is_not_searched_is_noted(tmp_path: Path) -> None:
+    for name in ("x/a.mp4", "x/notes.txt", "x/sub/b.mp4"):
+        touch(tmp_path / name)
+    (tmp_path / "x" / "up").symlink_to(tmp_path)
+    assert kinds(f"{tmp_path}/x/*") == {"other_ending": 1, "repeated_link": 1}
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
