@@ -64,11 +64,12 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    more_sources: list[NonEmpty] = [],  # noqa: B006 - never written to
 ) -> State[Any]:
     """Extract, train or use an embedding, evaluate and index; steps that are up to date are skipped.
 
     Args:
-        source: A folder of videos, one video, or a .csv or .txt list.
+        source: A folder of videos, one video, a pattern, or a list (.txt, .csv, .tsv, .jsonl).
         folder: The folder for features, embedding and index; created if absent.
         checkpoint: The embedding, or the checkpoint to start training from; published is the HowTo100M one.
         train_on: The data set to train an embedding on; its videos are those of the source.
@@ -83,6 +84,7 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where downloads are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        more_sources: Further folders, videos or lists.
     """
     config = PipelineConfig(
         extract=options,
@@ -96,7 +98,8 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     )
 
     def work() -> State[Any]:
-        request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, tuple(evaluate_on))
+        test_sets, more = tuple(evaluate_on), tuple(more_sources)
+        request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, test_sets, more)
         # The tag identifies the steps' runs as ours if their process dies.
         with tags(TAG):
             report = run_pipeline(request, request.prepare(), flow_steps(when_busy, wait_seconds))
@@ -111,7 +114,7 @@ def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
 
     def extract_features(request: PipelineRequest, _: PreparedRun) -> RunReport:
         # A flow receives parameters only, and prepares the run itself.
-        return extract_as_flow_run((request.source,), request.store, request.config, when_busy, wait_seconds)
+        return extract_as_flow_run(request.sources, request.store, request.config, when_busy, wait_seconds)
 
     return PipelineSteps(extract_features, train_as_flow_run, evaluate_as_flow_run, index_as_flow_run)
 
@@ -135,5 +138,6 @@ def pipeline_as_flow_run(request: PipelineRequest, when_busy: WhenBusy, wait_sec
         weights=config.weights,
         when_busy=when_busy,
         wait_seconds=wait_seconds,
+        more_sources=list(request.more_sources),
     )
     return cast("PipelineReport", report)
