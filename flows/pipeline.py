@@ -13,6 +13,7 @@ from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import EvaluateConfig, TestSet, TrainConfig, TrainingDataset, WordsConfig
 from reeldex.flows.config.pipeline import (
     ComputeConfig,
+    DecodeOptions,
     ExtractConfig,
     NonEmpty,
     PipelineConfig,
@@ -65,6 +66,7 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008
 ) -> State[Any]:
     """Extract, train or use an embedding, evaluate and index; steps that are up to date are skipped.
 
@@ -84,9 +86,11 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where downloads are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        decode: Which picture of a file is seen, and how.
     """
     config = PipelineConfig(
         extract=options,
+        decode=decode,
         compute=compute,
         train=training,
         evaluate=evaluation,
@@ -132,6 +136,7 @@ def pipeline_as_flow_run(
             train_on=request.train_on,
             evaluate_on=list(request.evaluate_on),
             options=config.extract,
+            decode=config.decode,
             compute=config.compute,
             training=config.train,
             evaluation=config.evaluate,

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 
 from reeldex.flows.config.pipeline import (
     ComputeConfig,
+    DecodeOptions,
     NonEmpty,
     PipelineConfig,
     ReasonName,
@@ -47,6 +48,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008
 ) -> State[Any]:
     """Process missing, incomplete or damaged shards of a store, each in its planned feature spaces.
 
@@ -58,8 +60,9 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where the networks' weights are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        decode: Which picture of a file is seen, and how.
     """
-    config = PipelineConfig(compute=compute, weights=weights)
+    config = PipelineConfig(decode=decode, compute=compute, weights=weights)
     retry = tuple(reasons) or REASONS if broken_videos else ()
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
     return run_to_state(lambda: completed(_rerun(store, config, retry, when_busy, wait)))
@@ -94,4 +97,5 @@ def rerun_as_flow_run(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: 
             weights=config.weights,
             when_busy=when_busy,
             wait_seconds=wait_seconds,
+            decode=config.decode,
         )

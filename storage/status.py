@@ -24,13 +24,13 @@ class StoreStatus:
     """Counts over the videos that were not superseded: `videos_total` = `ok` + failed + `pending`.
 
     `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
-    file of the recorded size. `staged` of the pending videos are extracted and wait for the rest of their
-    shard. `unreadable` lists feature files that the system does not allow reading; shards with no other problem
-    count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
-    ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their source
-    no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok` adds the
-    known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all
-    files; these three include videos that left.
+    file of the recorded size. `noted` counts the ok videos with each note. `staged` of the pending videos are
+    extracted and wait for the rest of their shard. `unreadable` lists feature files that the system does not allow
+    reading; shards with no other problem count as `shards_unreadable`, neither done nor unfinished. `superseded` counts
+    the entries that later ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the
+    videos that their source no longer holds: they are not part of `videos_total`, but their features are kept.
+    `seconds_of_video_ok` adds the known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of
+    current videos and bytes of all files; these three include videos that left.
     """
 
     shards_total: int
@@ -49,6 +49,7 @@ class StoreStatus:
     superseded: int
     seconds_of_work: float
     unreadable: tuple[Unreadable, ...]
+    noted: Mapping[str, int] = field(default_factory=dict)
     left_source: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -75,6 +76,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     left: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     rows: Counter[str] = Counter()
+    noted: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     unreadable: list[Unreadable] = []
     done = unreadable_shards = ok = truncated = pending = staged = 0
@@ -106,6 +108,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
             elif outcome.status == "ok":
                 ok += 1
                 truncated += outcome.truncated
+                noted.update(outcome.notes)
             else:
                 failed[_reason(outcome)] += 1
     return StoreStatus(
@@ -125,6 +128,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         superseded=len(superseded),
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
+        noted=dict(sorted(noted.items())),
         left_source=dict(+left),
     )
 

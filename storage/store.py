@@ -277,6 +277,16 @@ class FeatureStore:
         with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
             return dict(reader.provenance)
 
+    def damaged_rows(self, space: str, video_id: str) -> tuple[tuple[int, int], ...] | None:
+        """Return the ranges (first, stop) of a video's rows that may show damaged pictures, in order.
+
+        Empty if there are none, None when unknown: the decoder reported errors that no row can be assigned to, or the
+        features were imported or extracted before this was recorded. Raises as `rows` does.
+        """
+        path, stored_id = self._find(space, video_id)
+        with self._open_shards.reader(path) as reader:
+            return reader.damaged_rows(stored_id)
+
     def map_rows(self, space: str, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
         """Return the row times of a video and its rows as a read-only memory-mapped (R, D) float16 array.
 

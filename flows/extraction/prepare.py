@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reeldex.devices import require_cuda
-from reeldex.extractors.fingerprint import fingerprint
+from reeldex.extractors.fingerprint import DECODE, decode_fingerprint, fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.weights import verify
 from reeldex.flows.config.pipeline import PipelineConfig
@@ -229,7 +229,8 @@ def _require_fitting_store(
         if stored.fingerprint:
             record, _ = extractor_record(stored.name)
             expected = _expected(record, hashes.get(stored.name), config)
-            store.require_fingerprint(FeatureSpace(stored.name, {**stored.fingerprint, **expected}))
+            fixed = {key: value for key, value in stored.fingerprint.items() if key != DECODE}
+            store.require_fingerprint(FeatureSpace(stored.name, {**fixed, **expected}))
 
 
 def _expected(record: ExtractorRecord, weights_sha256: str | None, config: PipelineConfig) -> dict[str, Any]:
@@ -244,4 +245,4 @@ def _expected(record: ExtractorRecord, weights_sha256: str | None, config: Pipel
         *(["weights"] if weights_sha256 else []),
         *(["precision"] if precision is not Precision.AUTO else []),
     }
-    return {key: value for key, value in whole.items() if key in known}
+    return {key: value for key, value in whole.items() if key in known} | decode_fingerprint(config.decode)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.flows.extraction.search_notes import SearchNote, notes_from_json, notes_to_json
@@ -31,12 +31,12 @@ class RunReport:
     - `shards_lost` maps the shards that did not finish to the reason.
     - `extracted_ok`, `extracted_failed` count the videos processed in this run.
     - `failed_by_reason` counts all videos of the source (of the store, for a rerun) without features,
-      including failures of earlier runs; `truncated` those whose features end early.
+      including failures of earlier runs; `truncated` those whose features end early; `noted` those with each note.
     - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
     - `notes` count what the search of the source passed over, and files with equal names.
-    - `problems` are the outcomes of up to 1000 of those videos that failed or were truncated;
+    - `problems` are the outcomes of up to 1000 of those videos that failed, were truncated or have notes;
       `problem_count` is how many there are. They are not part of the JSON.
     """
 
@@ -57,6 +57,7 @@ class RunReport:
     duplicates: int = 0
     gone: int = 0
     unsettled: int = 0
+    noted: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[SearchNote, ...] = ()
     problem_count: Annotated[int, NotInJson] = 0
     problems: Annotated[tuple[VideoOutcome, ...], NotInJson] = ()
@@ -119,7 +120,10 @@ def sum_up(
     """
     counts = dict(found_counts or {})
     notes = notes_from_json(counts.pop("notes", ()))
-    problems = [each for each in outcomes if each.reason]
+    problems = [each for each in outcomes if each.reason] + [
+        each for each in outcomes if each.notes and not each.reason
+    ]
+    noted = Counter(note for each in outcomes for note in each.notes)
     failures = Counter(each.reason or "" for each in outcomes if each.status == "failed")
     return RunReport(
         store=str(store.path),
@@ -135,6 +139,7 @@ def sum_up(
         truncated=sum(each.truncated for each in outcomes),
         **counts,
         notes=notes,
+        noted=dict(sorted(noted.items())),
         problem_count=len(problems),
         problems=tuple(problems[:_MOST_PROBLEMS]),
     )

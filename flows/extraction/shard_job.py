@@ -49,12 +49,14 @@ class ShardJob:
         compute = self.config.compute.model_copy(update={"device": device})
         networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
         store = _store(self.store)
-        store.require_fingerprint(*map(feature_space, networks))
+        decode = self.config.decode
+        store.require_fingerprint(*(feature_space(network, decode) for network in networks))
         return run_shard(
             store,
             networks,
             shard=self.shard,
             compute=compute,
+            decode=decode,
             on_event=on_event,
             retry=self.retry,
             known=self.inspection,

@@ -13,6 +13,7 @@ from reeldex.cli.command import Output, command
 from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
+from reeldex.extractors.options import DecodeOptions
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.quantities import counted
@@ -31,6 +32,7 @@ _COMPUTE: tuple[Setting, ...] = (
     setting("compute.batch_rows", "Computation"),
     setting("compute.limits.timeout_seconds", "Computation"),
 )
+_DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
 Store = Annotated[str, Parameter(help="Folder of the feature store.")]
 WeightsFiles = Annotated[
@@ -51,7 +53,7 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
     "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
     "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
-    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_COMPUTE),
+    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE),
 )
 def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
@@ -91,7 +93,7 @@ def extract(  # noqa: PLR0913 - each is an option
     details="Each shard uses the extractors and weights it was planned for. Videos that failed are skipped unless "
     "--failed-videos is given.\n\n" + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    settings=_COMPUTE,
+    settings=(*_DECODE, *_COMPUTE),
 )
 def rerun(  # noqa: PLR0913 - each is an option
     store: Store,
@@ -152,9 +154,11 @@ def _report(store: str, report: RunReport, output: Output) -> int:
     from reeldex.flows.extraction.search_notes import describe_notes
 
     text = [str(report)]
-    if report.failed_by_reason or report.truncated:
+    if report.problem_count:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
+        if report.noted:
+            text.append(f"notes: {terminal.describe_notes(report.noted)}")
         text += [terminal.describe_failure(each) for each in report.problems[:_FAILURES_SHOWN]]
         if report.problem_count > _FAILURES_SHOWN:
             more = report.problem_count - _FAILURES_SHOWN
