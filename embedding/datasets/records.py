@@ -228,7 +228,7 @@ class EvaluationSet:
 
     `right_clips` (M,) int64 gives the clip that each sentence belongs to; several sentences may belong to one clip.
     By default the sentences are all captions of all clips. A clip without a sentence of its own is ranked too.
-    `relevance`, where the protocol has several right clips, is (M, N) float32, 0 to 1. `claim` is what the
+    `relevance`, where the protocol has several right clips, is (M, N) float64, 0 to 1. `claim` is what the
     user states about the set.
     """
 
@@ -237,7 +237,7 @@ class EvaluationSet:
     reader: ClipReader
     captions: tuple[str, ...] = ()
     right_clips: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    relevance: npt.NDArray[np.float32] | None = None
+    relevance: npt.NDArray[np.float64] | None = None
     unusable: UnusableVideos = field(default_factory=UnusableVideos)
     claim: ProtocolClaim = field(default_factory=ProtocolClaim)
 

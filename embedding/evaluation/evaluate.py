@@ -208,7 +208,7 @@ def _class_ranks(scores: Scores, query_classes: Integers, item_classes: Integers
     return class_ranks(these, query_classes[asked], item_classes)
 
 
-def _graded_figures(scores: Scores, relevance: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _graded_figures(scores: Scores, relevance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     # With some videos left out, others may have no fully relevant answer; `query_count` shows it.
     asked = np.flatnonzero(has_right_answer(relevance))
     shape = (len(asked), scores.shape[1])
