@@ -91,8 +91,8 @@ def mean_figures(figures: npt.NDArray[np.float64]) -> MultiInstanceMetrics:
 def query_figures(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Measure each query of one direction: (queries, answers) scores against their relevance in 0..1 to (queries, 3).
 
-    Figures are computed in float64. Pass both transposed for the other direction. Raises ScoresError when shapes differ, for NaN, and for a query
-    without a fully relevant answer, whose average precision is not defined.
+    Figures are computed in float64. Pass both transposed for the other direction. Raises ScoresError when shapes
+    differ, for NaN, and for a query without a fully relevant answer, whose average precision is not defined.
     """
     array, graded = checked_scores(scores), checked_scores(relevance)
     if array.shape != graded.shape:

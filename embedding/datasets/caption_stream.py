@@ -22,7 +22,7 @@ class CaptionStream:
     def __iter__(self) -> Iterator[str]:
         if isinstance(self._samples, Howto100mTrainingSet):
             for video_id in self._samples.video_ids:
-                yield from self._samples.captions.captions(video_id).texts
+                yield from self._samples.texts(video_id)
         else:
             for group in self._samples.groups:
                 for clip in group:

@@ -102,6 +102,23 @@ class DatasetOptions(Options):
             description="Share of videos that may lack features; with more, nothing starts.",
         ),
     ] = 0.1
+    exclude: Annotated[
+        Path | None,
+        Field(
+            title="Excluded videos",
+            description="Videos left out of training, such as those of a test set: csv with a column video_id, or one "
+            "id per line.",
+        ),
+    ] = None
+    train_share: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            title="Share of the videos",
+            description="Share of the videos to train on, always the same ones; a smaller share is part of a larger.",
+        ),
+    ] = 1.0
 
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -129,7 +146,37 @@ class Howto100mOptions(DatasetOptions):
     csv: Annotated[
         Path | None, Field(title="Videos", description="Column video_id; for folders of .npy files also path.")
     ] = None
-    captions: Annotated[Path | None, Field(title="Captions", description="caption.pickle, or the same as JSON.")] = None
+    captions: Annotated[
+        Path | None,
+        Field(
+            title="Captions",
+            description="caption.pickle, or the same as JSON; or csv: video_id, start, end, text. Converted once to a "
+            "cache that is mapped into memory.",
+        ),
+    ] = None
+    captions_cache: Annotated[
+        Path | None,
+        Field(
+            title="Captions cache",
+            description="Folder for converted captions. null: ~/.cache/reeldex/captions, which XDG_CACHE_HOME moves.",
+        ),
+    ] = None
+    max_rank: Annotated[
+        Count | None,
+        Field(
+            title="Largest rank",
+            description="Train only on videos of at most this rank among the search results of their task (column "
+            "rank of csv). null: on all.",
+        ),
+    ] = None
+    stop_words: Annotated[
+        Path | None,
+        Field(
+            title="Stop words",
+            description="Text file of words that are left out of captions; `english` stands for a built-in list. The "
+            "published captions have no stop words. null leaves none out.",
+        ),
+    ] = None
     min_seconds: Annotated[
         Seconds,
         Field(title="Minimum window (s)", description="Windows of shorter captions grow to so many seconds."),

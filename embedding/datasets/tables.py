@@ -6,7 +6,7 @@ import csv
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +80,14 @@ class Row:
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
     """Read a comma-separated table whose first line names its columns; further columns are ignored.
 
+    Raises DatasetError as `stream_table` does.
+    """
+    return list(stream_table(path, columns, optional))
+
+
+def stream_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
+    """Yield the rows of such a table one by one, in bounded memory.
+
     Raises DatasetError when the file or a column is absent or a column is named twice, for a row of another length
     than the first, and for a quotation mark that is not closed.
     """
@@ -87,7 +95,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
     # Strict, because an unclosed quotation would otherwise absorb all following rows.
     lines = csv.reader(_lines(path), strict=True)
     try:
-        return _rows(path, lines, columns, optional)
+        yield from _rows(path, lines, columns, optional)
     except csv.Error as error:
         raise DatasetError(
             f"{path}, line {lines.line_num}: it cannot be read as comma-separated text: {error}. Quote texts that hold "
@@ -95,7 +103,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
         ) from error
 
 
-def _rows(path: Path, lines: Reader, columns: Sequence[str], optional: Sequence[str]) -> list[Row]:
+def _rows(path: Path, lines: Reader, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     header = next(lines, None)
     if not header:
         raise DatasetError(f"{path} is empty; its first line must name the columns {', '.join(columns)}.")
@@ -112,7 +120,6 @@ def _rows(path: Path, lines: Reader, columns: Sequence[str], optional: Sequence[
         if names.count(column) > 1:
             raise DatasetError(f"{path} has several columns {column!r}, so that it is not clear which one is meant.")
     places = {name: names.index(name) for name in (*columns, *optional) if name in names}
-    rows = []
     for values in lines:
         if not values:
             continue
@@ -120,8 +127,7 @@ def _rows(path: Path, lines: Reader, columns: Sequence[str], optional: Sequence[
             raise DatasetError(
                 f"{path}, line {lines.line_num}: it has {len(values)} columns, the first line names {len(names)}."
             )
-        rows.append(Row(path, lines.line_num, {name: values[place] for name, place in places.items()}))
-    return rows
+        yield Row(path, lines.line_num, {name: values[place] for name, place in places.items()})
 
 
 def read_tab_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
@@ -145,19 +151,30 @@ def read_tab_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
 
 def read_text(path: Path) -> str:
     """Read a UTF-8 text file with any usual line endings; raises DatasetError naming a line that is not UTF-8."""
+    return "".join(_lines(path))
+
+
+def _lines(path: Path) -> Iterator[str]:
     if not path.is_file():
         raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
     try:
-        content = path.read_bytes()
+        # Not `splitlines`, which also splits at characters that occur within texts.
+        with path.open(encoding="utf-8-sig") as file:
+            yield from file
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}.") from error
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DatasetError(f"{path}, line {line}: it is not UTF-8 ({error.reason}). Convert the file.") from error
+        raise DatasetError(
+            f"{path}, line {_line_of_fault(path)}: it is not UTF-8 ({error.reason}). Convert the file."
+        ) from error
 
 
-def _lines(path: Path) -> list[str]:
-    # Not `splitlines`, which also splits at characters that occur within texts.
-    return [f"{line}\n" for line in read_text(path).split("\n")]
+def _line_of_fault(path: Path) -> int:
+    """Return the number of the first line that is not UTF-8, from 1."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1

@@ -1,0 +1,119 @@
+"""Captions as published files hold them: JSON, pickle or csv, read video by video."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from reeldex.embedding.caption_cache import ReadCaptions
+from reeldex.embedding.captions import VideoCaptions
+from reeldex.embedding.datasets.tables import Row, stream_table
+from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.json_stream import object_members
+from reeldex.embedding.unpickling import load_pickle
+
+_FIELDS = ("start", "end", "text")
+_NOT_IN_AN_ID = "\0"
+
+
+def read_captions(path: Path) -> Iterator[ReadCaptions]:
+    """Yield the captions of each video of a .json, .csv, .pickle or .pkl file; raises DatasetError.
+
+    JSON and csv are read in bounded memory; a pickle is held whole, and nothing of it is executed. In csv, the rows
+    of a video are adjacent, with the columns video_id, start, end and text.
+    """
+    if path.suffix.lower() == ".csv":
+        yield from _from_csv(path)
+        return
+    for video_id, entry in _entries(path):
+        if not isinstance(video_id, str) or _NOT_IN_AN_ID in video_id:
+            raise DatasetError(f"{path} does not map video ids to their captions (start, end, text).")
+        yield _of_entry(video_id, entry)
+
+
+def _entries(path: Path) -> Iterator[tuple[object, object]]:
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        yield from object_members(path)
+    elif suffix in {".pickle", ".pkl"}:
+        held = load_pickle(path)
+        if not isinstance(held, dict):
+            raise DatasetError(f"{path} does not map video ids to their captions (start, end, text).")
+        yield from held.items()
+    else:
+        raise DatasetError(f"{path} is neither .json nor .csv, .pickle or .pkl: its format is unknown.")
+
+
+def _of_entry(video_id: str, entry: object) -> ReadCaptions:
+    try:
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"it holds a {type(entry).__name__}, not start, end and text")  # noqa: TRY301 - told below
+        start, end, text = (_as_list(entry, field) for field in _FIELDS)
+        return usable_rows(video_id, _times(start), _times(end), tuple(map(_text, text)))
+    except (TypeError, ValueError) as error:
+        return ReadCaptions(video_id, None, str(error))
+
+
+def usable_rows(video_id: str, starts: Sequence[float], ends: Sequence[float], texts: Sequence[str]) -> ReadCaptions:
+    """Return the captions of a video without those whose times are impossible, which are counted.
+
+    A caption without text stays: it has no words. Raises ValueError when nothing is left.
+    """
+    if len(starts) == len(ends) == len(texts):
+        rows = [row for row in zip(starts, ends, texts, strict=True) if 0 <= row[0] <= row[1] < math.inf]
+        if rows and len(rows) < len(starts):
+            return ReadCaptions(video_id, VideoCaptions(*zip(*rows, strict=True)), dropped=len(starts) - len(rows))
+    return ReadCaptions(video_id, VideoCaptions(tuple(starts), tuple(ends), tuple(texts)))
+
+
+def _text(value: object) -> str:
+    # Python writes a missing text as null or, as pandas has it, as NaN.
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value)
+
+
+def _times(values: Sequence[object]) -> tuple[float, ...]:
+    known = [math.nan if value is None else value for value in values]
+    times = np.asarray(known, dtype=np.float64)
+    if times.ndim != 1:
+        raise ValueError("its times are not a list of numbers")
+    return tuple(times.tolist())
+
+
+def _as_list(entry: Mapping[str, object], field: str) -> Sequence[object]:
+    if field not in entry:
+        raise ValueError(f"it lacks {field!r}; it has {', '.join(sorted(map(repr, entry))) or 'nothing'}")
+    values = entry[field]
+    if isinstance(values, np.ndarray) and values.ndim:
+        listed: list[object] = values.tolist()
+        return listed
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{field!r} is a {type(values).__name__}, not a list")
+    return values
+
+
+def _from_csv(path: Path) -> Iterator[ReadCaptions]:
+    seen = set()
+    for video_id, rows in groupby(stream_table(path, ["video_id", *_FIELDS]), lambda row: row.text("video_id")):
+        first = next(rows)
+        if video_id in seen:
+            raise first.refusal("video_id", f"rows of {video_id!r} stand further above too. Sort the file by video_id")
+        seen.add(video_id)
+        spoken = [(*_csv_times(row), row.values["text"].strip()) for row in (first, *rows)]
+        starts, ends, texts = zip(*sorted(spoken, key=lambda row: (math.isnan(row[0]), row[0])), strict=True)
+        try:
+            yield usable_rows(video_id, starts, ends, texts)
+        except ValueError as error:
+            yield ReadCaptions(video_id, None, str(error))
+
+
+def _csv_times(row: Row) -> tuple[float, float]:
+    """Return the times of a row, both NaN when one of them is none."""
+    try:
+        return row.seconds("start"), row.seconds("end")
+    except DatasetError:
+        return math.nan, math.nan
