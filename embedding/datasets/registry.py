@@ -11,19 +11,24 @@ from reeldex.embedding.datasets import epic_labels, epic_retrieval, howto100m, l
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
 from reeldex.embedding.datasets.options import Howto100mOptions, LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
+from reeldex.embedding.datasets.subsets import selected
 
 
 @dataclass(frozen=True)
 class DatasetRecord:
     """A data set: `options` is the frozen model that both functions take.
 
-    `open_evaluation` is None where nothing is evaluated.
+    `read_training` opens all samples of the training split. `open_evaluation` is None where nothing is evaluated.
     """
 
     name: str
     options: type
-    open_training: Callable[[Any], TrainingSet]
+    read_training: Callable[[Any], TrainingSet]
     open_evaluation: Callable[[Any], EvaluationSet] | None
+
+    def open_training(self, options: Any) -> TrainingSet:  # noqa: ANN401 - each data set has its own options
+        """Open the training split, without excluded videos and those beyond `train_share`."""
+        return selected(self.read_training(options), options)
 
 
 _RECORDS = (

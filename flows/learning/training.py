@@ -103,10 +103,16 @@ def require_startable(request: TrainingRequest) -> None:
         raise TrainingError(
             f"{request.folder} already contains a training. Continue it (--resume), or choose another folder."
         )
-    if request.config.train.best_by and not (request.config.train.evaluate_on and request.config.train.evaluate_every):
+    train = request.config.train
+    if train.validation_share and not train.evaluate_every:
         raise UsageError(
-            f"train.best_by: the best checkpoint cannot be chosen by {request.config.train.best_by} without an "
-            "evaluation. Name test sets (train.evaluate_on, --evaluate-on), or leave it out."
+            "train.validation_share: the best checkpoint cannot be selected without an evaluation. Raise "
+            "train.evaluate_every, or leave validation_share out."
+        )
+    if train.best_by and not ((train.evaluate_on or train.validation_share) and train.evaluate_every):
+        raise UsageError(
+            f"train.best_by: the best checkpoint cannot be chosen by {train.best_by} without an evaluation. Name test "
+            "sets (train.evaluate_on, --evaluate-on), hold videos out (train.validation_share), or leave it out."
         )
     if request.config.words.train_own and request.config.words.file is not None:
         raise UsageError("words.file and words.train_own exclude each other: give one of them.")
@@ -149,7 +155,12 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 class _TrainingRun:
     def __init__(self, request: TrainingRequest, samples: TrainingSet, process: ProcessRank) -> None:
-        self.request, self.config, self.samples, self.process = request, request.config, samples, process
+        from reeldex.embedding.datasets.subsets import split_validation
+
+        self.request, self.config, self.process = request, request.config, process
+        self.samples, self.validation = samples, None
+        if self.config.train.validation_share:
+            self.samples, self.validation = split_validation(samples, self.config.train.validation_share)
 
     def run(self, on_step: OnStep) -> TrainingReport:
         from reeldex.embedding.training.train import TrainingJob, run_training
@@ -158,13 +169,15 @@ class _TrainingRun:
         path, words = self._words(begun)
         model = self._model(begun, words)
         test_sets = self._test_sets(model, words)
+        held_out = [self.validation] if self.validation is not None and self.process.is_first else []
+        watched = [*held_out, *test_sets]
         job = TrainingJob(
             model=model,
             samples=self.samples,
             words=words,
             options=training_options(self.request.dataset, self.config),
             folder=self.request.folder,
-            evaluate=self._evaluation(test_sets, words) if test_sets else None,
+            evaluate=self._evaluation(watched, words) if watched else None,
             on_step=on_step,
             config={"word_file": str(path.absolute()), "settings": self.config.model_dump(mode="json")},
             resume=self.request.resume,

@@ -71,7 +71,7 @@ File = Annotated[
     "captions=caption.pickle --word-vectors GoogleNews-vectors-negative300.bin --n-pair 64 --out ~/ckpt",
     settings=(
         *_DATA_SETTINGS,
-        setting("datasets.*.n_pair", _DATA),
+        *(setting(f"datasets.*.{name}", _DATA) for name in ("n_pair", "exclude", "train_share", "max_rank", "stop_words")),
         *WORD_SETTINGS,
         *WORD_TRAINING_SETTINGS,
         *(
