@@ -124,9 +124,9 @@ class Howto100mTrainingSet:
 def open_training(options: Howto100mOptions) -> Howto100mTrainingSet:
     """Open the training set: each video with `n_pair` of its captions, drawn again each epoch."""
     purpose = "Training on HowTo100M"
+    videos = read_videos(required(options.csv, "csv", purpose), options.max_rank)
     if options.features is None:
         raise DatasetError(f"{purpose} needs features: a store, or folders of .npy files.")
-    videos = read_videos(required(options.csv, "csv", purpose), options.max_rank)
     captions = open_captions(required(options.captions, "captions", purpose), options.captions_cache)
     return training_set(options, videos, captions, open_features(options.features, videos.paths))
 

@@ -1,6 +1,7 @@
 """Options of the data sets: where their files are stored, and how samples are made of them. Nothing else.
 
-Those of EPIC-KITCHENS are in `epic_options`. Every option may be left out; what is needed for training or
+Those of EPIC-KITCHENS are in `epic_options`, of CrossTask in
+`crosstask_options`. Every option may be left out; what is needed for training or
 evaluating is checked when a split is opened.
 """
 
@@ -36,6 +37,7 @@ class TestSet(StrEnum):
     LSMDC = "lsmdc"
     EPIC = "epic"
     EPIC_RETRIEVAL = "epic-retrieval"
+    CROSSTASK = "crosstask"
 
 
 PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
@@ -102,6 +104,11 @@ class DatasetOptions(Options):
             description="Share of videos that may lack features; with more, nothing starts.",
         ),
     ] = 0.1
+
+
+class TrainableOptions(DatasetOptions):
+    """What the options of a data set with a training split have besides."""
+
     exclude: Annotated[
         Path | None,
         Field(
@@ -124,7 +131,7 @@ class DatasetOptions(Options):
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class TestedOptions(DatasetOptions):
+class TestedOptions(TrainableOptions):
     """What the options of a data set with a published test set have besides."""
 
     published_sha256: Annotated[
@@ -140,7 +147,7 @@ class TestedOptions(DatasetOptions):
 PROTOCOL_DESCRIPTION = "Published protocol whose counts the test set must have: {}. null checks nothing."
 
 
-class Howto100mOptions(DatasetOptions):
+class Howto100mOptions(TrainableOptions):
     """HowTo100M."""
 
     csv: Annotated[

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from reeldex.embedding.datasets.options import DatasetOptions
+from reeldex.embedding.datasets.options import TrainableOptions
 from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
 from reeldex.embedding.datasets.tables import read_text, stream_table
 from reeldex.embedding.errors import DatasetError
@@ -23,7 +23,7 @@ VALIDATION = "validation"
 _ID = "video_id"
 
 
-def selected(samples: TrainingSet, options: DatasetOptions) -> TrainingSet:
+def selected(samples: TrainingSet, options: TrainableOptions) -> TrainingSet:
     """Return a training set without the videos of `exclude`, and of the others the share `train_share`.
 
     Which videos belong to a share depends on their names alone; a smaller share is part of a larger one. Raises

@@ -149,6 +149,33 @@ def read_tab_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
     return rows
 
 
+def read_bare_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
+    """Read a comma-separated table without a header, `columns` saying which column stands where, from 0.
+
+    A first line that names the columns is skipped. Raises DatasetError for a line that is too short.
+    """
+    csv.field_size_limit(_LARGEST_FIELD_BYTES)
+    needed = max(columns.values()) + 1
+    lines = csv.reader(_lines(path), strict=True)
+    rows: list[Row] = []
+    try:
+        for values in lines:
+            if not any(value.strip() for value in values):
+                continue
+            if len(values) < needed:
+                raise DatasetError(
+                    f"{path}, line {lines.line_num}: it has {len(values)} columns, and column {needed} is required."
+                )
+            held = {name: values[place] for name, place in columns.items()}
+            if rows or not all(value.strip().lower() == name for name, value in held.items()):
+                rows.append(Row(path, lines.line_num, held))
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path}, line {lines.line_num}: it cannot be read as comma-separated text: {error}."
+        ) from error
+    return rows
+
+
 def read_text(path: Path) -> str:
     """Read a UTF-8 text file with any usual line endings; raises DatasetError naming a line that is not UTF-8."""
     return "".join(_lines(path))

@@ -7,15 +7,17 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from reeldex.embedding.datasets.localization import EvaluatedSet, LocalizationSet
 from reeldex.embedding.datasets.protocols import SetIdentity
 from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
 from reeldex.embedding.errors import EmbeddingError, ScoresError
+from reeldex.embedding.evaluation.localization import LocalizationResult, localize
 from reeldex.embedding.evaluation.metrics import (
     Integers,
     Interval,
@@ -89,6 +91,9 @@ class SetResult:
             for direction, result in self.directions.items()
             for name, value in result.figures().items()
         }
+
+
+Result: TypeAlias = SetResult | LocalizationResult
 
 
 def score(
@@ -227,17 +232,19 @@ def evaluate_retrieval(
 
 
 def evaluation_during_training(
-    test_sets: Iterable[EvaluationSet], words: WordVectors, batch_size: int = _DEFAULTS.batch_size
+    test_sets: Iterable[EvaluatedSet], words: WordVectors, batch_size: int = _DEFAULTS.batch_size
 ) -> Callable[[TextVideoEmbedding], dict[str, float]]:
     """Return what `TrainingJob.evaluate` needs: all figures of all sets by name, without intervals."""
     kept = list(test_sets)
     how = EvaluationOptions(batch_size=batch_size, resamples=0)
 
     def run(model: TextVideoEmbedding) -> dict[str, float]:
-        return {
-            name: value
-            for each in evaluate_retrieval(model, kept, words, how)
-            for name, value in each.figures().items()
-        }
+        figures: dict[str, float] = {}
+        for each in kept:
+            if isinstance(each, LocalizationSet):
+                figures.update(localize(model, each, words, batch_size).figures())
+            else:
+                figures.update(evaluate_retrieval(model, [each], words, how)[0].figures())
+        return figures
 
     return run

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
 from reeldex.embedding.datasets.options import (
     FeatureLocation,
@@ -29,6 +30,7 @@ class DatasetsConfig(Options):
     epic_retrieval: Annotated[EpicRetrievalOptions, Field(title="EPIC-KITCHENS-100 multi-instance retrieval")] = (
         EpicRetrievalOptions()
     )
+    crosstask: Annotated[CrosstaskOptions, Field(title="CrossTask step localization")] = CrosstaskOptions()
 
     def with_store(self, dataset: str, store: str) -> DatasetsConfig:
         """Return this section with a data set's features in a store, in the feature spaces named for it."""

@@ -29,7 +29,8 @@ from reeldex.flows.learning.training_progress import OnStep
 from reeldex.quantities import counted
 
 if TYPE_CHECKING:
-    from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
+    from reeldex.embedding.datasets.localization import EvaluatedSet
+    from reeldex.embedding.datasets.records import TrainingSet
     from reeldex.embedding.model import TextVideoEmbedding
     from reeldex.embedding.training.checkpoint import Checkpoint
     from reeldex.embedding.training.distributed import ProcessRank
@@ -239,7 +240,7 @@ class _TrainingRun:
         spec = ModelSpec(self.samples.video_dim, sizes.embed_dim, words.dim, sizes.sentence_dim, sizes.max_words)
         return new_model(spec, self.config.train.seed)
 
-    def _test_sets(self, model: TextVideoEmbedding, words: WordVectors) -> list[EvaluationSet]:
+    def _test_sets(self, model: TextVideoEmbedding, words: WordVectors) -> list[EvaluatedSet]:
         """Open the test sets in the process that evaluates; their features must match the model."""
         from reeldex.embedding.training.checkpoint import Checkpoint, Origin
 
@@ -251,7 +252,8 @@ class _TrainingRun:
             require_fit(ours, test_set)
         return test_sets
 
-    def _evaluation(self, test_sets: list[EvaluationSet], words: WordVectors) -> Evaluate:
+    def _evaluation(self, test_sets: list[EvaluatedSet], words: WordVectors) -> Evaluate:
+        from reeldex.embedding.datasets.localization import LocalizationSet
         from reeldex.embedding.evaluation.evaluate import DIRECTIONS, evaluation_during_training
         from reeldex.embedding.evaluation.metrics import RECALL_AT
 
@@ -260,6 +262,10 @@ class _TrainingRun:
         def run_and_log(model: TextVideoEmbedding) -> Mapping[str, float]:
             figures = run(model)
             for test_set in test_sets:
+                if isinstance(test_set, LocalizationSet):
+                    recall = 100 * figures[f"{test_set.name}/localization/average_recall"]
+                    log.info("%s: average recall %.1f", test_set.name, recall)
+                    continue
                 for direction in DIRECTIONS:
                     at = f"{test_set.name}/{direction}"
                     recalls = ", ".join(f"R@{k} {100 * figures[f'{at}/recall_at_{k}']:.1f}" for k in RECALL_AT)
@@ -269,7 +275,7 @@ class _TrainingRun:
 
         return run_and_log
 
-    def _report(self, result: TrainingResult, test_sets: list[EvaluationSet], words: WordVectors) -> TrainingReport:
+    def _report(self, result: TrainingResult, test_sets: list[EvaluatedSet], words: WordVectors) -> TrainingReport:
         from reeldex.embedding.training.checkpoint import load_checkpoint
 
         evaluation = None
