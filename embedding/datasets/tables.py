@@ -93,7 +93,7 @@ def stream_table(path: Path, columns: Sequence[str], optional: Sequence[str] = (
     """
     csv.field_size_limit(_LARGEST_FIELD_BYTES)
     # Strict, because an unclosed quotation would otherwise absorb all following rows.
-    lines = csv.reader(_lines(path), strict=True)
+    lines = csv.reader(_table_lines(path), strict=True)
     try:
         yield from _rows(path, lines, columns, optional)
     except csv.Error as error:
@@ -156,7 +156,7 @@ def read_bare_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
     """
     csv.field_size_limit(_LARGEST_FIELD_BYTES)
     needed = max(columns.values()) + 1
-    lines = csv.reader(_lines(path), strict=True)
+    lines = csv.reader(_table_lines(path), strict=True)
     rows: list[Row] = []
     try:
         for values in lines:
@@ -194,6 +194,15 @@ def _lines(path: Path) -> Iterator[str]:
         raise DatasetError(
             f"{path}, line {_line_of_fault(path)}: it is not UTF-8 ({error.reason}). Convert the file."
         ) from error
+
+
+def _table_lines(path: Path) -> Iterator[str]:
+    """Yield the lines, and an empty one behind a last line feed: a quotation that is not closed goes on there."""
+    line = ""
+    for line in _lines(path):
+        yield line
+    if line.endswith("\n"):
+        yield "\n"
 
 
 def _line_of_fault(path: Path) -> int:
