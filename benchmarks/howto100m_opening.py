@@ -25,7 +25,7 @@ from typing import IO
 
 from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.datasets.howto100m import Howto100mTrainingSet, read_videos, training_set
-from reeldex.embedding.datasets.options import Howto100mOptions
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.features import VideoRows
 from reeldex.storage.schema import JSON
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import itertools
 import json
 import mmap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,14 +30,18 @@ _RECORDS_AT = 4096
 _SEPARATOR = "\0"
 
 
-@dataclass
+@dataclass(frozen=True)
 class ReadCaptions:
-    """The captions of a video as read from a file: usable ones, or a `problem`; `dropped` counts unusable rows."""
+    """The captions of a video as read from a file: usable ones, or a `problem`; `dropped` counts unusable rows.
+
+    They replace captions of the same video that came before, or with `continues` are added to them.
+    """
 
     video_id: str
     captions: VideoCaptions | None
     problem: str | None = None
     dropped: int = 0
+    continues: bool = False
 
 
 @dataclass
@@ -62,17 +67,40 @@ class _Index:
 def write_cache(path: Path, videos: Iterable[ReadCaptions], source: dict[str, JSON]) -> None:
     """Publish the captions of videos as a cache; `source` describes the file they come from.
 
-    Memory holds the ids and one video at a time. Of a video that comes again, the last captions count.
+    Memory holds the ids and one video at a time.
     """
     index = _Index()
-    with publish(path) as temporary, temporary.open("wb") as file:
-        file.seek(_RECORDS_AT)
+    with publish(path) as temporary, temporary.open("w+b") as file:
         at = _RECORDS_AT
-        for read in videos:
+        file.seek(at)
+        for each in videos:
+            read = each
+            if each.continues:
+                read = _joined(index, file, each)
+                file.seek(at)
             index.add(read, at)
             if read.captions is not None:
                 at += file.write(_record(read.captions))
         _finish(file, at, index, source)
+
+
+def _joined(index: _Index, file: IO[bytes], more: ReadCaptions) -> ReadCaptions:
+    """Return captions together with those of the same video that were written before, in the order of the starts."""
+
+    def read(at: int, size: int) -> bytes:
+        file.seek(at)
+        return file.read(size)
+
+    place = index.places.get(more.video_id)
+    parts = [_parsed(read, place)] if place is not None else []
+    parts += [more.captions] if more.captions is not None else []
+    rows = [row for part in parts for row in zip(part.start_seconds, part.end_seconds, part.texts, strict=True)]
+    dropped = index.dropped.get(more.video_id, 0) + more.dropped
+    if not rows:
+        return ReadCaptions(more.video_id, None, more.problem, dropped)
+    return ReadCaptions(
+        more.video_id, VideoCaptions(*zip(*sorted(rows, key=itemgetter(0)), strict=True)), dropped=dropped
+    )
 
 
 def _record(captions: VideoCaptions) -> bytes:
@@ -80,6 +108,16 @@ def _record(captions: VideoCaptions) -> bytes:
     offsets = np.fromiter(itertools.accumulate(map(len, texts), initial=0), "<u4", len(texts) + 1)
     times = np.array([captions.start_seconds, captions.end_seconds], "<f8")
     return b"".join((len(texts).to_bytes(8, "little"), times.tobytes(), offsets.tobytes(), *texts))
+
+
+def _parsed(read: Callable[[int, int], bytes], at: int) -> VideoCaptions:
+    """Return the captions of a record; `read` returns so many bytes from a place on."""
+    count = int.from_bytes(read(at, 8), "little")
+    starts, ends = np.frombuffer(read(at + 8, 16 * count), "<f8").reshape(2, count).tolist()
+    offsets = np.frombuffer(read(at + 8 + 16 * count, 4 * (count + 1)), "<u4").tolist()
+    letters = read(at + 8 + 16 * count + 4 * (count + 1), offsets[-1])
+    texts = (letters[first:stop].decode("utf-8", "surrogatepass") for first, stop in itertools.pairwise(offsets))
+    return VideoCaptions(tuple(starts), tuple(ends), tuple(texts))
 
 
 def _finish(file: IO[bytes], at: int, index: _Index, source: dict[str, JSON]) -> None:
@@ -121,7 +159,9 @@ class CaptionFile:
             raise DatasetError(f"{cache} is not an intact cache of captions. Delete it; it is converted again.")
         with cache.open("rb") as file:
             self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        ids, problems = (self._part(header, name).decode("utf-8", "surrogatepass") for name in ("ids", "problems"))
+        ids, problems = (
+            self._read(*header["parts"][name]).decode("utf-8", "surrogatepass") for name in ("ids", "problems")
+        )
         at, size = header["parts"]["offsets"]
         self._offsets = np.frombuffer(self._mapped, "<i8", size // 8, at)
         self._numbers = dict(zip(ids.split(_SEPARATOR), range(size // 8), strict=True)) if size else {}
@@ -131,8 +171,7 @@ class CaptionFile:
     def __reduce__(self) -> tuple[type[CaptionFile], tuple[Path, Path]]:
         return CaptionFile, (self.path, self.cache)
 
-    def _part(self, header: dict[str, Any], name: str) -> bytes:
-        at, size = header["parts"][name]
+    def _read(self, at: int, size: int) -> bytes:
         return self._mapped[at : at + size]
 
     def __len__(self) -> int:
@@ -146,14 +185,7 @@ class CaptionFile:
         number = self._numbers.get(video_id)
         if number is None:
             raise DatasetError(str(self.problem(video_id)))
-        at = int(self._offsets[number])
-        count = int.from_bytes(self._mapped[at : at + 8], "little")
-        starts, ends = np.frombuffer(self._mapped, "<f8", 2 * count, at + 8).reshape(2, count).tolist()
-        offsets = np.frombuffer(self._mapped, "<u4", count + 1, at + 8 + 16 * count).tolist()
-        texts_at = at + 8 + 16 * count + 4 * (count + 1)
-        letters = self._mapped[texts_at : texts_at + offsets[-1]]
-        texts = (letters[first:stop].decode("utf-8", "surrogatepass") for first, stop in itertools.pairwise(offsets))
-        return VideoCaptions(tuple(starts), tuple(ends), tuple(texts))
+        return _parsed(self._read, int(self._offsets[number]))
 
     def problem(self, video_id: str) -> str | None:
         """Return why a video's captions cannot be used, None when they can."""

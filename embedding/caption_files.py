@@ -27,12 +27,11 @@ def open_captions(path: Path, cache_folder: Path | None = None) -> CaptionFile:
     ~/.cache when None. Raises DatasetError.
     """
     source = _signature(path)
-    folder = user_folders.make_writable(
-        cache_folder or user_folders.cache_folder("captions"), "datasets.howto100m.captions_cache or XDG_CACHE_HOME"
-    )
+    folder = cache_folder or user_folders.cache_folder("captions")
     name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
     cache = folder / f"{path.name[:100]}-{name}.captions"
     if cached_source(cache) != source:
+        user_folders.make_writable(folder, "datasets.howto100m.captions_cache or XDG_CACHE_HOME")
         with hold_lock(folder, _LONGEST_CONVERSION_SECONDS, "cache of captions"):
             if cached_source(cache) != source:
                 _convert(path, cache, source)

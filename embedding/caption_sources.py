@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -23,8 +24,8 @@ _NOT_IN_AN_ID = "\0"
 def read_captions(path: Path) -> Iterator[ReadCaptions]:
     """Yield the captions of each video of a .json, .csv, .pickle or .pkl file; raises DatasetError.
 
-    JSON and csv are read in bounded memory; a pickle is held whole, and nothing of it is executed. In csv, the rows
-    of a video are adjacent, with the columns video_id, start, end and text.
+    JSON and csv are read in bounded memory; a pickle is held whole, and nothing of it is executed. A csv has the
+    columns video_id, start, end and text; rows of one video that are not adjacent come in several parts.
     """
     if path.suffix.lower() == ".csv":
         yield from _from_csv(path)
@@ -99,16 +100,14 @@ def _as_list(entry: Mapping[str, object], field: str) -> Sequence[object]:
 def _from_csv(path: Path) -> Iterator[ReadCaptions]:
     seen = set()
     for video_id, rows in groupby(stream_table(path, ["video_id", *_FIELDS]), lambda row: row.text("video_id")):
-        first = next(rows)
-        if video_id in seen:
-            raise first.refusal("video_id", f"rows of {video_id!r} stand further above too. Sort the file by video_id")
-        seen.add(video_id)
-        spoken = [(*_csv_times(row), row.values["text"].strip()) for row in (first, *rows)]
+        spoken = [(*_csv_times(row), row.values["text"].strip()) for row in rows]
         starts, ends, texts = zip(*sorted(spoken, key=lambda row: (math.isnan(row[0]), row[0])), strict=True)
         try:
-            yield usable_rows(video_id, starts, ends, texts)
+            read = usable_rows(video_id, starts, ends, texts)
         except ValueError as error:
-            yield ReadCaptions(video_id, None, str(error))
+            read = ReadCaptions(video_id, None, str(error), dropped=len(starts))
+        yield replace(read, continues=video_id in seen)
+        seen.add(video_id)
 
 
 def _csv_times(row: Row) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """One reader per data set, for the published file formats and for reeldex stores.
 
-- `registry` maps names to readers; `options`, `epic_options` and `crosstask_options` hold their options.
+- `registry` maps names to readers; `options` and `*_options` hold their options.
 - Readers: `howto100m`, `msrvtt`, `youcook2`, `lsmdc`, `epic_labels` (EPIC-KITCHENS by label files), `epic_retrieval`
   (EPIC-KITCHENS-100 multi-instance retrieval), `crosstask` (step localization).
 - What readers return: `records` (training and evaluation sets), `localization` (steps in videos), `candidates`

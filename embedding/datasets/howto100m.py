@@ -14,8 +14,8 @@ from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.caption_cache import CaptionFile
 from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.captions import CaptionWindow, VideoCaptions, grow_window
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.options import Howto100mOptions
 from reeldex.embedding.datasets.readers import SpanReader
 from reeldex.embedding.datasets.records import (
     Clip,

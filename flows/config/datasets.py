@@ -9,9 +9,9 @@ from pydantic import Field
 
 from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.options import (
     FeatureLocation,
-    Howto100mOptions,
     LsmdcOptions,
     MsrvttOptions,
     Youcook2Options,

@@ -17,6 +17,7 @@ from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.json_stream import object_members
 from reeldex.storage.schema import JSON
+from reeldex.storage.user_folders import FolderNotWritableError
 
 
 def random_entries(count: int) -> dict[str, dict[str, Any]]:
@@ -122,6 +123,18 @@ def test_a_conversion_that_fails_leaves_no_cache(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="cannot be read as JSON"):
             open_captions(path, cache)
     assert [each.name for each in cache.iterdir() if not each.name.startswith(".lock")] == []
+
+
+def test_a_cache_that_is_up_to_date_needs_no_writable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json").write_text('{"v": {"start": [0], "end": [1], "text": ["a"]}}')
+    cache = open_captions(tmp_path / "a.json", tmp_path / "cache").cache
+    with monkeypatch.context() as patched:
+        # Permissions do not hold up root, as which the tests may run.
+        patched.setattr(caption_files.user_folders, "make_writable", None)
+        assert open_captions(tmp_path / "a.json", tmp_path / "cache").cache == cache
+    (tmp_path / "b.json").write_text("{}")
+    with pytest.raises(FolderNotWritableError, match="captions_cache or XDG_CACHE_HOME"):
+        open_captions(tmp_path / "b.json", tmp_path / "a.json")
 
 
 def test_no_videos_at_all(tmp_path: Path) -> None:

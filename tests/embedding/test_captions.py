@@ -140,7 +140,6 @@ def test_caption_files_that_cannot_be_used(tmp_path: Path) -> None:
         ("a.json", b'{"a\\u0000b": {}}', "does not map video ids"),
         ("a.csv", b"video_id,start,end\n", "has no column 'text'"),
         ("a.csv", b"video_id,start,end,text\n,0,1,a\n", "line 2, column 'video_id': it is empty"),
-        ("a.csv", b"video_id,start,end,text\nv,0,1,a\nw,0,1,a\nv,1,2,b\n", "line 4, column 'video_id': rows of 'v'"),
         ("a.pkl", pickle.dumps({1: 2}), "does not map video ids"),
     ):
         (tmp_path / name).write_bytes(content)
@@ -161,6 +160,21 @@ def test_captions_are_read_from_csv_with_the_rows_of_a_video_in_any_order(tmp_pa
     assert captions.captions("v") == VideoCaptions((0.5, 2.0), (2.0, 3.25), ("a, b", "c"))
     assert captions.captions("-w").texts == ("",)
     assert (len(captions), captions.dropped) == (2, 1)
+
+
+def test_rows_of_a_video_need_not_be_adjacent(tmp_path: Path) -> None:
+    draw = random.Random(1)  # noqa: S311
+    rows = [(f"v{draw.randrange(4)}", round(draw.uniform(0, 99), 3), f"words {at}") for at in range(200)]
+    bad = [("v1", -1.0, "no time"), ("v9", -1.0, "no time"), ("w", -1.0, "no time")]
+    rows = [bad[0], bad[1], *rows, ("w", 3.0, "later"), bad[1], bad[2]]
+    (tmp_path / "a.csv").write_text("video_id,start,end,text\n" + "".join(f"{v},{s},{s + 1},{t}\n" for v, s, t in rows))
+    captions = load_captions(tmp_path / "a.csv")
+    for video_id in ("v0", "v1", "v2", "v3", "w"):
+        wanted = sorted((start, text) for name, start, text in rows if name == video_id and start >= 0)
+        found = captions.captions(video_id)
+        assert list(zip(found.start_seconds, found.texts, strict=True)) == wanted
+    assert "caption 0 lasts from" in str(captions.problem("v9"))
+    assert (len(captions), captions.dropped) == (5, 4)
 
 
 def test_a_caption_without_text_has_no_words(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import torch
 
 from reeldex.embedding.block_pooling import pool_spans, pool_whole
 from reeldex.embedding.datasets import howto100m, lsmdc, msrvtt, youcook2
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features
 from reeldex.embedding.datasets.options import (
     FeatureLocation,
-    Howto100mOptions,
     LsmdcOptions,
     MsrvttOptions,
     Youcook2Options,

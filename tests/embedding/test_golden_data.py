@@ -11,7 +11,7 @@ import torch
 
 from reeldex.embedding.captions import grow_window
 from reeldex.embedding.datasets import howto100m
-from reeldex.embedding.datasets.options import Howto100mOptions
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.records import EvaluationSet
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.model import TextVideoEmbedding
