@@ -12,6 +12,7 @@ import numpy as np
 
 from reeldex.embedding.caption_cache import ReadCaptions
 from reeldex.embedding.captions import VideoCaptions
+from reeldex.embedding.datasets.cells import seconds_of, text_of
 from reeldex.embedding.datasets.tables import Row, stream_table
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.json_stream import object_members
@@ -54,12 +55,14 @@ def _of_entry(video_id: str, entry: object) -> ReadCaptions:
         if not isinstance(entry, Mapping):
             raise TypeError(f"it holds a {type(entry).__name__}, not start, end and text")  # noqa: TRY301 - told below
         start, end, text = (_as_list(entry, field) for field in _FIELDS)
-        return usable_rows(video_id, _times(start), _times(end), tuple(map(_text, text)))
+        return _with_possible_times(video_id, _times(start), _times(end), tuple(text_of(each) or "" for each in text))
     except (TypeError, ValueError) as error:
         return ReadCaptions(video_id, None, str(error))
 
 
-def usable_rows(video_id: str, starts: Sequence[float], ends: Sequence[float], texts: Sequence[str]) -> ReadCaptions:
+def _with_possible_times(
+    video_id: str, starts: Sequence[float], ends: Sequence[float], texts: Sequence[str]
+) -> ReadCaptions:
     """Return the captions of a video without those whose times are impossible, which are counted.
 
     A caption without text stays: it has no words. Raises ValueError when nothing is left.
@@ -71,15 +74,14 @@ def usable_rows(video_id: str, starts: Sequence[float], ends: Sequence[float], t
     return ReadCaptions(video_id, VideoCaptions(tuple(starts), tuple(ends), tuple(texts)))
 
 
-def _text(value: object) -> str:
-    # Python writes a missing text as null or, as pandas has it, as NaN.
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return "" if missing else str(value)
-
-
 def _times(values: Sequence[object]) -> tuple[float, ...]:
-    known = [math.nan if value is None else value for value in values]
-    times = np.asarray(known, dtype=np.float64)
+    """Return times in seconds, NaN for what is none."""
+    try:
+        times = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        # Times as minutes:seconds, or something else among them.
+        found = (seconds_of(value) for value in values)
+        return tuple(math.nan if seconds is None else seconds for seconds in found)
     if times.ndim != 1:
         raise ValueError("its times are not a list of numbers")
     return tuple(times.tolist())
@@ -100,10 +102,10 @@ def _as_list(entry: Mapping[str, object], field: str) -> Sequence[object]:
 def _from_csv(path: Path) -> Iterator[ReadCaptions]:
     seen = set()
     for video_id, rows in groupby(stream_table(path, ["video_id", *_FIELDS]), lambda row: row.text("video_id")):
-        spoken = [(*_csv_times(row), row.values["text"].strip()) for row in rows]
+        spoken = [(*_csv_times(row), text_of(row.values["text"]) or "") for row in rows]
         starts, ends, texts = zip(*sorted(spoken, key=lambda row: (math.isnan(row[0]), row[0])), strict=True)
         try:
-            read = usable_rows(video_id, starts, ends, texts)
+            read = _with_possible_times(video_id, starts, ends, texts)
         except ValueError as error:
             read = ReadCaptions(video_id, None, str(error), dropped=len(starts))
         yield replace(read, continues=video_id in seen)
@@ -112,7 +114,5 @@ def _from_csv(path: Path) -> Iterator[ReadCaptions]:
 
 def _csv_times(row: Row) -> tuple[float, float]:
     """Return the times of a row, both NaN when one of them is none."""
-    try:
-        return row.seconds("start"), row.seconds("end")
-    except DatasetError:
-        return math.nan, math.nan
+    start, end = seconds_of(row.values["start"]), seconds_of(row.values["end"])
+    return (math.nan, math.nan) if start is None or end is None else (start, end)

@@ -17,6 +17,10 @@ from reeldex.storage.system_errors import reading
 REMEDIES = {
     "manifest": "Restore this file from a backup: it is the only record of which videos the shard holds.",
     "outcomes": "Restore this file from a backup, or delete it and run `reeldex rerun`: this extracts its shard again.",
+    "removed": "Restore this file from a backup, or delete it: `reeldex rerun` then makes removed features again.",
+    "export": "Export the features again, or delete this file to import the .npy files as features of unknown origin.",
+    "forgotten": "Restore this file from a backup, or delete it: forgotten videos then count again.",
+    "searches": "Restore this file from a backup, or delete it: which videos left their source is then unknown.",
 }
 
 

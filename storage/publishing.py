@@ -36,7 +36,10 @@ class ShardState:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is on disk for a shard; `held` maps each wanted space to the ids with intact rows."""
+    """What is on disk for a shard; `held` maps each wanted space to the ids with intact rows.
+
+    `forgotten` are positions whose failures are never retried.
+    """
 
     manifest: ShardManifest
     spaces: tuple[FeatureSpace, ...]
@@ -45,6 +48,7 @@ class Inspection:
     missing: tuple[str, ...]
     staged: Mapping[int, VideoOutcome]
     problems: tuple[str, ...]
+    forgotten: frozenset[int] = frozenset()
 
     def state(self) -> ShardState:
         """Return the summary of this inspection."""
@@ -65,14 +69,17 @@ class Inspection:
         names = [space.name for space in self.spaces]
         pending = []
         for position, entry in enumerate(self.manifest.videos):
-            needed = needed_spaces(entry, self.previous(position), names, self.held, retry)
+            again = () if position in self.forgotten else retry
+            needed = needed_spaces(entry, self.previous(position), names, self.held, again)
             staged = self.staged.get(position)
             if needed and not (staged and staged_suffices(staged, needed)):
                 pending.append(position)
         return tuple(pending)
 
 
-def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace]) -> Inspection:
+def inspect_shard(
+    root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace], forgotten: frozenset[int] = frozenset()
+) -> Inspection:
     """Inspect a shard's outcomes, feature files and staged videos, without hashing files of the right size.
 
     A damaged outcomes or feature file becomes a problem; a damaged staged file raises StoreDamagedError. A file that
@@ -104,6 +111,7 @@ def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureS
         tuple(missing),
         _staged(root, manifest, outcomes),
         tuple(problems),
+        forgotten,
     )
 
 

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from reeldex.embedding.datasets import crosstask, epic_labels, epic_retrieval, howto100m, lsmdc, msrvtt, youcook2
+from reeldex.embedding.datasets import (
+    captions,
+    crosstask,
+    epic_labels,
+    epic_retrieval,
+    howto100m,
+    lsmdc,
+    msrvtt,
+    youcook2,
+)
 from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.localization import EvaluatedSet
-from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youcook2Options
+from reeldex.embedding.datasets.options import CaptionsOptions, LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.records import TrainingSet
 from reeldex.embedding.datasets.subsets import selected
 from reeldex.embedding.errors import DatasetError
@@ -53,6 +62,7 @@ _RECORDS = (
         epic_retrieval.open_training,
         epic_retrieval.open_evaluation,
     ),
+    DatasetRecord(captions.NAME, CaptionsOptions, captions.open_training, captions.open_evaluation),
     DatasetRecord(crosstask.NAME, CrosstaskOptions, None, crosstask.open_evaluation),
 )
 DATASETS: Mapping[str, DatasetRecord] = MappingProxyType({record.name: record for record in _RECORDS})

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from reeldex.embedding.datasets.options import TrainableOptions
 from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
-from reeldex.embedding.datasets.tables import read_text, stream_table
+from reeldex.embedding.datasets.tables import read_list, read_table
 from reeldex.embedding.errors import DatasetError
-from reeldex.embedding.features import name_without_suffix
 from reeldex.quantities import counted
+from reeldex.storage.video_names import name_without_suffix
 
 log = logging.getLogger(__name__)
 
@@ -87,18 +87,9 @@ def _in_fixed_order(samples: TrainingSet, purpose: str) -> list[str]:
 
 
 def _read_ids(path: Path) -> set[str]:
-    """Read the column video_id of a csv, or without such a header one id per line."""
-    lines = read_text(path).split("\n")
-    if _ID in [name.strip() for name in lines[0].split(",")]:
-        ids = {row.text(_ID) for row in stream_table(path, [_ID])}
-    else:
-        for number, line in enumerate(lines, start=1):
-            if "," in line:
-                raise DatasetError(
-                    f"{path}, line {number}: it has several columns, and the first line names no column {_ID!r}. Name "
-                    "the columns, or list one id per line."
-                )
-        ids = {line.strip() for line in lines if line.strip()}
+    """Read the column video_id of a table, or without a header one id per line."""
+    rows = read_list(path, _ID)
+    ids = {row.text(_ID) for row in (read_table(path, [_ID]) if rows is None else rows)}
     if not ids:
         raise DatasetError(f"{path} names no videos. List their ids in it, or leave exclude out.")
     return {name_without_suffix(each) for each in ids}

@@ -6,7 +6,7 @@ Protocol: Miech et al., arXiv 1906.03327, section 5.2; Zhukov et al., arXiv 1903
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from reeldex.embedding.datasets.localization import AnnotatedVideo, Draws, Local
 from reeldex.embedding.datasets.records import UnusableVideos
 from reeldex.embedding.errors import EmbeddingError, ScoresError
 from reeldex.embedding.model import TextVideoEmbedding
+from reeldex.embedding.words.coverage import WordCoverage, measure_coverage
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
@@ -63,7 +64,7 @@ class LocalizationResult:
     """The recalls of a model on a test set by task; `average_recall` is the mean over tasks.
 
     `drawn` is None without draws, or when a task has no more videos than a draw leaves out. `without_steps` counts the
-    videos in which no step is seen; they are left out.
+    videos in which no step is seen; they are left out. `coverage` is the share of the steps' words that have a vector.
     """
 
     name: str
@@ -72,6 +73,7 @@ class LocalizationResult:
     not_annotated: int
     without_steps: int
     drawn: DrawnRecall | None = None
+    coverage: WordCoverage | None = None
 
     @property
     def average_recall(self) -> float:
@@ -141,7 +143,7 @@ def localize(
     for video in test_set.videos:
         similarities = _embed_seconds(model, test_set, video, batch_size) @ steps[video.task_id].T
         recalls.append(video_recall(video, place_steps(similarities), test_set.truth(video, len(similarities))))
-    return summarise_recalls(test_set, recalls)
+    return replace(summarise_recalls(test_set, recalls), coverage=measure_coverage(test_set.captions, words))
 
 
 def video_recall(video: AnnotatedVideo, placed: npt.NDArray[np.int64], truth: npt.NDArray[np.bool_]) -> VideoRecall:
@@ -222,6 +224,7 @@ def localization_json(result: LocalizationResult) -> dict[str, JSON]:
         "pooled_recall": result.pooled_recall,
         "tasks": [asdict(task) for task in result.tasks],
         "drawn": None if result.drawn is None else asdict(result.drawn),
+        "words": None if result.coverage is None else result.coverage.to_json(),
         "videos": result.video_count,
         "unusable_videos": len(result.unusable.reasons),
         "not_annotated_videos": result.not_annotated,

@@ -70,6 +70,8 @@ def _notes(result: LocalizationResult) -> list[str]:
         "pooled counts the steps of all its videos together. Averages are over tasks."
     )
     notes = [explained]
+    if result.coverage is not None:
+        notes.append(f"{result.name}: {result.coverage}.")
     if (drawn := result.drawn) is not None:
         notes.append(
             f"{result.name}: each draw leaves out {counted(drawn.train_videos, 'video')} of each task; mean and "

@@ -11,6 +11,7 @@ from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.options import (
+    CaptionsOptions,
     FeatureLocation,
     LsmdcOptions,
     MsrvttOptions,
@@ -30,6 +31,7 @@ class DatasetsConfig(Options):
     epic_retrieval: Annotated[EpicRetrievalOptions, Field(title="EPIC-KITCHENS-100 multi-instance retrieval")] = (
         EpicRetrievalOptions()
     )
+    captions: Annotated[CaptionsOptions, Field(title="Captions of one's own")] = CaptionsOptions()
     crosstask: Annotated[CrosstaskOptions, Field(title="CrossTask step localization")] = CrosstaskOptions()
 
     def with_store(self, dataset: str, store: str) -> DatasetsConfig:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from reeldex.flows.extraction.shard_work import work_left
 from reeldex.storage.errors import StoreDamagedError, UnknownSpaceError
 from reeldex.storage.manifest import Growth, plan_growth
+from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 
 if TYPE_CHECKING:
+    from reeldex.storage.outcomes import ShardOutcomes
     from reeldex.storage.schema import JSON, VideoEntry
     from reeldex.storage.store import FeatureStore
 
@@ -41,6 +43,7 @@ def plan(
         spaces=spaces,
         exists=lambda path: Path(path).exists(),
         has_features=lambda video_id: store is not None and _has_features(store, video_id),
+        forgotten=store.forgotten().positions if store is not None else (),
     )
 
 
@@ -85,11 +88,20 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     """
     known: dict[tuple[str, ...], list[FeatureSpace]] = {}
     tasks = []
+    removed = read_removed(store.path)
     for manifest in store.manifests():
-        names = manifest.spaces
+        names = removed.wanted(manifest, _outcomes(store, manifest.shard)) if removed.spaces else manifest.spaces
         if names not in known:
             known[names] = stored_spaces(store, names)
         spaces = known[names]
         if work_left(store, manifest.shard, spaces, retry):
             tasks.append(ShardTask(manifest.shard, len(manifest.videos), names, tuple(retry)))
     return tasks
+
+
+def _outcomes(store: FeatureStore, shard: int) -> ShardOutcomes | None:
+    try:
+        return store.outcomes(shard)
+    except StoreDamagedError:
+        # The inspection of the shard reports it.
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,9 @@ from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
 from reeldex.flows.extraction.plan import ShardTask, plan, stored_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
+from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
 from reeldex.flows.extraction.sources import find_settled_videos
+from reeldex.flows.extraction.video_ids import known_ids
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.store import FeatureStore
 
@@ -37,6 +40,7 @@ class PreparedRun:
     - `found` and `growth` are the videos of the source and what they add to the store; None for a rerun.
     - `tasks` are the store's incomplete shards; the shards of `growth` are additional.
     - `stamp` is compared to detect later changes of the store.
+    - `source_key` names the source in the store's record of searches; None for a rerun or a single video.
     """
 
     store_folder: Path
@@ -47,6 +51,7 @@ class PreparedRun:
     tasks: tuple[ShardTask, ...]
     retry: tuple[str, ...]
     stamp: tuple[object, ...]
+    source_key: str | None = None
 
     @cached_property
     def store(self) -> FeatureStore:
@@ -74,14 +79,15 @@ class PreparedRun:
         return self.found.videos if self.found is not None else None
 
     @property
-    def found_counts(self) -> dict[str, int]:
-        """The fields of RunReport that count what the source holds."""
+    def found_counts(self) -> dict[str, Any]:
+        """The fields of RunReport that say what the source holds, as JSON values."""
         return count_found(self.growth, self.found) if self.growth is not None and self.found is not None else {}
 
     def report_if_nothing_to_do(self) -> RunReport | None:
         """Return the report of a run that has nothing to do; None if there is work."""
         if self.all_tasks:
             return None
+        self._record_search(needs_lock=True)
         return sum_up(self.store, [], {}, present_outcomes(self.store, self.videos), self.found_counts)
 
     def renewed(self) -> PreparedRun:
@@ -96,24 +102,38 @@ class PreparedRun:
     def file_new_shards(self) -> None:
         """Write the manifests of the new shards. Requires the store's lock."""
         if self.growth is not None:
+            # First: a store that has manifests without this record counts as one of an older release.
+            self._record_search()
             self.store.add_shards(self.growth.new_shards)
 
+    def _record_search(self, *, needs_lock: bool = False) -> None:
+        if self.found is not None:
+            record_search(self.store, self.source_key, self.found, needs_lock=needs_lock)
 
-def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: bool = False) -> PreparedRun:
-    """Return the run that extracts the features of `source` missing in `store`.
 
-    Checks, in this order: the source, the extractors' names, the store, the weights, the device, and that the store's
+def prepare(
+    source: str | Sequence[str], store: str, config: PipelineConfig, *, only_estimate: bool = False
+) -> PreparedRun:
+    """Return the run that extracts the features of `source`, one or several, missing in `store`.
+
+    Checks, in this order: the source, the store, the extractors' names, the weights, the device, and that the store's
     features were made with the same settings. The store is created if absent. Weights may be missing if there is
     nothing to do. With `only_estimate`, weights may always be missing, and nothing is created.
 
     Raises UsageError, WeightsError, DeviceError, FingerprintError, or StoreError.
     """
-    found = find_settled_videos(source, config.extract)
-    spaces = requested_spaces(config)
     folder = Path(store)
-    existing = FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
-    growth, tasks, stamp = _planned(existing, found, spaces, config)
-    prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp)
+
+    @functools.cache
+    def existing() -> FeatureStore | None:
+        return FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
+
+    found = find_settled_videos(source, config.extract, lambda: known_ids(existing()))
+    log_notes(found.notes)
+    spaces = requested_spaces(config)
+    growth, tasks, stamp = _planned(existing(), found, spaces, config)
+    key = source_key(source, config.extract)
+    prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp, key)
     if only_estimate:
         return prepared
     hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reeldex.flows.extraction.plan import ShardTask
 from reeldex.flows.extraction.run import run_shards
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.prepare import PreparedRun
 
 
-def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Mapping[str, int]) -> RunReport:
+def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Mapping[str, Any]) -> RunReport:
     """Process the planned shards as tasks of the current flow run, publish the report and return it.
 
     A shard that an earlier attempt of the run completed is not processed again, unless it has become incomplete.

@@ -52,3 +52,11 @@ def narrated(tmp_path: Path, store: FeatureLocation) -> Howto100mOptions:
         features=store,
         n_pair=8,
     )
+
+
+@pytest.fixture
+def shared() -> Path:
+    folder = Path(__file__).resolve().parents[2].parent / "shared"
+    if not (folder / "cases").is_dir():
+        pytest.skip(f"the shared cases are not at {folder}")
+    return folder

@@ -16,6 +16,7 @@ from reeldex.embedding.caption_cache import CaptionFile
 from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.json_stream import object_members
+from reeldex.storage import user_folders
 from reeldex.storage.schema import JSON
 from reeldex.storage.user_folders import FolderNotWritableError
 
@@ -130,7 +131,7 @@ def test_a_cache_that_is_up_to_date_needs_no_writable_folder(tmp_path: Path, mon
     cache = open_captions(tmp_path / "a.json", tmp_path / "cache").cache
     with monkeypatch.context() as patched:
         # Permissions do not hold up root, as which the tests may run.
-        patched.setattr(caption_files.user_folders, "make_writable", None)
+        patched.setattr(user_folders, "make_writable", None)
         assert open_captions(tmp_path / "a.json", tmp_path / "cache").cache == cache
     (tmp_path / "b.json").write_text("{}")
     with pytest.raises(FolderNotWritableError, match="captions_cache or XDG_CACHE_HOME"):

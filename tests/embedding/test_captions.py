@@ -106,7 +106,7 @@ def test_arrays_without_a_length_are_no_lists(tmp_path: Path) -> None:
         ({"start": [float("nan")], "end": [1], "text": ["a"]}, "caption 0 lasts from nan"),
         ({"start": [0], "end": [float("inf")], "text": ["a"]}, "to inf"),
         ({"start": [5, 3], "end": [6, 6], "text": ["a", "b"]}, "caption 1 starts at 3.0 seconds, before"),
-        ({"start": ["x"], "end": [1], "text": ["a"]}, "could not convert"),
+        ({"start": ["x"], "end": [1], "text": ["a"]}, "caption 0 lasts from nan to 1.0 seconds"),
         ({"start": [0], "end": [1]}, "it lacks 'text'; it has 'end', 'start'"),
         ({"start": 0, "end": [1], "text": ["a"]}, "'start' is a int"),
         ({"start": [[0, 1]], "end": [[1, 2]], "text": ["a"]}, "its times are not a list of numbers"),

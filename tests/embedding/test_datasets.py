@@ -227,7 +227,9 @@ def test_n_pair_that_cannot_be() -> None:
 
 
 def test_every_data_set_is_registered_under_its_name() -> None:
-    assert set(DATASETS) == {"howto100m", "msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval", "crosstask"}
+    assert set(DATASETS) == {
+        "howto100m", "msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval", "captions", "crosstask",
+    }  # fmt: skip
     for name, record in DATASETS.items():
         assert record.name == name
         record.options()

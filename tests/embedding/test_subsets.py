@@ -54,9 +54,9 @@ def test_a_list_of_excluded_videos_that_excludes_none_is_reported(
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("", "names no videos"),
+        ("", "is empty"),
         ("video_id\n", "names no videos"),
-        ("task,video\n1,video1\n", "line 1: it has several columns, and the first line names no column 'video_id'"),
+        ("task,video\n1,video1\n", "has no column 'video_id'"),
         ("\n".join(VIDEOS), "names all videos, so that nothing is left to train on"),
     ],
 )
