@@ -27,8 +27,9 @@ from reeldex.embedding.datasets.rows import usable_rows
 from reeldex.embedding.datasets.spans import AnnotatedSpan, annotated_span, span_clips
 from reeldex.embedding.datasets.tables import Row, read_table
 from reeldex.embedding.errors import DatasetError, quoted
-from reeldex.embedding.features import FeatureSource, name_without_suffix
+from reeldex.embedding.features import FeatureSource
 from reeldex.quantities import counted
+from reeldex.storage.video_names import name_without_suffix
 
 log = logging.getLogger(__name__)
 
