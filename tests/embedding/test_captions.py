@@ -199,3 +199,19 @@ def test_a_caption_with_an_impossible_time_is_dropped_alone(
     assert captions.captions("w").texts == ("a", "b", "c")
     assert captions.dropped == 1
     assert "1 caption with times that cannot be used left out" in caplog.text
+
+
+def test_the_shared_case_of_captions_without_text(tmp_path: Path, shared: Path) -> None:
+    captions = open_captions(shared / "cases" / "captions__nan-and-null-text.json", tmp_path)
+    for video_id in ("v", "w"):
+        assert captions.captions(video_id).texts == ("", "chop the onion")
+        assert grow_window(captions.captions(video_id), 0, 0).words == ()
+
+
+def test_times_may_be_clock_times(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    entry = {"start": ["00:01", "1:00:00.5", "x"], "end": [2, "1:00:07", 9], "text": ["a", "b", "c"]}
+    path.write_text(json.dumps({"v": entry}))
+    captions = load_captions(path)
+    assert captions.captions("v") == VideoCaptions((1.0, 3600.5), (2.0, 3607.0), ("a", "b"))
+    assert captions.dropped == 1
