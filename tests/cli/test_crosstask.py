@@ -12,11 +12,13 @@ from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
 
 pytestmark = pytest.mark.slow
 
+KNOWN = {"105222": ("red one", "the green", "blue"), "16815": ("the round one", "square"), "999": ("striped",)}
+
 
 def test_crosstask_from_a_command_to_its_table_and_report(reeldex: Reeldex, tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path))
     (tmp_path / "crosstask").mkdir()
-    write_crosstask(tmp_path / "crosstask")
+    write_crosstask(tmp_path / "crosstask", KNOWN)
     watched = [
         f"--set=datasets.crosstask.folder={tmp_path}/crosstask",
         f"--set=datasets.crosstask.features={{store: {tmp_path}/crosstask/store}}",

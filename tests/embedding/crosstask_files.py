@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ LISTED = [
 ]  # fmt: skip
 
 
-def write_crosstask(folder: Path) -> CrosstaskOptions:
+def write_crosstask(folder: Path, tasks: Mapping[str, tuple[str, ...]] = TASKS) -> CrosstaskOptions:
     """Write tasks, videos, random annotations and a store of features; "bare" has no annotations."""
     blocks = [
         f"{task}\nTask {task}\nhttps://example.org/{task}\n{len(steps)}\n{','.join(steps)}\n\n"
-        for task, steps in TASKS.items()
+        for task, steps in tasks.items()
     ]
     (folder / "tasks_primary.txt").write_text("".join(blocks))
     (folder / "videos.csv").write_text("".join(f"{task},{video},https://example.org\n" for task, video in LISTED))
@@ -30,7 +31,7 @@ def write_crosstask(folder: Path) -> CrosstaskOptions:
     generator = np.random.default_rng(3)
     for task, video in LISTED[:6]:
         rows = []
-        for step in generator.integers(1, len(TASKS[task]) + 1, 4):
+        for step in generator.integers(1, len(tasks[task]) + 1, 4):
             start = generator.uniform(0, SECONDS[video])
             rows.append(f"{step},{start:.2f},{start + generator.uniform(0, 3):.2f}\n")
         (folder / "annotations" / f"{task}_{video}.csv").write_text("".join(rows))
