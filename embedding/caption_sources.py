@@ -67,11 +67,15 @@ def _with_possible_times(
 
     A caption without text stays: it has no words. Raises ValueError when nothing is left.
     """
-    if len(starts) == len(ends) == len(texts):
+    try:
+        return ReadCaptions(video_id, VideoCaptions(tuple(starts), tuple(ends), tuple(texts)))
+    except ValueError:
+        if not len(starts) == len(ends) == len(texts):
+            raise
         rows = [row for row in zip(starts, ends, texts, strict=True) if 0 <= row[0] <= row[1] < math.inf]
-        if rows and len(rows) < len(starts):
-            return ReadCaptions(video_id, VideoCaptions(*zip(*rows, strict=True)), dropped=len(starts) - len(rows))
-    return ReadCaptions(video_id, VideoCaptions(tuple(starts), tuple(ends), tuple(texts)))
+        if not rows:
+            raise
+        return ReadCaptions(video_id, VideoCaptions(*zip(*rows, strict=True)), dropped=len(starts) - len(rows))
 
 
 def _times(values: Sequence[object]) -> tuple[float, ...]:

@@ -210,7 +210,8 @@ def test_howto100m_from_a_store_with_videos_missing(reeldex: Reeldex, tmp_path: 
     spoken = {name: {"start": [0, 2], "end": [2, 4], "text": [f"the {name[:-1]} one", "and more"]} for name in ids}
     (tmp_path / "captions.json").write_text(json.dumps(spoken))
     train = ("train", "--dataset", "howto100m", "--store", tmp_path / "store", *own_words(tmp_path), *TRAIN)
-    files = ("--file", f"csv={tmp_path}/videos.csv", "--file", f"captions={tmp_path}/captions.json")
+    files = tuple(f"--file={each}" for each in (f"csv={tmp_path}/videos.csv", f"captions={tmp_path}/captions.json",
+                                                f"captions_cache={tmp_path}/cache"))  # fmt: skip
     answer = reeldex(*train, *files, "--out", tmp_path / "run", "--epochs", 1, "--n-pair", 3, "--json")
     assert answer.status == 0, answer.err
     assert (answer.json["samples"], answer.json["unusable_videos"]) == (12, 1)
