@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from reeldex.embedding.captions import VideoCaptions
-from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.errors import DatasetError, quoted
 from reeldex.storage.atomic import publish
 from reeldex.storage.schema import JSON
 
@@ -192,8 +192,10 @@ class CaptionFile:
         if video_id in self._numbers:
             return None
         if video_id in self._problems:
-            return f"{self.path}: the captions of the video {video_id!r} cannot be used: {self._problems[video_id]}."
-        return f"{self.path} has no captions of the video {video_id!r}."
+            return (
+                f"{self.path}: the captions of the video {quoted(video_id)} cannot be used: {self._problems[video_id]}."
+            )
+        return f"{self.path} has no captions of the video {quoted(video_id)}."
 
 
 def _read_header(path: Path) -> dict[str, Any] | None:

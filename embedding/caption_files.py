@@ -7,11 +7,11 @@ import logging
 import os
 from pathlib import Path
 
+from reeldex import user_folders
 from reeldex.embedding.caption_cache import CaptionFile, cached_source, write_cache
 from reeldex.embedding.caption_sources import read_captions
 from reeldex.embedding.errors import DatasetError
 from reeldex.quantities import counted
-from reeldex.storage import user_folders
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.schema import JSON
 

@@ -14,7 +14,7 @@ from reeldex.embedding.caption_cache import ReadCaptions
 from reeldex.embedding.captions import VideoCaptions
 from reeldex.embedding.datasets.cells import seconds_of, text_of
 from reeldex.embedding.datasets.tables import Row, stream_table
-from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.errors import DatasetError, listed
 from reeldex.embedding.json_stream import object_members
 from reeldex.embedding.unpickling import load_pickle
 
@@ -93,11 +93,11 @@ def _times(values: Sequence[object]) -> tuple[float, ...]:
 
 def _as_list(entry: Mapping[str, object], field: str) -> Sequence[object]:
     if field not in entry:
-        raise ValueError(f"it lacks {field!r}; it has {', '.join(sorted(map(repr, entry))) or 'nothing'}")
+        raise ValueError(f"it lacks {field!r}; it has {listed(sorted(map(repr, entry))) or 'nothing'}")
     values = entry[field]
     if isinstance(values, np.ndarray) and values.ndim:
-        listed: list[object] = values.tolist()
-        return listed
+        plain: list[object] = values.tolist()
+        return plain
     if not isinstance(values, list | tuple):
         raise TypeError(f"{field!r} is a {type(values).__name__}, not a list")
     return values

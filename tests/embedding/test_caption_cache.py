@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from reeldex import user_folders
 from reeldex.embedding import caption_files, json_stream
 from reeldex.embedding.caption_cache import CaptionFile
 from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.json_stream import object_members
-from reeldex.storage import user_folders
 from reeldex.storage.schema import JSON
-from reeldex.storage.user_folders import FolderNotWritableError
+from reeldex.user_folders import FolderNotWritableError
 
 
 def random_entries(count: int) -> dict[str, dict[str, Any]]:
