@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 Vectors = npt.NDArray[np.float32]
 _LISTED = 10
 _LONGEST_NAME = 100
+_LONGEST_NAMES = 200
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,17 @@ class UnusableVideos:
 
 
 def _listed(reasons: Mapping[str, str]) -> list[str]:
-    lines = [f"  {name:.{_LONGEST_NAME}}: {reason}" for name, reason in list(reasons.items())[:_LISTED]]
-    return [*lines, f"  and {len(reasons) - _LISTED} more"] if len(reasons) > _LISTED else lines
+    """Return the first names with their reasons, and how many more there are; long names leave room for fewer."""
+    lines: list[str] = []
+    room = _LONGEST_NAMES
+    for name, reason in islice(reasons.items(), _LISTED):
+        shown = (name if name.isprintable() else repr(name))[:_LONGEST_NAME]
+        room -= len(shown)
+        if lines and room < 0:
+            break
+        lines.append(f"  {shown}: {reason}")
+    rest = len(reasons) - len(lines)
+    return [*lines, f"  and {rest} more"] if rest else lines
 
 
 def exclude_unusable(

@@ -155,7 +155,7 @@ def _named(header: Sequence[str], columns: Sequence[str], aliases: Mapping[str, 
     for column in columns:
         for meant in (column, *aliases.get(column, ())):
             if column not in names and meant in lowered:
-                names[lowered.index(meant)] = column
+                names = [column if low == meant else name for name, low in zip(names, lowered, strict=True)]
     return names
 
 
