@@ -89,12 +89,14 @@ def _notes(result: SetResult) -> list[str]:
     if result.coverage is not None:
         notes.append(f"{result.name}: {result.coverage}.")
     if not result.unusable.complete:
-        left_out = (
-            f"{counted(len(result.unusable.reasons), 'video')}, {counted(len(result.unusable.clips), 'clip')} of "
-            f"other videos and {counted(result.unusable.sentences, 'sentence')}"
-        )
+        counts = [
+            counted(len(result.unusable.reasons), "video"),
+            f"{counted(len(result.unusable.clips), 'clip')} of other videos",
+            counted(result.unusable.sentences, "sentence"),
+        ]
         if result.unusable.rows:
-            left_out += f" ({counted(len(result.unusable.rows), 'row')} without a text or a valid time among them)"
+            counts.append(counted(len(result.unusable.rows), "annotation row"))
+        left_out = f"{', '.join(counts[:-1])} and {counts[-1]}"
         notes.append(f"{result.name}: {left_out} could not be used, so this is not the published protocol.")
     elif identity.stated_sha256 not in {None, identity.sha256}:
         notes.append(
