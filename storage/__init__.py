@@ -2,8 +2,8 @@
 
 - The store: `store` (the entry point), `layout` (paths), `schema` (value types), `reasons` (why a video failed),
   `status`, `catalog` and `video_table` (what a store holds), `verify`, `npy_export`, `npy_import`, `errors`.
-- Planning: `manifest` (which video belongs to which shard), `inspection` (what is on disk for a shard), `resume`
-  (what is left to do), `fingerprints` (settings that must not mix), `outcomes`.
+- Planning: `manifest` (which video belongs to which shard), `growth` (what a scan adds), `inspection` (what is on disk
+  for a shard), `resume` (what is left to do), `fingerprints` (settings that must not mix), `outcomes`.
 - Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard` and
   `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).
 - Reading: `hdf5` (opening files), `reading` (spans of seconds, files kept open), `hashing`.

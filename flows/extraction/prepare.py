@@ -28,7 +28,8 @@ from reeldex.storage.store import FeatureStore
 if TYPE_CHECKING:
     from reeldex.extractors.registry import ExtractorRecord
     from reeldex.flows.extraction.sources import FoundVideos
-    from reeldex.storage.manifest import Growth, ShardManifest
+    from reeldex.storage.growth import Growth
+    from reeldex.storage.manifest import ShardManifest
     from reeldex.storage.schema import VideoEntry
 
 _STAMPED = ("manifest", "outcomes", "staging", "features")

@@ -15,7 +15,7 @@ from reeldex.storage.schema import VideoOutcome
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport
     from reeldex.flows.extraction.sources import FoundVideos
-    from reeldex.storage.manifest import Growth
+    from reeldex.storage.growth import Growth
     from reeldex.storage.schema import Span, VideoEntry
     from reeldex.storage.store import FeatureStore
 
