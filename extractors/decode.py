@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import os
 import selectors
 import subprocess
@@ -34,7 +33,7 @@ from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
 from reeldex.extractors.pictures import damage_note, picture_change, picture_notes, require_size
 from reeldex.extractors.probe import PROBE_TIMEOUT_SECONDS, probe
-from reeldex.extractors.sampling import PictureChange, sampled_outputs
+from reeldex.extractors.sampling import PictureChange, Pipes, sampled_outputs
 from reeldex.extractors.timeline import Timeline, TimelineReport
 from reeldex.extractors.truncation import is_truncated
 
@@ -52,24 +51,6 @@ _Reader = Callable[[int], Generator[FrameBatch, None, bool]]
 
 class DecodeStoppedError(Exception):
     """Another thread stopped the decoding. Not an error of the video, whose path it carries."""
-
-
-@dataclass(frozen=True)
-class Pipes:
-    """File descriptors: for each extractor, of its pictures and of their ticks; `clock`, of all pictures' times."""
-
-    streams: tuple[tuple[int, int], ...]
-    clock: int
-
-    @classmethod
-    def of(cls, descriptors: Sequence[int]) -> Pipes:
-        """Return these descriptors, of which the last is that of the clock."""
-        return cls(tuple(zip(descriptors[:-1:2], descriptors[1:-1:2], strict=True)), descriptors[-1])
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """All of them."""
-        return (*itertools.chain.from_iterable(self.streams), self.clock)
 
 
 def decode_arguments(  # noqa: PLR0913 - all but four by keyword
@@ -90,9 +71,8 @@ def decode_arguments(  # noqa: PLR0913 - all but four by keyword
     if threads is not None:
         options["threads"] = threads
     source = ffmpeg.local_input(max_frame_pixels, **options)
-    outputs = sampled_outputs(source[str(metadata.stream)], specs, pipes.streams, pipes.clock, change)
-    if metadata.probed_far:
-        # In MPEG-TS, time begins with the first of the streams that are used, which is the sound.
+    outputs = sampled_outputs(source[str(metadata.stream)], specs, pipes, change)
+    if metadata.begins_late:
         outputs.append(ffmpeg_python.output(source["a?"], "-", format="null", codec="copy"))
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
     return ["-hide_banner", "-nostdin", *messages, *arguments]

@@ -19,6 +19,7 @@ _STREAM_END = re.compile(rf"^ +DURATION +: {_CLOCK}", re.MULTILINE)
 # Containers without a duration of their own: ffmpeg takes it from the last timestamps, or guesses it from the size.
 _WITHOUT_DURATION = {"mpegts", "mpeg", "mpegvideo", "ogg", "h264", "hevc", "m4v"}
 _GUESSED = "Estimating duration from bitrate"
+_AUDIO_STREAM = re.compile(r"^ +Stream #0:\d+.*?: Audio: ", re.MULTILINE)
 _ANY_STREAM = re.compile(r"^ +Stream #0:\d+", re.MULTILINE)
 # Properties in parentheses, such as `(tv, bt709, progressive)`, can contain parentheses themselves.
 _PIXEL_FORMAT = re.compile(r", (\w+)(?:\((.*?)\))?, \d+x\d+[ ,\n]")
@@ -100,6 +101,11 @@ def require_container(path: str, text: str) -> str:
     if container is None:
         raise _refusal(path, text)
     return container[1]
+
+
+def has_sound(text: str) -> bool:
+    """Whether the file has an audio stream, in ffmpeg's description."""
+    return _AUDIO_STREAM.search(text) is not None
 
 
 def no_video(path: str, text: str) -> ProbeError:

@@ -53,6 +53,7 @@ class VideoMetadata:
     - `has_own_duration`: whether the container itself contains its duration, which a file that is cut off exceeds.
     - `stream`: number of the stream in the file, from 0; `track_choice` says why this one, if there are several.
     - `probed_far`: whether the stream begins so late in the file that ffmpeg has to search for it.
+    - `begins_late`: whether the sound has to be read too, so that time begins with it.
     """
 
     container: str
@@ -71,6 +72,7 @@ class VideoMetadata:
     probed_far: bool = False
     colour: Colour = field(default_factory=Colour)
     pixel_aspect: float = 1.0
+    begins_late: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:

@@ -14,18 +14,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reeldex.extractors import ffmpeg, ffmpeg_process, file_kinds, jpeg_files
-from reeldex.extractors.description import is_excluded, no_video, parse_description, require_container, without_name
+from reeldex.extractors.description import (
+    has_sound,
+    is_excluded,
+    no_video,
+    parse_description,
+    require_container,
+    without_name,
+)
 from reeldex.extractors.errors import FailureReason, ProbeError
 from reeldex.extractors.ffmpeg_process import require_memory
 from reeldex.extractors.frames import VideoMetadata
 from reeldex.extractors.options import DecodeLimits, DecodeOptions
-from reeldex.extractors.single_pictures import single_pictures
+from reeldex.extractors.packets import first_packet_seconds, single_pictures
 from reeldex.extractors.video_tracks import VideoTrack, candidates, choice_sentence, choose, video_tracks
 from reeldex.quantities import counted
 
 # Default time limit of a probe, in seconds of wall-clock time.
 PROBE_TIMEOUT_SECONDS = 60.0
 _JPEG_CONTAINERS = ("jpeg_pipe", "mjpeg")
+
+# In these containers, ffmpeg counts time from the first of the streams that are used. Up to a second later than the
+# sound, a picture counts as its beginning, as in the published extractor.
+_TIMED_BY_USED_STREAMS = ("mpegts", "mpeg")
+_LATE_SECONDS = 1.0
 
 
 def probe(
@@ -72,7 +84,11 @@ def probe(
     if require_container(path, text) in _JPEG_CONTAINERS and not jpeg_files.contains_several_pictures(path):
         raise file_kinds.still_picture(path, "jpeg")
     choice = choice_sentence(track, preferred, stills, requested=options.video_track is not None)
-    return replace(parse_description(path, text, track), track_choice=choice, probed_far=far)
+    metadata = replace(parse_description(path, text, track), track_choice=choice, probed_far=far)
+    if metadata.container not in _TIMED_BY_USED_STREAMS or not has_sound(text):
+        return metadata
+    begins = first_packet_seconds(path, track.stream, limits, until - time.monotonic(), far=far)
+    return replace(metadata, begins_late=begins is not None and begins > _LATE_SECONDS)
 
 
 def _is_found(text: str, options: DecodeOptions) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -41,25 +42,41 @@ class PictureChange:
     matrix: str | None = None
 
 
+@dataclass(frozen=True)
+class Pipes:
+    """File descriptors: for each extractor, of its pictures and of their ticks; `clock`, of all pictures' times."""
+
+    streams: tuple[tuple[int, int], ...]
+    clock: int
+
+    @classmethod
+    def of(cls, descriptors: Sequence[int]) -> Pipes:
+        """Return these descriptors, of which the last is that of the clock."""
+        return cls(tuple(zip(descriptors[:-1:2], descriptors[1:-1:2], strict=True)), descriptors[-1])
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All of them."""
+        return (*itertools.chain.from_iterable(self.streams), self.clock)
+
+
 def sampled_outputs(
     stream: ffmpeg_python.nodes.FilterableStream,
     specs: Sequence[ExtractorSpec],
-    pipes: Sequence[tuple[int, int]],
-    clock_pipe: int,
+    pipes: Pipes,
     change: PictureChange = PictureChange(),
 ) -> list[Any]:
     """Return the outputs of a decoded stream: for each of `specs` its pictures, and the tick of each decoded picture.
 
     The pictures, as PPM images, are those that SampleClock counts. The ticks, as lines of text, are those of all
-    decoded pictures, followed by the end of the last one. `pipes` are file descriptors, for pictures and for ticks.
-    `clock_pipe` gets the same times in milliseconds.
+    decoded pictures, followed by the end of the last one. The clock gets the same times in milliseconds.
     """
     every_frame = ffmpeg.passthrough_option()
     branches = stream.filter_multi_output("split", len(specs) + 1)
     clocks = _small_and_ended(branches[len(specs)]).filter_multi_output("split", len(specs) + 1)
-    clock = _printed(clocks[len(specs)], _MILLISECONDS, clock_pipe)
+    clock = _printed(clocks[len(specs)], _MILLISECONDS, pipes.clock)
     outputs = [ffmpeg_python.output(clock, "-", format="null", **every_frame)]
-    for at, (spec, (picture_pipe, tick_pipe)) in enumerate(zip(specs, pipes, strict=True)):
+    for at, (spec, (picture_pipe, tick_pipe)) in enumerate(zip(specs, pipes.streams, strict=True)):
         rate = spec.frames_per_second
         pictures = _scaled(_last_of_each_run(branches[at], rate), spec, change).filter("setpts", "N")
         ppm = {"format": "image2pipe", "vcodec": "ppm", "pix_fmt": "rgb24"}

@@ -14,6 +14,7 @@ from reeldex.storage import layout
 from reeldex.storage.batch_reading import read_batch
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import StoreError, UnknownSpaceError, UnknownVideoError
+from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.fingerprints import published_space, require_fingerprints
 from reeldex.storage.forgotten import Forgotten, add_forgotten, entries_of
 from reeldex.storage.housekeeping import create_folders, require_folders, sweep
@@ -301,6 +302,10 @@ class FeatureStore:
         return self._find(space, video_id)[0]
 
     # Verifying
+
+    def ffmpeg_versions(self) -> dict[str, int]:
+        """Return the number of shards by the version of ffmpeg that decoded them."""
+        return store_versions(self._catalog)
 
     def status(self) -> StoreStatus:
         """Count shards, videos, failures, rows and bytes."""

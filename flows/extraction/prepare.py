@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from reeldex.storage.growth import Growth
     from reeldex.storage.manifest import ShardManifest
     from reeldex.storage.schema import VideoEntry
+
+log = logging.getLogger(__name__)
 
 _STAMPED = ("manifest", "outcomes", "staging", "features")
 
@@ -152,6 +155,7 @@ def prepare(
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
     _require_fitting_store(prepared.store, config, spaces, hashes)
+    _warn_of_another_ffmpeg(prepared)
     return prepared
 
 
@@ -174,7 +178,23 @@ def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> P
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)
-    return PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp)
+    prepared = PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp)
+    _warn_of_another_ffmpeg(prepared)
+    return prepared
+
+
+def _warn_of_another_ffmpeg(prepared: PreparedRun) -> None:
+    """Log a warning if the run will decode with another version of ffmpeg than the store's features."""
+    from reeldex.extractors import ffmpeg
+
+    versions = prepared.store.ffmpeg_versions() if prepared.all_tasks else {}
+    if versions and ffmpeg.version() not in versions:
+        log.warning(
+            "ffmpeg %s is used here, but the store's features were decoded with %s: a few files have different frames "
+            "in each version. Use the same ffmpeg, or another store.",
+            ffmpeg.version(),
+            ", ".join(versions),
+        )
 
 
 def _planned(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.file_names import printable
 from reeldex.quantities import duration
+from reeldex.storage.ffmpeg_versions import mixture
 from reeldex.storage.reasons import note_words
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def summary(report: RunReport) -> str:
     ]
     rows += [(f"- {reason}", f"{count:,}") for reason, count in report.failed_by_reason.items()]
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
+    if mixed := mixture(report.ffmpeg_versions):
+        lines += ["", f"**Several versions of ffmpeg.** {mixed}"]
     if report.shards_lost:
         lines += ["", "**Lost shards.** Fix the cause, then press Retry.", "", "| shard | reason |", "| --- | --- |"]
         listed = list(report.shards_lost.items())[:_MOST_SHARDS_LISTED]

@@ -36,6 +36,7 @@ class RunReport:
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
     - `notes` count what the search of the source passed over, and files with equal names.
+    - `ffmpeg_versions` counts the shards of the store by the version of ffmpeg that decoded them.
     - `problems` are the outcomes of up to 1000 of those videos that failed, were truncated or have notes;
       `problem_count` is how many there are. They are not part of the JSON.
     """
@@ -59,6 +60,7 @@ class RunReport:
     unsettled: int = 0
     noted: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[SearchNote, ...] = ()
+    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
     problem_count: Annotated[int, NotInJson] = 0
     problems: Annotated[tuple[VideoOutcome, ...], NotInJson] = ()
 
@@ -140,6 +142,7 @@ def sum_up(
         **counts,
         notes=notes,
         noted=dict(sorted(noted.items())),
+        ffmpeg_versions=store.ffmpeg_versions(),
         problem_count=len(problems),
         problems=tuple(problems[:_MOST_PROBLEMS]),
     )

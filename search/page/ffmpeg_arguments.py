@@ -90,17 +90,18 @@ def media_info(facts: VideoFacts) -> MediaInfo:
     )
 
 
-def picture_command(  # noqa: PLR0913 - all but three by keyword
-    ffmpeg: FfmpegProgram, path: str, at_seconds: float, *, stream: int, width: int, cpu_seconds: float
+def picture_command(
+    ffmpeg: FfmpegProgram, path: str, at_seconds: float, width: int, cpu_seconds: float
 ) -> tuple[str, ...]:
-    """Return the command that writes a stream's frame at `at_seconds` to standard output as JPEG, `width` pixels wide.
+    """Return the command that writes the frame at `at_seconds` to its standard output as JPEG, `width` pixels wide.
 
+    ffmpeg itself chooses the track, the largest of those marked as default, which spares a process that describes it.
     The seek is exact: the key frame before the moment may show another scene.
     """
     return (
         *(*ffmpeg.command, *_BEFORE, "-timelimit", str(math.ceil(cpu_seconds))),
         *("-ss", f"{at_seconds:.3f}", *ffmpeg.input_arguments(path)),
-        *("-map", f"0:{stream}", "-frames:v", "1", "-vf", f"scale={width}:-2:flags=bicubic", "-q:v", "4"),
+        *("-frames:v", "1", "-vf", f"scale={width}:-2:flags=bicubic", "-q:v", "4"),
         *("-f", "mjpeg", "pipe:1"),
     )
 

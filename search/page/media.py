@@ -100,12 +100,7 @@ class Media:
     async def _picture(self, path: str, at_seconds: float) -> bytes:
         options = self._options
         command = ffmpeg_arguments.picture_command(
-            options.ffmpeg,
-            path,
-            at_seconds,
-            stream=(await self.media_info(path)).stream,
-            width=options.picture_width,
-            cpu_seconds=options.picture_timeout_seconds,
+            options.ffmpeg, path, at_seconds, options.picture_width, options.picture_timeout_seconds
         )
         answer = await self._runs.run(command, options.picture_timeout_seconds)
         # A damaged file may yield a picture and a non-zero status; a process that a signal ended yields a part of one.

@@ -11,12 +11,13 @@ import pytest
 from reeldex.extractors import resnet152, resnext101
 from reeldex.extractors.batching import Batch, Batcher, RowBuffer
 from reeldex.extractors.clips import chunk_frames, clip_count, to_clips
-from reeldex.extractors.decode import Pipes, decode_arguments
+from reeldex.extractors.decode import decode_arguments
 from reeldex.extractors.description import parse_description
 from reeldex.extractors.errors import FailureReason, ProbeError, UnknownExtractorError
 from reeldex.extractors.frames import VideoMetadata
 from reeldex.extractors.registry import extractor, extractor_of_space
 from reeldex.extractors.runtimes.network import least_cosine
+from reeldex.extractors.sampling import Pipes
 from reeldex.extractors.truncation import is_truncated
 from reeldex.storage.schema import REASONS
 

@@ -152,6 +152,7 @@ def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:
 
 def _report(store: str, report: RunReport, output: Output) -> int:
     from reeldex.flows.extraction.search_notes import describe_notes
+    from reeldex.storage.ffmpeg_versions import mixture
 
     text = [str(report)]
     if report.problem_count:
@@ -164,6 +165,8 @@ def _report(store: str, report: RunReport, output: Output) -> int:
             more = report.problem_count - _FAILURES_SHOWN
             text.append(f"  ... and {more} more: reeldex status {store} --failures")
     text += describe_notes(report.notes)
+    if mixed := mixture(report.ffmpeg_versions):
+        text.append(f"WARNING: {mixed}")
     if report.gone:
         text.append(f"{counted(report.gone, 'video')} of the store not in this source; features are kept.")
     output.respond(report.to_json(), "\n".join(text))

@@ -54,6 +54,8 @@ def describe_notes(noted: Mapping[str, int]) -> str:
 
 def describe_status(path: Path, status: StoreStatus) -> str:
     """Return the lines of `reeldex status`."""
+    from reeldex.storage.ffmpeg_versions import mixture  # it imports pydantic, which --help does not need
+
     speed = status.seconds_of_video_ok / status.seconds_of_work if status.seconds_of_work else 0.0
     failed = ", ".join(f"{count} {reason}" for reason, count in sorted(status.failed_by_reason.items()))
     videos = (
@@ -72,6 +74,8 @@ def describe_status(path: Path, status: StoreStatus) -> str:
         f"length   {duration(status.seconds_of_video_ok)} of video with features",
         f"speed    {speed:.2f} s of video per second of work",
     ]
+    if mixed := mixture(status.ffmpeg_versions):
+        lines.append(f"WARNING  {mixed}")
     lines += [f"CANNOT BE READ {each.file}: {each.why}. {each.remedy}" for each in status.unreadable]
     lines += [
         f"features {space}: {counted(rows, 'row')}, {data_size(status.bytes_per_space[space])}"

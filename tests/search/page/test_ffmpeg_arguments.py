@@ -83,7 +83,7 @@ def test_frame_rates_are_kept_within_bounds(rate: float | None, kept: float) -> 
 def test_the_limits_of_input_stand_before_every_input(delivery: Delivery) -> None:
     commands = [
         ffmpeg_arguments.probe_command(FFMPEG, "-v.avi"),
-        ffmpeg_arguments.picture_command(FFMPEG, "-v.avi", 12.5, stream=0, width=480, cpu_seconds=20),
+        ffmpeg_arguments.picture_command(FFMPEG, "-v.avi", 12.5, 480, 20),
         ffmpeg_arguments.segment_command(FFMPEG, "-v.avi", MediaSegment(10, 20), delivery, SegmentShape(720, 25, 60)),
     ]
     for command in commands:

@@ -1,4 +1,7 @@
-"""Which video tracks of a file hold a single picture: counted by copying packets, since no description says it."""
+"""What only a file's packets say: which video tracks hold a single picture, and how late a picture begins.
+
+ffmpeg copies the packets, which costs little, and is stopped as soon as enough is known.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 import selectors
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
 import ffmpeg as ffmpeg_python
@@ -54,6 +57,25 @@ class PacketCounts:
         return seconds - first > self._max_gap_seconds
 
 
+class FirstPacket:
+    """Finds the time of the first packet of the first output stream; reads lines of `framecrc`."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._seconds_per_tick = 0.0
+
+    def read_line(self, line: bytes) -> bool:
+        """Take a line; return whether the packet was there."""
+        if (base := _TIME_BASE.match(line)) and base[1] == b"0":
+            self._seconds_per_tick = int(base[2]) / int(base[3])
+        packet = _PACKET.match(line)
+        if packet is None or packet[1] != b"0":
+            return False
+        if packet[2] != b"NOPTS":
+            self.seconds = int(packet[2]) * self._seconds_per_tick
+        return True
+
+
 def single_pictures(
     path: str, streams: Sequence[int], limits: DecodeLimits, timeout_seconds: float, *, far: bool
 ) -> frozenset[int]:
@@ -63,8 +85,38 @@ def single_pictures(
     known by then counts.
     """
     counts = PacketCounts(len(streams), limits.max_gap_seconds)
+    _copy(path, [str(stream) for stream in streams], limits, timeout_seconds, counts.read_line, far=far)
+    single = [stream for stream, count in zip(streams, counts.counts, strict=True) if count < 2]
+    # A picture that was not reached may move.
+    return frozenset(single) if counts.counts[0] < 2 else frozenset()
+
+
+def first_packet_seconds(
+    path: str, stream: int, limits: DecodeLimits, timeout_seconds: float, *, far: bool
+) -> float | None:
+    """Return when a stream begins, in seconds after the file's start; None if that is not found out in time."""
+    first = FirstPacket()
+    _copy(path, [str(stream), "a?"], limits, timeout_seconds, first.read_line, far=far)
+    return first.seconds
+
+
+def _copy(  # noqa: PLR0913 - private
+    path: str,
+    streams: Sequence[str],
+    limits: DecodeLimits,
+    timeout_seconds: float,
+    read_line: Callable[[bytes], bool],
+    *,
+    far: bool,
+) -> None:
+    """Copy streams of a file, and pass on what is said of each packet until `read_line` returns True."""
+    source = ffmpeg.local_input(limits.max_frame_pixels, **(ffmpeg.far_probe_options() if far else {}))
+    output = ffmpeg_python.output(
+        *(source[stream] for stream in streams), "pipe:1", format="framecrc", codec="copy", flush_packets=1
+    )
+    arguments = ["-nostdin", "-loglevel", "quiet", *ffmpeg.with_path(output.get_args(), path)]
     process = subprocess.Popen(
-        [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), *_arguments(path, streams, limits, far=far)],
+        [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -72,18 +124,15 @@ def single_pictures(
     )
     try:
         assert process.stdout is not None  # noqa: S101 - started with a pipe
-        _read(process.stdout, counts, time.monotonic() + timeout_seconds)
+        _read(process.stdout, read_line, time.monotonic() + timeout_seconds)
     finally:
         process.kill()
         process.wait()
         if process.stdout:
             process.stdout.close()
-    single = [stream for stream, count in zip(streams, counts.counts, strict=True) if count < 2]
-    # A picture that was not reached may move.
-    return frozenset(single) if counts.counts[0] < 2 else frozenset()
 
 
-def _read(pipe: IO[bytes], counts: PacketCounts, until: float) -> None:
+def _read(pipe: IO[bytes], read_line: Callable[[bytes], bool], until: float) -> None:
     partial = b""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
@@ -92,14 +141,5 @@ def _read(pipe: IO[bytes], counts: PacketCounts, until: float) -> None:
             if not data:
                 return
             *lines, partial = (partial + data).split(b"\n")
-            if any(counts.read_line(line) for line in lines):
+            if any(read_line(line) for line in lines):
                 return
-
-
-def _arguments(path: str, streams: Sequence[int], limits: DecodeLimits, *, far: bool) -> list[str]:
-    more: Mapping[str, int] = ffmpeg.far_probe_options() if far else {}
-    source = ffmpeg.local_input(limits.max_frame_pixels, **more)
-    output = ffmpeg_python.output(
-        *(source[str(stream)] for stream in streams), "pipe:1", format="framecrc", codec="copy", flush_packets=1
-    )
-    return ["-nostdin", "-loglevel", "quiet", *ffmpeg.with_path(output.get_args(), path)]
