@@ -19,6 +19,7 @@ from reeldex.extractors.packets import FirstPacket, PacketCounts
 from reeldex.extractors.probe import probe
 from reeldex.extractors.truncation import has_all_boxes
 from reeldex.extractors.video_tracks import VideoTrack, candidates, choose, video_tracks
+from tests.extractors.unchanged_frames import passthrough_arguments
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 CASES = Path(__file__).resolve().parents[2].parent / "shared" / "cases"
@@ -199,7 +200,7 @@ def test_a_picture_long_after_its_sound_keeps_its_place(
         *("-f", "lavfi", "-i", f"sine=duration={late_seconds + 3}"),
         *("-itsoffset", str(late_seconds), "-f", "lavfi", "-i", picture),
         *("-map", "0", "-map", "1", "-c:v", codec, "-c:a", "mp2"),
-        *(*ffmpeg.passthrough_arguments(), str(late)),
+        *(*passthrough_arguments(), str(late)),
     )
     rows, summary = decoded(late)
     assert rows["resnet152"] == late_seconds + 3
