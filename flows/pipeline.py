@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, tags
 from prefect.client.schemas.objects import State
@@ -13,6 +13,7 @@ from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import EvaluateConfig, TestSet, TrainConfig, TrainingDataset, WordsConfig
 from reeldex.flows.config.pipeline import (
     ComputeConfig,
+    DecodeOptions,
     ExtractConfig,
     NonEmpty,
     PipelineConfig,
@@ -25,6 +26,7 @@ from reeldex.flows.evaluate import evaluate_as_flow_run
 from reeldex.flows.extract import extract_as_flow_run
 from reeldex.flows.index import index_as_flow_run
 from reeldex.flows.learning.pipeline import PipelineReport, PipelineRequest, PipelineSteps, run_pipeline
+from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
 from reeldex.flows.runs.names import TAG, pipeline_run_name
 from reeldex.flows.runs.states import run_to_state
 from reeldex.flows.train import train_as_flow_run
@@ -64,6 +66,7 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008
     more_sources: list[NonEmpty] = [],  # noqa: B006 - never written to
 ) -> State[Any]:
     """Extract, train or use an embedding, evaluate and index; steps that are up to date are skipped.
@@ -84,10 +87,12 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where downloads are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        decode: Which picture of a file is seen, and how.
         more_sources: Further folders, videos or lists.
     """
     config = PipelineConfig(
         extract=options,
+        decode=decode,
         compute=compute,
         train=training,
         evaluate=evaluation,
@@ -102,7 +107,8 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, test_sets, more)
         # The tag identifies the steps' runs as ours if their process dies.
         with tags(TAG):
-            report = run_pipeline(request, request.prepare(), flow_steps(when_busy, wait_seconds))
+            prepared = request.prepare(handed_on(request.sources, request.store, config))
+            report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds))
         name = None if report.succeeded else "Completed with failures"
         return Completed(name=name, message=f"{report}", data=report)
 
@@ -112,32 +118,36 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
     """Return the steps of a pipeline as flows, each of which creates a child flow run."""
 
-    def extract_features(request: PipelineRequest, _: PreparedRun) -> RunReport:
-        # A flow receives parameters only, and prepares the run itself.
-        return extract_as_flow_run(request.sources, request.store, request.config, when_busy, wait_seconds)
+    def extract_features(prepared: PreparedRun) -> RunReport:
+        return extract_as_flow_run(prepared, when_busy, wait_seconds)
 
     return PipelineSteps(extract_features, train_as_flow_run, evaluate_as_flow_run, index_as_flow_run)
 
 
-def pipeline_as_flow_run(request: PipelineRequest, when_busy: WhenBusy, wait_seconds: float) -> PipelineReport:
-    """Create a flow run for a request, and return its report or raise its error."""
+def pipeline_as_flow_run(
+    request: PipelineRequest, prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float
+) -> PipelineReport:
+    """Create a flow run for a request and its prepared extraction, and return its report or raise its error."""
     config = request.config
-    report: Any = pipeline(
-        request.source,
-        str(request.folder),
-        checkpoint=request.checkpoint,
-        train_on=request.train_on,
-        evaluate_on=list(request.evaluate_on),
-        options=config.extract,
-        compute=config.compute,
-        training=config.train,
-        evaluation=config.evaluate,
-        index=config.index,
-        datasets=config.datasets,
-        words=config.words,
-        weights=config.weights,
-        when_busy=when_busy,
-        wait_seconds=wait_seconds,
-        more_sources=list(request.more_sources),
-    )
-    return cast("PipelineReport", report)
+    with handing_on(prepared):
+        return report_of(
+            PipelineReport,
+            pipeline,
+            request.source,
+            str(request.folder),
+            checkpoint=request.checkpoint,
+            train_on=request.train_on,
+            evaluate_on=list(request.evaluate_on),
+            options=config.extract,
+            decode=config.decode,
+            compute=config.compute,
+            training=config.train,
+            evaluation=config.evaluate,
+            index=config.index,
+            datasets=config.datasets,
+            words=config.words,
+            weights=config.weights,
+            when_busy=when_busy,
+            wait_seconds=wait_seconds,
+            more_sources=list(request.more_sources),
+        )

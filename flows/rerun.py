@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
 from reeldex.flows.config.pipeline import (
     ComputeConfig,
+    DecodeOptions,
     NonEmpty,
     PipelineConfig,
     ReasonName,
@@ -16,17 +17,16 @@ from reeldex.flows.config.pipeline import (
     WeightsConfig,
     WhenBusy,
 )
-from reeldex.flows.extraction.prepare import prepare_rerun
-from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock
+from reeldex.flows.extraction.prepare import PreparedRun, prepare_rerun
+from reeldex.flows.extraction.run_report import RunReport
+from reeldex.flows.extraction.store_lock import store_lock
 from reeldex.flows.progress.sinks import progress_bar
-from reeldex.flows.runs.extraction import run_as_tasks
+from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
+from reeldex.flows.runs.extraction import report_if_nothing_to_do, run_as_tasks
 from reeldex.flows.runs.names import rerun_run_name
 from reeldex.flows.runs.states import completed, run_to_state
 from reeldex.flows.runs.tasks import plan_rerun, planning
 from reeldex.storage.schema import REASONS
-
-if TYPE_CHECKING:
-    from reeldex.flows.extraction.run_report import RunReport
 
 DESCRIPTION = """\
 **Complete a store**: process shards that are missing, incomplete or damaged.
@@ -48,6 +48,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008
 ) -> State[Any]:
     """Process missing, incomplete or damaged shards of a store, each in its planned feature spaces.
 
@@ -59,8 +60,9 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where the networks' weights are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        decode: Which picture of a file is seen, and how.
     """
-    config = PipelineConfig(compute=compute, weights=weights)
+    config = PipelineConfig(decode=decode, compute=compute, weights=weights)
     retry = tuple(reasons) or REASONS if broken_videos else ()
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
     return run_to_state(lambda: completed(_rerun(store, config, retry, when_busy, wait)))
@@ -69,7 +71,10 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def _rerun(
     store: str, config: PipelineConfig, retry: tuple[str, ...], when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    prepared = prepare_rerun(store, config, retry)
+    handed = handed_on((), store, config, retry)
+    if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
+        return report
+    prepared = handed or prepare_rerun(store, config, retry)
     with store_lock(prepared.store, when_busy, wait_seconds):
         prepared = prepared.renewed()
         with planning(prepared):
@@ -78,12 +83,19 @@ def _rerun(
         return run_as_tasks(prepared, [shard for shard in shards if shard in known], {})
 
 
-def rerun_as_flow_run(
-    store: str, config: PipelineConfig, retry: tuple[str, ...], when_busy: WhenBusy, wait_seconds: float
-) -> RunReport:
-    """Create a flow run, and return its report or raise its error."""
-    with progress_bar():
-        report: Any = rerun(store, bool(retry), list(retry), config.compute, config.weights, when_busy, wait_seconds)
-    if isinstance(report, RunSkippedError):
-        raise report
-    return cast("RunReport", report)
+def rerun_as_flow_run(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
+    """Create a flow run for a prepared rerun, and return its report or raise its error."""
+    config, retry = prepared.config, list(prepared.retry)
+    with progress_bar(), handing_on(prepared):
+        return report_of(
+            RunReport,
+            rerun,
+            str(prepared.store_folder),
+            broken_videos=bool(retry),
+            reasons=retry,
+            compute=config.compute,
+            weights=config.weights,
+            when_busy=when_busy,
+            wait_seconds=wait_seconds,
+            decode=config.decode,
+        )

@@ -10,7 +10,8 @@ from pathlib import Path
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.durations import seconds_covered
 from reeldex.storage.errors import StoreError
-from reeldex.storage.manifest import ShardManifest, plan_growth
+from reeldex.storage.growth import plan_growth
+from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.npy_space import ORIGIN, NpySpace, find_spaces
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.shard import RowTiming

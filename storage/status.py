@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import superseded_positions
 from reeldex.storage.outcomes import ShardOutcomes
@@ -23,14 +24,15 @@ from reeldex.storage.system_errors import Unreadable, look_at, require_readable
 class StoreStatus:
     """Counts over the videos that were not superseded: `videos_total` = `ok` + failed + `pending`.
 
-    `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
-    file of the recorded size. `staged` of the pending videos are extracted and wait for the rest of their
-    shard. `unreadable` lists feature files that the system does not allow reading; shards with no other problem
-    count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
-    ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their source
-    no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok` adds the
-    known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all
-    files; these three include videos that left.
+    `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a file of the
+    recorded size. `noted` counts the ok videos with each note. `staged` of the pending videos are extracted and wait
+    for the rest of their shard. `unreadable` lists feature files that the system does not allow reading; shards with
+    no other problem count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that
+    later ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their
+    source no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok`
+    adds the known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and
+    bytes of all files; these three include videos that left.
+    `ffmpeg_versions` counts shards by the version of ffmpeg that decoded them.
     """
 
     shards_total: int
@@ -49,7 +51,9 @@ class StoreStatus:
     superseded: int
     seconds_of_work: float
     unreadable: tuple[Unreadable, ...]
+    noted: Mapping[str, int] = field(default_factory=dict)
     left_source: Mapping[str, int] = field(default_factory=dict)
+    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -75,6 +79,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     left: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     rows: Counter[str] = Counter()
+    noted: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     unreadable: list[Unreadable] = []
     done = unreadable_shards = ok = truncated = pending = staged = 0
@@ -106,6 +111,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
             elif outcome.status == "ok":
                 ok += 1
                 truncated += outcome.truncated
+                noted.update(outcome.notes)
             else:
                 failed[_reason(outcome)] += 1
     return StoreStatus(
@@ -125,7 +131,9 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         superseded=len(superseded),
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
+        noted=dict(sorted(noted.items())),
         left_source=dict(+left),
+        ffmpeg_versions=store_versions(catalog),
     )
 
 

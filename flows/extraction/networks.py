@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reeldex.errors import UsageError
 from reeldex.extractors.errors import UnknownExtractorError
-from reeldex.extractors.options import NetworkOptions, WeightsChoice
+from reeldex.extractors.fingerprint import decode_fingerprint
+from reeldex.extractors.options import DecodeOptions, NetworkOptions, WeightsChoice
 from reeldex.extractors.registry import ExtractorRecord, extractor, extractor_of_space
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.storage.schema import FeatureSpace
@@ -51,6 +51,8 @@ def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network
 
     Raises UsageError for a space that no extractor makes; WeightsError or DeviceError as loading does.
     """
+    from reeldex.extractors.network import cached_network
+
     networks = []
     for space in spaces:
         record, weights = extractor_record(space)
@@ -63,17 +65,10 @@ def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network
             runtime=config.compute.runtime,
             batch_rows=config.compute.batch_rows,
         )
-        networks.append(_load(record.spec.name, options))
+        networks.append(cached_network(record.spec.name, options))
     return networks
 
 
-@functools.lru_cache(maxsize=8)
-def _load(name: str, options: NetworkOptions) -> Network:
-    from reeldex.extractors.network import load_network
-
-    return load_network(name, options)
-
-
-def feature_space(network: Network) -> FeatureSpace:
-    """Return the feature space of a network, with its fingerprint."""
-    return FeatureSpace(network.space, network.fingerprint)
+def feature_space(network: Network, decode: DecodeOptions = DecodeOptions()) -> FeatureSpace:  # noqa: B008 - frozen
+    """Return the feature space of a network on frames that are decoded in this way, with its fingerprint."""
+    return FeatureSpace(network.space, {**network.fingerprint, **decode_fingerprint(decode)})

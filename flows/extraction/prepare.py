@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reeldex.devices import require_cuda
-from reeldex.extractors.fingerprint import fingerprint
+from reeldex.extractors.fingerprint import DECODE, decode_fingerprint, fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
-from reeldex.extractors.weights import find_or_fetch, verify
+from reeldex.extractors.weights import verify
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
@@ -21,14 +22,18 @@ from reeldex.flows.extraction.run_report import RunReport, count_found, present_
 from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
 from reeldex.flows.extraction.sources import find_settled_videos
 from reeldex.flows.extraction.video_ids import known_ids
+from reeldex.flows.progress.downloads import find_or_fetch_shown
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
     from reeldex.extractors.registry import ExtractorRecord
     from reeldex.flows.extraction.sources import FoundVideos
-    from reeldex.storage.manifest import Growth, ShardManifest
+    from reeldex.storage.growth import Growth
+    from reeldex.storage.manifest import ShardManifest
     from reeldex.storage.schema import VideoEntry
+
+log = logging.getLogger(__name__)
 
 _STAMPED = ("manifest", "outcomes", "staging", "features")
 
@@ -37,12 +42,14 @@ _STAMPED = ("manifest", "outcomes", "staging", "features")
 class PreparedRun:
     """A run that is ready to start: the videos of its source, the incomplete shards of its store, and its settings.
 
+    - `source` are the sources as they were given; none for a rerun.
     - `found` and `growth` are the videos of the source and what they add to the store; None for a rerun.
     - `tasks` are the store's incomplete shards; the shards of `growth` are additional.
     - `stamp` is compared to detect later changes of the store.
     - `source_key` names the source in the store's record of searches; None for a rerun or a single video.
     """
 
+    source: tuple[str, ...]
     store_folder: Path
     config: PipelineConfig
     spaces: tuple[str, ...]
@@ -57,6 +64,14 @@ class PreparedRun:
     def store(self) -> FeatureStore:
         """The store, created if it does not exist."""
         return FeatureStore(self.store_folder, create=self.found is not None)
+
+    def answers(self, source: Sequence[str], store: str, config: PipelineConfig, retry: Sequence[str]) -> bool:
+        """Whether preparing a run with these arguments would return this one, unless files have changed since."""
+        # A rerun extracts what the shards were planned for.
+        used = ("extract", "compute", "weights") if source else ("compute", "weights")
+        return (self.source, self.store_folder, self.retry) == (tuple(source), Path(store), tuple(retry)) and all(
+            getattr(self.config, name) == getattr(config, name) for name in used
+        )
 
     def spaces_of(self, manifest: ShardManifest) -> tuple[str, ...]:
         """Return the spaces in which this run works on a shard: its own in a rerun, else those that are asked for."""
@@ -133,14 +148,19 @@ def prepare(
     spaces = requested_spaces(config)
     growth, tasks, stamp = _planned(existing(), found, spaces, config)
     key = source_key(source, config.extract)
-    prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp, key)
+    prepared = PreparedRun(_as_tuple(source), folder, config, spaces, found, growth, tasks, (), stamp, key)
     if only_estimate:
         return prepared
     hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
     _require_fitting_store(prepared.store, config, spaces, hashes)
+    _warn_of_another_ffmpeg(prepared)
     return prepared
+
+
+def _as_tuple(source: str | Sequence[str]) -> tuple[str, ...]:
+    return (source,) if isinstance(source, str) else tuple(source)
 
 
 def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> PreparedRun:
@@ -158,7 +178,23 @@ def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> P
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)
-    return PreparedRun(folder, config, spaces, None, None, tasks, tuple(retry), stamp)
+    prepared = PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp)
+    _warn_of_another_ffmpeg(prepared)
+    return prepared
+
+
+def _warn_of_another_ffmpeg(prepared: PreparedRun) -> None:
+    """Log a warning if the run will decode with another version of ffmpeg than the store's features."""
+    from reeldex.extractors import ffmpeg
+
+    versions = prepared.store.ffmpeg_versions() if prepared.all_tasks else {}
+    if versions and ffmpeg.version() not in versions:
+        log.warning(
+            "ffmpeg %s is used here, but the store's features were decoded with %s: a few files have different frames "
+            "in each version. Use the same ffmpeg, or another store.",
+            ffmpeg.version(),
+            ", ".join(versions),
+        )
 
 
 def _planned(
@@ -186,7 +222,7 @@ def _weights_hashes(spaces: Sequence[str], config: PipelineConfig) -> dict[str, 
         record, weights = extractor_record(space)
         if weights is WeightsChoice.PRETRAINED:
             local = config.weights.files.get(record.spec.name)
-            hashes[space] = verify(find_or_fetch(record.pretrained, local, config.weights.folder))
+            hashes[space] = verify(find_or_fetch_shown(record.pretrained, local, config.weights.folder))
     return hashes
 
 
@@ -214,7 +250,8 @@ def _require_fitting_store(
         if stored.fingerprint:
             record, _ = extractor_record(stored.name)
             expected = _expected(record, hashes.get(stored.name), config)
-            store.require_fingerprint(FeatureSpace(stored.name, {**stored.fingerprint, **expected}))
+            fixed = {key: value for key, value in stored.fingerprint.items() if key != DECODE}
+            store.require_fingerprint(FeatureSpace(stored.name, {**fixed, **expected}))
 
 
 def _expected(record: ExtractorRecord, weights_sha256: str | None, config: PipelineConfig) -> dict[str, Any]:
@@ -229,4 +266,4 @@ def _expected(record: ExtractorRecord, weights_sha256: str | None, config: Pipel
         *(["weights"] if weights_sha256 else []),
         *(["precision"] if precision is not Precision.AUTO else []),
     }
-    return {key: value for key, value in whole.items() if key in known}
+    return {key: value for key, value in whole.items() if key in known} | decode_fingerprint(config.decode)

@@ -50,7 +50,10 @@ def run_shards(
     can be processed before the user has changed something.
     """
     store, config = prepared.store, prepared.config
-    jobs = [ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos) for task in tasks]
+    jobs = [
+        ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos, task.inspection)
+        for task in tasks
+    ]
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
     results: dict[int, Any] = {}
     if jobs:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.flows.extraction.search_notes import SearchNote, notes_from_json, notes_to_json
 from reeldex.quantities import counted, duration
+from reeldex.storage.json_codec import NotInJson, to_json
+from reeldex.storage.schema import VideoOutcome
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport
     from reeldex.flows.extraction.sources import FoundVideos
-    from reeldex.storage.manifest import Growth
-    from reeldex.storage.schema import Span, VideoEntry, VideoOutcome
+    from reeldex.storage.growth import Growth
+    from reeldex.storage.schema import Span, VideoEntry
     from reeldex.storage.store import FeatureStore
 
 
@@ -29,12 +31,13 @@ class RunReport:
     - `shards_lost` maps the shards that did not finish to the reason.
     - `extracted_ok`, `extracted_failed` count the videos processed in this run.
     - `failed_by_reason` counts all videos of the source (of the store, for a rerun) without features,
-      including failures of earlier runs; `truncated` those whose features end early.
+      including failures of earlier runs; `truncated` those whose features end early; `noted` those with each note.
     - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
     - `notes` count what the search of the source passed over, and files with equal names.
-    - `problems` are the outcomes of up to 1000 of those videos that failed or were truncated;
+    - `ffmpeg_versions` counts the shards of the store by the version of ffmpeg that decoded them.
+    - `problems` are the outcomes of up to 1000 of those videos that failed, were truncated or have notes;
       `problem_count` is how many there are. They are not part of the JSON.
     """
 
@@ -55,9 +58,11 @@ class RunReport:
     duplicates: int = 0
     gone: int = 0
     unsettled: int = 0
+    noted: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[SearchNote, ...] = ()
-    problem_count: int = 0
-    problems: tuple[VideoOutcome, ...] = ()
+    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
+    problem_count: Annotated[int, NotInJson] = 0
+    problems: Annotated[tuple[VideoOutcome, ...], NotInJson] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -66,8 +71,8 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        fields = {name: value for name, value in asdict(replace(self, problems=())).items() if "problem" not in name}
-        return {**fields, "notes": notes_to_json(self.notes)}
+        found: dict[str, Any] = to_json(self)
+        return found
 
     def __str__(self) -> str:
         if self.shards_done or self.shards_lost:
@@ -117,7 +122,10 @@ def sum_up(
     """
     counts = dict(found_counts or {})
     notes = notes_from_json(counts.pop("notes", ()))
-    problems = [each for each in outcomes if each.reason]
+    problems = [each for each in outcomes if each.reason] + [
+        each for each in outcomes if each.notes and not each.reason
+    ]
+    noted = Counter(note for each in outcomes for note in each.notes)
     failures = Counter(each.reason or "" for each in outcomes if each.status == "failed")
     return RunReport(
         store=str(store.path),
@@ -133,6 +141,8 @@ def sum_up(
         truncated=sum(each.truncated for each in outcomes),
         **counts,
         notes=notes,
+        noted=dict(sorted(noted.items())),
+        ffmpeg_versions=store.ffmpeg_versions(),
         problem_count=len(problems),
         problems=tuple(problems[:_MOST_PROBLEMS]),
     )

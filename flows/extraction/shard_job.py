@@ -12,6 +12,7 @@ from reeldex.flows.config.pipeline import PipelineConfig
 
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.storage.inspection import Inspection
     from reeldex.storage.store import FeatureStore
 
 
@@ -21,6 +22,7 @@ class ShardJob:
 
     - `videos` is the number of videos of the shard.
     - `retry`: videos that failed for one of these reasons are retried.
+    - `inspection` is what the plan saw of the shard on disk; None for a new shard.
     - `file_hashes` are known hashes of weights files, so that a worker does not compute them again.
     """
 
@@ -30,6 +32,7 @@ class ShardJob:
     config: PipelineConfig
     retry: tuple[str, ...] = ()
     videos: int = 0
+    inspection: Inspection | None = None
     file_hashes: Mapping[FileIdentity, str] = field(default_factory=known_hashes)
 
     @property
@@ -46,9 +49,17 @@ class ShardJob:
         compute = self.config.compute.model_copy(update={"device": device})
         networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
         store = _store(self.store)
-        store.require_fingerprint(*map(feature_space, networks))
+        decode = self.config.decode
+        store.require_fingerprint(*(feature_space(network, decode) for network in networks))
         return run_shard(
-            store, networks, shard=self.shard, compute=compute, on_event=on_event, retry=self.retry
+            store,
+            networks,
+            shard=self.shard,
+            compute=compute,
+            decode=decode,
+            on_event=on_event,
+            retry=self.retry,
+            known=self.inspection,
         ).to_json()
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.extractors.engine import WorkTimes, extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
-from reeldex.extractors.options import EngineOptions
+from reeldex.extractors.options import DecodeOptions, EngineOptions
+from reeldex.extractors.truncation import tolerance_seconds
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.file_names import printable
 from reeldex.flows.extraction.networks import feature_space
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network
     from reeldex.flows.config.pipeline import ComputeConfig
     from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.storage.inspection import Inspection
     from reeldex.storage.schema import VideoEntry
     from reeldex.storage.store import FeatureStore
 
@@ -62,13 +64,16 @@ class ShardReport:
         return found
 
 
-def work_left(store: FeatureStore, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] = ()) -> bool:
-    """Whether a shard is incomplete in these feature spaces, or contains failures whose reason is in `retry`."""
+def inspect_if_incomplete(
+    store: FeatureStore, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] = ()
+) -> Inspection | None:
+    """Return what is on disk for a shard that is incomplete in these spaces, or has failures to `retry`; else None."""
     inspection = store.inspect(shard, spaces)
     state = inspection.state()
     for problem in state.problems:
         log.warning("Shard %05d: %s", shard, problem)
-    return not state.done or bool(state.staged_positions) or bool(inspection.pending(retry))
+    work_left = not state.done or state.staged_positions or inspection.pending(retry)
+    return inspection if work_left else None
 
 
 def run_shard(  # noqa: PLR0913 - all but two by keyword
@@ -78,16 +83,19 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     shard: int,
     compute: ComputeConfig,
     on_event: OnEvent,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
     retry: Collection[str] = (),
+    known: Inspection | None = None,
 ) -> ShardReport:
     """Extract the missing videos of a shard and publish it. Requires the store's lock.
 
-    Videos that failed for a reason in `retry` are retried. A broken video gets a failed outcome; an infrastructure
-    error is raised, and staged videos are kept for the next run.
+    Videos that failed for a reason in `retry` are retried. `known` is the plan's inspection of the shard. A broken
+    video gets a failed outcome; an infrastructure error is raised, and staged videos are kept for the next run.
     """
     started = time.monotonic()
-    spaces = {network.space: feature_space(network) for network in networks}
-    inspection = store.inspect(shard, list(spaces.values()))
+    spaces = {network.space: feature_space(network, decode) for network in networks}
+    # The lock has been held since the plan, but an earlier attempt of this shard may have staged or published since.
+    inspection = store.inspect(shard, list(spaces.values()), known)
     missing = inspection.state().missing_spaces
     # Retried videos are extracted in all spaces they lack; other videos only if they are not published.
     active = [network for network in networks if retry or network.space in missing]
@@ -101,7 +109,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     ok = failed = 0
     seconds_of_video = 0.0
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
-    options = EngineOptions(decoders=compute.decoders, limits=limits)
+    options = EngineOptions(decoders=compute.decoders, limits=limits, decode=decode)
 
     def on_decoded(seconds: float) -> None:
         on_event(VideoDecoded(seconds))
@@ -124,6 +132,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
         list(spaces.values()),
         provenance=provenance(networks[0]),
         seconds_of_work=seconds_of_work if sources else 0.0,
+        known=inspection,
     )
     report = ShardReport(
         shard, ok, failed, seconds_of_video, seconds_of_work, times.device_seconds, times.waiting_seconds
@@ -144,21 +153,21 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
         message = printable(result.message)
         return VideoOutcome(video_id, path, "failed", str(result.reason), message, attempts=1)
     summary = result.summary
-    notes = []
+    sentences = [printable(sentence) for sentence in summary.notes.values()]
     if summary.truncated and result.source.end_seconds is not None:
-        notes.append(
+        sentences.append(
             f"The clip should end at {result.source.end_seconds:g} s, but the picture ends "
             f"{summary.decoded_seconds:.1f} s after its start. Features up to there are kept; correct the list, or "
             "replace the file if it should be longer."
         )
     elif summary.truncated:
-        notes.append(
-            f"The container's duration is {summary.metadata.duration_seconds:.1f} s, but the video stream ends after "
+        sentences.append(
+            f"The container's duration is {summary.metadata.end_seconds:.1f} s, but the video stream ends after "
             f"{summary.decoded_seconds:.1f} s: the file is truncated, or its audio is longer than its video. "
             "Features up to there are kept; replace the file if it should be longer."
         )
     if summary.error_count:
-        notes.append(
+        sentences.append(
             f"The decoder reported {counted(summary.error_count, 'error')}, first: "
             f"{printable(summary.first_error).rstrip('.')}. "
             "Features are kept; some frames may be damaged."
@@ -168,17 +177,22 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
         path,
         "ok",
         "truncated" if summary.truncated else None,
-        " ".join(notes),
+        " ".join(sentences),
         attempts=1,
         truncated=summary.truncated,
         decode_error_count=summary.error_count,
         duration_seconds=_duration_seconds(result),
+        notes=tuple(str(kind) for kind in summary.notes),
     )
 
 
 def _duration_seconds(features: VideoFeatures) -> float:
-    promised = None if features.source.is_clip else features.summary.metadata.duration_seconds
-    return features.summary.decoded_seconds if promised is None or features.summary.truncated else promised
+    """Return the length of the video: the container's, unless the picture is known to be shorter or longer."""
+    decoded = features.summary.decoded_seconds
+    stated = None if features.source.is_clip else features.summary.metadata.duration_seconds
+    if stated is None or features.summary.truncated:
+        return decoded
+    return stated if abs(stated - decoded) <= tolerance_seconds(stated) else decoded
 
 
 def _rows_of(
@@ -194,6 +208,8 @@ def _rows_of(
             duration_seconds=_duration_seconds(result),
             truncated=result.summary.truncated,
             source=result.source.path,
+            colour=result.summary.metadata.colour.stated(),
+            damaged_rows=result.summary.damaged_rows[name],
         )
         for name, rows in result.rows.items()
     }

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.prepare import PreparedRun
 
 
+def report_if_nothing_to_do(prepared: PreparedRun) -> RunReport | None:
+    """Return the report of a run that has nothing to do, and publish it; None if there is work.
+
+    It waits for no other run of the store, as the command without a server does not.
+    """
+    report = prepared.report_if_nothing_to_do()
+    if report is not None:
+        _publish(prepared, report, [])
+    return report
+
+
 def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Mapping[str, Any]) -> RunReport:
     """Process the planned shards as tasks of the current flow run, publish the report and return it.
 
@@ -22,16 +33,21 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     Requires the store's lock. Raises as `run_shards` does.
     """
     manifests = prepared.store.manifests()
+    lacking = {task.shard: task for task in prepared.all_tasks}
     tasks = [
-        ShardTask(shard, len(manifests[shard].videos), prepared.spaces_of(manifests[shard]), prepared.retry)
+        lacking.get(shard)
+        or ShardTask(shard, len(manifests[shard].videos), prepared.spaces_of(manifests[shard]), prepared.retry)
         for shard in shards
     ]
-    lacking = {task.shard for task in prepared.all_tasks}
     try:
         with progress_artifact("Starting", wanted=any(task.shard in lacking for task in tasks)):
             report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
     except ShardsLostError as lost:
-        publish_report(prepared.store, lost.report, shards, prepared.config.compute.limits)
+        _publish(prepared, lost.report, shards)
         raise
-    publish_report(prepared.store, report, shards, prepared.config.compute.limits)
+    _publish(prepared, report, shards)
     return report
+
+
+def _publish(prepared: PreparedRun, report: RunReport, shards: Sequence[int]) -> None:
+    publish_report(prepared.store, report, shards, prepared.config.compute.limits, prepared.config.decode)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from reeldex.flows.execution.workers import POOL
-from reeldex.flows.runs.tasks import extract_shard, reporting_to
+from reeldex.flows.runs.tasks import extract_shard, submitting
 
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent
@@ -32,7 +32,7 @@ class PrefectTasks:
         """Return the result or the error of each shard by its number, as `Executor.run` does."""
         POOL.resume()
         threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(len(POOL.devices(devices)))
-        with threads as runner, reporting_to(on_event):
+        with threads as runner, submitting(jobs, on_event):
             try:
                 futures = {
                     job.shard: runner.submit(

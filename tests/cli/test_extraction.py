@@ -81,6 +81,9 @@ def test_export_and_import_keep_every_byte(reeldex: Reeldex, tmp_path: Path, mak
     )
     imported = reeldex("import", tmp_path / "npy", copy, "--json")
     assert (imported.status, imported.json["imported"]) == (0, 1)
+    # The copy knows the video and its settings: there is nothing to extract.
+    again = reeldex("extract", tmp_path / "videos", "--store", copy, *RANDOM, "--json")
+    assert (again.status, again.json["shards_done"]) == (0, 0)
     assert reeldex("export", copy, tmp_path / "npy2").status == 0
     for file in (tmp_path / "npy").rglob("*.npy"):
         assert (tmp_path / "npy2" / file.relative_to(tmp_path / "npy")).read_bytes() == file.read_bytes()

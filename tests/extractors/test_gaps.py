@@ -14,9 +14,10 @@ from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.frame_stream import FrameStream, MissingPicturesError
-from reeldex.extractors.frames import DecodeSummary, VideoSource
+from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.options import DecodeLimits
 from tests.conftest import MakeVideo
+from tests.extractors.unchanged_frames import passthrough_arguments
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +89,7 @@ def make_pictures_apart(path: Path, seconds: float, count: int = 3) -> Path:
                 "-pix_fmt",
                 "yuv420p",
             ),
-            *(*ffmpeg.passthrough_arguments(), str(path)),
+            *(*passthrough_arguments(), str(path)),
         ],
         check=path.suffix[1:] not in WITHOUT_GAP,
     )
@@ -153,11 +154,11 @@ def test_frames_of_a_gap_are_copies_of_the_picture_before_it(tmp_path: Path, mak
     video = tmp_path / "jump.mkv"
     late = "setpts=PTS+gte(N\\,30)*3/TB"
     source = [ffmpeg.executable(), "-v", "error", "-i", str(make_video(tmp_path / "a.mp4", seconds=2))]
-    subprocess.run([*source, "-vf", late, *ffmpeg.passthrough_arguments(), str(video)], check=True)
+    subprocess.run([*source, "-vf", late, *passthrough_arguments(), str(video)], check=True)
     frames = [
         frame
         for item in decode(VideoSource("jump", str(video)), [resnext101.SPEC], DecodeLimits())
-        if not isinstance(item, DecodeSummary)
+        if isinstance(item, FrameBatch)
         for frame in item.frames
     ]
     assert len(frames) == 5 * 24
@@ -172,5 +173,6 @@ def test_times_without_their_pictures_are_an_error(tmp_path: Path) -> None:
     stream = FrameStream(resnet152.SPEC, 1, 600.0)
     with ticks.open("rb") as file:
         assert list(stream.read_ticks(file.fileno())) == []
+        assert list(stream.shift([0, 0, 0])) == []
     with pytest.raises(MissingPicturesError, match="2 of those for resnet152 are missing"):
         list(stream.finish())

@@ -12,7 +12,14 @@ import pytest
 from reeldex.extractors import engine
 from reeldex.extractors.decode import decode
 from reeldex.extractors.engine import extract
-from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
+from reeldex.extractors.frames import (
+    DecodeRestarted,
+    DecodeSummary,
+    ExtractionFailure,
+    FrameBatch,
+    VideoFeatures,
+    VideoSource,
+)
 from reeldex.extractors.options import DecodeLimits, EngineOptions
 from reeldex.extractors.spans import cut, span_samples
 from tests.conftest import MakeVideo
@@ -84,7 +91,7 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that are decoded; counted in front of the real function."""
     started: list[str] = []
 
-    def count(source: VideoSource, *arguments: Any) -> Iterator[FrameBatch | DecodeSummary]:  # noqa: ANN401
+    def count(source: VideoSource, *arguments: Any) -> Iterator[FrameBatch | DecodeRestarted | DecodeSummary]:  # noqa: ANN401
         started.append(source.path)
         return decode(source, *arguments)
 

@@ -25,7 +25,7 @@ from reeldex.search.options import IndexOptions
 from reeldex.search.report import BuildReport
 from reeldex.search.request import IndexRequest
 from reeldex.search.store_videos import captions_of
-from reeldex.storage.manifest import plan_growth
+from reeldex.storage.growth import plan_growth
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.store import FeatureStore
 

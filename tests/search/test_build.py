@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from reeldex.embedding.captions import VideoCaptions, load_captions
-from reeldex.search import build, compaction
+from reeldex.embedding.caption_files import open_captions
+from reeldex.embedding.captions import VideoCaptions
+from reeldex.search import compaction, next_generation
+from reeldex.search.build import build_index
 from reeldex.search.errors import (
     FactoryError,
 )
@@ -72,7 +74,7 @@ def test_captions_that_cannot_be_used_are_counted_and_said_once(
 ) -> None:
     good = {"start": [0.0], "end": [6.0], "text": ["chop the onion"]}
     (tmp_path / "captions.json").write_text(json.dumps({"video1": good, "video2": {**good, "end": []}, "other": good}))
-    report = library.build(captions=load_captions(tmp_path / "captions.json"))
+    report = library.build(captions=open_captions(tmp_path / "captions.json", tmp_path / "cache"))
     assert (report.videos_captioned, list(report.unusable_captions)) == (1, ["part0/video2.mp4"])
     assert "1 starts, 0 ends and 1 texts" in report.unusable_captions["part0/video2.mp4"]
     assert caplog.text.count("video2' cannot be used") == 1
@@ -109,9 +111,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     elif place == "before the structure":
         monkeypatch.setattr("reeldex.search.ann_index.AnnIndex.save", die)
     elif place == "before the videos":
-        monkeypatch.setattr(build, "write_videos", die)
+        monkeypatch.setattr(next_generation, "write_videos", die)
     elif place == "before index.json":
-        monkeypatch.setattr(build, "publish_generation", die)
+        monkeypatch.setattr(next_generation, "publish_generation", die)
 
 
 @pytest.mark.parametrize("place", ["amid embedding", "before the structure", "before the videos", "before index.json"])
@@ -172,7 +174,7 @@ def test_an_ann_index_that_lost_recall_is_rebuilt(library: Library, monkeypatch:
         return nprobe, replace(recall, at_10=next(told, recall.at_10))
 
     # So few moments cannot lose recall by themselves.
-    monkeypatch.setattr(build, "settle_nprobe", lose_once)
+    monkeypatch.setattr(next_generation, "settle_nprobe", lose_once)
     report = library.build(options=IVF)
     assert report.notes == ("IVF8,SQ8 was rebuilt: its recall@10 had fallen to 0.500",)
     assert report.recall_at_10 > 0.9
@@ -253,7 +255,7 @@ def test_segments_become_one_and_moments_keep_their_ids(library: Library, monkey
 
 def test_progress_is_reported(library: Library) -> None:
     told: list[tuple[int, int]] = []
-    build.build_index(library.request(), lambda done, total: told.append((done, total)))
+    build_index(library.request(), lambda done, total: told.append((done, total)))
     assert told == [(at, 8) for at in range(1, 9)]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from reeldex.storage import layout
 from reeldex.storage.errors import StoreDamagedError, UnknownVideoError
-from reeldex.storage.manifest import plan_growth
+from reeldex.storage.growth import plan_growth
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.searches import SearchedSource, Searches
 from reeldex.storage.store import FeatureStore

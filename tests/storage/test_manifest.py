@@ -11,13 +11,12 @@ import pytest
 from reeldex.storage import layout
 from reeldex.storage.documents import write_document
 from reeldex.storage.errors import StoreDamagedError, StoreError
+from reeldex.storage.growth import Growth, plan_growth
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import (
-    Growth,
     ShardManifest,
     latest_entries,
     list_shards,
-    plan_growth,
     read_manifest,
     superseded_positions,
     write_manifest,

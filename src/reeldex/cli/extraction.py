@@ -13,13 +13,13 @@ from reeldex.cli.command import Output, command
 from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
+from reeldex.extractors.options import DecodeOptions
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.quantities import counted
 from reeldex.storage.reasons import REASONS
 
 if TYPE_CHECKING:
-    from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.flows.extraction.run_report import RunReport
 
 _FAILURES_SHOWN = 20
@@ -32,6 +32,7 @@ _COMPUTE: tuple[Setting, ...] = (
     setting("compute.batch_rows", "Computation"),
     setting("compute.limits.timeout_seconds", "Computation"),
 )
+_DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
 Store = Annotated[str, Parameter(help="Folder of the feature store.")]
 WeightsFiles = Annotated[
@@ -52,7 +53,7 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
     "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
     "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
-    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_COMPUTE),
+    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE),
 )
 def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
@@ -80,14 +81,11 @@ def extract(  # noqa: PLR0913 - each is an option
         answer = {**cost.to_json(), "notes": notes_to_json(notes)}
         output.respond(answer, "\n".join([str(cost), *describe_notes(notes)]))
         return 0
-    report = prepared.report_if_nothing_to_do()
-    if report is not None:
-        return _report(store, report, output)
     if uses_server(server, verbose=output.verbose):
-        from reeldex.flows.extract import extract_as_flow_run
-
-        return _run(store, output, lambda: extract_as_flow_run(source, store, config, *_when_busy(wait)))
-    return _run(store, output, lambda: _run_here(prepared, wait))
+        from reeldex.flows.extract import extract_as_flow_run as run_extraction
+    else:
+        from reeldex.flows.extraction.in_process import run_here as run_extraction
+    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
 
 
 @command(
@@ -95,7 +93,7 @@ def extract(  # noqa: PLR0913 - each is an option
     details="Each shard uses the extractors and weights it was planned for. Videos that failed are skipped unless "
     "--failed-videos is given.\n\n" + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    settings=_COMPUTE,
+    settings=(*_DECODE, *_COMPUTE),
 )
 def rerun(  # noqa: PLR0913 - each is an option
     store: Store,
@@ -123,14 +121,11 @@ def rerun(  # noqa: PLR0913 - each is an option
     from reeldex.flows.extraction.prepare import prepare_rerun
 
     prepared = prepare_rerun(store, config, reasons)
-    report = prepared.report_if_nothing_to_do()
-    if report is not None:
-        return _report(store, report, output)
     if uses_server(server, verbose=output.verbose):
-        from reeldex.flows.rerun import rerun_as_flow_run
-
-        return _run(store, output, lambda: rerun_as_flow_run(store, config, reasons, *_when_busy(wait)))
-    return _run(store, output, lambda: _run_here(prepared, wait))
+        from reeldex.flows.rerun import rerun_as_flow_run as run_extraction
+    else:
+        from reeldex.flows.extraction.in_process import run_here as run_extraction
+    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
 
 
 def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
@@ -144,13 +139,7 @@ def _when_busy(wait: float) -> tuple[WhenBusy, float]:
     return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
 
 
-def _run_here(prepared: PreparedRun, wait: float) -> RunReport:
-    from reeldex.flows.extraction.in_process import run_here
-
-    return run_here(prepared, *_when_busy(wait))
-
-
-def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
+def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:
     from reeldex.flows.extraction.run_report import ShardsLostError
 
     try:
@@ -163,16 +152,21 @@ def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
 
 def _report(store: str, report: RunReport, output: Output) -> int:
     from reeldex.flows.extraction.search_notes import describe_notes
+    from reeldex.storage.ffmpeg_versions import mixture
 
     text = [str(report)]
-    if report.failed_by_reason or report.truncated:
+    if report.problem_count:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
+        if report.noted:
+            text.append(f"notes: {terminal.describe_notes(report.noted)}")
         text += [terminal.describe_failure(each) for each in report.problems[:_FAILURES_SHOWN]]
         if report.problem_count > _FAILURES_SHOWN:
             more = report.problem_count - _FAILURES_SHOWN
             text.append(f"  ... and {more} more: reeldex status {store} --failures")
     text += describe_notes(report.notes)
+    if mixed := mixture(report.ffmpeg_versions):
+        text.append(f"WARNING: {mixed}")
     if report.gone:
         text.append(f"{counted(report.gone, 'video')} of the store not in this source; features are kept.")
     output.respond(report.to_json(), "\n".join(text))

@@ -74,6 +74,13 @@ def test_failures_are_listed_up_to_a_number_with_what_to_do() -> None:
     assert len(rows[0]["what happened"]) == 400
 
 
+def test_videos_with_notes_are_listed_after_failures_and_counted() -> None:
+    noted = VideoOutcome("n", "/n.mp4", "ok", None, "Track 2.", attempts=1, notes=("video_track", "hdr"))
+    rows = failure_rows([noted])
+    assert (rows[0]["reason"], rows[0]["what happened"]) == ("video track, hdr", "Track 2.")
+    assert "| Note: video track | 3 |" in summary(_report(noted={"video_track": 3}))
+
+
 @pytest.mark.parametrize("count", [1, 4, 5])
 def test_a_contact_sheet_holds_its_pictures_itself(count: int) -> None:
     sheet = contact_sheet([Picture(f"a|b_{index}", 1.25, f"jpeg {index}".encode()) for index in range(count)])
