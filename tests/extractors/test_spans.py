@@ -25,6 +25,8 @@ from reeldex.extractors.spans import cut, span_samples
 from tests.conftest import MakeVideo
 from tests.extractors.conftest import TINY_3D, LoadTiny
 
+Decoded = Iterator[FrameBatch | DecodeRestarted | DecodeSummary]
+
 
 @pytest.mark.parametrize(
     ("rate", "start", "end", "expected"),
@@ -91,9 +93,9 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that are decoded; counted in front of the real function."""
     started: list[str] = []
 
-    def count(source: VideoSource, *arguments: Any) -> Iterator[FrameBatch | DecodeRestarted | DecodeSummary]:  # noqa: ANN401
+    def count(source: VideoSource, *arguments: Any, **named: Any) -> Decoded:  # noqa: ANN401
         started.append(source.path)
-        return decode(source, *arguments)
+        return decode(source, *arguments, **named)
 
     monkeypatch.setattr(engine, "decode", count)
     return started
