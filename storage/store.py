@@ -97,12 +97,13 @@ class FeatureStore:
         Features are kept in their files, and a later scan that finds such a video adds it again. Requires the lock.
         Raises UnknownVideoError for a name that is not in the store, and then forgets nothing.
         """
-        found = entries_of(self.manifests(), self.forgotten(), [self._spelling(name) for name in names])
-        if unknown := [name for name in names if not found[self._spelling(name)]]:
+        spelled = {name: self._spelling(name) for name in names}
+        found = entries_of(self.manifests(), self.forgotten(), list(spelled.values()))
+        if unknown := [name for name in names if not found[spelled[name]]]:
             near = _nearest(unknown[0], self._catalog.latest())
             raise UnknownVideoError(f"{self.path} has no video with the id or path {unknown[0]!r}.{near}")
         add_forgotten(self.path, [entry for entries in found.values() for entry in entries])
-        return {name: len(found[self._spelling(name)]) for name in names}
+        return {name: len(found[spelled[name]]) for name in names}
 
     def current_entries(self) -> list[VideoEntry]:
         """Return the latest entry of every video, and duplicates; without superseded and forgotten ones."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reeldex.storage.manifest import Spellings
+
 _VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
 
 
@@ -20,20 +22,21 @@ def _without_suffix(video_id: str) -> str:
 
 
 class KnownVideos:
-    """The ids of stored features, looked up by the names that data sets use."""
+    """The ids of stored features, looked up by the names that data sets use; accents match in either Unicode form."""
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._ids = set(ids)
+        self._spellings = Spellings(self._ids)
         self.by_name: dict[str, list[str]] = {}
         for video_id in sorted(self._ids):
             self.by_name.setdefault(name_without_suffix(video_id), []).append(video_id)
 
     def meant(self, video_id: str) -> list[str]:
         """Return the ids that a data set's name can refer to: exactly one, unless it is unknown or ambiguous."""
-        if video_id in self._ids:
-            return [video_id]
-        if (bare := _without_suffix(video_id)) in self._ids:
-            return [bare]
+        bare = _without_suffix(video_id)
+        for name in (video_id, bare):
+            if (spelled := self._spellings.of(name)) in self._ids:
+                return [spelled]
         found = self.by_name.get(bare, [])
         # A name with another extension is another video.
         return [each for each in found if bare == video_id or each.rpartition("/")[2] in {video_id, bare}]

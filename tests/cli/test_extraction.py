@@ -60,7 +60,8 @@ def test_two_files_of_one_name_need_the_path_as_id(reeldex: Reeldex, tmp_path: P
     folder = tmp_path / "videos"
     make_video(folder / "p1" / "cut.mp4", seconds=0.5)
     make_video(folder / "p2" / "cut.mp4", seconds=0.5, picture="testsrc")
-    one_cut = reeldex("extract", folder, "--store", tmp_path / "stem", *RANDOM, "--extractors", "resnet152")
+    by_name = ("--extractors", "resnet152", "--video-id", "stem")
+    one_cut = reeldex("extract", folder, "--store", tmp_path / "stem", *RANDOM, *by_name)
     assert one_cut.status == 1
     assert "duplicate_id" in one_cut.out
     assert "--video-id path" in one_cut.out

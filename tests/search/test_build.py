@@ -257,3 +257,13 @@ def test_progress_is_reported(library: Library) -> None:
     told: list[tuple[int, int]] = []
     build_index(library.request(), lambda done, total: told.append((done, total)))
     assert told == [(at, 8) for at in range(1, 9)]
+
+
+def test_moments_of_a_clip_are_times_of_its_file(library: Library) -> None:
+    library.add({"clip.mp4": 20.0}, start_seconds=100.0)
+    library.build()
+    with SearchIndex.open(library.folder / "index") as index:
+        found = [each for each in index.search("chop the onion", k=200, merge=False) if each.video_id == "clip.mp4"]
+        assert found
+        assert min(each.start_seconds for each in found) == 100.0
+        assert max(each.end_seconds for each in found) == 120.0
