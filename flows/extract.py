@@ -105,10 +105,10 @@ def extract_as_flow_run(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds
             first,
             store,
             options=config.extract,
+            decode=config.decode,
             compute=config.compute,
             weights=config.weights,
             when_busy=when_busy,
             wait_seconds=wait_seconds,
-            decode=config.decode,
             more_sources=more,
         )

@@ -94,8 +94,8 @@ def rerun_as_flow_run(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: 
             broken_videos=bool(retry),
             reasons=retry,
             compute=config.compute,
+            decode=config.decode,
             weights=config.weights,
             when_busy=when_busy,
             wait_seconds=wait_seconds,
-            decode=config.decode,
         )

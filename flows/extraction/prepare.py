@@ -68,7 +68,7 @@ class PreparedRun:
     def answers(self, source: Sequence[str], store: str, config: PipelineConfig, retry: Sequence[str]) -> bool:
         """Whether preparing a run with these arguments would return this one, unless files have changed since."""
         # A rerun extracts what the shards were planned for.
-        used = ("extract", "compute", "weights") if source else ("compute", "weights")
+        used = ("extract", "decode", "compute", "weights") if source else ("decode", "compute", "weights")
         return (self.source, self.store_folder, self.retry) == (tuple(source), Path(store), tuple(retry)) and all(
             getattr(self.config, name) == getattr(config, name) for name in used
         )

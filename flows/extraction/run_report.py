@@ -59,8 +59,8 @@ class RunReport:
     gone: int = 0
     unsettled: int = 0
     noted: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[SearchNote, ...] = ()
     ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[SearchNote, ...] = ()
     problem_count: Annotated[int, NotInJson] = 0
     problems: Annotated[tuple[VideoOutcome, ...], NotInJson] = ()
 
