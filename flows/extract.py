@@ -17,6 +17,7 @@ from reeldex.flows.config.pipeline import (
     WhenBusy,
 )
 from reeldex.flows.extraction.prepare import prepare
+from reeldex.flows.extraction.store_faults import store_faults
 from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.extraction import run_as_tasks
@@ -71,7 +72,7 @@ def extract(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def _extract(source: str, store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
     prepared = prepare(source, store, config)
     settings = config.model_dump(mode="json")
-    with store_lock(prepared.store, when_busy, wait_seconds):
+    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
         prepared = prepared.renewed()
         with planning(prepared):
             plan = plan_extraction(source, store, prepared.spaces, settings)

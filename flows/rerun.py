@@ -17,6 +17,7 @@ from reeldex.flows.config.pipeline import (
     WhenBusy,
 )
 from reeldex.flows.extraction.prepare import prepare_rerun
+from reeldex.flows.extraction.store_faults import store_faults
 from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.extraction import run_as_tasks
@@ -70,7 +71,7 @@ def _rerun(
     store: str, config: PipelineConfig, retry: tuple[str, ...], when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
     prepared = prepare_rerun(store, config, retry)
-    with store_lock(prepared.store, when_busy, wait_seconds):
+    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
         prepared = prepared.renewed()
         with planning(prepared):
             shards = plan_rerun(store, retry)["shards"]

@@ -11,6 +11,7 @@ from reeldex.storage import layout
 from reeldex.storage.errors import StagingIncompleteError, StoreDamagedError
 from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes, write_outcomes
+from reeldex.storage.presence import require_present
 from reeldex.storage.resume import merge_outcome, needed_spaces, staged_suffices
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
 from reeldex.storage.shard import ShardReader, write_shard
@@ -118,8 +119,9 @@ def publish_shard(
     Feature files come first, outcomes second, the cleanup last. A kill before the outcomes are written
     leaves the staged videos, from which a rerun writes the same bytes; after it, the outcomes name the staged
     files that they include, and a rerun only removes them. Raises StagingIncompleteError when videos are still
-    to be extracted.
+    to be extracted, StoreVanishedError when the store is gone.
     """
+    require_present(root)
     manifest, staging = inspection.manifest, Staging(root, inspection.manifest.shard)
     if pending := inspection.pending(retry=()):
         raise StagingIncompleteError(

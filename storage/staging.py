@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import h5py
 from reeldex.storage import layout
 from reeldex.storage.atomic import publish, remove_folder
 from reeldex.storage.errors import FingerprintError, StoreDamagedError
-from reeldex.storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
+from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_to_read, raise_system_error
 from reeldex.storage.json_codec import from_json, to_json
+from reeldex.storage.presence import require_present
 from reeldex.storage.row_datasets import read_rows, write_rows
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, FeatureRows, FeatureSpace, VideoOutcome
 from reeldex.storage.system_errors import list_folder, look_at
@@ -29,13 +30,14 @@ class Staging:
     """
 
     def __init__(self, store_root: Path, shard: int) -> None:
+        self._root = store_root
         self._folder = layout.staging_folder(store_root, shard)
 
     def put(self, position: int, outcome: VideoOutcome, features: Mapping[FeatureSpace, FeatureRows]) -> None:
         """Stage one video, replacing what was staged for it.
 
         The outcome's `rows` must be empty or agree with `features`. Raises ValueError
-        when they do not agree, and for an ok outcome without features.
+        when they do not agree, and for an ok outcome without features; StoreVanishedError when the store is gone.
         """
         rows = {space.name: features[space].rows.shape[0] for space in features}
         if len(rows) != len(features):
@@ -47,8 +49,9 @@ class Staging:
         if outcome.status == "ok" and not rows:
             raise ValueError(f"The outcome of {outcome.video_id!r} is ok, but no features were given.")
         outcome = replace(outcome, rows=rows)
+        require_present(self._root)
         path = self._folder / layout.staged_name(position)
-        with publish(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+        with publish(path) as temporary, create(temporary) as file:
             file.attrs["format"] = FORMAT
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["outcome"] = json.dumps(to_json(outcome))
@@ -98,6 +101,23 @@ class Staging:
                 staged = FeatureSpace(space.name, json.loads(group.attrs["fingerprint"]))
                 raise fingerprint_error(self._folder / layout.staged_name(position), staged, space)
             return read_rows(group["rows"])
+
+    def usage(self) -> tuple[int, int]:
+        """Return the number of staged videos, and the size of their files in bytes."""
+        sizes = [
+            status.st_size
+            for position in self.positions()
+            if (status := look_at(self._folder / layout.staged_name(position))) is not None
+        ]
+        return len(sizes), sum(sizes)
+
+    def row_bytes(self) -> int:
+        """Return the size of all staged rows in bytes; damaged files count as empty."""
+        total = 0
+        for position in self.positions():
+            with suppress(StoreDamagedError, KeyError), self._open(position) as file:
+                total += sum(int(group["rows"].nbytes) for group in file["spaces"].values())
+        return total
 
     def clear(self) -> None:
         """Remove everything that is staged for this shard."""

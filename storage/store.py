@@ -23,6 +23,7 @@ from reeldex.storage.housekeeping import create_folders, require_folders, sweep
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.outcomes import ShardOutcomes
+from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import Inspection, ShardState, inspect_shard, publish_shard
 from reeldex.storage.reading import OpenShards, span_rows
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
@@ -32,6 +33,7 @@ from reeldex.storage.status import StoreStatus, collect_status
 from reeldex.storage.system_errors import is_folder, list_folder
 from reeldex.storage.verify import VerifyReport, verify_store
 from reeldex.storage.video_table import VideoTable, list_videos
+from reeldex.storage.write_errors import require_writable
 
 
 class FeatureStore:
@@ -73,11 +75,21 @@ class FeatureStore:
     def lock(self, wait_seconds: float = 0) -> Iterator[None]:
         """Hold the store's lock while the block runs; on entry, leftovers of killed runs are removed.
 
-        Raises StoreBusyError, naming the holder, when it is not released within `wait_seconds`.
+        Raises StoreBusyError, naming the holder, when it is not released within `wait_seconds`; UnwritableError where
+        the store cannot be written, StoreVanishedError when it is gone.
         """
+        require_present(self.path)
         with hold_lock(self.path, wait_seconds):
             sweep(self.path)
             yield
+
+    def require_writable(self) -> None:
+        """Raise UnwritableError if a folder of the store may not be written by this user; writes nothing."""
+        folders = [self.path, *(self.path / name for name in layout.FOLDERS)]
+        folders += list_folder(self.path / layout.FEATURES)
+        for folder in folders:
+            if is_folder(folder):
+                require_writable(folder)
 
     def manifests(self) -> tuple[ShardManifest, ...]:
         """Return the manifests of all shards in order."""

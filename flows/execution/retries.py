@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from reeldex.errors import InfrastructureError
+from reeldex.errors import InfrastructureError, PermanentFaultError
 
 log = logging.getLogger(__name__)
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 def may_be_repeated(error: object) -> bool:
     """Whether a job that failed with this error may succeed if it is retried."""
-    return isinstance(error, InfrastructureError)
+    return isinstance(error, InfrastructureError) and not isinstance(error, PermanentFaultError)
 
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often a job is retried after an InfrastructureError, and the delay before the first retry."""
+    """How often a job is retried after an InfrastructureError that may pass, and the delay before the first retry."""
 
     retries: int
     first_delay_seconds: float

@@ -116,6 +116,8 @@ def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: b
     prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp)
     if only_estimate:
         return prepared
+    if prepared.all_tasks:
+        prepared.store.require_writable()
     hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
@@ -135,6 +137,7 @@ def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> P
     tasks = tuple(unfinished(feature_store, retry))
     spaces = tuple(sorted({name for task in tasks for name in task.spaces}))
     if tasks:
+        feature_store.require_writable()
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)

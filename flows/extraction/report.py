@@ -51,6 +51,7 @@ def summary(report: RunReport) -> str:
         ("Store", f"`{report.store}`"),
         ("Shards done in this run", f"{report.shards_done:,}"),
         ("Shards lost", f"{len(report.shards_lost):,}"),
+        *([("Shards left, because the run ended early", f"{report.shards_left:,}")] if report.shards_left else []),
         ("Videos extracted in this run", f"{report.extracted_ok:,} ok, {report.extracted_failed:,} failed"),
         ("Video", f"{duration(report.seconds_of_video)} at {speed:,.2f} s of video per second of work"),
         ("Bottleneck", _bound(report)),

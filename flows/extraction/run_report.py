@@ -25,7 +25,8 @@ _MOST_PROBLEMS = 1000
 class RunReport:
     """Result of one `extract` or `rerun`.
 
-    - `shards_lost` maps the shards that did not finish to the reason.
+    - `shards_lost` maps the shards that did not finish to the reason. `ended_by` is the fault that ended the run early,
+      if one did, and `shards_left` the number of shards that were then not started or not finished.
     - `extracted_ok`, `extracted_failed` count the videos processed in this run.
     - `failed_by_reason` counts all videos of the source (of the store, for a rerun) without features,
       including failures of earlier runs; `truncated` those whose features end early.
@@ -53,6 +54,8 @@ class RunReport:
     duplicates: int = 0
     gone: int = 0
     unsettled: int = 0
+    shards_left: int = 0
+    ended_by: str = ""
     problem_count: int = 0
     problems: tuple[VideoOutcome, ...] = ()
 
@@ -81,6 +84,8 @@ class RunReport:
             names = [f"{shard:05d}" for shard in self.shards_lost]
             more = f" and {len(names) - _SHARDS_NAMED} more" if len(names) > _SHARDS_NAMED else ""
             text += f"; {counted(len(names), 'shard')} LOST: {', '.join(names[:_SHARDS_NAMED])}{more}"
+        if self.shards_left:
+            text += f"; {counted(self.shards_left, 'shard')} left, because the run ended early"
         return text
 
 
@@ -96,7 +101,10 @@ class ShardsLostError(Exception):
             f"{f' and {len(shards) - _SHARDS_NAMED} more' if len(shards) > _SHARDS_NAMED else ''}: {why}"
             for why, shards in by_reason.items()
         )
-        super().__init__(f"{report}. {reasons} Fix the cause, then press Retry, or run `reeldex rerun {report.store}`.")
+        text = f"{report.ended_by} {report}." if report.ended_by else f"{report}. {reasons}"
+        super().__init__(
+            f"{text} Finished videos are kept. Fix the cause, then press Retry, or run `reeldex rerun {report.store}`."
+        )
         self.report = report
 
 
@@ -105,7 +113,7 @@ def sum_up(
     reports: Sequence[ShardReport],
     lost: Mapping[int, str],
     outcomes: Sequence[VideoOutcome],
-    found_counts: Mapping[str, int] | None = None,
+    found_counts: Mapping[str, Any] | None = None,
 ) -> RunReport:
     """Return the report on a run, from the reports of its shards and the current `outcomes` of its videos.
 

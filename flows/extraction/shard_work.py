@@ -19,6 +19,7 @@ from reeldex.extractors.options import EngineOptions
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.sources import printable
+from reeldex.flows.extraction.store_faults import space_needed, store_faults
 from reeldex.quantities import counted, duration
 from reeldex.storage.json_codec import Integer, Number, to_json
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network
     from reeldex.flows.config.pipeline import ComputeConfig
     from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.storage.staging import Staging
     from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
@@ -82,7 +84,8 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     """Extract the missing videos of a shard and publish it. Requires the store's lock.
 
     Videos that failed for a reason in `retry` are retried. A broken video gets a failed outcome; an infrastructure
-    error is raised, and staged videos are kept for the next run.
+    error is raised, and staged videos are kept for the next run. A full disk is stated with the space that the shard
+    still needs.
     """
     started = time.monotonic()
     spaces = {network.space: feature_space(network) for network in networks}
@@ -96,6 +99,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]
     limits = compute.limits
     staging, times = store.staging(shard), WorkTimes()
+    in_work = len(sources) + len(inspection.staged)
     on_event(ShardPlanned(shard, len(sources), len(entries)))
     ok = failed = 0
     seconds_of_video = 0.0
@@ -110,7 +114,10 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
         for result in results if sources else ():
             outcome = outcome_of(result)
             rows = _rows_of(result, {network.spec.name: spaces[network.space] for network in active})
-            staging.put(position_of[outcome.video_id], outcome, rows)
+            row_bytes = sum(each.rows.nbytes for each in rows.values())
+            needed = functools.partial(_space_needed, staging, in_work, row_bytes)
+            with store_faults(store.path, needed):
+                staging.put(position_of[outcome.video_id], outcome, rows)
             if outcome.status == "ok":
                 ok += 1
                 seconds_of_video += outcome.duration_seconds or 0.0
@@ -118,17 +125,22 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
                 failed += 1
             on_event(VideoFinished(shard, outcome))
     seconds_of_work = time.monotonic() - started
-    store.publish_shard(
-        shard,
-        list(spaces.values()),
-        provenance=provenance(networks[0]),
-        seconds_of_work=seconds_of_work if sources else 0.0,
-    )
+    with store_faults(store.path, functools.partial(_space_needed, staging, in_work)):
+        store.publish_shard(
+            shard,
+            list(spaces.values()),
+            provenance=provenance(networks[0]),
+            seconds_of_work=seconds_of_work if sources else 0.0,
+        )
     report = ShardReport(
         shard, ok, failed, seconds_of_video, seconds_of_work, times.device_seconds, times.waiting_seconds
     )
     log.info("%s", report)
     return report
+
+
+def _space_needed(staging: Staging, videos: int, unstaged_bytes: int = 0) -> float | None:
+    return space_needed(videos, *staging.usage(), unstaged_bytes)
 
 
 def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:

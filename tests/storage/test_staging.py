@@ -19,6 +19,7 @@ FAILED = VideoOutcome("b", "/b", "failed", "decode_error", "x" * 200_000, 1)
 
 @pytest.fixture
 def staging(tmp_path: Path) -> Staging:
+    (tmp_path / "manifest").mkdir()
     return Staging(tmp_path, 7)
 
 
