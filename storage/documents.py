@@ -16,7 +16,8 @@ from reeldex.storage.system_errors import reading
 
 REMEDIES = {
     "manifest": "Restore this file from a backup: it is the only record of which videos the shard holds.",
-    "outcomes": "Restore this file from a backup, or delete it and run `reeldex rerun`: this extracts its shard again.",
+    "outcomes": "Run `reeldex rerun`, which extracts its shard again, or restore this file from a backup.",
+    "damage": "Run `reeldex verify`, which writes this file again.",
 }
 
 

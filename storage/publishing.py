@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reeldex.storage import layout
-from reeldex.storage.errors import StagingIncompleteError, StoreDamagedError
+from reeldex.storage.damage import clear_damage, damaged_files
+from reeldex.storage.errors import StagingIncompleteError, StoreDamagedError, UnknownVideoError
+from reeldex.storage.hashing import extent_is_intact
 from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes, write_outcomes
 from reeldex.storage.presence import require_present
@@ -76,8 +78,8 @@ class Inspection:
 def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace]) -> Inspection:
     """Inspect a shard's outcomes, feature files and staged videos, without hashing files of the right size.
 
-    A damaged outcomes or feature file becomes a problem; a damaged staged file raises StoreDamagedError. A file that
-    the system does not allow reading raises StoreUnreadableError: its state is unknown, so nothing can be planned.
+    A damaged file becomes a problem, also one that a verification has recorded. A file that the system does not allow
+    reading raises StoreUnreadableError: its state is unknown, so nothing can be planned.
     """
     problems: list[str] = []
     outcomes: ShardOutcomes | None = None
@@ -90,22 +92,22 @@ def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureS
         problems.append(str(error))
     held: dict[str, frozenset[str]] = {}
     missing: list[str] = []
+    damaged = damaged_files(root, outcomes)
     for space in spaces:
-        ids, problem = _look_at_file(root, manifest.shard, space, outcomes)
+        problem: str | None
+        if space.name in damaged:
+            # Not opened: the HDF5 library might hang or crash on it.
+            path = layout.features_file(root, space.name, manifest.shard)
+            ids, problem = frozenset[str](), f"{path} was found damaged by a verification. It is extracted again."
+        else:
+            ids, problem = _look_at_file(root, manifest.shard, space, outcomes)
         held[space.name] = ids
         if problem:
             problems.append(problem)
         if problem or outcomes is None or space.name not in outcomes.files:
             missing.append(space.name)
-    return Inspection(
-        manifest,
-        tuple(spaces),
-        outcomes,
-        held,
-        tuple(missing),
-        _staged(root, manifest, outcomes),
-        tuple(problems),
-    )
+    staged = _staged(root, manifest, outcomes, problems)
+    return Inspection(manifest, tuple(spaces), outcomes, held, tuple(missing), staged, tuple(problems))
 
 
 def publish_shard(
@@ -156,6 +158,14 @@ def publish_shard(
         ShardOutcomes(manifest.shard, videos, files, before + seconds_of_work, dict(provenance), absorbed),
     )
     staging.clear()
+    _forget_repaired(root, inspection, rebuilt)
+
+
+def _forget_repaired(root: Path, inspection: Inspection, rebuilt: Sequence[FeatureSpace]) -> None:
+    """Remove the record of damage once all damaged files of the shard have been written again."""
+    written = {space.name for space in rebuilt}
+    if set(damaged_files(root, inspection.outcomes)) <= written:
+        clear_damage(root, inspection.manifest.shard)
 
 
 def _assemble(
@@ -164,6 +174,7 @@ def _assemble(
     """Return each video's rows in the manifest's order, staged or present; record their counts in `rows`."""
     manifest, held = inspection.manifest, inspection.held[space.name]
     staging = Staging(root, manifest.shard)
+    damaged = damaged_files(root, inspection.outcomes)
     present = layout.features_file(root, space.name, manifest.shard)
     with ShardReader(present) if held else nullcontext() as reader:
         for position, entry in enumerate(manifest.videos):
@@ -172,21 +183,40 @@ def _assemble(
             recorded = previous is not None and space.name in previous.rows
             if found is None and reader and recorded and entry.video_id in held:
                 found = reader.read(entry.video_id)
+            if found is None and recorded and space.name in damaged:
+                # It could not be extracted again, as when its file is gone; these rows may be the intact ones.
+                found = _salvaged(present, inspection.outcomes, space.name, entry.video_id)
             if found is not None:
                 rows[position][space.name] = found.rows.shape[0]
                 yield entry.video_id, found
 
 
-def _staged(root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None) -> dict[int, VideoOutcome]:
+def _salvaged(path: Path, outcomes: ShardOutcomes | None, space: str, video_id: str) -> FeatureRows | None:
+    """Return the rows of one video from a damaged file, None unless their bytes still have their hash."""
+    extent = outcomes.files[space].extents.get(video_id) if outcomes is not None else None
+    try:
+        with reading(path):
+            if extent is None or not extent_is_intact(path, extent):
+                return None
+        with ShardReader(path) as reader:
+            return reader.read(video_id)
+    except (FileNotFoundError, StoreDamagedError, UnknownVideoError):
+        return None
+
+
+def _staged(
+    root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None, problems: list[str]
+) -> dict[int, VideoOutcome]:
+    """Return the outcomes of the intact staged videos by position; what is wrong with others is added to `problems`."""
     staging = Staging(root, manifest.shard)
-    positions = staging.positions(without=outcomes.absorbed if outcomes else ())
-    staged = {position: staging.outcome(position) for position in positions}
-    for position, outcome in staged.items():
-        if position >= len(manifest.videos) or manifest.videos[position].video_id != outcome.video_id:
-            raise StoreDamagedError(
-                f"{layout.staging_folder(root, manifest.shard)} contains {outcome.video_id!r} at position {position}, "
-                "where the manifest has no such video. Delete this folder and run `reeldex rerun`."
-            )
+    absorbed = frozenset(outcomes.absorbed if outcomes else ())
+    staged = {}
+    for position in staging.positions():
+        try:
+            if staging.token(position) not in absorbed:
+                staged[position] = staging.outcome_of(position, manifest)
+        except StoreDamagedError as error:
+            problems.append(str(error))
     return staged
 
 
@@ -204,7 +234,7 @@ def _look_at_file(
                 return frozenset(), (
                     f"{path} belongs to shard {reader.shard} and space {reader.space.name} with the settings "
                     f"{reader.space.fingerprint_json()}, not of shard {shard} and {space.name} with "
-                    f"{space.fingerprint_json()}. Delete it and run `reeldex rerun`."
+                    f"{space.fingerprint_json()}. It is extracted again."
                 )
             ids = frozenset(reader.ids())
             with reading(path):

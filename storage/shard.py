@@ -219,8 +219,8 @@ class ShardReader:
             if not isinstance(error, StoreDamagedError):
                 raise_system_error(self.path, error)
             raise StoreDamagedError(
-                f"{self.path} is not an intact shard file: {error}. Delete it and run `reeldex rerun`, which makes it "
-                "again from the videos, or restore it from a backup."
+                f"{self.path} is not an intact shard file: {error}. Run `reeldex verify`, then `reeldex rerun` to "
+                "extract it again, or restore it from a backup."
             ) from error
 
 

@@ -16,10 +16,13 @@ from reeldex.storage.atomic import publish, remove_folder
 from reeldex.storage.errors import FingerprintError, StoreDamagedError
 from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_to_read, raise_system_error
 from reeldex.storage.json_codec import from_json, to_json
+from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.presence import require_present
 from reeldex.storage.row_datasets import read_rows, write_rows
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, FeatureRows, FeatureSpace, VideoOutcome
 from reeldex.storage.system_errors import list_folder, look_at
+
+_REMEDY = "Run `reeldex rerun`, which extracts this video again."
 
 
 class Staging:
@@ -75,6 +78,32 @@ class Staging:
                 return from_json(VideoOutcome, json.loads(file.attrs["outcome"]))
             except ValueError as error:
                 raise StoreDamagedError(f"its outcome: {error}") from error
+
+    def outcome_of(self, position: int, manifest: ShardManifest) -> VideoOutcome:
+        """Return the outcome of a staged video; raises StoreDamagedError unless it is that video of the manifest."""
+        outcome = self.outcome(position)
+        if position >= len(manifest.videos) or manifest.videos[position].video_id != outcome.video_id:
+            raise StoreDamagedError(
+                f"{self._folder / layout.staged_name(position)} has {outcome.video_id!r} at a position where the "
+                f"manifest has no such video. {_REMEDY}"
+            )
+        return outcome
+
+    def discard_damaged(self, manifest: ShardManifest) -> list[str]:
+        """Remove the staged videos that are not what was written; return what was wrong. Requires the store's lock.
+
+        Reads all rows.
+        """
+        problems = []
+        for position in self.positions():
+            try:
+                self.outcome_of(position, manifest)
+                for space in self.spaces(position).values():
+                    self.rows(position, space)
+            except StoreDamagedError as error:
+                problems.append(str(error))
+                (self._folder / layout.staged_name(position)).unlink()
+        return problems
 
     def token(self, position: int) -> str:
         """Return the unique token of this staged file."""
@@ -138,10 +167,7 @@ class Staging:
                     raise_system_error(path, error)
                 except FileNotFoundError as gone:
                     raise KeyError(f"Nothing is staged at {path} any longer.") from gone
-            raise StoreDamagedError(
-                f"{path} is not an intact staged video: {error}. Delete it and run `reeldex rerun`; only this video "
-                "is then extracted again."
-            ) from error
+            raise StoreDamagedError(f"{path} is not an intact staged video: {error}. {_REMEDY}") from error
 
 
 def _check_format(file: h5py.File) -> None:

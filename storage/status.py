@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reeldex.storage.catalog import Catalog
+from reeldex.storage.damage import damaged_files
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import ShardManifest, superseded_positions
@@ -22,8 +23,9 @@ class StoreStatus:
     """Counts over the videos that were not superseded: `videos_total` = `ok` + failed + `pending`.
 
     `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
-    file of the recorded size. `staged` of the pending videos are extracted and wait for the rest of their
-    shard. `unreadable` lists feature files that the system does not allow reading; shards with no other problem
+    file of the recorded size that no verification found damaged; `damaged` lists those that one did. `staged` of
+    the pending videos are extracted and wait for the rest of their shard. `unreadable` lists feature files that the
+    system does not allow reading; shards with no other problem
     count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
     ones replaced. `seconds_of_video_ok` adds the known durations of ok videos; `rows_per_space` and
     `bytes_per_space` count rows of current videos and bytes of all files.
@@ -45,6 +47,7 @@ class StoreStatus:
     superseded: int
     seconds_of_work: float
     unreadable: tuple[Unreadable, ...]
+    damaged: tuple[str, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -67,12 +70,15 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     rows: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     unreadable: list[Unreadable] = []
+    damaged: list[str] = []
     done = unreadable_shards = ok = truncated = pending = staged = 0
     seconds_of_video = seconds_of_work = 0.0
     for manifest in manifests:
         outcomes = catalog.outcomes(manifest.shard)
         closed = _unreadable_files(root, outcomes)
-        complete = _is_complete(root, manifest, outcomes, closed)
+        found_damaged = [outcomes.files[space].name for space in damaged_files(root, outcomes)] if outcomes else []
+        damaged += found_damaged
+        complete = not found_damaged and _is_complete(root, manifest, outcomes, closed)
         done += complete and not closed
         unreadable_shards += complete and bool(closed)
         unreadable += closed
@@ -109,6 +115,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         superseded=len(superseded),
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
+        damaged=tuple(damaged),
     )
 
 

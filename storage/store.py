@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from reeldex.storage import layout
 from reeldex.storage.catalog import Catalog
+from reeldex.storage.damage import damaged_files, record_findings
 from reeldex.storage.errors import (
     StoreDamagedError,
     StoreError,
@@ -22,7 +23,7 @@ from reeldex.storage.errors import (
 from reeldex.storage.housekeeping import create_folders, require_folders, sweep
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.manifest import ShardManifest, write_manifest
-from reeldex.storage.outcomes import ShardOutcomes
+from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
 from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import Inspection, ShardState, inspect_shard, publish_shard
 from reeldex.storage.reading import OpenShards, span_rows
@@ -163,7 +164,11 @@ class FeatureStore:
         for shard in layout.staged_shards(self.path):
             staging = Staging(self.path, shard)
             for position in staging.positions():
-                staged = staging.spaces(position)
+                try:
+                    staged = staging.spaces(position)
+                except StoreDamagedError:
+                    # `inspect` reports it, and it is extracted again.
+                    continue
                 for space in spaces:
                     if staged.get(space.name, space) != space:
                         raise fingerprint_error(layout.staging_folder(self.path, shard), staged[space.name], space)
@@ -249,6 +254,14 @@ class FeatureStore:
         """Re-read every byte and report damage; `progress` is called with (files checked, files in total)."""
         return verify_store(self.path, progress)
 
+    def record_damage(self, report: VerifyReport) -> None:
+        """Record the damaged feature files that a verification found, so that a rerun extracts them again.
+
+        Records of files that it found intact are removed. Needs no lock: a record of a file that has been written
+        again meanwhile does not count. Raises UnwritableError.
+        """
+        record_findings(self.path, report.damaged_files, report.intact_files)
+
     def _find(self, space: str, video_id: str) -> Path:
         latest = self._catalog.latest()
         if video_id not in latest:
@@ -285,7 +298,7 @@ class FeatureStore:
             if path.suffix != ".h5" or layout.parse_shard_stem(path.stem) is None:
                 continue
             try:
-                if is_folder(path):
+                if is_folder(path) or self._structure_is_damaged(path, space):
                     continue
                 with ShardReader(path) as reader:
                     held = reader.space
@@ -301,6 +314,12 @@ class FeatureStore:
                 yield path, held
         if unreadable and not opened:
             raise unreadable
+
+    def _structure_is_damaged(self, path: Path, space: str) -> bool:
+        """Whether a verification found that more than rows are damaged in this feature file: its settings may be."""
+        shard = layout.parse_shard_stem(path.stem)
+        damage = damaged_files(self.path, read_outcomes(self.path, shard)) if shard is not None else {}
+        return space in damage and not damage[space].videos
 
     def _unknown_space(self, space: str) -> UnknownSpaceError:
         held = self.spaces()

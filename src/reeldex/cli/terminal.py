@@ -60,6 +60,7 @@ def describe_status(path: Path, status: StoreStatus) -> str:
         f"length   {duration(status.seconds_of_video_ok)} of video with features",
         f"speed    {speed:.2f} s of video per second of work",
     ]
+    lines += [f"DAMAGED {file}: `reeldex rerun {path}` extracts it again." for file in status.damaged]
     lines += [f"CANNOT BE READ {each.file}: {each.why}. {each.remedy}" for each in status.unreadable]
     lines += [
         f"features {space}: {counted(rows, 'row')}, {data_size(status.bytes_per_space[space])}"
