@@ -13,9 +13,11 @@ from reeldex.flows.config.pipeline import (
     PipelineConfig,
     ReasonName,
     Seconds,
+    ShardNumber,
     WeightsConfig,
     WhenBusy,
 )
+from reeldex.flows.extraction.plan import Choice
 from reeldex.flows.extraction.prepare import prepare_rerun
 from reeldex.flows.extraction.store_faults import store_faults
 from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock
@@ -34,7 +36,8 @@ DESCRIPTION = """\
 
 1. *store*: the folder of features.
 2. *broken_videos*: also retry failed videos; *reasons* limits this to some reasons (none: all).
-3. Press **Submit**. Complete shards are skipped.
+3. *shards*, *videos*: instead, extract these again, complete or not.
+4. Press **Submit**. Complete shards are skipped.
 
 Extractors and weights are those each shard was planned for; only device and computation can be configured.
 """
@@ -49,6 +52,8 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    shards: list[ShardNumber] = [],  # noqa: B006 - never written to
+    videos: list[NonEmpty] = [],  # noqa: B006
 ) -> State[Any]:
     """Process missing, incomplete or damaged shards of a store, each in its planned feature spaces.
 
@@ -60,31 +65,44 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where the networks' weights are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        shards: Extract all videos of these shards again, complete or not, and nothing else; numbers as in file names.
+        videos: Extract these videos again, whatever their outcome, and nothing else; their ids.
     """
     config = PipelineConfig(compute=compute, weights=weights)
     retry = tuple(reasons) or REASONS if broken_videos else ()
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
-    return run_to_state(lambda: completed(_rerun(store, config, retry, when_busy, wait)))
+    choice = Choice(tuple(shards), tuple(videos))
+    return run_to_state(lambda: completed(_rerun(store, config, retry, choice, when_busy, wait)))
 
 
-def _rerun(
-    store: str, config: PipelineConfig, retry: tuple[str, ...], when_busy: WhenBusy, wait_seconds: float
+def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
+    store: str, config: PipelineConfig, retry: tuple[str, ...], choice: Choice, when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    prepared = prepare_rerun(store, config, retry)
+    prepared = prepare_rerun(store, config, retry, choice)
     with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
         prepared = prepared.renewed()
         with planning(prepared):
-            shards = plan_rerun(store, retry)["shards"]
+            shards = plan_rerun(store, retry, choice.shards, choice.videos)["shards"]
         known = range(len(prepared.store.manifests()))
         return run_as_tasks(prepared, [shard for shard in shards if shard in known], {})
 
 
-def rerun_as_flow_run(
-    store: str, config: PipelineConfig, retry: tuple[str, ...], when_busy: WhenBusy, wait_seconds: float
+def rerun_as_flow_run(  # noqa: PLR0913, PLR0917 - those of the flow
+    store: str, config: PipelineConfig, retry: tuple[str, ...], choice: Choice, when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
     """Create a flow run, and return its report or raise its error."""
     with progress_bar():
-        report: Any = rerun(store, bool(retry), list(retry), config.compute, config.weights, when_busy, wait_seconds)
+        report: Any = rerun(
+            store,
+            bool(retry),
+            list(retry),
+            config.compute,
+            config.weights,
+            when_busy,
+            wait_seconds,
+            list(choice.shards),
+            list(choice.videos),
+        )
     if isinstance(report, RunSkippedError):
         raise report
     return cast("RunReport", report)

@@ -63,12 +63,14 @@ class Inspection:
         """Return the recorded outcome of the video at this position."""
         return self.outcomes.videos[position] if self.outcomes else None
 
-    def pending(self, retry: Collection[str]) -> tuple[int, ...]:
-        """Return the positions that still need extraction."""
+    def pending(self, retry: Collection[str], redo: Collection[int] = ()) -> tuple[int, ...]:
+        """Return the positions that still need extraction; those in `redo` do unless they are staged."""
         names = [space.name for space in self.spaces]
         pending = []
         for position, entry in enumerate(self.manifest.videos):
-            needed = needed_spaces(entry, self.previous(position), names, self.held, retry)
+            # As if it had no outcome yet.
+            previous = None if position in redo else self.previous(position)
+            needed = needed_spaces(entry, previous, names, self.held, retry)
             staged = self.staged.get(position)
             if needed and not (staged and staged_suffices(staged, needed)):
                 pending.append(position)

@@ -9,13 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reeldex.devices import require_cuda
+from reeldex.errors import UsageError
 from reeldex.extractors.fingerprint import fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.weights import find_or_fetch, verify
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
-from reeldex.flows.extraction.plan import ShardTask, plan, stored_spaces, tasks_for, unfinished
+from reeldex.flows.extraction.plan import (
+    NOTHING_CHOSEN,
+    Choice,
+    ShardTask,
+    chosen,
+    plan,
+    stored_spaces,
+    tasks_for,
+    unfinished,
+)
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
 from reeldex.flows.extraction.sources import find_settled_videos
 from reeldex.storage.schema import FeatureSpace
@@ -36,6 +46,7 @@ class PreparedRun:
 
     - `found` and `growth` are the videos of the source and what they add to the store; None for a rerun.
     - `tasks` are the store's incomplete shards; the shards of `growth` are additional.
+    - `choice` is what a rerun extracts again, complete or not; empty for all incomplete shards.
     - `stamp` is compared to detect later changes of the store.
     """
 
@@ -47,6 +58,7 @@ class PreparedRun:
     tasks: tuple[ShardTask, ...]
     retry: tuple[str, ...]
     stamp: tuple[object, ...]
+    choice: Choice = NOTHING_CHOSEN
 
     @cached_property
     def store(self) -> FeatureStore:
@@ -89,7 +101,9 @@ class PreparedRun:
         if _stamp(self.store_folder) == self.stamp:
             return self
         if self.found is None:
-            return replace(self, stamp=_stamp(self.store_folder), tasks=tuple(unfinished(self.store, self.retry)))
+            return replace(
+                self, stamp=_stamp(self.store_folder), tasks=_tasks_of_rerun(self.store, self.retry, self.choice)
+            )
         growth, tasks, stamp = _planned(self.store, self.found, self.spaces, self.config)
         return replace(self, growth=growth, tasks=tasks, stamp=stamp)
 
@@ -125,23 +139,35 @@ def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: b
     return prepared
 
 
-def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> PreparedRun:
+def prepare_rerun(
+    store: str, config: PipelineConfig, retry: Sequence[str], choice: Choice = NOTHING_CHOSEN
+) -> PreparedRun:
     """Return the run that completes `store` and retries videos that failed for a reason in `retry`.
 
-    Raises as `prepare` does, StoreError for a folder that is not a store, and UsageError for features that no
-    registered extractor makes.
+    With a `choice` of shards and videos, it extracts these again instead, complete or not. Raises as `prepare` does,
+    StoreError for a folder that is not a store, and UsageError for features that no registered extractor makes and for
+    shards and videos that the store does not have.
     """
+    if choice and retry:
+        raise UsageError(
+            "Chosen shards and videos are extracted again whatever their outcome: leave out the option to retry failed "
+            "videos (--failed-videos), or the shards and videos."
+        )
     folder = Path(store)
     feature_store = FeatureStore(store)
     stamp = _stamp(folder)
-    tasks = tuple(unfinished(feature_store, retry))
+    tasks = _tasks_of_rerun(feature_store, retry, choice)
     spaces = tuple(sorted({name for task in tasks for name in task.spaces}))
     if tasks:
         feature_store.require_writable()
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)
-    return PreparedRun(folder, config, spaces, None, None, tasks, tuple(retry), stamp)
+    return PreparedRun(folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice)
+
+
+def _tasks_of_rerun(store: FeatureStore, retry: Sequence[str], choice: Choice) -> tuple[ShardTask, ...]:
+    return tuple(chosen(store, choice) if choice else unfinished(store, retry))
 
 
 def _planned(

@@ -55,7 +55,9 @@ def run_shards(
     when no shard can be processed before the user has changed something, StoreVanishedError when the store is gone.
     """
     store, config = prepared.store, prepared.config
-    jobs = [ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos) for task in tasks]
+    jobs = [
+        ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos, task.redo) for task in tasks
+    ]
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
     results: dict[int, Any] = {}
     if jobs:

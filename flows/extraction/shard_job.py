@@ -21,7 +21,8 @@ class ShardJob:
     """A shard to process, with its feature spaces and settings.
 
     - `videos` is the number of videos of the shard.
-    - `retry`: videos that failed for one of these reasons are retried.
+    - `retry`: videos that failed for one of these reasons are retried; `redo`: those at these positions are extracted
+      in any case.
     - `file_hashes` are known hashes of weights files, so that a worker does not compute them again.
     """
 
@@ -31,6 +32,7 @@ class ShardJob:
     config: PipelineConfig
     retry: tuple[str, ...] = ()
     videos: int = 0
+    redo: tuple[int, ...] = ()
     file_hashes: Mapping[FileIdentity, str] = field(default_factory=known_hashes)
 
     @property
@@ -52,7 +54,13 @@ class ShardJob:
             networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
             store.require_fingerprint(*map(feature_space, networks))
             return run_shard(
-                store, networks, shard=self.shard, compute=compute, on_event=on_event, retry=self.retry
+                store,
+                networks,
+                shard=self.shard,
+                compute=compute,
+                on_event=on_event,
+                retry=self.retry,
+                redo=self.redo,
             ).to_json()
 
 

@@ -80,20 +80,21 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     compute: ComputeConfig,
     on_event: OnEvent,
     retry: Collection[str] = (),
+    redo: Collection[int] = (),
 ) -> ShardReport:
     """Extract the missing videos of a shard and publish it. Requires the store's lock.
 
-    Videos that failed for a reason in `retry` are retried. A broken video gets a failed outcome; an infrastructure
-    error is raised, and staged videos are kept for the next run. A full disk is stated with the space that the shard
-    still needs.
+    Videos that failed for a reason in `retry` are retried, those at the positions `redo` extracted in any case. A
+    broken video gets a failed outcome; an infrastructure error is raised, and staged videos are kept for the next run.
+    A full disk is stated with the space that the shard still needs.
     """
     started = time.monotonic()
     spaces = {network.space: feature_space(network) for network in networks}
     inspection = store.inspect(shard, list(spaces.values()))
     missing = inspection.state().missing_spaces
     # Retried videos are extracted in all spaces they lack; other videos only if they are not published.
-    active = [network for network in networks if retry or network.space in missing]
-    positions = inspection.pending(retry)
+    active = [network for network in networks if retry or redo or network.space in missing]
+    positions = inspection.pending(retry, redo)
     entries = store.manifests()[shard].videos
     position_of = {entries[position].video_id: position for position in positions}
     sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]

@@ -22,13 +22,20 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     Requires the store's lock. Raises as `run_shards` does.
     """
     manifests = prepared.store.manifests()
+    redo = {task.shard: task.redo for task in prepared.all_tasks}
     tasks = [
-        ShardTask(shard, len(manifests[shard].videos), prepared.spaces_of(manifests[shard]), prepared.retry)
+        ShardTask(
+            shard,
+            len(manifests[shard].videos),
+            prepared.spaces_of(manifests[shard]),
+            prepared.retry,
+            redo.get(shard, ()),
+        )
         for shard in shards
     ]
-    lacking = {task.shard for task in prepared.all_tasks}
+    lacking = {task.shard for task in prepared.all_tasks if not task.complete}
     try:
-        with progress_artifact("Starting", wanted=any(task.shard in lacking for task in tasks)):
+        with progress_artifact("Starting", wanted=any(task.shard in redo for task in tasks)):
             report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
     except ShardsLostError as lost:
         publish_report(prepared.store, lost.report, shards, prepared.config.compute.limits)

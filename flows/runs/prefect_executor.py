@@ -61,5 +61,6 @@ class PrefectTasks:
                 "spaces": job.spaces,
                 "settings": job.config.model_dump(mode="json"),
                 "retry": job.retry,
+                "redo": job.redo,
             },
         )
