@@ -83,7 +83,7 @@ def record_findings(
             before = read_damage(root, shard)
         except StoreDamagedError:
             before = None
-            clear_damage(root, shard)
+            _clear(root, shard)
         earlier = dict(before.files) if before else {}
         kept = {space: file for space, file in earlier.items() if (shard, space) not in intact}
         _write(root, shard, earlier, {**kept, **found})
@@ -91,12 +91,19 @@ def record_findings(
 
 def _write(root: Path, shard: int, before: Mapping[str, DamagedFile], after: Mapping[str, DamagedFile]) -> None:
     if not after:
-        clear_damage(root, shard)
+        _clear(root, shard)
     elif after != before:
         body = to_json(ShardDamage(shard, dict(sorted(after.items()))))
         write_document(layout.damage_file(root, shard), _KIND, {name: body[name] for name in ("shard", "files")})
 
 
-def clear_damage(root: Path, shard: int) -> None:
-    """Remove the record of a shard whose damaged files have been written again."""
+def forget_damage(root: Path, shard: int, spaces: Collection[str]) -> None:
+    """Remove the record of a shard's files in feature spaces in which they have been written again."""
+    damage = read_damage(root, shard)
+    if damage is not None:
+        left = {space: file for space, file in damage.files.items() if space not in spaces}
+        _write(root, shard, damage.files, left)
+
+
+def _clear(root: Path, shard: int) -> None:
     layout.damage_file(root, shard).unlink(missing_ok=True)

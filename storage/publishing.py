@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reeldex.storage import layout
-from reeldex.storage.damage import clear_damage, damaged_files
+from reeldex.storage.damage import damaged_files, forget_damage
 from reeldex.storage.errors import StagingIncompleteError, StoreDamagedError, UnknownVideoError
 from reeldex.storage.hashing import extent_is_intact
 from reeldex.storage.manifest import ShardManifest
@@ -100,7 +100,10 @@ def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureS
         if space.name in damaged:
             # Not opened: the HDF5 library might hang or crash on it.
             path = layout.features_file(root, space.name, manifest.shard)
-            ids, problem = frozenset[str](), f"{path} was found damaged by a verification. It is extracted again."
+            ids, problem = (
+                frozenset[str](),
+                f"{path} was found damaged by a verification; `reeldex rerun` extracts it again.",
+            )
         else:
             ids, problem = _look_at_file(root, manifest.shard, space, outcomes)
         held[space.name] = ids
@@ -160,14 +163,7 @@ def publish_shard(
         ShardOutcomes(manifest.shard, videos, files, before + seconds_of_work, dict(provenance), absorbed),
     )
     staging.clear()
-    _forget_repaired(root, inspection, rebuilt)
-
-
-def _forget_repaired(root: Path, inspection: Inspection, rebuilt: Sequence[FeatureSpace]) -> None:
-    """Remove the record of damage once all damaged files of the shard have been written again."""
-    written = {space.name for space in rebuilt}
-    if set(damaged_files(root, inspection.outcomes)) <= written:
-        clear_damage(root, inspection.manifest.shard)
+    forget_damage(root, manifest.shard, [space.name for space in rebuilt])
 
 
 def _assemble(
@@ -236,7 +232,7 @@ def _look_at_file(
                 return frozenset(), (
                     f"{path} belongs to shard {reader.shard} and space {reader.space.name} with the settings "
                     f"{reader.space.fingerprint_json()}, not of shard {shard} and {space.name} with "
-                    f"{space.fingerprint_json()}. It is extracted again."
+                    f"{space.fingerprint_json()}. `reeldex rerun` extracts it again."
                 )
             ids = frozenset(reader.ids())
             with reading(path):

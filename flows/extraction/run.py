@@ -19,6 +19,7 @@ from reeldex.flows.extraction.store_faults import store_faults
 from reeldex.flows.extraction.store_lock import store_lock
 from reeldex.storage.errors import StoreVanishedError
 from reeldex.storage.json_codec import from_json
+from reeldex.storage.presence import has_vanished
 
 if TYPE_CHECKING:
     from reeldex.flows.config.pipeline import ComputeConfig
@@ -67,7 +68,8 @@ def run_shards(
             progress.end()
     for result in results.values():
         if isinstance(result, UserError | StoreVanishedError):
-            raise result
+            # A worker that starts now takes a vanished store for a mistyped one.
+            raise StoreVanishedError(store.path) if has_vanished(store.path) else result
     reports = [from_json(ShardReport, result) for result in results.values() if not isinstance(result, BaseException)]
     lost = {shard: result for shard, result in results.items() if _is_lost(result)}
     report = sum_up(

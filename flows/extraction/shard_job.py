@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reeldex.extractors.file_hashes import FileIdentity, known_hashes, remember_hashes
@@ -42,14 +41,17 @@ class ShardJob:
 
     def __call__(self, device: str, on_event: OnEvent) -> dict[str, Any]:
         """Extract the shard's missing features on a device; return the fields of its ShardReport as JSON values."""
-        from reeldex.flows.extraction.networks import feature_space, load_networks
+        from reeldex.flows.extraction.networks import extractor_record, feature_space, load_networks
         from reeldex.flows.extraction.shard_work import run_shard
         from reeldex.flows.extraction.store_faults import require_space, store_faults
 
         remember_hashes(self.file_hashes)
         compute = self.config.compute.model_copy(update={"device": device})
-        with store_faults(Path(self.store)):
-            store = _store(self.store)
+        for space in self.spaces:
+            extractor_record(space)
+        store = _store(self.store)
+        with store_faults(store.path):
+            # Before anything expensive.
             require_space(store.path, store.staging(self.shard), self.videos)
             networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
             store.require_fingerprint(*map(feature_space, networks))
