@@ -130,8 +130,8 @@ def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: b
     prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp)
     if only_estimate:
         return prepared
-    if prepared.all_tasks:
-        prepared.store.require_writable()
+    if existing is not None and prepared.all_tasks:
+        existing.require_writable()
     hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
