@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    yield from small_disk(tmp_path / "disk", 140)
+    yield from small_disk(tmp_path / "disk", 156)
 
 
 @pytest.fixture
