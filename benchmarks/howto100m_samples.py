@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from reeldex.embedding.datasets.howto100m import Howto100mTrainingSet, open_training
 from reeldex.embedding.datasets.options import FeatureLocation, Howto100mOptions
-from reeldex.storage.convert import import_npy
+from reeldex.storage.npy_import import import_npy
 from reeldex.storage.store import FeatureStore
 
 DIMENSIONS = 2048

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from reeldex.errors import UserError
 
@@ -46,6 +47,17 @@ class DatasetError(EmbeddingError):
     """A file of a data set is not what its reader expects; the message names file, column and row."""
 
 
+class RowError(DatasetError):
+    """One row of annotations cannot be used: no text, no time. The others can; `why` is the reason alone."""
+
+    def __init__(self, place: str, why: str) -> None:
+        super().__init__(f"{place}: {why}.")
+        self.place, self.why = place, why
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[str, str]]:
+        return RowError, (self.place, self.why)
+
+
 class UnsafePickleError(DatasetError):
     """A pickle needs more than arrays, containers, strings and numbers; nothing of it was executed."""
 
@@ -63,3 +75,18 @@ class FeaturesUnreadableError(EmbeddingError):
 
 class MissingVideosError(FeaturesError):
     """More videos of a data set than the stated share cannot be used."""
+
+
+_LONGEST_QUOTE = 100
+
+
+def quoted(value: object) -> str:
+    """Return what a file holds in quotes for a message, shortened: a message never repeats a whole file."""
+    text = repr(value[: _LONGEST_QUOTE + 1] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+
+
+def listed(values: Iterable[str]) -> str:
+    """Return several texts of a file for a message, separated by commas and shortened like `quoted`."""
+    shown = ", ".join(text[: _LONGEST_QUOTE + 1] for text in islice(values, _LONGEST_QUOTE))
+    return shown if len(shown) <= _LONGEST_QUOTE else f"{shown[:_LONGEST_QUOTE]}..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +20,10 @@ from reeldex.storage.schema import JSON
 from reeldex.storage.shard import RowTiming
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.system_errors import all_below, is_folder, look_at, reading
+from reeldex.storage.video_names import KnownVideos
 
 STREAMS = ("2d", "3d")
 """The streams in the order in which their pooled vectors are joined."""
-
-_VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,38 +65,6 @@ def features_readable() -> Iterator[None]:
         raise FeaturesError(str(error)) from error
 
 
-def name_without_suffix(video_id: str) -> str:
-    """Return a video's name in data sets: without folders and without a video file's extension."""
-    return _without_suffix(video_id.rsplit("/", 1)[-1])
-
-
-def _without_suffix(video_id: str) -> str:
-    for suffix in _VIDEO_SUFFIXES:
-        if video_id.lower().endswith(suffix) and len(video_id) > len(suffix):
-            return video_id[: -len(suffix)]
-    return video_id
-
-
-class _KnownVideos:
-    """The ids of stored features, looked up by the names that data sets use."""
-
-    def __init__(self, ids: Iterable[str]) -> None:
-        self._ids = set(ids)
-        self.by_name: dict[str, list[str]] = {}
-        for video_id in sorted(self._ids):
-            self.by_name.setdefault(name_without_suffix(video_id), []).append(video_id)
-
-    def meant(self, video_id: str) -> list[str]:
-        """Return the ids that a data set's name can refer to: exactly one, unless it is unknown or ambiguous."""
-        if video_id in self._ids:
-            return [video_id]
-        if (bare := _without_suffix(video_id)) in self._ids:
-            return [bare]
-        found = self.by_name.get(bare, [])
-        # A name with another extension is another video.
-        return [each for each in found if bare == video_id or each.rpartition("/")[2] in {video_id, bare}]
-
-
 class StoreFeatures:
     """Features of a reeldex store, in a 2-D and a 3-D space of it.
 
@@ -117,7 +84,7 @@ class StoreFeatures:
         self._ids = held[0] & held[1]
         if not self._ids:
             raise FeaturesError(f"{store.path} has no video with features in both {' and '.join(self.spaces)}.")
-        self._known = _KnownVideos(self._ids)
+        self._known = KnownVideos(self._ids)
 
     @cached_property
     def stream_dims(self) -> tuple[int, int]:
@@ -260,10 +227,10 @@ class NpyFeatures:
         return rows.view(np.ndarray)
 
 
-def _npy_files(folder: Path) -> _KnownVideos:
+def _npy_files(folder: Path) -> KnownVideos:
     with features_readable():
         files = [path for path in all_below(folder) if path.suffix == ".npy"]
-    known = _KnownVideos(path.relative_to(folder).as_posix().removesuffix(".npy") for path in files)
+    known = KnownVideos(path.relative_to(folder).as_posix().removesuffix(".npy") for path in files)
     for name, found in known.by_name.items():
         if len(found) > 1:
             listed = ", ".join(f"{each}.npy" for each in found[:3])

@@ -51,6 +51,14 @@ class WordsOptions(Options):
             description="auto (detected by the first lines), binary (word2vec), text, text-without-counts or gensim.",
         ),
     ] = WordFormat.AUTO
+    unchecked: Annotated[
+        bool,
+        Field(
+            title="Unchecked",
+            description="Use these word vectors with a plain state dict, which does not record those it was trained "
+            "with. Without it, only GoogleNews' are accepted, with which the published checkpoint was trained.",
+        ),
+    ] = False
     cache_folder: Annotated[
         Path | None,
         Field(

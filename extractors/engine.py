@@ -21,6 +21,7 @@ from reeldex.extractors.decode import DecodeStoppedError, decode
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.options import EngineOptions
+from reeldex.extractors.spans import cut, first_sample_seconds
 
 if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network, PendingRows
@@ -203,14 +204,16 @@ class _Extraction:
                     "Try --precision fp32; if that does not help, the weights are damaged.",
                 )
         seconds_per_row = {name: network.spec.seconds_per_row for name, network in self._networks.items()}
-        return VideoFeatures(video.source, rows, seconds_per_row, video.summary)
+        starts = {name: first_sample_seconds(network.spec, video.source) for name, network in self._networks.items()}
+        return VideoFeatures(video.source, rows, seconds_per_row, video.summary, starts)
 
 
 class _Decoders:
     """Threads that decode videos into one bounded queue."""
 
     def __init__(self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions) -> None:
-        self._sources = enumerate(sources)
+        groups = _sharing_a_decoding(sources)
+        self._groups = iter(groups)
         self._specs = specs
         self._limits, self._chunk_bytes = options.limits, options.chunk_bytes
         self._lock = threading.Lock()
@@ -218,7 +221,7 @@ class _Decoders:
         self._messages: queue.Queue[_Message | None] = queue.Queue(maxsize=2 * options.decoders)
         self._threads = [
             threading.Thread(target=self._work, name=f"decoder-{index}", daemon=True)
-            for index in range(min(options.decoders, max(1, len(sources))))
+            for index in range(min(options.decoders, max(1, len(groups))))
         ]
         self._running = len(self._threads)
 
@@ -250,30 +253,37 @@ class _Decoders:
         try:
             while not self._stop.is_set():
                 with self._lock:
-                    number, source = next(self._sources, (None, None))
-                if number is None or source is None:
+                    group = next(self._groups, None)
+                if group is None:
                     return
-                self._decode(number, source)
+                self._decode(group)
         finally:
             self._put(None)  # or the engine would wait forever
 
-    def _decode(self, number: int, source: VideoSource) -> None:
+    def _decode(self, group: Mapping[int, VideoSource]) -> None:
+        """Decode a file once, for all sources in it, by their numbers."""
+        numbers, sources = list(group), list(group.values())
+        source = sources[0]
         try:
             with contextlib.closing(decode(source, self._specs, self._limits, self._stop, self._chunk_bytes)) as items:
-                for item in items:
-                    if not self._put(_Message(number, item)):
+                for at, item in cut(items, sources, self._specs):
+                    if not self._put(_Message(numbers[at], item)):
                         return
         except DecodeStoppedError:
             return  # the engine has stopped
         except ExtractionError as error:
-            self._put(_Message(number, ExtractionFailure(source, error.reason, str(error))))
+            self._fail(group, error.reason, str(error))
         except Exception as error:
             if affects_all_videos(error):
-                self._put(_Message(number, error))
+                self._put(_Message(numbers[0], error))
                 return
             log.exception("Bug in reeldex while decoding %r", source.path)
             message = f"Bug in reeldex: {type(error).__name__}: {error}. Please report it with the log."
-            self._put(_Message(number, ExtractionFailure(source, FailureReason.INTERNAL_ERROR, message)))
+            self._fail(group, FailureReason.INTERNAL_ERROR, message)
+
+    def _fail(self, group: Mapping[int, VideoSource], reason: FailureReason, message: str) -> None:
+        for number, source in group.items():
+            self._put(_Message(number, ExtractionFailure(source, reason, message)))
 
     def _put(self, message: _Message | None) -> bool:
         """Wait for space in the queue; return False once the engine has stopped."""
@@ -284,6 +294,21 @@ class _Decoders:
                 continue
             return True
         return False
+
+
+def _sharing_a_decoding(sources: Sequence[VideoSource]) -> list[dict[int, VideoSource]]:
+    """Group sources by number: clips of one file share its decoding, each other source has its own."""
+    groups: list[dict[int, VideoSource]] = []
+    of_file: dict[str, dict[int, VideoSource]] = {}
+    for number, source in enumerate(sources):
+        group = of_file.get(source.path) if source.is_clip else None
+        if group is None:
+            group = {}
+            groups.append(group)
+        if source.is_clip:
+            of_file[source.path] = group
+        group[number] = source
+    return groups
 
 
 def affects_all_videos(error: BaseException) -> bool:

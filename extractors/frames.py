@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +15,26 @@ from reeldex.extractors.errors import FailureReason
 
 @dataclass(frozen=True)
 class VideoSource:
-    """A video to extract from: its id, unique within a run, and its path on this machine."""
+    """A video to extract from: its id, unique within a run, its path on this machine, and the part of it in seconds.
+
+    `end_seconds` is None for the end of the file.
+    """
 
     video_id: str
     path: str
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if not self.video_id or not self.path:
             raise ValueError(f"a video needs an id and a path, got {self.video_id!r} and {self.path!r}")
+        if not 0 <= self.start_seconds < (math.inf if self.end_seconds is None else self.end_seconds):
+            raise ValueError(f"a clip needs 0 <= start < end, got {self.start_seconds} and {self.end_seconds} seconds")
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether this is a part of its file."""
+        return self.start_seconds > 0 or self.end_seconds is not None
 
 
 @dataclass(frozen=True)
@@ -81,13 +94,15 @@ class DecodeSummary:
 class VideoFeatures:
     """Features of one video by extractor: `rows` (R, D) float16, each row L2-normalised, R >= 1.
 
-    Row i of an extractor begins at i * `seconds_per_row` after the start of the video.
+    Row i of an extractor begins at `first_row_seconds` + i * `seconds_per_row` in the file; the former is 0 except for
+    clips.
     """
 
     source: VideoSource
     rows: Mapping[str, NDArray[np.float16]]
     seconds_per_row: Mapping[str, float]
     summary: DecodeSummary
+    first_row_seconds: Mapping[str, float]
 
     def __post_init__(self) -> None:
         for name, rows in self.rows.items():

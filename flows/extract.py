@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Extract **features of every video** in a folder that the store does not have yet.
 
-1. *source*: a folder (searched with its subfolders), one video, or a `.csv` or `.txt` list of videos.
+1. *source*: a folder (searched with its subfolders), one video, a pattern such as `videos/**/*.mp4`, or a list of
+   videos (`.txt`, `.csv`, `.tsv`, `.jsonl`). *more_sources*: further ones.
 2. *store*: the folder for the features; created if absent.
 3. Press **Submit**. New and changed videos are extracted, all others are skipped: it is safe to run it again.
 
@@ -52,43 +54,51 @@ def extract(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    more_sources: list[NonEmpty] = [],  # noqa: B006 - never written to
 ) -> State[Any]:
     """Extract features of every video in a folder, file or list that the store does not have yet.
 
     Args:
-        source: A folder of videos, one video, or a .csv or .txt list.
+        source: A folder of videos, one video, a pattern, or a list (.txt, .csv, .tsv, .jsonl).
         store: The folder of the feature store; created if absent.
         options: What is extracted.
         compute: The device, and how to compute.
         weights: Where the networks' weights are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        more_sources: Further folders, videos or lists.
     """
     config = PipelineConfig(extract=options, compute=compute, weights=weights)
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
-    return run_to_state(lambda: completed(_extract(source, store, config, when_busy, wait)))
+    return run_to_state(lambda: completed(_extract((source, *more_sources), store, config, when_busy, wait)))
 
 
-def _extract(source: str, store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
+def _extract(
+    source: tuple[str, ...], store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float
+) -> RunReport:
     prepared = prepare(source, store, config)
     settings = config.model_dump(mode="json")
+    # One source is a text, as in runs of older releases, whose plans a retry reuses.
+    asked = (source[0] if len(source) == 1 else source, store, prepared.spaces, settings)
     with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
         prepared = prepared.renewed()
         with planning(prepared):
-            plan = plan_extraction(source, store, prepared.spaces, settings)
+            plan = plan_extraction(*asked)
             if any(shard >= len(prepared.store.manifests()) for shard in plan["shards"]):
                 # A retried run reuses its persisted plan, but the store has been removed since.
-                plan = plan_extraction.with_options(refresh_cache=True)(source, store, prepared.spaces, settings)
+                plan = plan_extraction.with_options(refresh_cache=True)(*asked)
         return run_as_tasks(prepared, plan["shards"], plan["found"])
 
 
 def extract_as_flow_run(
-    source: str, store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float
+    source: Sequence[str], store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
     """Create a flow run, and return its report or raise its error."""
     # The command draws the progress bar, not the flow, which may run in another process.
     with progress_bar():
-        report: Any = extract(source, store, config.extract, config.compute, config.weights, when_busy, wait_seconds)
+        first, *more = source
+        sections = (config.extract, config.compute, config.weights)
+        report: Any = extract(first, store, *sections, when_busy, wait_seconds, more)
     if isinstance(report, RunSkippedError):
         raise report
     return cast("RunReport", report)

@@ -111,7 +111,7 @@ def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
 
     def extract_features(request: PipelineRequest, _: PreparedRun) -> RunReport:
         # A flow receives parameters only, and prepares the run itself.
-        return extract_as_flow_run(request.source, request.store, request.config, when_busy, wait_seconds)
+        return extract_as_flow_run((request.source,), request.store, request.config, when_busy, wait_seconds)
 
     return PipelineSteps(extract_features, train_as_flow_run, evaluate_as_flow_run, index_as_flow_run)
 

@@ -17,7 +17,7 @@ from reeldex.flows.config.pipeline import (
     WeightsConfig,
     WhenBusy,
 )
-from reeldex.flows.extraction.plan import Choice
+from reeldex.flows.extraction.choice import Choice
 from reeldex.flows.extraction.prepare import prepare_rerun
 from reeldex.flows.extraction.store_faults import store_faults
 from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock

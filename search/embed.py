@@ -99,9 +99,13 @@ class VideoEmbedder:
         """Return a video's duration and its moments, which end where the shorter stream ends."""
         timings = [self.source.video(stream, video.video_id).timing for stream in range(len(STREAMS))]
         ends = [timing.start_seconds + timing.row_count * timing.seconds_per_row for timing in timings]
-        duration = max(ends) if video.duration_seconds is None else video.duration_seconds
+        # Of a clip of a file, all times are those of the file.
+        start = min(timing.start_seconds for timing in timings)
+        duration = max(ends) if video.duration_seconds is None else start + video.duration_seconds
         end = min([*ends, duration] if duration > 0 else ends)
         options = self.options
         captions = captions_of(self.captions, video.video_id) if video.captioned else None
         windows = caption_windows(captions, options.min_caption_seconds, end) if captions else ()
-        return max(duration, end), windows or sliding_windows(end, options.window_seconds, options.stride_seconds)
+        return max(duration, end), windows or sliding_windows(
+            end, options.window_seconds, options.stride_seconds, start
+        )

@@ -16,7 +16,6 @@ from typing import Self
 import numpy as np
 
 from reeldex.embedding.errors import WordVectorsError
-from reeldex.embedding.features import name_without_suffix
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.ann_index import AnnIndex
 from reeldex.search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError, UnknownWordsError
@@ -28,6 +27,7 @@ from reeldex.search.ranking import Ranked, Ranker
 from reeldex.search.results import IndexedVideo, IndexInfo, Moment, SearchResults
 from reeldex.search.tower import SentenceTower
 from reeldex.storage.system_errors import require_readable
+from reeldex.storage.video_names import name_without_suffix
 
 LONGEST_QUERY = 1_000
 """Maximum length of a sentence or a pattern, in characters."""

@@ -20,22 +20,24 @@ class Window:
             raise ValueError(f"A window cannot last from {self.start_seconds} to {self.end_seconds} seconds.")
 
 
-def sliding_windows(duration_seconds: float, window_seconds: float, stride_seconds: float) -> tuple[Window, ...]:
+def sliding_windows(
+    end_seconds: float, window_seconds: float, stride_seconds: float, start_seconds: float = 0.0
+) -> tuple[Window, ...]:
     """Divide a video into windows that begin every `stride_seconds`; the last one reaches the end and no further.
 
-    A video no longer than a window is one moment. Raises ValueError unless 0 < stride <= window and the duration is
-    above 0: a longer stride would leave gaps.
+    A video no longer than a window is one moment. Raises ValueError unless 0 < stride <= window and the end is after
+    the start: a longer stride would leave gaps.
     """
-    if not (0 < stride_seconds <= window_seconds and duration_seconds > 0):
+    if not (0 < stride_seconds <= window_seconds and end_seconds > start_seconds):
         raise ValueError(
             f"Windows need 0 < stride <= window and a video; got {window_seconds} s every {stride_seconds} s of "
-            f"{duration_seconds} s."
+            f"{end_seconds - start_seconds} s."
         )
     windows: list[Window] = []
-    while not windows or windows[-1].end_seconds < duration_seconds:
+    while not windows or windows[-1].end_seconds < end_seconds:
         # Multiplied, not accumulated: the hundredth start is exact.
-        start = len(windows) * stride_seconds
-        windows.append(Window(start, min(start + window_seconds, duration_seconds)))
+        start = start_seconds + len(windows) * stride_seconds
+        windows.append(Window(start, min(start + window_seconds, end_seconds)))
     return tuple(windows)
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from reeldex.embedding.captions import CaptionFile, VideoCaptions
 from reeldex.embedding.errors import DatasetError
-from reeldex.embedding.features import features_readable, name_without_suffix
+from reeldex.embedding.features import features_readable
 from reeldex.search.errors import NothingToIndexError, VideosVanishedError
 from reeldex.search.generation import VideoRecord
 from reeldex.search.request import Captions
@@ -23,6 +23,7 @@ from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.schema import JSON, VideoOutcome
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.system_errors import look_at, reading
+from reeldex.storage.video_names import name_without_suffix
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
     manifests = store.manifests()
     found = []
     unusable = {}
-    for video_id, (shard, position, entry) in latest_entries(manifests).items():
+    for video_id, (shard, position, entry) in latest_entries(manifests, store.forgotten().positions).items():
         outcomes = store.outcomes(shard)
         outcome = outcomes.videos[position] if outcomes else None
         if outcomes is None or outcome is None or outcome.status != "ok":

@@ -1,7 +1,7 @@
 """Feature stores on disk: manifests, HDF5 shards, outcomes. Imports neither PyTorch nor other packages of reeldex.
 
 - The store: `store` (the entry point), `layout` (paths), `schema` (value types), `reasons` (why a video failed),
-  `status`, `catalog` and `video_table` (what a store holds), `verify`, `convert` (.npy files), `errors`.
+  `status`, `catalog` and `video_table` (what a store holds), `verify`, `npy_export`, `npy_import`, `errors`.
 - Planning: `manifest` (which video belongs to which shard), `resume` (what is left to do), `outcomes`.
 - Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard` and
   `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from reeldex.quantities import counted
 from reeldex.storage import layout
+from reeldex.storage.durations import with_durations
 from reeldex.storage.errors import StoreDamagedError
-from reeldex.storage.manifest import ShardManifest, latest_entries, list_shards, read_manifest
+from reeldex.storage.forgotten import NOTHING_FORGOTTEN, Forgotten, read_forgotten
+from reeldex.storage.manifest import ShardManifest, Spellings, latest_entries, list_shards, read_manifest
 from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
 from reeldex.storage.schema import VideoEntry
 from reeldex.storage.system_errors import look_at
@@ -29,6 +31,9 @@ class Catalog:
         self._stamp: int | None = None
         self._manifests: tuple[ShardManifest, ...] = ()
         self._latest: dict[str, tuple[int, int, VideoEntry]] = {}
+        self._spellings = Spellings(())
+        self._latest_of: tuple[object, ...] = ()
+        self._forgotten: tuple[tuple[int, int, int] | None, Forgotten] = (None, NOTHING_FORGOTTEN)
         self._outcomes: dict[int, tuple[tuple[int, int, int], ShardOutcomes]] = {}
 
     def manifests(self) -> tuple[ShardManifest, ...]:
@@ -45,7 +50,6 @@ class Catalog:
                 # A manifest never changes once it is written, so that only new ones have to be read.
                 new = [read_manifest(layout.manifest_file(self._root, at)) for at in shards[len(self._manifests) :]]
                 self._manifests = (*self._manifests[: len(shards)], *new)
-                self._latest = latest_entries(self._manifests)
             self._stamp = stamp if settled else None
         return self._manifests
 
@@ -58,13 +62,34 @@ class Catalog:
             )
         return manifests[shard]
 
+    def forgotten(self) -> Forgotten:
+        """Return the entries that were forgotten."""
+        status = look_at(layout.forgotten_file(self._root))
+        signature = None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
+        if signature != self._forgotten[0]:
+            self._forgotten = (signature, read_forgotten(self._root))
+        return self._forgotten[1]
+
     def latest(self) -> dict[str, tuple[int, int, VideoEntry]]:
-        """Map each video id to the (shard, position, entry) of its latest version."""
-        self.manifests()
+        """Map each video id to the (shard, position, entry) of its latest version; without forgotten ones."""
+        current = (self.manifests(), self.forgotten())
+        if len(self._latest_of) != 2 or any(a is not b for a, b in zip(current, self._latest_of, strict=True)):
+            self._latest = latest_entries(current[0], current[1].positions)
+            self._spellings = Spellings(self._latest)
+            self._latest_of = current
         return self._latest
 
+    def find(self, video_id: str) -> tuple[str, int, int, VideoEntry] | None:
+        """Return the (id, shard, position, entry) of a video's latest version; None for an unknown id.
+
+        Accents in another Unicode form match; the id returned is the store's spelling.
+        """
+        latest = self.latest()
+        spelled = self._spellings.of(video_id)
+        return (spelled, *latest[spelled]) if spelled in latest else None
+
     def outcomes(self, shard: int) -> ShardOutcomes | None:
-        """Return a shard's outcomes, or None if it has none yet."""
+        """Return a shard's outcomes, or None if it has none yet; durations that they lack are taken from the rows."""
         status = look_at(layout.outcomes_file(self._root, shard))
         if status is None:
             return None
@@ -76,5 +101,6 @@ class Catalog:
         if outcomes is not None:
             if disagreement := outcomes.disagreement(self.manifest(shard)):
                 raise StoreDamagedError(disagreement)
+            outcomes = with_durations(self._root, outcomes)
             self._outcomes[shard] = (signature, outcomes)
         return outcomes

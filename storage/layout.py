@@ -36,6 +36,21 @@ def manifest_file(root: Path, shard: int) -> Path:
     return root / MANIFEST / f"{shard_stem(shard)}.json"
 
 
+def removed_file(root: Path) -> Path:
+    """Return the path of the record of removed feature spaces."""
+    return root / "removed.json"
+
+
+def forgotten_file(root: Path) -> Path:
+    """Return the path of the record of forgotten videos."""
+    return root / "forgotten.json"
+
+
+def searches_file(root: Path) -> Path:
+    """Return the path of the record of the sources that were searched for this store."""
+    return root / "searches.json"
+
+
 def outcomes_file(root: Path, shard: int) -> Path:
     """Return the path of the outcomes of a shard's videos."""
     return root / OUTCOMES / f"{shard_stem(shard)}.json"

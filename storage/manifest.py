@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from reeldex.storage.atomic import is_leftover
 from reeldex.storage.documents import read_document, refuse, write_document
 from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.json_codec import Integer, Text, to_json
-from reeldex.storage.schema import VideoEntry, check_space_name
+from reeldex.storage.schema import Span, VideoEntry, check_space_name
 from reeldex.storage.system_errors import list_folder, look_at
 
 _KIND = "manifest"
@@ -48,6 +49,20 @@ class ShardManifest:
                 )
 
 
+class Spellings:
+    """Finds the spelling of a video id among known ones; accents in two Unicode forms (NFC, NFD) are one spelling."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._ids = set(ids)
+        self._composed = {unicodedata.normalize("NFC", each): each for each in ids if not each.isascii()}
+
+    def of(self, video_id: str) -> str:
+        """Return the known spelling of an id, or the id itself; an exact match comes first."""
+        if video_id in self._ids or video_id.isascii():
+            return video_id
+        return self._composed.get(unicodedata.normalize("NFC", video_id), video_id)
+
+
 class IdTree:
     """Video ids that one HDF5 file can contain: no id twice, and none that is a folder of another."""
 
@@ -74,6 +89,9 @@ def write_manifest(root: Path, manifest: ShardManifest) -> None:
             "manifests; was this planned without holding the store's lock?"
         )
     body = to_json(manifest)
+    for video in body["videos"]:
+        if video["span"] is None:
+            del video["span"]  # as in the manifests of whole files ever since
     write_document(path, _KIND, {name: body[name] for name in ("shard", "spaces", "videos")})
 
 
@@ -110,36 +128,45 @@ def list_shards(root: Path) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def latest_entries(manifests: Iterable[ShardManifest]) -> dict[str, tuple[int, int, VideoEntry]]:
-    """Map each video id to the (shard, position, entry) of its latest version, duplicates excluded."""
+def latest_entries(
+    manifests: Iterable[ShardManifest], forgotten: Collection[tuple[int, int]] = ()
+) -> dict[str, tuple[int, int, VideoEntry]]:
+    """Map each video id to the (shard, position, entry) of its latest version, duplicates excluded.
+
+    `forgotten` are the (shard, position) of entries that count as absent.
+    """
     latest: dict[str, tuple[int, int, VideoEntry]] = {}
     for manifest in manifests:
         for position, entry in enumerate(manifest.videos):
-            if entry.duplicate_of is None:
+            if entry.duplicate_of is None and (manifest.shard, position) not in forgotten:
                 latest[entry.video_id] = (manifest.shard, position, entry)
     return latest
 
 
-def superseded_positions(manifests: Sequence[ShardManifest]) -> set[tuple[int, int]]:
-    """Return the (shard, position) of every entry that a later one replaced.
+def superseded_positions(
+    manifests: Sequence[ShardManifest], forgotten: Collection[tuple[int, int]] = ()
+) -> set[tuple[int, int]]:
+    """Return the (shard, position) of every entry that a later one replaced; those `forgotten` are left out.
 
-    An entry is replaced by a later one of the same id, a duplicate also by one of the same id and path.
+    An entry is replaced by a later one of the same id, a duplicate also by one of the same id, path and span.
     """
-    latest = latest_entries(manifests)
-    last_of_path: dict[tuple[str, str], tuple[int, int]] = {}
+    latest = latest_entries(manifests, forgotten)
+    last_of_path: dict[tuple[str, tuple[str, Span | None]], tuple[int, int]] = {}
     duplicates: list[tuple[tuple[int, int], VideoEntry]] = []
     superseded: set[tuple[int, int]] = set()
     for manifest in manifests:
         for position, entry in enumerate(manifest.videos):
             place = (manifest.shard, position)
-            last_of_path[entry.video_id, entry.path] = place
+            if place in forgotten:
+                continue
+            last_of_path[entry.video_id, entry.place] = place
             if entry.duplicate_of is not None:
                 duplicates.append((place, entry))
             elif latest[entry.video_id][:2] != place:
                 superseded.add(place)
     for place, entry in duplicates:
         holder = latest.get(entry.video_id)
-        if last_of_path[entry.video_id, entry.path] != place or (holder and holder[2].path == entry.path):
+        if last_of_path[entry.video_id, entry.place] != place or (holder and holder[2].place == entry.place):
             superseded.add(place)
     return superseded
 
@@ -169,13 +196,17 @@ def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by key
     spaces: Sequence[str],
     exists: Callable[[str], bool],
     has_features: Callable[[str], bool] | None = None,
+    forgotten: Collection[tuple[int, int]] = (),
 ) -> Growth:
     """Assign found videos to new shards; pure, touches no file.
 
     A video whose id is free is new. The same path with another size or mtime is changed and supersedes the
     old entry. Another path is a move when the old file is gone and size and mtime agree; a duplicate when the
     old file is still there (`exists(path)`, or found by this scan); otherwise a change. The first of several
-    videos of one id in `found` wins. A file that vanished supersedes nothing: its id is gone.
+    videos of one id in `found` wins. A file that vanished supersedes nothing: its id is gone. Of clips, `path` above
+    means the file and the span; another span of the same file is a change unless this scan also finds the old one.
+    Two ids that differ only in the Unicode form of accents are one: the store's spelling stays. Entries that are
+    `forgotten` count as absent.
 
     With `has_features(id)`, a moved video counts as unchanged only when the store has its features; otherwise it
     is planned again under its new path, because the old one can no longer be read.
@@ -184,15 +215,17 @@ def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by key
     """
     if videos_per_shard < 1:
         raise ValueError(f"A shard has at least one video; got videos_per_shard={videos_per_shard}.")
-    holders = {video_id: entry for video_id, (_, _, entry) in latest_entries(manifests).items()}
+    holders = {video_id: entry for video_id, (_, _, entry) in latest_entries(manifests, forgotten).items()}
     stored_ids = tuple(holders)
+    spellings = Spellings(stored_ids)
     recorded = {
-        (entry.video_id, entry.path): entry
+        (entry.video_id, entry.place): entry
         for manifest in manifests
-        for entry in manifest.videos
-        if entry.duplicate_of is not None
+        for position, entry in enumerate(manifest.videos)
+        if entry.duplicate_of is not None and (manifest.shard, position) not in forgotten
     }
-    found_paths = {entry.path for entry in found}
+    found_places = {entry.place for entry in found}
+    found = [replace(entry, video_id=spellings.of(entry.video_id)) for entry in found]
     counts = dict.fromkeys(("new", "changed", "unchanged", "duplicate", "absent"), 0)
     absent: set[str] = set()
     planned: list[VideoEntry] = []
@@ -200,11 +233,13 @@ def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by key
         if entry.duplicate_of is not None:
             raise ValueError(f"A scan does not mark duplicates itself; {entry.path!r} of {entry.video_id!r} is marked.")
         holder = holders.get(entry.video_id)
-        holder_there = holder is not None and (holder.path in found_paths or exists(holder.path))
+        holder_there = holder is not None and (
+            holder.place in found_places or (holder.path != entry.path and exists(holder.path))
+        )
         verdict = _judge(
             entry,
             holder,
-            recorded.get((entry.video_id, entry.path)),
+            recorded.get((entry.video_id, entry.place)),
             holder_there=holder_there,
             moves_count=has_features is None or has_features(entry.video_id),
         )
@@ -214,7 +249,7 @@ def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by key
             planned.append(entry)
         elif verdict == "duplicate" and holder is not None:
             duplicate = replace(entry, duplicate_of=holder.path)
-            recorded[entry.video_id, entry.path] = duplicate
+            recorded[entry.video_id, entry.place] = duplicate
             planned.append(duplicate)
         elif verdict == "absent":
             absent.add(entry.video_id)
@@ -237,7 +272,8 @@ def _judge(
     holder_there: bool,
     moves_count: bool,
 ) -> _Verdict:
-    # `holder` is the entry that holds the id now, `recorded` the one of this id and this path. First row that fits:
+    # `holder` is the entry that holds the id now, `recorded` the one of this id and this path; a path is the file and
+    # the span of a clip. First row that fits:
     #
     #   holder  path   holder's file  the found file                     verdict
     #   none    -      -              -                                  new
@@ -254,7 +290,7 @@ def _judge(
     if holder is None:
         return "new"
     vanished = entry.size_bytes is None and holder.size_bytes is not None
-    if holder.path == entry.path:
+    if holder.place == entry.place:
         if entry.same_file(holder):
             return "unchanged"
         return "absent" if vanished else "changed"

@@ -39,7 +39,10 @@ class ShardState:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is on disk for a shard; `held` maps each wanted space to the ids with intact rows."""
+    """What is on disk for a shard; `held` maps each wanted space to the ids with intact rows.
+
+    `forgotten` are positions whose failures are never retried.
+    """
 
     manifest: ShardManifest
     spaces: tuple[FeatureSpace, ...]
@@ -48,6 +51,7 @@ class Inspection:
     missing: tuple[str, ...]
     staged: Mapping[int, VideoOutcome]
     problems: tuple[str, ...]
+    forgotten: frozenset[int] = frozenset()
 
     def state(self) -> ShardState:
         """Return the summary of this inspection."""
@@ -70,14 +74,17 @@ class Inspection:
         for position, entry in enumerate(self.manifest.videos):
             # As if it had no outcome yet.
             previous = None if position in redo else self.previous(position)
-            needed = needed_spaces(entry, previous, names, self.held, retry)
+            again = () if position in self.forgotten else retry
+            needed = needed_spaces(entry, previous, names, self.held, again)
             staged = self.staged.get(position)
             if needed and not (staged and staged_suffices(staged, needed)):
                 pending.append(position)
         return tuple(pending)
 
 
-def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace]) -> Inspection:
+def inspect_shard(
+    root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace], forgotten: frozenset[int] = frozenset()
+) -> Inspection:
     """Inspect a shard's outcomes, feature files and staged videos, without hashing files of the right size.
 
     A damaged file becomes a problem, also one that a verification has recorded. A file that the system does not allow
@@ -112,7 +119,7 @@ def inspect_shard(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureS
         if problem or outcomes is None or space.name not in outcomes.files:
             missing.append(space.name)
     staged = _staged(root, manifest, outcomes, problems)
-    return Inspection(manifest, tuple(spaces), outcomes, held, tuple(missing), staged, tuple(problems))
+    return Inspection(manifest, tuple(spaces), outcomes, held, tuple(missing), staged, tuple(problems), forgotten)
 
 
 def publish_shard(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,22 +44,28 @@ def _rows_per_second(seconds_per_row: float) -> float:
 class OpenShards:
     """An LRU cache of open shard files; a file replaced on disk is reopened.
 
-    Thread-safe, and fork-safe: a child process opens its own files.
+    Thread-safe, and fork-safe: a child process opens its own files, also one forked while another thread reads.
     """
 
     def __init__(self, limit: int = 16) -> None:
         self._limit = limit
         self._guard = threading.RLock()
-        self._process = os.getpid()
         self._readers: OrderedDict[Path, tuple[tuple[int, int, int], ShardReader]] = OrderedDict()
+        # In a child process, threads that held the guard do not exist. The parent's files are not closed there:
+        # both processes share their position, and the library's state of them.
+        self._inherited: list[OrderedDict[Path, tuple[tuple[int, int, int], ShardReader]]] = []
+        _ALL.add(self)
+
+    def forget_after_fork(self) -> None:
+        """Leave the files of the parent process to it; called in a child process before anything else runs."""
+        self._guard = threading.RLock()
+        self._inherited.append(self._readers)
+        self._readers = OrderedDict()
 
     @contextmanager
     def reader(self, path: Path) -> Iterator[ShardReader]:
         """Yield the reader of a shard file, exclusively for this thread."""
         with self._guard:
-            if self._process != os.getpid():
-                # The parent's readers stay open: closing them here could disturb state that both processes share.
-                self._process, self._readers = os.getpid(), OrderedDict()
             yield self._open(path)
 
     def close(self) -> None:
@@ -82,6 +89,17 @@ class OpenShards:
             _, (_, oldest) = self._readers.popitem(last=False)
             oldest.close()
         return reader
+
+
+_ALL: weakref.WeakSet[OpenShards] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for each in list(_ALL):
+        each.forget_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _signature(path: Path) -> tuple[int, int, int]:

@@ -98,8 +98,27 @@ class FeatureSpace:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a file that is a video of its own, in seconds of the file; `end_seconds` is None for the file's end.
+
+    Raises ValueError unless 0 <= start < end, both finite.
+    """
+
+    start_seconds: Number
+    end_seconds: Number | None
+
+    def __post_init__(self) -> None:
+        end = self.end_seconds
+        if not (0 <= self.start_seconds < math.inf) or (end is not None and not self.start_seconds < end < math.inf):
+            raise ValueError(f"a clip needs 0 <= start < end; got start {self.start_seconds}, end {end} seconds")
+
+    def __str__(self) -> str:
+        return f"{self.start_seconds:.10g}_{'end' if self.end_seconds is None else f'{self.end_seconds:.10g}'}"
+
+
+@dataclass(frozen=True, slots=True)
 class VideoEntry:
-    """A video as found by a scan.
+    """A video as found by a scan: a file, or the `span` of a file.
 
     `size_bytes` and `mtime_ns` are None when the file was absent. `path` contains surrogate escapes if the file
     name is not UTF-8. `duplicate_of` is the path that already owns this id. Raises ValueError for bad
@@ -111,6 +130,7 @@ class VideoEntry:
     size_bytes: Integer | None
     mtime_ns: Integer | None
     duplicate_of: Text | None = None
+    span: Span | None = None
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)
@@ -122,9 +142,14 @@ class VideoEntry:
         if self.size_bytes is not None and self.size_bytes < 0:
             raise ValueError(f"The size of the video {self.video_id!r} is negative: {self.size_bytes} bytes.")
 
+    @property
+    def place(self) -> tuple[str, Span | None]:
+        """The file and the part of it that make this video."""
+        return (self.path, self.span)
+
     def same_file(self, other: VideoEntry) -> bool:
-        """Return whether both have the same size and mtime."""
-        return (self.size_bytes, self.mtime_ns) == (other.size_bytes, other.mtime_ns)
+        """Return whether both have the same size, mtime and span."""
+        return (self.size_bytes, self.mtime_ns, self.span) == (other.size_bytes, other.mtime_ns, other.span)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.damage import damaged_files
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.json_codec import to_json
-from reeldex.storage.manifest import ShardManifest, superseded_positions
+from reeldex.storage.manifest import superseded_positions
 from reeldex.storage.outcomes import ShardOutcomes
+from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import JSON, VideoOutcome
+from reeldex.storage.searches import read_searches
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import Unreadable, look_at, require_readable
 
@@ -27,8 +29,10 @@ class StoreStatus:
     the pending videos are extracted and wait for the rest of their shard. `unreadable` lists feature files that the
     system does not allow reading; shards with no other problem
     count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
-    ones replaced. `seconds_of_video_ok` adds the known durations of ok videos; `rows_per_space` and
-    `bytes_per_space` count rows of current videos and bytes of all files.
+    ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their source
+    no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok` adds the
+    known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all
+    files; these three include videos that left.
     """
 
     shards_total: int
@@ -48,6 +52,7 @@ class StoreStatus:
     seconds_of_work: float
     unreadable: tuple[Unreadable, ...]
     damaged: tuple[str, ...] = ()
+    left_source: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -65,7 +70,12 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     Raises StoreDamagedError and StoreUnreadableError for manifests, outcomes and folders.
     """
     manifests = catalog.manifests()
-    superseded = superseded_positions(manifests)
+    removed = read_removed(root)
+    forgotten = catalog.forgotten().positions
+    superseded = superseded_positions(manifests, forgotten) | forgotten
+    searches = read_searches(root)
+    gone = searches.left if searches is not None else frozenset()
+    left: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     rows: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -78,12 +88,15 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         closed = _unreadable_files(root, outcomes)
         found_damaged = [outcomes.files[space].name for space in damaged_files(root, outcomes)] if outcomes else []
         damaged += found_damaged
-        complete = not found_damaged and _is_complete(root, manifest, outcomes, closed)
+        complete = not found_damaged and _is_complete(root, removed.wanted(manifest, outcomes), outcomes, closed)
         done += complete and not closed
         unreadable_shards += complete and bool(closed)
         unreadable += closed
         current = [at for at in range(len(manifest.videos)) if (manifest.shard, at) not in superseded]
         if outcomes is None:
+            away = [at for at in current if manifest.videos[at].video_id in gone]
+            left["pending"] += len(away)
+            current = [at for at in current if at not in set(away)]
             pending += len(current)
             staged += len(set(current).intersection(Staging(root, manifest.shard).positions()))
             continue
@@ -93,9 +106,12 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         for outcome in (outcomes.videos[at] for at in current):
             rows.update(outcome.rows)
             if outcome.status == "ok":
+                seconds_of_video += outcome.duration_seconds or 0.0
+            if outcome.video_id in gone:
+                left[outcome.status] += 1
+            elif outcome.status == "ok":
                 ok += 1
                 truncated += outcome.truncated
-                seconds_of_video += outcome.duration_seconds or 0.0
             else:
                 failed[_reason(outcome)] += 1
     return StoreStatus(
@@ -116,14 +132,15 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
         damaged=tuple(damaged),
+        left_source=dict(+left),
     )
 
 
 def _is_complete(
-    root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
+    root: Path, wanted: Sequence[str], outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
 ) -> bool:
     """Return whether a shard is complete, as far as its files can be read."""
-    if outcomes is None or not set(manifest.spaces) <= set(outcomes.files):
+    if outcomes is None or not set(wanted) <= set(outcomes.files):
         return False
     unknown = {each.file for each in unreadable}
     records = [record for record in outcomes.files.values() if record.name not in unknown]

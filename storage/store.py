@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.storage import layout
+from reeldex.storage.batch_reading import read_batch
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.damage import damaged_files, record_findings
 from reeldex.storage.errors import (
@@ -20,14 +21,16 @@ from reeldex.storage.errors import (
     UnknownSpaceError,
     UnknownVideoError,
 )
+from reeldex.storage.forgotten import Forgotten, add_forgotten, entries_of
 from reeldex.storage.housekeeping import create_folders, require_folders, sweep
 from reeldex.storage.lock import hold_lock
-from reeldex.storage.manifest import ShardManifest, write_manifest
+from reeldex.storage.manifest import ShardManifest, superseded_positions, write_manifest
 from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
 from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import Inspection, ShardState, inspect_shard, publish_shard
 from reeldex.storage.reading import OpenShards, span_rows
-from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoOutcome
+from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
+from reeldex.storage.searches import Searches, read_searches, write_searches
 from reeldex.storage.shard import RowTiming, ShardReader
 from reeldex.storage.staging import Staging, fingerprint_error
 from reeldex.storage.status import StoreStatus, collect_status
@@ -101,13 +104,54 @@ class FeatureStore:
         for manifest in new_shards:
             write_manifest(self.path, manifest)
 
+    def forgotten(self) -> Forgotten:
+        """Return the entries of manifests that no longer count."""
+        return self._catalog.forgotten()
+
+    def forget(self, names: Sequence[str]) -> dict[str, int]:
+        """Stop counting videos, named by id or path; return how many entries of each were forgotten.
+
+        Features are kept in their files, and a later scan that finds such a video adds it again. Requires the lock.
+        Raises UnknownVideoError for a name that is not in the store, and then forgets nothing.
+        """
+        found = entries_of(self.manifests(), self.forgotten(), [self._spelling(name) for name in names])
+        if unknown := [name for name in names if not found[self._spelling(name)]]:
+            near = _nearest(unknown[0], self._catalog.latest())
+            raise UnknownVideoError(f"{self.path} has no video with the id or path {unknown[0]!r}.{near}")
+        add_forgotten(self.path, [entry for entries in found.values() for entry in entries])
+        return {name: len(found[self._spelling(name)]) for name in names}
+
+    def current_entries(self) -> list[VideoEntry]:
+        """Return the latest entry of every video, and duplicates; without superseded and forgotten ones."""
+        manifests, forgotten = self.manifests(), self.forgotten().positions
+        hidden = superseded_positions(manifests, forgotten) | forgotten
+        return [
+            entry
+            for manifest in manifests
+            for position, entry in enumerate(manifest.videos)
+            if (manifest.shard, position) not in hidden
+        ]
+
+    def searches(self) -> Searches | None:
+        """Return the record of the sources that were searched for this store; None if there is none."""
+        return read_searches(self.path)
+
+    def record_searches(self, searches: Searches) -> None:
+        """Publish the record of searched sources. Requires the lock."""
+        write_searches(self.path, searches)
+
+    def _spelling(self, name: str) -> str:
+        known = self._catalog.find(name)
+        return known[0] if known else name
+
     def staging(self, shard: int) -> Staging:
         """Return the staging area of one shard."""
         return Staging(self.path, self._catalog.manifest(shard).shard)
 
     def inspect(self, shard: int, spaces: Sequence[FeatureSpace]) -> Inspection:
         """Return what is on disk for a shard in these spaces; opens its files but does not hash them."""
-        return inspect_shard(self.path, self._catalog.manifest(shard), spaces)
+        forgotten = self._catalog.forgotten().of_shard(shard)
+        return inspect_shard(self.path, self._catalog.manifest(shard), spaces, forgotten)
 
     def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
         """Return the progress of a shard in these spaces; opens its files but does not hash them."""
@@ -205,13 +249,18 @@ class FeatureStore:
         """Return the outcomes of a shard's videos, or None while it is unfinished."""
         return self._catalog.outcomes(shard)
 
+    def entry(self, video_id: str) -> VideoEntry | None:
+        """Return the latest entry of a video: path, size and modification time; None when it is unknown."""
+        found = self._catalog.find(video_id)
+        return found[3] if found else None
+
     def outcome(self, video_id: str) -> VideoOutcome | None:
         """Return the outcome of the latest version of a video; None when it is unknown or not extracted yet."""
-        if video_id not in self._catalog.latest():
+        found = self._catalog.find(video_id)
+        if found is None:
             return None
-        shard, position, _ = self._catalog.latest()[video_id]
-        outcomes = self._catalog.outcomes(shard)
-        return outcomes.videos[position] if outcomes else None
+        outcomes = self._catalog.outcomes(found[1])
+        return outcomes.videos[found[2]] if outcomes else None
 
     def read(self, space: str, video_id: str) -> npt.NDArray[np.float16]:
         """Return all rows of a video as (R, D) float16; raises as `rows` does."""
@@ -223,8 +272,9 @@ class FeatureStore:
         Raises UnknownSpaceError, and UnknownVideoError when the video is unknown, failed or not extracted
         yet.
         """
-        with self._open_shards.reader(self._find(space, video_id)) as reader:
-            return reader.read(video_id)
+        path, stored_id = self._find(space, video_id)
+        with self._open_shards.reader(path) as reader:
+            return reader.read(stored_id)
 
     def read_span(self, space: str, video_id: str, start_seconds: float, end_seconds: float) -> npt.NDArray[np.float16]:
         """Return rows int(s * r) up to and including int(e * r) as (n, D) float16, r being the rows per second.
@@ -232,17 +282,38 @@ class FeatureStore:
         Reads only those rows, unchecked. Clipped at the end of the video; n is 0 for a span beyond it. Raises
         ValueError for a negative, inverted or non-finite span, otherwise as `rows` does.
         """
-        with self._open_shards.reader(self._find(space, video_id)) as reader:
-            first, stop = span_rows(reader.timing(video_id), start_seconds, end_seconds)
-            return reader.read_rows(video_id, first, stop)
+        path, stored_id = self._find(space, video_id)
+        with self._open_shards.reader(path) as reader:
+            first, stop = span_rows(reader.timing(stored_id), start_seconds, end_seconds)
+            return reader.read_rows(stored_id, first, stop)
+
+    def read_many(
+        self, space: str, video_ids: Sequence[str], spans: Sequence[tuple[float, float]] | None = None
+    ) -> list[npt.NDArray[np.float16]]:
+        """Return the rows of many videos as (R, D) float16 each, in the order given, opening each file once.
+
+        With `spans`, (start, end) in seconds per video, only those rows, as `read_span` does. For training: call it in
+        the `__getitems__` of a PyTorch data set. Raises as `read` and `read_span` do.
+        """
+        return read_batch(self._open_shards, lambda video_id: self._find(space, video_id), video_ids, spans)
+
+    def provenance(self, space: str, video_id: str) -> dict[str, JSON]:
+        """Return how a video's features were made, as far as it does not define them; raises as `rows` does."""
+        with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
+            return dict(reader.provenance)
 
     def map_rows(self, space: str, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
         """Return the row times of a video and its rows as a read-only memory-mapped (R, D) float16 array.
 
         Pages are read when they are used, without a check. Raises as `rows` does.
         """
-        with self._open_shards.reader(self._find(space, video_id)) as reader:
-            return reader.map_rows(video_id)
+        path, stored_id = self._find(space, video_id)
+        with self._open_shards.reader(path) as reader:
+            return reader.map_rows(stored_id)
+
+    def feature_file(self, space: str, video_id: str) -> Path:
+        """Return the file with a video's features in a space; raises as `rows` does."""
+        return self._find(space, video_id)[0]
 
     # Verifying
 
@@ -262,20 +333,21 @@ class FeatureStore:
         """
         record_findings(self.path, report.damaged_files, report.intact_files)
 
-    def _find(self, space: str, video_id: str) -> Path:
-        latest = self._catalog.latest()
-        if video_id not in latest:
+    def _find(self, space: str, video_id: str) -> tuple[Path, str]:
+        """Return the file with a video's rows, and the id under which it holds them."""
+        found = self._catalog.find(video_id)
+        if found is None:
             if space not in self.spaces():
                 raise self._unknown_space(space)
+            near = _nearest(video_id, self._catalog.latest())
             raise UnknownVideoError(
-                f"{self.path} has no video {video_id!r}.{_nearest(video_id, latest)} `reeldex status` shows what "
-                "the store holds."
+                f"{self.path} has no video {video_id!r}.{near} `reeldex status` shows what the store holds."
             )
-        shard, position, _ = latest[video_id]
+        stored_id, shard, position, _ = found
         outcomes = self._catalog.outcomes(shard)
         outcome = outcomes.videos[position] if outcomes else None
         if outcome and space in outcome.rows:
-            return layout.features_file(self.path, space, shard)
+            return layout.features_file(self.path, space, shard), stored_id
         if space not in self.spaces():
             raise self._unknown_space(space)
         if outcome is None or outcome.status == "ok":

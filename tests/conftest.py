@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,8 +33,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers and their child processes share the cores; without this each would start a thread per core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and all they start would inherit that.
+# A shell that starts the tests in the background has them ignore Ctrl-C, `nohup` has them ignore SIGHUP, and all they
+# start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 MakeVideo = Callable[..., Path]
 
@@ -54,6 +57,14 @@ def pytest_report_header() -> str:
     from reeldex.extractors import ffmpeg
 
     return f"ffmpeg: {ffmpeg.version()} ({ffmpeg.executable()})"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401 - a WorkerController of pytest-xdist
+    """Say how a process of the tests ended that should not have: pytest-xdist says no more than that it did."""
+    if error:
+        status = node.gateway._io.popen.wait(10)
+        sys.stderr.write(f"\n{node.gateway.id} ended with exit status {status} (negative: the number of a signal)\n")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

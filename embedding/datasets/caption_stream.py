@@ -11,19 +11,23 @@ from reeldex.embedding.datasets.records import ClipTrainingSet, TrainingSet
 class CaptionStream:
     """The captions of a training set, in its order and as often as they are asked for.
 
-    Raises TypeError for a kind of training set without known captions.
+    With `most_samples`, those of so many samples at most, evenly spread over the set. Raises TypeError for a kind of
+    training set without known captions.
     """
 
-    def __init__(self, samples: TrainingSet) -> None:
+    def __init__(self, samples: TrainingSet, most_samples: int | None = None) -> None:
         if not isinstance(samples, ClipTrainingSet | Howto100mTrainingSet):
             raise TypeError(f"The captions of a {type(samples).__name__} are not known here.")
         self._samples = samples
+        count = len(samples)
+        shown = count if most_samples is None else min(count, most_samples)
+        self._at = [count * part // shown for part in range(shown)]
 
     def __iter__(self) -> Iterator[str]:
         if isinstance(self._samples, Howto100mTrainingSet):
-            for video_id in self._samples.video_ids:
-                yield from self._samples.captions.captions(video_id).texts
+            for at in self._at:
+                yield from self._samples.captions.captions(self._samples.video_ids[at]).texts
         else:
-            for group in self._samples.groups:
-                for clip in group:
+            for at in self._at:
+                for clip in self._samples.groups[at]:
                     yield from clip.captions

@@ -19,6 +19,8 @@ from reeldex.embedding.features import STREAMS, FeatureSource
 NAME = "epic"
 BACKGROUND = "background"
 Labels = Literal["verb", "narration"]
+# What EPIC-KITCHENS-55 calls the columns of its verb classes.
+_CLASS_COLUMNS = {"id": ("verb_id",), "key": ("class_key",), "instances": ("verbs",)}
 
 # Label files, like features, are made from a video's duration, but not always rounded the same way.
 _MOST_ROWS_APART = 3
@@ -137,8 +139,8 @@ def _verb_classes(table: Path | None, labels: dict[str, list[str]]) -> dict[str,
     if table is None:
         return {**{label: number for number, label in enumerate(seen)}, BACKGROUND: len(seen)}
     known: dict[str, int] = {}
-    for row in read_table(table, ["id", "key"], ["instances"]):
-        instances = row.values.get("instances", "").strip("[] ").split(",")
+    for row in read_table(table, ["id", "key"], ["instances"], _CLASS_COLUMNS):
+        instances = str(row.values.get("instances") or "").strip("[] ").split(",")
         for verb in (row.text("key"), *(name.strip(" '\"") for name in instances)):
             known.setdefault(verb, row.integer("id"))
     behind = max(known.values(), default=-1) + 1

@@ -27,7 +27,11 @@ class EpicLabelOptions(DatasetOptions):
     test_labels: Annotated[Path | None, Field(title="Test labels", description="The same for the test videos.")] = None
     verb_classes: Annotated[
         Path | None,
-        Field(title="Verb classes", description="Csv of id, key and instances; null makes each verb a class."),
+        Field(
+            title="Verb classes",
+            description="Csv of id, key and instances (EPIC-KITCHENS-55: verb_id, class_key, verbs); null makes each "
+            "verb a class.",
+        ),
     ] = None
     labels: Annotated[
         Literal["verb", "narration"],
@@ -77,11 +81,19 @@ class EpicRetrievalOptions(TestedOptions):
         Field(title="Protocol", description=PROTOCOL_DESCRIPTION.format("test (9668 clips, 3842 sentences)")),
     ] = None
     train_csv: Annotated[
-        Path | None, Field(title="Training annotations", description="EPIC_100_retrieval_train.csv")
+        Path | None,
+        Field(
+            title="Training annotations",
+            description="EPIC_100_retrieval_train.csv, or EPIC_train_action_labels.csv of EPIC-KITCHENS-55.",
+        ),
     ] = None
     test_csv: Annotated[Path | None, Field(title="Test annotations", description="EPIC_100_retrieval_test.csv")] = None
     test_sentence_csv: Annotated[
-        Path | None, Field(title="Test sentences", description="EPIC_100_retrieval_test_sentence.csv")
+        Path | None,
+        Field(
+            title="Test sentences",
+            description="EPIC_100_retrieval_test_sentence.csv; null: the distinct narrations of test_csv.",
+        ),
     ] = None
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 
 from reeldex.embedding.datasets.candidates import ranked_set
 from reeldex.embedding.datasets.locations import required, whole_videos
@@ -10,7 +10,8 @@ from reeldex.embedding.datasets.options import LsmdcOptions
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import VectorReader, WholeVideoReader, deduplicate_ids
 from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, exclude_unusable
-from reeldex.embedding.datasets.tables import Row, read_tab_table
+from reeldex.embedding.datasets.rows import UsableRows, usable_rows
+from reeldex.embedding.datasets.tables import read_tab_table
 
 NAME = "lsmdc"
 _COLUMNS = {"clip": 0, "sentence": 5}
@@ -20,7 +21,7 @@ def open_training(options: LsmdcOptions) -> ClipTrainingSet:
     """Open the training set: each row a clip and its sentence."""
     purpose = "Training on LSMDC"
     reader = whole_videos(options.features, options.train_features, "train_features", purpose)
-    rows = read_tab_table(required(options.train_csv, "train_csv", purpose), _COLUMNS)
+    rows = _rows(required(options.train_csv, "train_csv", purpose))
     clips, unusable = _clips(rows, reader, options.max_missing_share)
     return ClipTrainingSet(NAME, [[clip] for clip in clips], reader, unusable=unusable)
 
@@ -30,9 +31,9 @@ def open_evaluation(options: LsmdcOptions) -> EvaluationSet:
     purpose = "Evaluating on LSMDC"
     reader = whole_videos(options.features, options.test_features, "test_features", purpose)
     path = required(options.test_csv, "test_csv", purpose)
-    rows = read_tab_table(path, _COLUMNS)
+    rows = _rows(path)
     claim = claimed(NAME, options.protocol, options.published_sha256)
-    require_counts(NAME, claim.protocol, len({row.text("clip") for row in rows}), len(rows), path)
+    require_counts(NAME, claim.protocol, len({clip for clip, _ in rows.rows}), rows.total, path)
     clips, unusable = _clips(rows, reader, options.max_missing_share)
     return ranked_set(
         NAME,
@@ -40,17 +41,22 @@ def open_evaluation(options: LsmdcOptions) -> EvaluationSet:
         [clip.video_id for clip in clips],
         reader,
         unusable=unusable,
-        annotated_sentences=len(rows),
+        annotated_sentences=rows.total,
         claim=claim,
     )
 
 
+def _rows(path: Path) -> UsableRows[tuple[str, str]]:
+    """Return (clip, sentence) of each row that has both."""
+    return usable_rows(path, read_tab_table(path, _COLUMNS), lambda row: (row.text("clip"), row.text("sentence")))
+
+
 def _clips(
-    rows: Sequence[Row], reader: VectorReader | WholeVideoReader, max_missing_share: float
+    rows: UsableRows[tuple[str, str]], reader: VectorReader | WholeVideoReader, max_missing_share: float
 ) -> tuple[list[Clip], UnusableVideos]:
     """Return a clip for each usable row; rows of one clip have different ids and the same video."""
-    unusable = exclude_unusable(NAME, (row.text("clip") for row in rows), reader.problem, max_missing_share)
-    kept = [row for row in rows if row.text("clip") not in unusable.reasons]
-    ids = deduplicate_ids(row.text("clip") for row in kept)
-    clips = [Clip(clip_id, row.text("clip"), (row.text("sentence"),)) for clip_id, row in zip(ids, kept, strict=True)]
+    unusable = exclude_unusable(NAME, (clip for clip, _ in rows.rows), reader.problem, max_missing_share, rows.reasons)
+    kept = [each for each in rows.rows if each[0] not in unusable.reasons]
+    ids = deduplicate_ids(clip for clip, _ in kept)
+    clips = [Clip(clip_id, clip, (sentence,)) for clip_id, (clip, sentence) in zip(ids, kept, strict=True)]
     return clips, unusable

@@ -24,6 +24,7 @@ class TrainingDataset(StrEnum):
     LSMDC = "lsmdc"
     EPIC = "epic"
     EPIC_RETRIEVAL = "epic-retrieval"
+    CAPTIONS = "captions"
 
 
 class TestSet(StrEnum):
@@ -36,6 +37,7 @@ class TestSet(StrEnum):
     LSMDC = "lsmdc"
     EPIC = "epic"
     EPIC_RETRIEVAL = "epic-retrieval"
+    CAPTIONS = "captions"
 
 
 PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
@@ -163,10 +165,16 @@ class MsrvttOptions(TestedOptions):
             ),
         ),
     ] = None
-    train_csv: Annotated[Path | None, Field(title="Training videos", description="Column video_id.")] = None
+    train_csv: Annotated[
+        Path | None,
+        Field(title="Training videos", description="Column video_id; or one id per line without a header."),
+    ] = None
     train_json: Annotated[
         Path | None,
-        Field(title="Training captions", description="`sentences`, each with video_id and caption."),
+        Field(
+            title="Training captions",
+            description="`sentences`, each with video_id and caption; or `annotations` of MSR_VTT.json.",
+        ),
     ] = None
     train_features: Annotated[
         Path | None, Field(title="Training vectors", description="Published .pth of vectors.")
@@ -175,7 +183,15 @@ class MsrvttOptions(TestedOptions):
         Path | None,
         Field(
             title="Test sentences",
-            description="Columns video_id and sentence, one row per sentence; a video may have several.",
+            description="Columns video_id and sentence, one row per sentence; a video may have several. Or one id per "
+            "line without a header, with the sentences of test_json.",
+        ),
+    ] = None
+    test_json: Annotated[
+        Path | None,
+        Field(
+            title="Test captions",
+            description="For a test_csv of ids alone: captions in the form of train_json; null: train_json.",
         ),
     ] = None
     test_features: Annotated[Path | None, Field(title="Test vectors", description="Published .pth of vectors.")] = None
@@ -218,6 +234,14 @@ class Youcook2Options(TestedOptions):
     test_pkl: Annotated[
         Path | None, Field(title="Test clips", description="Published .pkl of the validation split.")
     ] = None
+    annotations: Annotated[
+        Path | None,
+        Field(
+            title="Annotations",
+            description="With features: the official JSON (youcookii_annotations_trainval.json), which has both "
+            "splits; train_csv and test_csv take precedence.",
+        ),
+    ] = None
     train_csv: Annotated[
         Path | None,
         Field(title="Training spans", description="With features: columns video_id, start, end (seconds), text."),
@@ -237,7 +261,11 @@ class Youcook2Options(TestedOptions):
     @classmethod
     def published(cls, folder: Path) -> Self:
         """Return the files as the published archive names them."""
-        return cls(train_pkl=folder / "youcook_train.pkl", test_pkl=folder / "youcook_val.pkl")
+        return cls(
+            train_pkl=folder / "youcook_train.pkl",
+            test_pkl=folder / "youcook_val.pkl",
+            annotations=folder / "youcookii_annotations_trainval.json",
+        )
 
 
 class LsmdcOptions(TestedOptions):
@@ -268,3 +296,37 @@ class LsmdcOptions(TestedOptions):
             test_csv=folder / "LSMDC16_challenge_1000_publictect.csv",
             test_features=folder / "LSMDC_test.pth",
         )
+
+
+class CaptionsOptions(DatasetOptions):
+    """Captions of one's own for videos of one's own."""
+
+    captions: Annotated[
+        Path | None,
+        Field(
+            title="Captions",
+            description="Table with the columns video, start, end (seconds, mm:ss or hh:mm:ss) and text; without start "
+            "and end, texts describe whole videos. An optional column split is train, val or test.",
+        ),
+    ] = None
+    split: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            title="Test share",
+            description="Without a column split: share of the videos to test on, always the same ones.",
+        ),
+    ] = 0.1
+    n_pair: Annotated[
+        Count,
+        Field(
+            title="Captions per video",
+            description="Captions drawn from each video of a batch; 1 takes each caption by itself.",
+        ),
+    ] = 1
+
+    @classmethod
+    def published(cls, folder: Path) -> Self:
+        """Return the file of a folder: captions.csv."""
+        return cls(captions=folder / "captions.csv")

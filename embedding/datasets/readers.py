@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from reeldex.embedding.block_pooling import pool_groups, pool_spans, pool_whole, rows_beyond_end
 from reeldex.embedding.datasets.records import Clip, Vectors
-from reeldex.embedding.errors import DatasetError, FeaturesError
+from reeldex.embedding.errors import DatasetError, FeaturesError, listed, quoted
 from reeldex.embedding.features import STREAMS, FeatureSource
 from reeldex.embedding.pooling import join_streams
 from reeldex.embedding.unpickling import load_pth
@@ -46,7 +46,8 @@ class VectorReader:
             for stream, vector, width in zip(STREAMS, pair, self._widths, strict=True):
                 if vector.shape != (width,):
                     raise DatasetError(
-                        f"{path}: the {stream} features of {video_id!r} are {vector.shape}, others are ({width},)."
+                        f"{path}: the {stream} features of {quoted(video_id)} are {vector.shape}, others are "
+                        f"({width},)."
                     )
 
     @property
@@ -65,7 +66,7 @@ class VectorReader:
     def read(self, clip: Clip) -> Vectors:
         """Return the vector of a clip's video; raises FeaturesError."""
         if clip.video_id not in self._vectors:
-            raise FeaturesError(f"{self.path} has no features of the video {clip.video_id!r}.")
+            raise FeaturesError(f"{self.path} has no features of the video {quoted(clip.video_id)}.")
         return join_streams(self._vectors[clip.video_id])
 
     def fingerprints(self) -> dict[str, JSON]:
@@ -85,15 +86,15 @@ def load_vectors(path: Path) -> VectorReader:
 
     held = load_pth(path)
     if not isinstance(held, dict) or not set(STREAMS) <= set(held):
-        keys = ", ".join(map(repr, held)) if isinstance(held, dict) else type(held).__name__
-        raise DatasetError(f"{path} must have the features under '2d' and '3d'; it has {keys:.300}.")
+        keys = listed(map(repr, held)) if isinstance(held, dict) else type(held).__name__
+        raise DatasetError(f"{path} must have the features under '2d' and '3d'; it has {keys}.")
     for stream in STREAMS:
         if not isinstance(held[stream], dict):
             raise DatasetError(f"{path}: {stream!r} must map video ids to tensors.")
         for video_id, vector in held[stream].items():
             if not _is_vector(vector):
                 found = f"{vector.dtype} {tuple(vector.shape)}" if isinstance(vector, torch.Tensor) else type(vector)
-                raise DatasetError(f"{path}: {stream!r} of {video_id!r} is {found}, not a vector of floats.")
+                raise DatasetError(f"{path}: {stream!r} of {quoted(video_id)} is {found}, not a vector of floats.")
     two_d, three_d = held["2d"], held["3d"]
     shared = [video_id for video_id in two_d if video_id in three_d]
     return VectorReader(path, {video_id: (_numpy(two_d[video_id]), _numpy(three_d[video_id])) for video_id in shared})

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
 _LISTED = 10
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class RetrievalSample:
 class UnusableVideos:
     """The unusable videos of a data set, each with its reason; `total` counts all videos of the data set.
 
-    `clips` are those left out of usable videos, by clip id. `sentences` counts those left out of a test set because
+    `clips` are those left out of usable videos, by clip id. `rows` are annotation rows without a text or a valid time,
+    by their place. `sentences` counts those left out of a test set because
     no video or clip that they describe can be used.
     """
 
@@ -70,6 +72,7 @@ class UnusableVideos:
     reasons: Mapping[str, str] = field(default_factory=dict)
     clips: Mapping[str, str] = field(default_factory=dict)
     sentences: int = 0
+    rows: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -79,24 +82,30 @@ class UnusableVideos:
     @property
     def complete(self) -> bool:
         """Whether nothing was left out, which comparing with published figures requires."""
-        return not (self.reasons or self.clips or self.sentences)
+        return not (self.reasons or self.clips or self.sentences or self.rows)
 
     def __str__(self) -> str:
         said = [f"{len(self.reasons)} of {counted(self.total, 'video')} cannot be used.", *_listed(self.reasons)]
         if self.clips:
             said += [f"{counted(len(self.clips), 'clip')} of other videos cannot be used.", *_listed(self.clips)]
+        if self.rows:
+            said += [f"{counted(len(self.rows), 'annotation row')} cannot be used.", *_listed(self.rows)]
         return "\n".join(said)
 
 
 def _listed(reasons: Mapping[str, str]) -> list[str]:
-    lines = [f"  {name}: {reason}" for name, reason in list(reasons.items())[:_LISTED]]
+    lines = [f"  {name:.{_LONGEST_NAME}}: {reason}" for name, reason in list(reasons.items())[:_LISTED]]
     return [*lines, f"  and {len(reasons) - _LISTED} more"] if len(reasons) > _LISTED else lines
 
 
 def exclude_unusable(
-    name: str, video_ids: Iterable[str], problem: Callable[[str], str | None], max_missing_share: float
+    name: str,
+    video_ids: Iterable[str],
+    problem: Callable[[str], str | None],
+    max_missing_share: float,
+    rows: Mapping[str, str] | None = None,
 ) -> UnusableVideos:
-    """Return the videos that cannot be used, and log them.
+    """Return the videos that cannot be used, and log them; `rows` are annotation rows that were left out before.
 
     Raises MissingVideosError when they are more than `max_missing_share` (0 to 1) of all, or all.
     """
@@ -106,7 +115,9 @@ def exclude_unusable(
     if not distinct:
         raise DatasetError(f"{name} names no videos: its files are empty.")
     found = UnusableVideos(
-        len(distinct), {video_id: reason for video_id in distinct if (reason := problem(video_id)) is not None}
+        len(distinct),
+        {video_id: reason for video_id in distinct if (reason := problem(video_id)) is not None},
+        rows=rows or {},
     )
     if found.share > max_missing_share or len(found.reasons) == found.total:
         raise MissingVideosError(

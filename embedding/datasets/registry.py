@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from reeldex.embedding.datasets import epic_labels, epic_retrieval, howto100m, lsmdc, msrvtt, youcook2
+from reeldex.embedding.datasets import captions, epic_labels, epic_retrieval, howto100m, lsmdc, msrvtt, youcook2
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
-from reeldex.embedding.datasets.options import Howto100mOptions, LsmdcOptions, MsrvttOptions, Youcook2Options
+from reeldex.embedding.datasets.options import (
+    CaptionsOptions,
+    Howto100mOptions,
+    LsmdcOptions,
+    MsrvttOptions,
+    Youcook2Options,
+)
 from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
 
 
@@ -38,6 +44,7 @@ _RECORDS = (
         epic_retrieval.open_training,
         epic_retrieval.open_evaluation,
     ),
+    DatasetRecord(captions.NAME, CaptionsOptions, captions.open_training, captions.open_evaluation),
 )
 DATASETS: Mapping[str, DatasetRecord] = MappingProxyType({record.name: record for record in _RECORDS})
 """Every data set that can be trained or evaluated on, by name."""

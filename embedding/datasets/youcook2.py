@@ -24,12 +24,24 @@ from reeldex.embedding.datasets.records import (
     exclude_unusable,
     without_clips,
 )
-from reeldex.embedding.datasets.tables import read_table
+from reeldex.embedding.datasets.rows import UsableRows, usable_rows
+from reeldex.embedding.datasets.spans import AnnotatedSpan, annotated_span, span_clips
+from reeldex.embedding.datasets.tables import Row
+from reeldex.embedding.datasets.youcook2_annotations import annotation_rows
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.unpickling import load_pickle
 
 NAME = "youcook2"
 _FIELDS = ("id", "caption", "2d", "3d")
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """An entry of a .pkl file: the clip's name, its caption, and its 2-D and 3-D vectors."""
+
+    name: str
+    caption: str
+    vectors: tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +88,10 @@ def open_evaluation(options: Youcook2Options) -> EvaluationSet:
 def _open(options: Youcook2Options, pkl: Path | None, table: Path | None, split: str) -> _Clips:
     purpose = f"YouCook2's {split} split"
     if options.features is not None:
-        return _from_table(
-            required(table, f"{split}_csv beside the features", purpose), options.features, options.max_missing_share
-        )
+        needed = f"{split}_csv or annotations beside the features"
+        path = required(table or options.annotations, needed, purpose)
+        rows = usable_rows(path, annotation_rows(path, split), annotated_span)
+        return _from_steps(path, rows, options.features, options.max_missing_share)
     path = required(pkl, f"{split}_pkl, or features with {split}_csv", purpose)
     return _from_pickle(path, options.max_missing_share)
 
@@ -88,51 +101,52 @@ def _from_pickle(path: Path, max_missing_share: float) -> _Clips:
     if not isinstance(held, list) or not held:
         found = "an empty list" if isinstance(held, list) else f"a {type(held).__name__}"
         raise DatasetError(f"{path} must be a non-empty list of clips, found {found}.")
+    entries = usable_rows(path, enumerate(held), lambda each: _entry(path, *each))
     vectors = {}
     captions = {}
     keys: dict[str, Hashable] = {}
-    names = [str(_field(path, at, entry, "id")) for at, entry in enumerate(held)]
-    ids = deduplicate_ids(names)
-    for at, (clip_id, entry) in enumerate(zip(ids, held, strict=True)):
-        captions[clip_id] = str(_field(path, at, entry, "caption"))
-        vectors[clip_id] = (_vector(path, at, entry, "2d"), _vector(path, at, entry, "3d"))
+    names = [entry.name for entry in entries.rows]
+    for clip_id, entry in zip(deduplicate_ids(names), entries.rows, strict=True):
+        captions[clip_id] = entry.caption
+        vectors[clip_id] = entry.vectors
         # Different clips may have one name by mistake; those with the same vectors are one clip.
-        keys[clip_id] = (names[at], *(vector.tobytes() for vector in vectors[clip_id]))
+        keys[clip_id] = (entry.name, *(vector.tobytes() for vector in entry.vectors))
     reader = VectorReader(path, vectors)
-    unusable = exclude_unusable(NAME, captions, reader.problem, max_missing_share)
+    unusable = exclude_unusable(NAME, captions, reader.problem, max_missing_share, entries.reasons)
     clips = [Clip(clip_id, clip_id, (captions[clip_id],)) for clip_id in captions if clip_id not in unusable.reasons]
     # The published rule: a clip's id is its video's, an underscore and the clip's number.
     videos = [clip.clip_id.rpartition("_")[0] or clip.clip_id for clip in clips]
-    annotated = (len(set(keys.values())), len(held))
+    annotated = (len(set(keys.values())), entries.total)
     return _Clips(path, clips, [keys[clip.clip_id] for clip in clips], videos, reader, unusable, annotated)
 
 
-def _from_table(path: Path, features: FeatureLocation, max_missing_share: float) -> _Clips:
-    rows = read_table(path, ["video_id", "start", "end", "text"])
-    annotated = (len({(row.text("video_id"), row.span("start", "end")) for row in rows}), len(rows))
+def _from_steps(
+    path: Path, steps: UsableRows[AnnotatedSpan], features: FeatureLocation, max_missing_share: float
+) -> _Clips:
+    annotated = (len({(step.video_id, step.span) for step in steps.rows}), steps.total)
     source = open_features(features)
-    unusable = exclude_unusable(NAME, (row.text("video_id") for row in rows), source.problem, max_missing_share)
-    kept = [row for row in rows if row.text("video_id") not in unusable.reasons]
-    spans = [row.span("start", "end") for row in kept]
-    ids = deduplicate_ids(
-        f"{row.text('video_id')}@{start:g}-{end:g}" for row, (start, end) in zip(kept, spans, strict=True)
+    unusable = exclude_unusable(
+        NAME, (step.video_id for step in steps.rows), source.problem, max_missing_share, steps.reasons
     )
-    clips = [Clip(clip_id, row.text("video_id"), (row.text("text"),)) for clip_id, row in zip(ids, kept, strict=True)]
-    reader = SpanReader(source, dict(zip(ids, spans, strict=True)))
+    clips, reader = span_clips([step for step in steps.rows if step.video_id not in unusable.reasons], source)
     clips, unusable = without_clips(NAME, clips, reader.clips_beyond_end(clips), unusable, max_missing_share)
     keys: list[Hashable] = [(clip.video_id, reader.spans[clip.clip_id]) for clip in clips]
     return _Clips(path, clips, keys, [clip.video_id for clip in clips], reader, unusable, annotated)
 
 
-def _field(path: Path, at: int, entry: object, name: str) -> object:
-    if not isinstance(entry, dict) or name not in entry:
-        raise DatasetError(f"{path}: entry {at} lacks {name!r}; each needs {', '.join(_FIELDS)}.")
-    value: object = entry[name]
-    return value
+def _entry(path: Path, at: int, entry: object) -> _Entry:
+    """Return an entry of a .pkl file; raises RowError without a caption, DatasetError when it is anything else."""
+    fields = entry if isinstance(entry, dict) else {}
+    for name in _FIELDS:
+        if name not in fields:
+            raise DatasetError(f"{path}: entry {at} lacks {name!r}; each needs {', '.join(_FIELDS)}.")
+    row = Row(path, 0, fields, f"entry {at}")
+    vectors = _vector(path, at, row, "2d"), _vector(path, at, row, "3d")
+    return _Entry(str(row.values["id"]), row.text("caption"), vectors)
 
 
-def _vector(path: Path, at: int, entry: object, stream: str) -> npt.NDArray[Any]:
-    vector = _field(path, at, entry, stream)
+def _vector(path: Path, at: int, row: Row, stream: str) -> npt.NDArray[Any]:
+    vector = row.values[stream]
     if not isinstance(vector, np.ndarray) or vector.ndim != 1 or vector.dtype.kind != "f":
         raise DatasetError(f"{path}: {stream!r} of entry {at} is not a vector of floats.")
     return vector

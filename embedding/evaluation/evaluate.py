@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,11 +36,10 @@ from reeldex.embedding.multi_instance import (
     query_figures,
 )
 from reeldex.embedding.options import EvaluationOptions
+from reeldex.embedding.words.coverage import WordCoverage, measure_coverage
 from reeldex.embedding.words.vectors import WordVectors, tokenise
 
 _DEFAULTS = EvaluationOptions()
-
-log = logging.getLogger(__name__)
 
 Scores = npt.NDArray[np.float32]
 DIRECTIONS = ("text_to_video", "video_to_text")
@@ -72,6 +70,8 @@ class DirectionResult:
 class SetResult:
     """A model's results on a test set by direction, the identity of the set, and what was left out of it.
 
+    `coverage` is the share of its words that have a vector, None if it was not measured.
+
     `clip_count` counts the candidates: the videos or clips that are ranked.
     """
 
@@ -81,6 +81,7 @@ class SetResult:
     unusable: UnusableVideos
     directions: Mapping[str, DirectionResult]
     identity: SetIdentity
+    coverage: WordCoverage | None = None
 
     def figures(self) -> dict[str, float]:
         """Return all figures by `<set>/<direction>/<figure>`, for TensorBoard and to choose the best checkpoint by."""
@@ -147,19 +148,18 @@ def _copy_equal_sentences(
     for first in range(0, len(copied), batch_size):
         these = copied[first : first + batch_size]
         scores[these] = scores[same[these]]
-    unknown = words.unknown_words(test_set.captions)
-    if unknown:
-        log.info("%s: %d words without a vector, as %s", test_set.name, len(unknown), ", ".join(list(unknown)[:5]))
-    wordless = sum(not each for each in known)
-    if wordless:
-        log.warning("%s: %d sentences without a known word are scored as empty ones", test_set.name, wordless)
 
 
 def _device(model: TextVideoEmbedding) -> torch.device:
     return next(model.parameters()).device
 
 
-def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions | None = None) -> SetResult:
+def measure(
+    scores: Scores,
+    test_set: EvaluationSet,
+    options: EvaluationOptions | None = None,
+    coverage: WordCoverage | None = None,
+) -> SetResult:
     """Return the figures of both directions; raises ScoresError for NaN.
 
     Text to video ranks the clips for every sentence. Video to text ranks all sentences for every clip that has one,
@@ -189,7 +189,7 @@ def measure(scores: Scores, test_set: EvaluationSet, options: EvaluationOptions 
             several = mean_figures(figures)
             intervals.update(_intervals("multi_instance/", partial(bootstrap_means, names=FIGURES), figures, how))
         results[direction] = DirectionResult(summarise(ranks[at]), intervals, by_class, several)
-    return SetResult(test_set.name, shape[1], shape[0], test_set.unusable, results, test_set.identity())
+    return SetResult(test_set.name, shape[1], shape[0], test_set.unusable, results, test_set.identity(), coverage)
 
 
 def _intervals(
@@ -223,7 +223,10 @@ def evaluate_retrieval(
 ) -> list[SetResult]:
     """Evaluate a model on test sets, each as a whole."""
     how = options or EvaluationOptions()
-    return [measure(score(model, test_set, words, how.batch_size), test_set, how) for test_set in test_sets]
+    return [
+        measure(score(model, each, words, how.batch_size), each, how, measure_coverage(each.captions, words))
+        for each in test_sets
+    ]
 
 
 def evaluation_during_training(

@@ -85,11 +85,15 @@ def _notes(result: SetResult) -> list[str]:
     identity = result.identity
     known = ", the published set" if identity.published else ""
     notes = [f"{result.name}: {set_in_words(result)}{known}; SHA-256 of the set {identity.sha256}."]
+    if result.coverage is not None:
+        notes.append(f"{result.name}: {result.coverage}.")
     if not result.unusable.complete:
         left_out = (
             f"{counted(len(result.unusable.reasons), 'video')}, {counted(len(result.unusable.clips), 'clip')} of "
             f"other videos and {counted(result.unusable.sentences, 'sentence')}"
         )
+        if result.unusable.rows:
+            left_out += f" ({counted(len(result.unusable.rows), 'row')} without a text or a valid time among them)"
         notes.append(f"{result.name}: {left_out} could not be used, so this is not the published protocol.")
     elif identity.stated_sha256 not in {None, identity.sha256}:
         notes.append(
@@ -188,6 +192,8 @@ def report_json(results: Iterable[SetResult], about: dict[str, JSON]) -> dict[st
             "unusable_videos": len(result.unusable.reasons),
             "unusable_clips": len(result.unusable.clips),
             "unusable_sentences": result.unusable.sentences,
+            "unusable_rows": len(result.unusable.rows),
+            "words": None if result.coverage is None else result.coverage.to_json(),
             "directions": {name: _direction_json(held) for name, held in result.directions.items()},
             "published": [asdict(each) for each in _comparable(result)],
         }

@@ -17,6 +17,8 @@ from torch import Tensor
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.options import ModelOptions
+from reeldex.embedding.words.published import is_google_news
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.atomic import publish
 from reeldex.storage.schema import JSON
 from reeldex.storage.system_errors import refused_by_system
@@ -80,12 +82,16 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model's sizes and weights, what it was trained on, and the state of its training (None: weights only)."""
+    """A model's sizes and weights, what it was trained on, and the state of its training (None: weights only).
+
+    `is_plain`: read from a plain state dict, which records nothing but weights.
+    """
 
     spec: ModelSpec
     weights: Mapping[str, Tensor]
     origin: Origin = field(default_factory=Origin)
     training: TrainingState | None = None
+    is_plain: bool = False
 
     def model(self) -> TextVideoEmbedding:
         """Return the model, in evaluation mode; raises CheckpointError when the weights do not fit the sizes."""
@@ -132,7 +138,7 @@ def load_checkpoint(path: Path, *, max_words: int = _MODEL.max_words) -> Checkpo
             "Give the published checkpoint or one of `reeldex train`."
         )
     try:
-        return Checkpoint(ModelSpec.from_state(state, max_words), state)
+        return Checkpoint(ModelSpec.from_state(state, max_words), state, is_plain=True)
     except (CheckpointError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -197,11 +203,29 @@ def require_word_vectors(checkpoint: Checkpoint, fingerprint: str, dim: int) -> 
         )
 
 
+def require_known_word_vectors(checkpoint: Checkpoint, words: WordVectors, *, unchecked: bool) -> None:
+    """Raise CheckpointMismatchError when it cannot be known that a checkpoint was trained with these word vectors.
+
+    A plain state dict does not record its word vectors. GoogleNews' are accepted, with which the published one was
+    trained; others only as `unchecked`.
+    """
+    if not checkpoint.is_plain or unchecked or is_google_news(words):
+        return
+    file = words.cache.name.rpartition("-")[0] or words.cache.name
+    raise CheckpointMismatchError(
+        "The checkpoint is a plain state dict: it does not record which word vectors it was trained with, and those of "
+        f"{file} are not GoogleNews-vectors-negative300, with which the published one was trained. With other vectors "
+        "than its own, its figures mean nothing. If you know that these are its own, say so: --word-vectors-unchecked "
+        "(words.unchecked: true)."
+    )
+
+
 def require_features(checkpoint: Checkpoint, features: Mapping[str, JSON], video_dim: int) -> None:
     """Raise CheckpointMismatchError when a checkpoint was trained on features of another kind than these.
 
     `features` is as in `Origin`, `video_dim` the length of the joined vector. Only what both sides know is
-    compared: for features from .npy, .pth and .pkl files that is the dimension alone.
+    compared: for features from .npy, .pth and .pkl files that is the dimension alone, for imported ones whose space is
+    claimed the space and what was recorded with the claim.
     """
     trained = {stream: _Stream.of(known) for stream, known in checkpoint.origin.features.items()}
     given = {stream: _Stream.of(known) for stream, known in features.items()}
@@ -221,6 +245,8 @@ def require_features(checkpoint: Checkpoint, features: Mapping[str, JSON], video
                 "they are not compatible. Use the same feature space, or start a new training."
             )
         keys = {*one.fingerprint, *other.fingerprint}
+        if one.is_claimed or other.is_claimed:
+            keys = {*one.fingerprint} & {*other.fingerprint} - {"claimed"}
         unlike = sorted(key for key in keys if one.fingerprint.get(key) != other.fingerprint.get(key))
         if unlike:
             raise CheckpointMismatchError(
@@ -241,6 +267,11 @@ class _Stream:
         held = known if isinstance(known, Mapping) else {}
         space, fingerprint = held.get("space"), held.get("fingerprint")
         return cls(str(space) if space else None, fingerprint if isinstance(fingerprint, Mapping) else {})
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether these are imported features whose space is a claim, so that their other settings are not known."""
+        return bool(self.fingerprint.get("claimed"))
 
 
 def require_training(checkpoint: Checkpoint, path: Path) -> TrainingState:

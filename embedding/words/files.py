@@ -5,17 +5,22 @@ from __future__ import annotations
 import bz2
 import gzip
 import pickle
+import zlib
 from pathlib import Path
 from typing import IO, ClassVar, Self, cast
 
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.options import WordFormat
 from reeldex.embedding.pickled_arrays import STAND_INS
+from reeldex.embedding.words.lines import is_row, row_dim, without_mark
 from reeldex.storage.system_errors import refused_by_system
 from reeldex.untrusted_files import RestrictedUnpickler
 
 _LONGEST_LINE_BYTES = 1 << 20
+_DETECTED_LINES = 100
 _PICKLE_START = b"\x80"
+_FASTTEXT_START = (793712314).to_bytes(4, "little")
+_ZIP_START = b"PK\x03\x04"
 
 _GENSIM_CLASSES = {
     ("gensim.models.keyedvectors", "KeyedVectors"): "KeyedVectors",
@@ -26,7 +31,15 @@ _GENSIM_CLASSES = {
     ("gensim.models.word2vec", "Word2Vec"): "Word2Vec",
     ("gensim.models.word2vec", "Word2VecVocab"): "Word2VecVocab",
     ("gensim.models.word2vec", "Word2VecTrainables"): "Word2VecTrainables",
+    # gensim's FastText, complete or its vectors alone, and the names of gensim 3.
+    ("gensim.models.fasttext", "FastText"): "FastText",
+    ("gensim.models.fasttext", "FastTextKeyedVectors"): "FastTextKeyedVectors",
+    ("gensim.models.keyedvectors", "FastTextKeyedVectors"): "FastTextKeyedVectors",
+    ("gensim.models.fasttext", "FastTextVocab"): "FastTextVocab",
+    ("gensim.models.fasttext", "FastTextTrainables"): "FastTextTrainables",
 }
+GENSIM_KINDS = ("KeyedVectors", "Word2Vec", "FastTextKeyedVectors", "FastText")
+"""The classes of gensim whose files are read."""
 _ADMITTED = {
     ("gensim.utils", "call_on_class_only"),
     ("numpy.random._pickle", "__randomstate_ctor"),
@@ -53,43 +66,46 @@ def require_word_file(source: Path) -> list[Path]:
 
 def detect_format(source: Path) -> WordFormat:
     """Return the format of a file, by its first lines; raises WordVectorsError when it is unknown."""
-    try:
-        with _open(source) as file:
-            first = file.readline(_LONGEST_LINE_BYTES)
-            second = file.readline(_LONGEST_LINE_BYTES)
-    except (OSError, EOFError) as error:
-        raise WordVectorsError(f"{source} cannot be read: {error}.") from error
+    first, *others = without_mark(_first_lines(source))
     if first.startswith(_PICKLE_START):
         return WordFormat.GENSIM
     counts = first.split()
     if len(counts) == 2 and all(count.isdigit() for count in counts):
-        return WordFormat.TEXT if _is_row(second, int(counts[1])) else WordFormat.BINARY
-    if len(counts) > 2 and _is_row(first, len(counts) - 1):
+        return WordFormat.TEXT if is_row(others[0], int(counts[1])) else WordFormat.BINARY
+    if row_dim([first, *others]) is not None and is_row(first, 2):
         return WordFormat.TEXT_WITHOUT_COUNTS
+    found = "it is a zip archive; unpack it" if first.startswith(_ZIP_START) else f"it begins with {first[:40]!r}"
     raise WordVectorsError(
-        f"{source} is not a known format of word vectors: it begins with {first[:40]!r}. Known are the binary "
+        f"{source} is not a known format of word vectors: {found}. Known are the binary "
         "and the text word2vec format and files saved by gensim."
     )
 
 
-def _open(source: Path) -> IO[bytes]:
+def require_no_fasttext_model(source: Path) -> None:
+    """Raise WordVectorsError for a model that fastText's own programs saved (.bin, .ftz)."""
+    if _first_lines(source)[0].startswith(_FASTTEXT_START):
+        raise WordVectorsError(
+            f"{source} is a fastText model, which stores parts of words. Use the .vec file that is published "
+            "beside it: it has the vectors of the words as text."
+        )
+
+
+def _first_lines(source: Path) -> list[bytes]:
+    """Return the first lines of a file, at least one; raises WordVectorsError when it cannot be read."""
+    try:
+        with open_source(source) as file:
+            return [file.readline(_LONGEST_LINE_BYTES) for _ in range(_DETECTED_LINES)]
+    except (OSError, EOFError, zlib.error) as error:
+        raise WordVectorsError(f"{source} cannot be read: {refused_by_system(error) or f'{error}.'}") from error
+
+
+def open_source(source: Path) -> IO[bytes]:
+    """Open a file of word vectors, decompressed if its name ends in .gz or .bz2."""
     if source.suffix == ".gz":
         return cast(IO[bytes], gzip.open(source, "rb"))
     if source.suffix == ".bz2":
         return cast(IO[bytes], bz2.open(source, "rb"))
     return source.open("rb")
-
-
-def _is_row(line: bytes, dim: int) -> bool:
-    """Return whether a line is a word and `dim` numbers."""
-    parts = line.rstrip().split(b" ")
-    if len(parts) != dim + 1:
-        return False
-    try:
-        [float(part) for part in parts[1:]]
-    except ValueError:
-        return False
-    return True
 
 
 class _Held:
@@ -105,8 +121,8 @@ class _Held:
         return one
 
 
-def require_safe_pickle(source: Path) -> bool:
-    """Return whether a pickle is a complete Word2Vec model, after checking that it contains only word vectors.
+def require_safe_pickle(source: Path) -> str:
+    """Return which class of gensim a pickle holds, after checking that it contains only word vectors.
 
     Reads it once and executes only what builds arrays. Raises WordVectorsError naming what it refuses.
     """
@@ -120,7 +136,7 @@ def require_safe_pickle(source: Path) -> bool:
 
     inert = {asked: type(name, (_Held,), {"made": made}) for asked, name in _GENSIM_CLASSES.items()}
     try:
-        with _open(source) as file:
+        with open_source(source) as file:
             loaded = RestrictedUnpickler(file, _ADMITTED, {**STAND_INS, **inert}, refuse).load()
     except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         if (refused := refused_by_system(error)) is not None:
@@ -133,7 +149,7 @@ def require_safe_pickle(source: Path) -> bool:
     except (AttributeError, ImportError) as error:
         raise WordVectorsError(f"{source} was saved by a gensim that this one cannot read: {error}.") from error
     kind = type(loaded).__name__
-    if not isinstance(loaded, _Held) or kind not in {"KeyedVectors", "Word2Vec"}:
+    if not isinstance(loaded, _Held) or kind not in GENSIM_KINDS:
         raise WordVectorsError(f"{source} contains a {kind}, not word vectors.")
     # gensim would open the pickles that these name, files beside this one, and execute them.
     if any(vars(each).get("__scipys") for each in made):
@@ -141,4 +157,4 @@ def require_safe_pickle(source: Path) -> bool:
             f"{source} refers to pickles beside it, which word vectors do not need; they were not opened, and the "
             "file is refused. Get vectors in the binary or text word2vec format instead."
         )
-    return kind == "Word2Vec"
+    return kind

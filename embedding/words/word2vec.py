@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,8 +17,16 @@ import numpy as np
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.options import WordFormat, WordTraining
 from reeldex.embedding.words.cache import cache_fingerprint, write_cache
-from reeldex.embedding.words.files import detect_format, require_safe_pickle, require_word_file
+from reeldex.embedding.words.files import (
+    detect_format,
+    require_no_fasttext_model,
+    require_safe_pickle,
+    require_word_file,
+)
+from reeldex.embedding.words.rows import REPEATED, WordRows, usable_rows
+from reeldex.embedding.words.text import read_text
 from reeldex.embedding.words.vectors import WordVectors, tokenise
+from reeldex.quantities import counted
 from reeldex.storage import user_folders
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.hashing import file_sha256
@@ -29,6 +37,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LONGEST_REASON = 200
+_BROKEN_FILE = (
+    OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError, MemoryError, zlib.error
+)  # fmt: skip
+
 
 def open_word_vectors(
     source: Path, *, cache_folder: Path | None = None, file_format: WordFormat = WordFormat.AUTO
@@ -36,9 +49,10 @@ def open_word_vectors(
     """Open a file of word vectors, converting it into a cache the first time and whenever its content changes.
 
     Supported are the binary word2vec format (GoogleNews), the text format (with or without a first line of counts),
-    gensim's own KeyedVectors and Word2Vec files, and the first two compressed as .gz or .bz2. A changed
-    modification time with the same content does not convert again. `cache_folder` is `default_cache_folder()`
-    when None. Raises WordVectorsError.
+    gensim's own KeyedVectors, Word2Vec and FastText files, and the first two compressed as .gz or .bz2. Rows that
+    cannot be used (`usable_rows`) are left out and logged when a file is converted. A changed modification time with
+    the same content does not convert again. `cache_folder` is `default_cache_folder()` when None. Raises
+    WordVectorsError.
     """
     parts = require_word_file(source)
     folder = cache_folder or default_cache_folder()
@@ -62,62 +76,71 @@ def default_cache_folder() -> Path:
 
 def _convert(source: Path, file_format: WordFormat, cache: Path, fingerprint: str) -> None:
     log.info("Converting %s to %s (once)", source, cache)
-    read = _read_with_gensim(source, file_format)
+    read = usable_rows(source, _read(source, file_format))
+    if read.left_out:
+        used = counted(len(read.words), "word")
+        log.warning("%s: %s read; rows left out: %s", source, used, read.left_out_in_words())
     try:
-        write_cache(cache, read.index_to_key, read.vectors, fingerprint)
+        write_cache(cache, read.words, read.vectors, fingerprint)
     except OSError as error:
         raise _unwritable(cache, error) from error
 
 
-def _read_with_gensim(source: Path, file_format: WordFormat) -> KeyedVectors:
+def _read(source: Path, file_format: WordFormat) -> WordRows:
+    """Read the rows of a file; raises WordVectorsError when it is damaged or not readable."""
+    require_no_fasttext_model(source)
     found = detect_format(source) if file_format is WordFormat.AUTO else file_format
     try:
-        with warnings.catch_warnings():
-            # gensim opens a text without counts twice and closes it once.
-            warnings.simplefilter("ignore", ResourceWarning)
-            read = _load(source, found)
-    except UnicodeDecodeError as error:
-        raise WordVectorsError(
-            f"{source}, read as {found} format, holds words that are not UTF-8 ({error}). It is damaged, or of another "
-            "format."
-        ) from error
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, MemoryError) as error:
+        if found in {WordFormat.TEXT, WordFormat.TEXT_WITHOUT_COUNTS}:
+            return read_text(source, counts=found is WordFormat.TEXT)
+        return _read_with_gensim(source, found)
+    except _BROKEN_FILE as error:
         if (refused := refused_by_system(error)) is not None:
             raise WordVectorsError(f"{source} cannot be read: {refused}") from error
-        reason = str(error) or "it requests too much memory"
+        reason = str(error)[:_LONGEST_REASON] or "it requests too much memory"
         raise WordVectorsError(
             f"{source}, read as {found} format, is not an intact file of word vectors: {reason}. Download it again, or "
             "name its format."
         ) from error
-    _require_words_and_vectors(source, read)
-    return read
 
 
-def _require_words_and_vectors(source: Path, read: KeyedVectors) -> None:
+def _read_with_gensim(source: Path, file_format: WordFormat) -> WordRows:
+    quiet = logging.getLogger("gensim.models.keyedvectors")
+    level = quiet.level
+    # gensim logs each repeated word; they are counted instead.
+    quiet.setLevel(logging.ERROR)
+    try:
+        read = _load(source, file_format)
+    finally:
+        quiet.setLevel(level)
     words, vectors = getattr(read, "index_to_key", None), getattr(read, "vectors", None)
     if not isinstance(words, list) or not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
         raise WordVectorsError(f"{source} lacks the words or the vectors. Download it again.")
-    if not words:
-        raise WordVectorsError(f"{source} holds no word vectors.")
+    # gensim leaves empty places at the end, one for each repeated word.
+    places = len(words)
+    while words and words[-1] is None:
+        words.pop()
     if not all(isinstance(word, str) for word in words):
         raise WordVectorsError(f"{source} has vectors whose keys are not words. Use vectors of words.")
-    if vectors.ndim != 2 or len(vectors) != len(words) or not vectors.shape[1]:
+    if words and (vectors.ndim != 2 or len(vectors) not in {len(words), places} or not vectors.shape[1]):
         raise WordVectorsError(
             f"{source} has {len(words)} words and vectors of shape {vectors.shape}. Download it again."
         )
+    return WordRows(words, vectors[: len(words)], {REPEATED: places - len(words)})
 
 
 def _load(source: Path, file_format: WordFormat) -> KeyedVectors:
     models = _gensim_models()
-    if file_format is not WordFormat.GENSIM:
-        return models.KeyedVectors.load_word2vec_format(
-            str(source),
-            binary=file_format is WordFormat.BINARY,
-            no_header=file_format is WordFormat.TEXT_WITHOUT_COUNTS,
-        )
+    if file_format is WordFormat.BINARY:
+        # Words that are not UTF-8 are left out later, rather than changed to other words.
+        return models.KeyedVectors.load_word2vec_format(str(source), binary=True, unicode_errors="surrogateescape")
     # gensim would execute the pickle.
-    is_whole_model = require_safe_pickle(source)
-    return models.Word2Vec.load(str(source)).wv if is_whole_model else models.KeyedVectors.load(str(source))
+    kind = require_safe_pickle(source)
+    if kind in {"Word2Vec", "FastText"}:
+        return getattr(models, kind).load(str(source)).wv
+    return (models.fasttext.FastTextKeyedVectors if kind == "FastTextKeyedVectors" else models.KeyedVectors).load(
+        str(source)
+    )
 
 
 def _gensim_models() -> Any:  # noqa: ANN401 - gensim publishes no types

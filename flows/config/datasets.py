@@ -9,6 +9,7 @@ from pydantic import Field
 
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
 from reeldex.embedding.datasets.options import (
+    CaptionsOptions,
     FeatureLocation,
     Howto100mOptions,
     LsmdcOptions,
@@ -29,6 +30,7 @@ class DatasetsConfig(Options):
     epic_retrieval: Annotated[EpicRetrievalOptions, Field(title="EPIC-KITCHENS-100 multi-instance retrieval")] = (
         EpicRetrievalOptions()
     )
+    captions: Annotated[CaptionsOptions, Field(title="Captions of one's own")] = CaptionsOptions()
 
     def with_store(self, dataset: str, store: str) -> DatasetsConfig:
         """Return this section with a data set's features in a store, in the feature spaces named for it."""

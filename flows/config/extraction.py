@@ -21,8 +21,9 @@ ExtractorName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EX
 
 
 class VideoIdRule(StrEnum):
-    """How a file in a folder gets its id: its name without the suffix, or its path within the folder."""
+    """How a file gets its id: its name without the suffix, its path, or the path where names are equal."""
 
+    AUTO = "auto"
     STEM = "stem"
     PATH = "path"
 
@@ -59,10 +60,25 @@ class ExtractConfig(WeightsOptions):
         VideoIdRule,
         Field(
             title="Video id",
-            description="Id of a file in a folder. stem: its name without the suffix (`P01/cut.mp4` is `cut`); of two "
-            "files with the same name the second is an error. path: its path within the folder (`P01/cut.mp4`).",
+            description="Id of a file. stem: its name without the suffix (`P01/cut.mp4` is `cut`); of two files with "
+            "the same name the second is an error. path: its path within the folder (`P01/cut.mp4`). auto: the name, "
+            "and the path for files with equal names; a file that the store knows keeps its id. In a store of an older "
+            "release, auto means stem.",
         ),
-    ] = VideoIdRule.STEM
+    ] = VideoIdRule.AUTO
+    include: Annotated[
+        tuple[str, ...],
+        Field(
+            title="Include only",
+            description="Patterns of the files to extract; empty: all videos. A pattern without a slash is compared "
+            "with names of files and folders (`*.mp4`, `P01`), one with a slash with the path in the source "
+            "(`P*/raw/**`). An ending that a pattern spells out is searched even if it is not that of a video.",
+        ),
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...],
+        Field(title="Exclude", description="Patterns of files and folders to leave out, as for `include`."),
+    ] = ()
     settle_seconds: Annotated[
         Seconds,
         Field(

@@ -2,6 +2,7 @@
 
 - `sources.py`: the videos of a folder, file or list.
 - `plan.py`: which videos are new, and which shards are incomplete; `prepare.py`: all checks before a run.
+- `choice.py`: shards and videos that a rerun extracts again; `store_faults.py`: names the store in faults of its disk.
 - `run.py`: runs the shards of a prepared run on an executor; `in_process.py`: the same without a server.
 - `shard_job.py`: one shard as a job; `shard_work.py`: extracts, stages and publishes its videos.
 - `networks.py`: loads the networks of feature spaces, once per process.

@@ -27,6 +27,7 @@ from reeldex.storage.json_codec import to_json
 if TYPE_CHECKING:
     from reeldex.extractors.network import Network
     from reeldex.flows.extraction.prepare import PreparedRun
+    from reeldex.storage.schema import VideoEntry
 
 _SAMPLE_SECONDS = 3.0  # spent on measuring the decoding speed
 _PROBES_AT_A_TIME = 8
@@ -89,11 +90,16 @@ def estimate(prepared: PreparedRun) -> Cost:
     device_seconds = 0.0
     for network in networks:
         spec = network.spec
-        for _, metadata in sound:
-            frames = max(1, round((metadata.duration_seconds or 0.0) * spec.frames_per_second))
+        for video, metadata in sound:
+            frames = max(1, round(_seconds(video, metadata) * spec.frames_per_second))
             rows[spec.name] += clip_count(frames, spec.frames_per_clip)
         device_seconds += rows[spec.name] * _seconds_per_row(network, sound[0][1]) / len(devices)
-    seconds_of_video = sum(metadata.duration_seconds or 0.0 for _, metadata in sound)
+    seconds_of_video = sum(_seconds(video, metadata) for video, metadata in sound)
+    # All clips of a file are decoded at once, with the whole file.
+    decoded = {
+        video.path if video.span else number: metadata.duration_seconds or 0.0
+        for number, (video, metadata) in enumerate(sound)
+    }
     longest = max(sound, key=lambda pair: pair[1].duration_seconds or 0.0)[0]
     source_to_time = VideoSource(longest.video_id, longest.path)
     return Cost(
@@ -101,11 +107,19 @@ def estimate(prepared: PreparedRun) -> Cost:
         broken=len(videos) - len(sound),
         unknown_duration=sum(metadata.duration_seconds is None for _, metadata in sound),
         seconds_of_video=seconds_of_video,
-        decode_seconds=seconds_of_video * _decode_seconds_per_second(source_to_time, networks, limits),
+        decode_seconds=sum(decoded.values()) * _decode_seconds_per_second(source_to_time, networks, limits),
         device_seconds=device_seconds,
         rows=rows,
         bytes_out=sum(count * EXTRACTORS[name].spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),
     )
+
+
+def _seconds(video: VideoEntry, metadata: VideoMetadata) -> float:
+    whole = metadata.duration_seconds or 0.0
+    if video.span is None:
+        return whole
+    end = whole if video.span.end_seconds is None else min(whole, video.span.end_seconds)
+    return max(0.0, end - video.span.start_seconds)
 
 
 def _probe(path: str, limits: DecodeLimits) -> VideoMetadata | None:

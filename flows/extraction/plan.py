@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reeldex.errors import UsageError
 from reeldex.flows.extraction.shard_work import work_left
-from reeldex.quantities import counted
 from reeldex.storage.errors import StoreDamagedError, UnknownSpaceError
-from reeldex.storage.manifest import Growth, latest_entries, plan_growth, superseded_positions
+from reeldex.storage.manifest import Growth, plan_growth
+from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 
 if TYPE_CHECKING:
-    from reeldex.storage.manifest import ShardManifest
+    from reeldex.storage.outcomes import ShardOutcomes
     from reeldex.storage.schema import JSON, VideoEntry
     from reeldex.storage.store import FeatureStore
 
@@ -48,6 +46,7 @@ def plan(
         spaces=spaces,
         exists=lambda path: Path(path).exists(),
         has_features=lambda video_id: store is not None and _has_features(store, video_id),
+        forgotten=store.forgotten().positions if store is not None else (),
     )
 
 
@@ -92,8 +91,9 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     """
     known: dict[tuple[str, ...], list[FeatureSpace]] = {}
     tasks = []
+    removed = read_removed(store.path)
     for manifest in store.manifests():
-        names = manifest.spaces
+        names = removed.wanted(manifest, known_outcomes(store, manifest.shard)) if removed.spaces else manifest.spaces
         if names not in known:
             known[names] = stored_spaces(store, names)
         spaces = known[names]
@@ -102,49 +102,10 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     return tasks
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Shards and videos to extract again, complete or not: by number and by id. Empty: nothing is chosen."""
-
-    shards: tuple[int, ...] = ()
-    videos: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.shards or self.videos)
-
-
-NOTHING_CHOSEN = Choice()
-
-
-def chosen(store: FeatureStore, choice: Choice) -> list[ShardTask]:
-    """Return the shards that hold a choice of shards and videos, with the positions to extract again.
-
-    Duplicates, and videos that a later shard has superseded, are not extracted. Raises UsageError for a shard or video
-    that the store does not have.
-    """
-    manifests = store.manifests()
-    superseded = superseded_positions(manifests)
-    positions: dict[int, set[int]] = {}
-    for shard in choice.shards:
-        if not 0 <= shard < len(manifests):
-            has = f"numbered 0 to {len(manifests) - 1}" if manifests else "none"
-            raise UsageError(f"{store.path} has no shard {shard}; it has {counted(len(manifests), 'shard')}, {has}.")
-        positions.setdefault(shard, set()).update(
-            at
-            for at, entry in enumerate(manifests[shard].videos)
-            if entry.duplicate_of is None and (shard, at) not in superseded
-        )
-    latest = latest_entries(manifests)
-    for video_id in choice.videos:
-        if video_id not in latest:
-            near = difflib.get_close_matches(video_id, latest, n=3)
-            guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise UsageError(f"{store.path} has no video {video_id!r}.{guess} `reeldex status` shows what it holds.")
-        shard, at, _ = latest[video_id]
-        positions.setdefault(shard, set()).add(at)
-    return [_redone(store, manifests[shard], redo) for shard, redo in sorted(positions.items()) if redo]
-
-
-def _redone(store: FeatureStore, manifest: ShardManifest, redo: Collection[int]) -> ShardTask:
-    complete = not work_left(store, manifest.shard, stored_spaces(store, manifest.spaces))
-    return ShardTask(manifest.shard, len(manifest.videos), manifest.spaces, redo=tuple(sorted(redo)), complete=complete)
+def known_outcomes(store: FeatureStore, shard: int) -> ShardOutcomes | None:
+    """Return the outcomes of a shard; None if it has none yet, or damaged ones."""
+    try:
+        return store.outcomes(shard)
+    except StoreDamagedError:
+        # The inspection of the shard reports it.
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,19 +16,14 @@ from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.weights import find_or_fetch, verify
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
+from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
-from reeldex.flows.extraction.plan import (
-    NOTHING_CHOSEN,
-    Choice,
-    ShardTask,
-    chosen,
-    plan,
-    stored_spaces,
-    tasks_for,
-    unfinished,
-)
+from reeldex.flows.extraction.plan import ShardTask, known_outcomes, plan, stored_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
+from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
 from reeldex.flows.extraction.sources import find_settled_videos
+from reeldex.flows.extraction.video_ids import known_ids
+from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.store import FeatureStore
 
@@ -37,7 +33,7 @@ if TYPE_CHECKING:
     from reeldex.storage.manifest import Growth, ShardManifest
     from reeldex.storage.schema import VideoEntry
 
-_STAMPED = ("manifest", "outcomes", "staging", "features")
+_STAMPED = ("manifest", "outcomes", "staging", "features", "damage")
 
 
 @dataclass(frozen=True)
@@ -48,6 +44,7 @@ class PreparedRun:
     - `tasks` are the store's incomplete shards; the shards of `growth` are additional.
     - `choice` is what a rerun extracts again, complete or not; empty for all incomplete shards.
     - `stamp` is compared to detect later changes of the store.
+    - `source_key` names the source in the store's record of searches; None for a rerun or a single video.
     """
 
     store_folder: Path
@@ -58,6 +55,7 @@ class PreparedRun:
     tasks: tuple[ShardTask, ...]
     retry: tuple[str, ...]
     stamp: tuple[object, ...]
+    source_key: str | None = None
     choice: Choice = NOTHING_CHOSEN
 
     @cached_property
@@ -67,7 +65,9 @@ class PreparedRun:
 
     def spaces_of(self, manifest: ShardManifest) -> tuple[str, ...]:
         """Return the spaces in which this run works on a shard: its own in a rerun, else those that are asked for."""
-        return manifest.spaces if self.found is None else self.spaces
+        if self.found is not None:
+            return self.spaces
+        return read_removed(self.store.path).wanted(manifest, known_outcomes(self.store, manifest.shard))
 
     @property
     def new_tasks(self) -> tuple[ShardTask, ...]:
@@ -86,14 +86,15 @@ class PreparedRun:
         return self.found.videos if self.found is not None else None
 
     @property
-    def found_counts(self) -> dict[str, int]:
-        """The fields of RunReport that count what the source holds."""
+    def found_counts(self) -> dict[str, Any]:
+        """The fields of RunReport that say what the source holds, as JSON values."""
         return count_found(self.growth, self.found) if self.growth is not None and self.found is not None else {}
 
     def report_if_nothing_to_do(self) -> RunReport | None:
         """Return the report of a run that has nothing to do; None if there is work."""
         if self.all_tasks:
             return None
+        self._record_search(needs_lock=True)
         return sum_up(self.store, [], {}, present_outcomes(self.store, self.videos), self.found_counts)
 
     def renewed(self) -> PreparedRun:
@@ -110,28 +111,42 @@ class PreparedRun:
     def file_new_shards(self) -> None:
         """Write the manifests of the new shards. Requires the store's lock."""
         if self.growth is not None:
+            # First: a store that has manifests without this record counts as one of an older release.
+            self._record_search()
             self.store.add_shards(self.growth.new_shards)
 
+    def _record_search(self, *, needs_lock: bool = False) -> None:
+        if self.found is not None:
+            record_search(self.store, self.source_key, self.found, needs_lock=needs_lock)
 
-def prepare(source: str, store: str, config: PipelineConfig, *, only_estimate: bool = False) -> PreparedRun:
-    """Return the run that extracts the features of `source` missing in `store`.
 
-    Checks, in this order: the source, the extractors' names, the store, the weights, the device, and that the store's
+def prepare(
+    source: str | Sequence[str], store: str, config: PipelineConfig, *, only_estimate: bool = False
+) -> PreparedRun:
+    """Return the run that extracts the features of `source`, one or several, missing in `store`.
+
+    Checks, in this order: the source, the store, the extractors' names, the weights, the device, and that the store's
     features were made with the same settings. The store is created if absent. Weights may be missing if there is
     nothing to do. With `only_estimate`, weights may always be missing, and nothing is created.
 
     Raises UsageError, WeightsError, DeviceError, FingerprintError, or StoreError.
     """
-    found = find_settled_videos(source, config.extract)
-    spaces = requested_spaces(config)
     folder = Path(store)
-    existing = FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
-    growth, tasks, stamp = _planned(existing, found, spaces, config)
-    prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp)
+
+    @functools.cache
+    def existing() -> FeatureStore | None:
+        return FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
+
+    found = find_settled_videos(source, config.extract, lambda: known_ids(existing()))
+    log_notes(found.notes)
+    spaces = requested_spaces(config)
+    growth, tasks, stamp = _planned(existing(), found, spaces, config)
+    key = source_key(source, config.extract)
+    prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp, key)
     if only_estimate:
         return prepared
-    if existing is not None and prepared.all_tasks:
-        existing.require_writable()
+    if prepared.all_tasks and (present := existing()) is not None:
+        present.require_writable()
     hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
@@ -163,7 +178,7 @@ def prepare_rerun(
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)
-    return PreparedRun(folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice)
+    return PreparedRun(folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
 
 
 def _tasks_of_rerun(store: FeatureStore, retry: Sequence[str], choice: Choice) -> tuple[ShardTask, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reeldex.flows.execution.jobs import JobStarted, JobStopped
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
-from reeldex.flows.extraction.sources import printable
+from reeldex.flows.extraction.file_names import printable
 from reeldex.flows.progress.progress import Progress, Snapshot, current_sinks
 from reeldex.flows.progress.sinks import LogSink
 from reeldex.quantities import duration

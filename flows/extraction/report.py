@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from reeldex.flows.extraction.sources import printable
+from reeldex.flows.extraction.file_names import printable
 from reeldex.quantities import duration
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ MOST_FAILURES_LISTED = 1000
 _MOST_SHARDS_LISTED = 50
 _MESSAGE_CHARACTERS = 400
 _SHEET_COLUMNS = 4
+_NOTE_NAMES = {False: "Not searched", True: "Equal names"}
 
 # Failure reason -> remedy.
 REMEDIES: Mapping[str, str] = {
@@ -30,7 +31,7 @@ REMEDIES: Mapping[str, str] = {
     "truncated": "Features up to the break are kept. Replace the file if it should be longer.",
     "timeout": "Rerun-failed with this reason and a higher time limit, once its disk or network share responds.",
     "too_large": "Scale the video down, or rerun-failed with a higher limit of frame pixels.",
-    "duplicate_id": "Two files have the same name: set the video id to path, or give ids in a .csv list.",
+    "duplicate_id": "Two files have the same name: set the video id to path or auto, or give ids in a list.",
     "internal_error": "A bug in reeldex: report it with the log of the run, then rerun-failed with this reason.",
 }
 
@@ -57,6 +58,7 @@ def summary(report: RunReport) -> str:
         ("Bottleneck", _bound(report)),
         ("Videos in the source", _found(report)),
         ("In the store but not in the source", f"{report.gone:,}"),
+        *((_NOTE_NAMES[note.is_about_ids], _cell(str(note))) for note in report.notes),
         ("Truncated, features kept", f"{report.truncated:,}"),
         ("Without features now", f"{sum(report.failed_by_reason.values()):,}"),
     ]

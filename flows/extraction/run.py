@@ -47,7 +47,7 @@ def run_shards(
     prepared: PreparedRun,
     tasks: Sequence[ShardTask],
     executor: Executor[ShardJob],
-    found_counts: Mapping[str, int],
+    found_counts: Mapping[str, Any],
 ) -> RunReport:
     """Process these shards and return the report on the run; a lost shard does not stop the others.
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from reeldex.flows.extraction.search_notes import SearchNote, notes_from_json, notes_to_json
 from reeldex.quantities import counted, duration
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport
     from reeldex.flows.extraction.sources import FoundVideos
     from reeldex.storage.manifest import Growth
-    from reeldex.storage.schema import VideoEntry, VideoOutcome
+    from reeldex.storage.schema import Span, VideoEntry, VideoOutcome
     from reeldex.storage.store import FeatureStore
 
 
@@ -33,6 +34,7 @@ class RunReport:
     - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
+    - `notes` count what the search of the source passed over, and files with equal names.
     - `problems` are the outcomes of up to 1000 of those videos that failed or were truncated;
       `problem_count` is how many there are. They are not part of the JSON.
     """
@@ -56,17 +58,19 @@ class RunReport:
     unsettled: int = 0
     shards_left: int = 0
     ended_by: str = ""
+    notes: tuple[SearchNote, ...] = ()
     problem_count: int = 0
     problems: tuple[VideoOutcome, ...] = ()
 
     @property
     def succeeded(self) -> bool:
-        """Whether every shard is done and every video has its features."""
-        return not self.shards_lost and not self.failed_by_reason
+        """Whether the whole source was searched, every shard is done and every video has its features."""
+        return not self.shards_lost and not self.failed_by_reason and not any(note.is_failure for note in self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {name: value for name, value in asdict(replace(self, problems=())).items() if "problem" not in name}
+        fields = {name: value for name, value in asdict(replace(self, problems=())).items() if "problem" not in name}
+        return {**fields, "notes": notes_to_json(self.notes)}
 
     def __str__(self) -> str:
         if self.shards_done or self.shards_lost:
@@ -119,6 +123,8 @@ def sum_up(
 
     `found_counts` are the fields of RunReport that `count_found` returns.
     """
+    counts = dict(found_counts or {})
+    notes = notes_from_json(counts.pop("notes", ()))
     problems = [each for each in outcomes if each.reason]
     failures = Counter(each.reason or "" for each in outcomes if each.status == "failed")
     return RunReport(
@@ -133,14 +139,15 @@ def sum_up(
         waiting_seconds=sum(each.waiting_seconds for each in reports),
         failed_by_reason=dict(sorted(failures.items())),
         truncated=sum(each.truncated for each in outcomes),
-        **(found_counts or {}),
+        **counts,
+        notes=notes,
         problem_count=len(problems),
         problems=tuple(problems[:_MOST_PROBLEMS]),
     )
 
 
-def count_found(growth: Growth, found: FoundVideos) -> dict[str, int]:
-    """Return the fields of RunReport that count the videos of a source."""
+def count_found(growth: Growth, found: FoundVideos) -> dict[str, Any]:
+    """Return the fields of RunReport that say what a source holds, as JSON values."""
     unsettled = {entry.video_id for entry in found.unsettled}
     return {
         "new": growth.new,
@@ -149,22 +156,27 @@ def count_found(growth: Growth, found: FoundVideos) -> dict[str, int]:
         "duplicates": growth.duplicates,
         "gone": len(set(growth.gone) - unsettled),
         "unsettled": len(unsettled),
+        "notes": notes_to_json(found.notes),
     }
 
 
 def present_outcomes(store: FeatureStore, found: Sequence[VideoEntry] | None = None) -> list[VideoOutcome]:
-    """Return the current outcomes of the videos `found`, or of all; without superseded and pending ones.
+    """Return the current outcomes of the videos `found`, or of all that have not left their source.
 
-    A file is matched by its path, which also distinguishes two files with one id; a moved file by its id.
+    Without superseded, forgotten and pending ones. A file is matched by its path (a clip by its span as well), which
+    also distinguishes two files with one id; a moved file by its id.
     """
-    by_path: dict[str, VideoOutcome] = {}
+    by_place: dict[tuple[str, Span | None], VideoOutcome] = {}
+    forgotten = store.forgotten().positions
     for manifest in store.manifests():
         outcomes = store.outcomes(manifest.shard)
         for position, entry in enumerate(manifest.videos):
-            by_path.pop(entry.path, None)
-            if outcomes is not None:
-                by_path[entry.path] = outcomes.videos[position]
+            by_place.pop(entry.place, None)
+            if outcomes is not None and (manifest.shard, position) not in forgotten:
+                by_place[entry.place] = outcomes.videos[position]
     if found is None:
-        return list(by_path.values())
-    present = [by_path.get(entry.path) or store.outcome(entry.video_id) for entry in found]
+        searches = store.searches()
+        left = searches.left if searches is not None else frozenset()
+        return [outcome for outcome in by_place.values() if outcome.video_id not in left]
+    present = [by_place.get(entry.place) or store.outcome(entry.video_id) for entry in found]
     return [outcome for outcome in present if outcome is not None]

@@ -17,8 +17,8 @@ from reeldex.extractors.engine import WorkTimes, extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import EngineOptions
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
+from reeldex.flows.extraction.file_names import printable
 from reeldex.flows.extraction.networks import feature_space
-from reeldex.flows.extraction.sources import printable
 from reeldex.flows.extraction.store_faults import space_needed, store_faults
 from reeldex.quantities import counted, duration
 from reeldex.storage.json_codec import Integer, Number, to_json
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network
     from reeldex.flows.config.pipeline import ComputeConfig
     from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.storage.schema import VideoEntry
     from reeldex.storage.staging import Staging
     from reeldex.storage.store import FeatureStore
 
@@ -97,7 +98,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     positions = inspection.pending(retry, redo)
     entries = store.manifests()[shard].videos
     position_of = {entries[position].video_id: position for position in positions}
-    sources = [VideoSource(video_id, entries[position].path) for video_id, position in position_of.items()]
+    sources = [_source(entries[position]) for position in positions]
     limits = compute.limits
     staging, times = store.staging(shard), WorkTimes()
     in_work = len(sources) + len(inspection.staged)
@@ -144,6 +145,11 @@ def _space_needed(staging: Staging, videos: int, unstaged_bytes: int = 0) -> flo
     return space_needed(videos, *staging.usage(), unstaged_bytes)
 
 
+def _source(entry: VideoEntry) -> VideoSource:
+    start, end = (entry.span.start_seconds, entry.span.end_seconds) if entry.span is not None else (0.0, None)
+    return VideoSource(entry.video_id, entry.path, start, end)
+
+
 def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
     """Return the outcome to record for a result of the engine."""
     video_id, path = result.source.video_id, result.source.path
@@ -152,7 +158,13 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
         return VideoOutcome(video_id, path, "failed", str(result.reason), message, attempts=1)
     summary = result.summary
     notes = []
-    if summary.truncated:
+    if summary.truncated and result.source.end_seconds is not None:
+        notes.append(
+            f"The clip should end at {result.source.end_seconds:g} s, but the picture ends "
+            f"{summary.decoded_seconds:.1f} s after its start. Features up to there are kept; correct the list, or "
+            "replace the file if it should be longer."
+        )
+    elif summary.truncated:
         notes.append(
             f"The container's duration is {summary.metadata.duration_seconds:.1f} s, but the video stream ends after "
             f"{summary.decoded_seconds:.1f} s: the file is truncated, or its audio is longer than its video. "
@@ -178,7 +190,7 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
 
 
 def _duration_seconds(features: VideoFeatures) -> float:
-    promised = features.summary.metadata.duration_seconds
+    promised = None if features.source.is_clip else features.summary.metadata.duration_seconds
     return features.summary.decoded_seconds if promised is None or features.summary.truncated else promised
 
 
@@ -190,7 +202,7 @@ def _rows_of(
     return {
         spaces[name]: FeatureRows(
             rows=rows,
-            start_seconds=0.0,
+            start_seconds=result.first_row_seconds[name],
             seconds_per_row=result.seconds_per_row[name],
             duration_seconds=_duration_seconds(result),
             truncated=result.summary.truncated,

@@ -1,76 +1,80 @@
-"""The videos of a SOURCE: a folder, one file, or a list in a .csv or .txt file."""
+"""The videos of a run's sources: folders, single files, lists, and quoted patterns of these."""
 
 from __future__ import annotations
 
-import csv
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reeldex.errors import UsageError
-from reeldex.flows.config.pipeline import ExtractConfig, VideoIdRule
-from reeldex.storage.schema import VideoEntry
-
-# File name suffixes of videos when a folder is searched. A list may name any file.
-VIDEO_SUFFIXES = frozenset(
-    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2ts .m2v .m4v .mjpeg .mkv .mov .mp4 "  # noqa: SIM905 - a list of 36 lines would read worse
-    ".mpe .mpeg .mpg .mts .mxf .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m".split()
-)
-_PATH_COLUMNS = ("video_path", "path")
-_ID_COLUMN = "video_id"
-
-
-def find_videos(source: str, rule: VideoIdRule) -> list[VideoEntry]:
-    """Return the videos of `source`, in the order of their paths (of a list: in its own order).
-
-    A folder is searched with its subfolders for files with a video suffix; hidden files and folders are
-    skipped. A `.txt` list contains one path per line, a `.csv` list the column `video_path` or `path` and optionally
-    `video_id`; relative paths are relative to the list's folder. Raises UsageError if there is nothing to extract.
-    """
-    path = Path(source)
-    if path.is_dir():
-        entries = [_entry(_id_in_folder(path, file, rule), file) for file in _files_below(path)]
-        if not entries:
-            raise UsageError(
-                f"There are no videos in the folder {source!r}. Recognised suffixes: "
-                f"{', '.join(sorted(VIDEO_SUFFIXES))}; name other files in a .txt list."
-            )
-        return entries
-    if not path.exists():
-        raise UsageError(f"There is no file or folder {source!r}. Name a folder of videos, a video, or a list.")
-    if path.suffix.lower() in (".csv", ".txt"):
-        rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _txt_rows(path)
-        entries = [_listed(path, line, video_path, video_id) for line, video_path, video_id in rows]
-        if not entries:
-            raise UsageError(f"The list {source!r} names no video.")
-        return entries
-    return [_entry(_stem(path), path)]
+from reeldex.extractors.containers import VIDEO_SUFFIXES
+from reeldex.flows.config.pipeline import ExtractConfig
+from reeldex.flows.extraction.file_names import is_url, printable, spelled_as_on_disk
+from reeldex.flows.extraction.folders import FolderSearch, expand
+from reeldex.flows.extraction.lists import LIST_SUFFIXES, read_list
+from reeldex.flows.extraction.patterns import PathFilter, has_pattern
+from reeldex.flows.extraction.search_notes import NoteKind, SearchNote, SearchTally
+from reeldex.flows.extraction.video_ids import FoundFile, KnownIds, assign_ids
+from reeldex.storage.schema import Span, VideoEntry
 
 
 @dataclass(frozen=True)
 class FoundVideos:
-    """Videos of a source: `videos` to process now, and `unsettled` ones that may still be being written."""
+    """Videos of a source: `videos` to process now, and `unsettled` ones that may still be being written.
+
+    `notes` count what the search passed over, and files with equal names.
+    """
 
     videos: list[VideoEntry]
     unsettled: list[VideoEntry]
+    notes: tuple[SearchNote, ...] = ()
 
 
-def find_settled_videos(source: str, options: ExtractConfig) -> FoundVideos:
+def find_videos(
+    source: str | Sequence[str], options: ExtractConfig, known: Callable[[], KnownIds] = KnownIds
+) -> FoundVideos:
+    """Return the videos of the sources, in the order of their paths (of a list: in its own order).
+
+    A folder is searched with its subfolders, also linked ones, for files with a video's ending; hidden files and
+    folders are skipped. A list is described by `read_list`; relative paths in it are relative to its folder. A source
+    that does not exist and contains `*`, `?` or `[` is a pattern. `known` returns the ids of the store.
+    Raises UsageError if there is nothing to extract.
+    """
+    sources = [source] if isinstance(source, str) else list(source)
+    tally = SearchTally()
+    patterns = PathFilter(options.include, options.exclude)
+    files = [file for each in sources for path in _resolved(each) for file in _files_of(path, patterns, tally)]
+    if not files:
+        raise UsageError(_nothing_found(sources, tally))
+    ids = assign_ids(files, options.video_id, known(), os.path.exists, tally)
+    return FoundVideos([_entry(file, each) for file, each in zip(files, ids, strict=True)], [], tally.notes())
+
+
+def find_settled_videos(
+    source: str | Sequence[str], options: ExtractConfig, known: Callable[[], KnownIds] = KnownIds
+) -> FoundVideos:
     """Find videos as `find_videos` does, and separate those that were modified within `settle_seconds`.
 
     Uses the time of the last inode change (ctime), which every write sets and copying programs cannot preserve.
     """
-    found = find_videos(source, options.video_id)
+    found = find_videos(source, options, known)
     if not options.settle_seconds:
-        return FoundVideos(found, [])
+        return found
     latest_ns = time.time_ns() - int(options.settle_seconds * 1e9)
-    settled = [_changed_ns(entry.path) <= latest_ns for entry in found]
-    return FoundVideos(
-        [entry for entry, is_settled in zip(found, settled, strict=True) if is_settled],
-        [entry for entry, is_settled in zip(found, settled, strict=True) if not is_settled],
+    settled = [_changed_ns(entry.path) <= latest_ns for entry in found.videos]
+    return replace(
+        found,
+        videos=[entry for entry, is_settled in zip(found.videos, settled, strict=True) if is_settled],
+        unsettled=[entry for entry, is_settled in zip(found.videos, settled, strict=True) if not is_settled],
     )
+
+
+def is_searched(source: str) -> bool:
+    """Whether the content of a source can change: a folder, a list or a pattern; not a single video."""
+    path = Path(source)
+    return path.is_dir() or path.suffix.lower() in LIST_SUFFIXES or not path.exists()
 
 
 def _changed_ns(path: str) -> int:
@@ -80,79 +84,91 @@ def _changed_ns(path: str) -> int:
         return 0  # missing: the extraction records it as this video's outcome
 
 
-def entry_now(video_id: str, path: str) -> VideoEntry:
+def entry_now(video_id: str, path: str, span: Span | None = None) -> VideoEntry:
     """Return the entry of a video with its file's current size in bytes and modification time in nanoseconds."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a str path keeps bytes that are not UTF-8
     except OSError:
         # Missing or unreachable: the extraction records it as this video's outcome.
-        return VideoEntry(video_id, path, None, None)
-    return VideoEntry(video_id, path, status.st_size, status.st_mtime_ns)
+        return VideoEntry(video_id, path, None, None, span=span)
+    return VideoEntry(video_id, path, status.st_size, status.st_mtime_ns, span=span)
 
 
-def printable(text: str) -> str:
-    """Return `text` with bytes that are not UTF-8 escaped by a backslash, for ids and messages."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
-
-
-def _entry(video_id: str, path: Path) -> VideoEntry:
-    return entry_now(video_id, os.path.abspath(path))  # noqa: PTH100 - links stay as the user named them
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:  # noqa: PTH122
-                yield Path(parent, name)
-
-
-def _id_in_folder(folder: Path, file: Path, rule: VideoIdRule) -> str:
-    if rule is VideoIdRule.STEM:
-        return _stem(file)
-    return printable(file.relative_to(folder).as_posix())
-
-
-def _stem(file: Path) -> str:
-    # "..mp4" has the stem ".", which is not a valid id: its full name is its id.
-    return printable(file.stem if file.stem.strip(".") else file.name)
-
-
-def _listed(listing: Path, line: int, video_path: str, video_id: str | None) -> VideoEntry:
-    path = listing.parent / video_path
+def _entry(file: FoundFile, video_id: str) -> VideoEntry:
     try:
-        return _entry(video_id or _stem(path), path)
+        return entry_now(video_id, file.path, file.span)
     except ValueError as error:
-        raise UsageError(f"{listing}, line {line}: {error}") from error
+        raise UsageError(f"{file.where or printable(file.path)}: {error}") from error
 
 
-def _txt_rows(listing: Path) -> Iterator[tuple[int, str, str | None]]:
-    for number, text in enumerate(_text_of(listing).split("\n"), start=1):
-        line = text.rstrip("\r")
-        if line.strip():
-            yield number, line, None
-
-
-def _csv_rows(listing: Path) -> Iterator[tuple[int, str, str | None]]:
-    reader = csv.DictReader(_text_of(listing).splitlines(keepends=True), strict=True)
-    columns = list(reader.fieldnames or [])
-    path_column = next((name for name in _PATH_COLUMNS if name in columns), None)
-    if path_column is None:
+def _resolved(source: str) -> list[Path]:
+    """Return the paths that a source stands for: itself, or those that match its pattern. Raises UsageError."""
+    if os.path.lexists(source):
+        return [Path(source)]
+    if is_url(source):
         raise UsageError(
-            f"The list {listing} has no column {' or '.join(_PATH_COLUMNS)}; it has: {', '.join(columns) or 'none'}."
+            f"{source!r} is a URL. reeldex reads files of this machine: download the videos, or mount their storage, "
+            "and name the folder."
         )
-    try:
-        for row in reader:
-            if not row[path_column]:
-                raise UsageError(f"{listing}, line {reader.line_num}: the column {path_column} is empty.")
-            yield reader.line_num, row[path_column], row.get(_ID_COLUMN) or None
-    except csv.Error as error:
-        raise UsageError(f"{listing}, line {reader.line_num}: not valid CSV: {error}.") from error
+    spelled = spelled_as_on_disk(source)
+    if os.path.lexists(spelled):
+        return [Path(spelled)]
+    if has_pattern(source):
+        paths = expand(source)
+        if paths:
+            return paths
+        raise UsageError(f"There is no file or folder {source!r}, and as a pattern it matches no folder and no video.")
+    raise UsageError(f"There is no file or folder {source!r}. Name a folder of videos, a video, or a list.")
 
 
-def _text_of(listing: Path) -> str:
-    try:
-        # File names that are not UTF-8 are preserved.
-        return listing.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise UsageError(f"The list {listing} cannot be read: {error.strerror}.") from error
+def _files_of(path: Path, patterns: PathFilter, tally: SearchTally) -> Iterator[FoundFile]:
+    name = Path(os.path.abspath(path)).name  # noqa: PTH100 - links stay as the user named them
+    if path.is_dir():
+        try:
+            for file, relative in FolderSearch(path, patterns, tally).files():
+                yield FoundFile(_absolute(file), relative, name)
+        except OSError as error:
+            raise UsageError(f"The folder {str(path)!r} cannot be read: {error.strerror}.") from error
+    elif path.suffix.lower() in LIST_SUFFIXES:
+        yield from _listed(path, patterns, tally)
+    elif patterns.admits(path.name):
+        yield FoundFile(_absolute(path), path.name, Path(_absolute(path)).parent.name, is_listed=True)
+    else:
+        tally.add(NoteKind.EXCLUDED, printable(str(path)))
+
+
+def _listed(listing: Path, patterns: PathFilter, tally: SearchTally) -> Iterator[FoundFile]:
+    folder = _absolute(listing.parent)
+    for row in read_list(listing):
+        path = _absolute(_on_disk(folder, row.path))
+        below = path.startswith(folder.rstrip("/") + "/")
+        relative = os.path.relpath(path, folder) if below else path.strip("/")
+        if not patterns.admits(relative):
+            tally.add(NoteKind.EXCLUDED, printable(relative))
+            continue
+        where = f"{listing}, line {row.line}"
+        yield FoundFile(
+            path, relative, Path(folder).name, is_listed=True, given_id=row.video_id, span=row.span, where=where
+        )
+
+
+def _on_disk(folder: str, written: str) -> Path:
+    """Return the path of a listed video: as written if that exists, else without spaces around it."""
+    exact = os.path.join(folder, written)  # noqa: PTH118
+    if os.path.lexists(exact):
+        return Path(exact)
+    return Path(spelled_as_on_disk(os.path.join(folder, written.strip())))  # noqa: PTH118
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - links stay as the user named them
+
+
+def _nothing_found(sources: Sequence[str], tally: SearchTally) -> str:
+    named = ", ".join(repr(each) for each in sources)
+    notes = "; ".join(str(note) for note in tally.notes())
+    passed_over = f" Passed over: {notes}." if notes else ""
+    return (
+        f"There are no videos in {named}.{passed_over} Recognised endings: {', '.join(sorted(VIDEO_SUFFIXES))}; "
+        "name other files in a list, or with --include '*.ENDING'."
+    )

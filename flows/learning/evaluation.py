@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +110,7 @@ def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
     test_sets = open_test_sets(request.datasets, config)
     for test_set in test_sets:
         require_fit(checkpoint, test_set)
+    report_words(test_sets, words)
     model = checkpoint.model().to(resolve_device(config.evaluate.device))
     return evaluate_model(model, test_sets, words, config, path, request.ranking)
 
@@ -119,6 +120,14 @@ def require_fit(checkpoint: Checkpoint, test_set: EvaluationSet) -> None:
     from reeldex.embedding.training.checkpoint import require_features
 
     require_features(checkpoint, test_set.fingerprints(), test_set.video_dim)
+
+
+def report_words(test_sets: Iterable[EvaluationSet], words: WordVectors) -> None:
+    """Log which words of test sets have no vector; raises WordVectorsError when most have none."""
+    from reeldex.embedding.words.coverage import measure_coverage, report_coverage
+
+    for test_set in test_sets:
+        report_coverage(test_set.name, measure_coverage(test_set.captions, words))
 
 
 def evaluate_model(  # noqa: PLR0913, PLR0917 - the model, its test sets and its outputs
@@ -132,6 +141,7 @@ def evaluate_model(  # noqa: PLR0913, PLR0917 - the model, its test sets and its
     """Evaluate a model on whole test sets; write JSON beside its checkpoint, and rankings if requested."""
     from reeldex.embedding.evaluation.evaluate import measure, score
     from reeldex.embedding.evaluation.tables import save_ranking, save_report
+    from reeldex.embedding.words.coverage import measure_coverage
 
     options = config.evaluate
     results, rankings = [], []
@@ -143,7 +153,8 @@ def evaluate_model(  # noqa: PLR0913, PLR0917 - the model, its test sets and its
             counted(len(test_set.clips), "clip"),
         )
         scores = score(model, test_set, words, options.batch_size)
-        results.append(measure(scores, test_set, options))
+        coverage = measure_coverage(test_set.captions, words)
+        results.append(measure(scores, test_set, options, coverage))
         if ranking is not None:
             several = len(test_sets) > 1
             path = ranking.with_name(f"{ranking.stem}.{test_set.name}{ranking.suffix}") if several else ranking

@@ -12,7 +12,14 @@ from reeldex.embedding.options import TrainingOptions
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TrainConfig
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.learning.published_files import GOOGLE_NEWS, PUBLISHED, PUBLISHED_DATASETS, data_folder, is_published
+from reeldex.flows.learning.published_files import (
+    GOOGLE_NEWS,
+    PUBLISHED,
+    PUBLISHED_DATASETS,
+    data_folder,
+    is_published,
+    is_published_file,
+)
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -114,14 +121,22 @@ def words_of_checkpoint(given: str, path: Path, checkpoint: Checkpoint, config: 
     Those of the published checkpoint are downloaded with the published data, unless others are found. Raises
     UsageError, WeightsError, WordVectorsError; CheckpointMismatchError for other word vectors than it was trained with.
     """
-    from reeldex.embedding.training.checkpoint import require_word_vectors
-
     found = _word_file(config, [path.parent], checkpoint)
     if found is None and given == PUBLISHED:
         found = data_folder(Path(PUBLISHED), config.weights.folder) / GOOGLE_NEWS
-    words = open_words(_require_file(found), config)
-    require_word_vectors(checkpoint, words.fingerprint, words.dim)
+    file = _require_file(found)
+    words = open_words(file, config)
+    require_words_of(checkpoint, file, words, config)
     return words
+
+
+def require_words_of(checkpoint: Checkpoint, file: Path, words: WordVectors, config: PipelineConfig) -> None:
+    """Raise CheckpointMismatchError for other word vectors, opened from `file`, than a checkpoint was trained with."""
+    from reeldex.embedding.training.checkpoint import require_known_word_vectors, require_word_vectors
+
+    require_word_vectors(checkpoint, words.fingerprint, words.dim)
+    known = config.words.unchecked or is_published_file(file, config.weights.folder)
+    require_known_word_vectors(checkpoint, words, unchecked=known)
 
 
 def word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None = None) -> Path:

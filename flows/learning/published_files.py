@@ -45,6 +45,15 @@ def is_published(folder: Path) -> bool:
     return str(folder) == PUBLISHED
 
 
+def is_published_file(path: Path, weights_folder: Path | None) -> bool:
+    """Whether a file is one of the downloaded and unpacked evaluation data."""
+    return path.absolute().is_relative_to(_unpacked(weights_folder).absolute())
+
+
+def _unpacked(weights_folder: Path | None) -> Path:
+    return (weights_folder or cache_folder()) / "metadata_eval"
+
+
 def data_folder(given: Path, weights_folder: Path | None) -> Path:
     """Return the data folder `given`; for `published`, download and unpack the published archive once.
 
@@ -53,7 +62,7 @@ def data_folder(given: Path, weights_folder: Path | None) -> Path:
     if not is_published(given):
         return given
     archive = PretrainedWeights("evaluation-data", EVALUATION_DATA_URL, f"{_LOCAL}: --data DIR")
-    unpacked = (weights_folder or cache_folder()) / "metadata_eval"
+    unpacked = _unpacked(weights_folder)
     if not unpacked.is_dir():
         path = find_or_fetch(archive, None, weights_folder)
         _unpack(path, unpacked)

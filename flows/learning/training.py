@@ -14,13 +14,14 @@ from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
-from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, require_fit
+from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, report_words, require_fit
 from reeldex.flows.learning.inputs import (
     OWN_WORD_VECTORS,
     dataset_options,
     open_test_sets,
     open_training_set,
     open_words,
+    require_words_of,
     training_options,
     word_file,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_COVERAGE_SAMPLES = 10_000
 _AFTER_A_FAULT = "If memory ran out, lower train.batch_size or n_pair. Then continue this training: Retry, or --resume."
 
 
@@ -73,6 +75,7 @@ class TrainingReport:
     best_checkpoint: str
     last_checkpoint: str
     evaluation: EvaluationReport | None
+    unusable_rows: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -82,6 +85,8 @@ class TrainingReport:
     def __str__(self) -> str:
         done = "already complete" if self.mean_loss is None else f"mean loss {self.mean_loss:.4f} in the last epoch"
         without = f", {counted(self.unusable_videos, 'video')} excluded" if self.unusable_videos else ""
+        if self.unusable_rows:
+            without += f", {counted(self.unusable_rows, 'annotation row')} left out"
         return (
             f"{counted(self.epochs, 'epoch')} ({counted(self.steps, 'step')}) on {counted(self.samples, 'sample')} of "
             f"{self.dataset}{without}: {done}. The best checkpoint is {self.best_checkpoint}"
@@ -156,7 +161,8 @@ class _TrainingRun:
 
         begun = self._begun()
         path, words = self._words(begun)
-        model = self._model(begun, words)
+        model = self._model(begun, path, words)
+        self._report_coverage(words)
         test_sets = self._test_sets(model, words)
         job = TrainingJob(
             model=model,
@@ -213,18 +219,29 @@ class _TrainingRun:
 
             distributed.barrier()
 
-    def _model(self, begun: Checkpoint | None, words: WordVectors) -> TextVideoEmbedding:
+    def _model(self, begun: Checkpoint | None, path: Path, words: WordVectors) -> TextVideoEmbedding:
         from reeldex.embedding.model import ModelSpec
-        from reeldex.embedding.training.checkpoint import require_features, require_word_vectors
+        from reeldex.embedding.training.checkpoint import require_features
         from reeldex.embedding.training.train import new_model
 
         if begun is not None:
-            require_word_vectors(begun, words.fingerprint, words.dim)
+            require_words_of(begun, path, words, self.config)
             require_features(begun, self.samples.fingerprints(), self.samples.video_dim)
             return begun.model()
         sizes = self.config.train.model
         spec = ModelSpec(self.samples.video_dim, sizes.embed_dim, words.dim, sizes.sentence_dim, sizes.max_words)
         return new_model(spec, self.config.train.seed)
+
+    def _report_coverage(self, words: WordVectors) -> None:
+        """Log which words of the training captions have no vector; raises WordVectorsError when most have none."""
+        if not self.process.is_first:
+            return
+        from reeldex.embedding.datasets.caption_stream import CaptionStream
+        from reeldex.embedding.words.coverage import measure_coverage, report_coverage
+
+        # HowTo100M has over 100 million captions; a part of its videos shows the same shares.
+        captions = CaptionStream(self.samples, _COVERAGE_SAMPLES)
+        report_coverage(f"captions of {self.samples.name}", measure_coverage(captions, words))
 
     def _test_sets(self, model: TextVideoEmbedding, words: WordVectors) -> list[EvaluationSet]:
         """Open the test sets in the process that evaluates; their features must match the model."""
@@ -236,6 +253,7 @@ class _TrainingRun:
         ours = Checkpoint(model.spec, {}, Origin(words.fingerprint, self.samples.fingerprints()))
         for test_set in test_sets:
             require_fit(ours, test_set)
+        report_words(test_sets, words)
         return test_sets
 
     def _evaluation(self, test_sets: list[EvaluationSet], words: WordVectors) -> Evaluate:
@@ -276,6 +294,7 @@ class _TrainingRun:
             best_checkpoint=str(result.best_checkpoint),
             last_checkpoint=str(result.last_checkpoint),
             evaluation=evaluation,
+            unusable_rows=len(self.samples.unusable.rows),
         )
 
 

@@ -116,8 +116,8 @@ def publish_table(rows: list[dict[str, Any]], description: str) -> None:
 def pictures_of(store: FeatureStore, shards: Sequence[int], limits: DecodeLimits) -> Iterator[Picture]:
     """Yield pictures of some videos of these shards, extracted by ffmpeg within `limits`; failures are skipped."""
     deadline = time.monotonic() + _PICTURES_SECONDS
-    for outcome in _spread(store, shards):
-        at_seconds = (outcome.duration_seconds or 0.0) / 2
+    for outcome, start_seconds in _spread(store, shards):
+        at_seconds = start_seconds + (outcome.duration_seconds or 0.0) / 2
         if time.monotonic() > deadline:
             return
         try:
@@ -126,13 +126,18 @@ def pictures_of(store: FeatureStore, shards: Sequence[int], limits: DecodeLimits
             log.info("No picture of %s: %s", outcome.video_id, error)
 
 
-def _spread(store: FeatureStore, shards: Sequence[int]) -> list[VideoOutcome]:
-    """Return some videos with features, spread evenly over the shards and within them."""
-    chosen: list[VideoOutcome] = []
+def _spread(store: FeatureStore, shards: Sequence[int]) -> list[tuple[VideoOutcome, float]]:
+    """Return some videos with features, and where each begins in its file, spread evenly over the shards."""
+    chosen: list[tuple[VideoOutcome, float]] = []
     some = shards[:: max(1, len(shards) // _PICTURES)][:_PICTURES]
     for number, shard in enumerate(some):
         outcomes = store.outcomes(shard)
-        ok = [each for each in outcomes.videos if each.status == "ok"] if outcomes is not None else []
+        pairs = zip(outcomes.videos, store.manifests()[shard].videos, strict=True) if outcomes is not None else ()
+        ok = [
+            (outcome, entry.span.start_seconds if entry.span else 0.0)
+            for outcome, entry in pairs
+            if outcome.status == "ok"
+        ]
         share = -(-(_PICTURES - len(chosen)) // (len(some) - number))
         chosen += ok[:: max(1, len(ok) // share)][:share]
     return chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reeldex.flows.extraction.plan import ShardTask
 from reeldex.flows.extraction.run import run_shards
@@ -15,27 +15,22 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.prepare import PreparedRun
 
 
-def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Mapping[str, int]) -> RunReport:
+def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Mapping[str, Any]) -> RunReport:
     """Process the planned shards as tasks of the current flow run, publish the report and return it.
 
     A shard that an earlier attempt of the run completed is not processed again, unless it has become incomplete.
     Requires the store's lock. Raises as `run_shards` does.
     """
     manifests = prepared.store.manifests()
-    redo = {task.shard: task.redo for task in prepared.all_tasks}
+    planned = {task.shard: task for task in prepared.all_tasks}
     tasks = [
-        ShardTask(
-            shard,
-            len(manifests[shard].videos),
-            prepared.spaces_of(manifests[shard]),
-            prepared.retry,
-            redo.get(shard, ()),
-        )
+        planned.get(shard)
+        or ShardTask(shard, len(manifests[shard].videos), prepared.spaces_of(manifests[shard]), prepared.retry)
         for shard in shards
     ]
     lacking = {task.shard for task in prepared.all_tasks if not task.complete}
     try:
-        with progress_artifact("Starting", wanted=any(task.shard in redo for task in tasks)):
+        with progress_artifact("Starting", wanted=any(task.shard in planned for task in tasks)):
             report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
     except ShardsLostError as lost:
         publish_report(prepared.store, lost.report, shards, prepared.config.compute.limits)

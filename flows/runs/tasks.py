@@ -50,7 +50,9 @@ def reporting_to(on_event: OnEvent) -> Iterator[None]:
 
 
 @task(name="plan", task_run_name="plan", persist_result=True, result_serializer="json")
-def plan_extraction(source: str, store: str, spaces: tuple[str, ...], settings: Mapping[str, Any]) -> dict[str, Any]:
+def plan_extraction(
+    source: str | tuple[str, ...], store: str, spaces: tuple[str, ...], settings: Mapping[str, Any]
+) -> dict[str, Any]:
     """Assign the source's new videos to new shards; return which shards to process."""
     del source, store, spaces, settings  # what the persisted result depends on
     prepared = _prepared.get()

@@ -13,7 +13,10 @@ _COMMAND = re.compile(r"^(?:\$ )?(?:\S*reeldex|prefect|docker|torchrun|make|expo
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page. `marker` is the comment before it: `run`, `not run: REASON`, or None."""
+    """A fenced block of a page.
+
+    `marker` is the comment before it: `run`, `run on a server`, `not run: REASON`, or None.
+    """
 
     language: str
     body: str
@@ -21,13 +24,20 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is executed."""
+        """Whether it is executed by the test of its page."""
         return self.marker == "run"
+
+    @property
+    def is_run_on_a_server(self) -> bool:
+        """Whether it is executed beside a running `reeldex up`."""
+        return self.marker == "run on a server"
 
     @property
     def is_marked(self) -> bool:
         """Whether its marker says that it is executed, or why not."""
-        return self.is_run or re.fullmatch(r"not run: \S.{5,}", self.marker or "") is not None
+        return (
+            self.is_run or self.is_run_on_a_server or re.fullmatch(r"not run: \S.{5,}", self.marker or "") is not None
+        )
 
     @property
     def needs_marker(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,15 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from reeldex.cli.main import build_app
 from tests.conftest import MakeVideo
 from tests.docs.blocks import blocks_of
 from tests.embedding.feature_files import make_store, rows_of
 from tests.flows.captioned import write_rows
 
-_DOCS = Path(__file__).parents[2] / "docs"
+_ROOT = Path(__file__).parents[2]
+_DOCS = _ROOT / "docs"
 # A test of the Python API executes this page.
 _TESTED_ELSEWHERE = {"python-api.md"}
 _PAGES = sorted(str(each.relative_to(_DOCS)) for each in _DOCS.rglob("*.md"))
+
+# A prompt, a path before the program, and `python -m` or `torchrun -m` are left out.
+_COMMAND = re.compile(r"^(?:\$ )?(?:(?:torchrun|python).* -m |\S*/)?reeldex (?P<arguments>.+)$")
 
 _EXTRACTION = "extract: {weights: random, extractors: [resnet152]}\n"
 _LEARNING = """
@@ -82,6 +89,28 @@ def test_every_block_of_commands_says_whether_it_is_run(page: str) -> None:
     blocks = blocks_of((_DOCS / page).read_text("utf-8"))
     assert [each.body for each in blocks if each.needs_marker and not each.is_marked] == []
     assert any(each.is_run for each in blocks) == (page in _SETUPS)
+
+
+def _reeldex_commands(page: Path) -> list[list[str]]:
+    """Return the arguments of every `reeldex` command of a page, whether it is run or not."""
+    blocks = blocks_of(page.read_text("utf-8"))
+    bodies = [each.body.replace("\\\n", " ") for each in blocks if each.language != "python"]
+    found = [_COMMAND.search(line) for body in bodies for line in body.splitlines()]
+    return [shlex.split(each["arguments"], comments=True) for each in found if each]
+
+
+@pytest.mark.parametrize("page", [_ROOT / "README.md", *(_DOCS / page for page in _PAGES)], ids=lambda page: page.name)
+def test_the_command_line_accepts_every_command_of_a_page(page: Path) -> None:
+    """Also commands that cannot be executed here, such as those that need the published weights."""
+    app = build_app()
+    for arguments in _reeldex_commands(page):
+        app.parse_args([each for each in arguments if each != "..."], print_error=False, exit_on_error=False)
+
+
+def test_commands_are_found_in_prompts_and_over_several_lines(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```\n$ reeldex up\ntorchrun -m reeldex train \\\n  --out 'my folder'  # why\nls reeldex\n```\n")
+    assert _reeldex_commands(page) == [["up"], ["train", "--out", "my folder"]]
 
 
 @pytest.mark.slow

@@ -45,3 +45,11 @@ def narrated(tmp_path: Path, store: FeatureLocation) -> Howto100mOptions:
     (tmp_path / "captions.json").write_text(json.dumps(spoken))
     (tmp_path / "h.csv").write_text("video_id,category_1,task_id\n" + "".join(f"{each},x,1\n" for each in VIDEOS))
     return Howto100mOptions(csv=tmp_path / "h.csv", captions=tmp_path / "captions.json", features=store, n_pair=8)
+
+
+@pytest.fixture
+def shared() -> Path:
+    folder = Path(__file__).resolve().parents[2].parent / "shared"
+    if not (folder / "cases").is_dir():
+        pytest.skip(f"the shared cases are not at {folder}")
+    return folder

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from reeldex.storage.convert import import_npy
+from reeldex.storage.npy_import import import_npy
 from reeldex.storage.store import FeatureStore
 
 SPACES = ("resnet152.test", "resnext101_3d.test")

@@ -227,7 +227,7 @@ def test_n_pair_that_cannot_be() -> None:
 
 
 def test_every_data_set_is_registered_under_its_name() -> None:
-    assert set(DATASETS) == {"howto100m", "msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval"}
+    assert set(DATASETS) == {"howto100m", "msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval", "captions"}
     for name, record in DATASETS.items():
         assert record.name == name
         record.options()

@@ -8,7 +8,13 @@ import pytest
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.datasets.epic_options import EpicRetrievalOptions
-from reeldex.embedding.datasets.epic_retrieval import open_evaluation, open_training, read_actions
+from reeldex.embedding.datasets.epic_retrieval import (
+    _sentences,
+    open_evaluation,
+    open_training,
+    read_actions,
+    read_annotations,
+)
 from reeldex.embedding.datasets.locations import open_features
 from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.errors import DatasetError, MissingVideosError
@@ -83,7 +89,6 @@ def test_sentences_that_no_usable_clip_answers_are_left_out(tmp_path: Path, opti
         (lambda text: text.replace("all_noun_classes", "nouns"), "has no column 'all_noun_classes'"),
         (lambda text: text.replace("[2, 13]", "[]"), "line 3, column 'all_noun_classes': it names no class"),
         (lambda text: text.replace(",2,", ",x,"), "line 5, column 'verb_class': 'x' is not a whole number"),
-        (lambda text: text.replace("00:00:05.00", "00:00:01.00"), "line 3, column 'stop_timestamp': it ends at 1.0"),
         (lambda text: text.replace("P01_01_1", "P01_01_0"), "line 3, column 'narration_id': 'P01_01_0' occurs twice"),
         (lambda text: text.splitlines()[0], "has no rows below its first line"),
     ],
@@ -107,8 +112,6 @@ def test_sentences_of_other_clips_are_refused(tmp_path: Path, options: EpicRetri
         open_training(options.replaced(train_csv=None))
     with pytest.raises(DatasetError, match="needs test_csv"):
         open_evaluation(options.replaced(test_csv=None))
-    with pytest.raises(DatasetError, match="needs test_sentence_csv"):
-        open_evaluation(options.replaced(test_sentence_csv=None))
     with pytest.raises(DatasetError, match="needs features"):
         open_training(options.replaced(features=None))
 
@@ -148,3 +151,49 @@ def test_the_official_protocol_from_files_to_figures(tmp_path: Path) -> None:
     assert (held.relevance[np.arange(3842), held.right_clips] == 1).all()
     perfect = mean_figures(query_figures(held.relevance[:50], held.relevance[:50]))
     assert (perfect.mean_average_precision, perfect.ndcg) == (1, 1)
+
+
+@pytest.mark.parametrize("spoilt", ["00:00:01.00", "x", "", "nan"])
+def test_a_row_without_a_valid_time_is_left_out_with_its_sentence(
+    tmp_path: Path, options: EpicRetrievalOptions, spoilt: str
+) -> None:
+    path = tmp_path / "EPIC_100_retrieval_test.csv"
+    path.write_text(path.read_text().replace("00:00:05.00", spoilt))
+    held = open_evaluation(options)
+    assert [clip.clip_id for clip in held.clips] == ["P01_01_0", "P01_01_2", "P02_01_0"]
+    assert held.captions == ("take plate", "wash cup")
+    assert (len(held.unusable.rows), held.unusable.sentences, held.unusable.complete) == (2, 1, False)
+
+
+def test_without_sentences_they_are_the_distinct_narrations(options: EpicRetrievalOptions) -> None:
+    derived = open_evaluation(options.replaced(test_sentence_csv=None))
+    assert derived.captions == tuple(dict.fromkeys(row[4] for row in ROWS))
+
+
+def test_epic_kitchens_55_calls_the_id_uid(tmp_path: Path, options: EpicRetrievalOptions) -> None:
+    header = (
+        "uid,participant_id,video_id,narration,start_timestamp,stop_timestamp,start_frame,stop_frame,"
+        "verb,verb_class,noun,noun_class,all_nouns,all_noun_classes\n"
+    )
+    rows = (
+        "6374,P01,P01_01,open door,00:00:00.56,00:00:03.37,1,202,open,2,door,8,['door'],[8]\n"
+        "6375,P01,P01_01,turn on light,00:00:05.37,00:00:06.17,262,370,turn-on,12,light,113,['light'],[113]\n"
+        "6376,P02,P02_01,open door,00:00:00.56,00:00:03.37,1,202,open,2,door,8,\"['door', 'knob']\",\"[8, 9]\"\n"
+    )
+    path = tmp_path / "EPIC_train_action_labels.csv"
+    path.write_text(header + rows)
+    ours = options.replaced(train_csv=path, test_csv=path, test_sentence_csv=None)
+    training = open_training(ours)
+    assert [training.sample(0, 0, at).captions[0] for at in range(3)] == ["open door", "turn on light", "open door"]
+    held = open_evaluation(ours)
+    assert held.captions == ("open door", "turn on light")
+    assert held.relevance is not None
+    assert held.relevance[0].tolist() == [1, 0, 0.75]
+
+
+@pytest.mark.skipif(not OFFICIAL.is_dir(), reason=f"the official annotations are not at {OFFICIAL}")
+def test_the_official_sentences_are_the_distinct_narrations() -> None:
+    annotations = read_annotations(OFFICIAL / "EPIC_100_retrieval_test.csv")
+    official = _sentences(OFFICIAL / "EPIC_100_retrieval_test_sentence.csv", annotations)
+    derived = {each.narration for each in _sentences(None, annotations).rows}
+    assert derived == {each.narration for each in official.rows}

@@ -55,16 +55,17 @@ def test_equal_clips_and_equal_words_tie_to_the_last_bit(
     assert not np.array_equal(scores[33], scores[0])
 
 
-def test_sentences_without_known_words_stay_and_are_counted(
-    tmp_path: Path, model: TextVideoEmbedding, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_sentences_without_known_words_stay_and_are_counted(tmp_path: Path, model: TextVideoEmbedding) -> None:
     clips = [*synthetic.clips(1), Clip("unknown", "red-1", ("unheard", "..."))]
     result = evaluate_retrieval(
         model, [EvaluationSet("x", clips, synthetic.KindReader())], synthetic.word_vectors(tmp_path)
     )[0]
     assert result.directions["text_to_video"].retrieval.query_count == 8 * 2 + 2
     assert (result.clip_count, result.directions["video_to_text"].retrieval.query_count) == (9, 9)
-    assert "x: 2 sentences without a known word are scored as empty ones" in caplog.text
+    coverage = result.coverage
+    assert coverage is not None
+    assert (coverage.sentences, coverage.wordless_sentences, coverage.unknown_words) == (18, 2, 9)
+    assert coverage.frequent_unknown == ("again", "unheard")
 
 
 @pytest.mark.slow

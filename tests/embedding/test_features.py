@@ -10,8 +10,9 @@ import pytest
 from reeldex.embedding.datasets.locations import open_features
 from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
-from reeldex.embedding.features import NpyFeatures, StoreFeatures, name_without_suffix
+from reeldex.embedding.features import NpyFeatures, StoreFeatures
 from reeldex.storage.store import FeatureStore
+from reeldex.storage.video_names import name_without_suffix
 from tests.embedding.feature_files import SPACES, WIDTHS, make_store, rows_of, write_npy
 from tests.system_faults import make_unreadable, no_more_files
 

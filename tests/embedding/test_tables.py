@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from reeldex.embedding.datasets.tables import read_tab_table, read_table
-from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.datasets.tables import Row, read_list, read_tab_table, read_table
+from reeldex.embedding.errors import DatasetError, RowError
 
 
 def table(tmp_path: Path, content: str | bytes) -> Path:
@@ -47,13 +49,27 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("12.5", 12.5), ("00:00:01.89", 1.89), ("01:02:03", 3723), ("0", 0), (" 7 ", 7)]
+    ("text", "seconds"),
+    [
+        ("12.5", 12.5),
+        ("00:00:01.89", 1.89),
+        ("01:02:03", 3723),
+        ("0", 0),
+        (" 7 ", 7),
+        ("1:2", 62),
+        ("75:30", 4530),
+        ("1e1", 10),
+        (".5", 0.5),
+        ("3.", 3),
+    ],
 )
 def test_times(tmp_path: Path, text: str, seconds: float) -> None:
     assert read_table(table(tmp_path, f"t\n{text}\n"), ["t"])[0].seconds("t") == seconds
 
 
-@pytest.mark.parametrize("text", ["-1", "nan", "inf", "x", "1:2", "00:00:60:00", "''"])
+@pytest.mark.parametrize(
+    "text", ["-1", "nan", "inf", "x", "1:60", "00:60:00", "1:", ":5", "1_0", "0x1", "1h", "00:00:60:00", "''"]
+)
 def test_what_is_no_time(tmp_path: Path, text: str) -> None:
     row = read_table(table(tmp_path, f"t\n{text}\n"), ["t"])[0]
     with pytest.raises(DatasetError, match=r"t\.csv, line 2, column 't': .* is neither a time in seconds"):
@@ -87,5 +103,80 @@ def test_tab_separated_lines_are_rows_whatever_they_quote(tmp_path: Path) -> Non
     path = table(tmp_path, 'a\t1\t"He waits\nb\t2\tit\'s "\u2028 here"\n\n')
     rows = read_tab_table(path, {"clip": 0, "sentence": 2})
     assert [row.text("sentence") for row in rows] == ['"He waits', 'it\'s "\u2028 here"']
-    with pytest.raises(DatasetError, match="line 1: it has 3 tab-separated columns, and column 6 is required"):
-        read_tab_table(path, {"clip": 0, "sentence": 5})
+    short = read_tab_table(path, {"clip": 0, "sentence": 5})[0]
+    assert short.text("clip") == "a"
+    with pytest.raises(RowError, match="line 1: it has 3 tab-separated columns, and column 6 is required"):
+        short.text("sentence")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_columns_are_found_in_any_case_between_any_usual_separators(tmp_path: Path, separator: str) -> None:
+    lines = [["x", " Video_ID ", "TEXT"], ["1", "a", '"cut, then; stir"'], ["2", "b", "fry"]]
+    rows = read_table(table(tmp_path, "\n".join(map(separator.join, lines))), ["video_id", "text"])
+    assert [(row.text("video_id"), row.text("text")) for row in rows] == [("a", "cut, then; stir"), ("b", "fry")]
+
+
+def test_other_names_of_columns_count_where_the_column_is_absent(tmp_path: Path) -> None:
+    aliases = {"video_id": ("video", "file")}
+    assert read_table(table(tmp_path, "file,Video\na,b\n"), ["video_id"], (), aliases)[0].text("video_id") == "b"
+    assert read_table(table(tmp_path, "video,video_id\na,b\n"), ["video_id"], (), aliases)[0].text("video_id") == "b"
+
+
+@pytest.mark.parametrize(
+    "value", [None, math.nan, "", " ", "nan", "NaN", "null", "NULL", "None", "<NA>", np.float32("nan")]
+)
+def test_what_is_no_text(value: object) -> None:
+    with pytest.raises(RowError, match="t, line 3, column 'text': it is empty"):
+        Row(Path("t"), 3, {"text": value}).text("text")
+
+
+@pytest.mark.parametrize(("value", "text"), [("none", "none"), ("nan bread", "nan bread"), (5, "5"), (" a ", "a")])
+def test_what_is_a_text(value: object, text: str) -> None:
+    assert Row(Path("t"), 3, {"text": value}).text("text") == text
+
+
+def test_json_values_that_are_no_text_and_no_time() -> None:
+    row = Row(Path("t"), 0, {"list": ["a"], "flag": True, "time": None}, "entry 4")
+    with pytest.raises(RowError, match="t: entry 4, column 'list': it is a list, not a text"):
+        row.text("list")
+    with pytest.raises(RowError, match="it is a bool, not a text"):
+        row.text("flag")
+    with pytest.raises(RowError, match="None is neither a time"):
+        row.seconds("time")
+    with pytest.raises(RowError, match="column 'other': it is missing"):
+        row.text("other")
+
+
+@pytest.mark.parametrize(
+    ("content", "ids"),
+    [
+        ("video0\nvideo1\n\n", ["video0", "video1"]),
+        ("\ufeffvideo0\r\nvideo1", ["video0", "video1"]),
+        ("video_id\nvideo0\n", None),
+        ("Video ID\nvideo0\n", None),
+        ("videoid\nvideo0\n", None),
+        ("id\n", None),
+        ("video_id,sentence\nvideo0,a\n", None),
+        ("", None),
+    ],
+)
+def test_lists_of_ids_without_a_header(tmp_path: Path, content: str, ids: list[str] | None) -> None:
+    rows = read_list(table(tmp_path, content), "video_id")
+    assert (None if rows is None else [row.text("video_id") for row in rows]) == ids
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a" * 1_308_606,
+        ",".join(["column"] * 200_000),
+        '{"sentences": [' + '{"video_id": "video1", "caption": "x"},' * 30_000 + "]}",
+        "video_id,start\na," + "9:" * 500_000,
+        "video_id,start\na," + "x" * 500_000,
+    ],
+)
+def test_messages_quote_little_of_a_file(tmp_path: Path, content: str) -> None:
+    path = table(tmp_path, content)
+    with pytest.raises(DatasetError) as raised:
+        [row.seconds("start") for row in read_table(path, ["video_id", "start"])]
+    assert len(str(raised.value).replace(str(path), "")) < 400

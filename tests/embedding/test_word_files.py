@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gensim.models import KeyedVectors, Word2Vec
+from gensim.models import FastText, KeyedVectors, Word2Vec
 
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.options import WordFormat
 from reeldex.embedding.words.files import detect_format
-from reeldex.embedding.words.word2vec import _read_with_gensim, open_word_vectors
+from reeldex.embedding.words.word2vec import _read, open_word_vectors
 from tests.embedding.test_unpickling import ADDRESS, Elements, Hostile
 from tests.embedding.word_sources import WORDS, opened, save
 from tests.system_faults import make_unreadable
@@ -28,6 +28,8 @@ from tests.system_faults import make_unreadable
         ("gensim", "v.kv"),
         ("gensim with arrays beside", "v.kv"),
         ("whole model", "v.model"),
+        ("text with spaces at the end", "v.vec"),
+        ("text with tabs", "v.txt"),
     ],
 )
 def test_all_formats_are_detected_and_read(tmp_path: Path, keyed: KeyedVectors, kind: str, name: str) -> None:
@@ -170,4 +172,78 @@ def test_word_vectors_on_a_broken_disk_are_not_called_damaged(
     save(keyed, source, kind)
     make_unreadable(source)
     with pytest.raises(WordVectorsError, match=r"cannot be read: Input/output error.*not known to be damaged"):
-        _read_with_gensim(source, format_)
+        _read(source, format_)
+
+
+ROWS = "the 0.5 1 2\n. . . 1 2 3\nat 5 2 3 4\nnb\u00a0sp 3 4 5\n"
+
+
+@pytest.mark.parametrize("head", ["", "4 3\n", "\ufeff4 3\n"])
+def test_words_with_spaces_are_words(tmp_path: Path, head: str) -> None:
+    (tmp_path / "v.txt").write_bytes((head + ROWS).encode())
+    found = opened(tmp_path / "v.txt")
+    assert list(found) == ["the", ". . .", "at 5", "nb\u00a0sp"]
+    np.testing.assert_array_equal(found.matrix, [[0.5, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]])
+
+
+def test_the_shared_cases_of_spaces_and_repeated_words(tmp_path: Path, shared: Path) -> None:
+    for name, words in (("glove840", ["the", ". . .", "at name@domain.com", "chop"]), ("dupword", ["the", "chop"])):
+        found = open_word_vectors(shared / "cases" / "words" / f"{name}.txt", cache_folder=tmp_path)
+        assert list(found) == words
+    assert found.vector("the")[0] == np.float32(0.12573), "the first row of a repeated word counts"
+
+
+def binary(*rows: tuple[bytes, float]) -> bytes:
+    head = f"{len(rows)} 3\n".encode()
+    return head + b"".join(word + b" " + np.full(3, value, "<f4").tobytes() + b"\n" for word, value in rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "left_out"),
+    [
+        (b"3 1\nthe 1\nthe 2\nchop 3\n", ["the", "chop"], "1 repeated"),
+        (binary((b"the", 1), (b"the", 2), (b"chop", 3)), ["the", "chop"], "1 repeated"),
+        (b"the 1 1\ncaf\xe9 2 2\nchop 3 3\n", ["the", "chop"], "1 not UTF-8"),
+        (binary((b"the", 1), (b"caf\xe9", 2), (b"chop", 3)), ["the", "chop"], "1 not UTF-8"),
+        (b"the 1 1\n 2 2\nchop nan 3\nchop 4 4\n", ["the", "chop"], "1 empty, 1 with NaN or infinity in the vector"),
+        (b"1 2\nthe 1 1\nchop 2 2\n", ["the"], "1 beyond the count in the first line"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, words: list[str], left_out: str
+) -> None:
+    (tmp_path / "v").write_bytes(content)
+    found = opened(tmp_path / "v")
+    assert list(found) == words
+    assert found.matrix[0, 0] == 1
+    assert f"rows left out: {left_out}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xba\x16\x4f\x2f\x0c\x00\x00\x00", r"is a fastText model, .* Use the \.vec file"),
+        (b"PK\x03\x04 a zip", "it is a zip archive; unpack it"),
+        (b"caf\xe9 1 1\nh\xe9 2 2\nthe 3 3\n", "2 of its 3 words are not UTF-8"),
+        (b"the 1 2\nchop 1 2\nonion 1\n", "line 3 is not a word and 2 numbers"),
+        (b"3 2\nthe 1 2\nchop 1 2\n", "states 3 words, and it has 2"),
+        (b" 1.5 2\n 3 4\n", r"holds no word vectors \(2 empty\)"),
+        (b"<" + b"x" * 3_000_000, "not a known format"),
+    ],
+)
+def test_the_reason_is_said_and_short(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "v").write_bytes(content)
+    for file_format in (WordFormat.AUTO, WordFormat.BINARY) if content.startswith(b"\xba") else (WordFormat.AUTO,):
+        with pytest.raises(WordVectorsError, match=said) as raised:
+            open_word_vectors(tmp_path / "v", cache_folder=tmp_path / "cache", file_format=file_format)
+        assert len(str(raised.value)) < 600
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_gensim_s_fasttext_gives_the_vectors_of_its_words(tmp_path: Path, *, whole: bool) -> None:
+    model = FastText([["cut", "the", "onion"], ["don't", "cry"]], vector_size=8, min_count=1, bucket=50)
+    (model if whole else model.wv).save(str(tmp_path / "f"))
+    found = opened(tmp_path / "f")
+    assert sorted(found) == ["cry", "cut", "don't", "onion", "the"]
+    for word in found:
+        np.testing.assert_array_equal(found.vector(word), model.wv[word])

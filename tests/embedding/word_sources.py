@@ -38,6 +38,10 @@ def save(keyed: KeyedVectors, path: Path, kind: str) -> None:
         content = plain.read_bytes()
         if "without" in kind:
             content = content.split(b"\n", 1)[1]
+        if "spaces" in kind:
+            content = content.replace(b"\n", b" \n")
+        elif "tabs" in kind:
+            content = content.replace(b" ", b"\t")
         if "gz" in kind:
             content = gzip.compress(content)
         elif "bz2" in kind:

@@ -28,7 +28,7 @@ def extract_without_prefect(source: str, store: str, ready: Event) -> None:
     ready.set()
     feature_store = FeatureStore(store, create=True)
     with feature_store.lock():
-        found = find_videos(source, config.extract.video_id)
+        found = find_videos(source, config.extract).videos
         names = [network.space for network in networks]
         feature_store.add_shards(plan(feature_store, found, names, config.extract.shard_videos).new_shards)
         for task in tasks_for(feature_store, found, names):

@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from reeldex.storage.convert import export_npy, import_npy
 from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError
 from reeldex.storage.hdf5 import open_to_read
+from reeldex.storage.npy_export import export_npy
+from reeldex.storage.npy_import import import_npy
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.shard import ShardReader
 from reeldex.storage.store import FeatureStore

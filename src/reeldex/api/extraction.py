@@ -150,7 +150,7 @@ def _extracted(result: VideoFeatures | ExtractionFailure) -> ExtractedVideo:
         features = {
             name: FeatureRows(
                 rows=rows,
-                start_seconds=0.0,
+                start_seconds=result.first_row_seconds[name],
                 seconds_per_row=result.seconds_per_row[name],
                 duration_seconds=outcome.duration_seconds,
                 truncated=outcome.truncated,

@@ -15,7 +15,12 @@ import torch
 from reeldex.devices import resolve_device
 from reeldex.embedding.block_pooling import pool_spans, pool_whole
 from reeldex.embedding.features import STREAMS, StoreFeatures, VideoRows
-from reeldex.embedding.training.checkpoint import load_checkpoint, require_features, require_word_vectors
+from reeldex.embedding.training.checkpoint import (
+    load_checkpoint,
+    require_features,
+    require_known_word_vectors,
+    require_word_vectors,
+)
 from reeldex.embedding.words.vectors import WordVectors, tokenise
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
@@ -57,21 +62,26 @@ class TextVideoModel:
         checkpoint: str | os.PathLike[str] = "published",
         *,
         word_vectors: str | os.PathLike[str] | WordVectors | None = None,
+        word_vectors_unchecked: bool = False,
         device: str = "auto",
     ) -> TextVideoModel:
         """Load a checkpoint of `reeldex train`, or with `published` the one of the HowTo100M paper, downloaded once.
 
         `word_vectors` is the file of word vectors that the checkpoint was trained with; None uses those beside the
-        checkpoint or those that it names, and downloads the published ones for the published checkpoint. Raises
-        CheckpointError, WordVectorsError, WeightsError, DeviceError; UsageError when there are no word vectors.
+        checkpoint or those that it names, and downloads the published ones for the published checkpoint. A plain
+        state dict does not record its word vectors: others than GoogleNews' need `word_vectors_unchecked`. Raises
+        CheckpointError, CheckpointMismatchError, WordVectorsError, WeightsError, DeviceError; UsageError when there
+        are no word vectors.
         """
         given = os.fspath(checkpoint)
         path = checkpoint_path(given, None)
         loaded = load_checkpoint(path)
         if not isinstance(word_vectors, WordVectors):
             file = None if word_vectors is None else Path(word_vectors)
-            config = PipelineConfig.model_validate({"words": {"file": file}})
+            config = PipelineConfig.model_validate({"words": {"file": file, "unchecked": word_vectors_unchecked}})
             word_vectors = words_of_checkpoint(given, path, loaded, config)
+        else:
+            require_known_word_vectors(loaded, word_vectors, unchecked=word_vectors_unchecked)
         return cls(loaded, word_vectors, device=device)
 
     def embed_text(self, sentences: Sequence[str]) -> npt.NDArray[np.float32]:

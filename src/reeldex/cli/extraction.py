@@ -50,14 +50,15 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
 
 @command(
     "extract",
-    details="SOURCE is a folder (searched with its subfolders), a video, a .txt list (one path per line) or a .csv "
-    "list (column video_path, optionally video_id). New and changed videos are extracted, the others are skipped.\n\n"
-    + _EXITS,
+    details="SOURCE is a folder (searched with its subfolders), a video, a quoted pattern ('videos/**/*.mp4'), or a "
+    "list: .txt (one path per line), .csv, .tsv or .jsonl (column video_path, path or file; optionally video_id, and "
+    "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
+    "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
     settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_COMPUTE),
 )
 def extract(  # noqa: PLR0913 - each is an option
-    source: Annotated[str, Parameter(help="Folder, video or list.")],
+    source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
     /,
     *,
     store: Annotated[str, Parameter(metavar="DIR", help="Folder of the feature store; created if absent.")],
@@ -75,9 +76,12 @@ def extract(  # noqa: PLR0913 - each is an option
     prepared = prepare(source, store, config, only_estimate=dry_run)
     if dry_run:
         from reeldex.flows.extraction.cost import estimate
+        from reeldex.flows.extraction.search_notes import describe_notes, notes_to_json
 
         cost = estimate(prepared)
-        output.respond(cost.to_json(), str(cost))
+        notes = prepared.found.notes if prepared.found is not None else ()
+        answer = {**cost.to_json(), "notes": notes_to_json(notes)}
+        output.respond(answer, "\n".join([str(cost), *describe_notes(notes)]))
         return 0
     report = prepared.report_if_nothing_to_do()
     if report is not None:
@@ -129,7 +133,7 @@ def rerun(  # noqa: PLR0913 - each is an option
         raise UsageError("--reason requires --failed-videos.")
     config = _config(given, weights_file)
     reasons = (reason or REASONS) if failed_videos else ()
-    from reeldex.flows.extraction.plan import Choice
+    from reeldex.flows.extraction.choice import Choice
     from reeldex.flows.extraction.prepare import prepare_rerun
 
     choice = Choice(_shard_numbers(shards), videos)
@@ -189,6 +193,8 @@ def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
 
 
 def _report(store: str, report: RunReport, output: Output) -> int:
+    from reeldex.flows.extraction.search_notes import describe_notes
+
     text = [str(report)]
     if report.failed_by_reason or report.truncated:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
@@ -197,6 +203,7 @@ def _report(store: str, report: RunReport, output: Output) -> int:
         if report.problem_count > _FAILURES_SHOWN:
             more = report.problem_count - _FAILURES_SHOWN
             text.append(f"  ... and {more} more: reeldex status {store} --failures")
+    text += describe_notes(report.notes)
     if report.gone:
         text.append(f"{counted(report.gone, 'video')} of the store not in this source; features are kept.")
     output.respond(report.to_json(), "\n".join(text))

@@ -16,6 +16,7 @@ from reeldex.flows.config.learning import EpicPresetName, EvaluateConfig, TestSe
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 
 _DATA = "Data set"
+_OWN_CAPTIONS = "Captions of one's own"
 _EPIC = "EPIC-KITCHENS by label files"
 _FEATURES = "datasets.*.features"
 _DATA_SETTINGS: tuple[Setting, ...] = (
@@ -27,6 +28,10 @@ _DATA_SETTINGS: tuple[Setting, ...] = (
     setting(f"{_FEATURES}.rows_per_second", _DATA),
     setting("datasets.*.folder", _DATA, "--data"),
     setting("datasets.*.max_missing_share", _DATA),
+)
+_CAPTIONS_SETTINGS: tuple[Setting, ...] = (
+    setting("datasets.captions.captions", _OWN_CAPTIONS),
+    setting("datasets.captions.split", _OWN_CAPTIONS),
 )
 _EPIC_SETTINGS: tuple[Setting, ...] = (
     setting("train.preset", _EPIC),
@@ -41,6 +46,7 @@ WORD_SETTINGS: tuple[Setting, ...] = (
     setting("words.file", _WORDS, "--word-vectors"),
     setting("words.format", _WORDS, "--word-format"),
     setting("words.cache_folder", _WORDS, "--word-cache"),
+    setting("words.unchecked", _WORDS, "--word-vectors-unchecked"),
 )
 """Flags on the word vectors to use."""
 WORD_TRAINING_SETTINGS: tuple[Setting, ...] = (
@@ -80,6 +86,7 @@ File = Annotated[
             if each.key != "train.preset"
         ),
         *settings_of("train.model", ModelOptions, "Model"),
+        *_CAPTIONS_SETTINGS,
         *_EPIC_SETTINGS,
     ),
 )
@@ -138,6 +145,7 @@ def train(  # noqa: PLR0913 - each is an option
         setting("datasets.*.published_sha256", "Protocol"),
         *WORD_SETTINGS,
         *settings_of("evaluate", EvaluateConfig, "Evaluation"),
+        *_CAPTIONS_SETTINGS,
         *_EPIC_SETTINGS,
     ),
 )
@@ -182,9 +190,10 @@ def _configuration(
 
     config = given.load()
     preset = given.values.get("train.preset")
-    epic = [each for each in _EPIC_SETTINGS if each.key in given.values]
-    if epic and "epic" not in datasets:
-        raise UsageError(f"{epic[0].flag} requires --dataset epic.")
+    for dataset, settings in (("epic", _EPIC_SETTINGS), ("captions", _CAPTIONS_SETTINGS)):
+        misplaced = [each for each in settings if each.key in given.values and dataset not in datasets]
+        if misplaced:
+            raise UsageError(f"{misplaced[0].flag} requires --dataset {dataset}.")
     if preset or without_preset:
         chosen = EpicPresetName(preset) if preset else None
         config = config.model_copy(update={"train": config.train.model_copy(update={"preset": chosen})})

@@ -23,6 +23,8 @@ from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}
+# Flags that are given once for each value, which may contain commas.
+_REPEATABLE = frozenset({"extract.include", "extract.exclude"})
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class Setting:
         found = _field(self.key)
         kind, choices = _kind(found.annotation)
         annotation: Any = bool if kind is bool else Literal[choices] if choices and "*" not in self.key else str
+        if self.key in _REPEATABLE:
+            annotation = tuple[str, ...]
         about = Parameter(
             name=self.flag,
             group=Group(self.group),
             help=found.description,
             show_default=_shown(found.default),
-            metavar=None if choices or kind is bool else "A,B" if kind is tuple else _METAVARS.get(kind),
+            metavar="PATTERN" if self.key in _REPEATABLE else _metavar(kind, choices),
             negative=f"--no-{self.flag.removeprefix('--')}" if kind is bool else (),
         )
         return inspect.Parameter(
@@ -64,6 +68,10 @@ class Setting:
         if kind is Path and not given:
             # As of an unset shell variable: it would mean the current folder.
             raise UsageError(f"{self.flag}: the path is empty.")
+        if self.key in _REPEATABLE:
+            if not all(part.strip() for part in given):
+                raise UsageError(f"{self.flag}: the pattern is empty.")
+            return list(given)
         if kind is tuple:
             return [part.strip() for part in given.split(",") if part.strip()]
         return given
@@ -191,6 +199,12 @@ def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:  # noqa: ANN401 - a 
     if issubclass(annotation, Enum):
         return str, tuple(each.value for each in annotation)
     return annotation, ()
+
+
+def _metavar(kind: type, choices: tuple[str, ...]) -> str | None:
+    if choices or kind is bool:
+        return None
+    return "A,B" if kind is tuple else _METAVARS.get(kind)
 
 
 def _shown(default: object) -> str | bool:

@@ -1,9 +1,8 @@
-"""`reeldex status`, `verify`, `export` and `import`: commands on a feature store."""
+"""`reeldex status` and `verify`: the state of a feature store."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,7 +10,6 @@ from cyclopts import Parameter
 from reeldex.cli import terminal
 from reeldex.cli.command import Output, command
 from reeldex.cli.server_choice import ServerChoice, uses_server
-from reeldex.cli.settings import pairs
 from reeldex.errors import UsageError
 from reeldex.quantities import counted, data_size
 
@@ -47,6 +45,40 @@ def status(
         text = "\n".join([text, *(terminal.describe_failure(each) for each in listed)])
     output.respond(answer, text)
     return 1 if found.failed or found.shards_unfinished or found.unreadable else 0
+
+
+@command(
+    "forget",
+    details="A forgotten video is no longer counted, listed, retried or read. Its features stay in their files. A "
+    "later extraction whose source holds the video extracts it again. IDs may also be paths, such as that of a file "
+    "without features because its id belongs to another one.\n\n"
+    "Exit status: 0 forgotten; 2 wrong usage, or an id that is not in the store.",
+    example="reeldex forget ~/features removed_video",
+)
+def forget(
+    store: Store,
+    video_id: Annotated[tuple[str, ...], Parameter(name="ID", help="Ids (or paths) of videos.")] = (),
+    /,
+    *,
+    left: Annotated[bool, Parameter(help="All videos that their source no longer holds.")] = False,
+    wait: Annotated[float, Parameter(metavar="S", help="Seconds to wait for a run that uses the store.")] = 0.0,
+    output: Output,
+) -> int:
+    """Stop counting videos, such as those that were removed from a list."""
+    from reeldex.storage.store import FeatureStore
+
+    if bool(video_id) == left:
+        raise UsageError("Name the videos to forget by their ids, or give --left for all that left their source.")
+    opened = FeatureStore(store)
+    with opened.lock(wait):
+        searches = opened.searches()
+        names = list(dict.fromkeys(video_id))
+        if left:
+            counted_ids = {entry.video_id for entry in opened.current_entries()}
+            names = sorted(searches.left & counted_ids) if searches is not None else []
+        forgotten = opened.forget(names)
+    output.respond({"forgotten": list(forgotten)}, f"Forgot {counted(len(forgotten), 'video')}")
+    return 0
 
 
 @command(
@@ -88,79 +120,3 @@ def verify(store: Store, /, *, server: ServerChoice = None, output: Output) -> i
     lines += [f"  {each.file}: cannot be read: {each.why}. {each.remedy}" for each in report.unreadable]
     output.respond(answer, "\n".join(lines))
     return 0 if report.sound else 1
-
-
-@command(
-    "export",
-    details="The published layout is OUT/<space>/<video id>.npy. Each file is a (rows, 2048) float16 array.\n\n"
-    "Exit status: 0 exported; 2 wrong usage.",
-    example="reeldex export ~/features ~/npy",
-)
-def export(
-    store: Store,
-    out: Annotated[Path, Parameter(help="Folder for the .npy files.")],
-    /,
-    *,
-    space: Annotated[tuple[str, ...], Parameter(metavar="NAME", help="Only this feature space (repeatable).")] = (),
-    overwrite: Annotated[bool, Parameter(help="Replace files with other content.")] = False,
-    output: Output,
-) -> int:
-    """Write features as .npy files in the published layout."""
-    from reeldex.storage.convert import export_npy
-    from reeldex.storage.store import FeatureStore
-
-    report = export_npy(FeatureStore(store), out, list(space) or None, overwrite=overwrite)
-    answer = {"written": report.written, "unchanged": report.unchanged, "written_bytes": report.written_bytes}
-    text = (
-        f"Wrote {counted(report.written, 'file')} ({data_size(report.written_bytes)}), "
-        f"skipped {report.unchanged:,} already present"
-    )
-    output.respond(answer, f"{text}: {out}")
-    return 0
-
-
-@command(
-    "import",
-    details="NPY_DIR holds <space>/<video id>.npy. Arrays must be (rows, dimensions) float16. Videos that are "
-    "already in the store are skipped.\n\nExit status: 0 imported; 2 wrong usage.",
-    example="reeldex import ~/npy ~/features",
-)
-def import_(
-    npy_dir: Annotated[Path, Parameter(help="Folder with one folder of .npy files per feature space.")],
-    store: Annotated[str, Parameter(help="Folder of the feature store; created if absent.")],
-    /,
-    *,
-    seconds_per_row: Annotated[
-        tuple[str, ...],
-        Parameter(
-            metavar="SPACE=S",
-            help="Seconds of video per row, for a space of an extractor that is not registered (repeatable).",
-        ),
-    ] = (),
-    output: Output,
-) -> int:
-    """Import .npy features into a store."""
-    from reeldex.extractors.registry import EXTRACTORS
-    from reeldex.storage.convert import import_npy
-    from reeldex.storage.store import FeatureStore
-
-    if not npy_dir.is_dir():
-        raise UsageError(f"No such folder: {str(npy_dir)!r}.")
-    seconds = {
-        folder.name: EXTRACTORS[folder.name.partition(".")[0]].spec.seconds_per_row
-        for folder in sorted(npy_dir.iterdir())
-        if folder.name.partition(".")[0] in EXTRACTORS
-    }
-    for space, text in pairs(seconds_per_row, "--seconds-per-row SPACE=S").items():
-        try:
-            seconds[space] = float(text)
-        except ValueError as error:
-            raise UsageError(f"--seconds-per-row {space}={text}: {text!r} is not a number.") from error
-    opened = FeatureStore(store, create=True)
-    with opened.lock():
-        report = import_npy(npy_dir, opened, seconds_per_row=seconds)
-    answer = {"imported": report.imported, "already_there": report.already_there}
-    output.respond(
-        answer, f"Imported {counted(report.imported, 'video')}, skipped {report.already_there:,} already present"
-    )
-    return 0

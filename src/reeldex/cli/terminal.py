@@ -38,7 +38,7 @@ def set_up_logging(*, verbose: bool) -> None:
 
 def describe_failure(outcome: VideoOutcome) -> str:
     """Return one line on a failed or truncated video: path, reason, remedy."""
-    from reeldex.flows.extraction.sources import printable  # it imports NumPy, which --help does not need
+    from reeldex.flows.extraction.file_names import printable  # it imports NumPy, which --help does not need
 
     return f"  {printable(outcome.path)!r}: {outcome.reason or 'decoded with errors'}: {outcome.message}"
 
@@ -51,12 +51,14 @@ def describe_status(path: Path, status: StoreStatus) -> str:
         f"{status.videos_total}: {status.ok} ok ({status.truncated} truncated), {status.failed} failed, "
         f"{status.pending} pending ({status.staged} of them staged)"
     )
+    left = ", ".join(f"{count} {kind}" for kind, count in status.left_source.items())
     closed = f", {status.shards_unreadable} cannot be read" if status.shards_unreadable else ""
     lines = [
         f"store    {path}",
         f"shards   {status.shards_done} done, {status.shards_unfinished} unfinished{closed}",
         f"videos   {videos}",
         f"failed   {failed or 'none'}",
+        *([f"left     {left}: no longer in their source; `reeldex forget STORE --left` forgets them"] if left else []),
         f"length   {duration(status.seconds_of_video_ok)} of video with features",
         f"speed    {speed:.2f} s of video per second of work",
     ]

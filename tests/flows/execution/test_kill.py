@@ -99,7 +99,7 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
     networks = load_networks(requested_spaces(config), config)
     spaces = [feature_space(network) for network in networks]
     store = FeatureStore(tmp_path / "store", create=True)
-    found = find_videos(str(folder), config.extract.video_id)
+    found = find_videos(str(folder), config.extract).videos
     store.add_shards(plan(store, found, [space.name for space in spaces], 10).new_shards)
     real = decode
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reeldex.errors import UsageError
-from reeldex.flows.config.pipeline import ExtractConfig, VideoIdRule
-from reeldex.flows.extraction.sources import find_settled_videos, find_videos
+from reeldex.flows.config.pipeline import ExtractConfig
+from reeldex.flows.extraction.sources import FoundVideos, find_settled_videos, find_videos
 
 
 def touch(path: Path) -> Path:
@@ -17,21 +18,25 @@ def touch(path: Path) -> Path:
     return path
 
 
-def ids(source: Path, rule: VideoIdRule = VideoIdRule.STEM) -> list[str]:
-    return [entry.video_id for entry in find_videos(str(source), rule)]
+def found(*sources: Path | str, **options: Any) -> FoundVideos:  # noqa: ANN401 - any option
+    return find_videos([str(each) for each in sources], ExtractConfig(**options))
+
+
+def ids(*sources: Path | str, **options: Any) -> list[str]:  # noqa: ANN401 - any option
+    return [entry.video_id for entry in found(*sources, **options).videos]
 
 
 def test_a_folder_is_searched_in_order_for_files_with_a_videos_ending(tmp_path: Path) -> None:
     for name in ("b.mp4", "a.MKV", "sub/c.webm", "notes.txt", ".hidden.mp4", ".trash/d.mp4"):
         touch(tmp_path / name)
     assert ids(tmp_path) == ["a", "b", "c"]
-    assert ids(tmp_path, VideoIdRule.PATH) == ["a.MKV", "b.mp4", "sub/c.webm"]
+    assert ids(tmp_path, video_id="path") == ["a.MKV", "b.mp4", "sub/c.webm"]
 
 
 def test_entries_carry_absolute_path_size_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = touch(tmp_path / "folder" / "a.mp4")
     monkeypatch.chdir(tmp_path)
-    (entry,) = find_videos("folder", VideoIdRule.STEM)
+    (entry,) = found("folder").videos
     assert (entry.path, entry.size_bytes, entry.mtime_ns) == (str(file), 5, file.stat().st_mtime_ns)
 
 
@@ -46,7 +51,7 @@ def test_odd_names_make_ids(tmp_path: Path, name: str) -> None:
 def test_a_name_that_is_not_utf8_makes_a_printable_id_and_keeps_its_path(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
     Path(os.fsdecode(raw)).write_bytes(b"video")
-    (entry,) = find_videos(str(tmp_path), VideoIdRule.STEM)
+    (entry,) = found(str(tmp_path)).videos
     assert entry.video_id == r"caf\xe9"
     assert os.fsencode(entry.path) == raw
 
@@ -60,7 +65,7 @@ def test_a_text_list_names_files_from_its_own_folder_on(tmp_path: Path) -> None:
     touch(tmp_path / "videos" / "a.mp4")
     listing = tmp_path / "list.txt"
     listing.write_text(f"videos/a.mp4\n\n{tmp_path}/gone.mp4\n", encoding="utf-8")
-    there, gone = find_videos(str(listing), VideoIdRule.STEM)
+    there, gone = found(str(listing)).videos
     assert (there.video_id, there.size_bytes) == ("a", 5)
     assert (gone.video_id, gone.size_bytes, gone.mtime_ns) == ("gone", None, None)
 
@@ -75,25 +80,25 @@ def test_a_csv_list_may_give_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("file,id\na.mp4,1\n", "no column video_path or path; it has: file, id"),
+        ("name,id\na.mp4,1\n", "no column video_path, path or file; its first line has: name, id"),
         ("video_path\n\n", "names no video"),
         ("video_path,video_id\na.mp4,../up\n", "line 2"),
-        ("video_path,video_id\n,x\n", "line 2: the column video_path is empty"),
+        ("video_path,video_id\n,x\n", "line 2: there is no path"),
     ],
 )
 def test_a_list_that_cannot_be_used_says_where(tmp_path: Path, content: str, said: str) -> None:
     listing = tmp_path / "list.csv"
     listing.write_text(content, encoding="utf-8")
     with pytest.raises(UsageError) as raised:
-        find_videos(str(listing), VideoIdRule.STEM)
+        found(listing)
     assert said in str(raised.value)
 
 
 def test_nothing_to_extract_is_an_error_that_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no videos in the folder.*\.mp4"):
-        find_videos(str(tmp_path), VideoIdRule.STEM)
+    with pytest.raises(UsageError, match=r"no videos in .*\.mp4"):
+        found(tmp_path)
     with pytest.raises(UsageError, match="no file or folder"):
-        find_videos(str(tmp_path / "none"), VideoIdRule.STEM)
+        found(tmp_path / "none")
 
 
 def test_what_was_written_to_just_now_is_set_apart(tmp_path: Path) -> None:

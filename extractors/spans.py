@@ -1,0 +1,130 @@
+"""Cuts the frames of one decoded file into those of its clips: parts of a file that are videos of their own.
+
+The samples of a clip are samples of the file: a clip's first frame is the first sample at or after its start. All clips
+of a file thus share one decoding, and overlapping ones have equal rows where their frames are grouped alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reeldex.extractors.errors import FailureReason
+from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from reeldex.extractors.spec import ExtractorSpec
+
+_ROUNDING = 1e-6  # in samples: a time such as 0.1 s is not exact in binary
+
+
+def span_samples(frames_per_second: int, start_seconds: float, end_seconds: float | None) -> tuple[int, int | None]:
+    """Return (first, stop) of the samples of a clip; stop is None up to the file's end.
+
+    A clip too short to contain a sample has one: the one that is shown when it starts.
+    """
+    first = math.ceil(start_seconds * frames_per_second - _ROUNDING)
+    if end_seconds is None:
+        return first, None
+    stop = math.ceil(end_seconds * frames_per_second - _ROUNDING)
+    return (first, stop) if stop > first else (_shown_at(frames_per_second, start_seconds), first)
+
+
+def first_sample_seconds(spec: ExtractorSpec, source: VideoSource) -> float:
+    """Return the time in the file at which the first row of a source begins."""
+    return span_samples(spec.frames_per_second, source.start_seconds, source.end_seconds)[0] / spec.frames_per_second
+
+
+def _shown_at(frames_per_second: int, seconds: float) -> int:
+    return math.floor(seconds * frames_per_second + _ROUNDING)
+
+
+def cut(
+    items: Iterable[FrameBatch | DecodeSummary], sources: Sequence[VideoSource], specs: Sequence[ExtractorSpec]
+) -> Iterator[tuple[int, FrameBatch | DecodeSummary | ExtractionFailure]]:
+    """Yield (source's index, item) for all sources of one file from the items of `decode`.
+
+    Each FrameBatch except a source's last per extractor holds whole clips of frames. A source that begins after the end
+    of the file becomes an ExtractionFailure.
+    """
+    cutters = [{spec.name: _Cutter(spec, source) for spec in specs} for source in sources]
+    for item in items:
+        for at, source in enumerate(sources):
+            if isinstance(item, FrameBatch):
+                yield from ((at, batch) for batch in cutters[at][item.extractor].push(item.frames))
+            elif not source.is_clip:
+                yield at, item
+            else:
+                yield from ((at, each) for each in _ended(source, item, list(cutters[at].values())))
+
+
+def _ended(
+    source: VideoSource, summary: DecodeSummary, cutters: Sequence[_Cutter]
+) -> Iterator[FrameBatch | DecodeSummary | ExtractionFailure]:
+    for cutter in cutters:
+        yield from cutter.finish()
+    if any(cutter.frame_count == 0 for cutter in cutters):
+        yield ExtractionFailure(
+            source,
+            FailureReason.DECODE_ERROR,
+            f"The clip starts at {source.start_seconds:g} s, but the picture ends at {summary.decoded_seconds:.1f} s. "
+            "Correct the list, or replace the file if it should be longer.",
+        )
+        return
+    finest = max(cutters, key=lambda cutter: cutter.rate)
+    seconds = finest.frame_count / finest.rate
+    wanted = None if source.end_seconds is None else source.end_seconds - source.start_seconds
+    # As for a whole file, but a clip of a truncated file is intact if it ends before the break.
+    is_short = wanted is not None and wanted - seconds > max(1.0, 0.02 * wanted)
+    truncated = is_short if wanted is not None else summary.truncated
+    yield replace(summary, decoded_seconds=seconds, truncated=truncated)
+
+
+class _Cutter:
+    """Selects one source's frames for one extractor, in whole clips of frames."""
+
+    def __init__(self, spec: ExtractorSpec, source: VideoSource) -> None:
+        self.rate = spec.frames_per_second
+        self.frame_count = 0  # frames of the source so far
+        self._spec = spec
+        self._is_clip = source.is_clip
+        self._first, self._stop = span_samples(self.rate, source.start_seconds, source.end_seconds)
+        self._shown = _shown_at(self.rate, source.start_seconds)
+        self._spare: NDArray[np.uint8] | None = None  # for a clip that begins within the last sample of the file
+        self._passed = 0  # frames of the file so far
+        self._rest: NDArray[np.uint8] | None = None
+
+    def push(self, frames: NDArray[np.uint8]) -> Iterator[FrameBatch]:
+        """Yield the source's part of the file's next frames."""
+        if not self._is_clip:
+            yield FrameBatch(self._spec.name, frames)
+            return
+        begin, self._passed = self._passed, self._passed + len(frames)
+        if begin <= self._shown < self._passed:
+            self._spare = frames[self._shown - begin : self._shown - begin + 1].copy()
+        low = max(0, self._first - begin)
+        high = len(frames) if self._stop is None else min(len(frames), self._stop - begin)
+        if low >= high:
+            return
+        part = frames[low:high]
+        self.frame_count += len(part)
+        joined = part if self._rest is None else np.concatenate([self._rest, part])
+        whole = len(joined) - len(joined) % self._spec.frames_per_clip
+        # Copied: a view would keep the whole chunk in memory.
+        self._rest = joined[whole:].copy() if whole < len(joined) else None
+        if whole:
+            yield FrameBatch(self._spec.name, joined[:whole])
+
+    def finish(self) -> Iterator[FrameBatch]:
+        """Yield the last, incomplete clip of frames; if there was no frame at all, the one that was shown."""
+        if self.frame_count == 0 and self._spare is not None:
+            self._rest, self.frame_count = self._spare, 1
+        if self._rest is not None:
+            yield FrameBatch(self._spec.name, self._rest)
+            self._rest = None

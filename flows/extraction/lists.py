@@ -1,0 +1,223 @@
+"""Lists of videos: .txt, .csv, .tsv and .jsonl files."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reeldex.errors import UsageError
+from reeldex.flows.extraction.file_names import is_url, printable
+from reeldex.storage.schema import Span
+
+log = logging.getLogger(__name__)
+
+LIST_SUFFIXES = frozenset((".txt", ".csv", ".tsv", ".jsonl", ".ndjson"))
+_PATH_COLUMNS = ("videopath", "path", "file")
+_ID_COLUMN, _START_COLUMN, _END_COLUMN = "videoid", "start", "end"
+_READ_COLUMNS = "video_path, path or file"
+_SHOWN_CHARACTERS = 100
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,3}):(\d{1,2}(?:\.\d*)?)")
+
+
+@dataclass(frozen=True)
+class ListedVideo:
+    """A row of a list: its line, the path as written, the id if it has one, and the span of a clip."""
+
+    line: int
+    path: str
+    video_id: str | None = None
+    span: Span | None = None
+
+
+def read_list(listing: Path) -> list[ListedVideo]:
+    r"""Return the rows of a list in its order. Raises UsageError that names the line of what cannot be used.
+
+    A `.txt` list has one path per line. A `.csv` list has a header with the column `video_path`, `path` or `file`, and
+    optionally `video_id`, `start` and `end`; names of columns are compared without case, spaces and underscores. Its
+    separator is a comma, a semicolon or a tab; that of `.tsv` is a tab. Each line of a `.jsonl` list is an object with
+    these keys, or a path. Lines end with `\n` or `\r\n` alone. Blank lines, and lines that
+    begin with `#`, are not videos.
+    """
+    suffix = listing.suffix.lower()
+    text = _text_of(listing)
+    if suffix == ".txt":
+        rows = [ListedVideo(number, line) for number, line in _lines(text)]
+    elif suffix in {".jsonl", ".ndjson"}:
+        rows = list(_json_rows(listing, text))
+    else:
+        rows = list(_separated_rows(listing, text, "\t" if suffix == ".tsv" else None))
+    if not rows:
+        raise UsageError(f"The list {str(listing)!r} names no video.")
+    for row in rows:
+        if is_url(row.path):
+            raise UsageError(
+                f"{listing}, line {row.line}: {_shown(row.path)} is a URL. reeldex reads files of this machine: "
+                "download the video and name its file."
+            )
+    return rows
+
+
+def _text_of(listing: Path) -> str:
+    try:
+        content = listing.read_bytes()
+    except OSError as error:
+        raise UsageError(f"The list {listing} cannot be read: {error.strerror}.") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    # File names that are not UTF-8 are preserved.
+    text = content.decode("utf-8-sig", "surrogateescape")
+    if "\0" in text:
+        raise UsageError(f"The list {listing} contains NUL characters: it is not a text file in UTF-8.")
+    return text
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and content of each line that is neither blank nor a comment."""
+    for number, ended in enumerate(text.split("\n"), start=1):
+        line = ended.removesuffix("\r")
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number, line
+
+
+class _RecordLines:
+    """The lines of a separated list for the csv module; blank lines and comments between records are left out."""
+
+    def __init__(self, text: str) -> None:
+        # The csv module would end a record at a lone carriage return, which may be part of a name.
+        self._lines = re.sub(r"\r(?!\n|\Z)", "\0", text).split("\n")
+        self.number = 0
+        self.between_records = True
+
+    def __iter__(self) -> Iterator[str]:
+        for number, line in enumerate(self._lines, start=1):
+            if self.between_records and (not line.strip() or line.lstrip().startswith("#")):
+                continue
+            self.number = number if self.between_records else self.number
+            self.between_records = False
+            yield line + "\n"
+
+    def first(self) -> str:
+        return next((line for line in self._lines if line.strip() and not line.lstrip().startswith("#")), "")
+
+
+def _separated_rows(listing: Path, text: str, separator: str | None) -> Iterator[ListedVideo]:
+    lines = _RecordLines(text)
+    separator = separator or _separator(lines.first())
+    reader = csv.reader(iter(lines), delimiter=separator, skipinitialspace=True, strict=True)
+    columns: Sequence[str] = []
+    try:
+        for fields in reader:
+            line, lines.between_records = lines.number, True
+            values = [field.replace("\0", "\r") for field in fields]
+            if not columns:
+                columns = _columns(listing, values)
+                continue
+            if any(field.strip() for field in values[len(columns) :]):
+                raise UsageError(
+                    f"{listing}, line {line}: {len(values)} fields, while the header names {len(columns)} "
+                    f"{'column' if len(columns) == 1 else 'columns'}. Put a path that contains {separator!r} in double "
+                    "quotes."
+                )
+            yield _listed(listing, line, dict(zip(columns, values, strict=False)))
+    except csv.Error as error:
+        raise UsageError(f"{listing}, line {lines.number}: not valid CSV: {error}.") from error
+
+
+def _separator(header: str) -> str:
+    """Return the separator with which a header has a column for paths; a comma if none."""
+    return next(
+        (each for each in ",;\t" if any(_plain(name) in _PATH_COLUMNS for name in header.split(each))),
+        ",",
+    )
+
+
+def _columns(listing: Path, names: Sequence[str]) -> list[str]:
+    columns = [_plain(name) for name in names]
+    if not set(columns) & set(_PATH_COLUMNS):
+        shown = ", ".join(_shown(name.strip(), quoted=False) for name in names[:10])
+        raise UsageError(
+            f"The list {listing} has no column {_READ_COLUMNS}; its first line has: {shown}. Name the columns in the "
+            "first line, or use a .txt list, which is one path per line."
+        )
+    for name in (*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN):
+        if columns.count(name) > 1:
+            raise UsageError(f"The list {listing} has {columns.count(name)} columns named {name}; keep one of them.")
+    if "id" in columns and _ID_COLUMN not in columns:
+        log.warning("%s: the column id is not read; ids are in a column video_id", listing)
+    return columns
+
+
+def _plain(name: str) -> str:
+    """Return a column's name as it is compared."""
+    return re.sub(r"[\s_\-\ufeff\"]", "", name).casefold()
+
+
+def _json_rows(listing: Path, text: str) -> Iterator[ListedVideo]:
+    for line, content in _lines(text):
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{listing}, line {line}: not valid JSON: {error}.") from error
+        if isinstance(value, str):
+            value = {"path": value}
+        if not isinstance(value, dict):
+            raise UsageError(f"{listing}, line {line}: expected an object with the key {_READ_COLUMNS}, or a path.")
+        known = {_plain(key): each for key, each in value.items() if each is not None}
+        yield _listed(listing, line, {key: _json_text(listing, line, key, each) for key, each in known.items()})
+
+
+def _json_text(listing: Path, line: int, key: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if key not in {*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN}:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or key in _PATH_COLUMNS:
+        raise UsageError(f"{listing}, line {line}: {key} cannot be {json.dumps(value)[:_SHOWN_CHARACTERS]}.")
+    return str(value)
+
+
+def _listed(listing: Path, line: int, row: Mapping[str, str]) -> ListedVideo:
+    column = next((name for name in _PATH_COLUMNS if name in row), None)
+    if column is None or not row[column].strip():
+        raise UsageError(f"{listing}, line {line}: there is no path (column {_READ_COLUMNS}).")
+    where = f"{listing}, line {line}"
+    start, end = (_seconds(where, row.get(name, ""), name) for name in (_START_COLUMN, _END_COLUMN))
+    span = None
+    if start is not None or end is not None:
+        try:
+            span = Span(start or 0.0, end)
+        except ValueError as error:
+            raise UsageError(f"{where}: {error}.") from error
+    return ListedVideo(line, row[column], row.get(_ID_COLUMN, "").strip() or None, span)
+
+
+def _seconds(where: str, text: str, column: str) -> float | None:
+    """Return a time in seconds, from `12.5`, `1:02` or `1:02:03.5`; None for an empty field."""
+    text = text.strip()
+    if not text:
+        return None
+    if clock := _CLOCK.fullmatch(text):
+        return 3600.0 * int(clock[1] or 0) + 60.0 * int(clock[2]) + float(clock[3])
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise UsageError(
+            f"{where}: the column {column} is {_shown(text)}, which is not a time: give seconds, mm:ss or hh:mm:ss."
+        )
+    return seconds
+
+
+def _shown(text: str, *, quoted: bool = True) -> str:
+    cut = printable(text)
+    cut = cut if len(cut) <= _SHOWN_CHARACTERS else cut[:_SHOWN_CHARACTERS] + "..."
+    return repr(cut) if quoted else cut

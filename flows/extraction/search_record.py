@@ -1,0 +1,72 @@
+"""What a run says about its search, and what it records of it in the store."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from reeldex.flows.extraction.search_notes import NoteKind
+from reeldex.flows.extraction.sources import is_searched
+from reeldex.storage.errors import StoreBusyError
+from reeldex.storage.searches import Searches
+
+if TYPE_CHECKING:
+    from reeldex.flows.config.pipeline import ExtractConfig
+    from reeldex.flows.extraction.search_notes import SearchNote
+    from reeldex.flows.extraction.sources import FoundVideos
+    from reeldex.storage.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+_WARNED = {NoteKind.UNREADABLE_FOLDER, NoteKind.EQUAL_NAME, NoteKind.EQUAL_ID}
+_REMEDIES = {NoteKind.EQUAL_ID: " Use --video-id auto or path, or give ids in a list."}
+
+
+def log_notes(notes: Sequence[SearchNote]) -> None:
+    """Log what a search passed over, before extraction starts; what may surprise, as a warning."""
+    for note in notes:
+        level = logging.WARNING if note.kind in _WARNED else logging.INFO
+        prefix = "" if note.is_about_ids else "Not searched: "
+        log.log(level, "%s%s.%s", prefix, note, _REMEDIES.get(note.kind, ""))
+
+
+def source_key(source: str | Sequence[str], options: ExtractConfig) -> str | None:
+    """Return the name of a search in the store's record; None for single videos, whose content does not change.
+
+    The same folder with other patterns is another search: what the patterns leave out has not left the folder.
+    """
+    sources = [source] if isinstance(source, str) else list(source)
+    if not any(is_searched(each) for each in sources):
+        return None
+    patterns = [*(f"include {each}" for each in options.include), *(f"exclude {each}" for each in options.exclude)]
+    return "\n".join([*(os.path.abspath(each) for each in sources), *patterns])  # noqa: PTH100
+
+
+def record_search(store: FeatureStore, key: str | None, found: FoundVideos, *, needs_lock: bool = False) -> None:
+    """Record which videos a search found, so that those that leave the source later are known.
+
+    With `needs_lock`, takes the store's lock, unless another run holds it: that run's plan is then as recent as this.
+    """
+    before = store.searches() or Searches(equal_names_get_paths=not store.manifests())
+    after = before
+    if key is not None:
+        ids = {entry.video_id for entry in (*found.videos, *found.unsettled)}
+        if any(note.is_failure for note in found.notes):
+            # Where a folder cannot be read, its videos have not left.
+            ids |= next((set(each.present) for each in before.sources if each.source == key), set())
+        after = before.with_search(key, ids)
+    if after == store.searches():
+        return
+    if not needs_lock:
+        store.record_searches(after)
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(store.lock())
+        except StoreBusyError:
+            log.info("Another run uses the store: which videos left the source is recorded by the next run.")
+            return
+        store.record_searches(after)

@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reeldex.storage import npy_space
+from reeldex.storage.errors import FingerprintError, StoreDamagedError, StoreError, UnknownSpaceError
+from reeldex.storage.npy_export import export_npy
+from reeldex.storage.npy_import import import_npy, import_spaces
+from reeldex.storage.npy_space import NpySpace, claimed_space
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
+from reeldex.storage.sidecar import SIDECAR, read_sidecar
+from reeldex.storage.store import FeatureStore
+
+MakeRows = Callable[..., FeatureRows]
+Act = Callable[..., None]
+
+IDS = ["a", "b/c.mp4", "-d", "é\n'%", "f"]
+RATES = {"net2d.v1": 1.0, "net3d.v1": 16 / 24}
+
+
+@pytest.fixture
+def filled(store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace, three_d: FeatureSpace) -> FeatureStore:
+    grow(*IDS, videos_per_shard=3, spaces=(two_d, three_d))
+    fill(0, (two_d, three_d), failing={"-d": "missing"})
+    fill(1, (two_d,))
+    return store
+
+
+def forget_origin(folder: Path) -> None:
+    """Leave what an archive of earlier times has: .npy files alone."""
+    for path in folder.rglob(SIDECAR):
+        path.unlink()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_export_writes_the_published_layout(filled: FeatureStore, tmp_path: Path, make_rows: MakeRows) -> None:
+    report = export_npy(filled, tmp_path / "out")
+    files = {name: content for name, content in contents(tmp_path / "out").items() if not name.endswith(SIDECAR)}
+    assert set(files) == {
+        *(f"net2d.v1/{video_id}.npy" for video_id in IDS if video_id != "-d"),
+        *(f"net3d.v1/{video_id}.npy" for video_id in ("a", "b/c.mp4")),
+    }
+    rows = np.load(tmp_path / "out/net2d.v1/b/c.mp4.npy")
+    assert rows.dtype == np.float16
+    assert np.array_equal(rows, make_rows("b/c.mp4 net2d.v1").rows)
+    assert (report.written, report.unchanged, report.written_bytes) == (6, 0, sum(map(len, files.values())))
+    again = export_npy(filled, tmp_path / "out")
+    assert (again.written, again.unchanged) == (0, 6)
+
+
+def test_export_of_one_space(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out", ["net3d.v1"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["net3d.v1"]
+    with pytest.raises(UnknownSpaceError):
+        export_npy(filled, tmp_path / "out", ["net4d.v1"])
+
+
+def test_export_overwrites_only_on_request(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    other = tmp_path / "out/net2d.v1/a.npy"
+    other.write_bytes(b"mine")
+    with pytest.raises(StoreError, match=r"a\.npy already exists .*--overwrite"):
+        export_npy(filled, tmp_path / "out")
+    assert other.read_bytes() == b"mine"
+    assert export_npy(filled, tmp_path / "out", overwrite=True).written == 1
+    assert contents(tmp_path / "out") == before
+
+
+def test_there_and_back_again(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out")
+    other = FeatureStore(tmp_path / "other", create=True)
+    report = import_npy(tmp_path / "out", other, seconds_per_row={}, videos_per_shard=2)
+    assert (report.imported, report.already_there, report.not_normalised) == (4, 0, 0)
+    export_npy(other, tmp_path / "again")
+    again, out = contents(tmp_path / "again"), contents(tmp_path / "out")
+    assert {name for name in again if again[name] != out[name]} == {f"{space}/{SIDECAR}" for space in filled.spaces()}
+    for space in filled.spaces():
+        assert other.fingerprint(space) == filled.fingerprint(space)
+        assert sorted(other.ids(space)) == sorted(filled.ids(space))
+        for video_id in filled.ids(space):
+            mine, theirs = other.rows(space, video_id), filled.rows(space, video_id)
+            assert np.array_equal(mine.rows, theirs.rows)
+            assert all(
+                getattr(mine, name) == getattr(theirs, name)
+                for name in ("start_seconds", "seconds_per_row", "duration_seconds", "truncated", "source")
+            )
+            assert other.entry(video_id) == filled.entry(video_id)
+            assert other.outcome(video_id) == filled.outcome(video_id)
+            assert other.provenance(space, video_id) == {"host": "test", "origin": "imported npy"}
+    assert other.verify().damages == ()
+    assert other.status().shards_done == len(other.manifests()) == 2
+    assert other.status().seconds_of_video_ok == filled.status().seconds_of_video_ok
+
+
+def test_features_of_unknown_origin(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out")
+    forget_origin(tmp_path / "out")
+    other = FeatureStore(tmp_path / "other", create=True)
+    report = import_npy(tmp_path / "out", other, seconds_per_row=RATES, videos_per_shard=2)
+    assert (report.imported, report.already_there, report.not_normalised) == (4, 0, 6)
+    assert other.fingerprint("net3d.v1") == {"origin": "imported npy", "seconds_per_row": 16 / 24, "dimensions": 8}
+    for space in filled.spaces():
+        for video_id in filled.ids(space):
+            assert np.array_equal(other.read(space, video_id), filled.read(space, video_id))
+            assert other.rows(space, video_id).seconds_per_row == RATES[space]
+    # 6 rows each: 6 s in 2-D, and 4 s in 3-D.
+    assert {video.duration_seconds for video in other.videos()} == {6.0}
+
+
+def test_durations_that_an_older_store_lacks_come_from_the_rows(
+    store: FeatureStore, grow: Act, make_rows: MakeRows
+) -> None:
+    grow("a", "b", videos_per_shard=2)
+    space = FeatureSpace("net2d.v1", {"origin": "imported npy"})
+    for position, video_id in enumerate("ab"):
+        rows = make_rows(video_id, row_count=4 + position, seconds_per_row=0.5)
+        outcome = VideoOutcome(video_id, f"/videos/{video_id}.mp4", "ok", None, "", attempts=1)
+        store.staging(0).put(position, outcome, {space: rows})
+    store.publish_shard(0, [space], provenance={}, seconds_of_work=0)
+    assert '"duration_seconds": null' in (store.path / "outcomes/shard-00000.json").read_text()
+    assert [video.duration_seconds for video in store.videos()] == [2.0, 2.5]
+    assert store.status().seconds_of_video_ok == 4.5
+    (store.path / "features/net2d.v1/shard-00000.h5").unlink()
+    assert [video.duration_seconds for video in FeatureStore(store.path).videos()] == [None, None]
+
+
+def test_a_changed_an_added_and_a_renamed_export(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out")
+    other = FeatureStore(tmp_path / "other", create=True)
+    changed = tmp_path / "out/net2d.v1/a.npy"
+    before = changed.read_bytes()
+    np.save(changed, -np.load(changed))
+    with pytest.raises(StoreError, match=r"a\.npy is not the file that was exported: .* SHA-256"):
+        import_npy(tmp_path / "out", other, seconds_per_row={})
+    changed.write_bytes(before)
+    added = tmp_path / "out/net2d.v1/new.npy"
+    shutil.copyfile(changed, added)
+    with pytest.raises(StoreError, match=r"new\.npy is not listed in .*features\.json"):
+        import_npy(tmp_path / "out", other, seconds_per_row={})
+    added.unlink()
+    record = tmp_path / "out/net2d.v1/features.json"
+    written = record.read_text()
+    record.write_text(written.replace('"fps": 1', '"fps": 2'))
+    with pytest.raises(StoreDamagedError, match=r"features\.json: .*edited or damaged\. Export the features again"):
+        import_npy(tmp_path / "out", other, seconds_per_row={})
+    record.write_text(written)
+    assert other.manifests() == ()
+    # The record says what a folder holds, whatever its name; some files may be left out.
+    (tmp_path / "out/net2d.v1").rename(tmp_path / "out/2 D")
+    (tmp_path / "out/2 D/f.npy").unlink()
+    import_npy(tmp_path / "out/2 D", other, seconds_per_row={})
+    assert other.spaces() == ["net2d.v1"]
+    assert sorted(other.ids()) == sorted(set(filled.ids()) - {"f"})
+
+
+def test_a_record_covers_all_exports_to_its_folder(filled: FeatureStore, tmp_path: Path, make_rows: MakeRows) -> None:
+    other = FeatureStore(tmp_path / "other", create=True)
+    out = tmp_path / "out"
+    export_npy(filled, out, ["net2d.v1"])
+    (out / "net2d.v1/f.npy").unlink()
+    mtime = (out / "net2d.v1" / SIDECAR).stat().st_mtime_ns
+    folder = tmp_path / "more/net2d.v1"
+    folder.mkdir(parents=True)
+    np.save(folder / "z.npy", make_rows("z").rows)
+    space = FeatureSpace("net2d.v1", filled.fingerprint("net2d.v1"))
+    import_spaces({space.name: NpySpace(space, {"z": folder / "z.npy"}, 1.0)}, other)
+    export_npy(other, out)
+    sidecar = read_sidecar(out / "net2d.v1")
+    assert sidecar is not None
+    assert list(sidecar.videos) == sorted(["a", "b/c.mp4", "z", "é\n'%"])
+    assert sidecar.provenances[sidecar.videos["a"].provenance] == {"host": "test"}
+    assert (out / "net2d.v1" / SIDECAR).stat().st_mtime_ns != mtime
+    unlike = FeatureStore(tmp_path / "unlike", create=True)
+    import_npy(tmp_path / "more", unlike, seconds_per_row=RATES)
+    with pytest.raises(StoreError, match=r"features\.json records features of net2d\.v1 with other settings, of 'a'"):
+        export_npy(unlike, out, overwrite=True)
+
+
+def test_a_space_is_added_to_shards_that_lack_it(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out/net3d.v1/b")
+    other = FeatureStore(tmp_path / "other", create=True)
+    one, two = (tmp_path / "out" / name for name in ("net2d.v1", "net3d.v1"))
+    assert import_npy(one, other, seconds_per_row={}).imported == 4
+    with pytest.raises(
+        StoreError, match=r"net3d\.v1 cannot be added to shard 0 .* files of 1 of its videos, .*none of"
+    ):
+        import_npy(two, other, seconds_per_row={})
+    for video_id in ("b/c.mp4", "f", "é\n'%"):
+        (one / f"{video_id}.npy").unlink()
+    third = FeatureStore(tmp_path / "third", create=True)
+    assert import_npy(one, third, seconds_per_row={}).imported == 1
+    assert import_npy(two, third, seconds_per_row={}).imported == 1
+    assert import_npy(two, third, seconds_per_row={}).already_there == 1
+    assert third.spaces() == ["net2d.v1", "net3d.v1"]
+    assert len(third.manifests()) == 1
+    assert third.verify().sound
+
+
+def claimed(**changes: object) -> FeatureSpace:
+    return FeatureSpace("net2d.v1", {"claimed": True, "seconds_per_row": 1.0, "dimensions": 8, **changes})  # type: ignore[dict-item]
+
+
+def test_a_claim_is_recorded_and_never_mixes(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out", ["net2d.v1"])
+    folder = tmp_path / "out/net2d.v1"
+    with pytest.raises(StoreError, match=r"features\.json records that these are features of net2d\.v1"):
+        claimed_space(folder, claimed(), 1.0)
+    forget_origin(folder)
+    other = FeatureStore(tmp_path / "other", create=True)
+    # The folder of the files, or the one above it.
+    for place in (folder, folder.parent):
+        report = import_spaces({"net2d.v1": claimed_space(place, claimed(), 1.0)}, other)
+        assert (report.imported + report.already_there, report.not_normalised) == (4, 4)
+    assert other.fingerprint("net2d.v1")["claimed"] is True
+    assert other.provenance("net2d.v1", "a") == {"origin": "imported npy", "claimed": ["net2d.v1"]}
+    with pytest.raises(FingerprintError, match="claimed: the store has null, this run has true"):
+        import_spaces({"net2d.v1": claimed_space(folder, claimed(), 1.0)}, filled)
+    with pytest.raises(StoreError, match=r"rows of dimension 8, other files of net2d\.v1 have 2048"):
+        import_spaces({"net2d.v1": claimed_space(folder, claimed(dimensions=2048), 1.0)}, other)
+    # A claim survives the way out and in.
+    export_npy(other, tmp_path / "again")
+    third = FeatureStore(tmp_path / "third", create=True)
+    import_npy(tmp_path / "again", third, seconds_per_row={})
+    assert third.fingerprint("net2d.v1") == other.fingerprint("net2d.v1")
+
+
+def test_import_takes_only_new_ids(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out", ["net2d.v1"])
+    forget_origin(tmp_path / "out")
+    other = FeatureStore(tmp_path / "other", create=True)
+    import_npy(tmp_path / "out", other, seconds_per_row=RATES)
+    shutil.copyfile(tmp_path / "out/net2d.v1/a.npy", tmp_path / "out/net2d.v1/new.npy")
+    report = import_npy(tmp_path / "out", other, seconds_per_row=RATES)
+    assert (report.imported, report.already_there) == (1, 4)
+    assert len(other.manifests()) == 2
+    assert len(other) == 5
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_interrupted_import_goes_on(
+    *, filled: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    export_npy(filled, tmp_path / "out")
+    if not recorded:
+        forget_origin(tmp_path / "out")
+    other = FeatureStore(tmp_path / "other", create=True)
+    calls = []
+    real = npy_space.NpySpace.rows
+
+    def dying(space: NpySpace, video_id: str) -> FeatureRows:
+        calls.append(video_id)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(space, video_id)
+
+    monkeypatch.setattr(npy_space.NpySpace, "rows", dying)
+    with pytest.raises(KeyboardInterrupt):
+        import_npy(tmp_path / "out", other, seconds_per_row=RATES, videos_per_shard=2)
+    assert len(other) < 4
+    assert import_npy(tmp_path / "out", other, seconds_per_row=RATES, videos_per_shard=2).imported
+    assert len(other) == 4
+    assert other.status().pending == 0
+
+
+def test_features_of_other_origin_do_not_mix(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out", ["net2d.v1"])
+    forget_origin(tmp_path / "out")
+    shutil.copyfile(tmp_path / "out/net2d.v1/a.npy", tmp_path / "out/net2d.v1/new.npy")
+    with pytest.raises(FingerprintError, match=r'origin: the store has null, this run has "imported npy"'):
+        import_npy(tmp_path / "out", filled, seconds_per_row=RATES)
+    assert len(filled.manifests()) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (np.ones((2, 3), np.float32), r"float32 \(2, 3\), not \(rows, dimension\) float16"),
+        (np.ones(3, np.float16), r"float16 \(3,\)"),
+        (np.ones((0, 3), np.float16), "empty"),
+        (np.array([[np.nan] * 8], np.float16), "NaN"),
+        (np.ones((2, 5), np.float16), "rows of dimension 5, other files of net2d.v1 have 8"),
+        (np.array([[None]], object), "cannot be read as an array of numbers"),
+        (b"hello", "cannot be read as an array of numbers: it is not an .npy file"),
+        (np.ones((2, 8), np.int16), "int16"),
+        (b"", "cannot be read as an array of numbers"),
+    ],
+)
+def test_unfit_files_are_named_and_nothing_is_written(
+    filled: FeatureStore,
+    tmp_path: Path,
+    content: np.ndarray | bytes,
+    complaint: str,
+) -> None:
+    export_npy(filled, tmp_path / "out", ["net2d.v1"])
+    forget_origin(tmp_path / "out")
+    path = tmp_path / "out/net2d.v1/unfit.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content)
+    other = FeatureStore(tmp_path / "other", create=True)
+    with pytest.raises(StoreError, match=rf"unfit\.npy .*{complaint}"):
+        import_npy(tmp_path / "out", other, seconds_per_row=RATES)
+    assert other.manifests() == ()
+
+
+def test_a_folder_without_features_and_a_space_without_rate(filled: FeatureStore, tmp_path: Path) -> None:
+    other = FeatureStore(tmp_path / "other", create=True)
+    (tmp_path / "empty/net2d.v1").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"contains no \.npy files in the layout"):
+        import_npy(tmp_path / "empty", other, seconds_per_row=RATES)
+    export_npy(filled, tmp_path / "out", ["net2d.v1"])
+    forget_origin(tmp_path / "out")
+    with pytest.raises(StoreError, match=r"seconds_per_row of net2d\.v1 is missing"):
+        import_npy(tmp_path / "out", other, seconds_per_row={})
+    (tmp_path / "out/net2d.v1").rename(tmp_path / "out/2d")
+    with pytest.raises(StoreError, match="Rename the folder"):
+        import_npy(tmp_path / "out", other, seconds_per_row=RATES)
+    with pytest.raises(StoreError, match=r"a\.npy is not in the folder of a feature space: .*--as SPACE --trust"):
+        import_npy(tmp_path / "out/2d", other, seconds_per_row=RATES)
