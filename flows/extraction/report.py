@@ -60,9 +60,11 @@ def summary(report: RunReport) -> str:
         ("In the store but not in the source", f"{report.gone:,}"),
         *((_NOTE_NAMES[note.is_about_ids], _cell(str(note))) for note in report.notes),
         ("Truncated, features kept", f"{report.truncated:,}"),
-        ("Without features now", f"{sum(report.failed_by_reason.values()):,}"),
+        ("Without features now", f"{report.without_features:,}"),
     ]
     rows += [(f"- {reason}", f"{count:,}") for reason, count in report.failed_by_reason.items()]
+    if pending := report.without_features - sum(report.failed_by_reason.values()):
+        rows.append(("- not extracted yet", f"{pending:,}"))
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
     if report.shards_lost:
         lines += ["", "**Lost shards.** Fix the cause, then press Retry.", "", "| shard | reason |", "| --- | --- |"]

@@ -79,6 +79,11 @@ def run_shards(
         present_outcomes(store, prepared.videos),
         found_counts,
     )
+    report = replace(
+        report,
+        videos=len(store.current_entries() if prepared.videos is None else prepared.videos),
+        extracted_now=sum(each.ok for each in reports if each.shard in progress.started),
+    )
     left = len(jobs) - len(reports) - len(lost)
     if lost:
         raise ShardsLostError(replace(report, shards_left=left, ended_by=_ended_by(results)))

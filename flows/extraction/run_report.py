@@ -28,7 +28,10 @@ class RunReport:
 
     - `shards_lost` maps the shards that did not finish to the reason. `ended_by` is the fault that ended the run early,
       if one did, and `shards_left` the number of shards that were then not started or not finished.
-    - `extracted_ok`, `extracted_failed` count the videos processed in this run.
+    - `extracted_ok`, `extracted_failed` count the videos processed in this run; `extracted_now` those of `extracted_ok`
+      that its latest attempt processed.
+    - `videos` counts the videos of the source (of the store, for a rerun), `with_features` those with features; None
+      and 0 where they are not known.
     - `failed_by_reason` counts all videos of the source (of the store, for a rerun) without features,
       including failures of earlier runs; `truncated` those whose features end early.
     - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
@@ -56,11 +59,20 @@ class RunReport:
     duplicates: int = 0
     gone: int = 0
     unsettled: int = 0
+    videos: int | None = None
+    with_features: int = 0
+    extracted_now: int = 0
     shards_left: int = 0
     ended_by: str = ""
     notes: tuple[SearchNote, ...] = ()
     problem_count: int = 0
     problems: tuple[VideoOutcome, ...] = ()
+
+    @property
+    def without_features(self) -> int:
+        """The number of videos without features, failed or not extracted yet."""
+        failed = sum(self.failed_by_reason.values())
+        return failed if self.videos is None else max(failed, self.videos - self.with_features)
 
     @property
     def succeeded(self) -> bool:
@@ -75,8 +87,13 @@ class RunReport:
     def __str__(self) -> str:
         if self.shards_done or self.shards_lost:
             speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
+            extracted = f"{counted(self.extracted_ok, 'video')} extracted"
+            if self.videos is not None and self.with_features != self.extracted_ok:
+                extracted = (
+                    f"{self.with_features:,} of {self.videos:,} have features, {self.extracted_now:,} from this attempt"
+                )
             text = (
-                f"{counted(self.extracted_ok, 'video')} extracted, {self.extracted_failed:,} failed, "
+                f"{extracted}, {self.extracted_failed:,} failed, "
                 f"{counted(self.shards_done, 'shard')} done; "
                 f"{duration(self.seconds_of_video)} of video at {speed:.2f} s of video per second"
             )
@@ -139,6 +156,7 @@ def sum_up(
         waiting_seconds=sum(each.waiting_seconds for each in reports),
         failed_by_reason=dict(sorted(failures.items())),
         truncated=sum(each.truncated for each in outcomes),
+        with_features=sum(bool(each.rows) for each in outcomes),
         **counts,
         notes=notes,
         problem_count=len(problems),

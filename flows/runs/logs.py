@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from prefect.logging.handlers import APILogHandler
 
@@ -18,6 +19,9 @@ def send_to_prefect() -> None:
         logger.addHandler(APILogHandler())
 
 
+_STARTS_AT_ONCE = re.compile(r" will start immediately$")
+
+
 class _Untraced(logging.Filter):
     def __init__(self, expected: tuple[type[BaseException], ...]) -> None:
         super().__init__()
@@ -28,6 +32,8 @@ class _Untraced(logging.Filter):
         if not isinstance(error, self._expected):
             return True
         record.exc_info = record.exc_text = None
+        # Prefect does not know that the attempt itself waits first, and for how long; it says so.
+        record.msg, record.args = _STARTS_AT_ONCE.sub("", record.getMessage()), ()
         # Prefect's engine logs only the trace; the final state has been logged already.
         return record.name == "prefect.task_runs"
 
