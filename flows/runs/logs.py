@@ -28,12 +28,13 @@ class _Untraced(logging.Filter):
         self._expected = expected
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if _STARTS_AT_ONCE.search(message := record.getMessage()):
+            # Prefect does not know that the next attempt waits first; that attempt says for how long.
+            record.msg, record.args = _STARTS_AT_ONCE.sub("", message), ()
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, self._expected):
             return True
         record.exc_info = record.exc_text = None
-        # Prefect does not know that the attempt itself waits first, and for how long; it says so.
-        record.msg, record.args = _STARTS_AT_ONCE.sub("", record.getMessage()), ()
         # Prefect's engine logs only the trace; the final state has been logged already.
         return record.name == "prefect.task_runs"
 
