@@ -8,13 +8,14 @@ among equal scores the less relevant answer stands first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from reeldex.embedding.errors import ScoresError
 from reeldex.embedding.evaluation.metrics import Floats, checked_scores, in_row_blocks
+from reeldex.storage.json_codec import to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ class MultiInstanceMetrics:
 
     def to_json(self) -> dict[str, float]:
         """Return the fields by name."""
-        return asdict(self)
+        found: dict[str, float] = to_json(self)
+        return found
 
 
 FIGURES = ("mean_average_precision", "binary_average_precision", "ndcg")

@@ -62,11 +62,6 @@ def version() -> str:
     return answer.stdout.decode("utf-8", "replace").split(maxsplit=3)[2]
 
 
-def passthrough_arguments() -> list[str]:
-    """Return `passthrough_option` as arguments."""
-    return [part for name, value in passthrough_option().items() for part in (f"-{name}", value)]
-
-
 @functools.cache
 def passthrough_option() -> dict[str, str]:
     """Return the output option that writes every frame unchanged, without dropping or duplicating any.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 
@@ -11,7 +12,7 @@ from reeldex.extractors.options import NetworkOptions, Precision, Runtime
 from reeldex.extractors.registry import extractor
 from reeldex.extractors.runtimes.network import Network
 
-__all__ = ["Network", "load_network"]
+__all__ = ["Network", "cached_network", "load_network"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,12 @@ def load_network(name: str, options: NetworkOptions) -> Network:
     from reeldex.extractors.runtimes import pytorch
 
     return pytorch.load(record, options, resolve_device(options.device))
+
+
+@functools.lru_cache(maxsize=8)
+def cached_network(name: str, options: NetworkOptions) -> Network:
+    """Return what `load_network` returns, and keep it in memory for the next call of this process."""
+    return load_network(name, options)
 
 
 def _is_for_openvino(options: NetworkOptions) -> bool:

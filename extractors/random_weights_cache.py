@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import uuid
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reeldex.extractors.cached_files import UNUSED_SECONDS, last_used, mark_used, publish_text, published, remove
 from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.random_weights import random_state
 from reeldex.extractors.weights import cache_folder, load_state, sha256_of_state
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # Part of the file names: incremented whenever `random_state` generates other values.
 RANDOM_WEIGHTS_RULE = 1
+_OUR_NAME = re.compile(r"random-\w+\.[0-9a-f]{12}\.pth")
 
 
 def cached_random_state(
@@ -32,7 +34,7 @@ def cached_random_state(
     """Return the tensors of `random_state` and their SHA-256, from a file in `folder` or the folder of downloads.
 
     A missing, damaged or unreadable file is written again; if it cannot be written, this is logged, and the tensors are
-    generated again next time.
+    generated again next time. Files that have not been used for 30 days are removed when another one is written.
     """
     import torch
 
@@ -44,6 +46,7 @@ def cached_random_state(
         state = load_state(path, mapped=True)
         found = sha256_of_state({key: value.numpy() for key, value in state.items()})
         if found == mark.read_text(encoding="ascii").strip():
+            mark_used(mark)
             return state, found
         log.warning("The random weights in %s are damaged and are generated again.", path)
     except FileNotFoundError:
@@ -64,12 +67,17 @@ def cached_random_state(
 def _write(state: Mapping[str, torch.Tensor], sha256: str, path: Path, mark: Path) -> None:
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
+    with published(path) as unfinished:
         torch.save(dict(state), unfinished)
-        unfinished.replace(path)
-        mark.write_text(sha256 + "\n", encoding="ascii")
-    finally:
-        with contextlib.suppress(OSError):  # already renamed, or never created
-            unfinished.unlink()
+    publish_text(mark, sha256 + "\n")
+    _remove_unused(path)
+
+
+def _remove_unused(written: Path) -> None:
+    """Remove random weights of earlier rules or networks beside those just written, if unused for UNUSED_SECONDS."""
+    oldest = time.time() - UNUSED_SECONDS
+    for path in written.parent.glob("random-*.pth"):
+        mark = path.with_name(f"{path.name}.sha256")
+        if path != written and _OUR_NAME.fullmatch(path.name) and max(map(last_used, (path, mark))) < oldest:
+            log.info("Removing random weights that are no longer used: %s", path)
+            remove(path, mark)

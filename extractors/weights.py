@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import http.client
@@ -10,12 +9,12 @@ import logging
 import os
 import re
 import urllib.request
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reeldex.extractors.cached_files import publish_text, published
 from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.file_hashes import sha256_of_file
 
@@ -26,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _NETWORK_TIMEOUT_SECONDS = 10.0
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
+OnBytes = Callable[[str, int, int | None], None]
+"""Callback for the progress of a download: the file's name, the bytes that have arrived, and their total if known."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -69,9 +70,15 @@ def file_of(weights: PretrainedWeights, local_path: Path | None = None, folder: 
     return local_path or (folder or cache_folder()) / weights.url.rsplit("/", 1)[1]
 
 
-def find_or_fetch(weights: PretrainedWeights, local_path: Path | None = None, folder: Path | None = None) -> Path:
+def find_or_fetch(
+    weights: PretrainedWeights,
+    local_path: Path | None = None,
+    folder: Path | None = None,
+    on_bytes: OnBytes = lambda *_: None,
+) -> Path:
     """Return the file with the weights, downloaded on first use and checked against the hash in its name or mark.
 
+    `on_bytes` is called during a download with the file's name, the bytes that have arrived, and their total if known.
     Raises WeightsError if it is not available or has another hash.
     """
     path = file_of(weights, local_path, folder)
@@ -81,7 +88,7 @@ def find_or_fetch(weights: PretrainedWeights, local_path: Path | None = None, fo
             "Correct the path, or remove it to have them downloaded."
         )
     if not path.is_file():
-        _download(weights, path)
+        _download(weights, path, on_bytes)
     verify(path)
     return path
 
@@ -117,49 +124,38 @@ def _mark_of(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _download(weights: PretrainedWeights, path: Path) -> None:
+def _download(weights: PretrainedWeights, path: Path, on_bytes: OnBytes) -> None:
     in_name = _HASH_IN_NAME.search(path.name)
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     log.info("Downloading %s to %s", weights.url, path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found = _fetch(weights.url, unfinished)
-        if in_name and not found.startswith(in_name[1]):
-            raise OSError(f"the download has the SHA-256 {found}, not {in_name[1]}...")  # noqa: TRY301 - reported below
-        if not in_name:
-            # No hash of this file is published: later uses are checked against the first download.
-            _mark_of(path).write_text(found + "\n")
-        unfinished.replace(path)
+        with published(path) as unfinished:
+            found = _fetch(weights.url, unfinished, on_bytes)
+            if in_name and not found.startswith(in_name[1]):
+                raise OSError(f"the download has the SHA-256 {found}, not {in_name[1]}...")  # noqa: TRY301 - see below
+            if not in_name:
+                # No hash of this file is published: later uses are checked against the first download.
+                publish_text(_mark_of(path), found + "\n")
     except (OSError, http.client.HTTPException) as error:
         raise WeightsError(
             f"The weights {path.name} are missing in {path.parent} and could not be downloaded from {weights.url}: "
             f"{error}. Download them on a machine with internet access and copy them to {path}, or {weights.otherwise}."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # already renamed, or never created
-            unfinished.unlink()
 
 
-def _fetch(url: str, path: Path) -> str:
-    """Download `url` to `path`, with a progress bar on standard error, and return its SHA-256.
-
-    Raises OSError or http.client.HTTPException.
-    """
-    from rich.console import Console
-    from rich.progress import wrap_file
-
+def _fetch(url: str, path: Path, on_bytes: OnBytes) -> str:
+    """Download `url` to `path` and return its SHA-256. Raises OSError or http.client.HTTPException."""
     digest = hashlib.sha256()
     request = urllib.request.Request(url, headers={"User-Agent": "reeldex"})  # noqa: S310 - an address of the registry
     with urllib.request.urlopen(request, timeout=_NETWORK_TIMEOUT_SECONDS) as answer, path.open("wb") as file:  # noqa: S310
-        promised = answer.headers.get("Content-Length")
-        name = url.rsplit("/", 1)[1]
-        with wrap_file(answer, int(promised or 0), description=name, console=Console(stderr=True)) as shown:
-            while block := shown.read(1 << 20):
-                digest.update(block)
-                file.write(block)
+        length = answer.headers.get("Content-Length")
+        total = None if length is None else int(length)
+        while block := answer.read(1 << 20):
+            digest.update(block)
+            file.write(block)
+            on_bytes(url.rsplit("/", 1)[1], file.tell(), total)
         # When reading in blocks, Python treats an interrupted connection as the end of the file.
-        if promised is not None and file.tell() != int(promised):
-            raise OSError(f"the connection was interrupted after {file.tell()} of {promised} bytes")
+        if total is not None and file.tell() != total:
+            raise OSError(f"the connection was interrupted after {file.tell()} of {total} bytes")
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -14,6 +14,7 @@ from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import EvaluateConfig, TestSet, WordsConfig
 from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WeightsConfig
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
+from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
 from reeldex.flows.runs.names import evaluate_run_name
 from reeldex.flows.runs.states import run_to_state
@@ -70,7 +71,9 @@ def _evaluate(request: EvaluationRequest) -> State[Any]:
 def evaluate_as_flow_run(request: EvaluationRequest) -> EvaluationReport:
     """Create a flow run for a request, and return its report or raise its error."""
     config = request.config
-    report: Any = evaluate(
+    return report_of(
+        EvaluationReport,
+        evaluate,
         request.checkpoint,
         [TestSet(name) for name in request.datasets],
         ranking=str(request.ranking or ""),
@@ -79,4 +82,3 @@ def evaluate_as_flow_run(request: EvaluationRequest) -> EvaluationReport:
         words=config.words,
         weights=config.weights,
     )
-    return cast("EvaluationReport", report)

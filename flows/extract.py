@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -17,17 +16,16 @@ from reeldex.flows.config.pipeline import (
     WeightsConfig,
     WhenBusy,
 )
-from reeldex.flows.extraction.prepare import prepare
+from reeldex.flows.extraction.prepare import PreparedRun, prepare
+from reeldex.flows.extraction.run_report import RunReport
 from reeldex.flows.extraction.store_faults import store_faults
-from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock
+from reeldex.flows.extraction.store_lock import store_lock
 from reeldex.flows.progress.sinks import progress_bar
-from reeldex.flows.runs.extraction import run_as_tasks
+from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
+from reeldex.flows.runs.extraction import report_if_nothing_to_do, run_as_tasks
 from reeldex.flows.runs.names import extract_run_name
 from reeldex.flows.runs.states import completed, run_to_state
 from reeldex.flows.runs.tasks import plan_extraction, planning
-
-if TYPE_CHECKING:
-    from reeldex.flows.extraction.run_report import RunReport
 
 DESCRIPTION = """\
 Extract **features of every video** in a folder that the store does not have yet.
@@ -76,7 +74,10 @@ def extract(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def _extract(
     source: tuple[str, ...], store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    prepared = prepare(source, store, config)
+    handed = handed_on(source, store, config)
+    if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
+        return report
+    prepared = handed or prepare(source, store, config)
     settings = config.model_dump(mode="json")
     # One source is a text, as in runs of older releases, whose plans a retry reuses.
     asked = (source[0] if len(source) == 1 else source, store, prepared.spaces, settings)
@@ -90,15 +91,21 @@ def _extract(
         return run_as_tasks(prepared, plan["shards"], plan["found"])
 
 
-def extract_as_flow_run(
-    source: Sequence[str], store: str, config: PipelineConfig, when_busy: WhenBusy, wait_seconds: float
-) -> RunReport:
-    """Create a flow run, and return its report or raise its error."""
+def extract_as_flow_run(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
+    """Create a flow run for a prepared extraction, and return its report or raise its error."""
+    config, store = prepared.config, str(prepared.store_folder)
+    first, *more = prepared.source
     # The command draws the progress bar, not the flow, which may run in another process.
-    with progress_bar():
-        first, *more = source
-        sections = (config.extract, config.compute, config.weights)
-        report: Any = extract(first, store, *sections, when_busy, wait_seconds, more)
-    if isinstance(report, RunSkippedError):
-        raise report
-    return cast("RunReport", report)
+    with progress_bar(), handing_on(prepared):
+        return report_of(
+            RunReport,
+            extract,
+            first,
+            store,
+            options=config.extract,
+            compute=config.compute,
+            weights=config.weights,
+            when_busy=when_busy,
+            wait_seconds=wait_seconds,
+            more_sources=more,
+        )

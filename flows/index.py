@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -17,11 +17,10 @@ from reeldex.flows.learning.indexing import IndexingRequest, build_moment_index
 from reeldex.flows.learning.indexing_progress import IndexingProgress
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.artifacts import progress_artifact, publish_table
+from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.names import index_run_name
 from reeldex.flows.runs.states import run_to_state
-
-if TYPE_CHECKING:
-    from reeldex.search.report import BuildReport
+from reeldex.search.report import BuildReport
 
 DESCRIPTION = """\
 Build or refresh the **index of moments** that `reeldex search` and the search page query.
@@ -86,7 +85,9 @@ def index_as_flow_run(request: IndexingRequest) -> BuildReport:
     """Create a flow run for a request, and return its report or raise its error."""
     config = request.config
     with progress_bar():
-        report: Any = index(
+        return report_of(
+            BuildReport,
+            index,
             request.store,
             request.checkpoint,
             rebuild=request.rebuild,
@@ -95,4 +96,3 @@ def index_as_flow_run(request: IndexingRequest) -> BuildReport:
             words=config.words,
             weights=config.weights,
         )
-    return cast("BuildReport", report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, tags
 from prefect.client.schemas.objects import State
@@ -25,6 +25,7 @@ from reeldex.flows.evaluate import evaluate_as_flow_run
 from reeldex.flows.extract import extract_as_flow_run
 from reeldex.flows.index import index_as_flow_run
 from reeldex.flows.learning.pipeline import PipelineReport, PipelineRequest, PipelineSteps, run_pipeline
+from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
 from reeldex.flows.runs.names import TAG, pipeline_run_name
 from reeldex.flows.runs.states import run_to_state
 from reeldex.flows.train import train_as_flow_run
@@ -99,7 +100,8 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, tuple(evaluate_on))
         # The tag identifies the steps' runs as ours if their process dies.
         with tags(TAG):
-            report = run_pipeline(request, request.prepare(), flow_steps(when_busy, wait_seconds))
+            prepared = request.prepare(handed_on((source,), request.store, config))
+            report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds))
         name = None if report.succeeded else "Completed with failures"
         return Completed(name=name, message=f"{report}", data=report)
 
@@ -109,31 +111,34 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
     """Return the steps of a pipeline as flows, each of which creates a child flow run."""
 
-    def extract_features(request: PipelineRequest, _: PreparedRun) -> RunReport:
-        # A flow receives parameters only, and prepares the run itself.
-        return extract_as_flow_run((request.source,), request.store, request.config, when_busy, wait_seconds)
+    def extract_features(prepared: PreparedRun) -> RunReport:
+        return extract_as_flow_run(prepared, when_busy, wait_seconds)
 
     return PipelineSteps(extract_features, train_as_flow_run, evaluate_as_flow_run, index_as_flow_run)
 
 
-def pipeline_as_flow_run(request: PipelineRequest, when_busy: WhenBusy, wait_seconds: float) -> PipelineReport:
-    """Create a flow run for a request, and return its report or raise its error."""
+def pipeline_as_flow_run(
+    request: PipelineRequest, prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float
+) -> PipelineReport:
+    """Create a flow run for a request and its prepared extraction, and return its report or raise its error."""
     config = request.config
-    report: Any = pipeline(
-        request.source,
-        str(request.folder),
-        checkpoint=request.checkpoint,
-        train_on=request.train_on,
-        evaluate_on=list(request.evaluate_on),
-        options=config.extract,
-        compute=config.compute,
-        training=config.train,
-        evaluation=config.evaluate,
-        index=config.index,
-        datasets=config.datasets,
-        words=config.words,
-        weights=config.weights,
-        when_busy=when_busy,
-        wait_seconds=wait_seconds,
-    )
-    return cast("PipelineReport", report)
+    with handing_on(prepared):
+        return report_of(
+            PipelineReport,
+            pipeline,
+            request.source,
+            str(request.folder),
+            checkpoint=request.checkpoint,
+            train_on=request.train_on,
+            evaluate_on=list(request.evaluate_on),
+            options=config.extract,
+            compute=config.compute,
+            training=config.train,
+            evaluation=config.evaluate,
+            index=config.index,
+            datasets=config.datasets,
+            words=config.words,
+            weights=config.weights,
+            when_busy=when_busy,
+            wait_seconds=wait_seconds,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -18,18 +18,17 @@ from reeldex.flows.config.pipeline import (
     WhenBusy,
 )
 from reeldex.flows.extraction.choice import Choice
-from reeldex.flows.extraction.prepare import prepare_rerun
+from reeldex.flows.extraction.prepare import PreparedRun, prepare_rerun
+from reeldex.flows.extraction.run_report import RunReport
 from reeldex.flows.extraction.store_faults import store_faults
-from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock
+from reeldex.flows.extraction.store_lock import store_lock
 from reeldex.flows.progress.sinks import progress_bar
-from reeldex.flows.runs.extraction import run_as_tasks
+from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
+from reeldex.flows.runs.extraction import report_if_nothing_to_do, run_as_tasks
 from reeldex.flows.runs.names import rerun_run_name
 from reeldex.flows.runs.states import completed, run_to_state
 from reeldex.flows.runs.tasks import plan_rerun, planning
 from reeldex.storage.schema import REASONS
-
-if TYPE_CHECKING:
-    from reeldex.flows.extraction.run_report import RunReport
 
 DESCRIPTION = """\
 **Complete a store**: process shards that are missing, incomplete or damaged.
@@ -78,7 +77,10 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
 def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
     store: str, config: PipelineConfig, retry: tuple[str, ...], choice: Choice, when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    prepared = prepare_rerun(store, config, retry, choice)
+    handed = handed_on((), store, config, retry, choice)
+    if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
+        return report
+    prepared = handed or prepare_rerun(store, config, retry, choice)
     with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
         prepared = prepared.renewed()
         with planning(prepared):
@@ -87,22 +89,20 @@ def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
         return run_as_tasks(prepared, [shard for shard in shards if shard in known], {})
 
 
-def rerun_as_flow_run(  # noqa: PLR0913, PLR0917 - those of the flow
-    store: str, config: PipelineConfig, retry: tuple[str, ...], choice: Choice, when_busy: WhenBusy, wait_seconds: float
-) -> RunReport:
-    """Create a flow run, and return its report or raise its error."""
-    with progress_bar():
-        report: Any = rerun(
-            store,
-            bool(retry),
-            list(retry),
-            config.compute,
-            config.weights,
-            when_busy,
-            wait_seconds,
-            list(choice.shards),
-            list(choice.videos),
+def rerun_as_flow_run(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
+    """Create a flow run for a prepared rerun, and return its report or raise its error."""
+    config, retry = prepared.config, list(prepared.retry)
+    with progress_bar(), handing_on(prepared):
+        return report_of(
+            RunReport,
+            rerun,
+            str(prepared.store_folder),
+            broken_videos=bool(retry),
+            reasons=retry,
+            compute=config.compute,
+            weights=config.weights,
+            when_busy=when_busy,
+            wait_seconds=wait_seconds,
+            shards=list(prepared.choice.shards),
+            videos=list(prepared.choice.videos),
         )
-    if isinstance(report, RunSkippedError):
-        raise report
-    return cast("RunReport", report)

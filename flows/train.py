@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -18,6 +18,7 @@ from reeldex.flows.learning.training import TrainingReport, TrainingRequest, req
 from reeldex.flows.learning.training_progress import TrainingProgress
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.artifacts import progress_artifact
+from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
 from reeldex.flows.runs.names import train_run_name
 from reeldex.flows.runs.states import run_to_state
@@ -101,7 +102,9 @@ def train_as_flow_run(request: TrainingRequest) -> TrainingReport:
     config = request.config
     # The command draws the progress bar, not the flow, which may run in another process.
     with progress_bar():
-        report: Any = train(
+        return report_of(
+            TrainingReport,
+            train,
             TrainingDataset(request.dataset),
             str(request.folder),
             checkpoint=request.checkpoint or "",
@@ -112,4 +115,3 @@ def train_as_flow_run(request: TrainingRequest) -> TrainingReport:
             evaluation=config.evaluate,
             weights=config.weights,
         )
-    return cast("TrainingReport", report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -14,12 +14,11 @@ from reeldex.flows.extraction.report import damage_rows
 from reeldex.flows.extraction.verification import StoreUnsoundError, verify_store, what_was_read
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.artifacts import progress_artifact, publish_table
+from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.names import verify_run_name
 from reeldex.flows.runs.states import run_to_state
 from reeldex.storage.store import FeatureStore
-
-if TYPE_CHECKING:
-    from reeldex.storage.verify import VerifyReport
+from reeldex.storage.verify import VerifyReport
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +47,9 @@ def verify_as_flow_run(store: FeatureStore) -> VerifyReport:
     """Create a flow run that verifies a store, and return its report, also for a damaged store."""
     with progress_bar():
         try:
-            report: Any = verify(str(store.path))
+            return report_of(VerifyReport, verify, str(store.path))
         except StoreUnsoundError as unsound:
             return unsound.report
-    return cast("VerifyReport", report)
 
 
 def _verify(store: FeatureStore) -> State[Any]:

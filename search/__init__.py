@@ -1,7 +1,8 @@
 """The index of moments and its queries. Imports only `reeldex.embedding` and `reeldex.storage` of the other packages.
 
-- Building: `build` (the steps), `request`, `store_videos` (which videos), `moments` (windows of a video), `tower`
-  (the network), `embed` (new segments), `compaction`, `recall` (measured at each build), `report`.
+- Building: `build` (the steps), `next_generation` (the next state of an index), `request`, `store_videos` (which
+  videos), `moments` (windows of a video), `tower` (the network), `embed` (new segments), `compaction`, `recall`
+  (measured at each build), `report`.
 - On disk: `generation` (`index.json`), `segments` (embeddings and captions), `folder` (lock and leftovers), `origin`
   (what an index was made from).
 - Querying: `index` (the entry point), `ann_index` (FAISS), `projection`, `moment_table`, `ranking` (exact scores),

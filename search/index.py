@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import fnmatch
 import re
@@ -15,18 +14,16 @@ from typing import Self
 
 import numpy as np
 
-from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.ann_index import AnnIndex
-from reeldex.search.errors import IndexClosedError, IndexDamagedError, IndexMismatchError, QueryError, UnknownWordsError
-from reeldex.search.generation import Generation, VideoRecord, read_generation, read_videos, readable, require_files
+from reeldex.search.errors import IndexClosedError, IndexDamagedError, QueryError, UnknownWordsError
+from reeldex.search.generation import Generation, VideoRecord, read_generation, read_videos, require_files
 from reeldex.search.merging import merge_overlapping
 from reeldex.search.moment_table import Floats, Ids, MomentTable
-from reeldex.search.origin import load_recorded, require_checkpoint, require_words, space_names
+from reeldex.search.origin import load_recorded, recorded_words, require_checkpoint, require_words, space_names
 from reeldex.search.ranking import Ranked, Ranker
 from reeldex.search.results import IndexedVideo, IndexInfo, Moment, SearchResults
 from reeldex.search.tower import SentenceTower
-from reeldex.storage.system_errors import require_readable
 from reeldex.storage.video_names import name_without_suffix
 
 LONGEST_QUERY = 1_000
@@ -88,7 +85,7 @@ class SearchIndex:
                     raise
         inputs = generation.inputs
         file = require_checkpoint(folder, inputs, checkpoint)
-        words = require_words(folder, inputs, word_vectors or _recorded_words(folder, Path(inputs.words_cache)))
+        words = require_words(folder, inputs, word_vectors or recorded_words(folder, Path(inputs.words_cache)))
         sentences = SentenceTower(lambda: load_recorded(folder, inputs, file), words)
         index = cls(folder, generation, table, ann_index, sentences)
         index._given = (checkpoint, word_vectors)
@@ -276,19 +273,6 @@ class SearchIndex:
         near = difflib.get_close_matches(video_id[:LONGEST_QUERY], list(self._records), n=3)
         meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise QueryError(f"The index has no video {video_id[:100]!r}.{meant}")
-
-
-def _recorded_words(folder: Path, cache: Path) -> WordVectors:
-    with readable(cache), contextlib.suppress(FileNotFoundError):
-        require_readable(cache)
-    try:
-        return WordVectors(cache)
-    except (WordVectorsError, OSError) as error:
-        why = f"cannot be read: {error}" if cache.exists() else "no longer exists."
-        raise IndexMismatchError(
-            f"The cache {cache} of the word vectors with which the index {folder} was made {why} Pass the path of the "
-            "file that it was converted from (--word-vectors); the cache is then created again."
-        ) from error
 
 
 def _checked_count(k: int) -> int:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from reeldex.embedding.errors import CheckpointError
+from reeldex.embedding.errors import CheckpointError, WordVectorsError
 from reeldex.embedding.features import STREAMS, StoreFeatures
 from reeldex.embedding.training.checkpoint import Checkpoint, load_checkpoint, require_features, require_word_vectors
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.errors import IndexMismatchError
-from reeldex.search.generation import FileIdentity, Generation, IndexInputs
+from reeldex.search.generation import FileIdentity, Generation, IndexInputs, readable
 from reeldex.search.options import MOMENT_FIELDS, different
 from reeldex.search.request import IndexRequest
 from reeldex.search.store_videos import store_id
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.schema import JSON
-from reeldex.storage.system_errors import remedy_for
+from reeldex.storage.system_errors import remedy_for, require_readable
 
 
 def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
@@ -139,3 +140,17 @@ def space_names(spaces: object) -> dict[str, str]:
 
 def _names(spaces: object) -> str:
     return " and ".join(space_names(spaces).values())
+
+
+def recorded_words(folder: Path, cache: Path) -> WordVectors:
+    """Open the cache of word vectors that an index names; raises IndexMismatchError if it no longer can be."""
+    with readable(cache), contextlib.suppress(FileNotFoundError):
+        require_readable(cache)
+    try:
+        return WordVectors(cache)
+    except (WordVectorsError, OSError) as error:
+        why = f"cannot be read: {error}" if cache.exists() else "no longer exists."
+        raise IndexMismatchError(
+            f"The cache {cache} of the word vectors with which the index {folder} was made {why} Pass the path of the "
+            "file that it was converted from (--word-vectors); the cache is then created again."
+        ) from error

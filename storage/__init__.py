@@ -2,10 +2,11 @@
 
 - The store: `store` (the entry point), `layout` (paths), `schema` (value types), `reasons` (why a video failed),
   `status`, `catalog` and `video_table` (what a store holds), `verify`, `npy_export`, `npy_import`, `errors`.
-- Planning: `manifest` (which video belongs to which shard), `resume` (what is left to do), `outcomes`.
+- Planning: `manifest` (which video belongs to which shard), `inspection` (what is on disk for a shard), `resume`
+  (what is left to do), `fingerprints` (settings that must not mix), `outcomes`.
 - Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard` and
   `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).
 - Reading: `hdf5` (opening files), `reading` (spans of seconds, files kept open), `hashing`.
 - The file system, for every package: `atomic` (complete files only), `lock`, `documents` and `json_codec` (JSON files),
-  `system_errors` (unreadable is not damaged), `user_folders` (caches and state).
+  `system_errors` (unreadable is not damaged).
 """

@@ -13,7 +13,7 @@ from reeldex.storage.forgotten import NOTHING_FORGOTTEN, Forgotten, read_forgott
 from reeldex.storage.manifest import ShardManifest, Spellings, latest_entries, list_shards, read_manifest
 from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
 from reeldex.storage.schema import VideoEntry
-from reeldex.storage.system_errors import look_at
+from reeldex.storage.system_errors import FileVersion, file_version, look_at
 
 # Timestamps of files are coarser than the clock; a folder changed this recently may change again unseen.
 _SETTLED_AFTER_NS = 1_000_000_000
@@ -33,8 +33,8 @@ class Catalog:
         self._latest: dict[str, tuple[int, int, VideoEntry]] = {}
         self._spellings = Spellings(())
         self._latest_of: tuple[object, ...] = ()
-        self._forgotten: tuple[tuple[int, int, int] | None, Forgotten] = (None, NOTHING_FORGOTTEN)
-        self._outcomes: dict[int, tuple[tuple[int, int, int], ShardOutcomes]] = {}
+        self._forgotten: tuple[FileVersion | None, Forgotten] = (None, NOTHING_FORGOTTEN)
+        self._outcomes: dict[int, tuple[FileVersion, ShardOutcomes]] = {}
 
     def manifests(self) -> tuple[ShardManifest, ...]:
         """Return all manifests in the order of their shards."""
@@ -64,10 +64,9 @@ class Catalog:
 
     def forgotten(self) -> Forgotten:
         """Return the entries that were forgotten."""
-        status = look_at(layout.forgotten_file(self._root))
-        signature = None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
-        if signature != self._forgotten[0]:
-            self._forgotten = (signature, read_forgotten(self._root))
+        version = file_version(layout.forgotten_file(self._root))
+        if version != self._forgotten[0]:
+            self._forgotten = (version, read_forgotten(self._root))
         return self._forgotten[1]
 
     def latest(self) -> dict[str, tuple[int, int, VideoEntry]]:
@@ -90,17 +89,16 @@ class Catalog:
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
         """Return a shard's outcomes, or None if it has none yet; durations that they lack are taken from the rows."""
-        status = look_at(layout.outcomes_file(self._root, shard))
-        if status is None:
+        version = file_version(layout.outcomes_file(self._root, shard))
+        if version is None:
             return None
-        signature = (status.st_ino, status.st_size, status.st_mtime_ns)
         known = self._outcomes.get(shard)
-        if known and known[0] == signature:
+        if known and known[0] == version:
             return known[1]
         outcomes = read_outcomes(self._root, shard)
         if outcomes is not None:
             if disagreement := outcomes.disagreement(self.manifest(shard)):
                 raise StoreDamagedError(disagreement)
             outcomes = with_durations(self._root, outcomes)
-            self._outcomes[shard] = (signature, outcomes)
+            self._outcomes[shard] = (version, outcomes)
         return outcomes

@@ -13,6 +13,7 @@ from reeldex.storage.manifest import read_manifest
 from reeldex.storage.outcomes import read_outcomes
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import is_folder, list_folder, look_at
+from reeldex.storage.write_errors import require_writable
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,14 @@ def create_folders(path: Path) -> None:
         )
     for name in layout.FOLDERS:
         make_folder(path / name)
+
+
+def require_writable_folders(path: Path) -> None:
+    """Raise UnwritableError if a folder of a store may not be written by this user; writes nothing."""
+    folders = [path, *(path / name for name in layout.FOLDERS), *list_folder(path / layout.FEATURES)]
+    for folder in folders:
+        if is_folder(folder):
+            require_writable(folder)
 
 
 def sweep(path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AllowInfNan, GetPydanticSchema, Strict, TypeAdapter, ValidationError
+from pydantic import AllowInfNan, Field, GetPydanticSchema, Strict, TypeAdapter, ValidationError
 from pydantic_core import core_schema, to_jsonable_python
 
 if TYPE_CHECKING:
@@ -21,6 +21,17 @@ Number = Annotated[float, Strict(), AllowInfNan(allow_inf_nan=False)]
 Flag = Annotated[bool, Strict()]
 AnyObject = GetPydanticSchema(lambda *_: core_schema.is_instance_schema(dict))
 """Annotation of a field with any JSON object, whose content is not validated."""
+
+OwnJson = GetPydanticSchema(
+    lambda *_: core_schema.any_schema(
+        serialization=core_schema.plain_serializer_function_ser_schema(
+            lambda value: None if value is None else value.to_json()
+        )
+    )
+)
+"""Annotation of a field whose value, unless it is None, has a `to_json` of its own."""
+NotInJson = Field(exclude=True)
+"""Annotation of a field that `to_json` leaves out."""
 
 T = TypeVar("T")
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}

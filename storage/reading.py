@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from reeldex.storage.shard import RowTiming, ShardReader
-from reeldex.storage.system_errors import look_at
+from reeldex.storage.system_errors import FileVersion, file_version
 
 _LARGEST_DENOMINATOR = 1_000_000
 
@@ -50,10 +50,10 @@ class OpenShards:
     def __init__(self, limit: int = 16) -> None:
         self._limit = limit
         self._guard = threading.RLock()
-        self._readers: OrderedDict[Path, tuple[tuple[int, int, int], ShardReader]] = OrderedDict()
+        self._readers: OrderedDict[Path, tuple[FileVersion | None, ShardReader]] = OrderedDict()
         # In a child process, threads that held the guard do not exist. The parent's files are not closed there:
         # both processes share their position, and the library's state of them.
-        self._inherited: list[OrderedDict[Path, tuple[tuple[int, int, int], ShardReader]]] = []
+        self._inherited: list[OrderedDict[Path, tuple[FileVersion | None, ShardReader]]] = []
         _ALL.add(self)
 
     def forget_after_fork(self) -> None:
@@ -77,14 +77,14 @@ class OpenShards:
 
     def _open(self, path: Path) -> ShardReader:
         known = self._readers.pop(path, None)
-        signature = _signature(path)
-        if known and known[0] == signature:
+        version = file_version(path)
+        if known and known[0] == version:
             self._readers[path] = known
             return known[1]
         if known:
             known[1].close()
         reader = ShardReader(path)
-        self._readers[path] = (signature, reader)
+        self._readers[path] = (version, reader)
         if len(self._readers) > self._limit:
             _, (_, oldest) = self._readers.popitem(last=False)
             oldest.close()
@@ -100,10 +100,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _signature(path: Path) -> tuple[int, int, int]:
-    status = look_at(path)
-    if status is None:
-        return (0, 0, 0)
-    return (status.st_ino, status.st_size, status.st_mtime_ns)

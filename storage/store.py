@@ -13,31 +13,25 @@ import numpy.typing as npt
 from reeldex.storage import layout
 from reeldex.storage.batch_reading import read_batch
 from reeldex.storage.catalog import Catalog
-from reeldex.storage.damage import damaged_files, record_findings
-from reeldex.storage.errors import (
-    StoreDamagedError,
-    StoreError,
-    StoreUnreadableError,
-    UnknownSpaceError,
-    UnknownVideoError,
-)
+from reeldex.storage.damage import record_findings
+from reeldex.storage.errors import StoreError, UnknownSpaceError, UnknownVideoError
+from reeldex.storage.fingerprints import published_space, require_fingerprints
 from reeldex.storage.forgotten import Forgotten, add_forgotten, entries_of
-from reeldex.storage.housekeeping import create_folders, require_folders, sweep
+from reeldex.storage.housekeeping import create_folders, require_folders, require_writable_folders, sweep
+from reeldex.storage.inspection import Inspection, ShardState, inspect_shard, renew
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.manifest import ShardManifest, superseded_positions, write_manifest
-from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
+from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.presence import require_present
-from reeldex.storage.publishing import Inspection, ShardState, inspect_shard, publish_shard
+from reeldex.storage.publishing import publish_shard
 from reeldex.storage.reading import OpenShards, span_rows
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.searches import Searches, read_searches, write_searches
-from reeldex.storage.shard import RowTiming, ShardReader
-from reeldex.storage.staging import Staging, fingerprint_error
+from reeldex.storage.shard import RowTiming
+from reeldex.storage.staging import Staging
 from reeldex.storage.status import StoreStatus, collect_status
-from reeldex.storage.system_errors import is_folder, list_folder
 from reeldex.storage.verify import VerifyReport, verify_store
 from reeldex.storage.video_table import VideoTable, list_videos
-from reeldex.storage.write_errors import require_writable
 
 
 class FeatureStore:
@@ -89,11 +83,7 @@ class FeatureStore:
 
     def require_writable(self) -> None:
         """Raise UnwritableError if a folder of the store may not be written by this user; writes nothing."""
-        folders = [self.path, *(self.path / name for name in layout.FOLDERS)]
-        folders += list_folder(self.path / layout.FEATURES)
-        for folder in folders:
-            if is_folder(folder):
-                require_writable(folder)
+        require_writable_folders(self.path)
 
     def manifests(self) -> tuple[ShardManifest, ...]:
         """Return the manifests of all shards in order."""
@@ -148,9 +138,14 @@ class FeatureStore:
         """Return the staging area of one shard."""
         return Staging(self.path, self._catalog.manifest(shard).shard)
 
-    def inspect(self, shard: int, spaces: Sequence[FeatureSpace]) -> Inspection:
-        """Return what is on disk for a shard in these spaces; opens its files but does not hash them."""
+    def inspect(self, shard: int, spaces: Sequence[FeatureSpace], known: Inspection | None = None) -> Inspection:
+        """Return what is on disk for a shard in these spaces; opens its files but does not hash them.
+
+        With `known`, an earlier inspection of the shard, only what has changed since is opened again.
+        """
         forgotten = self._catalog.forgotten().of_shard(shard)
+        if known is not None:
+            return renew(self.path, known, spaces, forgotten)
         return inspect_shard(self.path, self._catalog.manifest(shard), spaces, forgotten)
 
     def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
@@ -173,14 +168,16 @@ class FeatureStore:
         *,
         provenance: Mapping[str, JSON],
         seconds_of_work: float,
+        known: Inspection | None = None,
     ) -> None:
         """Turn a shard's staged videos into feature files and outcomes; safe to repeat after a kill.
 
-        Files of other spaces stay as they are. Raises StagingIncompleteError when videos are still to be
-        extracted, FingerprintError when the store's features of a space were made with other settings.
+        Files of other spaces stay as they are. `known` is an earlier inspection, as for `inspect`. Raises
+        StagingIncompleteError when videos are still to be extracted, FingerprintError when the store's features of a
+        space were made with other settings.
         """
         self.require_fingerprint(*spaces)
-        publish_shard(self.path, self.inspect(shard, spaces), provenance, seconds_of_work)
+        publish_shard(self.path, self.inspect(shard, spaces, known), provenance, seconds_of_work)
 
     # Spaces
 
@@ -194,28 +191,14 @@ class FeatureStore:
 
     def fingerprint(self, space: str) -> dict[str, JSON]:
         """Return a space with its settings; raises UnknownSpaceError."""
-        first = next(self._held(space), None)
-        if first is None:
+        found = published_space(self.path, space)
+        if found is None:
             raise self._unknown_space(space)
-        return dict(first[1].fingerprint)
+        return dict(found[1].fingerprint)
 
     def require_fingerprint(self, *spaces: FeatureSpace) -> None:
         """Raise FingerprintError when published or staged features of one of these spaces have other settings."""
-        for space in spaces:
-            first = next(self._held(space.name), None)
-            if first and first[1] != space:
-                raise fingerprint_error(*first, space)
-        for shard in layout.staged_shards(self.path):
-            staging = Staging(self.path, shard)
-            for position in staging.positions():
-                try:
-                    staged = staging.spaces(position)
-                except StoreDamagedError:
-                    # `inspect` reports it, and it is extracted again.
-                    continue
-                for space in spaces:
-                    if staged.get(space.name, space) != space:
-                        raise fingerprint_error(layout.staging_folder(self.path, shard), staged[space.name], space)
+        require_fingerprints(self.path, spaces)
 
     # Reading
 
@@ -358,40 +341,6 @@ class FeatureStore:
             f"The video {video_id!r} has no features in {space}: its extraction failed as {outcome.reason} "
             f"({outcome.message}). `reeldex rerun {self.path} --failed-videos` tries it again."
         )
-
-    def _held(self, space: str) -> Iterator[tuple[Path, FeatureSpace]]:
-        """Yield each feature file of a space that can be opened, with the space it records.
-
-        Raises StoreUnreadableError when the space has files and the system does not allow reading any of them.
-        """
-        unreadable: StoreUnreadableError | None = None
-        opened = False
-        for path in list_folder(self.path / layout.FEATURES / space):
-            if path.suffix != ".h5" or layout.parse_shard_stem(path.stem) is None:
-                continue
-            try:
-                if is_folder(path) or self._structure_is_damaged(path, space):
-                    continue
-                with ShardReader(path) as reader:
-                    held = reader.space
-            except StoreUnreadableError as error:
-                # Another file of the space records the same.
-                unreadable = unreadable or error
-                continue
-            except (FileNotFoundError, StoreDamagedError):
-                # `shard_state` and `verify` report it; another file of the space records the same.
-                continue
-            if held.name == space:
-                opened = True
-                yield path, held
-        if unreadable and not opened:
-            raise unreadable
-
-    def _structure_is_damaged(self, path: Path, space: str) -> bool:
-        """Whether a verification found that more than rows are damaged in this feature file: its settings may be."""
-        shard = layout.parse_shard_stem(path.stem)
-        damage = damaged_files(self.path, read_outcomes(self.path, shard)) if shard is not None else {}
-        return space in damage and not damage[space].videos
 
     def _unknown_space(self, space: str) -> UnknownSpaceError:
         held = self.spaces()

@@ -19,6 +19,7 @@ ASKED_WRONGLY = frozenset({errno.EINVAL, errno.EFAULT, errno.EOVERFLOW, errno.EF
 _CHUNK_BYTES = 1 << 20
 _PERMISSIONS = "Grant this user permission to read it and to enter its folders (`ls -ld`, `chmod`)."
 _FILES = "Close files that this process has open, or raise its limit (`ulimit -n`)."
+_SPACE = "Free space on the disk, or use another one."
 _MEMORY = "Free memory, or use a machine with more of it."
 _LOCKED = (
     "Close the HDF5 handle or the process that holds it, or set HDF5_USE_FILE_LOCKING=FALSE: published files are never "
@@ -35,6 +36,7 @@ _REMEDIES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), _PERMISSIONS),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
     errno.ENOMEM: _MEMORY,
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _SPACE),
     **dict.fromkeys((errno.EAGAIN, errno.EDEADLK, errno.ENOLCK), _LOCKED),
     **dict.fromkeys(
         (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.EHOSTDOWN), _DEVICE
@@ -44,6 +46,9 @@ _REMEDIES = {
     **dict.fromkeys((errno.EISDIR, errno.ENOTDIR), _KIND),
     **dict.fromkeys((errno.ENOENT, errno.ELOOP), _LINK),
 }
+
+FileVersion = tuple[int, int, int]
+"""Inode, size in bytes, and time of modification in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,12 @@ def look_at(path: Path) -> os.stat_result | None:
             return path.stat()
     except FileNotFoundError:
         return None
+
+
+def file_version(path: Path) -> FileVersion | None:
+    """Return what changes when a file is replaced or written; None when it is absent. Raises StoreUnreadableError."""
+    status = look_at(path)
+    return None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def is_folder(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What every test needs: a Prefect and device locks that are not the user's, markers, and small real videos."""
+"""What every test needs: a Prefect, caches and device locks that are not the user's, markers, and small real videos."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ import pytest
 for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]
 _STATE = Path(tempfile.mkdtemp(prefix="reeldex-test-state-"))
+# Random weights and converted networks take a minute to make. They are checked against their hashes whenever they are
+# read, so all processes of a test run and later runs share them; `pytest --cache-clear` removes them.
+CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache" / "d" / "reeldex"
+os.environ.pop("TORCH_HOME", None)
 os.environ.update(
+    # Neither read nor written by tests: the user's caches of weights, converted networks and word vectors.
+    XDG_CACHE_HOME=str(CACHE),
     # Device locks are the tests' own too: a run of the user's would hold them up.
     XDG_STATE_HOME=str(_STATE),
     PREFECT_HOME=str(_STATE / "prefect"),

@@ -25,18 +25,23 @@ ALLOWED = {
     "flows": {"extractors", "storage", "embedding", "search"},
 }
 # Modules beside the packages that import none of them: every package may import them.
-LEAVES = {"devices", "errors", "options", "quantities", "untrusted_files"}
+LEAVES = {"devices", "errors", "options", "quantities", "untrusted_files", "user_folders"}
 FLOWS = {"extract", "rerun", "verify", "train", "evaluate", "index", "pipeline"}
+HEAVY = {"torch", "torchvision", "prefect", "h5py", "numpy"}
 # Library -> the packages, folders or files that may import it.
 HOMES = {
     "prefect": {f"flows/{flow}.py" for flow in FLOWS} | {"flows/runs", "flows/server"},
     "ray": {"flows/execution"},
     "h5py": {"storage"},
+    "openvino": {"extractors/runtimes"},
+    "cyclopts": {"cli"},
+    "platformdirs": {"user_folders.py"},
+    "multiprocessing": {"flows/execution"},
     "faiss": {"search"},
     "fastapi": {"search"},
     "starlette": {"search"},
     "gensim": {"embedding/words"},
-    "torch": {"extractors", "embedding", "search", "flows"},
+    "torch": {"extractors", "embedding", "search", "flows", "api", "devices.py", "untrusted_files.py"},
     "torchvision": {"extractors"},
     "pytorchvideo": {"extractors"},
     "ffmpeg": {"extractors"},
@@ -82,9 +87,15 @@ def wrong_imports(package: str, path: str, source: str) -> list[str]:
             found.append(f"{path} imports {name}: the arrows forbid it")
         if top in PACKAGES:
             found.append(f"{path} imports {name} by its bare name: say reeldex.{name}")
-        if top in HOMES and not any(path == home or path.startswith(f"{home}/") for home in HOMES[top]):
-            found.append(f"{path} imports {top}: its home is {', '.join(sorted(HOMES[top]))}")
-    return found
+    return found + far_from_home(path, source)
+
+
+def far_from_home(path: str, source: str) -> list[str]:
+    return [
+        f"{path} imports {top}: its home is {', '.join(sorted(HOMES[top]))}"
+        for top in {name.partition(".")[0] for name in imports(source)} & HOMES.keys()
+        if not any(path == home or path.startswith(f"{home}/") for home in HOMES[top])
+    ]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -109,6 +120,26 @@ def test_a_wrong_arrow_would_be_seen() -> None:
     assert wrong_imports("flows", "flows/x.py", "from storage.store import FeatureStore\n")
     assert not wrong_imports("flows", "flows/x.py", "from reeldex.storage.store import FeatureStore\n")
     assert not wrong_imports("flows", "flows/runs/x.py", "from prefect import task\n")
+
+
+def test_the_public_face_leaves_libraries_in_their_homes() -> None:
+    assert far_from_home("api/x.py", "from cyclopts import App\n")
+    assert far_from_home("cli/x.py", "def f():\n    import torch.nn\n")
+    files = [path for folder in FACES for path in (SOURCES / folder).glob("*.py")]
+    assert {path.stem for path in files} > LEAVES
+    wrong = [far_from_home(path.relative_to(SOURCES).as_posix(), path.read_text(encoding="utf-8")) for path in files]
+    assert [fault for faults in wrong for fault in faults] == []
+
+
+@pytest.mark.parametrize("leaf", sorted(LEAVES))
+def test_a_leaf_imports_no_package_of_ours_and_loads_no_heavy_library(leaf: str) -> None:
+    source = (SOURCES / f"{leaf}.py").read_text(encoding="utf-8")
+    ours = {name.split(".")[1] for name in imports(source) if name.startswith("reeldex.")}
+    assert ours <= LEAVES
+    script = f"import sys, reeldex.{leaf}\nprint(*{{name.partition('.')[0] for name in sys.modules}})\n"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "reeldex" in answer.stdout.split()
+    assert HEAVY.isdisjoint(answer.stdout.split())
 
 
 def test_nothing_is_imported_by_a_bare_name() -> None:
@@ -176,7 +207,7 @@ def test_help_loads_none_of_the_heavy_libraries(command: str) -> None:
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(json.loads(answer.stdout.splitlines()[-1]))
     assert "reeldex" in loaded
-    assert loaded.isdisjoint({"torch", "torchvision", "prefect", "h5py", "numpy"})
+    assert loaded.isdisjoint(HEAVY)
 
 
 def test_status_loads_neither_torch_nor_prefect(tmp_path: Path) -> None:

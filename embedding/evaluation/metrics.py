@@ -10,7 +10,7 @@ Score matrices are processed in blocks of rows, so the additional memory is that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from reeldex.embedding.errors import ScoresError
 from reeldex.embedding.options import EvaluationOptions
+from reeldex.storage.json_codec import to_json
 
 _DEFAULTS = EvaluationOptions()
 
@@ -127,7 +128,8 @@ class RetrievalMetrics:
 
     def to_json(self) -> dict[str, float]:
         """Return the fields by name."""
-        return asdict(self)
+        found: dict[str, float] = to_json(self)
+        return found
 
 
 def summarise(ranks: Sequence[int] | Integers) -> RetrievalMetrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from reeldex.embedding.datasets.records import EvaluationSet
@@ -15,6 +15,7 @@ from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS, Pu
 from reeldex.embedding.multi_instance import FIGURES
 from reeldex.quantities import counted
 from reeldex.storage.atomic import publish, publish_text
+from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import JSON
 
 _RANKING_COLUMNS = ("sentence", "caption", "rank", "clip_id", "score", "right")
@@ -88,12 +89,14 @@ def _notes(result: SetResult) -> list[str]:
     if result.coverage is not None:
         notes.append(f"{result.name}: {result.coverage}.")
     if not result.unusable.complete:
-        left_out = (
-            f"{counted(len(result.unusable.reasons), 'video')}, {counted(len(result.unusable.clips), 'clip')} of "
-            f"other videos and {counted(result.unusable.sentences, 'sentence')}"
-        )
+        counts = [
+            counted(len(result.unusable.reasons), "video"),
+            f"{counted(len(result.unusable.clips), 'clip')} of other videos",
+            counted(result.unusable.sentences, "sentence"),
+        ]
         if result.unusable.rows:
-            left_out += f" ({counted(len(result.unusable.rows), 'row')} without a text or a valid time among them)"
+            counts.append(counted(len(result.unusable.rows), "annotation row"))
+        left_out = f"{', '.join(counts[:-1])} and {counts[-1]}"
         notes.append(f"{result.name}: {left_out} could not be used, so this is not the published protocol.")
     elif identity.stated_sha256 not in {None, identity.sha256}:
         notes.append(
@@ -195,7 +198,7 @@ def report_json(results: Iterable[SetResult], about: dict[str, JSON]) -> dict[st
             "unusable_rows": len(result.unusable.rows),
             "words": None if result.coverage is None else result.coverage.to_json(),
             "directions": {name: _direction_json(held) for name, held in result.directions.items()},
-            "published": [asdict(each) for each in _comparable(result)],
+            "published": [to_json(each) for each in _comparable(result)],
         }
     return {**about, "sets": sets}
 

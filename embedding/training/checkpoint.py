@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError
+from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError, listed
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.options import ModelOptions
 from reeldex.embedding.words.published import is_google_news
@@ -134,7 +134,7 @@ def load_checkpoint(path: Path, *, max_words: int = _MODEL.max_words) -> Checkpo
     state = content.get("state_dict", content)
     if not _are_weights(state):
         raise CheckpointError(
-            f"{path} is not a checkpoint of a text-video embedding: it has {', '.join(map(str, list(content)[:5]))}. "
+            f"{path} is not a checkpoint of a text-video embedding: it has {listed(map(str, content))}. "
             "Give the published checkpoint or one of `reeldex train`."
         )
     try:

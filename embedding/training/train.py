@@ -7,20 +7,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from reeldex.devices import require_cuda, resolve_device
 from reeldex.embedding.datasets.records import TrainingSet
-from reeldex.embedding.errors import LossNotFiniteError, TrainingError
+from reeldex.embedding.errors import TrainingError
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.embedding.options import TrainingOptions
 from reeldex.embedding.training import random_states
 from reeldex.embedding.training.batch_loss import BatchLoss
-from reeldex.embedding.training.batches import Batch, BatchOptions, TrainingBatches
+from reeldex.embedding.training.batches import BatchOptions, TrainingBatches
 from reeldex.embedding.training.checkpoint import (
     Checkpoint,
     Origin,
@@ -31,8 +28,9 @@ from reeldex.embedding.training.checkpoint import (
 )
 from reeldex.embedding.training.checkpoint_selection import selection_score
 from reeldex.embedding.training.checks import description, require_fit, require_same
-from reeldex.embedding.training.distributed import ProcessRank, gather, gather_ids, process_group
+from reeldex.embedding.training.distributed import ProcessRank, process_group
 from reeldex.embedding.training.scalars import ScalarLog
+from reeldex.embedding.training.update import Update
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
@@ -124,17 +122,6 @@ def require_computable(options: TrainingOptions, device: torch.device) -> None:
         require_cuda("Mixed precision", str(device), "On a CPU float16 is slower than float32: omit it.")
 
 
-class _Towers(nn.Module):
-    """Both embeddings in one forward pass, as DistributedDataParallel requires."""
-
-    def __init__(self, model: TextVideoEmbedding) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, videos: Tensor, sentences: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.embed_videos(videos), self.model.embed_sentences(sentences)
-
-
 class _Trainer:
     def __init__(self, job: TrainingJob, process: ProcessRank, device: torch.device) -> None:
         options = job.options
@@ -155,10 +142,8 @@ class _Trainer:
         self.best: float | None = None
         self.best_by = ""
         self._begin()
-        towers: nn.Module = _Towers(job.model)
-        if process.world_size > 1:
-            towers = DistributedDataParallel(towers, broadcast_buffers=False)
-        self.towers = cast(nn.Module, torch.compile(towers)) if options.compile_model else towers
+        # Made from the weights of a resumed training: each process then begins with those of the first.
+        self.update = Update(job.model, self.loss, self.optimizer, self.scaler, process, options)
 
     def run(self) -> TrainingResult:
         mean_loss = math.nan
@@ -187,7 +172,8 @@ class _Trainer:
     def _steps(self, scalars: ScalarLog) -> None:
         self.job.model.train()
         for batch in self.batches.epoch(self.epoch, self.step_in_epoch):
-            loss = self._step(batch.to(self.device))
+            place = f"step {self.step_in_epoch + 1} of epoch {self.epoch + 1}"
+            loss = self.update(batch.to(self.device), place)
             self.step_in_epoch += 1
             self.step += 1
             self.loss_sum += loss
@@ -199,37 +185,6 @@ class _Trainer:
                 self._save(LAST)
             steps = self.batches.steps_per_epoch
             self.job.on_step(StepReport(self.epoch, self.step_in_epoch, steps, self.step, loss, rate))
-
-    def _step(self, batch: Batch) -> float:
-        self.optimizer.zero_grad()
-        with torch.autocast(self.device.type, torch.float16, enabled=self.options.mixed_precision):
-            videos, sentences = self.towers(batch.videos, batch.sentences)
-        everyone = self.process
-        scores = gather(sentences.float(), everyone) @ gather(videos.float(), everyone).t()
-        loss = self.loss(scores, gather(batch.class_ids, everyone))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise self._not_finite(value, batch)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return value
-
-    def _not_finite(self, value: float, batch: Batch) -> LossNotFiniteError:
-        ids = gather_ids(batch.clip_ids, self.process)
-        finite = batch.videos.isfinite().all(dim=1) & batch.sentences.isfinite().flatten(1).all(dim=1)
-        own = tuple(clip_id for clip_id, good in zip(batch.clip_ids, finite.tolist(), strict=True) if not good)
-        culprits = gather_ids(own, self.process)
-        cause = (
-            f"Features or word vectors of {', '.join(culprits[:5])} are not finite: extract these videos again."
-            if culprits
-            else "All features are finite, so the weights have diverged: lower the learning rate."
-        )
-        return LossNotFiniteError(
-            f"The loss of step {self.step_in_epoch + 1} of epoch {self.epoch + 1} is {value}. {cause} The batch held "
-            f"{', '.join(ids)}.",
-            ids,
-        )
 
     @property
     def learning_rate(self) -> float:

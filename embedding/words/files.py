@@ -14,7 +14,7 @@ from reeldex.embedding.options import WordFormat
 from reeldex.embedding.pickled_arrays import STAND_INS
 from reeldex.embedding.words.lines import is_row, row_dim, without_mark
 from reeldex.storage.system_errors import refused_by_system
-from reeldex.untrusted_files import RestrictedUnpickler
+from reeldex.untrusted_files import RestrictedUnpickler, first_line
 
 _LONGEST_LINE_BYTES = 1 << 20
 _DETECTED_LINES = 100
@@ -141,13 +141,15 @@ def require_safe_pickle(source: Path) -> str:
     except (pickle.UnpicklingError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         if (refused := refused_by_system(error)) is not None:
             raise WordVectorsError(f"{source} cannot be read: {refused}") from error
-        raise WordVectorsError(f"{source} is not an intact pickle: {error}. Download it again.") from error
+        raise WordVectorsError(f"{source} is not an intact pickle: {first_line(error)}. Download it again.") from error
     except MemoryError as error:
         raise WordVectorsError(
             f"{source} is not an intact pickle: it requests too much memory. Download it again."
         ) from error
     except (AttributeError, ImportError) as error:
-        raise WordVectorsError(f"{source} was saved by a gensim that this one cannot read: {error}.") from error
+        raise WordVectorsError(
+            f"{source} was saved by a gensim that this one cannot read: {first_line(error)}."
+        ) from error
     kind = type(loaded).__name__
     if not isinstance(loaded, _Held) or kind not in GENSIM_KINDS:
         raise WordVectorsError(f"{source} contains a {kind}, not word vectors.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reeldex import user_folders
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.options import WordFormat, WordTraining
 from reeldex.embedding.words.cache import cache_fingerprint, write_cache
@@ -27,7 +28,6 @@ from reeldex.embedding.words.rows import REPEATED, WordRows, usable_rows
 from reeldex.embedding.words.text import read_text
 from reeldex.embedding.words.vectors import WordVectors, tokenise
 from reeldex.quantities import counted
-from reeldex.storage import user_folders
 from reeldex.storage.atomic import publish, publish_text
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.system_errors import refused_by_system

@@ -1,7 +1,8 @@
 """PyTorch modules converted to OpenVINO models, cached on disk: reading one takes a fraction of a second.
 
 A cached model is a folder, named by a hash of everything it was made from. It gets its final name only when complete,
-and its bytes are checked against their SHA-256 before use; a model that differs is converted again.
+and its bytes are checked against their SHA-256 before use; a model that differs is converted again. Models that have
+not been used for 30 days are removed when another one is written.
 """
 
 from __future__ import annotations
@@ -10,18 +11,17 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import shutil
-import uuid
+import re
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
 from reeldex.extractors import weights as weight_files
-from reeldex.extractors.errors import WeightsError
+from reeldex.extractors.cached_files import UNUSED_SECONDS, last_used, mark_used, published, remove
 from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
 from reeldex.extractors.random_weights_cache import RANDOM_WEIGHTS_RULE
+from reeldex.user_folders import cache_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 # Incremented when the conversion changes.
 _FORMAT = 1
 _MOST_REASON = 500  # characters of OpenVINO's message
+_OUR_NAME = re.compile(r"\w+-[0-9a-f]{16}")
 _MODEL, _WEIGHTS, _RECORD = "model.xml", "model.bin", "model.json"
 
 
@@ -64,10 +65,7 @@ def converted_model(record: ExtractorRecord, options: NetworkOptions) -> tuple[o
 
 def default_folder() -> Path:
     """Return the folder of converted networks; XDG_CACHE_HOME moves it."""
-    try:
-        return platformdirs.user_cache_path("reeldex") / "openvino"
-    except RuntimeError as error:
-        raise WeightsError("This user has no home folder. Set XDG_CACHE_HOME to a folder for caches.") from error
+    return cache_folder("openvino")
 
 
 def kept_folder(folder: Path, spec: ExtractorSpec, weights: str) -> Path:
@@ -105,9 +103,12 @@ def _read_kept(folder: Path) -> tuple[openvino.Model, str] | None:
         damaged = [_RECORD]
     if not damaged:
         try:
-            return openvino.Core().read_model(folder / _MODEL), weights_sha256
+            model = openvino.Core().read_model(folder / _MODEL)
         except RuntimeError:  # removed in between, or not readable by this OpenVINO
             damaged = [_MODEL]
+        else:
+            mark_used(folder / _RECORD)
+            return model, weights_sha256
     log.warning("%s is damaged; the network is converted again", folder / damaged[0])
     return None
 
@@ -116,24 +117,28 @@ def _keep(model: openvino.Model, weights_sha256: str, folder: Path) -> None:
     """Write a model to its folder atomically; another process may do the same concurrently."""
     import openvino
 
-    unfinished = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.partial")
     try:
-        unfinished.mkdir(parents=True)
-        openvino.save_model(model, unfinished / _MODEL, compress_to_fp16=False)
-        record = {name: sha256_of_file(unfinished / name) for name in (_MODEL, _WEIGHTS)}
-        text = json.dumps({**record, "weights_sha256": weights_sha256})
-        (unfinished / _RECORD).write_text(text, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if _read_kept(folder) is None:  # else another process was faster
-                raise
+        remove(folder)  # a damaged one
+        with published(folder) as unfinished:
+            unfinished.mkdir()
+            openvino.save_model(model, unfinished / _MODEL, compress_to_fp16=False)
+            record = {name: sha256_of_file(unfinished / name) for name in (_MODEL, _WEIGHTS)}
+            text = json.dumps({**record, "weights_sha256": weights_sha256})
+            (unfinished / _RECORD).write_text(text, encoding="utf-8")
     except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError for a full disk
-        # Only the duration of the next start depends on it.
-        log.warning("The converted network could not be cached in %s: %s", folder.parent, error)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if _read_kept(folder) is None:  # else another process was faster
+            # Only the duration of the next start depends on it.
+            log.warning("The converted network could not be cached in %s: %s", folder.parent, error)
+    _remove_unused(folder)
+
+
+def _remove_unused(written: Path) -> None:
+    """Remove converted networks beside the one just written that have not been used for UNUSED_SECONDS."""
+    oldest = time.time() - UNUSED_SECONDS
+    for folder in written.parent.glob("*-*"):
+        if folder != written and _OUR_NAME.fullmatch(folder.name) and last_used(folder / _RECORD) < oldest:
+            log.info("Removing a converted network that is no longer used: %s", folder)
+            remove(folder)
 
 
 def convert(module: nn.Module, spec: ExtractorSpec) -> openvino.Model:
@@ -161,7 +166,10 @@ def convert(module: nn.Module, spec: ExtractorSpec) -> openvino.Model:
         sides = (side, side) if spec.centre_crop else (-1, -1)
         model.reshape({0: openvino.PartialShape([-1, 3, *frames, *sides])})
         return _with_normalisation(model, spec)
+    except (MemoryError, OSError):
+        raise  # a fault of the machine, which says nothing about the network
     except Exception as error:
+        # Any error of OpenVINO's frontend or of tracing, whose classes are not documented: it is handed on.
         # OpenVINO's message has many lines; the first ones name its source files.
         reason = " ".join(str(error).split())
         raise ConversionError(f"OpenVINO cannot compute {spec.name}: {reason[:_MOST_REASON]}") from error

@@ -21,7 +21,7 @@ from reeldex.flows.execution.workers import POOL
 from reeldex.quantities import duration
 from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.lock import describe_holder, hold_lock
-from reeldex.storage.user_folders import make_writable, state_folder
+from reeldex.user_folders import make_writable, state_folder
 
 log = logging.getLogger(__name__)
 

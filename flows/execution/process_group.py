@@ -14,6 +14,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import SpawnProcess
 
+Program = SpawnProcess
+"""What `start_program` returns."""
+
 # Environment variable of what `start_program` started: the process that its children must have as parent.
 _PROGRAM = "REELDEX_PROGRAM_PID"
 _LOOK_SECONDS = 0.5
@@ -68,7 +71,7 @@ def kill_own_group() -> None:
 
 def start_program(
     module: str, arguments: Sequence[str], log: str, environment: Mapping[str, str | None] | None = None
-) -> SpawnProcess:
+) -> Program:
     """Start `python -m module arguments` as the leader of a process group that ends with this process.
 
     It first receives SIGTERM, and is killed with its group after 3 seconds. Its output is appended to the file `log`.

@@ -12,11 +12,13 @@ from reeldex.errors import InfrastructureError, PermanentFaultError
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+RETRYABLE = InfrastructureError
+"""The errors after which a job is retried."""
 
 
 def may_be_repeated(error: object) -> bool:
     """Whether a job that failed with this error may succeed if it is retried."""
-    return isinstance(error, InfrastructureError) and not isinstance(error, PermanentFaultError)
+    return isinstance(error, RETRYABLE) and not isinstance(error, PermanentFaultError)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class RetryRule:
             self.wait_before(attempt, pause)
             try:
                 return work()
-            except Exception as error:
+            except RETRYABLE as error:
                 if not may_be_repeated(error) or attempt > self.retries:
                     raise
                 log.warning("%s", error)

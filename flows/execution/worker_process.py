@@ -27,8 +27,8 @@ def work(connection: Connection) -> None:
     while True:
         try:
             request: Request = connection.recv()
-        except EOFError:
-            return
+        except (EOFError, ConnectionError):
+            return  # the parent has ended, or has closed the connection
         except Exception as error:  # noqa: BLE001 - a request that cannot be unpickled here has failed
             parent.send(Failure(as_our_error(error)))
             continue

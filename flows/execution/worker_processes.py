@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from reeldex.errors import UserError
 from reeldex.flows.execution.device_lock import one_shard_at_a_time
 from reeldex.flows.execution.errors import as_our_error
 from reeldex.flows.execution.fault_limit import run_until_fault
@@ -24,7 +25,7 @@ def run_on_device(job: Job, devices: str, run: str, on_event: OnEvent) -> Any:  
     with POOL.lend(devices) as (device, worker), contextlib.ExitStack() as held:
         try:
             held.enter_context(one_shard_at_a_time(device, run))
-        except Exception as error:
+        except (OSError, UserError) as error:
             raise as_our_error(error) from error
         on_event(JobStarted(job.number))
         try:

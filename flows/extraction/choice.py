@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reeldex.errors import UsageError
 from reeldex.flows.extraction.plan import ShardTask, known_outcomes, stored_spaces
-from reeldex.flows.extraction.shard_work import work_left
+from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.quantities import counted
 from reeldex.storage.manifest import latest_entries, superseded_positions
 from reeldex.storage.removed import read_removed
@@ -65,5 +65,12 @@ def chosen(store: FeatureStore, choice: Choice) -> list[ShardTask]:
 
 def _redone(store: FeatureStore, manifest: ShardManifest, redo: Collection[int]) -> ShardTask:
     spaces = read_removed(store.path).wanted(manifest, known_outcomes(store, manifest.shard))
-    complete = not work_left(store, manifest.shard, stored_spaces(store, spaces))
-    return ShardTask(manifest.shard, len(manifest.videos), spaces, redo=tuple(sorted(redo)), complete=complete)
+    inspection = inspect_if_incomplete(store, manifest.shard, stored_spaces(store, spaces))
+    return ShardTask(
+        manifest.shard,
+        len(manifest.videos),
+        spaces,
+        inspection=inspection,
+        redo=tuple(sorted(redo)),
+        complete=inspection is None,
+    )

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def run_here(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
-    """Run a prepared extraction, with progress as a bar or log lines. Raises what `run_prepared` does."""
+    """Run a prepared extraction, with progress as a bar or log lines. Raises what `run_prepared` does.
+
+    A run that has nothing to do waits for no other run of the store.
+    """
+    report = prepared.report_if_nothing_to_do()
+    if report is not None:
+        return report
     name = f"on {prepared.store_folder.name or prepared.store_folder}"
     with progress_bar():
         return run_prepared(prepared, WorkerProcesses(name), when_busy, wait_seconds)

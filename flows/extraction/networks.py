@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -51,6 +50,8 @@ def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network
 
     Raises UsageError for a space that no extractor makes; WeightsError or DeviceError as loading does.
     """
+    from reeldex.extractors.network import cached_network
+
     networks = []
     for space in spaces:
         record, weights = extractor_record(space)
@@ -63,15 +64,8 @@ def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network
             runtime=config.compute.runtime,
             batch_rows=config.compute.batch_rows,
         )
-        networks.append(_load(record.spec.name, options))
+        networks.append(cached_network(record.spec.name, options))
     return networks
-
-
-@functools.lru_cache(maxsize=8)
-def _load(name: str, options: NetworkOptions) -> Network:
-    from reeldex.extractors.network import load_network
-
-    return load_network(name, options)
 
 
 def feature_space(network: Network) -> FeatureSpace:

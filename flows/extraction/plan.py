@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reeldex.flows.extraction.shard_work import work_left
+from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.storage.errors import StoreDamagedError, UnknownSpaceError
 from reeldex.storage.manifest import Growth, plan_growth
 from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 
 if TYPE_CHECKING:
+    from reeldex.storage.inspection import Inspection
     from reeldex.storage.outcomes import ShardOutcomes
     from reeldex.storage.schema import JSON, VideoEntry
     from reeldex.storage.store import FeatureStore
@@ -24,13 +25,15 @@ class ShardTask:
     """A shard to process, its number of videos, and the names of the feature spaces it must have.
 
     Videos that failed for a reason in `retry` are retried; videos at the positions `redo` are extracted in any case. Of
-    a `complete` shard, only these are.
+    a `complete` shard, only these are. `inspection` is what the plan saw of the shard on disk; None for a complete
+    shard, and for a new one, of which nothing is on disk.
     """
 
     shard: int
     videos: int
     spaces: tuple[str, ...]
     retry: tuple[str, ...] = ()
+    inspection: Inspection | None = field(default=None, compare=False, repr=False)
     redo: tuple[int, ...] = ()
     complete: bool = False
 
@@ -78,9 +81,10 @@ def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], names: Sequence[
     ids = {entry.video_id for entry in found}
     spaces = stored_spaces(store, names)
     return [
-        ShardTask(manifest.shard, len(manifest.videos), tuple(names))
+        ShardTask(manifest.shard, len(manifest.videos), tuple(names), inspection=inspection)
         for manifest in store.manifests()
-        if any(entry.video_id in ids for entry in manifest.videos) and work_left(store, manifest.shard, spaces)
+        if any(entry.video_id in ids for entry in manifest.videos)
+        and (inspection := inspect_if_incomplete(store, manifest.shard, spaces)) is not None
     ]
 
 
@@ -96,9 +100,9 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
         names = removed.wanted(manifest, known_outcomes(store, manifest.shard)) if removed.spaces else manifest.spaces
         if names not in known:
             known[names] = stored_spaces(store, names)
-        spaces = known[names]
-        if work_left(store, manifest.shard, spaces, retry):
-            tasks.append(ShardTask(manifest.shard, len(manifest.videos), names, tuple(retry)))
+        inspection = inspect_if_incomplete(store, manifest.shard, known[names], retry)
+        if inspection is not None:
+            tasks.append(ShardTask(manifest.shard, len(manifest.videos), names, tuple(retry), inspection))
     return tasks
 
 

@@ -13,7 +13,7 @@ from reeldex.devices import require_cuda
 from reeldex.errors import UsageError
 from reeldex.extractors.fingerprint import fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
-from reeldex.extractors.weights import find_or_fetch, verify
+from reeldex.extractors.weights import verify
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
@@ -23,6 +23,7 @@ from reeldex.flows.extraction.run_report import RunReport, count_found, present_
 from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
 from reeldex.flows.extraction.sources import find_settled_videos
 from reeldex.flows.extraction.video_ids import known_ids
+from reeldex.flows.progress.downloads import find_or_fetch_shown
 from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.store import FeatureStore
@@ -40,6 +41,7 @@ _STAMPED = ("manifest", "outcomes", "staging", "features", "damage")
 class PreparedRun:
     """A run that is ready to start: the videos of its source, the incomplete shards of its store, and its settings.
 
+    - `source` are the sources as they were given; none for a rerun.
     - `found` and `growth` are the videos of the source and what they add to the store; None for a rerun.
     - `tasks` are the store's incomplete shards; the shards of `growth` are additional.
     - `choice` is what a rerun extracts again, complete or not; empty for all incomplete shards.
@@ -47,6 +49,7 @@ class PreparedRun:
     - `source_key` names the source in the store's record of searches; None for a rerun or a single video.
     """
 
+    source: tuple[str, ...]
     store_folder: Path
     config: PipelineConfig
     spaces: tuple[str, ...]
@@ -62,6 +65,22 @@ class PreparedRun:
     def store(self) -> FeatureStore:
         """The store, created if it does not exist."""
         return FeatureStore(self.store_folder, create=self.found is not None)
+
+    def answers(
+        self,
+        source: Sequence[str],
+        store: str,
+        config: PipelineConfig,
+        retry: Sequence[str],
+        choice: Choice = NOTHING_CHOSEN,
+    ) -> bool:
+        """Whether preparing a run with these arguments would return this one, unless files have changed since."""
+        # A rerun extracts what the shards were planned for.
+        used = ("extract", "compute", "weights") if source else ("compute", "weights")
+        given = (tuple(source), Path(store), tuple(retry), choice)
+        return (self.source, self.store_folder, self.retry, self.choice) == given and all(
+            getattr(self.config, name) == getattr(config, name) for name in used
+        )
 
     def spaces_of(self, manifest: ShardManifest) -> tuple[str, ...]:
         """Return the spaces in which this run works on a shard: its own in a rerun, else those that are asked for."""
@@ -142,7 +161,7 @@ def prepare(
     spaces = requested_spaces(config)
     growth, tasks, stamp = _planned(existing(), found, spaces, config)
     key = source_key(source, config.extract)
-    prepared = PreparedRun(folder, config, spaces, found, growth, tasks, (), stamp, key)
+    prepared = PreparedRun(_as_tuple(source), folder, config, spaces, found, growth, tasks, (), stamp, key)
     if only_estimate:
         return prepared
     if prepared.all_tasks and (present := existing()) is not None:
@@ -152,6 +171,10 @@ def prepare(
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
     _require_fitting_store(prepared.store, config, spaces, hashes)
     return prepared
+
+
+def _as_tuple(source: str | Sequence[str]) -> tuple[str, ...]:
+    return (source,) if isinstance(source, str) else tuple(source)
 
 
 def prepare_rerun(
@@ -178,7 +201,7 @@ def prepare_rerun(
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)
-    return PreparedRun(folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
+    return PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
 
 
 def _tasks_of_rerun(store: FeatureStore, retry: Sequence[str], choice: Choice) -> tuple[ShardTask, ...]:
@@ -210,7 +233,7 @@ def _weights_hashes(spaces: Sequence[str], config: PipelineConfig) -> dict[str, 
         record, weights = extractor_record(space)
         if weights is WeightsChoice.PRETRAINED:
             local = config.weights.files.get(record.spec.name)
-            hashes[space] = verify(find_or_fetch(record.pretrained, local, config.weights.folder))
+            hashes[space] = verify(find_or_fetch_shown(record.pretrained, local, config.weights.folder))
     return hashes
 
 

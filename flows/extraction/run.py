@@ -57,7 +57,8 @@ def run_shards(
     """
     store, config = prepared.store, prepared.config
     jobs = [
-        ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos, task.redo) for task in tasks
+        ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos, task.inspection, task.redo)
+        for task in tasks
     ]
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
     results: dict[int, Any] = {}

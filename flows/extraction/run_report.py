@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.flows.extraction.search_notes import SearchNote, notes_from_json, notes_to_json
 from reeldex.quantities import counted, duration
+from reeldex.storage.json_codec import NotInJson, to_json
+from reeldex.storage.schema import VideoOutcome
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport
     from reeldex.flows.extraction.sources import FoundVideos
     from reeldex.storage.manifest import Growth
-    from reeldex.storage.schema import Span, VideoEntry, VideoOutcome
+    from reeldex.storage.schema import Span, VideoEntry
     from reeldex.storage.store import FeatureStore
 
 
@@ -65,8 +67,8 @@ class RunReport:
     shards_left: int = 0
     ended_by: str = ""
     notes: tuple[SearchNote, ...] = ()
-    problem_count: int = 0
-    problems: tuple[VideoOutcome, ...] = ()
+    problem_count: Annotated[int, NotInJson] = 0
+    problems: Annotated[tuple[VideoOutcome, ...], NotInJson] = ()
 
     @property
     def without_features(self) -> int:
@@ -81,8 +83,8 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        fields = {name: value for name, value in asdict(replace(self, problems=())).items() if "problem" not in name}
-        return {**fields, "notes": notes_to_json(self.notes)}
+        found: dict[str, Any] = to_json(self)
+        return found
 
     def __str__(self) -> str:
         if self.shards_done or self.shards_lost:

@@ -12,6 +12,7 @@ from reeldex.flows.config.pipeline import PipelineConfig
 
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.storage.inspection import Inspection
     from reeldex.storage.store import FeatureStore
 
 
@@ -22,6 +23,7 @@ class ShardJob:
     - `videos` is the number of videos of the shard.
     - `retry`: videos that failed for one of these reasons are retried; `redo`: those at these positions are extracted
       in any case.
+    - `inspection` is what the plan saw of the shard on disk; None if it saw nothing.
     - `file_hashes` are known hashes of weights files, so that a worker does not compute them again.
     """
 
@@ -31,6 +33,7 @@ class ShardJob:
     config: PipelineConfig
     retry: tuple[str, ...] = ()
     videos: int = 0
+    inspection: Inspection | None = None
     redo: tuple[int, ...] = ()
     file_hashes: Mapping[FileIdentity, str] = field(default_factory=known_hashes)
 
@@ -63,6 +66,7 @@ class ShardJob:
                 on_event=on_event,
                 retry=self.retry,
                 redo=self.redo,
+                known=self.inspection,
             ).to_json()
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network
     from reeldex.flows.config.pipeline import ComputeConfig
     from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.storage.inspection import Inspection
     from reeldex.storage.schema import VideoEntry
     from reeldex.storage.staging import Staging
     from reeldex.storage.store import FeatureStore
@@ -64,13 +65,16 @@ class ShardReport:
         return found
 
 
-def work_left(store: FeatureStore, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] = ()) -> bool:
-    """Whether a shard is incomplete in these feature spaces, or contains failures whose reason is in `retry`."""
+def inspect_if_incomplete(
+    store: FeatureStore, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] = ()
+) -> Inspection | None:
+    """Return what is on disk for a shard that is incomplete in these spaces, or has failures to `retry`; else None."""
     inspection = store.inspect(shard, spaces)
     state = inspection.state()
     for problem in state.problems:
         log.warning("Shard %05d: %s", shard, problem)
-    return not state.done or bool(state.staged_positions) or bool(inspection.pending(retry))
+    work_left = not state.done or state.staged_positions or inspection.pending(retry)
+    return inspection if work_left else None
 
 
 def run_shard(  # noqa: PLR0913 - all but two by keyword
@@ -82,16 +86,18 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     on_event: OnEvent,
     retry: Collection[str] = (),
     redo: Collection[int] = (),
+    known: Inspection | None = None,
 ) -> ShardReport:
     """Extract the missing videos of a shard and publish it. Requires the store's lock.
 
-    Videos that failed for a reason in `retry` are retried, those at the positions `redo` extracted in any case. A
-    broken video gets a failed outcome; an infrastructure error is raised, and staged videos are kept for the next run.
-    A full disk is stated with the space that the shard still needs.
+    Videos that failed for a reason in `retry` are retried, those at the positions `redo` extracted in any case. `known`
+    is the plan's inspection of the shard. A broken video gets a failed outcome; an infrastructure error is raised, and
+    staged videos are kept for the next run. A full disk is stated with the space that the shard still needs.
     """
     started = time.monotonic()
     spaces = {network.space: feature_space(network) for network in networks}
-    inspection = store.inspect(shard, list(spaces.values()))
+    # The lock has been held since the plan, but an earlier attempt of this shard may have staged or published since.
+    inspection = store.inspect(shard, list(spaces.values()), known)
     missing = inspection.state().missing_spaces
     # Retried videos are extracted in all spaces they lack; other videos only if they are not published.
     active = [network for network in networks if retry or redo or network.space in missing]
@@ -133,6 +139,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
             list(spaces.values()),
             provenance=provenance(networks[0]),
             seconds_of_work=seconds_of_work if sources else 0.0,
+            known=inspection,
         )
     report = ShardReport(
         shard, ok, failed, seconds_of_video, seconds_of_work, times.device_seconds, times.waiting_seconds

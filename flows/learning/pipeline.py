@@ -11,17 +11,18 @@ from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.extraction.prepare import prepare
+from reeldex.flows.extraction.run_report import RunReport
 from reeldex.flows.learning.cached_evaluation import CachedEvaluation, cached_evaluation
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
 from reeldex.flows.learning.indexing import IndexingRequest, require_indexable, require_settings
 from reeldex.flows.learning.inputs import dataset_options, with_preset
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable
+from reeldex.search.report import BuildReport
+from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.prepare import PreparedRun
-    from reeldex.flows.extraction.run_report import RunReport
-    from reeldex.search.report import BuildReport
 
 FEATURES, EMBEDDING, INDEX = "features", "embedding", "index"
 """The subfolders of a pipeline's folder."""
@@ -81,10 +82,10 @@ class PipelineRequest:
         # The folder belongs to the pipeline: an index of another checkpoint is replaced.
         return IndexingRequest(self.store, checkpoint, config, rebuild=True)
 
-    def prepare(self) -> PreparedRun:
-        """Check all steps quickly, and return the prepared extraction. Raises as the steps do."""
+    def prepare(self, extraction: PreparedRun | None = None) -> PreparedRun:
+        """Check all steps quickly; return the prepared extraction, `extraction` if given. Raises as the steps do."""
         require_settings(self.config)
-        prepared = prepare(self.source, self.store, self.config)
+        prepared = extraction or prepare(self.source, self.store, self.config)
         for each in self.evaluate_on:
             dataset_options(each, self.config.with_store(each, self.store))
         training = self.training()
@@ -99,7 +100,7 @@ class PipelineRequest:
 class PipelineSteps:
     """The function of each step: plain functions, or flows that create child flow runs."""
 
-    extract: Callable[[PipelineRequest, PreparedRun], RunReport]
+    extract: Callable[[PreparedRun], RunReport]
     train: Callable[[TrainingRequest], TrainingReport]
     evaluate: Callable[[EvaluationRequest], EvaluationReport]
     index: Callable[[IndexingRequest], BuildReport]
@@ -110,7 +111,7 @@ def run_pipeline(request: PipelineRequest, prepared: PreparedRun, steps: Pipelin
 
     `prepared` is the result of `request.prepare()`. Raises as the steps do.
     """
-    extraction = steps.extract(request, prepared)
+    extraction = steps.extract(prepared)
     training_request = request.training()
     training = None if training_request is None else steps.train(training_request)
     checkpoint = request.checkpoint if training is None else training.best_checkpoint
@@ -139,12 +140,8 @@ class PipelineReport:
     def to_json(self) -> dict[str, Any]:
         """Return the steps' reports as JSON values."""
         evaluation = self.evaluation
-        return {
-            "extraction": self.extraction.to_json(),
-            "training": None if self.training is None else self.training.to_json(),
-            "evaluation": evaluation and {**evaluation.figures, "up_to_date": evaluation.up_to_date},
-            "index": self.index.to_json(),
-        }
+        figures = evaluation and {**evaluation.figures, "up_to_date": evaluation.up_to_date}
+        return {**to_json(self), "evaluation": figures}
 
     def __str__(self) -> str:
         lines = [f"features    {self.extraction}"]

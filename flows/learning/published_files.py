@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import uuid
 import zipfile
 import zlib
 from pathlib import Path
 
+from reeldex.extractors.cached_files import published
 from reeldex.extractors.errors import WeightsError
-from reeldex.extractors.weights import PretrainedWeights, cache_folder, file_of, find_or_fetch
+from reeldex.extractors.weights import PretrainedWeights, cache_folder, file_of
+from reeldex.flows.progress.downloads import find_or_fetch_shown
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def published_checkpoint() -> PretrainedWeights:
 
 def checkpoint_path(given: str, weights_folder: Path | None) -> Path:
     """Return the file of a checkpoint given by path or as `published`, downloading the published one if missing."""
-    return find_or_fetch(published_checkpoint(), None, weights_folder) if given == PUBLISHED else Path(given)
+    return find_or_fetch_shown(published_checkpoint(), None, weights_folder) if given == PUBLISHED else Path(given)
 
 
 def is_published(folder: Path) -> bool:
@@ -64,7 +64,7 @@ def data_folder(given: Path, weights_folder: Path | None) -> Path:
     archive = PretrainedWeights("evaluation-data", EVALUATION_DATA_URL, f"{_LOCAL}: --data DIR")
     unpacked = _unpacked(weights_folder)
     if not unpacked.is_dir():
-        path = find_or_fetch(archive, None, weights_folder)
+        path = find_or_fetch_shown(archive, None, weights_folder)
         _unpack(path, unpacked)
     found = sorted(unpacked.rglob(_LANDMARK))
     if not found:
@@ -76,26 +76,19 @@ def data_folder(given: Path, weights_folder: Path | None) -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    # Under a temporary name first, so that an interrupted run leaves no incomplete folder under the final name.
-    unfinished = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.partial")
     log.info("Unpacking %s to %s", archive, folder)
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zipfile.ZipFile(archive) as opened, published(folder) as unfinished:
             opened.extractall(unfinished)
-        try:
-            unfinished.replace(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
     # zlib and zipfile raise their own errors for a damaged member.
     except (EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise WeightsError(
             f"{archive} could not be unpacked to {folder}: {error}. Delete it to download it again."
         ) from error
     except OSError as error:
+        if folder.is_dir():
+            return  # another process was faster
         raise WeightsError(
             f"{archive} could not be unpacked to {folder}: {error}. Check the permissions of both and the space on the "
             "disk; the archive is not known to be damaged."
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

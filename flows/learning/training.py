@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
@@ -28,6 +28,7 @@ from reeldex.flows.learning.inputs import (
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training_progress import OnStep
 from reeldex.quantities import counted
+from reeldex.storage.json_codec import OwnJson, to_json
 
 if TYPE_CHECKING:
     from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
@@ -74,13 +75,13 @@ class TrainingReport:
     best: float | None
     best_checkpoint: str
     last_checkpoint: str
-    evaluation: EvaluationReport | None
+    evaluation: Annotated[EvaluationReport | None, OwnJson]
     unusable_rows: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        found = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "evaluation"}
-        return {**found, "evaluation": None if self.evaluation is None else self.evaluation.to_json()}
+        found: dict[str, Any] = to_json(self)
+        return found
 
     def __str__(self) -> str:
         done = "already complete" if self.mean_loss is None else f"mean loss {self.mean_loss:.4f} in the last epoch"

@@ -2,6 +2,7 @@
 
 - `tasks.py`: Prefect tasks around the packages; `prefect_executor.py`: an executor with one task per shard.
 - `extraction.py`: a prepared extraction as tasks of a flow run.
+- `as_flow_run.py`: flow runs that a command creates in its process: a prepared run goes in, a report comes out.
 - `states.py`: the final state of a flow run.
 - `artifacts.py`, `evaluation_artifacts.py`: progress, summaries, tables and pictures in the Prefect UI.
 - `names.py`: names of runs, pool and tag.

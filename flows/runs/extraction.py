@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.prepare import PreparedRun
 
 
+def report_if_nothing_to_do(prepared: PreparedRun) -> RunReport | None:
+    """Return the report of a run that has nothing to do, and publish it; None if there is work.
+
+    It waits for no other run of the store, as the command without a server does not.
+    """
+    report = prepared.report_if_nothing_to_do()
+    if report is not None:
+        publish_report(prepared.store, report, [], prepared.config.compute.limits)
+    return report
+
+
 def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Mapping[str, Any]) -> RunReport:
     """Process the planned shards as tasks of the current flow run, publish the report and return it.
 

@@ -9,7 +9,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from reeldex.flows.execution.fault_limit import run_until_fault
 from reeldex.flows.execution.workers import POOL
-from reeldex.flows.runs.tasks import extract_shard, reporting_to
+from reeldex.flows.runs.tasks import extract_shard, submitting
 
 if TYPE_CHECKING:
     from prefect.futures import PrefectConcurrentFuture
@@ -36,7 +36,7 @@ class PrefectTasks:
         POOL.resume()
         at_once = len(POOL.devices(devices))
         threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(at_once)
-        with threads as runner, reporting_to(on_event):
+        with threads as runner, submitting(jobs, on_event):
             try:
                 return run_until_fault(
                     jobs,

@@ -5,7 +5,7 @@ Their small results are persisted: after Retry in the UI, completed tasks are no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,12 @@ from reeldex.flows.extraction.shard_job import ShardJob
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent
     from reeldex.flows.extraction.prepare import PreparedRun
+    from reeldex.storage.inspection import Inspection
 
 # Objects that tasks need and that cannot be parameters; Prefect runs tasks in copies of the context.
 _prepared: ContextVar[PreparedRun] = ContextVar("prepared")
 _on_event: ContextVar[OnEvent] = ContextVar("on_event")
+_inspections: ContextVar[Mapping[int, Inspection]] = ContextVar("inspections")
 
 
 @contextmanager
@@ -40,13 +42,20 @@ def planning(prepared: PreparedRun) -> Iterator[None]:
 
 
 @contextmanager
-def reporting_to(on_event: OnEvent) -> Iterator[None]:
-    """Send events of the tasks submitted in the block to `on_event`."""
-    token = _on_event.set(on_event)
+def submitting(jobs: Sequence[ShardJob], on_event: OnEvent) -> Iterator[None]:
+    """Hand the plan's inspections to the tasks of these jobs, submitted in the block; send their events to `on_event`.
+
+    An inspection is not a parameter of the task: it would be part of its cache key, and of what the UI shows.
+    """
+    tokens = (
+        _on_event.set(on_event),
+        _inspections.set({job.shard: job.inspection for job in jobs if job.inspection is not None}),
+    )
     try:
         yield
     finally:
-        _on_event.reset(token)
+        _on_event.reset(tokens[0])
+        _inspections.reset(tokens[1])
 
 
 @task(name="plan", task_run_name="plan", persist_result=True, result_serializer="json")
@@ -91,6 +100,7 @@ def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and
     config = PipelineConfig(**settings)
     # Not Prefect's retry delay, whose sleep cannot be interrupted when the run is stopped.
     retry_rule(config.compute).wait_before(task_run.run_count, POOL.pause)
-    job = ShardJob(store, shard, spaces, config, tuple(retry), videos, tuple(redo))
+    known = _inspections.get().get(shard)
+    job = ShardJob(store, shard, spaces, config, tuple(retry), videos, known, tuple(redo))
     result: dict[str, Any] = run_on_device(job, config.compute.device, flow_run.name or "unnamed", _on_event.get())
     return result

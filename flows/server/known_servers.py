@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from reeldex.errors import UsageError
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_secret, secret_file
-from reeldex.storage.user_folders import make_writable, state_folder
+from reeldex.user_folders import make_writable, state_folder
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LOCKED: list[int] = []  # file descriptors

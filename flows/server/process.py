@@ -13,14 +13,10 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from reeldex.errors import UsageError
-from reeldex.flows.execution.process_group import start_program
-
-if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
+from reeldex.flows.execution.process_group import Program, start_program
 
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 180.0  # the first start creates a database
@@ -49,7 +45,7 @@ def configured_api_url(environment: Mapping[str, str]) -> str | None:
 
 def start_server(
     port: int, log: Path, options: Sequence[str], environment: Mapping[str, str | None] | None = None
-) -> SpawnProcess:
+) -> Program:
     """Start a server on loopback, with further options of `flows.server.application`; it ends with this process.
 
     `environment` overrides variables of the inherited environment; None removes one.
@@ -58,7 +54,7 @@ def start_server(
     return start_program("reeldex.flows.server.application", arguments, str(log), environment)
 
 
-def wait_for_server(process: SpawnProcess, api_url: str, log: Path, stopping: Callable[[], object]) -> None:
+def wait_for_server(process: Program, api_url: str, log: Path, stopping: Callable[[], object]) -> None:
     """Wait until a started server answers, or `stopping` is true. Raises UsageError when it ends or takes too long.
 
     An answer counts only if the started process is listening: another program may have taken the port meanwhile.
@@ -86,7 +82,7 @@ def listens(process_id: int, port: int) -> bool:
     return False
 
 
-def require_alive(name: str, process: SpawnProcess, log: Path) -> None:
+def require_alive(name: str, process: Program, log: Path) -> None:
     """Raise UsageError, with the end of its log, unless a child process is alive."""
     if not process.is_alive():
         raise UsageError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from reeldex.errors import UsageError
-from reeldex.storage.user_folders import make_writable, state_folder
+from reeldex.user_folders import make_writable, state_folder
 
 # Environment variable with the value that Prefect's clients send to a server.
 CLIENT_VARIABLE = "PREFECT_API_AUTH_STRING"

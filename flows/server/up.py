@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.execution.process_group import start_program
+from reeldex.flows.execution.process_group import Program, start_program
 from reeldex.flows.runs.names import WORK_POOL
 from reeldex.flows.server.access import ServerAccess, prepare_access, require_access
 from reeldex.flows.server.csp import block_external_requests
@@ -34,10 +33,7 @@ from reeldex.flows.server.process import (
     wait_for_server,
 )
 from reeldex.quantities import counted
-from reeldex.storage.user_folders import make_writable, state_folder
-
-if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
+from reeldex.user_folders import make_writable, state_folder
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +169,7 @@ class _Parts:
     """The processes that `up` runs, which end with it."""
 
     def __init__(self) -> None:
-        self._processes: dict[str, SpawnProcess] = {}
+        self._processes: dict[str, Program] = {}
         self._logs: dict[str, Path] = {}
         self._restarts: list[float] = []
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 _ASKED_FOR = re.compile(r"\bGLOBAL ([\w.]+)")
+_LONGEST_LINE = 200
 BROKEN_PICKLE = (
     pickle.UnpicklingError,
     EOFError,
@@ -48,7 +49,7 @@ class RestrictedUnpickler(pickle.Unpickler):
         if (module_name, global_name) in self._stand_ins:
             return self._stand_ins[module_name, global_name]
         if (module_name, global_name) not in self._admitted:
-            raise self._refuse(f"{module_name}.{global_name}")
+            raise self._refuse(f"{module_name:.100}.{global_name:.100}")
         return super().find_class(module_name, global_name)
 
     def persistent_load(self, pid: object) -> Any:  # noqa: ANN401 - it never returns
@@ -73,12 +74,12 @@ def load_torch_file(path: Path, *, mapped: bool = False) -> Any:  # noqa: ANN401
 def refused_by_torch(error: BaseException) -> str:
     """Return the finding of PyTorch's restricted unpickler, without its advice to disable the restriction."""
     if asked := _ASKED_FOR.search(str(error)):
-        return f"it asks for {asked[1]}"
+        return f"it asks for {asked[1]:.200}"
     if isinstance(error, pickle.UnpicklingError):
         return "it is not a PyTorch file, or holds more than tensors"
     return first_line(error).rstrip(".")
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its name."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """Return the first line of an error's message, shortened, or its name."""
+    return (str(error) or type(error).__name__).splitlines()[0][:_LONGEST_LINE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -15,10 +16,11 @@ import yaml
 from reeldex.cli.command import Output, report_errors
 from reeldex.cli.main import _COMMANDS, build_app, main
 from reeldex.embedding.options import ModelOptions, TrainingOptions
-from reeldex.errors import InfrastructureError, UsageError
+from reeldex.errors import InfrastructureError, ReeldexError, UsageError
 from reeldex.flows.config.learning import EpicPresetName, EvaluateConfig, TestSet, TrainingDataset
 from reeldex.flows.config.pipeline import PipelineConfig, load_config
 from reeldex.search.options import IndexOptions
+from reeldex.storage.system_errors import unreadable
 
 NAMES = [name for _, _, name, _ in _COMMANDS]
 
@@ -184,13 +186,35 @@ def test_an_error_that_follows_from_ctrl_c_is_a_stop_and_another_one_is_not(caps
         raise RuntimeError("a bug")
 
     assert report_errors(half_written, "train", Output()) == 130
-    assert "add --resume to continue" in capsys.readouterr().err
+    stopped = capsys.readouterr().err
+    assert "add --resume to continue" in stopped
+    assert "it caused RuntimeError: unexpected pos 64 vs 0" in stopped
     with pytest.raises(RuntimeError, match="a bug"):
         report_errors(broken, "train", Output())
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(UsageError("mend it"), 2), (InfrastructureError("no memory"), 1), (OSError("no"), 2)]
+    ("error", "status"),
+    [
+        (UsageError("mend it"), 2),
+        (InfrastructureError("no memory"), 1),
+        (ReeldexError("other"), 1),
+        (OSError("no"), 1),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "store/x"), 1),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), 1),
+        (OSError(errno.EIO, os.strerror(errno.EIO), "store/x"), 1),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), 1),
+        (ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)), 1),
+        (TimeoutError("too long"), 1),
+        (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "x"), 2),
+        (FileNotFoundError("no such thing"), 2),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x"), 2),
+        (NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), "x"), 2),
+        (OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "x"), 2),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), "x"), 2),
+        (unreadable(Path("x"), OSError(errno.EIO, "")), 1),
+        (unreadable(Path("x"), OSError(errno.EACCES, "")), 2),
+    ],
 )
 def test_expected_errors_are_their_messages_alone(
     capsys: pytest.CaptureFixture[str], error: Exception, status: int
@@ -202,3 +226,16 @@ def test_expected_errors_are_their_messages_alone(
     printed = capsys.readouterr()
     assert json.loads(printed.out)["kind"] == type(error).__name__
     assert printed.err.startswith(f"reeldex: {error}")
+
+
+def test_a_full_disk_is_a_fault_of_the_machine_and_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    # The device /dev/full is full: writing to it fails with ENOSPC.
+    def act() -> int:
+        with Path("/dev/full").open("w", encoding="utf-8") as file:
+            file.write("features")
+        return 0
+
+    assert report_errors(act, "extract", Output()) == 1
+    printed = capsys.readouterr().err
+    assert "No space left on device" in printed
+    assert "Free space on the disk, or use another one. Finished work is kept; run the same command" in printed

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from reeldex.embedding.errors import DatasetError, UnsafePickleError
+from reeldex.embedding.errors import CheckpointError, DatasetError, UnsafePickleError
+from reeldex.embedding.training.checkpoint import load_checkpoint
 from reeldex.embedding.unpickling import load_pickle, load_pth
 
 
@@ -232,3 +233,18 @@ def test_what_is_no_intact_pth(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(DatasetError, match=r"x\.pth"):
         load_pth(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("content", [b"c" + b"m" * 10**6 + b"\nname\n.", b"cos\n" + b"n" * 10**6 + b"\n."])
+def test_refusals_quote_little_of_a_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pkl").write_bytes(content)
+    with pytest.raises(DatasetError) as raised:
+        load_pickle(tmp_path / "x.pkl")
+    assert len(str(raised.value)) < 700
+
+
+def test_keys_of_another_checkpoint_are_shortened(tmp_path: Path) -> None:
+    torch.save({"k" * 10**6: [1]}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError) as raised:
+        load_checkpoint(tmp_path / "x.pth")
+    assert len(str(raised.value)) < 500

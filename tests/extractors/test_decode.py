@@ -23,6 +23,7 @@ from reeldex.extractors.probe import probe
 from tests.conftest import MakeVideo
 from tests.extractors.rotation import write_rotated
 from tests.extractors.slow_twin import slow_frames
+from tests.extractors.unchanged_frames import passthrough_arguments
 from tests.flows.killable import processes_that_name
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
@@ -57,7 +58,7 @@ def late_start(folder: Path, make_video: MakeVideo) -> Path:
 def variable_rate(folder: Path, make_video: MakeVideo) -> Path:
     picture = make_video(folder / "even.mp4", seconds=4, rate=30)
     thinned = "select='not(mod(n\\,3))+lt(n\\,40)'"
-    run_ffmpeg("-i", str(picture), "-vf", thinned, *ffmpeg.passthrough_arguments(), str(folder / "vfr.mp4"))
+    run_ffmpeg("-i", str(picture), "-vf", thinned, *passthrough_arguments(), str(folder / "vfr.mp4"))
     return folder / "vfr.mp4"
 
 

@@ -17,6 +17,7 @@ from reeldex.extractors.frame_stream import FrameStream, MissingPicturesError
 from reeldex.extractors.frames import DecodeSummary, VideoSource
 from reeldex.extractors.options import DecodeLimits
 from tests.conftest import MakeVideo
+from tests.extractors.unchanged_frames import passthrough_arguments
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +89,7 @@ def make_pictures_apart(path: Path, seconds: float, count: int = 3) -> Path:
                 "-pix_fmt",
                 "yuv420p",
             ),
-            *(*ffmpeg.passthrough_arguments(), str(path)),
+            *(*passthrough_arguments(), str(path)),
         ],
         check=path.suffix[1:] not in WITHOUT_GAP,
     )
@@ -153,7 +154,7 @@ def test_frames_of_a_gap_are_copies_of_the_picture_before_it(tmp_path: Path, mak
     video = tmp_path / "jump.mkv"
     late = "setpts=PTS+gte(N\\,30)*3/TB"
     source = [ffmpeg.executable(), "-v", "error", "-i", str(make_video(tmp_path / "a.mp4", seconds=2))]
-    subprocess.run([*source, "-vf", late, *ffmpeg.passthrough_arguments(), str(video)], check=True)
+    subprocess.run([*source, "-vf", late, *passthrough_arguments(), str(video)], check=True)
     frames = [
         frame
         for item in decode(VideoSource("jump", str(video)), [resnext101.SPEC], DecodeLimits())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from reeldex.extractors import random_weights_cache
+from reeldex.extractors.cached_files import UNUSED_SECONDS
 from reeldex.extractors.random_weights import random_state
 from reeldex.extractors.random_weights_cache import cached_random_state
 from reeldex.extractors.weights import sha256_of_state
@@ -62,3 +65,25 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path, caplog:
     state, _ = _cached(tmp_path / "file" / "weights")
     assert set(state) == set(SHAPES)
     assert "cannot be written" in caplog.text
+
+
+def test_random_weights_that_are_no_longer_used_are_removed_when_others_are_written(tmp_path: Path) -> None:
+    old, recent = tmp_path / f"random-net.{'0' * 12}.pth", tmp_path / f"random-net.{'1' * 12}.pth"
+    foreign = tmp_path / "random-thoughts.pth"
+    month_ago = time.time() - UNUSED_SECONDS - 60
+    for path in (old, recent, foreign):
+        for each in (path, path.with_name(f"{path.name}.sha256")):
+            each.write_text("x", encoding="utf-8")
+            os.utime(each, (month_ago, month_ago))
+    os.utime(recent.with_name(f"{recent.name}.sha256"))
+    _cached(tmp_path)
+    left = {path.name for path in tmp_path.iterdir() if not path.name.startswith("random-tiny")}
+    assert left == {f"{path.name}{suffix}" for path in (recent, foreign) for suffix in ("", ".sha256")}
+
+
+def test_reading_random_weights_marks_them_as_used(tmp_path: Path) -> None:
+    _cached(tmp_path)
+    mark = next(tmp_path.glob("*.sha256"))
+    os.utime(mark, (1, 1))
+    _cached(tmp_path)
+    assert time.time() - mark.stat().st_mtime < 60

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 from reeldex import devices
 from reeldex.errors import DeviceError
 from reeldex.extractors import registry
+from reeldex.extractors.cached_files import UNUSED_SECONDS
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, Runtime, WeightsChoice
 from reeldex.extractors.runtimes import converted
@@ -119,6 +123,26 @@ def test_a_damaged_cached_model_is_converted_again(
     assert f"{kept / damaged} is damaged" in caplog.text
     assert (kept / "model.bin").stat().st_size > 0
     assert [path.name for path in tmp_path.iterdir()] == [kept.name], "nothing unfinished stays"
+
+
+def test_models_that_are_no_longer_used_are_removed_when_another_is_cached(tmp_path: Path) -> None:
+    load("tiny2d", Runtime.OPENVINO, tmp_path)
+    (old,) = tmp_path.iterdir()
+    recent, foreign = tmp_path / f"tiny2d-{'0' * 16}", tmp_path / "my-notes"
+    for each in (recent, foreign):
+        shutil.copytree(old, each)
+    month_ago = time.time() - UNUSED_SECONDS - 60
+    for each in (old, recent, foreign):
+        os.utime(each / "model.json", (month_ago, month_ago))
+    load("tiny2d", Runtime.OPENVINO, tmp_path)
+    assert (old / "model.json").stat().st_mtime > month_ago, "it is used"
+    os.utime(old / "model.json", (month_ago, month_ago))
+    os.utime(recent / "model.json")
+    load("tiny3d", Runtime.OPENVINO, tmp_path)
+    names = {path.name.partition("-")[0] for path in tmp_path.iterdir() if path not in (recent, foreign)}
+    assert names == {"tiny3d"}
+    assert (recent / "model.bin").is_file()
+    assert (foreign / "model.bin").is_file()
 
 
 def test_other_weights_are_another_kept_model(tmp_path: Path) -> None:

@@ -69,6 +69,17 @@ def test_a_download_is_kept_and_marked_with_its_hash(server: str, tmp_path: Path
     assert find_or_fetch(published("http://127.0.0.1:9/net.pth"), folder=folder) == path, "fetched once"
 
 
+def test_the_progress_of_a_download_is_told(server: str, tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int | None]] = []
+    find_or_fetch(published(f"{server}/net.pth"), None, tmp_path, lambda *told: calls.append(told))
+    assert calls.pop() == ("net.pth", len(BODY), len(BODY))
+    calls.clear()
+    find_or_fetch(published(f"{server}/net.pth"), None, tmp_path, lambda *told: calls.append(told))
+    assert calls == [], "nothing is downloaded again"
+    find_or_fetch(published(f"{server}/long/other.pth"), None, tmp_path, lambda *told: calls.append(told))
+    assert calls.pop() == ("other.pth", len(BODY), None)
+
+
 @pytest.mark.parametrize("name", ["long/net.pth", f"long/{NAMED}"])
 def test_a_server_need_not_say_how_long_the_file_is(server: str, tmp_path: Path, name: str) -> None:
     assert find_or_fetch(published(f"{server}/{name}"), folder=tmp_path).read_bytes() == BODY

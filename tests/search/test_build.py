@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from reeldex.embedding.captions import VideoCaptions, load_captions
-from reeldex.search import build, compaction
+from reeldex.search import compaction, next_generation
+from reeldex.search.build import build_index
 from reeldex.search.errors import (
     FactoryError,
 )
@@ -109,9 +110,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     elif place == "before the structure":
         monkeypatch.setattr("reeldex.search.ann_index.AnnIndex.save", die)
     elif place == "before the videos":
-        monkeypatch.setattr(build, "write_videos", die)
+        monkeypatch.setattr(next_generation, "write_videos", die)
     elif place == "before index.json":
-        monkeypatch.setattr(build, "publish_generation", die)
+        monkeypatch.setattr(next_generation, "publish_generation", die)
 
 
 @pytest.mark.parametrize("place", ["amid embedding", "before the structure", "before the videos", "before index.json"])
@@ -172,7 +173,7 @@ def test_an_ann_index_that_lost_recall_is_rebuilt(library: Library, monkeypatch:
         return nprobe, replace(recall, at_10=next(told, recall.at_10))
 
     # So few moments cannot lose recall by themselves.
-    monkeypatch.setattr(build, "settle_nprobe", lose_once)
+    monkeypatch.setattr(next_generation, "settle_nprobe", lose_once)
     report = library.build(options=IVF)
     assert report.notes == ("IVF8,SQ8 was rebuilt: its recall@10 had fallen to 0.500",)
     assert report.recall_at_10 > 0.9
@@ -253,5 +254,5 @@ def test_segments_become_one_and_moments_keep_their_ids(library: Library, monkey
 
 def test_progress_is_reported(library: Library) -> None:
     told: list[tuple[int, int]] = []
-    build.build_index(library.request(), lambda done, total: told.append((done, total)))
+    build_index(library.request(), lambda done, total: told.append((done, total)))
     assert told == [(at, 8) for at in range(1, 9)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, overload
 from reeldex.errors import UsageError, UserError
 from reeldex.extractors.engine import extract as run_engine
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
-from reeldex.extractors.options import EngineOptions, NetworkOptions
-from reeldex.extractors.registry import EXTRACTORS
+from reeldex.extractors.options import EngineOptions, NetworkOptions, WeightsChoice
+from reeldex.extractors.registry import EXTRACTORS, extractor
 from reeldex.flows.extraction.shard_work import outcome_of
 from reeldex.storage.schema import FeatureRows
 
@@ -133,14 +132,13 @@ def extract(  # noqa: PLR0913 - each is an option of the caller
 def _networks(names: tuple[str, ...], options: NetworkOptions) -> list[Network]:
     if not names or len(set(names)) < len(names):
         raise UsageError(f"Give one or more extractors, each once: {', '.join(EXTRACTORS)}; not {list(names)}.")
-    return [_load(name, options) for name in names]
+    from reeldex.extractors.network import cached_network
+    from reeldex.flows.progress.downloads import find_or_fetch_shown
 
-
-@functools.lru_cache(maxsize=4)
-def _load(name: str, options: NetworkOptions) -> Network:
-    from reeldex.extractors.network import load_network
-
-    return load_network(name, options)
+    if options.weights is WeightsChoice.PRETRAINED:
+        for name in names:
+            find_or_fetch_shown(extractor(name).pretrained, options.weights_file, options.weights_folder)
+    return [cached_network(name, options) for name in names]
 
 
 def _extracted(result: VideoFeatures | ExtractionFailure) -> ExtractedVideo:

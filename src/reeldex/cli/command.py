@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -85,6 +86,8 @@ def _path(_: object, tokens: Sequence[Token]) -> Path:
 
 NonEmptyPath = Annotated[Path, Parameter(converter=_path)]
 """A path that must not be empty."""
+_WRONG_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+_WRONG_PATH_ERRNOS = {errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS}
 _HOW_TO_CONTINUE = {"train": "Saved checkpoints are kept; add --resume to continue from there."}
 
 
@@ -171,26 +174,41 @@ def _typed(action: Callable[..., int], name: str, settings: tuple[Setting, ...])
 
 
 def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
-    """Run a command and return its exit status; an error that the user can fix is printed without a trace, status 2."""
+    """Run a command and return its exit status. An expected error is printed without a trace.
+
+    2: the user has to correct the command, its input or a path. 1: the machine or something else failed.
+    """
     from reeldex.cli import terminal
 
     terminal.set_up_logging(verbose=output.verbose)
     try:
         return act()
     except UserError as error:
-        return output.refuse(error, 2)
+        from reeldex.flows.execution.errors import is_infrastructure_fault
+
+        # A store's file that cannot be read may be either.
+        return output.refuse(error, 1 if is_infrastructure_fault(error) else 2)
     except ReeldexError as error:
         return output.refuse(error, 1)
     except BrokenPipeError:
         raise  # the reader of standard output is closed: handled in main
     except OSError as error:
-        return output.refuse(error, 2, ". Check the path, its permissions and the space on its disk.")
+        return _refuse_system_error(error, name, output)
     except KeyboardInterrupt:
         return _stopped(name)
     except Exception as error:
         if not _caused_by_interrupt(error):
             raise
-        return _stopped(name)
+        return _stopped(name, error)
+
+
+def _refuse_system_error(error: OSError, name: str, output: Output) -> int:
+    """Print an error of the operating system; return 2 for a path that the user has to correct, else 1."""
+    if isinstance(error, _WRONG_PATH) or error.errno in _WRONG_PATH_ERRNOS:
+        return output.refuse(error, 2, ". Check the path and its permissions.")
+    from reeldex.storage.system_errors import remedy_for
+
+    return output.refuse(error, 1, f". {remedy_for(error)} {_how_to_continue(name)}")
 
 
 def _caused_by_interrupt(error: BaseException) -> bool:
@@ -199,7 +217,12 @@ def _caused_by_interrupt(error: BaseException) -> bool:
     return context is not None and (isinstance(context, KeyboardInterrupt) or _caused_by_interrupt(context))
 
 
-def _stopped(name: str) -> int:
-    how_to_continue = _HOW_TO_CONTINUE.get(name, "Finished work is kept; run the same command to continue.")
-    sys.stderr.write(f"reeldex: stopped. {how_to_continue}\n")
+def _stopped(name: str, error: Exception | None = None) -> int:
+    """Report a stop by Ctrl-C, and the error that it caused, which may say more than that it was interrupted."""
+    caused = "" if error is None else f" (it caused {type(error).__name__}: {error})"
+    sys.stderr.write(f"reeldex: stopped{caused}. {_how_to_continue(name)}\n")
     return 130
+
+
+def _how_to_continue(name: str) -> str:
+    return _HOW_TO_CONTINUE.get(name, "Finished work is kept; run the same command to continue.")

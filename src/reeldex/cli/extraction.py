@@ -20,7 +20,6 @@ from reeldex.quantities import counted
 from reeldex.storage.reasons import REASONS
 
 if TYPE_CHECKING:
-    from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.flows.extraction.run_report import RunReport
 
 _FAILURES_SHOWN = 20
@@ -83,14 +82,11 @@ def extract(  # noqa: PLR0913 - each is an option
         answer = {**cost.to_json(), "notes": notes_to_json(notes)}
         output.respond(answer, "\n".join([str(cost), *describe_notes(notes)]))
         return 0
-    report = prepared.report_if_nothing_to_do()
-    if report is not None:
-        return _report(store, report, output)
     if uses_server(server, verbose=output.verbose):
-        from reeldex.flows.extract import extract_as_flow_run
-
-        return _run(store, output, lambda: extract_as_flow_run(source, store, config, *_when_busy(wait)))
-    return _run(store, output, lambda: _run_here(prepared, wait))
+        from reeldex.flows.extract import extract_as_flow_run as run_extraction
+    else:
+        from reeldex.flows.extraction.in_process import run_here as run_extraction
+    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
 
 
 @command(
@@ -136,16 +132,12 @@ def rerun(  # noqa: PLR0913 - each is an option
     from reeldex.flows.extraction.choice import Choice
     from reeldex.flows.extraction.prepare import prepare_rerun
 
-    choice = Choice(_shard_numbers(shards), videos)
-    prepared = prepare_rerun(store, config, reasons, choice)
-    report = prepared.report_if_nothing_to_do()
-    if report is not None:
-        return _report(store, report, output)
+    prepared = prepare_rerun(store, config, reasons, Choice(_shard_numbers(shards), videos))
     if uses_server(server, verbose=output.verbose):
-        from reeldex.flows.rerun import rerun_as_flow_run
-
-        return _run(store, output, lambda: rerun_as_flow_run(store, config, reasons, choice, *_when_busy(wait)))
-    return _run(store, output, lambda: _run_here(prepared, wait))
+        from reeldex.flows.rerun import rerun_as_flow_run as run_extraction
+    else:
+        from reeldex.flows.extraction.in_process import run_here as run_extraction
+    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
 
 
 def _shard_numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
@@ -175,13 +167,7 @@ def _when_busy(wait: float) -> tuple[WhenBusy, float]:
     return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
 
 
-def _run_here(prepared: PreparedRun, wait: float) -> RunReport:
-    from reeldex.flows.extraction.in_process import run_here
-
-    return run_here(prepared, *_when_busy(wait))
-
-
-def _run(store: str, output: Output, work: Callable[[], RunReport]) -> int:
+def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:
     from reeldex.flows.extraction.run_report import ShardsLostError
 
     try:

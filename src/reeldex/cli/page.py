@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reeldex import user_folders
 from reeldex.errors import UsageError
 from reeldex.extractors import description, ffmpeg, ffmpeg_process
 from reeldex.extractors.errors import ProbeError
-from reeldex.storage import user_folders
 
 if TYPE_CHECKING:
     from reeldex.extractors.frames import VideoMetadata

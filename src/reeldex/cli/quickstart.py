@@ -129,16 +129,16 @@ def _run(*commands: list[str]) -> int:
 def _available_weights() -> str:
     """Return `pretrained` if all published weights are present or downloadable, else `random`, with a warning."""
     from reeldex.extractors.errors import WeightsError
-    from reeldex.extractors.weights import find_or_fetch
     from reeldex.flows.config.pipeline import load_config
     from reeldex.flows.extraction.networks import requested_records
+    from reeldex.flows.progress.downloads import find_or_fetch_shown
 
     config = load_config(None)
     if config.extract.weights == "random":
         return "random"
     try:
         for record in requested_records(config):
-            find_or_fetch(record.pretrained, config.weights.files.get(record.spec.name), config.weights.folder)
+            find_or_fetch_shown(record.pretrained, config.weights.files.get(record.spec.name), config.weights.folder)
     except WeightsError as error:
         _say(_NO_WEIGHTS.format(error=error))
         return "random"

@@ -199,13 +199,13 @@ def _run_pipeline(
     if uses_server(server, verbose=output.verbose):
         from reeldex.flows.pipeline import pipeline_as_flow_run
 
-        return pipeline_as_flow_run(request, when_busy, wait_seconds)
+        return pipeline_as_flow_run(request, prepared, when_busy, wait_seconds)
     from reeldex.flows.extraction.in_process import run_here
     from reeldex.flows.learning.in_process import evaluate_here, index_here, train_here
     from reeldex.flows.learning.pipeline import PipelineSteps, run_pipeline
 
-    def extract_here(_: PipelineRequest, prepared: PreparedRun) -> RunReport:
-        return prepared.report_if_nothing_to_do() or run_here(prepared, when_busy, wait_seconds)
+    def extract_here(prepared: PreparedRun) -> RunReport:
+        return run_here(prepared, when_busy, wait_seconds)
 
     return run_pipeline(request, prepared, PipelineSteps(extract_here, train_here, evaluate_here, index_here))
 

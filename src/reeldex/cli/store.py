@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -89,6 +88,7 @@ def forget(
 )
 def verify(store: Store, /, *, server: ServerChoice = None, output: Output) -> int:
     """Read every byte of a store and report damage."""
+    from reeldex.storage.json_codec import to_json
     from reeldex.storage.store import FeatureStore
 
     opened = FeatureStore(store)
@@ -97,18 +97,7 @@ def verify(store: Store, /, *, server: ServerChoice = None, output: Output) -> i
     else:
         from reeldex.flows.extraction.verification import verify_here as run_verification
     report = run_verification(opened)
-    damages = [
-        {"file": each.file, "video_id": each.video_id, "what": each.what, "remedy": each.remedy}
-        for each in report.damages
-    ]
-    answer = {
-        "checked_files": report.checked_files,
-        "checked_videos": report.checked_videos,
-        "checked_bytes": report.checked_bytes,
-        "damages": damages,
-        "unreadable": [asdict(each) for each in report.unreadable],
-    }
-    found = [f"{len(damages)} DAMAGED"] if damages else []
+    found = [f"{len(report.damages)} DAMAGED"] if report.damages else []
     found += [f"{len(report.unreadable)} CANNOT BE READ"] if report.unreadable else []
     lines = [
         f"{counted(report.checked_files, 'file')}, {counted(report.checked_videos, 'video')}, "
@@ -118,5 +107,5 @@ def verify(store: Store, /, *, server: ServerChoice = None, output: Output) -> i
         video = f", video {each.video_id!r}" if each.video_id else ""
         lines.append(f"  {each.file}{video}: {each.what.rstrip('.')}. {each.remedy}")
     lines += [f"  {each.file}: cannot be read: {each.why}. {each.remedy}" for each in report.unreadable]
-    output.respond(answer, "\n".join(lines))
+    output.respond(to_json(report), "\n".join(lines))
     return 0 if report.sound else 1

@@ -56,12 +56,13 @@ def _weights_row(
     published: PretrainedWeights, local: Path | None, folder: Path | None, *, fetch: bool
 ) -> dict[str, Any]:
     from reeldex.extractors import weights as files
+    from reeldex.flows.progress.downloads import find_or_fetch_shown
 
     path = files.file_of(published, local, folder)
     row: dict[str, Any] = {"file": str(path), "url": published.url, "sha256": None}
     try:
         if fetch:
-            files.find_or_fetch(published, local, folder)
+            find_or_fetch_shown(published, local, folder)
         row["sha256"] = files.verify(path) if path.is_file() else None
         row["state"] = "sound" if row["sha256"] else "missing"
     except WeightsError as error:

@@ -16,7 +16,7 @@ from reeldex.flows.extraction.events import VideoFinished
 from reeldex.flows.extraction.networks import load_networks
 from reeldex.flows.extraction.prepare import PreparedRun, prepare
 from reeldex.flows.extraction.run import run_shards
-from reeldex.storage.user_folders import FolderNotWritableError
+from reeldex.user_folders import FolderNotWritableError
 from tests.conftest import MakeVideo
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ def test_a_file_that_cannot_be_read_is_not_made_again(reeldex: Reeldex, tmp_path
     make_unreadable(store / SHARD)
     for command in (("rerun", store), extract, ("export", store, tmp_path / "npy")):
         answer = reeldex(*command)
-        assert answer.status == 2
+        assert answer.status == 1, "a disk error is a fault of the machine"
         assert f"{SHARD} cannot be read: Input/output error. Check the disk" in answer.err
         assert "do not delete it" in answer.err
         assert "Traceback" not in answer.err

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 
+from reeldex.extractors.weights import OnBytes, PretrainedWeights
+from reeldex.flows.progress import downloads
 from reeldex.flows.progress.progress import Progress, Sink, Snapshot, current_sinks, shown_on
 from reeldex.flows.progress.sinks import LogSink
 
@@ -70,3 +73,18 @@ def test_the_log_gets_the_sentence(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(("done", "total", "percent"), [(0, None, 0.0), (0, 0, 0.0), (1, 4, 25.0), (5, 4, 100.0)])
 def test_percent(done: int, total: int | None, percent: float) -> None:
     assert Snapshot(done, total, "", "", "").percent == percent
+
+
+def test_a_download_is_shown_on_the_sinks_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The network is the only part that is replaced: the download itself is tested with a real server.
+    def fetch(_: PretrainedWeights, __: Path | None, folder: Path | None, on_bytes: OnBytes) -> Path:
+        for received in (1_000_000, 2_500_000):
+            on_bytes("net.pth", received, 2_500_000)
+        return (folder or tmp_path) / "net.pth"
+
+    monkeypatch.setattr(downloads, "find_or_fetch", fetch)
+    recorder = Recorder(0.0, shows_last=True)
+    with shown_on(recorder):
+        found = downloads.find_or_fetch_shown(PretrainedWeights("v1", "http://x/net.pth"), None, tmp_path)
+    assert found == tmp_path / "net.pth"
+    assert recorder.done == [1, 3]

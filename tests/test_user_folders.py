@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.storage.user_folders import FolderNotWritableError, cache_folder, make_writable, state_folder
+from reeldex.user_folders import FolderNotWritableError, cache_folder, make_writable, state_folder
 
 
 def test_folders_follow_the_xdg_rules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Folders for a user's caches and state, as the XDG specification defines them.
 
-Downloaded weights are stored in PyTorch's own cache, which TORCH_HOME moves.
+Downloaded weights are stored in PyTorch's own cache, which TORCH_HOME moves. Imports no package of ours, and every
+package may import it.
 """
 
 from __future__ import annotations
