@@ -73,6 +73,7 @@ def decode_arguments(  # noqa: PLR0913 - all but four by keyword
     source = ffmpeg.local_input(max_frame_pixels, **options)
     outputs = sampled_outputs(source[str(metadata.stream)], specs, pipes, change)
     if metadata.begins_late:
+        # In MPEG-TS, time begins with the first of the streams that are used, which is the sound.
         outputs.append(ffmpeg_python.output(source["a?"], "-", format="null", codec="copy"))
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
     return ["-hide_banner", "-nostdin", *messages, *arguments]

@@ -33,14 +33,15 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     Requires the store's lock. Raises as `run_shards` does.
     """
     manifests = prepared.store.manifests()
-    lacking = {task.shard: task for task in prepared.all_tasks}
+    planned = {task.shard: task for task in prepared.all_tasks}
     tasks = [
-        lacking.get(shard)
+        planned.get(shard)
         or ShardTask(shard, len(manifests[shard].videos), prepared.spaces_of(manifests[shard]), prepared.retry)
         for shard in shards
     ]
+    lacking = {task.shard for task in prepared.all_tasks if not task.complete}
     try:
-        with progress_artifact("Starting", wanted=any(task.shard in lacking for task in tasks)):
+        with progress_artifact("Starting", wanted=any(task.shard in planned for task in tasks)):
             report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
     except ShardsLostError as lost:
         _publish(prepared, lost.report, shards)

@@ -224,8 +224,8 @@ def test_the_cause_is_found_among_many_videos(tmp_path: Path) -> None:
 
 def test_missing_videos_and_names_with_another_form(tmp_path: Path) -> None:
     rows = base()["pattern"]
-    write(tmp_path / "a", {"x": rows, "same": rows, "clip.mp4": rows, "y": rows})
-    folder = write(tmp_path / "b", {"same": rows, "clip": rows, "z": rows})
+    write(tmp_path / "a", {"x": rows, "same": rows, "clip.mp4": rows, "y": rows, "caf\u00e9": rows})
+    folder = write(tmp_path / "b", {"same": rows, "clip": rows, "z": rows, "cafe\u0301": rows})
     (folder / "sub").mkdir()
     np.save(folder / "sub/x.npy", rows)
     found = compare_features(tmp_path / "a", folder).spaces[0]
@@ -233,6 +233,7 @@ def test_missing_videos_and_names_with_another_form(tmp_path: Path) -> None:
         ("same", "same"),
         ("clip.mp4", "clip"),
         ("x", "sub/x"),
+        ("caf\u00e9", "cafe\u0301"),
     }
     assert (found.only_in_a, found.only_in_b) == (("y",), ("z",))
     assert found.differing(0.9999) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -328,3 +329,21 @@ def test_a_folder_without_features_and_a_space_without_rate(filled: FeatureStore
         import_npy(tmp_path / "out", other, seconds_per_row=RATES)
     with pytest.raises(StoreError, match=r"a\.npy is not in the folder of a feature space: .*--as SPACE --trust"):
         import_npy(tmp_path / "out/2d", other, seconds_per_row=RATES)
+
+
+def test_names_in_two_unicode_forms(tmp_path: Path) -> None:
+    for space, name in (("net2d.v1", "caf\u00e9"), ("net3d.v1", "cafe\u0301")):
+        (tmp_path / "npy" / space).mkdir(parents=True)
+        np.save(tmp_path / "npy" / space / f"{name}.npy", np.ones((2, 3), np.float16))
+    other = FeatureStore(tmp_path / "other", create=True)
+    with pytest.raises(StoreError, match=r"'cafe\\u0301' and 'caf\\xe9' differ only in the Unicode form"):
+        import_npy(tmp_path / "npy", other, seconds_per_row=RATES)
+    assert other.manifests() == ()
+
+
+def test_a_name_that_cannot_be_an_id(tmp_path: Path) -> None:
+    folder = tmp_path / "npy/net2d.v1"
+    folder.mkdir(parents=True)
+    np.save(folder / os.fsdecode(b"\xff.npy"), np.ones((2, 3), np.float16))
+    with pytest.raises(StoreError, match=r"it cannot be written as UTF-8.*Rename the file"):
+        import_npy(tmp_path / "npy", FeatureStore(tmp_path / "other", create=True), seconds_per_row=RATES)

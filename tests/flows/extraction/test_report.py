@@ -39,6 +39,28 @@ def test_every_reason_has_a_remedy() -> None:
     assert set(REMEDIES) == set(REASONS)
 
 
+def test_videos_without_features_include_those_not_extracted_yet() -> None:
+    nothing = _report(videos=6, extracted_ok=0, failed_by_reason={}, shards_done=0, shards_lost={0: "full"})
+    assert "| Without features now | 6 |" in summary(nothing)
+    assert "| - not extracted yet | 6 |" in summary(nothing)
+    assert "not extracted yet" not in summary(_report(videos=6, with_features=5))
+
+
+def test_the_report_tells_this_attempt_from_earlier_ones() -> None:
+    retried = _report(videos=30, with_features=30, extracted_ok=28, extracted_now=26, extracted_failed=0)
+    assert str(retried).startswith("30 of 30 have features, 26 from this attempt, 0 failed, 3 shards done; ")
+    assert str(_report(videos=6, with_features=5)).startswith("5 videos extracted, 1 failed")
+
+
+def test_a_run_that_ended_early_says_why_first() -> None:
+    why = "The disk holding s is full: 3.2 MB free, this shard needs about 40.0 MB. Free space on it."
+    error = ShardsLostError(_report(shards_lost={3: why}, shards_left=14, ended_by=why))
+    assert str(error).startswith(why)
+    assert str(error).count("is full") == 1
+    assert "1 shard LOST: 00003; 14 shards left, because the run ended early" in str(error)
+    assert "| Shards left, because the run ended early | 14 |" in summary(error.report)
+
+
 def test_the_summary_says_what_bounds_the_speed() -> None:
     assert "the device: its networks were busy 75% of the time" in summary(_report())
     assert "decoding: the networks waited for frames 80% of the time" in summary(
