@@ -48,7 +48,8 @@ class WordsOptions(Options):
         WordFormat,
         Field(
             title="File format",
-            description="auto (detected by the first lines), binary (word2vec), text, text-without-counts or gensim.",
+            description="auto (detected by the first lines), binary (word2vec), text, text-without-counts (GloVe) or "
+            "gensim.",
         ),
     ] = WordFormat.AUTO
     unchecked: Annotated[
