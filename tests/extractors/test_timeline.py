@@ -12,7 +12,7 @@ import pytest
 from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import DecodeError, FailureReason
-from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, VideoSource
+from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.timeline import Timeline, shift_in_samples
@@ -141,10 +141,10 @@ def decoded(path: Path, limits: DecodeLimits | None = None) -> tuple[dict[str, l
     for item in decode(VideoSource("video", str(path)), SPECS, limits or DecodeLimits()):
         if isinstance(item, DecodeSummary):
             summary = item
-        elif isinstance(item, DecodeRestarted):
-            frames = {spec.name: [] for spec in SPECS}
-        else:
+        elif isinstance(item, FrameBatch):
             frames[item.extractor] += [frame.tobytes() for frame in item.frames]
+        else:
+            frames = {spec.name: [] for spec in SPECS}  # decoded again from the start
     return frames, summary
 
 
