@@ -28,7 +28,7 @@ from reeldex.extractors.frames import (
     VideoSource,
 )
 from reeldex.extractors.options import EngineOptions
-from reeldex.extractors.spans import cut, first_sample_seconds
+from reeldex.extractors.spans import cut, first_sample_seconds, sharing_a_decoding
 
 if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network, PendingRows
@@ -242,7 +242,7 @@ class _Decoders:
     """Threads that decode videos into one bounded queue."""
 
     def __init__(self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions) -> None:
-        groups = _sharing_a_decoding(sources)
+        groups = sharing_a_decoding(sources)
         self._groups = iter(groups)
         self._specs = specs
         self._options = options
@@ -328,21 +328,6 @@ class _Decoders:
                 continue
             return True
         return False
-
-
-def _sharing_a_decoding(sources: Sequence[VideoSource]) -> list[dict[int, VideoSource]]:
-    """Group sources by number: clips of one file share its decoding, each other source has its own."""
-    groups: list[dict[int, VideoSource]] = []
-    of_file: dict[str, dict[int, VideoSource]] = {}
-    for number, source in enumerate(sources):
-        group = of_file.get(source.path) if source.is_clip else None
-        if group is None:
-            group = {}
-            groups.append(group)
-        if source.is_clip:
-            of_file[source.path] = group
-        group[number] = source
-    return groups
 
 
 def affects_all_videos(error: BaseException) -> bool:

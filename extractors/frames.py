@@ -70,9 +70,9 @@ class VideoMetadata:
     stream: int = 0
     track_choice: str | None = None
     probed_far: bool = False
-    begins_late: bool = False
     colour: Colour = field(default_factory=Colour)
     pixel_aspect: float = 1.0
+    begins_late: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:

@@ -29,6 +29,20 @@ _FIRST_NUMBER = 10**11
 
 
 @dataclass(frozen=True)
+class PictureChange:
+    """How pictures are changed before the networks see them; by default not at all.
+
+    - `square_pixels`: stretch pictures with non-square pixels to the shape that players show.
+    - `colour_table`: path of a table of colours (.cube) that is applied to RGB; `matrix` is ffmpeg's name of the matrix
+      from which RGB is computed, None for that of the stream.
+    """
+
+    square_pixels: bool = False
+    colour_table: str | None = None
+    matrix: str | None = None
+
+
+@dataclass(frozen=True)
 class Pipes:
     """File descriptors: for each extractor, of its pictures and of their ticks; `clock`, of all pictures' times."""
 
@@ -44,20 +58,6 @@ class Pipes:
     def descriptors(self) -> tuple[int, ...]:
         """All of them."""
         return (*itertools.chain.from_iterable(self.streams), self.clock)
-
-
-@dataclass(frozen=True)
-class PictureChange:
-    """How pictures are changed before the networks see them; by default not at all.
-
-    - `square_pixels`: stretch pictures with non-square pixels to the shape that players show.
-    - `colour_table`: path of a table of colours (.cube) that is applied to RGB; `matrix` is ffmpeg's name of the matrix
-      from which RGB is computed, None for that of the stream.
-    """
-
-    square_pixels: bool = False
-    colour_table: str | None = None
-    matrix: str | None = None
 
 
 def sampled_outputs(

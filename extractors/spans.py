@@ -48,6 +48,21 @@ def _shown_at(frames_per_second: int, seconds: float) -> int:
     return math.floor(seconds * frames_per_second + _ROUNDING)
 
 
+def sharing_a_decoding(sources: Sequence[VideoSource]) -> list[dict[int, VideoSource]]:
+    """Group sources by number: clips of one file share its decoding, each other source has its own."""
+    groups: list[dict[int, VideoSource]] = []
+    of_file: dict[str, dict[int, VideoSource]] = {}
+    for number, source in enumerate(sources):
+        group = of_file.get(source.path) if source.is_clip else None
+        if group is None:
+            group = {}
+            groups.append(group)
+        if source.is_clip:
+            of_file[source.path] = group
+        group[number] = source
+    return groups
+
+
 def cut(
     items: Iterable[FrameBatch | DecodeRestarted | DecodeSummary],
     sources: Sequence[VideoSource],

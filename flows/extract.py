@@ -19,6 +19,7 @@ from reeldex.flows.config.pipeline import (
 )
 from reeldex.flows.extraction.prepare import PreparedRun, prepare
 from reeldex.flows.extraction.run_report import RunReport
+from reeldex.flows.extraction.store_faults import store_faults
 from reeldex.flows.extraction.store_lock import store_lock
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
@@ -83,7 +84,7 @@ def _extract(
     settings = config.model_dump(mode="json")
     # One source is a text, as in runs of older releases, whose plans a retry reuses.
     asked = (source[0] if len(source) == 1 else source, store, prepared.spaces, settings)
-    with store_lock(prepared.store, when_busy, wait_seconds):
+    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
         prepared = prepared.renewed()
         with planning(prepared):
             plan = plan_extraction(*asked)

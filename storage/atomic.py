@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from reeldex.storage.write_errors import lasting_fault
 
 _PREFIX = ".publishing-"
 
@@ -18,18 +21,22 @@ def publish(path: Path) -> Iterator[Path]:
 
     The file is fsynced before the rename and the folder after it, so that after a power cut the name holds
     either the old content or the new one. When the block raises, the temporary is removed and `path` stays as
-    it was. Missing parent folders are created. Raises FileNotFoundError when the block wrote nothing.
+    it was. Missing parent folders are created. Raises FileNotFoundError when the block wrote nothing, and
+    UnwritableError, which is an OSError, for a full disk, a read-only one or missing permission.
     """
     make_folder(path.parent)
     temporary = path.parent / f"{_PREFIX}{uuid.uuid4().hex}"
-    try:
-        yield temporary
-        _fsync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _fsync(path.parent)
+    with _lasting_faults_named(path):
+        try:
+            yield temporary
+            _fsync(temporary)
+            temporary.replace(path)
+        except BaseException:
+            # Frees its space, too. On a disk that has become read-only, the error of the block is the one to report.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _fsync(path.parent)
 
 
 def publish_text(path: Path, text: str) -> None:
@@ -39,12 +46,13 @@ def publish_text(path: Path, text: str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its parents, each fsynced before the next."""
+    """Create a folder and its parents, each fsynced before the next; raises UnwritableError as `publish` does."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _fsync(folder.parent)
+    with _lasting_faults_named(folder):
+        folder.mkdir(exist_ok=True)
+        _fsync(folder.parent)
 
 
 def remove_folder(folder: Path) -> None:
@@ -52,9 +60,10 @@ def remove_folder(folder: Path) -> None:
     if not folder.exists():
         return
     doomed = folder.parent / f"{_PREFIX}{uuid.uuid4().hex}"
-    folder.rename(doomed)
-    _fsync(folder.parent)
-    shutil.rmtree(doomed)
+    with _lasting_faults_named(folder):
+        folder.rename(doomed)
+        _fsync(folder.parent)
+        shutil.rmtree(doomed)
 
 
 def is_leftover(name: str) -> bool:
@@ -76,6 +85,17 @@ def remove_leftovers(folder: Path) -> int:
         else:
             entry.unlink()
     return len(leftovers)
+
+
+@contextmanager
+def _lasting_faults_named(path: Path) -> Iterator[None]:
+    """Raise UnwritableError for a fault of the block that no retry heals."""
+    try:
+        yield
+    except OSError as error:
+        if fault := lasting_fault(path, error):
+            raise fault from error
+        raise
 
 
 def _fsync(path: Path) -> None:

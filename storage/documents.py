@@ -16,7 +16,8 @@ from reeldex.storage.system_errors import reading
 
 REMEDIES = {
     "manifest": "Restore this file from a backup: it is the only record of which videos the shard holds.",
-    "outcomes": "Restore this file from a backup, or delete it and run `reeldex rerun`: this extracts its shard again.",
+    "outcomes": "Run `reeldex rerun`, which extracts its shard again, or restore this file from a backup.",
+    "damage": "Run `reeldex verify`, which writes this file again.",
     "removed": "Restore this file from a backup, or delete it: `reeldex rerun` then makes removed features again.",
     "export": "Export the features again, or delete this file to import the .npy files as features of unknown origin.",
     "forgotten": "Restore this file from a backup, or delete it: forgotten videos then count again.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reeldex.errors import UserError
+from reeldex.errors import PermanentFaultError, UserError
 
 
 class StoreError(UserError):
@@ -17,6 +17,20 @@ class NotAStoreError(StoreError):
 
 class StoreBusyError(StoreError):
     """Another process holds the store's lock."""
+
+
+class StoreVanishedError(PermanentFaultError):
+    """A store that was there is gone, as when its disk is no longer mounted. Nothing is written in its place."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The store {path} is no longer there: its folder `manifest` has disappeared. Mount its disk, or move the "
+            "store back."
+        )
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[StoreVanishedError], tuple[Path]]:
+        return StoreVanishedError, (self.path,)
 
 
 class FingerprintError(StoreError):

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reeldex.storage import layout
+from reeldex.storage.damage import damaged_files
 from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError
+from reeldex.storage.outcomes import read_outcomes
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.shard import ShardReader
 from reeldex.storage.staging import Staging, fingerprint_error
-from reeldex.storage.system_errors import is_folder, list_folder
+from reeldex.storage.system_errors import is_folder, list_folder, look_at
 
 
 def published_space(root: Path, space: str) -> tuple[Path, FeatureSpace] | None:
@@ -30,7 +32,11 @@ def require_fingerprints(root: Path, spaces: Sequence[FeatureSpace]) -> None:
     for shard in layout.staged_shards(root):
         staging = Staging(root, shard)
         for position in staging.positions():
-            staged = staging.spaces(position)
+            try:
+                staged = staging.spaces(position)
+            except StoreDamagedError:
+                # The inspection of the shard reports it, and it is extracted again.
+                continue
             for space in spaces:
                 if staged.get(space.name, space) != space:
                     raise fingerprint_error(layout.staging_folder(root, shard), staged[space.name], space)
@@ -43,7 +49,7 @@ def _published(root: Path, space: str) -> Iterator[tuple[Path, FeatureSpace]]:
         if path.suffix != ".h5" or layout.parse_shard_stem(path.stem) is None:
             continue
         try:
-            if is_folder(path):
+            if is_folder(path) or _structure_is_damaged(root, path, space):
                 continue
             with ShardReader(path) as reader:
                 held = reader.space
@@ -59,3 +65,12 @@ def _published(root: Path, space: str) -> Iterator[tuple[Path, FeatureSpace]]:
             yield path, held
     if unreadable and not opened:
         raise unreadable
+
+
+def _structure_is_damaged(root: Path, path: Path, space: str) -> bool:
+    """Whether a verification found that more than rows are damaged in this feature file: its settings may be, too."""
+    shard = layout.parse_shard_stem(path.stem)
+    if shard is None or look_at(layout.damage_file(root, shard)) is None:
+        return False
+    damage = damaged_files(root, read_outcomes(root, shard))
+    return space in damage and not damage[space].videos

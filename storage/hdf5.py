@@ -1,10 +1,12 @@
-"""Opens HDF5 files for reading, and tells system errors from damaged files."""
+"""Opens HDF5 files for reading and writing, and tells system errors from damaged files."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -37,6 +39,22 @@ def open_to_read(path: Path) -> h5py.File:
     what h5py raises.
     """
     return h5py.File(path, "r", driver=_DRIVER, locking=False)
+
+
+@contextmanager
+def create(path: Path) -> Iterator[h5py.File]:
+    """Create an HDF5 file, and close it when the block ends. Raises what h5py raises."""
+    file = h5py.File(path, "w", locking=False)
+    try:
+        yield file
+        file.close()
+    except BaseException:
+        # On a full disk, HDF5 would fail once more to write what it still holds, and h5py would print that.
+        with suppress(OSError):
+            os.truncate(path, 0)
+        with suppress(*H5PY_ERRORS):
+            file.close()
+        raise
 
 
 def raise_system_error(path: Path, error: BaseException) -> None:

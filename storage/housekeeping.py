@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from reeldex.storage import layout
 from reeldex.storage.atomic import make_folder, remove_leftovers
 from reeldex.storage.errors import NotAStoreError, StoreDamagedError
 from reeldex.storage.lock import HOLDER, LOCK
+from reeldex.storage.manifest import read_manifest
 from reeldex.storage.outcomes import read_outcomes
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import is_folder, list_folder, look_at
+from reeldex.storage.write_errors import require_writable
+
+log = logging.getLogger(__name__)
 
 _NEEDED = (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)
 
@@ -45,15 +50,35 @@ def create_folders(path: Path) -> None:
         make_folder(path / name)
 
 
+def require_writable_folders(path: Path) -> None:
+    """Raise UnwritableError if a folder of a store may not be written by this user; writes nothing."""
+    folders = [path, *(path / name for name in layout.FOLDERS), *list_folder(path / layout.FEATURES)]
+    for folder in folders:
+        if is_folder(folder):
+            require_writable(folder)
+
+
 def sweep(path: Path) -> None:
-    """Remove leftovers of killed runs: temporaries, and staged videos that outcomes include. Needs the lock."""
+    """Remove leftovers of killed runs: temporaries, and staged videos that are damaged or that outcomes include.
+
+    Needs the lock.
+    """
     folders = [path, *(path / name for name in layout.FOLDERS)]
     for parent in (layout.FEATURES, layout.STAGING):
         folders += [folder for folder in list_folder(path / parent) if is_folder(folder)]
     for folder in folders:
         remove_leftovers(folder)
     for shard in layout.staged_shards(path):
+        _discard_damaged(path, shard)
         _clear_absorbed(path, shard)
+
+
+def _discard_damaged(path: Path, shard: int) -> None:
+    manifest = layout.manifest_file(path, shard)
+    if look_at(manifest) is None:
+        return
+    for problem in Staging(path, shard).discard_damaged(read_manifest(manifest)):
+        log.warning("Shard %05d: %s", shard, problem)
 
 
 def _clear_absorbed(path: Path, shard: int) -> None:

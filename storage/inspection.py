@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reeldex.storage import layout
+from reeldex.storage.damage import damaged_files
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
@@ -15,6 +16,8 @@ from reeldex.storage.schema import FeatureSpace, VideoOutcome
 from reeldex.storage.shard import ShardReader
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import FileVersion, file_version, reading
+
+_FOUND_DAMAGED = "was found damaged by a verification; `reeldex rerun` extracts it again."
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,15 @@ class Inspection:
         """Return the recorded outcome of the video at this position."""
         return self.outcomes.videos[position] if self.outcomes else None
 
-    def pending(self, retry: Collection[str]) -> tuple[int, ...]:
-        """Return the positions that still need extraction."""
+    def pending(self, retry: Collection[str], redo: Collection[int] = ()) -> tuple[int, ...]:
+        """Return the positions that still need extraction; those in `redo` do unless they are staged."""
         names = [space.name for space in self.spaces]
         pending = []
         for position, entry in enumerate(self.manifest.videos):
+            # As if it had no outcome yet.
+            previous = None if position in redo else self.previous(position)
             again = () if position in self.forgotten else retry
-            needed = needed_spaces(entry, self.previous(position), names, self.held, again)
+            needed = needed_spaces(entry, previous, names, self.held, again)
             staged = self.staged.get(position)
             if needed and not (staged and staged_suffices(staged, needed)):
                 pending.append(position)
@@ -83,8 +88,8 @@ def inspect_shard(
 ) -> Inspection:
     """Inspect a shard's outcomes, feature files and staged videos, without hashing files of the right size.
 
-    A damaged outcomes or feature file becomes a problem; a damaged staged file raises StoreDamagedError. A file that
-    the system does not allow reading raises StoreUnreadableError: its state is unknown, so nothing can be planned.
+    A damaged file becomes a problem, also one that a verification has recorded. A file that the system does not allow
+    reading raises StoreUnreadableError: its state is unknown, so nothing can be planned.
     """
     versions = _versions(root, manifest, spaces)
     problems: list[str] = []
@@ -98,20 +103,28 @@ def inspect_shard(
         problems.append(str(error))
     held: dict[str, frozenset[str]] = {}
     missing: list[str] = []
+    damaged = damaged_files(root, outcomes)
     for space in spaces:
-        ids, problem = _look_at_file(root, manifest.shard, space, outcomes)
+        problem: str | None
+        if space.name in damaged:
+            # Not opened: the HDF5 library might hang or crash on it.
+            path = layout.features_file(root, space.name, manifest.shard)
+            ids, problem = frozenset[str](), f"{path} {_FOUND_DAMAGED}"
+        else:
+            ids, problem = _look_at_file(root, manifest.shard, space, outcomes)
         held[space.name] = ids
         if problem:
             problems.append(problem)
         if problem or outcomes is None or space.name not in outcomes.files:
             missing.append(space.name)
+    staged = _staged(root, manifest, outcomes, problems)
     return Inspection(
         manifest,
         tuple(spaces),
         outcomes,
         held,
         tuple(missing),
-        _staged(root, manifest, outcomes),
+        staged,
         tuple(problems),
         versions,
         forgotten,
@@ -127,7 +140,7 @@ def renew(
     """
     if not _has_inspected(known, spaces) or _versions(root, known.manifest, spaces) != known.versions:
         return inspect_shard(root, known.manifest, spaces, forgotten)
-    staged = _staged(root, known.manifest, known.outcomes)
+    staged = _staged(root, known.manifest, known.outcomes, [])
     return replace(known, spaces=tuple(spaces), staged=staged, forgotten=forgotten)
 
 
@@ -142,19 +155,23 @@ def _has_inspected(known: Inspection, spaces: Sequence[FeatureSpace]) -> bool:
 
 def _versions(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace]) -> tuple[FileVersion | None, ...]:
     files = [layout.features_file(root, space.name, manifest.shard) for space in spaces]
-    return tuple(map(file_version, [layout.outcomes_file(root, manifest.shard), *files]))
+    records = [layout.outcomes_file(root, manifest.shard), layout.damage_file(root, manifest.shard)]
+    return tuple(map(file_version, [*records, *files]))
 
 
-def _staged(root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None) -> dict[int, VideoOutcome]:
+def _staged(
+    root: Path, manifest: ShardManifest, outcomes: ShardOutcomes | None, problems: list[str]
+) -> dict[int, VideoOutcome]:
+    """Return the outcomes of the intact staged videos by position; what is wrong with others is added to `problems`."""
     staging = Staging(root, manifest.shard)
-    positions = staging.positions(without=outcomes.absorbed if outcomes else ())
-    staged = {position: staging.outcome(position) for position in positions}
-    for position, outcome in staged.items():
-        if position >= len(manifest.videos) or manifest.videos[position].video_id != outcome.video_id:
-            raise StoreDamagedError(
-                f"{layout.staging_folder(root, manifest.shard)} contains {outcome.video_id!r} at position {position}, "
-                "where the manifest has no such video. Delete this folder and run `reeldex rerun`."
-            )
+    absorbed = frozenset(outcomes.absorbed if outcomes else ())
+    staged = {}
+    for position in staging.positions():
+        try:
+            if staging.token(position) not in absorbed:
+                staged[position] = staging.outcome_of(position, manifest)
+        except StoreDamagedError as error:
+            problems.append(str(error))
     return staged
 
 
@@ -172,7 +189,7 @@ def _look_at_file(
                 return frozenset(), (
                     f"{path} belongs to shard {reader.shard} and space {reader.space.name} with the settings "
                     f"{reader.space.fingerprint_json()}, not of shard {shard} and {space.name} with "
-                    f"{space.fingerprint_json()}. Delete it and run `reeldex rerun`."
+                    f"{space.fingerprint_json()}. `reeldex rerun` extracts it again."
                 )
             ids = frozenset(reader.ids())
             with reading(path):

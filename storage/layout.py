@@ -11,6 +11,7 @@ MANIFEST = "manifest"
 FEATURES = "features"
 OUTCOMES = "outcomes"
 STAGING = "staging"
+DAMAGE = "damage"
 FOLDERS = (MANIFEST, FEATURES, OUTCOMES, STAGING)
 
 _SHARD_STEM = re.compile(r"shard-(\d{5}|[1-9]\d{5,})")
@@ -53,6 +54,11 @@ def searches_file(root: Path) -> Path:
 def outcomes_file(root: Path, shard: int) -> Path:
     """Return the path of the outcomes of a shard's videos."""
     return root / OUTCOMES / f"{shard_stem(shard)}.json"
+
+
+def damage_file(root: Path, shard: int) -> Path:
+    """Return the path of the record of a shard's damaged files, which exists only while there are any."""
+    return root / DAMAGE / f"{shard_stem(shard)}.json"
 
 
 def features_file(root: Path, space: str, shard: int) -> Path:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from reeldex.storage.atomic import publish_text
 from reeldex.storage.errors import StoreBusyError
+from reeldex.storage.write_errors import UnwritableError, lasting_fault
 
 LOCK = ".lock"
 HOLDER = ".lock-holder.json"
@@ -26,7 +27,8 @@ def hold_lock(root: Path, wait_seconds: float, what: str = "store", work: str | 
     """Hold the lock of a folder while the block runs; wait for it at most `wait_seconds`.
 
     `what` names the kind of folder in messages. `work` describes the holder's work; by default it is this process's
-    command line. The operating system releases the lock when its holder ends. Raises StoreBusyError naming the holder.
+    command line. The operating system releases the lock when its holder ends. Raises StoreBusyError naming the holder,
+    and UnwritableError where the folder cannot be written.
     """
     lock = FileLock(root / LOCK, timeout=max(0.0, wait_seconds))
     try:
@@ -36,8 +38,15 @@ def hold_lock(root: Path, wait_seconds: float, what: str = "store", work: str | 
             f"The {what} {root} is in use by {describe_holder(root)}. Wait until that run has ended, or end "
             f"it; the lock is released when that process ends. Reading the {what} needs no lock."
         ) from timeout
+    except OSError as error:
+        if fault := lasting_fault(root / LOCK, error):
+            raise fault.about(root) from error
+        raise
     try:
-        publish_text(root / HOLDER, json.dumps(_this_process(work), indent=1) + "\n")
+        try:
+            publish_text(root / HOLDER, json.dumps(_this_process(work), indent=1) + "\n")
+        except UnwritableError as fault:
+            raise fault.about(root) from fault
         yield
     finally:
         # An error of the block takes precedence over this file, which a killed holder leaves too.

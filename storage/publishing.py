@@ -7,13 +7,17 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from reeldex.storage import layout
-from reeldex.storage.errors import StagingIncompleteError
+from reeldex.storage.damage import damaged_files, forget_damage
+from reeldex.storage.errors import StagingIncompleteError, StoreDamagedError, UnknownVideoError
+from reeldex.storage.hashing import extent_is_intact
 from reeldex.storage.inspection import Inspection
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, write_outcomes
+from reeldex.storage.presence import require_present
 from reeldex.storage.resume import merge_outcome
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace
 from reeldex.storage.shard import ShardReader, write_shard
 from reeldex.storage.staging import Staging
+from reeldex.storage.system_errors import reading
 
 
 def publish_shard(
@@ -27,8 +31,9 @@ def publish_shard(
     Feature files come first, outcomes second, the cleanup last. A kill before the outcomes are written
     leaves the staged videos, from which a rerun writes the same bytes; after it, the outcomes name the staged
     files that they include, and a rerun only removes them. Raises StagingIncompleteError when videos are still
-    to be extracted.
+    to be extracted, StoreVanishedError when the store is gone.
     """
+    require_present(root)
     manifest, staging = inspection.manifest, Staging(root, inspection.manifest.shard)
     if pending := inspection.pending(retry=()):
         raise StagingIncompleteError(
@@ -63,6 +68,7 @@ def publish_shard(
         ShardOutcomes(manifest.shard, videos, files, before + seconds_of_work, dict(provenance), absorbed),
     )
     staging.clear()
+    forget_damage(root, manifest.shard, [space.name for space in rebuilt])
 
 
 def _assemble(
@@ -71,6 +77,7 @@ def _assemble(
     """Return each video's rows in the manifest's order, staged or present; record their counts in `rows`."""
     manifest, held = inspection.manifest, inspection.held[space.name]
     staging = Staging(root, manifest.shard)
+    damaged = damaged_files(root, inspection.outcomes)
     present = layout.features_file(root, space.name, manifest.shard)
     with ShardReader(present) if held else nullcontext() as reader:
         for position, entry in enumerate(manifest.videos):
@@ -79,6 +86,22 @@ def _assemble(
             recorded = previous is not None and space.name in previous.rows
             if found is None and reader and recorded and entry.video_id in held:
                 found = reader.read(entry.video_id)
+            if found is None and recorded and space.name in damaged:
+                # It could not be extracted again, as when its file is gone; these rows may be the intact ones.
+                found = _salvaged(present, inspection.outcomes, space.name, entry.video_id)
             if found is not None:
                 rows[position][space.name] = found.rows.shape[0]
                 yield entry.video_id, found
+
+
+def _salvaged(path: Path, outcomes: ShardOutcomes | None, space: str, video_id: str) -> FeatureRows | None:
+    """Return the rows of one video from a damaged file, None unless their bytes still have their hash."""
+    extent = outcomes.files[space].extents.get(video_id) if outcomes is not None else None
+    try:
+        with reading(path):
+            if extent is None or not extent_is_intact(path, extent):
+                return None
+        with ShardReader(path) as reader:
+            return reader.read(video_id)
+    except (FileNotFoundError, StoreDamagedError, UnknownVideoError):
+        return None

@@ -111,7 +111,7 @@ def duplicate_outcome(entry: VideoEntry) -> VideoOutcome:
         reason="duplicate_id",
         message=(
             f"{entry.path} was not extracted: its id {entry.video_id!r} belongs to {entry.duplicate_of}. Give the ids "
-            "explicitly in a .csv list, or use `--video-id path`, which makes ids of whole relative paths."
+            "explicitly in a list, or use `--video-id path` in a new store, which makes ids of whole relative paths."
         ),
         attempts=0,
     )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from reeldex.storage.atomic import publish
 from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError, UnknownVideoError
 from reeldex.storage.hashing import Extent
-from reeldex.storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
+from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_to_read, raise_system_error
 from reeldex.storage.row_datasets import damaged_rows, is_plausible, read_rows, room_for, write_rows
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, JSON, FeatureRows, FeatureSpace, check_video_id
 from reeldex.storage.system_errors import look_at
@@ -40,7 +40,7 @@ def write_shard(
     Raises ValueError for an id that is invalid, occurs twice or is a folder of another, and for rows of different
     dimensions.
     """
-    with publish(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+    with publish(path) as temporary, create(temporary) as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["space"] = space.name
@@ -225,8 +225,8 @@ class ShardReader:
             if not isinstance(error, StoreDamagedError):
                 raise_system_error(self.path, error)
             raise StoreDamagedError(
-                f"{self.path} is not an intact shard file: {error}. Delete it and run `reeldex rerun`, which makes it "
-                "again from the videos, or restore it from a backup."
+                f"{self.path} is not an intact shard file: {error}. Run `reeldex verify`, then `reeldex rerun` to "
+                "extract it again, or restore it from a backup."
             ) from error
 
 

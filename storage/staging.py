@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +14,15 @@ import h5py
 from reeldex.storage import layout
 from reeldex.storage.atomic import publish, remove_folder
 from reeldex.storage.errors import FingerprintError, StoreDamagedError
-from reeldex.storage.hdf5 import H5PY_ERRORS, open_to_read, raise_system_error
+from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_to_read, raise_system_error
 from reeldex.storage.json_codec import from_json, to_json
+from reeldex.storage.manifest import ShardManifest
+from reeldex.storage.presence import require_present
 from reeldex.storage.row_datasets import read_rows, write_rows
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, FeatureRows, FeatureSpace, VideoOutcome
 from reeldex.storage.system_errors import list_folder, look_at
+
+_REMEDY = "Run `reeldex rerun`, which extracts this video again."
 
 
 class Staging:
@@ -29,13 +33,14 @@ class Staging:
     """
 
     def __init__(self, store_root: Path, shard: int) -> None:
+        self._root = store_root
         self._folder = layout.staging_folder(store_root, shard)
 
     def put(self, position: int, outcome: VideoOutcome, features: Mapping[FeatureSpace, FeatureRows]) -> None:
         """Stage one video, replacing what was staged for it.
 
         The outcome's `rows` must be empty or agree with `features`. Raises ValueError
-        when they do not agree, and for an ok outcome without features.
+        when they do not agree, and for an ok outcome without features; StoreVanishedError when the store is gone.
         """
         rows = {space.name: features[space].rows.shape[0] for space in features}
         if len(rows) != len(features):
@@ -47,8 +52,9 @@ class Staging:
         if outcome.status == "ok" and not rows:
             raise ValueError(f"The outcome of {outcome.video_id!r} is ok, but no features were given.")
         outcome = replace(outcome, rows=rows)
+        require_present(self._root)
         path = self._folder / layout.staged_name(position)
-        with publish(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+        with publish(path) as temporary, create(temporary) as file:
             file.attrs["format"] = FORMAT
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["outcome"] = json.dumps(to_json(outcome))
@@ -72,6 +78,32 @@ class Staging:
                 return from_json(VideoOutcome, json.loads(file.attrs["outcome"]))
             except ValueError as error:
                 raise StoreDamagedError(f"its outcome: {error}") from error
+
+    def outcome_of(self, position: int, manifest: ShardManifest) -> VideoOutcome:
+        """Return the outcome of a staged video; raises StoreDamagedError unless it is that video of the manifest."""
+        outcome = self.outcome(position)
+        if position >= len(manifest.videos) or manifest.videos[position].video_id != outcome.video_id:
+            raise StoreDamagedError(
+                f"{self._folder / layout.staged_name(position)} has {outcome.video_id!r} at a position where the "
+                f"manifest has no such video. {_REMEDY}"
+            )
+        return outcome
+
+    def discard_damaged(self, manifest: ShardManifest) -> list[str]:
+        """Remove the staged videos that are not what was written; return what was wrong. Requires the store's lock.
+
+        Reads all rows.
+        """
+        problems = []
+        for position in self.positions():
+            try:
+                self.outcome_of(position, manifest)
+                for space in self.spaces(position).values():
+                    self.rows(position, space)
+            except StoreDamagedError as error:
+                problems.append(str(error))
+                (self._folder / layout.staged_name(position)).unlink()
+        return problems
 
     def token(self, position: int) -> str:
         """Return the unique token of this staged file."""
@@ -99,6 +131,23 @@ class Staging:
                 raise fingerprint_error(self._folder / layout.staged_name(position), staged, space)
             return read_rows(group["rows"])
 
+    def usage(self) -> tuple[int, int]:
+        """Return the number of staged videos, and the size of their files in bytes."""
+        sizes = [
+            status.st_size
+            for position in self.positions()
+            if (status := look_at(self._folder / layout.staged_name(position))) is not None
+        ]
+        return len(sizes), sum(sizes)
+
+    def row_bytes(self) -> int:
+        """Return the size of all staged rows in bytes; damaged files count as empty."""
+        total = 0
+        for position in self.positions():
+            with suppress(StoreDamagedError, KeyError), self._open(position) as file:
+                total += sum(int(group["rows"].nbytes) for group in file["spaces"].values())
+        return total
+
     def clear(self) -> None:
         """Remove everything that is staged for this shard."""
         remove_folder(self._folder)
@@ -118,10 +167,7 @@ class Staging:
                     raise_system_error(path, error)
                 except FileNotFoundError as gone:
                     raise KeyError(f"Nothing is staged at {path} any longer.") from gone
-            raise StoreDamagedError(
-                f"{path} is not an intact staged video: {error}. Delete it and run `reeldex rerun`; only this video "
-                "is then extracted again."
-            ) from error
+            raise StoreDamagedError(f"{path} is not an intact staged video: {error}. {_REMEDY}") from error
 
 
 def _check_format(file: h5py.File) -> None:

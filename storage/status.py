@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.storage.catalog import Catalog
+from reeldex.storage.damage import damaged_files
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.json_codec import to_json
@@ -25,14 +26,14 @@ class StoreStatus:
     """Counts over the videos that were not superseded: `videos_total` = `ok` + failed + `pending`.
 
     `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a file of the
-    recorded size. `noted` counts the ok videos with each note. `staged` of the pending videos are extracted and wait
-    for the rest of their shard. `unreadable` lists feature files that the system does not allow reading; shards with
-    no other problem count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that
-    later ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their
-    source no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok`
-    adds the known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and
-    bytes of all files; these three include videos that left. `ffmpeg_versions` counts shards by the
-    version of ffmpeg that decoded them.
+    recorded size that no verification found damaged; `damaged` lists those that one did. `noted` counts the ok videos
+    with each note. `staged` of the pending videos are extracted and wait for the rest of their shard. `unreadable`
+    lists feature files that the system does not allow reading; shards with no other problem count as
+    `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later ones replaced or that
+    were forgotten. `left_source` counts, by ok, failed and pending, the videos that their source no longer holds: they
+    are not part of `videos_total`, but their features are kept. `seconds_of_video_ok` adds the known durations of ok
+    videos; `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all files; these three
+    include videos that left. `ffmpeg_versions` counts shards by the version of ffmpeg that decoded them.
     """
 
     shards_total: int
@@ -52,8 +53,9 @@ class StoreStatus:
     seconds_of_work: float
     unreadable: tuple[Unreadable, ...]
     noted: Mapping[str, int] = field(default_factory=dict)
-    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
     left_source: Mapping[str, int] = field(default_factory=dict)
+    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -82,12 +84,15 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     noted: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     unreadable: list[Unreadable] = []
+    damaged: list[str] = []
     done = unreadable_shards = ok = truncated = pending = staged = 0
     seconds_of_video = seconds_of_work = 0.0
     for manifest in manifests:
         outcomes = catalog.outcomes(manifest.shard)
         closed = _unreadable_files(root, outcomes)
-        complete = _is_complete(root, removed.wanted(manifest, outcomes), outcomes, closed)
+        found_damaged = [outcomes.files[space].name for space in damaged_files(root, outcomes)] if outcomes else []
+        damaged += found_damaged
+        complete = not found_damaged and _is_complete(root, removed.wanted(manifest, outcomes), outcomes, closed)
         done += complete and not closed
         unreadable_shards += complete and bool(closed)
         unreadable += closed
@@ -132,8 +137,9 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
         noted=dict(sorted(noted.items())),
-        ffmpeg_versions=store_versions(catalog),
+        damaged=tuple(damaged),
         left_source=dict(+left),
+        ffmpeg_versions=store_versions(catalog),
     )
 
 

@@ -13,15 +13,17 @@ import numpy.typing as npt
 from reeldex.storage import layout
 from reeldex.storage.batch_reading import read_batch
 from reeldex.storage.catalog import Catalog
+from reeldex.storage.damage import record_findings
 from reeldex.storage.errors import StoreError, UnknownSpaceError, UnknownVideoError
 from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.fingerprints import published_space, require_fingerprints
 from reeldex.storage.forgotten import Forgotten, add_forgotten, entries_of
-from reeldex.storage.housekeeping import create_folders, require_folders, sweep
+from reeldex.storage.housekeeping import create_folders, require_folders, require_writable_folders, sweep
 from reeldex.storage.inspection import Inspection, ShardState, inspect_shard, renew
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.manifest import ShardManifest, superseded_positions, write_manifest
 from reeldex.storage.outcomes import ShardOutcomes
+from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import publish_shard
 from reeldex.storage.reading import OpenShards, span_rows
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
@@ -72,11 +74,17 @@ class FeatureStore:
     def lock(self, wait_seconds: float = 0) -> Iterator[None]:
         """Hold the store's lock while the block runs; on entry, leftovers of killed runs are removed.
 
-        Raises StoreBusyError, naming the holder, when it is not released within `wait_seconds`.
+        Raises StoreBusyError, naming the holder, when it is not released within `wait_seconds`; UnwritableError where
+        the store cannot be written, StoreVanishedError when it is gone.
         """
+        require_present(self.path)
         with hold_lock(self.path, wait_seconds):
             sweep(self.path)
             yield
+
+    def require_writable(self) -> None:
+        """Raise UnwritableError if a folder of the store may not be written by this user; writes nothing."""
+        require_writable_folders(self.path)
 
     def manifests(self) -> tuple[ShardManifest, ...]:
         """Return the manifests of all shards in order."""
@@ -97,12 +105,13 @@ class FeatureStore:
         Features are kept in their files, and a later scan that finds such a video adds it again. Requires the lock.
         Raises UnknownVideoError for a name that is not in the store, and then forgets nothing.
         """
-        found = entries_of(self.manifests(), self.forgotten(), [self._spelling(name) for name in names])
-        if unknown := [name for name in names if not found[self._spelling(name)]]:
+        spelled = {name: self._spelling(name) for name in names}
+        found = entries_of(self.manifests(), self.forgotten(), list(spelled.values()))
+        if unknown := [name for name in names if not found[spelled[name]]]:
             near = _nearest(unknown[0], self._catalog.latest())
             raise UnknownVideoError(f"{self.path} has no video with the id or path {unknown[0]!r}.{near}")
         add_forgotten(self.path, [entry for entries in found.values() for entry in entries])
-        return {name: len(found[self._spelling(name)]) for name in names}
+        return {name: len(found[spelled[name]]) for name in names}
 
     def current_entries(self) -> list[VideoEntry]:
         """Return the latest entry of every video, and duplicates; without superseded and forgotten ones."""
@@ -314,6 +323,14 @@ class FeatureStore:
     def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
         """Re-read every byte and report damage; `progress` is called with (files checked, files in total)."""
         return verify_store(self.path, progress)
+
+    def record_damage(self, report: VerifyReport) -> None:
+        """Record the damaged feature files that a verification found, so that a rerun extracts them again.
+
+        Records of files that it found intact are removed. Needs no lock: a record of a file that has been written
+        again meanwhile does not count. Raises UnwritableError.
+        """
+        record_findings(self.path, report.damaged_files, report.intact_files)
 
     def _find(self, space: str, video_id: str) -> tuple[Path, str]:
         """Return the file with a video's rows, and the id under which it holds them."""

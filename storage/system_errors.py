@@ -26,6 +26,8 @@ _LOCKED = (
     "written again, so reading them needs no lock."
 )
 _DEVICE = "Check the disk or network share it is on (`dmesg`, `mount`)."
+_SPACE = "Free space on the disks of the store, of caches and of temporary files, or raise their limits."
+_READ_ONLY = "Mount the file system writable (`mount`; `dmesg` tells if a disk error made it read-only)."
 _KIND = "Move away what is at this path, or correct the path."
 _LINK = "A symbolic link on its path has no target: mount its disk, or correct the link."
 _ANY = "Remove the cause, and run the command again."
@@ -39,6 +41,8 @@ _REMEDIES = {
     **dict.fromkeys(
         (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.EHOSTDOWN), _DEVICE
     ),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _SPACE),
+    errno.EROFS: _READ_ONLY,
     **dict.fromkeys((errno.EISDIR, errno.ENOTDIR), _KIND),
     **dict.fromkeys((errno.ENOENT, errno.ELOOP), _LINK),
 }

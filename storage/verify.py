@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.storage import layout
 from reeldex.storage.atomic import is_leftover
+from reeldex.storage.damage import DamagedFile
 from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError
 from reeldex.storage.hashing import extent_is_intact, file_sha256
 from reeldex.storage.manifest import ShardManifest, read_manifest
@@ -18,7 +19,8 @@ from reeldex.storage.shard import ShardReader
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import Unreadable, is_folder, list_folder, look_at, reading
 
-_REEXTRACT = "Delete this file and run `reeldex rerun`, which extracts it again, or restore it from a backup."
+_REEXTRACT = "Run `reeldex rerun`, which extracts it again, or restore this file from a backup."
+_UNNAMED = "Run `reeldex rerun`, which extracts what the outcomes lack, or move this file out of the store."
 _MANIFEST = "Restore this file from a backup: it is the only record of which videos the shard holds."
 _UNEXPECTED = "Move this file out of the store; reeldex did not create it."
 
@@ -37,7 +39,9 @@ class Damage:
 class VerifyReport:
     """The result of a verification; `checked_bytes` counts the bytes of all files read.
 
-    `unreadable` lists what the system did not allow reading: not checked, and not known to be damaged.
+    `unreadable` lists what the system did not allow reading: not checked, and not known to be damaged. Feature files
+    whose content is not the recorded one are in `damaged_files` by shard and feature space, those that were read
+    without a finding in `intact_files`: `FeatureStore.record_damage` records both.
     """
 
     checked_files: int
@@ -45,6 +49,8 @@ class VerifyReport:
     checked_bytes: int
     damages: tuple[Damage, ...]
     unreadable: tuple[Unreadable, ...] = ()
+    damaged_files: Mapping[int, Mapping[str, DamagedFile]] = field(default_factory=dict)
+    intact_files: frozenset[tuple[int, str]] = frozenset()
 
     @property
     def sound(self) -> bool:
@@ -60,7 +66,15 @@ def verify_store(root: Path, progress: Callable[[int, int], None] | None = None)
     """
     check = _Check(root, progress)
     check.run()
-    return VerifyReport(check.files, check.videos, check.bytes, tuple(check.damages), tuple(check.unreadable.values()))
+    return VerifyReport(
+        check.files,
+        check.videos,
+        check.bytes,
+        tuple(check.damages),
+        tuple(check.unreadable.values()),
+        check.damaged,
+        frozenset(check.intact),
+    )
 
 
 @dataclass
@@ -75,6 +89,8 @@ class _Check:
     # The first file of each space defines the settings that all others must have.
     spaces: dict[str, tuple[str, FeatureSpace]] = field(default_factory=dict)
     known: set[Path] = field(default_factory=set)
+    damaged: dict[int, dict[str, DamagedFile]] = field(default_factory=dict)
+    intact: set[tuple[int, str]] = field(default_factory=set)
 
     def run(self) -> None:
         folders: list[Path] = []
@@ -141,7 +157,7 @@ class _Check:
             if path not in self.known and look_at(path) is not None:
                 self._read_file(path, total)
                 if not unfinished and not unknown:
-                    self._damage(path, "the shard's outcomes do not name this feature file", _REEXTRACT)
+                    self._damage(path, "the shard's outcomes do not name this feature file", _UNNAMED)
 
     def _manifest(self, shard: int, total: int) -> ShardManifest | None:
         path = layout.manifest_file(self.root, shard)
@@ -181,8 +197,10 @@ class _Check:
         with reading(path):
             intact = (status.st_size, file_sha256(path)) == (record.size_bytes, record.sha256)
             if not intact:
-                self._damaged_features(path, status.st_size, record)
+                videos = self._damaged_features(path, status.st_size, record)
+                self.damaged.setdefault(shard, {})[space] = DamagedFile(record.sha256, videos)
                 return
+        self.intact.add((shard, space))
         try:
             with ShardReader(path) as reader:
                 ids = reader.ids()
@@ -192,17 +210,22 @@ class _Check:
         except StoreDamagedError as error:
             self._damage(path, str(error), _REEXTRACT)
 
-    def _damaged_features(self, path: Path, size_bytes: int, record: FileRecord) -> None:
-        """Report the videos with damaged rows by reading plain bytes: HDF5 may hang or crash on this file."""
+    def _damaged_features(self, path: Path, size_bytes: int, record: FileRecord) -> tuple[str, ...]:
+        """Report and return the videos with damaged rows by reading plain bytes: HDF5 may hang or crash on this file.
+
+        Empty if more than rows may be damaged.
+        """
         self.videos += len(record.extents)
         damaged = [video_id for video_id, at in record.extents.items() if not extent_is_intact(path, at)]
         for video_id in damaged:
             self._damage(path, "its rows do not match their SHA-256", _REEXTRACT, video_id)
         if size_bytes != record.size_bytes:
             self._damage(path, f"{size_bytes} bytes, {record.size_bytes} expected", _REEXTRACT)
-        elif not damaged:
+            return ()
+        if not damaged:
             what = "bytes changed outside the rows: attributes or the structure of the file are damaged"
             self._damage(path, what, _REEXTRACT)
+        return tuple(damaged)
 
     def _header(self, path: Path, reader: ShardReader, shard: int, space: str) -> None:
         if reader.shard != shard or reader.space.name != space:
@@ -234,7 +257,7 @@ class _Check:
         self, staging: Staging, position: int, path: Path, manifest: ShardManifest | None, total: int
     ) -> None:
         self._read_file(path, total)
-        remedy = "Delete this file and run `reeldex rerun`; only this video is then extracted again."
+        remedy = "Run `reeldex rerun`: only this video is then extracted again."
         try:
             outcome = staging.outcome(position)
             for space in staging.spaces(position).values():

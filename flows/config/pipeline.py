@@ -35,6 +35,7 @@ __all__ = [
     "ReasonName",
     "ScheduleConfig",
     "Seconds",
+    "ShardNumber",
     "VideoIdRule",
     "WeightsConfig",
     "WhenBusy",
@@ -53,6 +54,7 @@ def _known_reason(reason: str) -> str:
 
 # Fields of a flow's form besides the sections.
 NonEmpty = Annotated[str, Field(min_length=1)]
+ShardNumber = Annotated[int, Field(ge=0)]
 ReasonName = Annotated[str, AfterValidator(_known_reason), WithJsonSchema({"type": "string", "enum": list(REASONS)})]
 
 

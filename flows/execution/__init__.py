@@ -6,6 +6,7 @@
 - `messages.py`: what a worker sends to its parent process.
 - `process_group.py`: child processes that end with their parent.
 - `device_lock.py`: one shard per device at a time, across runs.
+- `fault_limit.py`: submits jobs until a fault ends the run.
 - `retries.py`: the retry rule; `errors.py`: which errors are retryable.
 - `logs.py`: forwards log records from a worker to its parent.
 """

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from reeldex.errors import InfrastructureError, ReeldexError, UsageError, UserError
+from reeldex.errors import InfrastructureError, PermanentFaultError, ReeldexError, UsageError, UserError
 from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.system_errors import reason, remedy_for
+from reeldex.storage.write_errors import LASTING, lasting_fault
 
 # errno values of transient conditions; other errors need a fix before a retry can succeed.
 _PASSING = frozenset(
@@ -28,6 +32,7 @@ _PASSING = frozenset(
         errno.EHOSTDOWN,
     }
 )
+_PERMISSIONS = frozenset({errno.EACCES, errno.EPERM})
 # Beginning of PyTorch's message about a killed DataLoader worker.
 _DEAD_READER = "DataLoader worker (pid"
 # Libraries' errors for a full or lost device, by name, so that the libraries are not imported for the check.
@@ -44,7 +49,7 @@ class InternalError(ReeldexError):
 
 
 def is_infrastructure_fault(error: BaseException) -> bool:
-    """Whether an error is due to the machine, so that a retry may succeed."""
+    """Whether an error is due to the machine; `as_our_error` tells those that may pass from those that last."""
     if isinstance(error, StoreUnreadableError):
         return error.errno in _PASSING
     if isinstance(error, (MemoryError, OSError)) or type(error).__name__ in _DEVICE_ERRORS:
@@ -52,14 +57,27 @@ def is_infrastructure_fault(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_WORDS)
 
 
+def _permanent_fault(error: BaseException) -> PermanentFaultError | None:
+    """Return a system error that no retry heals as one of reeldex's classes, None for any other error."""
+    if not isinstance(error, OSError):
+        return None
+    named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
+    # A damaged installation or a read-only source is not writing: permissions are stated as the system states them.
+    if error.errno in _PERMISSIONS or (error.errno in LASTING and named is None):
+        return PermanentFaultError(f"{named or 'A file'}: {reason(error)}. {remedy_for(error)}")
+    return None if named is None else lasting_fault(Path(named), error)
+
+
 def as_our_error(error: Exception) -> Exception:
     """Return an error as one of reeldex's classes: errors of other libraries may not be picklable.
 
-    UsageError for what the user has to change, InfrastructureError for transient failures, else InternalError;
-    RunStoppedError is kept.
+    UsageError for what the user has to change, PermanentFaultError for failures that last, InfrastructureError for
+    transient ones, else InternalError; RunStoppedError is kept.
     """
     if isinstance(error, (InfrastructureError, InternalError, RunStoppedError)):
         return error
+    if fault := _permanent_fault(error):
+        return fault
     if is_infrastructure_fault(error):
         return InfrastructureError(f"{type(error).__name__}: {error}")
     if isinstance(error, UserError):

@@ -48,6 +48,8 @@ class Executor(Protocol[J_contra]):
     ) -> dict[int, Any | BaseException]:
         """Return the result of each job by its number, or its error; a failed job does not stop the others.
 
+        A fault that no retry heals, or the same fault in several jobs in a row, ends the run: jobs that were not
+        started are absent from the results, and jobs that were stopped have RunStoppedError (see `fault_limit`).
         `devices` is the user's choice, such as `auto` or `cuda:0,cuda:1`. Raises UsageError for a device that is
         not available, and KeyboardInterrupt after all jobs have been stopped.
         """

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from reeldex.errors import InfrastructureError
+from reeldex.errors import InfrastructureError, PermanentFaultError
 
 log = logging.getLogger(__name__)
 
@@ -18,12 +18,12 @@ RETRYABLE = InfrastructureError
 
 def may_be_repeated(error: object) -> bool:
     """Whether a job that failed with this error may succeed if it is retried."""
-    return isinstance(error, RETRYABLE)
+    return isinstance(error, RETRYABLE) and not isinstance(error, PermanentFaultError)
 
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often a job is retried after an InfrastructureError, and the delay before the first retry."""
+    """How often a job is retried after an InfrastructureError that may pass, and the delay before the first retry."""
 
     retries: int
     first_delay_seconds: float
@@ -32,7 +32,7 @@ class RetryRule:
         """Wait before an attempt, counted from 1: not before the first; the delay doubles with each retry."""
         if attempt > 1:
             delay_seconds = self.first_delay_seconds * 2 ** (attempt - 2)
-            log.info("Attempt %d in %.0f seconds", attempt, delay_seconds)
+            log.info("Attempt %d starts in %.0f seconds", attempt, delay_seconds)
             pause(delay_seconds)
 
     def call(self, work: Callable[[], T], pause: Callable[[float], None]) -> T:
@@ -43,7 +43,7 @@ class RetryRule:
             try:
                 return work()
             except RETRYABLE as error:
-                if attempt > self.retries:
+                if not may_be_repeated(error) or attempt > self.retries:
                     raise
                 log.warning("%s", error)
             attempt += 1

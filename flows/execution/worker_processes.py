@@ -10,6 +10,7 @@ from typing import Any
 from reeldex.errors import UserError
 from reeldex.flows.execution.device_lock import one_shard_at_a_time
 from reeldex.flows.execution.errors import as_our_error
+from reeldex.flows.execution.fault_limit import run_until_fault
 from reeldex.flows.execution.jobs import Job, JobStarted, JobStopped, OnEvent
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.execution.workers import POOL
@@ -49,9 +50,14 @@ class WorkerProcesses:
             return retries.call(lambda: run_on_device(job, devices, self._run, on_event), POOL.pause)
 
         with ThreadPoolExecutor(len(POOL.devices(devices)), "shard") as threads:
-            futures = {job.number: threads.submit(attempt, job) for job in jobs}
             try:
-                return {number: future.exception() or future.result() for number, future in futures.items()}
+                return run_until_fault(
+                    jobs,
+                    len(POOL.devices(devices)),
+                    lambda job: threads.submit(attempt, job),
+                    lambda future: future.exception() or future.result(),
+                    POOL.stop,
+                )
             except BaseException:
                 POOL.stop()  # or the threads would continue, and this block would wait for them
                 raise

@@ -32,10 +32,10 @@ _STOPPED = "The run was stopped. Finished work is kept; run it again to continue
 
 
 class Worker:
-    """One worker process, started on first use and restarted after it has died."""
+    """One worker process, started on first use and restarted after it has died; `name` is its device's."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self._lock = threading.RLock()  # one thread runs a job, another may end the process meanwhile
         self._retired = False
         self._process: SpawnProcess | None = None
@@ -121,7 +121,7 @@ class Worker:
             self.kill()
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
-            name = f"reeldex worker {self._name}"
+            name = f"reeldex worker {self.name}"
             self._process = context.Process(target=work, args=(theirs,), name=name, daemon=True)
             self._process.start()
             theirs.close()  # or the end of the worker would not close the connection here
@@ -131,7 +131,7 @@ class Worker:
     def _how_it_died(self) -> str:
         process = self._process
         if process is None:
-            return f"The worker process of {self._name} was ended."
+            return f"The worker process of {self.name} was ended."
         process.join(5)
         code, pid = process.exitcode, process.pid
         self.kill()
@@ -141,7 +141,7 @@ class Worker:
                 how += " (by the system if memory ran out)"
         else:
             how = f"ended with exit status {code}"
-        return f"The worker process {pid} of {self._name} {how}. Finished work is kept."
+        return f"The worker process {pid} of {self.name} {how}. Finished work is kept."
 
 
 def _devices(choice: str, _: OnEvent) -> tuple[str, ...]:
@@ -166,8 +166,9 @@ class WorkerPool:
             return ("cpu",)
         if choice not in self._devices:
             # Only a worker may load PyTorch; this one then becomes the worker of the first device.
-            worker = Worker(choice)
+            worker = Worker("the search for devices")
             self._devices[choice] = worker.devices(choice)
+            worker.name = self._devices[choice][0]
             with self._changed:
                 if self._workers.setdefault(self._devices[choice][0], worker) is not worker:
                     worker.retire()

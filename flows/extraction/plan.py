@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.storage.errors import StoreDamagedError, UnknownSpaceError
-from reeldex.storage.manifest import Growth, plan_growth
+from reeldex.storage.growth import Growth, plan_growth
 from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class ShardTask:
     """A shard to process, its number of videos, and the names of the feature spaces it must have.
 
-    Videos that failed for a reason in `retry` are retried. `inspection` is what the plan saw of the shard on disk; None
-    for a new shard, of which nothing is on disk.
+    Videos that failed for a reason in `retry` are retried; videos at the positions `redo` are extracted in any case. Of
+    a `complete` shard, only these are. `inspection` is what the plan saw of the shard on disk; None for a complete
+    shard, and for a new one, of which nothing is on disk.
     """
 
     shard: int
@@ -33,6 +34,8 @@ class ShardTask:
     spaces: tuple[str, ...]
     retry: tuple[str, ...] = ()
     inspection: Inspection | None = field(default=None, compare=False, repr=False)
+    redo: tuple[int, ...] = ()
+    complete: bool = False
 
 
 def plan(
@@ -94,7 +97,7 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     tasks = []
     removed = read_removed(store.path)
     for manifest in store.manifests():
-        names = removed.wanted(manifest, _outcomes(store, manifest.shard)) if removed.spaces else manifest.spaces
+        names = removed.wanted(manifest, known_outcomes(store, manifest.shard)) if removed.spaces else manifest.spaces
         if names not in known:
             known[names] = stored_spaces(store, names)
         inspection = inspect_if_incomplete(store, manifest.shard, known[names], retry)
@@ -103,7 +106,8 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     return tasks
 
 
-def _outcomes(store: FeatureStore, shard: int) -> ShardOutcomes | None:
+def known_outcomes(store: FeatureStore, shard: int) -> ShardOutcomes | None:
+    """Return the outcomes of a shard; None if it has none yet, or damaged ones."""
     try:
         return store.outcomes(shard)
     except StoreDamagedError:

@@ -11,30 +11,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reeldex.devices import require_cuda
+from reeldex.errors import UsageError
 from reeldex.extractors.fingerprint import DECODE, decode_fingerprint, fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.weights import verify
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
+from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
-from reeldex.flows.extraction.plan import ShardTask, plan, stored_spaces, tasks_for, unfinished
+from reeldex.flows.extraction.plan import ShardTask, known_outcomes, plan, stored_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
 from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
 from reeldex.flows.extraction.sources import find_settled_videos
 from reeldex.flows.extraction.video_ids import known_ids
 from reeldex.flows.progress.downloads import find_or_fetch_shown
+from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
     from reeldex.extractors.registry import ExtractorRecord
     from reeldex.flows.extraction.sources import FoundVideos
-    from reeldex.storage.manifest import Growth, ShardManifest
+    from reeldex.storage.growth import Growth
+    from reeldex.storage.manifest import ShardManifest
     from reeldex.storage.schema import VideoEntry
 
 log = logging.getLogger(__name__)
 
-_STAMPED = ("manifest", "outcomes", "staging", "features")
+_STAMPED = ("manifest", "outcomes", "staging", "features", "damage")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class PreparedRun:
     - `source` are the sources as they were given; none for a rerun.
     - `found` and `growth` are the videos of the source and what they add to the store; None for a rerun.
     - `tasks` are the store's incomplete shards; the shards of `growth` are additional.
+    - `choice` is what a rerun extracts again, complete or not; empty for all incomplete shards.
     - `stamp` is compared to detect later changes of the store.
     - `source_key` names the source in the store's record of searches; None for a rerun or a single video.
     """
@@ -58,23 +63,34 @@ class PreparedRun:
     retry: tuple[str, ...]
     stamp: tuple[object, ...]
     source_key: str | None = None
+    choice: Choice = NOTHING_CHOSEN
 
     @cached_property
     def store(self) -> FeatureStore:
         """The store, created if it does not exist."""
         return FeatureStore(self.store_folder, create=self.found is not None)
 
-    def answers(self, source: Sequence[str], store: str, config: PipelineConfig, retry: Sequence[str]) -> bool:
+    def answers(
+        self,
+        source: Sequence[str],
+        store: str,
+        config: PipelineConfig,
+        retry: Sequence[str],
+        choice: Choice = NOTHING_CHOSEN,
+    ) -> bool:
         """Whether preparing a run with these arguments would return this one, unless files have changed since."""
         # A rerun extracts what the shards were planned for.
         used = ("extract", "decode", "compute", "weights") if source else ("decode", "compute", "weights")
-        return (self.source, self.store_folder, self.retry) == (tuple(source), Path(store), tuple(retry)) and all(
+        given = (tuple(source), Path(store), tuple(retry), choice)
+        return (self.source, self.store_folder, self.retry, self.choice) == given and all(
             getattr(self.config, name) == getattr(config, name) for name in used
         )
 
     def spaces_of(self, manifest: ShardManifest) -> tuple[str, ...]:
         """Return the spaces in which this run works on a shard: its own in a rerun, else those that are asked for."""
-        return manifest.spaces if self.found is None else self.spaces
+        if self.found is not None:
+            return self.spaces
+        return read_removed(self.store.path).wanted(manifest, known_outcomes(self.store, manifest.shard))
 
     @property
     def new_tasks(self) -> tuple[ShardTask, ...]:
@@ -109,7 +125,9 @@ class PreparedRun:
         if _stamp(self.store_folder) == self.stamp:
             return self
         if self.found is None:
-            return replace(self, stamp=_stamp(self.store_folder), tasks=tuple(unfinished(self.store, self.retry)))
+            return replace(
+                self, stamp=_stamp(self.store_folder), tasks=_tasks_of_rerun(self.store, self.retry, self.choice)
+            )
         growth, tasks, stamp = _planned(self.store, self.found, self.spaces, self.config)
         return replace(self, growth=growth, tasks=tasks, stamp=stamp)
 
@@ -150,6 +168,8 @@ def prepare(
     prepared = PreparedRun(_as_tuple(source), folder, config, spaces, found, growth, tasks, (), stamp, key)
     if only_estimate:
         return prepared
+    if prepared.all_tasks and (present := existing()) is not None:
+        present.require_writable()
     hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
@@ -162,22 +182,31 @@ def _as_tuple(source: str | Sequence[str]) -> tuple[str, ...]:
     return (source,) if isinstance(source, str) else tuple(source)
 
 
-def prepare_rerun(store: str, config: PipelineConfig, retry: Sequence[str]) -> PreparedRun:
+def prepare_rerun(
+    store: str, config: PipelineConfig, retry: Sequence[str], choice: Choice = NOTHING_CHOSEN
+) -> PreparedRun:
     """Return the run that completes `store` and retries videos that failed for a reason in `retry`.
 
-    Raises as `prepare` does, StoreError for a folder that is not a store, and UsageError for features that no
-    registered extractor makes.
+    With a `choice` of shards and videos, it extracts these again instead, complete or not. Raises as `prepare` does,
+    StoreError for a folder that is not a store, and UsageError for features that no registered extractor makes and for
+    shards and videos that the store does not have.
     """
+    if choice and retry:
+        raise UsageError(
+            "Chosen shards and videos are extracted again whatever their outcome: leave out the option to retry failed "
+            "videos (--failed-videos), or the shards and videos."
+        )
     folder = Path(store)
     feature_store = FeatureStore(store)
     stamp = _stamp(folder)
-    tasks = tuple(unfinished(feature_store, retry))
+    tasks = _tasks_of_rerun(feature_store, retry, choice)
     spaces = tuple(sorted({name for task in tasks for name in task.spaces}))
     if tasks:
+        feature_store.require_writable()
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)
-    prepared = PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp)
+    prepared = PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
     _warn_of_another_ffmpeg(prepared)
     return prepared
 
@@ -194,6 +223,10 @@ def _warn_of_another_ffmpeg(prepared: PreparedRun) -> None:
             ffmpeg.version(),
             ", ".join(versions),
         )
+
+
+def _tasks_of_rerun(store: FeatureStore, retry: Sequence[str], choice: Choice) -> tuple[ShardTask, ...]:
+    return tuple(chosen(store, choice) if choice else unfinished(store, retry))
 
 
 def _planned(

@@ -30,7 +30,10 @@ class ExtractionProgress:
     """
 
     def __init__(self, videos: int) -> None:
+        self.started: set[int] = set()
+        """The shards that were worked on."""
         self._videos = videos
+        self._ended = False
         self._lock = threading.RLock()
         self._done: dict[int, int] = {}  # finished videos per shard
         self._warnings: Counter[int] = Counter()
@@ -43,6 +46,7 @@ class ExtractionProgress:
         with self._lock:
             match event:
                 case JobStarted(shard):
+                    self.started.add(shard)
                     self._progress.rate.started(shard)
                 case JobStopped(shard):
                     self._progress.rate.stopped(shard)
@@ -58,7 +62,8 @@ class ExtractionProgress:
         self._progress.update()
 
     def end(self) -> None:
-        """Show the final state."""
+        """Show the final state; nothing is left to wait for, also if the work was not finished."""
+        self._ended = True
         self._progress.update(last=True)
 
     def _warn(self, shard: int, outcome: VideoOutcome) -> None:
@@ -75,7 +80,7 @@ class ExtractionProgress:
         with self._lock:
             done, failed = sum(self._done.values()), self._failed
             speed = f"{rate.per_second(self._seconds):,.1f} s of video per second"
-            left = rate.seconds_left(self._finished, self._videos - done)
+            left = None if self._ended else rate.seconds_left(self._finished, self._videos - done)
         rest = f", about {duration(left)} left" if left else ""
         return Snapshot(
             done,

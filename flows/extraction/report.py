@@ -54,6 +54,7 @@ def summary(report: RunReport) -> str:
         ("Store", f"`{report.store}`"),
         ("Shards done in this run", f"{report.shards_done:,}"),
         ("Shards lost", f"{len(report.shards_lost):,}"),
+        *([("Shards left, because the run ended early", f"{report.shards_left:,}")] if report.shards_left else []),
         ("Videos extracted in this run", f"{report.extracted_ok:,} ok, {report.extracted_failed:,} failed"),
         ("Video", f"{duration(report.seconds_of_video)} at {speed:,.2f} s of video per second of work"),
         ("Bottleneck", _bound(report)),
@@ -62,9 +63,11 @@ def summary(report: RunReport) -> str:
         *((_NOTE_NAMES[note.is_about_ids], _cell(str(note))) for note in report.notes),
         ("Truncated, features kept", f"{report.truncated:,}"),
         *((f"Note: {note_words(note)}", f"{count:,}") for note, count in report.noted.items()),
-        ("Without features now", f"{sum(report.failed_by_reason.values()):,}"),
+        ("Without features now", f"{report.without_features:,}"),
     ]
     rows += [(f"- {reason}", f"{count:,}") for reason, count in report.failed_by_reason.items()]
+    if pending := report.without_features - sum(report.failed_by_reason.values()):
+        rows.append(("- not extracted yet", f"{pending:,}"))
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
     if mixed := mixture(report.ffmpeg_versions):
         lines += ["", f"**Several versions of ffmpeg.** {mixed}"]

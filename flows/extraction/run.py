@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reeldex.errors import InfrastructureError, UserError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UserError
 from reeldex.flows.config.pipeline import WhenBusy
-from reeldex.flows.execution.errors import InternalError
+from reeldex.flows.execution.errors import InternalError, RunStoppedError
+from reeldex.flows.execution.fault_limit import SAME_FAULTS_IN_A_ROW, FaultLimit
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.extraction.progress import ExtractionProgress
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError, present_outcomes, sum_up
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shard_work import ShardReport
+from reeldex.flows.extraction.store_faults import store_faults
 from reeldex.flows.extraction.store_lock import store_lock
+from reeldex.storage.errors import StoreVanishedError
 from reeldex.storage.json_codec import from_json
+from reeldex.storage.presence import has_vanished
 
 if TYPE_CHECKING:
     from reeldex.flows.config.pipeline import ComputeConfig
@@ -27,7 +32,7 @@ def run_prepared(
     prepared: PreparedRun, executor: Executor[ShardJob], when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
     """Run a prepared extraction and return its report. Raises as `run_shards` and `store_lock` do."""
-    with store_lock(prepared.store, when_busy, wait_seconds):
+    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
         renewed = prepared.renewed()
         renewed.file_new_shards()
         return run_shards(renewed, renewed.all_tasks, executor, renewed.found_counts)
@@ -46,12 +51,13 @@ def run_shards(
 ) -> RunReport:
     """Process these shards and return the report on the run; a lost shard does not stop the others.
 
-    Requires the store's lock. Raises ShardsLostError, with the report, when a shard was lost; UserError when no shard
-    can be processed before the user has changed something.
+    A fault that no retry heals, and the same fault in three shards in a row, end the run: the report counts the shards
+    that were left. Requires the store's lock. Raises ShardsLostError, with the report, when a shard was lost; UserError
+    when no shard can be processed before the user has changed something, StoreVanishedError when the store is gone.
     """
     store, config = prepared.store, prepared.config
     jobs = [
-        ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos, task.inspection)
+        ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos, task.inspection, task.redo)
         for task in tasks
     ]
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
@@ -62,14 +68,47 @@ def run_shards(
         finally:
             progress.end()
     for result in results.values():
-        if isinstance(result, UserError):
-            raise result
+        if isinstance(result, UserError | StoreVanishedError):
+            # A worker that starts now takes a vanished store for a mistyped one.
+            raise StoreVanishedError(store.path) if has_vanished(store.path) else result
     reports = [from_json(ShardReport, result) for result in results.values() if not isinstance(result, BaseException)]
-    lost = {shard: _why(result) for shard, result in results.items() if isinstance(result, BaseException)}
-    report = sum_up(store, reports, lost, present_outcomes(store, prepared.videos), found_counts)
+    lost = {shard: result for shard, result in results.items() if _is_lost(result)}
+    report = sum_up(
+        store,
+        reports,
+        {shard: _why(error) for shard, error in lost.items()},
+        present_outcomes(store, prepared.videos),
+        found_counts,
+    )
+    report = replace(
+        report,
+        videos=len(store.current_entries() if prepared.videos is None else prepared.videos),
+        extracted_now=sum(each.ok for each in reports if each.shard in progress.started),
+    )
+    left = len(jobs) - len(reports) - len(lost)
     if lost:
-        raise ShardsLostError(report)
+        raise ShardsLostError(replace(report, shards_left=left, ended_by=_ended_by(results)))
+    for result in results.values():
+        if isinstance(result, RunStoppedError):
+            raise result
     return report
+
+
+def _is_lost(result: object) -> bool:
+    """Whether a shard failed by itself: one that was stopped because another failed is merely left."""
+    return isinstance(result, BaseException) and not isinstance(result, RunStoppedError)
+
+
+def _ended_by(results: Mapping[int, object]) -> str:
+    """Return the fault that ended the run early, empty if none did. `results` are in the order in which jobs ended."""
+    limit = FaultLimit()
+    for result in results.values():
+        limit.record(result)
+    if limit.fault is None:
+        return ""
+    if isinstance(limit.fault, PermanentFaultError):
+        return str(limit.fault)
+    return f"{SAME_FAULTS_IN_A_ROW} shards in a row failed for the same reason, so the run ended: {_why(limit.fault)}"
 
 
 def _why(error: BaseException) -> str:

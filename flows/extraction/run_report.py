@@ -15,7 +15,7 @@ from reeldex.storage.schema import VideoOutcome
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport
     from reeldex.flows.extraction.sources import FoundVideos
-    from reeldex.storage.manifest import Growth
+    from reeldex.storage.growth import Growth
     from reeldex.storage.schema import Span, VideoEntry
     from reeldex.storage.store import FeatureStore
 
@@ -28,15 +28,19 @@ _MOST_PROBLEMS = 1000
 class RunReport:
     """Result of one `extract` or `rerun`.
 
-    - `shards_lost` maps the shards that did not finish to the reason.
-    - `extracted_ok`, `extracted_failed` count the videos processed in this run.
+    - `shards_lost` maps the shards that did not finish to the reason. `ended_by` is the fault that ended the run early,
+      if one did, and `shards_left` the number of shards that were then not started or not finished.
+    - `extracted_ok`, `extracted_failed` count the videos processed in this run; `extracted_now` those of `extracted_ok`
+      that its latest attempt processed.
+    - `videos` counts the videos of the source (of the store, for a rerun), `with_features` those with features; None
+      and 0 where they are not known.
     - `failed_by_reason` counts all videos of the source (of the store, for a rerun) without features,
       including failures of earlier runs; `truncated` those whose features end early; `noted` those with each note.
     - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
-    - `ffmpeg_versions` counts the shards of the store by the version of ffmpeg that decoded them.
     - `notes` count what the search of the source passed over, and files with equal names.
+    - `ffmpeg_versions` counts the shards of the store by the version of ffmpeg that decoded them.
     - `problems` are the outcomes of up to 1000 of those videos that failed, were truncated or have notes;
       `problem_count` is how many there are. They are not part of the JSON.
     """
@@ -60,9 +64,20 @@ class RunReport:
     unsettled: int = 0
     noted: Mapping[str, int] = field(default_factory=dict)
     ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
+    videos: int | None = None
+    with_features: int = 0
+    extracted_now: int = 0
+    shards_left: int = 0
+    ended_by: str = ""
     notes: tuple[SearchNote, ...] = ()
     problem_count: Annotated[int, NotInJson] = 0
     problems: Annotated[tuple[VideoOutcome, ...], NotInJson] = ()
+
+    @property
+    def without_features(self) -> int:
+        """The number of videos without features, failed or not extracted yet."""
+        failed = sum(self.failed_by_reason.values())
+        return failed if self.videos is None else max(failed, self.videos - self.with_features)
 
     @property
     def succeeded(self) -> bool:
@@ -77,8 +92,13 @@ class RunReport:
     def __str__(self) -> str:
         if self.shards_done or self.shards_lost:
             speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
+            extracted = f"{counted(self.extracted_ok, 'video')} extracted"
+            if self.videos is not None and self.with_features != self.extracted_ok:
+                extracted = (
+                    f"{self.with_features:,} of {self.videos:,} have features, {self.extracted_now:,} from this attempt"
+                )
             text = (
-                f"{counted(self.extracted_ok, 'video')} extracted, {self.extracted_failed:,} failed, "
+                f"{extracted}, {self.extracted_failed:,} failed, "
                 f"{counted(self.shards_done, 'shard')} done; "
                 f"{duration(self.seconds_of_video)} of video at {speed:.2f} s of video per second"
             )
@@ -90,6 +110,8 @@ class RunReport:
             names = [f"{shard:05d}" for shard in self.shards_lost]
             more = f" and {len(names) - _SHARDS_NAMED} more" if len(names) > _SHARDS_NAMED else ""
             text += f"; {counted(len(names), 'shard')} LOST: {', '.join(names[:_SHARDS_NAMED])}{more}"
+        if self.shards_left:
+            text += f"; {counted(self.shards_left, 'shard')} left, because the run ended early"
         return text
 
 
@@ -105,7 +127,10 @@ class ShardsLostError(Exception):
             f"{f' and {len(shards) - _SHARDS_NAMED} more' if len(shards) > _SHARDS_NAMED else ''}: {why}"
             for why, shards in by_reason.items()
         )
-        super().__init__(f"{report}. {reasons} Fix the cause, then press Retry, or run `reeldex rerun {report.store}`.")
+        text = f"{report.ended_by} {report}." if report.ended_by else f"{report}. {reasons}"
+        super().__init__(
+            f"{text} Finished videos are kept. Fix the cause, then press Retry, or run `reeldex rerun {report.store}`."
+        )
         self.report = report
 
 
@@ -139,6 +164,7 @@ def sum_up(
         waiting_seconds=sum(each.waiting_seconds for each in reports),
         failed_by_reason=dict(sorted(failures.items())),
         truncated=sum(each.truncated for each in outcomes),
+        with_features=sum(bool(each.rows) for each in outcomes),
         **counts,
         notes=notes,
         noted=dict(sorted(noted.items())),

@@ -20,6 +20,7 @@ from reeldex.extractors.truncation import tolerance_seconds
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.file_names import printable
 from reeldex.flows.extraction.networks import feature_space
+from reeldex.flows.extraction.store_faults import space_needed, store_faults
 from reeldex.quantities import counted, duration
 from reeldex.storage.json_codec import Integer, Number, to_json
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent
     from reeldex.storage.inspection import Inspection
     from reeldex.storage.schema import VideoEntry
+    from reeldex.storage.staging import Staging
     from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
@@ -85,12 +87,14 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     on_event: OnEvent,
     decode: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
     retry: Collection[str] = (),
+    redo: Collection[int] = (),
     known: Inspection | None = None,
 ) -> ShardReport:
     """Extract the missing videos of a shard and publish it. Requires the store's lock.
 
-    Videos that failed for a reason in `retry` are retried. `known` is the plan's inspection of the shard. A broken
-    video gets a failed outcome; an infrastructure error is raised, and staged videos are kept for the next run.
+    Videos that failed for a reason in `retry` are retried, those at the positions `redo` extracted in any case. `known`
+    is the plan's inspection of the shard. A broken video gets a failed outcome; an infrastructure error is raised, and
+    staged videos are kept for the next run. A full disk is stated with the space that the shard still needs.
     """
     started = time.monotonic()
     spaces = {network.space: feature_space(network, decode) for network in networks}
@@ -98,13 +102,14 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     inspection = store.inspect(shard, list(spaces.values()), known)
     missing = inspection.state().missing_spaces
     # Retried videos are extracted in all spaces they lack; other videos only if they are not published.
-    active = [network for network in networks if retry or network.space in missing]
-    positions = inspection.pending(retry)
+    active = [network for network in networks if retry or redo or network.space in missing]
+    positions = inspection.pending(retry, redo)
     entries = store.manifests()[shard].videos
     position_of = {entries[position].video_id: position for position in positions}
     sources = [_source(entries[position]) for position in positions]
     limits = compute.limits
     staging, times = store.staging(shard), WorkTimes()
+    in_work = len(sources) + len(inspection.staged)
     on_event(ShardPlanned(shard, len(sources), len(entries)))
     ok = failed = 0
     seconds_of_video = 0.0
@@ -119,7 +124,10 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
         for result in results if sources else ():
             outcome = outcome_of(result)
             rows = _rows_of(result, {network.spec.name: spaces[network.space] for network in active})
-            staging.put(position_of[outcome.video_id], outcome, rows)
+            row_bytes = sum(each.rows.nbytes for each in rows.values())
+            needed = functools.partial(_space_needed, staging, in_work, row_bytes)
+            with store_faults(store.path, needed):
+                staging.put(position_of[outcome.video_id], outcome, rows)
             if outcome.status == "ok":
                 ok += 1
                 seconds_of_video += outcome.duration_seconds or 0.0
@@ -127,18 +135,23 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
                 failed += 1
             on_event(VideoFinished(shard, outcome))
     seconds_of_work = time.monotonic() - started
-    store.publish_shard(
-        shard,
-        list(spaces.values()),
-        provenance=provenance(networks[0]),
-        seconds_of_work=seconds_of_work if sources else 0.0,
-        known=inspection,
-    )
+    with store_faults(store.path, functools.partial(_space_needed, staging, in_work)):
+        store.publish_shard(
+            shard,
+            list(spaces.values()),
+            provenance=provenance(networks[0]),
+            seconds_of_work=seconds_of_work if sources else 0.0,
+            known=inspection,
+        )
     report = ShardReport(
         shard, ok, failed, seconds_of_video, seconds_of_work, times.device_seconds, times.waiting_seconds
     )
     log.info("%s", report)
     return report
+
+
+def _space_needed(staging: Staging, videos: int, unstaged_bytes: int = 0) -> float | None:
+    return space_needed(videos, *staging.usage(), unstaged_bytes)
 
 
 def _source(entry: VideoEntry) -> VideoSource:

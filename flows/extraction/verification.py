@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from reeldex.flows.progress.progress import Progress, Snapshot, current_sinks
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from reeldex.flows.progress.work_rate import WorkRate
     from reeldex.storage.store import FeatureStore
     from reeldex.storage.verify import VerifyReport
+
+
+log = logging.getLogger(__name__)
 
 
 class StoreUnsoundError(StoreError):
@@ -42,7 +46,7 @@ def verify_here(store: FeatureStore) -> VerifyReport:
 
 
 def verify_store(store: FeatureStore) -> VerifyReport:
-    """Verify a store; progress goes to the log and to the current sinks."""
+    """Verify a store and record in it what is damaged; progress goes to the log and to the current sinks."""
     files = _CheckedFiles()
     progress = Progress(files.snapshot, LogSink(), *current_sinks())
 
@@ -50,7 +54,13 @@ def verify_store(store: FeatureStore) -> VerifyReport:
         files.checked, files.total = checked, total
         progress.update()
 
-    return store.verify(on_file)
+    report = store.verify(on_file)
+    try:
+        store.record_damage(report)
+    except OSError as error:
+        # Somebody who may only read a store can verify it, too.
+        log.warning("What was found could not be recorded in the store, so a rerun does not know of it: %s", error)
+    return report
 
 
 class _CheckedFiles:

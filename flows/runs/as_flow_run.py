@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice
 from reeldex.flows.extraction.store_lock import RunSkippedError
 
 if TYPE_CHECKING:
@@ -42,11 +43,15 @@ def handing_on(prepared: PreparedRun) -> Iterator[None]:
 
 
 def handed_on(
-    source: Sequence[str], store: str, config: PipelineConfig, retry: Sequence[str] = ()
+    source: Sequence[str],
+    store: str,
+    config: PipelineConfig,
+    retry: Sequence[str] = (),
+    choice: Choice = NOTHING_CHOSEN,
 ) -> PreparedRun | None:
     """Return the prepared extraction that was handed to this flow run; None if it is not one of these parameters.
 
     A run that a worker started, or that Retry repeats in another process, was handed nothing.
     """
     prepared = _handed.get()
-    return prepared if prepared is not None and prepared.answers(source, store, config, retry) else None
+    return prepared if prepared is not None and prepared.answers(source, store, config, retry, choice) else None

@@ -22,7 +22,7 @@ def report_if_nothing_to_do(prepared: PreparedRun) -> RunReport | None:
     """
     report = prepared.report_if_nothing_to_do()
     if report is not None:
-        publish_report(prepared.store, report, [], prepared.config.compute.limits, prepared.config.decode)
+        _publish(prepared, report, [])
     return report
 
 
@@ -32,18 +32,23 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     A shard that an earlier attempt of the run completed is not processed again, unless it has become incomplete.
     Requires the store's lock. Raises as `run_shards` does.
     """
-    config, manifests = prepared.config, prepared.store.manifests()
-    lacking = {task.shard: task for task in prepared.all_tasks}
+    manifests = prepared.store.manifests()
+    planned = {task.shard: task for task in prepared.all_tasks}
     tasks = [
-        lacking.get(shard)
+        planned.get(shard)
         or ShardTask(shard, len(manifests[shard].videos), prepared.spaces_of(manifests[shard]), prepared.retry)
         for shard in shards
     ]
+    lacking = {task.shard for task in prepared.all_tasks if not task.complete}
     try:
-        with progress_artifact("Starting", wanted=any(task.shard in lacking for task in tasks)):
+        with progress_artifact("Starting", wanted=any(task.shard in planned for task in tasks)):
             report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
     except ShardsLostError as lost:
-        publish_report(prepared.store, lost.report, shards, config.compute.limits, config.decode)
+        _publish(prepared, lost.report, shards)
         raise
-    publish_report(prepared.store, report, shards, config.compute.limits, config.decode)
+    _publish(prepared, report, shards)
     return report
+
+
+def _publish(prepared: PreparedRun, report: RunReport, shards: Sequence[int]) -> None:
+    publish_report(prepared.store, report, shards, prepared.config.compute.limits, prepared.config.decode)

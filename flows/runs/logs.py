@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from prefect.logging.handlers import APILogHandler
 
@@ -18,12 +19,18 @@ def send_to_prefect() -> None:
         logger.addHandler(APILogHandler())
 
 
+_STARTS_AT_ONCE = re.compile(r" will start immediately$")
+
+
 class _Untraced(logging.Filter):
     def __init__(self, expected: tuple[type[BaseException], ...]) -> None:
         super().__init__()
         self._expected = expected
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if _STARTS_AT_ONCE.search(message := record.getMessage()):
+            # Prefect does not know that the next attempt waits first; that attempt says for how long.
+            record.msg, record.args = _STARTS_AT_ONCE.sub("", message), ()
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, self._expected):
             return True

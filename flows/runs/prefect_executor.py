@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from reeldex.flows.execution.fault_limit import run_until_fault
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.runs.tasks import extract_shard, submitting
 
 if TYPE_CHECKING:
+    from prefect.futures import PrefectConcurrentFuture
+
     from reeldex.flows.execution.jobs import OnEvent
     from reeldex.flows.execution.retries import RetryRule
     from reeldex.flows.extraction.shard_job import ShardJob
@@ -31,24 +34,33 @@ class PrefectTasks:
     ) -> dict[int, Any | BaseException]:
         """Return the result or the error of each shard by its number, as `Executor.run` does."""
         POOL.resume()
-        threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(len(POOL.devices(devices)))
+        at_once = len(POOL.devices(devices))
+        threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(at_once)
         with threads as runner, submitting(jobs, on_event):
             try:
-                futures = {
-                    job.shard: runner.submit(
-                        extract_shard.with_options(retries=retries.retries, refresh_cache=job.shard in self._lacking),
-                        {
-                            "store": job.store,
-                            "shard": job.shard,
-                            "videos": job.videos,
-                            "spaces": job.spaces,
-                            "settings": job.config.model_dump(mode="json"),
-                            "retry": job.retry,
-                        },
-                    )
-                    for job in jobs
-                }
-                return {shard: future.result(raise_on_failure=False) for shard, future in futures.items()}
+                return run_until_fault(
+                    jobs,
+                    at_once,
+                    lambda job: self._submit(runner, job, retries),
+                    lambda future: future.result(raise_on_failure=False),
+                    POOL.stop,
+                )
             except BaseException:
                 POOL.stop()  # or the tasks' threads would continue, and this block would wait for them
                 raise
+
+    def _submit(
+        self, runner: ThreadPoolTaskRunner[Any], job: ShardJob, retries: RetryRule
+    ) -> PrefectConcurrentFuture[Any]:
+        return runner.submit(
+            extract_shard.with_options(retries=retries.retries, refresh_cache=job.shard in self._lacking),
+            {
+                "store": job.store,
+                "shard": job.shard,
+                "videos": job.videos,
+                "spaces": job.spaces,
+                "settings": job.config.model_dump(mode="json"),
+                "retry": job.retry,
+                "redo": job.redo,
+            },
+        )

@@ -70,9 +70,9 @@ def plan_extraction(
 
 
 @task(name="plan-rerun", task_run_name="plan", persist_result=True, result_serializer="json")
-def plan_rerun(store: str, retry: tuple[str, ...]) -> dict[str, Any]:
-    """Return which shards of a store are incomplete, or contain videos to retry."""
-    del store, retry  # what the persisted result depends on
+def plan_rerun(store: str, retry: tuple[str, ...], shards: tuple[int, ...], videos: tuple[str, ...]) -> dict[str, Any]:
+    """Return which shards of a store are incomplete, contain videos to retry, or hold the chosen shards and videos."""
+    del store, retry, shards, videos  # what the persisted result depends on
     return {"shards": [each.shard for each in _prepared.get().all_tasks]}
 
 
@@ -88,12 +88,19 @@ def _is_retryable(_task: object, _task_run: object, state: Any) -> bool:  # noqa
     retry_condition_fn=_is_retryable,
 )
 def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and uses them as cache key
-    store: str, shard: int, videos: int, spaces: tuple[str, ...], settings: Mapping[str, Any], retry: tuple[str, ...]
+    store: str,
+    shard: int,
+    videos: int,
+    spaces: tuple[str, ...],
+    settings: Mapping[str, Any],
+    retry: tuple[str, ...],
+    redo: tuple[int, ...] = (),
 ) -> dict[str, Any]:
     """Extract the missing features of a shard of `videos` videos in a worker process; return its ShardReport."""
     config = PipelineConfig(**settings)
     # Not Prefect's retry delay, whose sleep cannot be interrupted when the run is stopped.
     retry_rule(config.compute).wait_before(task_run.run_count, POOL.pause)
-    job = ShardJob(store, shard, spaces, config, retry, videos, _inspections.get().get(shard))
+    known = _inspections.get().get(shard)
+    job = ShardJob(store, shard, spaces, config, tuple(retry), videos, known, tuple(redo))
     result: dict[str, Any] = run_on_device(job, config.compute.device, flow_run.name or "unnamed", _on_event.get())
     return result

@@ -19,5 +19,12 @@ class InfrastructureError(ReeldexError):
     """A failure of the machine: a process died, memory ran out, a device was lost. A retry may succeed."""
 
 
+class PermanentFaultError(InfrastructureError):
+    """A failure of the machine that lasts until a person removes its cause; it is not retried, and ends the run.
+
+    A full disk, a read-only file system, missing permission, a vanished store.
+    """
+
+
 class DeviceError(UserError):
     """The requested device or precision is not available on this machine."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from reeldex.extractors import ffmpeg
+from reeldex.flows.config.pipeline import parse_config
+from reeldex.flows.extraction.prepare import prepare
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
 
@@ -105,3 +108,43 @@ def test_files_that_are_not_video_or_too_narrow_say_so(reeldex: Reeldex, tmp_pat
     assert "JPEG" in found["photo"]["message"]
     assert "subtitles" in found["words"]["message"]
     assert FeatureStore(tmp_path / "store").ids() == ["motion"]
+
+
+def test_the_track_is_named_and_a_requested_one_makes_other_features(reeldex: Reeldex, tmp_path: Path) -> None:
+    small = make(tmp_path / "made" / "small.mp4", "format=yuv420p,hue=s=0", size="80x60")
+    large = make(tmp_path / "made" / "large.mp4", "format=yuv420p")
+    videos, store, second = tmp_path / "videos", tmp_path / "store", tmp_path / "second"
+    videos.mkdir()
+    command = [ffmpeg.executable(), "-v", "error", "-i", small, "-i", large, "-map", "0", "-map", "1", "-c", "copy"]
+    subprocess.run([*map(str, command), str(videos / "two.mp4")], check=True)
+    assert reeldex("extract", videos, "--store", store, *ONE).status == 0
+    assert "1 video track" in reeldex("status", store).out
+    assert "Video track 2 (h264, 160 x 120) was decoded" in reeldex("status", store, "--failures").out
+    assert reeldex("status", store, "--json").json["noted"] == {"video_track": 1}
+    assert reeldex("extract", videos, "--store", second, *ONE, "--video-track", 1).status == 0
+    assert FeatureStore(second).fingerprint(SPACE)["decode"] == {"video_track": 1}
+    assert (FeatureStore(store).read(SPACE, "two") != FeatureStore(second).read(SPACE, "two")).any()
+    make(videos / "new.mp4", "format=yuv420p")
+    refused = reeldex("extract", videos, "--store", store, *ONE, "--video-track", 1)
+    assert refused.status == 2
+    assert "video_track" in refused.err
+    failed = reeldex("extract", videos, "--store", tmp_path / "third", *ONE, "--video-track", 2)
+    assert failed.status == 1
+    assert "new.mp4" in failed.out
+    assert "1 no_video_stream" in failed.out
+
+
+def test_a_store_of_two_versions_of_ffmpeg_is_named(
+    reeldex: Reeldex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos, store = make(tmp_path / "videos" / "a.mp4", "format=yuv420p").parent, tmp_path / "store"
+    assert reeldex("extract", videos, "--store", store, *ONE).status == 0
+    assert "WARNING" not in reeldex("status", store).out
+    make(videos / "b.mp4", "format=yuv420p")
+    # A second ffmpeg of another version is not at hand on every machine.
+    monkeypatch.setattr(ffmpeg, "version", lambda: "0.1-test")
+    config = parse_config({"extract": {"weights": "random", "extractors": ["resnet152"]}}, "test")
+    with caplog.at_level("WARNING", "reeldex.flows.extraction.prepare"):
+        logging.getLogger("reeldex").propagate = True
+        prepare((str(videos),), str(store), config)
+    assert "0.1-test is used here" in caplog.text

@@ -12,7 +12,7 @@ from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError, FailureReason, ProbeError
 from reeldex.extractors.fingerprint import decode_fingerprint
-from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, FrameBatch, VideoSource
+from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, DecodeOptions
 from reeldex.extractors.packets import FirstPacket, PacketCounts
@@ -36,10 +36,10 @@ def decoded(path: Path, options: DecodeOptions | None = None) -> tuple[dict[str,
     for item in decode(VideoSource("video", str(path)), SPECS, DecodeLimits(), options=options or DecodeOptions()):
         if isinstance(item, DecodeSummary):
             return {spec.name: -(-frames[spec.name] // spec.frames_per_clip) for spec in SPECS}, item
-        if isinstance(item, DecodeRestarted):
-            frames = dict.fromkeys(frames, 0)
-            continue
-        frames[item.extractor] += len(item.frames)
+        if isinstance(item, FrameBatch):
+            frames[item.extractor] += len(item.frames)
+        else:
+            frames = dict.fromkeys(frames, 0)  # decoded again from the start
     raise AssertionError("no summary")
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reeldex.storage.manifest import _judge
+from reeldex.storage.growth import _judge
 from reeldex.storage.resume import merge_outcome
 from reeldex.storage.schema import VideoEntry, VideoOutcome
 

@@ -271,13 +271,38 @@ def test_staged_videos_of_other_settings_are_refused(
         store.publish_shard(0, [FeatureSpace(two_d.name, {})], provenance={}, seconds_of_work=0)
 
 
-def test_a_staged_video_of_another_id_is_refused(
-    store: FeatureStore, grow: Act, make_rows: MakeRows, two_d: FeatureSpace
+def test_a_staged_video_of_another_id_does_not_count_and_is_removed(
+    store: FeatureStore, grow: Act, fill: Act, make_rows: MakeRows, two_d: FeatureSpace
 ) -> None:
     grow("a")
     store.staging(0).put(0, VideoOutcome("b", "/b", "ok", None, "", 1), {two_d: make_rows()})
-    with pytest.raises(StoreDamagedError, match="contains 'b' at position 0"):
-        store.shard_state(0, [two_d])
+    (problem,) = store.shard_state(0, [two_d]).problems
+    assert "has 'b' at a position where the manifest has no such video" in problem
+    assert store.pending_positions(0, [two_d]) == (0,)
+    with store.lock():
+        assert store.staging(0).positions() == ()
+        fill(0)
+    assert store.ids() == ["a"]
+
+
+def test_damaged_staged_videos_are_extracted_again(
+    store: FeatureStore, grow: Act, fill: Act, make_rows: MakeRows, two_d: FeatureSpace
+) -> None:
+    grow("a", "b", "c")
+    fill(0, publish=False)
+    folder = store.path / "staging/shard-00000"
+    (folder / "00000.h5").write_bytes(b"no HDF5")
+    content = bytearray((folder / "00001.h5").read_bytes())
+    content[content.index(make_rows("b net2d.v1").rows.tobytes())] ^= 1
+    (folder / "00001.h5").write_bytes(content)
+    assert "00000.h5 is not an intact staged video" in store.shard_state(0, [two_d]).problems[0]
+    store.require_fingerprint(two_d)
+    with store.lock():
+        assert store.staging(0).positions() == (2,)
+        assert store.pending_positions(0, [two_d]) == (0, 1)
+        fill(0)
+    assert store.verify().sound
+    assert store.ids() == ["a", "b", "c"]
 
 
 # Every step that reaches the disk: a kill just before it must cost nothing.

@@ -19,6 +19,7 @@ FAILED = VideoOutcome("b", "/b", "failed", "decode_error", "x" * 200_000, 1)
 
 @pytest.fixture
 def staging(tmp_path: Path) -> Staging:
+    (tmp_path / "manifest").mkdir()
     return Staging(tmp_path, 7)
 
 
@@ -87,7 +88,7 @@ def test_what_is_not_there_and_what_is_damaged(
     content = bytearray(path.read_bytes())
     content[content.index(rows.rows.tobytes())] ^= 1
     path.write_bytes(content)
-    with pytest.raises(StoreDamagedError, match=r"00000.h5 is not an intact staged video: .*SHA-256.*Delete it"):
+    with pytest.raises(StoreDamagedError, match=r"00000.h5 is not an intact staged video: .*SHA-256.*`reeldex rerun`"):
         staging.rows(0, two_d)
     path.write_text(json.dumps({}))
     with pytest.raises(StoreDamagedError, match="not an intact staged video"):

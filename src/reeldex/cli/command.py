@@ -87,7 +87,7 @@ def _path(_: object, tokens: Sequence[Token]) -> Path:
 NonEmptyPath = Annotated[Path, Parameter(converter=_path)]
 """A path that must not be empty."""
 _WRONG_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
-_WRONG_PATH_ERRNOS = {errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS}
+_WRONG_PATH_ERRNOS = {errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EACCES, errno.EPERM}
 _HOW_TO_CONTINUE = {"train": "Saved checkpoints are kept; add --resume to continue from there."}
 
 
@@ -189,7 +189,7 @@ def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
         # A store's file that cannot be read may be either.
         return output.refuse(error, 1 if is_infrastructure_fault(error) else 2)
     except ReeldexError as error:
-        return output.refuse(error, 1)
+        return output.refuse(error, 2 if _is_wrong_path(error) else 1)
     except BrokenPipeError:
         raise  # the reader of standard output is closed: handled in main
     except OSError as error:
@@ -204,11 +204,16 @@ def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
 
 def _refuse_system_error(error: OSError, name: str, output: Output) -> int:
     """Print an error of the operating system; return 2 for a path that the user has to correct, else 1."""
-    if isinstance(error, _WRONG_PATH) or error.errno in _WRONG_PATH_ERRNOS:
+    if _is_wrong_path(error):
         return output.refuse(error, 2, ". Check the path and its permissions.")
     from reeldex.storage.system_errors import remedy_for
 
     return output.refuse(error, 1, f". {remedy_for(error)} {_how_to_continue(name)}")
+
+
+def _is_wrong_path(error: BaseException) -> bool:
+    """Whether the user has to correct a path or its permissions."""
+    return isinstance(error, _WRONG_PATH) or (isinstance(error, OSError) and error.errno in _WRONG_PATH_ERRNOS)
 
 
 def _caused_by_interrupt(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
 
 _FAILURES_SHOWN = 20
+_SHARD_RANGE = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
+_MOST_SHARDS = 10_000_000  # a mistyped range must not fill the memory
 _EXITS = "Exit status: 0 all videos have features; 1 finished, but something failed; 2 wrong usage or configuration."
 _COMPUTE: tuple[Setting, ...] = (
     setting("compute.device", "Computation"),
@@ -90,8 +93,10 @@ def extract(  # noqa: PLR0913 - each is an option
 
 @command(
     "rerun",
-    details="Each shard uses the extractors and weights it was planned for. Videos that failed are skipped unless "
-    "--failed-videos is given.\n\n" + _EXITS,
+    details="Each shard uses the extractors and weights it was planned for. Shards that `reeldex verify` found damaged "
+    "are extracted again. Videos that failed are skipped unless --failed-videos is given. With --shards or --videos, "
+    "only these are extracted again, complete or not; their features stay until the new ones replace them.\n\n"
+    + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
     settings=(*_DECODE, *_COMPUTE),
 )
@@ -103,6 +108,14 @@ def rerun(  # noqa: PLR0913 - each is an option
     reason: Annotated[
         tuple[str, ...],
         Parameter(metavar="R", help="Only those that failed for this reason (repeatable)."),
+    ] = (),
+    shards: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="N,N...", help="Extract these shards again, such as 3,7 or 3-7 (repeatable)."),
+    ] = (),
+    videos: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="ID...", consume_multiple=True, help="Extract the videos with these ids again (repeatable)."),
     ] = (),
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
@@ -118,14 +131,31 @@ def rerun(  # noqa: PLR0913 - each is an option
         raise UsageError("--reason requires --failed-videos.")
     config = _config(given, weights_file)
     reasons = (reason or REASONS) if failed_videos else ()
+    from reeldex.flows.extraction.choice import Choice
     from reeldex.flows.extraction.prepare import prepare_rerun
 
-    prepared = prepare_rerun(store, config, reasons)
+    prepared = prepare_rerun(store, config, reasons, Choice(_shard_numbers(shards), videos))
     if uses_server(server, verbose=output.verbose):
         from reeldex.flows.rerun import rerun_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
     return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
+
+
+def _shard_numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the numbers of `3,7` and `3-7`, each once. Raises UsageError."""
+    numbers: dict[int, None] = {}
+    for part in (part.strip() for text in texts for part in text.split(",")):
+        match = _SHARD_RANGE.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if last < first:
+            raise UsageError(
+                f"--shards {','.join(texts)}: {part!r} is not a shard number. Give numbers, as in 3,7 or 3-7."
+            )
+        if last - first > _MOST_SHARDS:
+            raise UsageError(f"--shards {part}: these are more shards than a store has.")
+        numbers.update(dict.fromkeys(range(first, last + 1)))
+    return tuple(numbers)
 
 
 def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
@@ -164,9 +194,9 @@ def _report(store: str, report: RunReport, output: Output) -> int:
         if report.problem_count > _FAILURES_SHOWN:
             more = report.problem_count - _FAILURES_SHOWN
             text.append(f"  ... and {more} more: reeldex status {store} --failures")
+    text += describe_notes(report.notes)
     if mixed := mixture(report.ffmpeg_versions):
         text.append(f"WARNING: {mixed}")
-    text += describe_notes(report.notes)
     if report.gone:
         text.append(f"{counted(report.gone, 'video')} of the store not in this source; features are kept.")
     output.respond(report.to_json(), "\n".join(text))

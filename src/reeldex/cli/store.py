@@ -107,7 +107,7 @@ def verify(store: Store, /, *, server: ServerChoice = None, output: Output) -> i
     ]
     for each in report.damages:
         video = f", video {each.video_id!r}" if each.video_id else ""
-        lines.append(f"  {each.file}{video}: {each.what} {each.remedy}")
+        lines.append(f"  {each.file}{video}: {each.what.rstrip('.')}. {each.remedy}")
     lines += [f"  {each.file}: cannot be read: {each.why}. {each.remedy}" for each in report.unreadable]
     output.respond(to_json(report), "\n".join(lines))
     return 0 if report.sound else 1

@@ -76,6 +76,7 @@ def describe_status(path: Path, status: StoreStatus) -> str:
     ]
     if mixed := mixture(status.ffmpeg_versions):
         lines.append(f"WARNING  {mixed}")
+    lines += [f"DAMAGED {file}: `reeldex rerun {path}` extracts it again." for file in status.damaged]
     lines += [f"CANNOT BE READ {each.file}: {each.why}. {each.remedy}" for each in status.unreadable]
     lines += [
         f"features {space}: {counted(rows, 'row')}, {data_size(status.bytes_per_space[space])}"

@@ -14,6 +14,7 @@ from reeldex.flows.extraction.report import (
     summary,
 )
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError
+from reeldex.flows.extraction.search_notes import NoteKind, SearchNote, notes_from_json, notes_to_json
 from reeldex.storage.schema import REASONS, VideoOutcome
 
 
@@ -36,6 +37,28 @@ def _report(**fields: object) -> RunReport:
 
 def test_every_reason_has_a_remedy() -> None:
     assert set(REMEDIES) == set(REASONS)
+
+
+def test_videos_without_features_include_those_not_extracted_yet() -> None:
+    nothing = _report(videos=6, extracted_ok=0, failed_by_reason={}, shards_done=0, shards_lost={0: "full"})
+    assert "| Without features now | 6 |" in summary(nothing)
+    assert "| - not extracted yet | 6 |" in summary(nothing)
+    assert "not extracted yet" not in summary(_report(videos=6, with_features=5))
+
+
+def test_the_report_tells_this_attempt_from_earlier_ones() -> None:
+    retried = _report(videos=30, with_features=30, extracted_ok=28, extracted_now=26, extracted_failed=0)
+    assert str(retried).startswith("30 of 30 have features, 26 from this attempt, 0 failed, 3 shards done; ")
+    assert str(_report(videos=6, with_features=5)).startswith("5 videos extracted, 1 failed")
+
+
+def test_a_run_that_ended_early_says_why_first() -> None:
+    why = "The disk holding s is full: 3.2 MB free, this shard needs about 40.0 MB. Free space on it."
+    error = ShardsLostError(_report(shards_lost={3: why}, shards_left=14, ended_by=why))
+    assert str(error).startswith(why)
+    assert str(error).count("is full") == 1
+    assert "1 shard LOST: 00003; 14 shards left, because the run ended early" in str(error)
+    assert "| Shards left, because the run ended early | 14 |" in summary(error.report)
 
 
 def test_the_summary_says_what_bounds_the_speed() -> None:
@@ -88,3 +111,25 @@ def test_a_contact_sheet_holds_its_pictures_itself(count: int) -> None:
     assert [base64.b64decode(image).decode() for image in images] == [f"jpeg {index}" for index in range(count)]
     assert sheet.count("a\\|b\\_") == count
     assert {line.replace("\\|", "").count("|") for line in sheet.splitlines()} == {5}, "every row has four cells"
+
+
+def test_what_was_not_searched_is_in_the_summary_and_an_unreadable_folder_is_a_failure() -> None:
+    other = SearchNote(NoteKind.OTHER_ENDING, 12, ("12 .txt, such as a|b.txt",))
+    closed = SearchNote(NoteKind.UNREADABLE_FOLDER, 1, ("private",))
+    equal = SearchNote(NoteKind.EQUAL_NAME, 2, ("p1/cut.mp4", "p2/cut.mp4"))
+    text = summary(_report(notes=(other, closed, equal)))
+    assert "| Not searched | 12 files with other endings (12 .txt, such as a\\|b.txt, ...) |" in text
+    assert "| Not searched | 1 folder that CANNOT BE READ (private) |" in text
+    assert "| Equal names | 2 files have names of others" in text
+    assert _report(failed_by_reason={}, notes=(other, equal)).succeeded
+    assert not _report(failed_by_reason={}, notes=(closed,)).succeeded
+    assert _report(notes=(other,)).to_json()["notes"] == [
+        {"kind": "other_ending", "count": 12, "examples": ["12 .txt, such as a|b.txt"]}
+    ]
+    assert notes_from_json(notes_to_json((other, closed, equal))) == (other, closed, equal)
+
+
+@pytest.mark.parametrize(("count", "examples"), [(0, ()), (1, ()), (1, ("a", "b")), (9, tuple("abcdef"))])
+def test_a_note_counts_what_it_names(count: int, examples: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="names at most"):
+        SearchNote(NoteKind.HIDDEN, count, examples)

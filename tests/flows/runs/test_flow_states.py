@@ -132,6 +132,8 @@ def test_verify_fails_on_damage_and_lists_it(folder: Path) -> None:
     state = _run(verify, str(folder / "store"))
     assert state.type.value == "FAILED"
     assert "shard-00000.h5" in _artifacts(state)["Damages"]
+    assert _task_names(_run(rerun, str(folder / "store"), *(False, [], COMPUTE))) == ["plan", "shard-00000 (2 videos)"]
+    assert _run(verify, str(folder / "store")).name == "Completed"
     damaged.unlink()
     damaged.symlink_to(folder / "not mounted")
     state = _run(verify, str(folder / "store"))

@@ -86,6 +86,71 @@ def test_damage_is_named_and_rerun_repairs_what_was_removed(
     assert FeatureStore(store).read(SPACES[0], "a").tobytes() == good.tobytes()
 
 
+def test_damage_that_verify_found_is_repaired_without_deleting_a_file(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    store = tmp_path / "store"
+    for name in ("a", "b"):
+        make_video(tmp_path / "videos" / f"{name}.mp4", seconds=0.5)
+    extract = ("extract", tmp_path / "videos", "--store", store, *RANDOM, "--shard-videos", 1, "--json")
+    assert reeldex(*extract).status == 0
+    good = FeatureStore(store).read(SPACES[0], "b").tobytes()
+    file = store / "features" / SPACES[0] / "shard-00001.h5"
+    for repair, at in ((("rerun", store, "--json"), -600), (extract, 100)):
+        content = bytearray(file.read_bytes())
+        content[at : at + 64] = bytes(each ^ 0xFF for each in content[at : at + 64])
+        file.write_bytes(content)
+        if at < 0:
+            assert reeldex(*repair).json["shards_done"] == 0, "what is in the rows is not seen by opening the file"
+        assert "Run `reeldex rerun`" in reeldex("verify", store).out
+        assert reeldex("status", store, "--json").json["damaged"] == [file.relative_to(store).as_posix()]
+        answer = reeldex(*repair)
+        assert (answer.status, answer.json["shards_done"], answer.json["extracted_ok"]) == (0, 1, 1)
+        assert reeldex("verify", store).status == 0
+        assert reeldex("status", store).status == 0
+        assert FeatureStore(store).read(SPACES[0], "b").tobytes() == good
+    outcomes_file = store / "outcomes" / "shard-00001.json"
+    outcomes_file.write_text(outcomes_file.read_text().replace("resnet", "resmet"), encoding="utf-8")
+    assert reeldex("verify", store).status == 1
+    assert reeldex("rerun", store).status == 0
+    assert reeldex("verify", store).status == 0
+
+
+def test_chosen_shards_and_videos_are_extracted_again(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
+    store = tmp_path / "store"
+    for name in "abcd":
+        make_video(tmp_path / "videos" / f"{name}.mp4", seconds=0.5)
+    assert (
+        reeldex(
+            *("extract", tmp_path / "videos", "--store", store, *RANDOM),
+            *("--extractors", "resnet152", "--shard-videos", 2),
+        ).status
+        == 0
+    )
+    before = {name: FeatureStore(store).read(SPACES[0], name).tobytes() for name in "abcd"}
+    make_video(tmp_path / "videos" / "b.mp4", seconds=3.0, picture="testsrc")
+    rerun = ("rerun", store, "--json")
+    assert reeldex(*rerun, "--videos", "a", "d").json["extracted_ok"] == 2
+    assert {name: FeatureStore(store).read(SPACES[0], name).tobytes() for name in "abcd"} == before
+    answer = reeldex(*rerun, "--shards", "0")
+    assert (answer.status, answer.json["extracted_ok"], answer.json["shards_done"]) == (0, 2, 1)
+    assert FeatureStore(store).read(SPACES[0], "b").shape == (3, 2048)
+    assert reeldex(*rerun, "--shards", "0,1").json["extracted_ok"] == 4
+    (tmp_path / "videos" / "c.mp4").unlink()
+    assert reeldex(*rerun, "--shards", "1").json["extracted_failed"] == 1
+    assert FeatureStore(store).read(SPACES[0], "c").tobytes() == before["c"], "features stay when the video is gone"
+    assert reeldex("verify", store).status == 0
+    for wrong, said in (
+        (("--shards", "2"), "has no shard 2; it has 2 shards, numbered 0 to 1"),
+        (("--shards", "one"), "'one' is not a shard number"),
+        (("--shards", "1-0"), "'1-0' is not a shard number"),
+        (("--videos", "e"), "has no video 'e'"),
+        (("--shards", "0", "--failed-videos"), "whatever their outcome"),
+    ):
+        refused = reeldex("rerun", store, *wrong)
+        assert (refused.status, said in refused.err) == (2, True), refused.err
+
+
 def test_broken_videos_are_tried_again_when_asked_for(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     folder, store = tmp_path / "videos", tmp_path / "store"
     make_video(folder / "a.mp4", seconds=0.5)

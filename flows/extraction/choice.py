@@ -1,0 +1,76 @@
+"""Shards and videos that a rerun extracts again, complete or not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reeldex.errors import UsageError
+from reeldex.flows.extraction.plan import ShardTask, known_outcomes, stored_spaces
+from reeldex.flows.extraction.shard_work import inspect_if_incomplete
+from reeldex.quantities import counted
+from reeldex.storage.manifest import latest_entries, superseded_positions
+from reeldex.storage.removed import read_removed
+
+if TYPE_CHECKING:
+    from reeldex.storage.manifest import ShardManifest
+    from reeldex.storage.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Shards by number, and videos by id. Empty: nothing is chosen."""
+
+    shards: tuple[int, ...] = ()
+    videos: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.shards or self.videos)
+
+
+NOTHING_CHOSEN = Choice()
+
+
+def chosen(store: FeatureStore, choice: Choice) -> list[ShardTask]:
+    """Return the shards that hold a choice of shards and videos, with the positions to extract again.
+
+    Duplicates, and videos that are superseded or forgotten, are not extracted. Raises UsageError for a shard or video
+    that the store does not have.
+    """
+    manifests, forgotten = store.manifests(), store.forgotten().positions
+    hidden = superseded_positions(manifests, forgotten) | forgotten
+    positions: dict[int, set[int]] = {}
+    for shard in choice.shards:
+        if not 0 <= shard < len(manifests):
+            numbers = f", numbered 0 to {len(manifests) - 1}" if manifests else ""
+            raise UsageError(f"{store.path} has no shard {shard}; it has {counted(len(manifests), 'shard')}{numbers}.")
+        positions.setdefault(shard, set()).update(
+            at
+            for at, entry in enumerate(manifests[shard].videos)
+            if entry.duplicate_of is None and (shard, at) not in hidden
+        )
+    latest = latest_entries(manifests, forgotten)
+    for video_id in choice.videos:
+        entry = store.entry(video_id)
+        if entry is None:
+            near = difflib.get_close_matches(video_id, latest, n=3)
+            guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise UsageError(f"{store.path} has no video {video_id!r}.{guess} `reeldex ls` shows what it holds.")
+        shard, at, _ = latest[entry.video_id]
+        positions.setdefault(shard, set()).add(at)
+    return [_redone(store, manifests[shard], redo) for shard, redo in sorted(positions.items()) if redo]
+
+
+def _redone(store: FeatureStore, manifest: ShardManifest, redo: Collection[int]) -> ShardTask:
+    spaces = read_removed(store.path).wanted(manifest, known_outcomes(store, manifest.shard))
+    inspection = inspect_if_incomplete(store, manifest.shard, stored_spaces(store, spaces))
+    return ShardTask(
+        manifest.shard,
+        len(manifest.videos),
+        spaces,
+        inspection=inspection,
+        redo=tuple(sorted(redo)),
+        complete=inspection is None,
+    )
