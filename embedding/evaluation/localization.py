@@ -6,7 +6,7 @@ Protocol: Miech et al., arXiv 1906.03327, section 5.2; Zhukov et al., arXiv 1903
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from reeldex.embedding.errors import EmbeddingError, ScoresError
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.words.coverage import WordCoverage, measure_coverage
 from reeldex.embedding.words.vectors import WordVectors
+from reeldex.storage.json_codec import to_json
 from reeldex.storage.schema import JSON
 
 Similarities = npt.NDArray[np.floating]
@@ -222,8 +223,8 @@ def localization_json(result: LocalizationResult) -> dict[str, JSON]:
     return {
         "average_recall": result.average_recall,
         "pooled_recall": result.pooled_recall,
-        "tasks": [asdict(task) for task in result.tasks],
-        "drawn": None if result.drawn is None else asdict(result.drawn),
+        "tasks": [to_json(task) for task in result.tasks],
+        "drawn": None if result.drawn is None else to_json(result.drawn),
         "words": None if result.coverage is None else result.coverage.to_json(),
         "videos": result.video_count,
         "unusable_videos": len(result.unusable.reasons),
