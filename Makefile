@@ -76,6 +76,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.commands
 	$(BIN)/python -m benchmarks.howto100m_samples --videos 100 --minutes 6.5
 	$(BIN)/python -m benchmarks.word_vectors
+	$(BIN)/python -m benchmarks.howto100m_opening
 	$(BIN)/python -m benchmarks.prefect_overhead
 	$(BIN)/python -m benchmarks.search_recall --moments 1000000 --dims 256 6144
 

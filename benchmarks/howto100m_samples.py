@@ -25,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 
 from reeldex.embedding.datasets.howto100m import Howto100mTrainingSet, open_training
-from reeldex.embedding.datasets.options import FeatureLocation, Howto100mOptions
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
+from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.storage.npy_import import import_npy
 from reeldex.storage.store import FeatureStore
 

@@ -26,8 +26,8 @@ class Action:
     nouns: frozenset[int]
 
 
-def class_relevance(videos: Sequence[Action], sentences: Sequence[Action]) -> npt.NDArray[np.float32]:
-    """Return the relevance of each sentence to each video: (videos, sentences) float32 in 0..1.
+def class_relevance(videos: Sequence[Action], sentences: Sequence[Action]) -> npt.NDArray[np.float64]:
+    """Return the relevance of each sentence to each video: (videos, sentences) float64 in 0..1.
 
     The mean of the overlap of the verbs, 1 or 0, and of the intersection over union of the sets of nouns (0 when
     both are empty).
@@ -42,8 +42,8 @@ def class_relevance(videos: Sequence[Action], sentences: Sequence[Action]) -> np
     union = left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - shared
     overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     verbs = np.array([action.verb for action in first])[:, None] == np.array([action.verb for action in second])
-    table = ((verbs + overlap) / 2).astype(np.float32)
-    relevance: npt.NDArray[np.float32] = table[np.ix_(first_of, second_of)]
+    table = (verbs + overlap) / 2
+    relevance: npt.NDArray[np.float64] = table[np.ix_(first_of, second_of)]
     return relevance
 
 
@@ -93,8 +93,8 @@ def mean_figures(figures: npt.NDArray[np.float64]) -> MultiInstanceMetrics:
 def query_figures(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Measure each query of one direction: (queries, answers) scores against their relevance in 0..1 to (queries, 3).
 
-    Pass both transposed for the other direction. Raises ScoresError when shapes differ, for NaN, and for a query
-    without a fully relevant answer, whose average precision is not defined.
+    Figures are computed in float64. Pass both transposed for the other direction. Raises ScoresError when shapes
+    differ, for NaN, and for a query without a fully relevant answer, whose average precision is not defined.
     """
     array, graded = checked_scores(scores), checked_scores(relevance)
     if array.shape != graded.shape:
@@ -106,7 +106,7 @@ def query_figures(scores: npt.ArrayLike, relevance: npt.ArrayLike) -> npt.NDArra
         raise ScoresError(
             f"{len(without)} queries have no fully relevant answer, the first is number {without[0]}. Leave them out."
         )
-    return in_row_blocks(array.shape, lambda block: _figures(array[block], graded[block]))
+    return in_row_blocks(array.shape, lambda block: _figures(array[block], graded[block].astype(np.float64)))
 
 
 def has_right_answer(relevance: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -115,16 +115,16 @@ def has_right_answer(relevance: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     return in_row_blocks(graded.shape, lambda block: (graded[block] == 1).any(axis=1))
 
 
-def _figures(scores: Floats, relevance: Floats) -> npt.NDArray[np.float64]:
+def _figures(scores: Floats, relevance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return graded and binary average precision, and nDCG, of each query: (n, 3)."""
     # The last key counts first: descending score, then, among equals, ascending relevance.
     order = np.lexsort((relevance, -scores))
-    ranked = np.take_along_axis(relevance, order, axis=1).astype(np.float64)
+    ranked = np.take_along_axis(relevance, order, axis=1)
     full = ranked == 1
     positions = np.arange(1, ranked.shape[1] + 1)
     graded = np.where(full, np.cumsum(ranked, axis=1), 0) / positions
     binary = np.where(full, np.cumsum(full, axis=1), 0) / positions
-    ideal = -np.sort(-relevance.astype(np.float64), axis=1)
+    ideal = -np.sort(-relevance, axis=1)
     # Only as many answers count as are relevant, so a bad ranking gains nothing from its length.
     discounts = (ideal > 0) / np.log2(positions + 1)
     ndcg = (ranked * discounts).sum(axis=1) / (ideal * discounts).sum(axis=1)

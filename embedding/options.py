@@ -48,7 +48,8 @@ class WordsOptions(Options):
         WordFormat,
         Field(
             title="File format",
-            description="auto (detected by the first lines), binary (word2vec), text, text-without-counts or gensim.",
+            description="auto (detected by the first lines), binary (word2vec), text, text-without-counts (GloVe) or "
+            "gensim.",
         ),
     ] = WordFormat.AUTO
     unchecked: Annotated[
@@ -178,10 +179,21 @@ class TrainingOptions(ComputeDevice, LossOptions):
         str | None,
         Field(
             title="Best by",
-            description="Figure that selects the best checkpoint, such as msrvtt/text_to_video/recall_at_10. null: the "
-            "mean of all recalls at 10, text to video, or without an evaluation the loss.",
+            description="Figure that selects the best checkpoint, such as msrvtt/text_to_video/recall_at_10. null: "
+            "the recall at 10, text to video, of the validation split; without one the mean of all test sets; without "
+            "an evaluation the loss.",
         ),
     ] = None
+    validation_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            title="Validation share",
+            description="Share of the training videos held out to select the best checkpoint by, instead of the test "
+            "sets. 0: none.",
+        ),
+    ] = 0.0
 
 
 class EvaluationOptions(Options):

@@ -34,6 +34,7 @@ _ENDINGS = {
     "avs3": "avs3",
     "mjpeg": "mjpeg mjpg",
     "mjpeg_2000": "mj2k",
+    "mpjpeg": "mjpeg mjpg",
     "dv": "dv dif",
     "mxf": "mxf",
     "gxf": "gxf",
@@ -54,6 +55,7 @@ _ENDINGS = {
     "nuv": "nuv",
     "pva": "pva",
     "ty": "ty ty+",
+    **dict.fromkeys(("jpeg_pipe", "webp_anim"), ""),  # nearly always one still picture
     **dict.fromkeys(
         (
             "mp3",

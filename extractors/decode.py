@@ -8,36 +8,40 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import os
 import selectors
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ffmpeg as ffmpeg_python
 
-from reeldex.extractors import ffmpeg, ffmpeg_process
+from reeldex.extractors import complaints, ffmpeg, ffmpeg_process
+from reeldex.extractors.complaints import ComplaintError, Complaints
+from reeldex.extractors.damage import rows_of_samples
 from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.ffmpeg_process import (
     decoder_threads,
     require_memory,
-    says_out_of_memory,
 )
-from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError
-from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
-from reeldex.extractors.options import DecodeLimits, EngineOptions
+from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError, TimelineReader
+from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, FrameBatch, VideoMetadata, VideoSource
+from reeldex.extractors.notes import NoteKind
+from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
+from reeldex.extractors.pictures import damage_note, picture_change, picture_notes, require_size
 from reeldex.extractors.probe import PROBE_TIMEOUT_SECONDS, probe
-from reeldex.extractors.sampling import sampled_outputs
+from reeldex.extractors.sampling import PictureChange, Pipes, sampled_outputs
+from reeldex.extractors.timeline import Timeline, TimelineReport
+from reeldex.extractors.truncation import is_truncated
 
 if TYPE_CHECKING:
     from reeldex.extractors.spec import ExtractorSpec
 
 # A pipe of this size holds a few frames, so that ffmpeg rarely blocks. Linux allows it for unprivileged users.
 _PIPE_BYTES = 1 << 20
-_STDERR_KEPT_BYTES = 64 * 1024
 _STOP_POLL_SECONDS = 0.5
 _MOST_THREADS = 16  # default maximum of ffmpeg
 
@@ -49,110 +53,145 @@ class DecodeStoppedError(Exception):
     """Another thread stopped the decoding. Not an error of the video, whose path it carries."""
 
 
-def decode_arguments(
+def decode_arguments(  # noqa: PLR0913 - all but four by keyword
     path: str,
+    metadata: VideoMetadata,
     specs: Sequence[ExtractorSpec],
-    pipes: Sequence[tuple[int, int]],
+    pipes: Pipes,
+    *,
     max_frame_pixels: int,
     threads: int | None = None,
+    change: PictureChange = PictureChange(),  # noqa: B008 - frozen
+    messages: Sequence[str] = complaints.ERRORS_ONLY,
 ) -> list[str]:
-    """Return ffmpeg's arguments to decode `path` once, by `threads` threads (None: ffmpeg's choice).
-
-    Each extractor has two pipes (file descriptors), for its pictures and for the ticks of all decoded pictures.
-    """
+    """Return ffmpeg's arguments to decode a track of `path` once, by `threads` threads (None: ffmpeg's choice)."""
     # A graph that is reconfigured when the picture size changes would restart the clock at 0; kept, its
-    # scale filter continues with the size of the first picture. V: the first video stream that is not a cover image.
-    options = {"reinit_filter": 0} if threads is None else {"reinit_filter": 0, "threads": threads}
-    source = ffmpeg.local_input(max_frame_pixels, **options)["V:0"]
-    outputs = sampled_outputs(source, specs, pipes)
+    # scale filter continues with the size of the first picture.
+    options = {"reinit_filter": 0, **(ffmpeg.far_probe_options() if metadata.probed_far else {})}
+    if threads is not None:
+        options["threads"] = threads
+    source = ffmpeg.local_input(max_frame_pixels, **options)
+    outputs = sampled_outputs(source[str(metadata.stream)], specs, pipes, change)
+    if metadata.begins_late:
+        # In MPEG-TS, time begins with the first of the streams that are used, which is the sound.
+        outputs.append(ffmpeg_python.output(source["a?"], "-", format="null", codec="copy"))
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
-    return ["-hide_banner", "-nostdin", "-loglevel", "error", *arguments]
+    return ["-hide_banner", "-nostdin", *messages, *arguments]
 
 
-def decode(
+def decode(  # noqa: PLR0913 - all but four by keyword
     source: VideoSource,
     specs: Sequence[ExtractorSpec],
     limits: DecodeLimits,
     stop: threading.Event | None = None,
     chunk_bytes: int = EngineOptions().chunk_bytes,
-) -> Generator[FrameBatch | DecodeSummary, None, None]:
+    *,
+    options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+) -> Generator[FrameBatch | DecodeRestarted | DecodeSummary, None, None]:
     """Yield the frames of a video for each extractor as they are decoded, and a DecodeSummary last.
 
     Each FrameBatch except an extractor's last contains whole clips. Closing the iterator early ends ffmpeg.
+    As soon as ffmpeg reports an error, DecodeRestarted voids all frames so far, and the video is decoded again by one
+    thread: several threads decode damaged video differently each time, and do not tell which pictures errors concern.
     Raises ProbeError or DecodeError; frames yielded before a DecodeError are invalid. Raises DecodeStoppedError soon
     after another thread has set `stop`, even while ffmpeg writes nothing.
     """
-    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits)
+    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits, options)
     for spec in specs:
-        _require_size(source.path, spec, metadata, limits)
-    streams = [FrameStream(spec, chunk_bytes, limits.max_gap_seconds) for spec in specs]
-    most = decoder_threads(metadata.width, metadata.height, limits.ffmpeg_memory_bytes)
-    threads = most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
-    process, pipes = _start(source.path, specs, limits, threads)
-    errors = _StderrTail()
+        require_size(source.path, spec, metadata, limits, square_pixels=options.square_pixels)
+    task = _Task(source.path, metadata, specs, limits, options, stop, chunk_bytes)
+    try:
+        yield from _decode_once(task, traced=False)
+    except ComplaintError:
+        yield DecodeRestarted()
+        yield from _decode_once(task, traced=True)
+
+
+@dataclass(frozen=True)
+class _Task:
+    path: str
+    metadata: VideoMetadata
+    specs: Sequence[ExtractorSpec]
+    limits: DecodeLimits
+    options: DecodeOptions
+    stop: threading.Event | None
+    chunk_bytes: int
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that decode the video, None for ffmpeg's choice."""
+        most = decoder_threads(self.metadata.width, self.metadata.height, self.limits.ffmpeg_memory_bytes)
+        return most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
+
+
+def _decode_once(task: _Task, *, traced: bool) -> Generator[FrameBatch | DecodeSummary, None, None]:
+    """Decode a video; with `traced` by one thread, to find the rows that errors concern. Raises ComplaintError."""
+    metadata, limits = task.metadata, task.limits
+    streams = [FrameStream(spec, task.chunk_bytes, limits.max_gap_seconds, traced=traced) for spec in task.specs]
+    process, pipes = _start(task, traced=traced)
+    errors = Complaints(metadata.container, metadata.codec, traced=traced)
+    timeline = Timeline(metadata.end_seconds, limits.max_gap_seconds)
     try:
         assert process.stderr is not None  # noqa: S101 - started with a pipe
         readers: dict[int, _Reader] = {process.stderr.fileno(): errors.read_from}
-        for stream, (pictures, ticks) in zip(streams, pipes, strict=True):
+        readers[pipes.clock] = TimelineReader(timeline, streams).read_from
+        for stream, (pictures, ticks) in zip(streams, pipes.streams, strict=True):
             readers[pictures] = stream.read_pictures
             readers[ticks] = stream.read_ticks
-        yield from _drain(source.path, readers, limits, stop)
+        yield from _drain(task.path, readers, limits, task.stop)
         process.wait()
     except GapError as gap:
-        raise _too_long(source.path, gap, limits) from gap
+        raise _too_long(task.path, gap, limits) from gap
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-        for pipe in itertools.chain.from_iterable(pipes):
+        for pipe in pipes.descriptors:
             os.close(pipe)
         if process.stderr:
             process.stderr.close()
     if process.returncode or any(stream.is_empty for stream in streams):
-        require_memory(DecodeError, source.path, errors.out_of_memory, limits.ffmpeg_memory_bytes)
-    _require_not_killed(source.path, process.returncode)
+        require_memory(DecodeError, task.path, errors.out_of_memory, limits.ffmpeg_memory_bytes)
+    _require_not_killed(task.path, process.returncode)
     said = f"; it said: {errors.first or 'nothing'}."
     try:
         for stream in streams:
             yield from stream.finish()
     except MissingPicturesError as missing:
         ended = f"ffmpeg exited with status {process.returncode} before it had written all pictures ({missing})"
-        raise _undecodable(source.path, ended + said) from missing
+        raise _undecodable(task.path, ended + said) from missing
     if any(stream.frame_count == 0 for stream in streams):
-        raise _undecodable(source.path, f"ffmpeg decoded no picture{said}")
+        raise _undecodable(task.path, f"ffmpeg decoded no picture{said}")
     finest = max(streams, key=lambda stream: stream.spec.frames_per_second)
     decoded_seconds = finest.frame_count / finest.spec.frames_per_second
+    samples = {stream.spec.name: stream.damaged_samples(errors.tracker) for stream in streams}
+    rows = {
+        stream.spec.name: rows_of_samples(samples[stream.spec.name], 0, stream.frame_count, stream.spec.frames_per_clip)
+        for stream in streams
+    }
     yield DecodeSummary(
         metadata=metadata,
         decoded_seconds=decoded_seconds,
-        truncated=is_truncated(decoded_seconds, metadata.duration_seconds),
+        truncated=is_truncated(task.path, metadata, max(decoded_seconds, timeline.report.latest_seconds), errors.count),
         error_count=errors.count,
         first_error=errors.first,
+        damaged_samples=samples,
+        damaged_rows=rows,
+        notes={
+            **_notes(metadata, timeline.report),
+            **picture_notes(metadata, task.options),
+            **(damage_note(rows) if errors.count else {}),
+        },
     )
 
 
-def is_truncated(decoded_seconds: float, container_seconds: float | None) -> bool:
-    """Whether decoding ended before the container's duration by more than a second and more than 2 %.
-
-    Sampling rounds to half a sample (half a second at 1 frame per second), and audio is often longer than video by
-    some tenths of a second. Without a container duration the result is False.
-    """
-    if container_seconds is None:
-        return False
-    return container_seconds - decoded_seconds > max(1.0, 0.02 * container_seconds)
-
-
-def _require_size(path: str, spec: ExtractorSpec, metadata: VideoMetadata, limits: DecodeLimits) -> None:
-    scaled_height, scaled_width = spec.scaled_size(*metadata.display_size)
-    largest = max(metadata.width * metadata.height, scaled_width * scaled_height)
-    if largest > limits.max_frame_pixels or min(scaled_height, scaled_width) < 1:
-        raise DecodeError(
-            path,
-            FailureReason.TOO_LARGE,
-            f"A frame of {metadata.width} x {metadata.height} pixels ({scaled_width} x {scaled_height} when scaled "
-            f"for {spec.name}) exceeds the limit of {limits.max_frame_pixels} pixels.",
-            "Scale the video down, or raise compute.limits.max_frame_pixels.",
-        )
+def _notes(metadata: VideoMetadata, times: TimelineReport) -> dict[NoteKind, str]:
+    found = {
+        NoteKind.VIDEO_TRACK: metadata.track_choice,
+        NoteKind.TIMESTAMPS_REPAIRED: times.repaired(),
+        NoteKind.LONG_GAPS: times.long_gaps(),
+    }
+    return {kind: sentence for kind, sentence in found.items() if sentence}
 
 
 def _require_not_killed(path: str, exit_status: int) -> None:
@@ -186,21 +225,28 @@ def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:
     )
 
 
-def _start(
-    path: str, specs: Sequence[ExtractorSpec], limits: DecodeLimits, threads: int | None
-) -> tuple[subprocess.Popen[bytes], list[tuple[int, int]]]:
-    """Start ffmpeg and return it with its read ends: for each extractor, of its pictures and of its ticks."""
-    ends = [os.pipe() for _ in range(2 * len(specs))]
+def _start(task: _Task, *, traced: bool) -> tuple[subprocess.Popen[bytes], Pipes]:
+    """Start ffmpeg and return it with the read ends of its pipes."""
+    ends = [os.pipe() for _ in range(2 * len(task.specs) + 1)]
     readers, writers = [end[0] for end in ends], [end[1] for end in ends]
     try:
-        for writer in writers[::2]:
+        for writer in writers[:-1:2]:
             if hasattr(fcntl, "F_SETPIPE_SZ"):
                 # Fails when the user's pipe memory limit is reached; a small pipe also works, only slower.
                 with contextlib.suppress(PermissionError):
                     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        arguments = decode_arguments(path, specs, _pairs(writers), limits.max_frame_pixels, threads)
+        arguments = decode_arguments(
+            task.path,
+            task.metadata,
+            task.specs,
+            Pipes.of(writers),
+            max_frame_pixels=task.limits.max_frame_pixels,
+            threads=1 if traced else task.threads,
+            change=picture_change(task.metadata, task.options),
+            messages=complaints.TRACED if traced else complaints.ERRORS_ONLY,
+        )
         process = subprocess.Popen(
-            [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), *arguments],
+            [*ffmpeg_process.command(task.limits.ffmpeg_memory_bytes), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -213,11 +259,7 @@ def _start(
     finally:
         for writer in writers:
             os.close(writer)
-    return process, _pairs(readers)
-
-
-def _pairs(pipes: Sequence[int]) -> list[tuple[int, int]]:
-    return list(zip(pipes[::2], pipes[1::2], strict=True))
+    return process, Pipes.of(readers)
 
 
 def _drain(
@@ -245,29 +287,3 @@ def _drain(
                 more = yield from key.data(key.fd)
                 if not more:
                     selector.unregister(key.fd)
-
-
-class _StderrTail:
-    """Counts the decoder's error messages and keeps the first; ffmpeg may print any number of them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first = ""
-        self.out_of_memory = ""
-        self._partial = b""
-
-    def read_from(self, descriptor: int) -> Generator[FrameBatch, None, bool]:
-        """Read available bytes; return False at the end. Yields nothing."""
-        yield from ()
-        data = os.read(descriptor, _STDERR_KEPT_BYTES)
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        if not data and self._partial:
-            lines, self._partial = [self._partial], b""
-        self._partial = self._partial[-_STDERR_KEPT_BYTES:]
-        for line in filter(None, (line.strip() for line in lines)):
-            self.count += 1
-            said = line.decode("utf-8", "replace")
-            self.first = self.first or said
-            if not self.out_of_memory and says_out_of_memory(said):
-                self.out_of_memory = said
-        return bool(data)

@@ -19,9 +19,16 @@ from reeldex.extractors.batching import Batch, Batcher, RowBuffer
 from reeldex.extractors.clips import to_clips
 from reeldex.extractors.decode import DecodeStoppedError, decode
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
-from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
+from reeldex.extractors.frames import (
+    DecodeRestarted,
+    DecodeSummary,
+    ExtractionFailure,
+    FrameBatch,
+    VideoFeatures,
+    VideoSource,
+)
 from reeldex.extractors.options import EngineOptions
-from reeldex.extractors.spans import cut, first_sample_seconds
+from reeldex.extractors.spans import cut, first_sample_seconds, sharing_a_decoding
 
 if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network, PendingRows
@@ -43,12 +50,14 @@ class WorkTimes:
 
 @dataclass
 class _Video:
-    """A video in progress: received rows by extractor, and the number of pending rows."""
+    """A video in progress: received rows by extractor, the number of pending rows, seconds decoded and reported."""
 
     source: VideoSource
     rows: dict[str, RowBuffer]
     row_count: dict[str, int]
     outstanding: int = 0
+    decoded_seconds: float = 0.0
+    reported_seconds: float = 0.0
     summary: DecodeSummary | None = None
 
     @property
@@ -61,7 +70,7 @@ class _Message:
     """A decoder's message about video number `video`."""
 
     video: int
-    content: FrameBatch | DecodeSummary | ExtractionFailure | BaseException
+    content: FrameBatch | DecodeRestarted | DecodeSummary | ExtractionFailure | BaseException
 
 
 def extract(
@@ -97,6 +106,8 @@ class _Extraction:
         self._times = times
         self._batcher = Batcher()
         self._videos: dict[int, _Video] = {}
+        # A video whose decoding restarts gets another number: batches with rows of the old one may be in flight.
+        self._renumbered: dict[int, int] = {}
         # Batches in flight, the oldest first; at most the largest `batches_in_flight` of the networks.
         self._in_flight: collections.deque[tuple[Batch, PendingRows]] = collections.deque()
         self._most_in_flight = max(network.batches_in_flight for network in networks)
@@ -128,7 +139,7 @@ class _Extraction:
             yield from self._collect()
 
     def _receive(self, source: VideoSource, message: _Message) -> Iterator[VideoFeatures | ExtractionFailure]:
-        number, content = message.video, message.content
+        number, content = self._renumbered.get(message.video, message.video), message.content
         if isinstance(content, BaseException):
             raise content
         if isinstance(content, ExtractionFailure):
@@ -136,12 +147,12 @@ class _Extraction:
             self._batcher.discard(number)
             yield content
             return
+        if isinstance(content, DecodeRestarted):
+            self._restart(message.video, number, source)
+            return
         video = self._videos.get(number)
         if video is None:
-            names = list(self._networks)
-            buffers = {name: RowBuffer(self._networks[name].spec.feature_dim) for name in names}
-            video = _Video(source, buffers, dict.fromkeys(names, 0))
-            self._videos[number] = video
+            video = self._videos[number] = self._new_video(source)
         if isinstance(content, DecodeSummary):
             video.summary = content
             if video.complete:
@@ -157,8 +168,27 @@ class _Extraction:
         video.outstanding += len(clips)
         full = self._batcher.add(content.extractor, clips, number, first_row, network.batch_rows)
         yield from self._process(full)
-        if self._on_decoded is not None and content.extractor == self._specs[0].name:
-            self._on_decoded(len(content.frames) / network.spec.frames_per_second)
+        if content.extractor == self._specs[0].name:
+            self._report(video, len(content.frames) / network.spec.frames_per_second)
+
+    def _new_video(self, source: VideoSource) -> _Video:
+        buffers = {name: RowBuffer(network.spec.feature_dim) for name, network in self._networks.items()}
+        return _Video(source, buffers, dict.fromkeys(self._networks, 0))
+
+    def _restart(self, first_number: int, number: int, source: VideoSource) -> None:
+        """Drop what was received of a video, also the rows that are still being computed."""
+        dropped = self._videos.pop(number, None)
+        self._batcher.discard(number)
+        new_number = self._renumbered[first_number] = -1 - first_number
+        video = self._videos[new_number] = self._new_video(source)
+        video.reported_seconds = dropped.reported_seconds if dropped else 0.0
+
+    def _report(self, video: _Video, seconds: float) -> None:
+        video.decoded_seconds += seconds
+        further = video.decoded_seconds - video.reported_seconds
+        if further > 0 and self._on_decoded is not None:
+            self._on_decoded(further)
+            video.reported_seconds = video.decoded_seconds
 
     def _batch_rows(self) -> dict[str, int]:
         return {name: network.batch_rows for name, network in self._networks.items()}
@@ -212,10 +242,10 @@ class _Decoders:
     """Threads that decode videos into one bounded queue."""
 
     def __init__(self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions) -> None:
-        groups = _sharing_a_decoding(sources)
+        groups = sharing_a_decoding(sources)
         self._groups = iter(groups)
         self._specs = specs
-        self._limits, self._chunk_bytes = options.limits, options.chunk_bytes
+        self._options = options
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._messages: queue.Queue[_Message | None] = queue.Queue(maxsize=2 * options.decoders)
@@ -265,7 +295,11 @@ class _Decoders:
         numbers, sources = list(group), list(group.values())
         source = sources[0]
         try:
-            with contextlib.closing(decode(source, self._specs, self._limits, self._stop, self._chunk_bytes)) as items:
+            options = self._options
+            decoded = decode(
+                source, self._specs, options.limits, self._stop, options.chunk_bytes, options=options.decode
+            )
+            with contextlib.closing(decoded) as items:
                 for at, item in cut(items, sources, self._specs):
                     if not self._put(_Message(numbers[at], item)):
                         return
@@ -294,21 +328,6 @@ class _Decoders:
                 continue
             return True
         return False
-
-
-def _sharing_a_decoding(sources: Sequence[VideoSource]) -> list[dict[int, VideoSource]]:
-    """Group sources by number: clips of one file share its decoding, each other source has its own."""
-    groups: list[dict[int, VideoSource]] = []
-    of_file: dict[str, dict[int, VideoSource]] = {}
-    for number, source in enumerate(sources):
-        group = of_file.get(source.path) if source.is_clip else None
-        if group is None:
-            group = {}
-            groups.append(group)
-        if source.is_clip:
-            of_file[source.path] = group
-        group[number] = source
-    return groups
 
 
 def affects_all_videos(error: BaseException) -> bool:

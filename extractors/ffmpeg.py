@@ -15,13 +15,21 @@ from reeldex.extractors.options import DecodeLimits
 
 # Containers that contain video or audio themselves. Playlists and scripts that refer to other files or
 # URLs (hls, dash, concat, sdp, imf, image sequences ...) are excluded on purpose: ffmpeg then
-# refuses such a file before it opens anything that the file refers to.
+# refuses such a file before it opens anything that the file refers to. `jpeg_pipe`, as which ffmpeg recognises motion
+# JPEG, reads the pictures of the one file, unlike `image2`.
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,asf,asf_o,ogg,rm,ivf,"
-    "h264,hevc,vvc,obu,av1,h261,h263,vc1,vc1test,dirac,cavsvideo,avs2,avs3,mjpeg,mjpeg_2000,dv,mxf,gxf,nut,nsv,"
-    "wtv,dnxhd,yuv4mpegpipe,gif,apng,swf,film_cpk,smk,bink,roq,4xm,amv,nuv,pva,ty,"
+    "h264,hevc,vvc,obu,av1,h261,h263,vc1,vc1test,dirac,cavsvideo,avs2,avs3,mjpeg,jpeg_pipe,mpjpeg,mjpeg_2000,dv,mxf,gxf,nut,nsv,"
+    "wtv,dnxhd,yuv4mpegpipe,gif,apng,webp_anim,swf,film_cpk,smk,bink,roq,4xm,amv,nuv,pva,ty,"
     "mp3,wav,w64,flac,aac,ac3,eac3,dts,aiff,amr,caf,wv,ape,tta,au,opus"
 )
+
+# What ffmpeg says of a frame that exceeds `max_pixels`.
+TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) exceeds specified max pixel count")
+
+# How far ffmpeg searches for a stream that begins late: its packets up to there are kept in memory.
+_FAR_PROBE_MICROSECONDS = 600_000_000
+_FAR_PROBE_BYTES = 128 << 20
 
 # Input options: read only local files, only in those containers, and never wait for keyboard input.
 _PATH_GOES_HERE = "reeldex-input"
@@ -32,6 +40,11 @@ def input_limits(max_frame_pixels: int = DecodeLimits().max_frame_pixels) -> dic
     # ffmpeg counts allocated pixels, which are more than those shown: whole blocks, and a margin.
     most = 2 * max_frame_pixels + (1 << 20)
     return {"protocol_whitelist": "file", "format_whitelist": CONTAINERS, "max_pixels": str(min(most, 2**31 - 1))}
+
+
+def far_probe_options() -> dict[str, int]:
+    """Return the input options for a file whose picture begins late."""
+    return {"analyzeduration": _FAR_PROBE_MICROSECONDS, "probesize": _FAR_PROBE_BYTES}
 
 
 @functools.cache

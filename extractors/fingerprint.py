@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from reeldex.extractors.options import Precision
+from reeldex.extractors.options import DecodeOptions, Precision
 from reeldex.extractors.spec import ExtractorSpec
+
+DECODE = "decode"
+"""The key of the options of decoding."""
 
 
 def fingerprint(spec: ExtractorSpec, weights_sha256: str, precision: Precision) -> dict[str, Any]:
@@ -19,3 +22,11 @@ def fingerprint(spec: ExtractorSpec, weights_sha256: str, precision: Precision) 
         "rows": {"normalisation": "l2", "dtype": "float16"},
         "precision": "float32" if precision is Precision.FP32 else "half",
     }
+
+
+def decode_fingerprint(decode: DecodeOptions) -> dict[str, Any]:
+    """Return what the fingerprint says of decoding: nothing if all options are at their defaults.
+
+    Features that were extracted before there were such options thus have the same fingerprint.
+    """
+    return {DECODE: definition} if (definition := decode.definition()) else {}

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+from array import array
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reeldex.extractors.clips import chunk_frames
+from reeldex.extractors.damage import DamageTracker, Ranges, damaged_samples
 from reeldex.extractors.frames import FrameBatch
-from reeldex.extractors.sample_clock import SampleClock
+from reeldex.extractors.sample_clock import BEFORE_ALL_TICKS, SampleClock
 from reeldex.extractors.sampling import TickReader
+from reeldex.extractors.timeline import Timeline, shift_in_samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,12 +51,16 @@ class FrameStream:
     A video too short to be sampled has one frame, its first picture.
     """
 
-    def __init__(self, spec: ExtractorSpec, chunk_bytes: int, max_gap_seconds: float) -> None:
+    def __init__(self, spec: ExtractorSpec, chunk_bytes: int, max_gap_seconds: float, *, traced: bool = False) -> None:
         self.spec = spec
         self.frame_count = 0  # frames yielded
         self._max_gap_seconds = max_gap_seconds
-        self._ticks = TickReader()
+        self._tick_reader = TickReader()
+        self._ticks: deque[int | None] = deque()  # of pictures whose shift is not known yet
+        self._shifts: deque[int] = deque()  # in samples, of pictures whose tick has not been read yet
         self._clock = SampleClock()
+        self._traced = traced
+        self._first_samples = array("q")  # if traced: the first sample that shows each decoded picture, and the end
         self._counts: deque[int] = deque()  # repetitions of pictures, from the oldest that is not yielded yet
         self._pictures: deque[NDArray[np.uint8]] = deque()
         self._first: NDArray[np.uint8] | None = None
@@ -88,22 +95,37 @@ class FrameStream:
 
         Raises GapError if a picture is shown for longer than the limit.
         """
-        for tick in self._ticks.read_from(descriptor):
-            self._advance(tick)
-        yield from self._show()
-        return not self._ticks.ended
+        self._ticks.extend(self._tick_reader.read_from(descriptor))
+        yield from self._advance()
+        return not self._tick_reader.ended
 
-    def _advance(self, tick: int | None) -> None:
+    def shift(self, milliseconds: Iterable[int]) -> Iterator[FrameBatch]:
+        """Take the shifts of the next pictures, as Timeline returns them; yield completed chunks.
+
+        Raises GapError if a picture is shown for longer than the limit.
+        """
+        self._shifts.extend(shift_in_samples(each, self.spec.frames_per_second) for each in milliseconds)
+        yield from self._advance()
+
+    def _advance(self) -> Iterator[FrameBatch]:
         rate = self.spec.frames_per_second
-        for count in self._clock.advance(tick):
-            if count > self._max_gap_seconds * rate:
-                raise GapError(self._clock.samples / rate, count / rate)
-            self._counts.append(count)
+        while self._ticks and self._shifts:
+            for count in self._clock.advance(self._ticks.popleft(), self._shifts.popleft()):
+                if count > self._max_gap_seconds * rate:
+                    raise GapError(self._clock.samples / rate, count / rate)
+                self._counts.append(count)
+            if self._traced:
+                self._first_samples.append(self._clock.samples)
+        yield from self._show()
 
     @property
     def is_empty(self) -> bool:
         """Whether no picture has arrived yet."""
         return self.frame_count == 0 and self._first is None
+
+    def damaged_samples(self, tracker: DamageTracker) -> Ranges | None:
+        """Return the ranges of frames that show pictures which may be damaged, None if unknown."""
+        return damaged_samples(tracker.damaged(), tracker.pictures, self._first_samples, self.frame_count)
 
     def finish(self) -> Iterator[FrameBatch]:
         """Yield the last chunk, once both pipes are closed. Raises MissingPicturesError."""
@@ -170,3 +192,26 @@ class FrameStream:
         # A new array each time: the consumer keeps the frames.
         self._chunk, self._chunk_filled = self._chunk[:0], 0
         return batch
+
+
+class TimelineReader:
+    """Reads the times of all decoded pictures, and tells the streams by how much to shift them."""
+
+    def __init__(self, timeline: Timeline, streams: Sequence[FrameStream]) -> None:
+        self._timeline = timeline
+        self._streams = streams
+        self._tick_reader = TickReader()
+
+    def read_from(self, descriptor: int) -> Generator[FrameBatch, None, bool]:
+        """Read available bytes from the pipe of times; yield completed chunks, return False at the end.
+
+        Raises GapError if a picture is shown for longer than the limit.
+        """
+        shifts = []
+        for tick in self._tick_reader.read_from(descriptor):
+            shifts += self._timeline.push(None if tick is None or tick <= BEFORE_ALL_TICKS else tick)
+        if self._tick_reader.ended:
+            shifts += self._timeline.finish()
+        for stream in self._streams:
+            yield from stream.shift(shifts)
+        return not self._tick_reader.ended

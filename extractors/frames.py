@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reeldex.extractors.colour import Colour
+from reeldex.extractors.damage import Ranges
 from reeldex.extractors.errors import FailureReason
+from reeldex.extractors.notes import NoteKind
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,18 @@ class VideoSource:
 
 @dataclass(frozen=True)
 class VideoMetadata:
-    """Container metadata of the first video stream.
+    """Container metadata of the video stream to decode.
 
     `width`, `height` are stored pixels, before `rotation_degrees` (counter-clockwise) is applied.
-    `duration_seconds` is the container's. `pixel_format` and `colour_space` are ffmpeg's names, such as yuv420p and
-    bt709. All three are None if the file does not specify them.
+    `duration_seconds` is the container's. `pixel_format` is ffmpeg's name, such as yuv420p. Both are None if the file
+    does not specify them. `pixel_aspect` is the width of a pixel divided by its height, before rotation.
+
+    - `start_seconds`: the container's earliest timestamp, which is time 0 of the decoded video.
+    - `stream_end_seconds`: the end of the stream itself, from the container's time 0; None if unknown.
+    - `has_own_duration`: whether the container itself contains its duration, which a file that is cut off exceeds.
+    - `stream`: number of the stream in the file, from 0; `track_choice` says why this one, if there are several.
+    - `probed_far`: whether the stream begins so late in the file that ffmpeg has to search for it.
+    - `begins_late`: whether the sound has to be read too, so that time begins with it.
     """
 
     container: str
@@ -54,17 +64,57 @@ class VideoMetadata:
     frames_per_second: float | None
     duration_seconds: float | None
     pixel_format: str | None = None
-    colour_space: str | None = None
+    start_seconds: float = 0.0
+    stream_end_seconds: float | None = None
+    has_own_duration: bool = True
+    stream: int = 0
+    track_choice: str | None = None
+    probed_far: bool = False
+    colour: Colour = field(default_factory=Colour)
+    pixel_aspect: float = 1.0
+    begins_late: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"invalid size of a video stream: {self.width} x {self.height} pixels")
+        if not 0 < self.pixel_aspect < math.inf:
+            raise ValueError(f"invalid shape of a pixel: {self.pixel_aspect}")
+
+    @property
+    def colour_space(self) -> str | None:
+        """The colour matrix, such as bt709; None if the file does not state it."""
+        return self.colour.matrix
+
+    @property
+    def end_seconds(self) -> float | None:
+        """Where the decoded video should end, as far as the container knows, in seconds after its start."""
+        if self.duration_seconds is None or not self.has_own_duration:
+            return None
+        return _after_start(self.duration_seconds, self.start_seconds)
+
+    @property
+    def stream_end_after_start(self) -> float | None:
+        """`stream_end_seconds`, in seconds of the decoded video."""
+        return None if self.stream_end_seconds is None else _after_start(self.stream_end_seconds, self.start_seconds)
 
     @property
     def display_size(self) -> tuple[int, int]:
         """(height, width) in pixels after rotation."""
+        return self._rotated(self.height, self.width)
+
+    @property
+    def square_pixel_size(self) -> tuple[int, int]:
+        """`display_size` with the width that players show, for non-square pixels."""
+        return self._rotated(self.height, max(1, round(self.width * self.pixel_aspect)))
+
+    def _rotated(self, height: int, width: int) -> tuple[int, int]:
         quarter_turns = round(self.rotation_degrees / 90) % 4
-        return (self.width, self.height) if quarter_turns % 2 else (self.height, self.width)
+        return (width, height) if quarter_turns % 2 else (height, width)
+
+
+def _after_start(seconds: float, start_seconds: float) -> float:
+    # Matroska's duration, and that of a MOV with an empty edit, are counted from 0, not from the first timestamp.
+    return seconds - start_seconds if 0 < start_seconds < seconds else seconds
 
 
 @dataclass(frozen=True)
@@ -80,14 +130,27 @@ class FrameBatch:
 
 
 @dataclass(frozen=True)
+class DecodeRestarted:
+    """All frames of the video so far are void: it is decoded again from its start."""
+
+
+@dataclass(frozen=True)
 class DecodeSummary:
-    """Summary of a video's decoding: seconds decoded, whether truncated, and the decoder's errors."""
+    """Summary of a video's decoding: seconds decoded, whether truncated, the decoder's errors, and notes.
+
+    `damaged_samples` and `damaged_rows` are, by extractor, the ranges (first, stop) of the file's frames, and of the
+    video's rows, that may show damaged pictures; None if unknown.
+    `notes` maps each kind of note to the sentence that explains it.
+    """
 
     metadata: VideoMetadata
     decoded_seconds: float
     truncated: bool
     error_count: int
     first_error: str
+    damaged_samples: Mapping[str, Ranges | None] = field(default_factory=dict)
+    damaged_rows: Mapping[str, Ranges | None] = field(default_factory=dict)
+    notes: Mapping[NoteKind, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

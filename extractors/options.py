@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -106,6 +106,16 @@ class DecodeLimits(Options):
         int,
         Field(ge=1, title="Largest frame (pixels)", description="Width x height of a frame, as stored and as scaled."),
     ] = 8192 * 8192
+    max_aspect_ratio: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=10_000,
+            title="Largest aspect ratio",
+            description="Longer side / shorter side of a picture. The shorter side is scaled to a fixed size, so that "
+            "the network's input, and its memory, grow with this ratio: 32 is 224 x 7168 pixels.",
+        ),
+    ] = 32.0
     max_gap_seconds: Annotated[
         float,
         Field(
@@ -127,6 +137,46 @@ class DecodeLimits(Options):
     ] = 4 << 30
 
 
+TONE_MAP_DEFINITION = "bt709.knee1"
+"""Names the mapping of `tone_map.py` in fingerprints; another mapping gets another name."""
+
+
+class DecodeOptions(Options):
+    """Which picture of a file is seen, and how. Options that differ from their defaults define other features."""
+
+    video_track: Annotated[
+        Annotated[int, Field(ge=1, le=1000)] | None,
+        Field(
+            title="Video track",
+            description="Decode this video track of each file, counted from 1. null: the one that players choose "
+            "(marked as default; of several the first that is not much smaller; a still picture only if there is "
+            "nothing else).",
+        ),
+    ] = None
+
+    tone_map: Annotated[
+        bool,
+        Field(
+            title="Tone mapping",
+            description="Map HDR video (PQ, HLG) to BT.709, the colours of the networks' training data. Without it HDR "
+            "video looks flat and dark to the networks, as to the published extractor; outcomes mark it.",
+        ),
+    ] = False
+    square_pixels: Annotated[
+        bool,
+        Field(
+            title="Square pixels",
+            description="Stretch pictures with non-square pixels (DV, DVD, anamorphic) to the shape that players show. "
+            "Without it they are processed as stored, as by the published extractor.",
+        ),
+    ] = False
+
+    def definition(self) -> dict[str, Any]:
+        """Return what defines features: the options that are not at their defaults, as JSON values."""
+        changed = self.model_dump(mode="json", exclude_defaults=True)
+        return {**changed, "tone_map": TONE_MAP_DEFINITION} if self.tone_map else changed
+
+
 class DecoderOptions(Options):
     """Decoding ahead of the networks."""
 
@@ -142,7 +192,8 @@ class DecoderOptions(Options):
 
 
 class EngineOptions(DecoderOptions):
-    """Options of the engine: decoders, limits of a video, and chunk size."""
+    """Options of the engine: decoders, limits of a video, what is decoded of it, and chunk size."""
 
     limits: DecodeLimits = DecodeLimits()
+    decode: DecodeOptions = DecodeOptions()
     chunk_bytes: Annotated[int, Field(ge=1, description="Bytes of uint8 frames per chunk, per extractor.")] = 4 << 20

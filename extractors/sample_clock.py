@@ -19,34 +19,38 @@ class SampleClock:
     picture whose tick is not after it. Samples begin at 0: a late first picture is shown from 0 on. A tick that
     is less than an earlier one counts as that one; a picture without a tick replaces the one before it.
 
-    Pictures that end a run of equal ticks are passed on, and also the very first one.
+    Pictures that end a run of equal ticks are passed on, and also the very first one. What differs within a run of
+    equal ticks is that of its first picture.
     """
 
     def __init__(self) -> None:
         self.samples = 0  # counted so far
-        self._tick: int | None = None
+        self._tick: int | None = None  # of the current run, as the file has it
+        self._value = BEFORE_ALL_TICKS  # the largest one so far, repaired
         self._run_length = 0
         self._runs = 0
 
-    def advance(self, tick: int | None) -> Iterator[int]:
+    def advance(self, tick: int | None, shift: int = 0) -> Iterator[int]:
         """Process the tick of the next decoded picture, or the end of the last one; yield the counts it determines.
 
-        There is one count per picture passed on, in order. The current run has no count yet: at the end of the video
-        it is the end itself, which is not a picture.
+        `shift` is added to a tick that is wrong. There is one count per picture passed on, in order. The current run
+        has no count yet: at the end of the video it is the end itself, which is not a picture.
         """
         # ffmpeg's filters may convert "no timestamp" to the smallest integer.
-        value = BEFORE_ALL_TICKS if tick is None else max(tick, BEFORE_ALL_TICKS)
+        is_time = tick is not None and tick > BEFORE_ALL_TICKS
+        found = tick if tick is not None and is_time else BEFORE_ALL_TICKS if self._tick is None else self._tick
+        value = max(self._value, found + shift if is_time else BEFORE_ALL_TICKS)
         if self._tick is None:
-            self._tick, self._run_length = value, 1
+            self._tick, self._value, self._run_length = found, value, 1
             return
-        if value <= self._tick:
+        if found == self._tick:
             self._run_length += 1
             return
         if self._runs == 0 and self._run_length > 1:
             yield 0  # the first picture, passed on in addition to the one that ends its run
         # Pictures before the first one with a timestamp are never shown.
-        count = 0 if self._tick == BEFORE_ALL_TICKS else max(0, value - self.samples)
+        count = 0 if self._value == BEFORE_ALL_TICKS else max(0, value - self.samples)
         yield count
         self.samples += count
-        self._tick, self._run_length = value, 1
+        self._tick, self._value, self._run_length = found, value, 1
         self._runs += 1

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reeldex.extractors.damage import Ranges, rows_of_samples
 from reeldex.extractors.errors import FailureReason
-from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
+from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
+from reeldex.extractors.notes import NoteKind
+from reeldex.extractors.pictures import damage_note
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,16 +48,37 @@ def _shown_at(frames_per_second: int, seconds: float) -> int:
     return math.floor(seconds * frames_per_second + _ROUNDING)
 
 
+def sharing_a_decoding(sources: Sequence[VideoSource]) -> list[dict[int, VideoSource]]:
+    """Group sources by number: clips of one file share its decoding, each other source has its own."""
+    groups: list[dict[int, VideoSource]] = []
+    of_file: dict[str, dict[int, VideoSource]] = {}
+    for number, source in enumerate(sources):
+        group = of_file.get(source.path) if source.is_clip else None
+        if group is None:
+            group = {}
+            groups.append(group)
+        if source.is_clip:
+            of_file[source.path] = group
+        group[number] = source
+    return groups
+
+
 def cut(
-    items: Iterable[FrameBatch | DecodeSummary], sources: Sequence[VideoSource], specs: Sequence[ExtractorSpec]
-) -> Iterator[tuple[int, FrameBatch | DecodeSummary | ExtractionFailure]]:
+    items: Iterable[FrameBatch | DecodeRestarted | DecodeSummary],
+    sources: Sequence[VideoSource],
+    specs: Sequence[ExtractorSpec],
+) -> Iterator[tuple[int, FrameBatch | DecodeRestarted | DecodeSummary | ExtractionFailure]]:
     """Yield (source's index, item) for all sources of one file from the items of `decode`.
 
     Each FrameBatch except a source's last per extractor holds whole clips of frames. A source that begins after the end
     of the file becomes an ExtractionFailure.
     """
-    cutters = [{spec.name: _Cutter(spec, source) for spec in specs} for source in sources]
+    cutters = _cutters(sources, specs)
     for item in items:
+        if isinstance(item, DecodeRestarted):
+            cutters = _cutters(sources, specs)
+            yield from ((at, item) for at in range(len(sources)))
+            continue
         for at, source in enumerate(sources):
             if isinstance(item, FrameBatch):
                 yield from ((at, batch) for batch in cutters[at][item.extractor].push(item.frames))
@@ -62,6 +86,10 @@ def cut(
                 yield at, item
             else:
                 yield from ((at, each) for each in _ended(source, item, list(cutters[at].values())))
+
+
+def _cutters(sources: Sequence[VideoSource], specs: Sequence[ExtractorSpec]) -> list[dict[str, _Cutter]]:
+    return [{spec.name: _Cutter(spec, source) for spec in specs} for source in sources]
 
 
 def _ended(
@@ -83,13 +111,19 @@ def _ended(
     # As for a whole file, but a clip of a truncated file is intact if it ends before the break.
     is_short = wanted is not None and wanted - seconds > max(1.0, 0.02 * wanted)
     truncated = is_short if wanted is not None else summary.truncated
-    yield replace(summary, decoded_seconds=seconds, truncated=truncated)
+    rows = {cutter.name: cutter.damaged_rows(summary.damaged_samples[cutter.name]) for cutter in cutters}
+    notes = dict(summary.notes)
+    notes.pop(NoteKind.DAMAGED_ROWS, None)
+    if any(ranges != () for ranges in rows.values()):
+        notes |= damage_note(rows)
+    yield replace(summary, decoded_seconds=seconds, truncated=truncated, damaged_rows=rows, notes=notes)
 
 
 class _Cutter:
     """Selects one source's frames for one extractor, in whole clips of frames."""
 
     def __init__(self, spec: ExtractorSpec, source: VideoSource) -> None:
+        self.name = spec.name
         self.rate = spec.frames_per_second
         self.frame_count = 0  # frames of the source so far
         self._spec = spec
@@ -124,7 +158,11 @@ class _Cutter:
     def finish(self) -> Iterator[FrameBatch]:
         """Yield the last, incomplete clip of frames; if there was no frame at all, the one that was shown."""
         if self.frame_count == 0 and self._spare is not None:
-            self._rest, self.frame_count = self._spare, 1
+            self._rest, self.frame_count, self._first = self._spare, 1, self._shown
         if self._rest is not None:
             yield FrameBatch(self._spec.name, self._rest)
             self._rest = None
+
+    def damaged_rows(self, samples: Ranges | None) -> Ranges | None:
+        """Return the ranges of the source's rows that contain any of these samples of the file."""
+        return rows_of_samples(samples, self._first, self._first + self.frame_count, self._spec.frames_per_clip)

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 
 from reeldex.flows.config.pipeline import (
     ComputeConfig,
+    DecodeOptions,
     ExtractConfig,
     NonEmpty,
     PipelineConfig,
@@ -52,6 +53,7 @@ def extract(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008
     more_sources: list[NonEmpty] = [],  # noqa: B006 - never written to
 ) -> State[Any]:
     """Extract features of every video in a folder, file or list that the store does not have yet.
@@ -64,9 +66,10 @@ def extract(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where the networks' weights are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        decode: Which picture of a file is seen, and how.
         more_sources: Further folders, videos or lists.
     """
-    config = PipelineConfig(extract=options, compute=compute, weights=weights)
+    config = PipelineConfig(extract=options, decode=decode, compute=compute, weights=weights)
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
     return run_to_state(lambda: completed(_extract((source, *more_sources), store, config, when_busy, wait)))
 
@@ -103,6 +106,7 @@ def extract_as_flow_run(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds
             first,
             store,
             options=config.extract,
+            decode=config.decode,
             compute=config.compute,
             weights=config.weights,
             when_busy=when_busy,

@@ -13,6 +13,7 @@ from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.learning import EvaluateConfig, TestSet, TrainConfig, TrainingDataset, WordsConfig
 from reeldex.flows.config.pipeline import (
     ComputeConfig,
+    DecodeOptions,
     ExtractConfig,
     NonEmpty,
     PipelineConfig,
@@ -65,11 +66,13 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008
+    more_sources: list[NonEmpty] = [],  # noqa: B006 - never written to
 ) -> State[Any]:
     """Extract, train or use an embedding, evaluate and index; steps that are up to date are skipped.
 
     Args:
-        source: A folder of videos, one video, or a .csv or .txt list.
+        source: A folder of videos, one video, a pattern, or a list (.txt, .csv, .tsv, .jsonl).
         folder: The folder for features, embedding and index; created if absent.
         checkpoint: The embedding, or the checkpoint to start training from; published is the HowTo100M one.
         train_on: The data set to train an embedding on; its videos are those of the source.
@@ -84,9 +87,12 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where downloads are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        decode: Which picture of a file is seen, and how.
+        more_sources: Further folders, videos or lists.
     """
     config = PipelineConfig(
         extract=options,
+        decode=decode,
         compute=compute,
         train=training,
         evaluate=evaluation,
@@ -97,10 +103,11 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     )
 
     def work() -> State[Any]:
-        request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, tuple(evaluate_on))
+        test_sets, more = tuple(evaluate_on), tuple(more_sources)
+        request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, test_sets, more)
         # The tag identifies the steps' runs as ours if their process dies.
         with tags(TAG):
-            prepared = request.prepare(handed_on((source,), request.store, config))
+            prepared = request.prepare(handed_on(request.sources, request.store, config))
             report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds))
         name = None if report.succeeded else "Completed with failures"
         return Completed(name=name, message=f"{report}", data=report)
@@ -132,6 +139,7 @@ def pipeline_as_flow_run(
             train_on=request.train_on,
             evaluate_on=list(request.evaluate_on),
             options=config.extract,
+            decode=config.decode,
             compute=config.compute,
             training=config.train,
             evaluation=config.evaluate,
@@ -141,4 +149,5 @@ def pipeline_as_flow_run(
             weights=config.weights,
             when_busy=when_busy,
             wait_seconds=wait_seconds,
+            more_sources=list(request.more_sources),
         )

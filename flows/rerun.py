@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 
 from reeldex.flows.config.pipeline import (
     ComputeConfig,
+    DecodeOptions,
     NonEmpty,
     PipelineConfig,
     ReasonName,
@@ -51,6 +52,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     weights: WeightsConfig = WeightsConfig(),  # noqa: B008
     when_busy: WhenBusy = WhenBusy.WAIT,
     wait_seconds: Seconds = 86_400.0,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008
     shards: list[ShardNumber] = [],  # noqa: B006 - never written to
     videos: list[NonEmpty] = [],  # noqa: B006
 ) -> State[Any]:
@@ -64,10 +66,11 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where the networks' weights are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
+        decode: Which picture of a file is seen, and how.
         shards: Extract all videos of these shards again, complete or not, and nothing else; numbers as in file names.
         videos: Extract these videos again, whatever their outcome, and nothing else; their ids.
     """
-    config = PipelineConfig(compute=compute, weights=weights)
+    config = PipelineConfig(decode=decode, compute=compute, weights=weights)
     retry = tuple(reasons) or REASONS if broken_videos else ()
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
     choice = Choice(tuple(shards), tuple(videos))
@@ -100,6 +103,7 @@ def rerun_as_flow_run(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: 
             broken_videos=bool(retry),
             reasons=retry,
             compute=config.compute,
+            decode=config.decode,
             weights=config.weights,
             when_busy=when_busy,
             wait_seconds=wait_seconds,

@@ -105,7 +105,7 @@ class VideoEmbedder:
         end = min([*ends, duration] if duration > 0 else ends)
         options = self.options
         captions = captions_of(self.captions, video.video_id) if video.captioned else None
-        windows = caption_windows(captions, options.min_caption_seconds, end) if captions else ()
+        windows = caption_windows(captions, options.min_caption_seconds, end, start) if captions else ()
         return max(duration, end), windows or sliding_windows(
             end, options.window_seconds, options.stride_seconds, start
         )

@@ -41,16 +41,18 @@ def sliding_windows(
     return tuple(windows)
 
 
-def caption_windows(captions: VideoCaptions, min_seconds: float, duration_seconds: float) -> tuple[Window, ...]:
+def caption_windows(
+    captions: VideoCaptions, min_seconds: float, end_seconds: float, start_seconds: float = 0.0
+) -> tuple[Window, ...]:
     """Return the windows that a video's captions are extended to, as in training, ordered by start.
 
     Captions with the same window are one moment; its text is that of all its captions. Windows are clipped to the
-    end of the video; those beyond it are left out.
+    start and the end of the video; those beyond them are left out.
     """
     found: dict[tuple[float, float], Window] = {}
     for caption in range(len(captions)):
         grown = grow_window(captions, caption, min_seconds)
-        start, end = grown.start_seconds, min(grown.end_seconds, duration_seconds)
+        start, end = max(grown.start_seconds, start_seconds), min(grown.end_seconds, end_seconds)
         if start < end and (start, end) not in found:
             text = " ".join(" ".join(captions.texts[grown.first : grown.last + 1]).split())
             found[start, end] = Window(start, end, text)

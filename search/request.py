@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from reeldex.embedding.captions import CaptionFile, VideoCaptions
+from reeldex.embedding.caption_cache import CaptionFile
+from reeldex.embedding.captions import VideoCaptions
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.options import IndexOptions
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from reeldex.embedding.captions import CaptionFile, VideoCaptions
+from reeldex.embedding.caption_cache import CaptionFile
+from reeldex.embedding.captions import VideoCaptions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import features_readable
 from reeldex.search.errors import NothingToIndexError, VideosVanishedError

@@ -1,12 +1,16 @@
 """Feature stores on disk: manifests, HDF5 shards, outcomes. Imports neither PyTorch nor other packages of reeldex.
 
 - The store: `store` (the entry point), `layout` (paths), `schema` (value types), `reasons` (why a video failed),
-  `status`, `catalog` and `video_table` (what a store holds), `verify`, `npy_export`, `npy_import`, `errors`.
-- Planning: `manifest` (which video belongs to which shard), `inspection` (what is on disk for a shard), `resume`
-  (what is left to do), `fingerprints` (settings that must not mix), `outcomes`.
+  `status`, `catalog`, `contents` and `video_table` (what a store holds), `durations` (from rows), `verify`, `errors`.
+- Exchange: `npy_export`, `npy_import`, `npy_space` (what is imported), `npy_files`, `sidecar` (the record beside them),
+  `comparison/` (two stores or folders), `video_names` (ids and the names of data sets).
+- Removing: `forgotten` (videos that no longer count), `removal`, `removed` (spaces that are not to be made again).
+- Beside the manifests: `searches` (what each source held).
+- Planning: `manifest` (which video belongs to which shard), `growth` (what a scan adds), `inspection` (what is on disk
+  for a shard), `resume` (what is left to do), `fingerprints` (settings that must not mix), `outcomes`.
 - Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard` and
   `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).
-- Reading: `hdf5` (opening files), `reading` (spans of seconds, files kept open), `hashing`.
+- Reading: `hdf5` (opening files), `reading` (spans of seconds, files kept open), `batch_reading`, `hashing`.
 - The file system, for every package: `atomic` (complete files only), `lock`, `documents` and `json_codec` (JSON files),
   `system_errors` (unreadable is not damaged).
 """

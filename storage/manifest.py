@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from reeldex.storage import layout
 from reeldex.storage.atomic import is_leftover
@@ -18,7 +17,6 @@ from reeldex.storage.schema import Span, VideoEntry, check_space_name
 from reeldex.storage.system_errors import list_folder, look_at
 
 _KIND = "manifest"
-_Verdict = Literal["new", "changed", "unchanged", "duplicate", "absent"]
 
 
 @dataclass(frozen=True)
@@ -169,162 +167,3 @@ def superseded_positions(
         if last_of_path[entry.video_id, entry.place] != place or (holder and holder[2].place == entry.place):
             superseded.add(place)
     return superseded
-
-
-@dataclass(frozen=True)
-class Growth:
-    """What a scan adds to a store.
-
-    `new` + `changed` + `unchanged` + `duplicates` is the number of videos found. `duplicates` counts those to
-    be recorded now; a duplicate recorded before is unchanged. `gone` lists the ids of the store whose files
-    the scan did not find; the store keeps them.
-    """
-
-    new_shards: tuple[ShardManifest, ...]
-    new: int
-    changed: int
-    unchanged: int
-    duplicates: int
-    gone: tuple[str, ...]
-
-
-def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by keyword
-    manifests: Sequence[ShardManifest],
-    found: Sequence[VideoEntry],
-    *,
-    videos_per_shard: int,
-    spaces: Sequence[str],
-    exists: Callable[[str], bool],
-    has_features: Callable[[str], bool] | None = None,
-    forgotten: Collection[tuple[int, int]] = (),
-) -> Growth:
-    """Assign found videos to new shards; pure, touches no file.
-
-    A video whose id is free is new. The same path with another size or mtime is changed and supersedes the
-    old entry. Another path is a move when the old file is gone and size and mtime agree; a duplicate when the
-    old file is still there (`exists(path)`, or found by this scan); otherwise a change. The first of several
-    videos of one id in `found` wins. A file that vanished supersedes nothing: its id is gone. Of clips, `path` above
-    means the file and the span; another span of the same file is a change unless this scan also finds the old one.
-    Two ids that differ only in the Unicode form of accents are one: the store's spelling stays. Entries that are
-    `forgotten` count as absent.
-
-    With `has_features(id)`, a moved video counts as unchanged only when the store has its features; otherwise it
-    is planned again under its new path, because the old one can no longer be read.
-
-    Raises ValueError when `videos_per_shard` is below 1 or a found entry is marked as a duplicate.
-    """
-    if videos_per_shard < 1:
-        raise ValueError(f"A shard has at least one video; got videos_per_shard={videos_per_shard}.")
-    holders = {video_id: entry for video_id, (_, _, entry) in latest_entries(manifests, forgotten).items()}
-    stored_ids = tuple(holders)
-    spellings = Spellings(stored_ids)
-    recorded = {
-        (entry.video_id, entry.place): entry
-        for manifest in manifests
-        for position, entry in enumerate(manifest.videos)
-        if entry.duplicate_of is not None and (manifest.shard, position) not in forgotten
-    }
-    found_places = {entry.place for entry in found}
-    found = [replace(entry, video_id=spellings.of(entry.video_id)) for entry in found]
-    counts = dict.fromkeys(("new", "changed", "unchanged", "duplicate", "absent"), 0)
-    absent: set[str] = set()
-    planned: list[VideoEntry] = []
-    for entry in found:
-        if entry.duplicate_of is not None:
-            raise ValueError(f"A scan does not mark duplicates itself; {entry.path!r} of {entry.video_id!r} is marked.")
-        holder = holders.get(entry.video_id)
-        holder_there = holder is not None and (
-            holder.place in found_places or (holder.path != entry.path and exists(holder.path))
-        )
-        verdict = _judge(
-            entry,
-            holder,
-            recorded.get((entry.video_id, entry.place)),
-            holder_there=holder_there,
-            moves_count=has_features is None or has_features(entry.video_id),
-        )
-        counts[verdict] += 1
-        if verdict in {"new", "changed"}:
-            holders[entry.video_id] = entry
-            planned.append(entry)
-        elif verdict == "duplicate" and holder is not None:
-            duplicate = replace(entry, duplicate_of=holder.path)
-            recorded[entry.video_id, entry.place] = duplicate
-            planned.append(duplicate)
-        elif verdict == "absent":
-            absent.add(entry.video_id)
-    found_ids = {entry.video_id for entry in found} - absent
-    return Growth(
-        new_shards=_pack(planned, len(manifests), videos_per_shard, tuple(spaces)),
-        new=counts["new"],
-        changed=counts["changed"],
-        unchanged=counts["unchanged"] + counts["absent"],
-        duplicates=counts["duplicate"],
-        gone=tuple(video_id for video_id in stored_ids if video_id not in found_ids),
-    )
-
-
-def _judge(
-    entry: VideoEntry,
-    holder: VideoEntry | None,
-    recorded: VideoEntry | None,
-    *,
-    holder_there: bool,
-    moves_count: bool,
-) -> _Verdict:
-    # `holder` is the entry that holds the id now, `recorded` the one of this id and this path; a path is the file and
-    # the span of a clip. First row that fits:
-    #
-    #   holder  path   holder's file  the found file                     verdict
-    #   none    -      -              -                                  new
-    #   there   same   -              same size and mtime                unchanged
-    #   there   same   -              vanished, was there before         absent
-    #   there   same   -              any other                          changed
-    #   there   other  exists         as recorded under this path        unchanged
-    #   there   other  exists         any other                          duplicate
-    #   there   other  gone           vanished, was there before         absent
-    #   there   other  gone           the holder's, and moves count      unchanged (moved)
-    #   there   other  gone           any other                          changed
-    #
-    # The tests have the same rows.
-    if holder is None:
-        return "new"
-    vanished = entry.size_bytes is None and holder.size_bytes is not None
-    if holder.place == entry.place:
-        if entry.same_file(holder):
-            return "unchanged"
-        return "absent" if vanished else "changed"
-    if holder_there:
-        return "unchanged" if recorded is not None and entry.same_file(recorded) else "duplicate"
-    if vanished:
-        return "absent"
-    moved = entry.size_bytes is not None and entry.same_file(holder)
-    return "unchanged" if moved and moves_count else "changed"
-
-
-def _pack(
-    planned: Sequence[VideoEntry], first_shard: int, videos_per_shard: int, spaces: tuple[str, ...]
-) -> tuple[ShardManifest, ...]:
-    """Fill shards in order; a video goes into the first one with room and without a conflicting id.
-
-    Ids such as "a" and "a/b" cannot: in HDF5 "a" would be both a dataset and a folder. Later entries of an id
-    go to later shards, because a shard that cannot take the first cannot take the next either.
-    """
-    shards: list[list[VideoEntry]] = []
-    trees: list[IdTree] = []
-    open_shards: list[int] = []
-    for entry in planned:
-        for shard in open_shards:
-            if entry.duplicate_of is not None or trees[shard].add(entry.video_id):
-                break
-        else:
-            shard = len(shards)
-            shards.append([])
-            trees.append(IdTree())
-            open_shards.append(shard)
-            if entry.duplicate_of is None:
-                trees[shard].add(entry.video_id)
-        shards[shard].append(entry)
-        if len(shards[shard]) == videos_per_shard:
-            open_shards.remove(shard)
-    return tuple(ShardManifest(first_shard + number, tuple(videos), spaces) for number, videos in enumerate(shards))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -10,7 +11,8 @@ from pathlib import Path
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.durations import seconds_covered
 from reeldex.storage.errors import StoreError
-from reeldex.storage.manifest import ShardManifest, plan_growth
+from reeldex.storage.growth import plan_growth
+from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.npy_space import ORIGIN, NpySpace, find_spaces
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.shard import RowTiming
@@ -60,7 +62,7 @@ def import_spaces(spaces: Spaces, store: FeatureStore, *, videos_per_shard: int 
     for each in spaces.values():
         store.require_fingerprint(each.space)
     additions = _additions(store, spaces)
-    ids = {video_id for each in spaces.values() for video_id in each.files}
+    ids = _distinct_ids(spaces)
     new = [_Planned.of(video_id, spaces) for video_id in sorted(ids) if store.entry(video_id) is None]
     # A shard has the same spaces for all its videos, and one provenance.
     for _, group in groupby(sorted(new, key=lambda each: each.key), lambda each: each.key):
@@ -78,6 +80,20 @@ def import_spaces(spaces: Spaces, store: FeatureStore, *, videos_per_shard: int 
     imported += sum(_add_spaces(store, manifest, names, spaces) for manifest, names in additions)
     unrecorded = sum(count for name, count in unlike.items() if spaces[name].sidecar is None)
     return ImportReport(imported, len(ids) - imported, unrecorded)
+
+
+def _distinct_ids(spaces: Spaces) -> set[str]:
+    """Return the ids of all files; raises StoreError for two that a store takes for one video."""
+    ids = {video_id for each in spaces.values() for video_id in each.files}
+    spelled: dict[str, str] = {}
+    for video_id in sorted(ids):
+        other = spelled.setdefault(unicodedata.normalize("NFC", video_id), video_id)
+        if other != video_id:
+            raise StoreError(
+                f"The names {other!a} and {video_id!a} differ only in the Unicode form of accents, and a store "
+                "takes them for one video. Rename the files of one of them."
+            )
+    return ids
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The closed list of reasons why a video has no features, or incomplete ones. Cheap to import."""
+"""The closed list of reasons why a video has no features, or incomplete ones; names of notes. Cheap to import."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ REASONS = (
     "internal_error",
 )
 """Every reason an outcome can have; with `truncated` alone the features are kept."""
+
+
+def note_words(note: str) -> str:
+    """Return the name of an outcome's note for people: `timestamps repaired` for timestamps_repaired."""
+    return note.replace("_", " ")

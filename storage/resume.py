@@ -78,6 +78,8 @@ def merge_outcome(
     if staged.status == "failed":
         stands = previous.status == "ok" and set(wanted) <= set(rows)
         return replace(previous if stands else staged, attempts=attempts, rows=rows)
+    if previous.status == "ok" and set(rows) - set(staged.rows):
+        staged = _with_notes_of(staged, previous)
     if previous.status == "ok" and previous.truncated and set(rows) - set(staged.rows):
         # Some rows are still those of the earlier, truncated extraction.
         return replace(
@@ -91,6 +93,15 @@ def merge_outcome(
     return replace(staged, attempts=attempts, rows=rows)
 
 
+def _with_notes_of(staged: VideoOutcome, previous: VideoOutcome) -> VideoOutcome:
+    """Return the staged outcome, with the notes on rows that are still those of the previous one."""
+    added = tuple(note for note in previous.notes if note not in staged.notes)
+    if not added:
+        return staged
+    message = " ".join(filter(None, (staged.message, previous.message)))
+    return replace(staged, notes=(*staged.notes, *added), message=message)
+
+
 def duplicate_outcome(entry: VideoEntry) -> VideoOutcome:
     """Return the outcome of a video whose id belongs to another file."""
     return VideoOutcome(
@@ -100,7 +111,7 @@ def duplicate_outcome(entry: VideoEntry) -> VideoOutcome:
         reason="duplicate_id",
         message=(
             f"{entry.path} was not extracted: its id {entry.video_id!r} belongs to {entry.duplicate_of}. Give the ids "
-            "explicitly in a .csv list, or use `--video-id path`, which makes ids of whole relative paths."
+            "explicitly in a list, or use `--video-id path` in a new store, which makes ids of whole relative paths."
         ),
         attempts=0,
     )

@@ -13,8 +13,11 @@ import numpy.typing as npt
 
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.hashing import rows_sha256
-from reeldex.storage.schema import FeatureRows
+from reeldex.storage.schema import COLOUR_PROPERTIES, FeatureRows
 from reeldex.storage.write_errors import RESERVED_BYTES, refuse_if_full
+
+_COLOUR = "colour_"
+_DAMAGED = "damaged_rows"
 
 
 def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -> None:
@@ -32,6 +35,10 @@ def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -
     # h5py writes a str only if it is valid UTF-8, and file names may not be.
     source = rows.source.encode("utf-8", "surrogateescape")
     dataset.attrs.create("source", source, dtype=h5py.string_dtype("utf-8"))
+    for key, value in sorted(rows.colour.items()):
+        dataset.attrs[_COLOUR + key] = value
+    if rows.damaged_rows is not None:
+        dataset.attrs[_DAMAGED] = np.array(rows.damaged_rows, dtype="<i8").reshape(-1, 2)
     dataset.attrs["sha256"] = rows_sha256(rows.rows)
 
 
@@ -54,7 +61,16 @@ def read_rows(dataset: h5py.Dataset) -> FeatureRows:
         duration_seconds=None if math.isnan(duration_seconds) else duration_seconds,
         truncated=bool(dataset.attrs["truncated"]),
         source=str(dataset.attrs["source"]),
+        colour={key: str(dataset.attrs[_COLOUR + key]) for key in COLOUR_PROPERTIES if _COLOUR + key in dataset.attrs},
+        damaged_rows=damaged_rows(dataset),
     )
+
+
+def damaged_rows(dataset: h5py.Dataset) -> tuple[tuple[int, int], ...] | None:
+    """Return the ranges of rows that may show damaged pictures; None if that was not recorded."""
+    if _DAMAGED not in dataset.attrs:
+        return None
+    return tuple((int(first), int(stop)) for first, stop in dataset.attrs[_DAMAGED])
 
 
 def is_plausible(dataset: h5py.Dataset) -> bool:

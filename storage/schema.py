@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from reeldex.storage.json_codec import AnyObject, Flag, Integer, Number, Text
 from reeldex.storage.reasons import REASONS as REASONS  # noqa: PLC0414 - explicit re-export
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 else:
     # What `JSON` names is known here only, and the codec looks names up where a dataclass is defined.
     JSONObject = Annotated[Mapping[str, Any], AnyObject]
+
+_NOTE = re.compile(r"[a-z0-9_]+")
+COLOUR_PROPERTIES = ("range", "matrix", "primaries", "transfer")
+"""The keys of `FeatureRows.colour`."""
 
 _SPACE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _LONGEST_COMPONENT_BYTES = 255
@@ -158,7 +163,9 @@ class FeatureRows:
 
     `rows` is (R, D) float16, R and D at least 1, C-contiguous and finite. Row k begins at `start_seconds` + k
     * `seconds_per_row`. `duration_seconds` is the video's length, None when unknown. `source` is where the
-    video came from. Raises ValueError for anything else.
+    video came from. `colour` is what the file states of its colours: range, matrix, primaries, transfer, as far as
+    known. `damaged_rows` are the ranges (first, stop) of rows that may show damaged pictures, in order; none if empty,
+    None when unknown. Raises ValueError for anything else.
     """
 
     rows: npt.NDArray[np.float16]
@@ -167,6 +174,8 @@ class FeatureRows:
     duration_seconds: float | None
     truncated: bool
     source: str
+    colour: Mapping[str, str] = field(default_factory=dict)
+    damaged_rows: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -189,6 +198,11 @@ class FeatureRows:
             self._refuse("source cannot be encoded, not even with surrogate escapes")
         if b"\0" in encoded:
             self._refuse("source contains a NUL character")
+        if unknown := sorted(set(self.colour) - set(COLOUR_PROPERTIES)):
+            self._refuse(f"colour has {unknown}, besides {', '.join(COLOUR_PROPERTIES)}")
+        bounds = [bound for pair in self.damaged_rows or () for bound in pair]
+        if bounds != sorted(set(bounds)) or (bounds and not 0 <= bounds[0] < bounds[-1] <= len(rows)):
+            self._refuse(f"damaged_rows must be separate ranges within {len(rows)} rows, not {self.damaged_rows}")
 
     @property
     def row_seconds(self) -> npt.NDArray[np.float64]:
@@ -205,7 +219,8 @@ class VideoOutcome:
 
     `rows` maps the name of each space to the number of rows there. An `ok` outcome has the reason None,
     or `truncated` with `truncated` set; a `failed` one has another of REASONS and a message. A failed outcome
-    may have rows of spaces that were extracted earlier. Raises ValueError for anything else.
+    may have rows of spaces that were extracted earlier. `notes` names what is worth knowing about an ok video, such as
+    `timestamps_repaired`; `message` explains the reason and the notes. Raises ValueError for anything else.
     """
 
     video_id: Text
@@ -218,6 +233,8 @@ class VideoOutcome:
     decode_error_count: Integer = 0
     duration_seconds: Number | None = None
     rows: Mapping[str, Integer] = field(default_factory=dict)
+    # Absent from JSON when empty: outcomes without notes have the bytes they have always had.
+    notes: Annotated[tuple[Text, ...], Field(exclude_if=lambda notes: not notes)] = ()
 
     def __post_init__(self) -> None:
         check_video_id(self.video_id)
@@ -235,10 +252,19 @@ class VideoOutcome:
             self._refuse(f"counts cannot be negative: {self.attempts=}, {self.decode_error_count=}")
         if self.duration_seconds is not None and not 0 <= self.duration_seconds < math.inf:
             self._refuse(f"duration_seconds must be finite and not negative, not {self.duration_seconds}")
+        self._check_notes()
         for space, count in self.rows.items():
             check_space_name(space)
             if count < 1:
                 self._refuse(f"the number of rows in {space} must be at least 1, not {count}")
+
+    def _check_notes(self) -> None:
+        if bad := [note for note in self.notes if not _NOTE.fullmatch(note)]:
+            self._refuse(f"notes are words of lower-case letters, digits and underscores, not {bad}")
+        if len(set(self.notes)) < len(self.notes):
+            self._refuse(f"notes must differ, not {list(self.notes)}")
+        if self.notes and not self.message.strip():
+            self._refuse("notes need a message")
 
     def _refuse(self, why: str) -> None:
         raise ValueError(f"The outcome of the video {self.video_id!r} is invalid: {why}.")

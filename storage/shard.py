@@ -18,7 +18,7 @@ from reeldex.storage.atomic import publish
 from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError, UnknownVideoError
 from reeldex.storage.hashing import Extent
 from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_to_read, raise_system_error
-from reeldex.storage.row_datasets import is_plausible, read_rows, room_for, write_rows
+from reeldex.storage.row_datasets import damaged_rows, is_plausible, read_rows, room_for, write_rows
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, JSON, FeatureRows, FeatureSpace, check_video_id
 from reeldex.storage.system_errors import look_at
 
@@ -34,7 +34,8 @@ def write_shard(
 
     Writes `/features/<video id>`, (R, D) float16, contiguous, with the attributes start_seconds,
     seconds_per_row, duration_seconds (NaN when unknown), truncated, source, position (the video's place in
-    the file) and sha256 (see `hashing.rows_sha256`). The root carries format, format_version, space,
+    the file) and sha256 (see `hashing.rows_sha256`); where known also damaged_rows (N, 2), colour_range, colour_matrix,
+    colour_primaries and colour_transfer. The root carries format, format_version, space,
     fingerprint (JSON), provenance (JSON), shard, created (ISO 8601, UTC). Equal items give equal datasets.
     Raises ValueError for an id that is invalid, occurs twice or is a folder of another, and for rows of different
     dimensions.
@@ -140,6 +141,11 @@ class ShardReader:
         """Return the row count and row times of one video, without reading its rows; raises UnknownVideoError."""
         with self._damage_named():
             return _timing(self._dataset(video_id))
+
+    def damaged_rows(self, video_id: str) -> tuple[tuple[int, int], ...] | None:
+        """Return `FeatureRows.damaged_rows` of one video, without reading its rows; raises UnknownVideoError."""
+        with self._damage_named():
+            return damaged_rows(self._dataset(video_id))
 
     def map_rows(self, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
         """Return the row times of one video and its rows as a read-only memory-mapped (R, D) float16 array.

@@ -10,6 +10,7 @@ from pathlib import Path
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.damage import damaged_files
 from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import superseded_positions
 from reeldex.storage.outcomes import ShardOutcomes
@@ -24,15 +25,15 @@ from reeldex.storage.system_errors import Unreadable, look_at, require_readable
 class StoreStatus:
     """Counts over the videos that were not superseded: `videos_total` = `ok` + failed + `pending`.
 
-    `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a
-    file of the recorded size that no verification found damaged; `damaged` lists those that one did. `staged` of
-    the pending videos are extracted and wait for the rest of their shard. `unreadable` lists feature files that the
-    system does not allow reading; shards with no other problem
-    count as `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later
-    ones replaced or that were forgotten. `left_source` counts, by ok, failed and pending, the videos that their source
-    no longer holds: they are not part of `videos_total`, but their features are kept. `seconds_of_video_ok` adds the
-    known durations of ok videos; `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all
-    files; these three include videos that left.
+    `ok` includes `truncated`. A shard is done when it has outcomes and, for each space of its manifest, a file of the
+    recorded size that no verification found damaged; `damaged` lists those that one did. `noted` counts the ok videos
+    with each note. `staged` of the pending videos are extracted and wait for the rest of their shard. `unreadable`
+    lists feature files that the system does not allow reading; shards with no other problem count as
+    `shards_unreadable`, neither done nor unfinished. `superseded` counts the entries that later ones replaced or that
+    were forgotten. `left_source` counts, by ok, failed and pending, the videos that their source no longer holds: they
+    are not part of `videos_total`, but their features are kept. `seconds_of_video_ok` adds the known durations of ok
+    videos; `rows_per_space` and `bytes_per_space` count rows of current videos and bytes of all files; these three
+    include videos that left. `ffmpeg_versions` counts shards by the version of ffmpeg that decoded them.
     """
 
     shards_total: int
@@ -51,8 +52,10 @@ class StoreStatus:
     superseded: int
     seconds_of_work: float
     unreadable: tuple[Unreadable, ...]
+    noted: Mapping[str, int] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     left_source: Mapping[str, int] = field(default_factory=dict)
+    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -78,6 +81,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     left: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     rows: Counter[str] = Counter()
+    noted: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     unreadable: list[Unreadable] = []
     damaged: list[str] = []
@@ -112,6 +116,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
             elif outcome.status == "ok":
                 ok += 1
                 truncated += outcome.truncated
+                noted.update(outcome.notes)
             else:
                 failed[_reason(outcome)] += 1
     return StoreStatus(
@@ -131,8 +136,10 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         superseded=len(superseded),
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
+        noted=dict(sorted(noted.items())),
         damaged=tuple(damaged),
         left_source=dict(+left),
+        ffmpeg_versions=store_versions(catalog),
     )
 
 

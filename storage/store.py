@@ -15,6 +15,7 @@ from reeldex.storage.batch_reading import read_batch
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.damage import record_findings
 from reeldex.storage.errors import StoreError, UnknownSpaceError, UnknownVideoError
+from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.fingerprints import published_space, require_fingerprints
 from reeldex.storage.forgotten import Forgotten, add_forgotten, entries_of
 from reeldex.storage.housekeeping import create_folders, require_folders, require_writable_folders, sweep
@@ -104,12 +105,13 @@ class FeatureStore:
         Features are kept in their files, and a later scan that finds such a video adds it again. Requires the lock.
         Raises UnknownVideoError for a name that is not in the store, and then forgets nothing.
         """
-        found = entries_of(self.manifests(), self.forgotten(), [self._spelling(name) for name in names])
-        if unknown := [name for name in names if not found[self._spelling(name)]]:
+        spelled = {name: self._spelling(name) for name in names}
+        found = entries_of(self.manifests(), self.forgotten(), list(spelled.values()))
+        if unknown := [name for name in names if not found[spelled[name]]]:
             near = _nearest(unknown[0], self._catalog.latest())
             raise UnknownVideoError(f"{self.path} has no video with the id or path {unknown[0]!r}.{near}")
         add_forgotten(self.path, [entry for entries in found.values() for entry in entries])
-        return {name: len(found[self._spelling(name)]) for name in names}
+        return {name: len(found[spelled[name]]) for name in names}
 
     def current_entries(self) -> list[VideoEntry]:
         """Return the latest entry of every video, and duplicates; without superseded and forgotten ones."""
@@ -285,6 +287,16 @@ class FeatureStore:
         with self._open_shards.reader(self.feature_file(space, video_id)) as reader:
             return dict(reader.provenance)
 
+    def damaged_rows(self, space: str, video_id: str) -> tuple[tuple[int, int], ...] | None:
+        """Return the ranges (first, stop) of a video's rows that may show damaged pictures, in order.
+
+        Empty if there are none, None when unknown: the decoder reported errors that no row can be assigned to, or the
+        features were imported or extracted before this was recorded. Raises as `rows` does.
+        """
+        path, stored_id = self._find(space, video_id)
+        with self._open_shards.reader(path) as reader:
+            return reader.damaged_rows(stored_id)
+
     def map_rows(self, space: str, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
         """Return the row times of a video and its rows as a read-only memory-mapped (R, D) float16 array.
 
@@ -299,6 +311,10 @@ class FeatureStore:
         return self._find(space, video_id)[0]
 
     # Verifying
+
+    def ffmpeg_versions(self) -> dict[str, int]:
+        """Return the number of shards by the version of ffmpeg that decoded them."""
+        return store_versions(self._catalog)
 
     def status(self) -> StoreStatus:
         """Count shards, videos, failures, rows and bytes."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
+
+from reeldex.storage.manifest import Spellings
 
 _VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
 
@@ -20,20 +23,29 @@ def _without_suffix(video_id: str) -> str:
 
 
 class KnownVideos:
-    """The ids of stored features, looked up by the names that data sets use."""
+    """The ids of stored features, looked up by the names that data sets use.
+
+    Accents in two Unicode forms (NFC, NFD) are one spelling, unless an id is known in exactly this one.
+    """
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._ids = set(ids)
+        self._spellings = Spellings(self._ids)
         self.by_name: dict[str, list[str]] = {}
         for video_id in sorted(self._ids):
-            self.by_name.setdefault(name_without_suffix(video_id), []).append(video_id)
+            self.by_name.setdefault(_composed(name_without_suffix(video_id)), []).append(video_id)
 
     def meant(self, video_id: str) -> list[str]:
         """Return the ids that a data set's name can refer to: exactly one, unless it is unknown or ambiguous."""
-        if video_id in self._ids:
-            return [video_id]
-        if (bare := _without_suffix(video_id)) in self._ids:
-            return [bare]
-        found = self.by_name.get(bare, [])
+        bare = _without_suffix(video_id)
+        for name in (video_id, bare):
+            if (known := self._spellings.of(name)) in self._ids:
+                return [known]
+        found = self.by_name.get(_composed(bare), [])
         # A name with another extension is another video.
-        return [each for each in found if bare == video_id or each.rpartition("/")[2] in {video_id, bare}]
+        same = {_composed(video_id), _composed(bare)}
+        return [each for each in found if bare == video_id or _composed(each.rpartition("/")[2]) in same]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

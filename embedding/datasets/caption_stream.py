@@ -26,7 +26,7 @@ class CaptionStream:
     def __iter__(self) -> Iterator[str]:
         if isinstance(self._samples, Howto100mTrainingSet):
             for at in self._at:
-                yield from self._samples.captions.captions(self._samples.video_ids[at]).texts
+                yield from self._samples.texts(self._samples.video_ids[at])
         else:
             for at in self._at:
                 for clip in self._samples.groups[at]:

@@ -9,11 +9,11 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from reeldex.embedding.datasets.options import PROTOCOL_DESCRIPTION, DatasetOptions, TestedOptions
+from reeldex.embedding.datasets.options import PROTOCOL_DESCRIPTION, TestedOptions, TrainableOptions
 from reeldex.options import Count, NotNegative
 
 
-class EpicLabelOptions(DatasetOptions):
+class EpicLabelOptions(TrainableOptions):
     """EPIC-KITCHENS by label files: one label for each 3-D row; `folder` holds `train` and `test`."""
 
     train_labels: Annotated[

@@ -169,7 +169,7 @@ def _clips(
 
 
 def _right_clips(
-    relevance: np.ndarray[tuple[int, ...], np.dtype[np.float32]], narration_ids: Sequence[str], clips: Sequence[Clip]
+    relevance: np.ndarray[tuple[int, ...], np.dtype[np.float64]], narration_ids: Sequence[str], clips: Sequence[Clip]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """Return each sentence the clip it was taken from, or, where that is left out, the first fully relevant one."""
     places = {clip.clip_id: at for at, clip in enumerate(clips)}

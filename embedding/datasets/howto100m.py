@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from reeldex.embedding.block_pooling import pool_spans
-from reeldex.embedding.captions import CaptionFile, VideoCaptions, grow_window, load_captions
+from reeldex.embedding.caption_cache import CaptionFile
+from reeldex.embedding.caption_files import open_captions
+from reeldex.embedding.captions import CaptionWindow, VideoCaptions, grow_window
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.options import Howto100mOptions
-from reeldex.embedding.datasets.records import RetrievalSample, UnusableVideos, draw_generator, exclude_unusable
-from reeldex.embedding.datasets.tables import Row, read_table
+from reeldex.embedding.datasets.readers import SpanReader
+from reeldex.embedding.datasets.records import (
+    Clip,
+    ClipReader,
+    RetrievalSample,
+    UnusableVideos,
+    draw_generator,
+    exclude_unusable,
+)
+from reeldex.embedding.datasets.tables import stream_table
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import FeatureSource
+from reeldex.embedding.stop_words import content_words, load_stop_words
+from reeldex.embedding.words.vectors import tokenise
 from reeldex.storage.schema import JSON
 
 log = logging.getLogger(__name__)
@@ -34,12 +49,18 @@ class Howto100mTrainingSet:
     pairs_per_sample: int
     unusable: UnusableVideos
     name: str = NAME
+    stop_words: frozenset[str] = frozenset()
     _told: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
     def video_dim(self) -> int:
         """Vector dimension."""
         return sum(self.source.stream_dims)
+
+    @property
+    def videos(self) -> tuple[str, ...]:
+        """The video of each sample."""
+        return self.video_ids
 
     def __len__(self) -> int:
         return len(self.video_ids)
@@ -61,8 +82,31 @@ class Howto100mTrainingSet:
         """Return the windows of these captions of a video, by number; raises FeaturesError."""
         return self._sample(self.video_ids[index], self.captions.captions(self.video_ids[index]), chosen)
 
+    def texts(self, video_id: str) -> Iterator[str]:
+        """Return the captions of a video, without stop words; raises DatasetError."""
+        for text in self.captions.captions(video_id).texts:
+            yield " ".join(content_words(text, self.stop_words)) if self.stop_words else text
+
+    def subset(self, indices: Sequence[int]) -> Howto100mTrainingSet:
+        """Return the training set of some of the videos."""
+        return replace(self, video_ids=tuple(self.video_ids[at] for at in indices))
+
+    def clips(self, indices: Sequence[int]) -> tuple[list[Clip], ClipReader]:
+        """Return one window of each of some videos, to evaluate on: that of the caption in the middle."""
+        clips, spans = [], {}
+        for at in indices:
+            captions = self.captions.captions(self.video_ids[at])
+            window = self._window(captions, len(captions) // 2)
+            spans[self.video_ids[at]] = (window.start_seconds, window.end_seconds)
+            clips.append(Clip(self.video_ids[at], self.video_ids[at], (" ".join(window.words),)))
+        return clips, SpanReader(self.source, spans)
+
+    def _window(self, captions: VideoCaptions, caption: int) -> CaptionWindow:
+        words_of = partial(content_words, stop_words=self.stop_words) if self.stop_words else tokenise
+        return grow_window(captions, caption, self.min_seconds, self.min_words, words_of)
+
     def _sample(self, video_id: str, captions: VideoCaptions, chosen: list[int]) -> RetrievalSample:
-        windows = {caption: grow_window(captions, caption, self.min_seconds, self.min_words) for caption in set(chosen)}
+        windows = {caption: self._window(captions, caption) for caption in set(chosen)}
         grown = [windows[caption] for caption in chosen]
         spans = [(window.start_seconds, window.end_seconds) for window in grown]
         video = pool_spans(self.source, video_id, spans)
@@ -80,28 +124,54 @@ class Howto100mTrainingSet:
 def open_training(options: Howto100mOptions) -> Howto100mTrainingSet:
     """Open the training set: each video with `n_pair` of its captions, drawn again each epoch."""
     purpose = "Training on HowTo100M"
-    rows = read_table(required(options.csv, "csv", purpose), ["video_id"], ["path"])
+    videos = read_videos(required(options.csv, "csv", purpose), options.max_rank)
     if options.features is None:
         raise DatasetError(f"{purpose} needs features: a store, or folders of .npy files.")
-    captions = load_captions(required(options.captions, "captions", purpose))
-    source = open_features(options.features, _paths(rows))
+    captions = open_captions(required(options.captions, "captions", purpose), options.captions_cache)
+    return training_set(options, videos, captions, open_features(options.features, videos.paths))
+
+
+@dataclass(frozen=True)
+class ListedVideos:
+    """The videos of the published table, and the .npy file of each where it names one."""
+
+    ids: list[str]
+    paths: dict[str, str] | None
+
+
+def training_set(
+    options: Howto100mOptions, videos: ListedVideos, captions: CaptionFile, source: FeatureSource
+) -> Howto100mTrainingSet:
+    """Return the training set of the videos that have features and captions; raises MissingVideosError."""
 
     def problem(video_id: str) -> str | None:
         return source.problem(video_id) or captions.problem(video_id)
 
-    unusable = exclude_unusable(NAME, (row.text("video_id") for row in rows), problem, options.max_missing_share)
+    unusable = exclude_unusable(NAME, videos.ids, problem, options.max_missing_share)
     return Howto100mTrainingSet(
-        video_ids=tuple(row.text("video_id") for row in rows if row.text("video_id") not in unusable.reasons),
+        video_ids=tuple(video_id for video_id in videos.ids if video_id not in unusable.reasons),
         source=source,
         captions=captions,
         min_seconds=options.min_seconds,
         min_words=options.min_words,
         pairs_per_sample=options.n_pair,
         unusable=unusable,
+        stop_words=load_stop_words(options.stop_words),
     )
 
 
-def _paths(rows: list[Row]) -> dict[str, str] | None:
-    if not rows or "path" not in rows[0].values:
-        return None
-    return {row.text("video_id"): row.text("path") for row in rows}
+def read_videos(path: Path, max_rank: int | None) -> ListedVideos:
+    """Read the table of videos row by row: the published one has 1.2 million."""
+    ids: list[str] = []
+    paths: dict[str, str] = {}
+    total = 0
+    for row in stream_table(path, ["video_id", *(["rank"] if max_rank is not None else [])], ["path"]):
+        total += 1
+        if max_rank is not None and row.integer("rank") > max_rank:
+            continue
+        ids.append(row.text("video_id"))
+        if "path" in row.values:
+            paths[ids[-1]] = row.text("path")
+    if total and not ids:
+        raise DatasetError(f"{path}: no video has a rank of at most {max_rank}. Raise max_rank.")
+    return ListedVideos(ids, paths or None)

@@ -15,6 +15,7 @@ from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, Evaluation
 from reeldex.embedding.datasets.rows import UsableRows, usable_rows
 from reeldex.embedding.datasets.tables import Row, read_json, read_list, read_table
 from reeldex.embedding.errors import DatasetError
+from reeldex.storage.video_names import name_without_suffix
 
 NAME = "msrvtt"
 _Said = tuple[str, str]  # a video's id and a sentence
@@ -33,8 +34,7 @@ def open_training(options: MsrvttOptions) -> ClipTrainingSet:
     said = usable_rows(sentences_file, _caption_rows(sentences_file), _sentence("caption"))
     sentences = _by_video(said.rows)
     reader = whole_videos(options.features, options.train_features, "train_features", purpose)
-    rows = read_list(table, "video_id") or read_table(table, ["video_id"])
-    listed = usable_rows(table, rows, lambda row: row.text("video_id"))
+    listed = _listed(table)
 
     def problem(video_id: str) -> str | None:
         return reader.problem(video_id) if video_id in sentences else f"{sentences_file} has no caption of it"
@@ -77,6 +77,14 @@ def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
     )
 
 
+def _listed(path: Path) -> UsableRows[str]:
+    """Return the videos of a table, or of a list of ids, whose names may have a video file's extension."""
+    ids = read_list(path, "video_id")
+    if ids is None:
+        return usable_rows(path, read_table(path, ["video_id"]), lambda row: row.text("video_id"))
+    return UsableRows([name_without_suffix(row.text("video_id")) for row in ids], {})
+
+
 def _test_rows(path: Path, options: MsrvttOptions) -> tuple[list[str], UsableRows[_Said]]:
     """Return the videos, and (video id, sentence) of a table, or of a list of ids with the captions of a JSON file."""
     listed = read_list(path, "video_id")
@@ -86,7 +94,7 @@ def _test_rows(path: Path, options: MsrvttOptions) -> tuple[list[str], UsableRow
     file = required(
         options.test_json or options.train_json, "test_json for the sentences of the videos in test_csv", "MSR-VTT"
     )
-    videos = list(dict.fromkeys(row.text("video_id") for row in listed))
+    videos = list(dict.fromkeys(name_without_suffix(row.text("video_id")) for row in listed))
     wanted = set(videos)
     rows = [row for row in _caption_rows(file) if str(row.values.get("video_id")) in wanted]
     found = usable_rows(file, rows, _sentence("caption"))

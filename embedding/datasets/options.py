@@ -1,7 +1,7 @@
 """Options of the data sets: where their files are stored, and how samples are made of them. Nothing else.
 
-Those of EPIC-KITCHENS are in `epic_options`. Every option may be left out; what is needed for training or
-evaluating is checked when a split is opened.
+Those of HowTo100M, EPIC-KITCHENS and CrossTask are in `howto100m_options`, `epic_options` and `crosstask_options`.
+Every option may be left out; what is needed for training or evaluating is checked when a split is opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reeldex.options import Count, NotNegative, Options, Positive, Seconds, Share
+from reeldex.options import Count, Options, Positive, Share
 
 
 class TrainingDataset(StrEnum):
@@ -38,6 +38,7 @@ class TestSet(StrEnum):
     EPIC = "epic"
     EPIC_RETRIEVAL = "epic-retrieval"
     CAPTIONS = "captions"
+    CROSSTASK = "crosstask"
 
 
 PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
@@ -106,10 +107,32 @@ class DatasetOptions(Options):
     ] = 0.1
 
 
+class TrainableOptions(DatasetOptions):
+    """What the options of a data set with a training split have besides."""
+
+    exclude: Annotated[
+        Path | None,
+        Field(
+            title="Excluded videos",
+            description="Videos left out of training, such as those of a test set: csv with a column video_id, or one "
+            "id per line.",
+        ),
+    ] = None
+    train_share: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            title="Share of the videos",
+            description="Share of the videos to train on, always the same ones; a smaller share is part of a larger.",
+        ),
+    ] = 1.0
+
+
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class TestedOptions(DatasetOptions):
+class TestedOptions(TrainableOptions):
     """What the options of a data set with a published test set have besides."""
 
     published_sha256: Annotated[
@@ -123,34 +146,6 @@ class TestedOptions(DatasetOptions):
 
 
 PROTOCOL_DESCRIPTION = "Published protocol whose counts the test set must have: {}. null checks nothing."
-
-
-class Howto100mOptions(DatasetOptions):
-    """HowTo100M."""
-
-    csv: Annotated[
-        Path | None, Field(title="Videos", description="Column video_id; for folders of .npy files also path.")
-    ] = None
-    captions: Annotated[Path | None, Field(title="Captions", description="caption.pickle, or the same as JSON.")] = None
-    min_seconds: Annotated[
-        Seconds,
-        Field(title="Minimum window (s)", description="Windows of shorter captions grow to so many seconds."),
-    ] = 5.0
-    min_words: Annotated[
-        NotNegative, Field(title="Minimum words", description="Windows of captions grow to so many words.")
-    ] = 0
-    n_pair: Annotated[
-        Count, Field(title="Pairs per video", description="Captions drawn from each video of a batch.")
-    ] = 1
-
-    @classmethod
-    def published(cls, folder: Path) -> Self:
-        """Return the files as the published archive names them; features are in the folders beside them."""
-        return cls(
-            csv=folder / "HowTo100M_v1.csv",
-            captions=folder / "caption.pickle",
-            features=FeatureLocation(folder_2d=folder / "feature_2d", folder_3d=folder / "feature_3d"),
-        )
 
 
 class MsrvttOptions(TestedOptions):
@@ -298,7 +293,7 @@ class LsmdcOptions(TestedOptions):
         )
 
 
-class CaptionsOptions(DatasetOptions):
+class CaptionsOptions(TrainableOptions):
     """Captions of one's own for videos of one's own."""
 
     captions: Annotated[

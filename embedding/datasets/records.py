@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 Vectors = npt.NDArray[np.float32]
 _LISTED = 10
 _LONGEST_NAME = 100
+_LONGEST_NAMES = 200
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,17 @@ class UnusableVideos:
 
 
 def _listed(reasons: Mapping[str, str]) -> list[str]:
-    lines = [f"  {name:.{_LONGEST_NAME}}: {reason}" for name, reason in list(reasons.items())[:_LISTED]]
-    return [*lines, f"  and {len(reasons) - _LISTED} more"] if len(reasons) > _LISTED else lines
+    """Return the first names with their reasons, and how many more there are; long names leave room for fewer."""
+    lines: list[str] = []
+    room = _LONGEST_NAMES
+    for name, reason in islice(reasons.items(), _LISTED):
+        shown = (name if name.isprintable() else repr(name))[:_LONGEST_NAME]
+        room -= len(shown)
+        if lines and room < 0:
+            break
+        lines.append(f"  {shown}: {reason}")
+    rest = len(reasons) - len(lines)
+    return [*lines, f"  and {rest} more"] if rest else lines
 
 
 def exclude_unusable(
@@ -170,11 +181,21 @@ class TrainingSet(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def videos(self) -> Sequence[str]:
+        """The name of the video of each sample."""
+
     def fingerprints(self) -> dict[str, JSON]:
         """Return what defines the features of each stream, for a checkpoint."""
 
     def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
         """Return one sample; raises FeaturesError when its features cannot be read."""
+
+    def subset(self, indices: Sequence[int]) -> TrainingSet:
+        """Return the training set of some of the samples."""
+
+    def clips(self, indices: Sequence[int]) -> tuple[list[Clip], ClipReader]:
+        """Return the clips of some of the samples, to evaluate on."""
 
 
 class ClipReader(Protocol):
@@ -196,6 +217,7 @@ class ClipTrainingSet:
     """A training set of clips in groups; a sample is `pairs_per_sample` clips of one group, drawn with replacement.
 
     For each clip one of its captions is drawn. With one pair per sample, a group of one clip draws only the caption.
+    `videos` names the video of each group; by default it is that of its first clip.
     """
 
     name: str
@@ -203,8 +225,11 @@ class ClipTrainingSet:
     reader: ClipReader
     pairs_per_sample: int = 1
     unusable: UnusableVideos = field(default_factory=UnusableVideos)
+    videos: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if not self.videos:
+            object.__setattr__(self, "videos", tuple(group[0].video_id for group in self.groups if group))
         if self.pairs_per_sample < 1 or not self.groups or not all(self.groups):
             raise ValueError(f"{self.name} needs at least one pair per sample and one clip per group.")
 
@@ -232,6 +257,14 @@ class ClipTrainingSet:
             class_ids=tuple(clip.class_id for clip in clips),
         )
 
+    def subset(self, indices: Sequence[int]) -> ClipTrainingSet:
+        """Return the training set of some of the groups."""
+        return replace(self, groups=[self.groups[at] for at in indices], videos=[self.videos[at] for at in indices])
+
+    def clips(self, indices: Sequence[int]) -> tuple[list[Clip], ClipReader]:
+        """Return the clips of some of the groups, to evaluate on."""
+        return [clip for at in indices for clip in self.groups[at]], self.reader
+
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
@@ -239,7 +272,7 @@ class EvaluationSet:
 
     `right_clips` (M,) int64 gives the clip that each sentence belongs to; several sentences may belong to one clip.
     By default the sentences are all captions of all clips. A clip without a sentence of its own is ranked too.
-    `relevance`, where the protocol has several right clips, is (M, N) float32, 0 to 1. `claim` is what the
+    `relevance`, where the protocol has several right clips, is (M, N) float64, 0 to 1. `claim` is what the
     user states about the set.
     """
 
@@ -248,7 +281,7 @@ class EvaluationSet:
     reader: ClipReader
     captions: tuple[str, ...] = ()
     right_clips: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    relevance: npt.NDArray[np.float32] | None = None
+    relevance: npt.NDArray[np.float64] | None = None
     unusable: UnusableVideos = field(default_factory=UnusableVideos)
     claim: ProtocolClaim = field(default_factory=ProtocolClaim)
 

@@ -7,29 +7,47 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from reeldex.embedding.datasets import captions, epic_labels, epic_retrieval, howto100m, lsmdc, msrvtt, youcook2
-from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
-from reeldex.embedding.datasets.options import (
-    CaptionsOptions,
-    Howto100mOptions,
-    LsmdcOptions,
-    MsrvttOptions,
-    Youcook2Options,
+from reeldex.embedding.datasets import (
+    captions,
+    crosstask,
+    epic_labels,
+    epic_retrieval,
+    howto100m,
+    lsmdc,
+    msrvtt,
+    youcook2,
 )
-from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
+from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
+from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
+from reeldex.embedding.datasets.localization import EvaluatedSet
+from reeldex.embedding.datasets.options import CaptionsOptions, LsmdcOptions, MsrvttOptions, Youcook2Options
+from reeldex.embedding.datasets.records import TrainingSet
+from reeldex.embedding.datasets.subsets import selected
+from reeldex.embedding.errors import DatasetError
 
 
 @dataclass(frozen=True)
 class DatasetRecord:
     """A data set: `options` is the frozen model that both functions take.
 
-    `open_evaluation` is None where nothing is evaluated.
+    `read_training` opens all samples of the training split, None where there is none. `open_evaluation` is None where
+    nothing is evaluated.
     """
 
     name: str
     options: type
-    open_training: Callable[[Any], TrainingSet]
-    open_evaluation: Callable[[Any], EvaluationSet] | None
+    read_training: Callable[[Any], TrainingSet] | None
+    open_evaluation: Callable[[Any], EvaluatedSet] | None
+
+    def open_training(self, options: Any) -> TrainingSet:  # noqa: ANN401 - each data set has its own options
+        """Open the training split, without excluded videos and those beyond `train_share`.
+
+        Raises DatasetError when the data set has none.
+        """
+        if self.read_training is None:
+            raise DatasetError(f"{self.name} has no training split. Train on another data set.")
+        return selected(self.read_training(options), options)
 
 
 _RECORDS = (
@@ -45,6 +63,7 @@ _RECORDS = (
         epic_retrieval.open_evaluation,
     ),
     DatasetRecord(captions.NAME, CaptionsOptions, captions.open_training, captions.open_evaluation),
+    DatasetRecord(crosstask.NAME, CrosstaskOptions, None, crosstask.open_evaluation),
 )
 DATASETS: Mapping[str, DatasetRecord] = MappingProxyType({record.name: record for record in _RECORDS})
 """Every data set that can be trained or evaluated on, by name."""

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 _Row = TypeVar("_Row")
 _Parsed = TypeVar("_Parsed")
-_SHOWN = 3
+_SHOWN = 2
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import csv
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -110,17 +110,27 @@ def read_table(
     """Read a table whose first line names its columns, in any case; further columns are ignored.
 
     Separated by commas, or by semicolons or tabs if only then the columns are there. `aliases` are other names of
-    columns. Raises DatasetError when the file or a column is absent or a column is named twice, for a row of another
-    length than the first, and for a quotation mark that is not closed.
+    columns. Raises DatasetError as `stream_table` does.
+    """
+    return list(stream_table(path, columns, optional, aliases))
+
+
+def stream_table(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = (), aliases: Mapping[str, Sequence[str]] = _NO_ALIASES
+) -> Iterator[Row]:
+    """Yield the rows of such a table one by one, in bounded memory.
+
+    Raises DatasetError when the file or a column is absent or a column is named twice, for a row of another length
+    than the first, and for a quotation mark that is not closed.
     """
     csv.field_size_limit(_LARGEST_FIELD_BYTES)
-    content = iter(_lines(path))
+    content = _table_lines(path)
     first = next(content, "")
     delimiter = _delimiter(first, columns, aliases)
     # Strict, because an unclosed quotation would otherwise absorb all following rows.
     lines = csv.reader(chain([first], content), delimiter=delimiter, strict=True)
     try:
-        return _rows(path, lines, columns, optional, aliases)
+        yield from _rows(path, lines, columns, optional, aliases)
     except csv.Error as error:
         raise DatasetError(
             f"{path}, line {lines.line_num}: it cannot be read as {_SEPARATED[delimiter]} text: {error}. Quote texts "
@@ -145,7 +155,7 @@ def _named(header: Sequence[str], columns: Sequence[str], aliases: Mapping[str, 
     for column in columns:
         for meant in (column, *aliases.get(column, ())):
             if column not in names and meant in lowered:
-                names[lowered.index(meant)] = column
+                names = [column if low == meant else name for name, low in zip(names, lowered, strict=True)]
     return names
 
 
@@ -155,7 +165,7 @@ def _rows(
     columns: Sequence[str],
     optional: Sequence[str],
     aliases: Mapping[str, Sequence[str]],
-) -> list[Row]:
+) -> Iterator[Row]:
     header = next(lines, None)
     if not header:
         raise DatasetError(f"{path} is empty; its first line must name the columns {', '.join(columns)}.")
@@ -172,7 +182,6 @@ def _rows(
         if names.count(column) > 1:
             raise DatasetError(f"{path} has several columns {column!r}, so that it is not clear which one is meant.")
     places = {name: names.index(name) for name in (*columns, *optional) if name in names}
-    rows = []
     for values in lines:
         if not values:
             continue
@@ -180,8 +189,7 @@ def _rows(
             raise DatasetError(
                 f"{path}, line {lines.line_num}: it has {len(values)} columns, the first line names {len(names)}."
             )
-        rows.append(Row(path, lines.line_num, {name: values[place] for name, place in places.items()}))
-    return rows
+        yield Row(path, lines.line_num, {name: values[place] for name, place in places.items()})
 
 
 def read_tab_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
@@ -227,21 +235,68 @@ def read_json(path: Path) -> object:
         raise DatasetError(f"{path} is not valid JSON: {error}.") from error
 
 
+def read_bare_table(path: Path, columns: Mapping[str, int]) -> list[Row]:
+    """Read a comma-separated table without a header, `columns` saying which column stands where, from 0.
+
+    A first line that names the columns is skipped. Raises DatasetError for a line that is too short.
+    """
+    csv.field_size_limit(_LARGEST_FIELD_BYTES)
+    needed = max(columns.values()) + 1
+    lines = csv.reader(_table_lines(path), strict=True)
+    rows: list[Row] = []
+    try:
+        for values in lines:
+            if not any(value.strip() for value in values):
+                continue
+            if len(values) < needed:
+                raise DatasetError(
+                    f"{path}, line {lines.line_num}: it has {len(values)} columns, and column {needed} is required."
+                )
+            held = {name: values[place] for name, place in columns.items()}
+            if rows or not all(value.strip().lower() == name for name, value in held.items()):
+                rows.append(Row(path, lines.line_num, held))
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path}, line {lines.line_num}: it cannot be read as comma-separated text: {error}."
+        ) from error
+    return rows
+
+
 def read_text(path: Path) -> str:
     """Read a UTF-8 text file with any usual line endings; raises DatasetError naming a line that is not UTF-8."""
+    return "".join(_lines(path))
+
+
+def _lines(path: Path) -> Iterator[str]:
     if not path.is_file():
         raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
     try:
-        content = path.read_bytes()
+        # Not `splitlines`, which also splits at characters that occur within texts.
+        with path.open(encoding="utf-8-sig") as file:
+            yield from file
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}.") from error
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DatasetError(f"{path}, line {line}: it is not UTF-8 ({error.reason}). Convert the file.") from error
+        raise DatasetError(
+            f"{path}, line {_line_of_fault(path)}: it is not UTF-8 ({error.reason}). Convert the file."
+        ) from error
 
 
-def _lines(path: Path) -> list[str]:
-    # Not `splitlines`, which also splits at characters that occur within texts.
-    return [f"{line}\n" for line in read_text(path).split("\n")]
+def _table_lines(path: Path) -> Iterator[str]:
+    """Yield the lines, and an empty one behind a last line feed: a quotation that is not closed goes on there."""
+    line = ""
+    for line in _lines(path):
+        yield line
+    if line.endswith("\n"):
+        yield "\n"
+
+
+def _line_of_fault(path: Path) -> int:
+    """Return the number of the first line that is not UTF-8, from 1."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1

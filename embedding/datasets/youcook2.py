@@ -61,12 +61,13 @@ def open_training(options: Youcook2Options) -> ClipTrainingSet:
     """Open the training set: each clip by itself, or with `n_pair` above 1 so many clips of a video at a time."""
     found = _open(options, options.train_pkl, options.train_csv, "train")
     groups: Sequence[list[Clip]] = [[clip] for clip in found.clips]
+    videos = found.videos
     if options.n_pair > 1:
         by_video = defaultdict(list)
         for video_id, clip in zip(found.videos, found.clips, strict=True):
             by_video[video_id].append(clip)
-        groups = list(by_video.values())
-    return ClipTrainingSet(NAME, groups, found.reader, options.n_pair, found.unusable)
+        groups, videos = list(by_video.values()), list(by_video)
+    return ClipTrainingSet(NAME, groups, found.reader, options.n_pair, found.unusable, videos)
 
 
 def open_evaluation(options: Youcook2Options) -> EvaluationSet:

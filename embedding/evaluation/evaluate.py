@@ -6,15 +6,17 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from reeldex.embedding.datasets.localization import EvaluatedSet, LocalizationSet
 from reeldex.embedding.datasets.protocols import SetIdentity
 from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
 from reeldex.embedding.errors import EmbeddingError, ScoresError
+from reeldex.embedding.evaluation.localization import LocalizationResult, localize
 from reeldex.embedding.evaluation.metrics import (
     Integers,
     Interval,
@@ -90,6 +92,9 @@ class SetResult:
             for direction, result in self.directions.items()
             for name, value in result.figures().items()
         }
+
+
+Result: TypeAlias = SetResult | LocalizationResult
 
 
 def score(
@@ -208,7 +213,7 @@ def _class_ranks(scores: Scores, query_classes: Integers, item_classes: Integers
     return class_ranks(these, query_classes[asked], item_classes)
 
 
-def _graded_figures(scores: Scores, relevance: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _graded_figures(scores: Scores, relevance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     # With some videos left out, others may have no fully relevant answer; `query_count` shows it.
     asked = np.flatnonzero(has_right_answer(relevance))
     shape = (len(asked), scores.shape[1])
@@ -230,17 +235,19 @@ def evaluate_retrieval(
 
 
 def evaluation_during_training(
-    test_sets: Iterable[EvaluationSet], words: WordVectors, batch_size: int = _DEFAULTS.batch_size
+    test_sets: Iterable[EvaluatedSet], words: WordVectors, batch_size: int = _DEFAULTS.batch_size
 ) -> Callable[[TextVideoEmbedding], dict[str, float]]:
     """Return what `TrainingJob.evaluate` needs: all figures of all sets by name, without intervals."""
     kept = list(test_sets)
     how = EvaluationOptions(batch_size=batch_size, resamples=0)
 
     def run(model: TextVideoEmbedding) -> dict[str, float]:
-        return {
-            name: value
-            for each in evaluate_retrieval(model, kept, words, how)
-            for name, value in each.figures().items()
-        }
+        figures: dict[str, float] = {}
+        for each in kept:
+            if isinstance(each, LocalizationSet):
+                figures.update(localize(model, each, words, batch_size).figures())
+            else:
+                figures.update(evaluate_retrieval(model, [each], words, how)[0].figures())
+        return figures
 
     return run

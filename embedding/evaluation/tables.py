@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reeldex.embedding.datasets.records import EvaluationSet
-from reeldex.embedding.evaluation.evaluate import DIRECTIONS, DirectionResult, Scores, SetResult
+from reeldex.embedding.evaluation.evaluate import DIRECTIONS, DirectionResult, Result, Scores, SetResult
+from reeldex.embedding.evaluation.localization import LocalizationResult, localization_json
 from reeldex.embedding.evaluation.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
 from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS, PublishedResult, published_results
 from reeldex.embedding.multi_instance import FIGURES
@@ -181,10 +182,13 @@ def further_tables(results: Sequence[SetResult]) -> list[Table]:
     return tables
 
 
-def report_json(results: Iterable[SetResult], about: dict[str, JSON]) -> dict[str, JSON]:
+def report_json(results: Iterable[Result], about: dict[str, JSON]) -> dict[str, JSON]:
     """Return all figures, intervals and comparable published figures as JSON; `about` describes the evaluation."""
     sets: dict[str, JSON] = {}
     for result in results:
+        if isinstance(result, LocalizationResult):
+            sets[result.name] = localization_json(result)
+            continue
         sets[result.name] = {
             "protocol": result.identity.protocol,
             "possible_protocols": list(result.identity.possible),
@@ -215,7 +219,7 @@ def _direction_json(result: DirectionResult) -> dict[str, JSON]:
     return found
 
 
-def save_report(path: Path, results: Iterable[SetResult], about: dict[str, JSON]) -> None:
+def save_report(path: Path, results: Iterable[Result], about: dict[str, JSON]) -> None:
     """Publish `report_json` as a file."""
     publish_text(path, json.dumps(report_json(results, about), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

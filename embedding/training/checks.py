@@ -19,6 +19,8 @@ _FREE = frozenset(
     {"epochs", "workers", "device", "compile_model", "evaluate_every", "checkpoint_every_steps", "best_by", "log_every"}
 )
 
+_ADDED_OPTIONS: dict[str, JSON] = {"validation_share": 0.0}
+
 
 def description(samples: TrainingSet, seed: int) -> dict[str, JSON]:
     """Return what a resumed training must find unchanged of its data, beside the features' own fingerprints.
@@ -75,9 +77,10 @@ def require_same(begun: Checkpoint, now: Checkpoint, word_dim: int, options: Tra
 def differences(options: TrainingOptions, trained: object) -> list[str]:
     """Return the options that change weights and differ from those that the training was started with.
 
-    `trained` is the result of `TrainingOptions.model_dump` that a checkpoint records.
+    `trained` is the result of `TrainingOptions.model_dump` that a checkpoint records; an option that was added since
+    then had its default.
     """
-    known = trained if isinstance(trained, dict) else {}
+    known = {**_ADDED_OPTIONS, **trained} if isinstance(trained, dict) else {}
     return [
         f"{name} was {known.get(name)!r} and is {value!r}"
         for name, value in options.model_dump(mode="json").items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ def tokenise(sentence: object) -> list[str]:
     """Return the words of a sentence: runs of letters, digits, underscores and apostrophes, case kept.
 
     As in the published code. A value that is not a string, such as a caption parsed as a number, is converted to
-    a string first.
+    a string first; None and NaN, which stand for no caption, have no words.
     """
+    if sentence is None or (isinstance(sentence, Real) and sentence != sentence):  # noqa: PLR0124 - NaN
+        return []
     return _WORD.findall(str(sentence))
 
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.options import (
     CaptionsOptions,
     FeatureLocation,
-    Howto100mOptions,
     LsmdcOptions,
     MsrvttOptions,
     Youcook2Options,
@@ -31,6 +32,7 @@ class DatasetsConfig(Options):
         EpicRetrievalOptions()
     )
     captions: Annotated[CaptionsOptions, Field(title="Captions of one's own")] = CaptionsOptions()
+    crosstask: Annotated[CrosstaskOptions, Field(title="CrossTask step localization")] = CrosstaskOptions()
 
     def with_store(self, dataset: str, store: str) -> DatasetsConfig:
         """Return this section with a data set's features in a store, in the feature spaces named for it."""

@@ -38,7 +38,7 @@ class TrainConfig(TrainingOptions):
         Field(
             title="Evaluate on",
             description="Test sets (defined in pipeline.yaml) that are evaluated during training and at its end: "
-            "msrvtt, youcook2, lsmdc, epic, epic-retrieval, captions.",
+            "msrvtt, youcook2, lsmdc, epic, epic-retrieval, captions, crosstask.",
         ),
     ] = ()
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, model_validator
 
 from reeldex.errors import UsageError
+from reeldex.extractors.options import DecodeOptions
 from reeldex.flows.config.datasets import DatasetsConfig
 from reeldex.flows.config.extraction import (
     ComputeConfig,
@@ -27,6 +28,7 @@ from reeldex.storage.reasons import REASONS
 __all__ = [
     "CONFIG_FILE_NAME",
     "ComputeConfig",
+    "DecodeOptions",
     "ExtractConfig",
     "NonEmpty",
     "PipelineConfig",
@@ -66,6 +68,7 @@ class PipelineConfig(Options):
 
     version: Annotated[Literal[1], Field(description="Version of this format.")] = 1
     extract: ExtractConfig = ExtractConfig()
+    decode: DecodeOptions = DecodeOptions()
     compute: ComputeConfig = ComputeConfig()
     weights: WeightsConfig = WeightsConfig()
     datasets: DatasetsConfig = DatasetsConfig()

@@ -1,6 +1,8 @@
 """Extraction, from the configuration to a report. Does not import Prefect.
 
-- `sources.py`: the videos of a folder, file or list.
+- `sources.py`: the videos of folders, files and lists; `folders.py`, `patterns.py`: the search of folders; `lists.py`:
+  the formats of lists; `file_names.py`: names as text; `video_ids.py`: the ids of found files.
+- `search_notes.py`: what a search passed over; `search_record.py`: what a run says and records of its search.
 - `plan.py`: which videos are new, and which shards are incomplete; `prepare.py`: all checks before a run.
 - `choice.py`: shards and videos that a rerun extracts again; `store_faults.py`: names the store in faults of its disk.
 - `run.py`: runs the shards of a prepared run on an executor; `in_process.py`: the same without a server.

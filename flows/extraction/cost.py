@@ -17,7 +17,7 @@ from reeldex.extractors.clips import clip_count
 from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError
 from reeldex.extractors.frames import FrameBatch, VideoMetadata, VideoSource
-from reeldex.extractors.options import DecodeLimits, WeightsChoice
+from reeldex.extractors.options import DecodeLimits, DecodeOptions, WeightsChoice
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.networks import load_networks, requested_spaces
@@ -78,7 +78,7 @@ def estimate(prepared: PreparedRun) -> Cost:
     config, videos = prepared.config, prepared.videos or []
     limits = config.compute.limits
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
-        probed = list(pool.map(lambda video: _probe(video.path, limits), videos))
+        probed = list(pool.map(lambda video: _probe(video.path, limits, config.decode), videos))
     sound = [(video, metadata) for video, metadata in zip(videos, probed, strict=True) if metadata is not None]
     if not sound:
         raise UsageError(f"None of the {len(videos)} videos of the source can be opened. Extract to see the reasons.")
@@ -107,7 +107,8 @@ def estimate(prepared: PreparedRun) -> Cost:
         broken=len(videos) - len(sound),
         unknown_duration=sum(metadata.duration_seconds is None for _, metadata in sound),
         seconds_of_video=seconds_of_video,
-        decode_seconds=sum(decoded.values()) * _decode_seconds_per_second(source_to_time, networks, limits),
+        decode_seconds=sum(decoded.values())
+        * _decode_seconds_per_second(source_to_time, networks, limits, config.decode),
         device_seconds=device_seconds,
         rows=rows,
         bytes_out=sum(count * EXTRACTORS[name].spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),
@@ -122,9 +123,9 @@ def _seconds(video: VideoEntry, metadata: VideoMetadata) -> float:
     return max(0.0, end - video.span.start_seconds)
 
 
-def _probe(path: str, limits: DecodeLimits) -> VideoMetadata | None:
+def _probe(path: str, limits: DecodeLimits, decode_options: DecodeOptions) -> VideoMetadata | None:
     try:
-        return probe(path, limits=limits)
+        return probe(path, limits=limits, options=decode_options)
     except ExtractionError:
         return None  # counted as broken; the extraction reports the reason
 
@@ -144,11 +145,13 @@ def _seconds_per_row(network: Network, metadata: VideoMetadata) -> float:
     return (time.perf_counter() - started) / (together * len(clips))
 
 
-def _decode_seconds_per_second(source: VideoSource, networks: list[Network], limits: DecodeLimits) -> float:
+def _decode_seconds_per_second(
+    source: VideoSource, networks: list[Network], limits: DecodeLimits, decode_options: DecodeOptions
+) -> float:
     """Return the wall-clock seconds per second of video, with one decoder."""
     finest = max((network.spec for network in networks), key=lambda spec: spec.frames_per_second)
     started, frames = time.perf_counter(), 0
-    items = decode(source, [network.spec for network in networks], limits)
+    items = decode(source, [network.spec for network in networks], limits, options=decode_options)
     # A video that cannot be decoded to its end is measured up to that point.
     with contextlib.suppress(ExtractionError):
         for item in items:

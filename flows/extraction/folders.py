@@ -51,7 +51,7 @@ class FolderSearch:
         while self._links:
             link = self._links.pop(0)
             try:
-                inside = self._leads_outside(link) and self._is_new(link)
+                inside = not _leads_back(link.path) and self._is_new(link)
             except OSError:
                 self._tally.add(NoteKind.UNREADABLE_FOLDER, _shown(link.relative))
                 continue
@@ -110,27 +110,40 @@ class FolderSearch:
         self._searched.add(identity)
         return True
 
-    def _leads_outside(self, link: _Folder) -> bool:
-        """Whether a link leads to a folder that does not contain it."""
-        target = os.path.realpath(link.path)
-        holder = os.path.realpath(os.path.dirname(link.path))  # noqa: PTH120
-        return os.path.commonpath([target, holder]) != target
+
+def _leads_back(link: str) -> bool:
+    """Whether a link leads to a folder that contains it."""
+    target = os.path.realpath(link)
+    holder = os.path.realpath(os.path.dirname(link) or ".")  # noqa: PTH120
+    return os.path.commonpath([target, holder]) == target
 
 
-def expand(pattern: str) -> list[Path]:
+def expand(pattern: str, tally: SearchTally) -> list[Path]:
     """Return the files and folders that a quoted pattern stands for, in order; `**` stands for any folders.
 
     As in a shell, hidden names need a pattern that begins with a dot. Files match if they have a video's ending or the
-    pattern spells theirs out.
+    pattern spells theirs out; `tally` counts the others, and folders that cannot be read.
     """
     anchor = "/" if pattern.startswith("/") else ""
     parts = [part for part in pattern.split("/") if part not in {"", "."}]
     also = frozenset(filter(None, [ending_of(pattern)]))
-    found = dict.fromkeys(_expanded(anchor, parts, set()))
-    return sorted(Path(path) for path in found if os.path.isdir(path) or has_video_ending(path, also))  # noqa: PTH112
+    found = sorted(set(_expanded(anchor, parts, set(), tally)))
+    return [Path(path) for path in found if _is_source(path, also, tally)]
 
 
-def _expanded(base: str, parts: list[str], searched: set[tuple[str, int]]) -> Iterator[str]:
+def _is_source(path: str, also: frozenset[str], tally: SearchTally) -> bool:
+    if os.path.isdir(path):  # noqa: PTH112 - a str path keeps bytes that are not UTF-8
+        leads_back = os.path.islink(path) and _leads_back(path)  # noqa: PTH114
+        if leads_back:
+            tally.add(NoteKind.REPEATED_LINK, _shown(path))
+        return not leads_back
+    is_video = has_video_ending(path, also)
+    if not is_video:
+        tally.add_other_ending(_shown(path), _shown(os.path.splitext(path)[1].lower()))  # noqa: PTH122
+    return is_video
+
+
+def _expanded(base: str, parts: list[str], searched: set[tuple[str, int]], tally: SearchTally) -> Iterator[str]:
     if not parts:
         yield base
         return
@@ -138,7 +151,7 @@ def _expanded(base: str, parts: list[str], searched: set[tuple[str, int]]) -> It
     if not has_pattern(part):
         path = os.path.join(base, part)  # noqa: PTH118
         if os.path.lexists(path):
-            yield from _expanded(path, rest, searched)
+            yield from _expanded(path, rest, searched, tally)
         return
     # A link that leads round in a circle comes back to the same folder with the same rest of the pattern.
     place = (os.path.realpath(base or "."), len(parts))
@@ -148,20 +161,23 @@ def _expanded(base: str, parts: list[str], searched: set[tuple[str, int]]) -> It
     try:
         with os.scandir(base or ".") as entries:
             names = sorted(entry.name for entry in entries if part.startswith(".") or not entry.name.startswith("."))
+    except NotADirectoryError:
+        return
     except OSError:
+        tally.add(NoteKind.UNREADABLE_FOLDER, _shown(base or "."))
         return
     if part == "**":
-        yield from _expanded(base, rest, searched) if rest else (base or ".",)
+        yield from _expanded(base, rest, searched, tally) if rest else (base or ".",)
         folders = [name for name in names if os.path.isdir(os.path.join(base, name))]  # noqa: PTH112, PTH118
         for name in folders if rest else ():
-            yield from _expanded(os.path.join(base, name), parts, searched)  # noqa: PTH118
+            yield from _expanded(os.path.join(base, name), parts, searched, tally)  # noqa: PTH118
         return
     matches = compiled_name(part)
     for name in names:
         if matches(name):
             path = os.path.join(base, name)  # noqa: PTH118
             if not rest or os.path.isdir(path):  # noqa: PTH112
-                yield from _expanded(path, rest, searched)
+                yield from _expanded(path, rest, searched, tally)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -142,7 +142,7 @@ def _separator(header: str) -> str:
 def _columns(listing: Path, names: Sequence[str]) -> list[str]:
     columns = [_plain(name) for name in names]
     if not set(columns) & set(_PATH_COLUMNS):
-        shown = ", ".join(_shown(name.strip(), quoted=False) for name in names[:10])
+        shown = ", ".join(_shown(name.strip()) for name in names[:10])
         raise UsageError(
             f"The list {listing} has no column {_READ_COLUMNS}; its first line has: {shown}. Name the columns in the "
             "first line, or use a .txt list, which is one path per line."
@@ -217,7 +217,6 @@ def _seconds(where: str, text: str, column: str) -> float | None:
     return seconds
 
 
-def _shown(text: str, *, quoted: bool = True) -> str:
+def _shown(text: str) -> str:
     cut = printable(text)
-    cut = cut if len(cut) <= _SHOWN_CHARACTERS else cut[:_SHOWN_CHARACTERS] + "..."
-    return repr(cut) if quoted else cut
+    return repr(cut if len(cut) <= _SHOWN_CHARACTERS else cut[:_SHOWN_CHARACTERS] + "...")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from reeldex.errors import UsageError
 from reeldex.extractors.errors import UnknownExtractorError
-from reeldex.extractors.options import NetworkOptions, WeightsChoice
+from reeldex.extractors.fingerprint import decode_fingerprint
+from reeldex.extractors.options import DecodeOptions, NetworkOptions, WeightsChoice
 from reeldex.extractors.registry import ExtractorRecord, extractor, extractor_of_space
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.storage.schema import FeatureSpace
@@ -68,6 +69,6 @@ def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network
     return networks
 
 
-def feature_space(network: Network) -> FeatureSpace:
-    """Return the feature space of a network, with its fingerprint."""
-    return FeatureSpace(network.space, network.fingerprint)
+def feature_space(network: Network, decode: DecodeOptions = DecodeOptions()) -> FeatureSpace:  # noqa: B008 - frozen
+    """Return the feature space of a network on frames that are decoded in this way, with its fingerprint."""
+    return FeatureSpace(network.space, {**network.fingerprint, **decode_fingerprint(decode)})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.storage.errors import StoreDamagedError, UnknownSpaceError
-from reeldex.storage.manifest import Growth, plan_growth
+from reeldex.storage.growth import Growth, plan_growth
 from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.devices import require_cuda
 from reeldex.errors import UsageError
-from reeldex.extractors.fingerprint import fingerprint
+from reeldex.extractors.fingerprint import DECODE, decode_fingerprint, fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.weights import verify
 from reeldex.flows.config.pipeline import PipelineConfig
@@ -31,8 +32,11 @@ from reeldex.storage.store import FeatureStore
 if TYPE_CHECKING:
     from reeldex.extractors.registry import ExtractorRecord
     from reeldex.flows.extraction.sources import FoundVideos
-    from reeldex.storage.manifest import Growth, ShardManifest
+    from reeldex.storage.growth import Growth
+    from reeldex.storage.manifest import ShardManifest
     from reeldex.storage.schema import VideoEntry
+
+log = logging.getLogger(__name__)
 
 _STAMPED = ("manifest", "outcomes", "staging", "features", "damage")
 
@@ -76,7 +80,7 @@ class PreparedRun:
     ) -> bool:
         """Whether preparing a run with these arguments would return this one, unless files have changed since."""
         # A rerun extracts what the shards were planned for.
-        used = ("extract", "compute", "weights") if source else ("compute", "weights")
+        used = ("extract", "decode", "compute", "weights") if source else ("decode", "compute", "weights")
         given = (tuple(source), Path(store), tuple(retry), choice)
         return (self.source, self.store_folder, self.retry, self.choice) == given and all(
             getattr(self.config, name) == getattr(config, name) for name in used
@@ -170,6 +174,7 @@ def prepare(
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
     _require_fitting_store(prepared.store, config, spaces, hashes)
+    _warn_of_another_ffmpeg(prepared)
     return prepared
 
 
@@ -201,7 +206,23 @@ def prepare_rerun(
         hashes = _weights_hashes(spaces, config)
         require_device(config)
         _require_fitting_store(feature_store, config, spaces, hashes)
-    return PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
+    prepared = PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
+    _warn_of_another_ffmpeg(prepared)
+    return prepared
+
+
+def _warn_of_another_ffmpeg(prepared: PreparedRun) -> None:
+    """Log a warning if the run will decode with another version of ffmpeg than the store's features."""
+    from reeldex.extractors import ffmpeg
+
+    versions = prepared.store.ffmpeg_versions() if prepared.all_tasks else {}
+    if versions and ffmpeg.version() not in versions:
+        log.warning(
+            "ffmpeg %s is used here, but the store's features were decoded with %s: a few files have different frames "
+            "in each version. Use the same ffmpeg, or another store.",
+            ffmpeg.version(),
+            ", ".join(versions),
+        )
 
 
 def _tasks_of_rerun(store: FeatureStore, retry: Sequence[str], choice: Choice) -> tuple[ShardTask, ...]:
@@ -261,7 +282,8 @@ def _require_fitting_store(
         if stored.fingerprint:
             record, _ = extractor_record(stored.name)
             expected = _expected(record, hashes.get(stored.name), config)
-            store.require_fingerprint(FeatureSpace(stored.name, {**stored.fingerprint, **expected}))
+            fixed = {key: value for key, value in stored.fingerprint.items() if key != DECODE}
+            store.require_fingerprint(FeatureSpace(stored.name, {**fixed, **expected}))
 
 
 def _expected(record: ExtractorRecord, weights_sha256: str | None, config: PipelineConfig) -> dict[str, Any]:
@@ -276,4 +298,4 @@ def _expected(record: ExtractorRecord, weights_sha256: str | None, config: Pipel
         *(["weights"] if weights_sha256 else []),
         *(["precision"] if precision is not Precision.AUTO else []),
     }
-    return {key: value for key, value in whole.items() if key in known}
+    return {key: value for key, value in whole.items() if key in known} | decode_fingerprint(config.decode)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.file_names import printable
 from reeldex.quantities import duration
+from reeldex.storage.ffmpeg_versions import mixture
+from reeldex.storage.reasons import note_words
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
@@ -60,12 +62,15 @@ def summary(report: RunReport) -> str:
         ("In the store but not in the source", f"{report.gone:,}"),
         *((_NOTE_NAMES[note.is_about_ids], _cell(str(note))) for note in report.notes),
         ("Truncated, features kept", f"{report.truncated:,}"),
+        *((f"Note: {note_words(note)}", f"{count:,}") for note, count in report.noted.items()),
         ("Without features now", f"{report.without_features:,}"),
     ]
     rows += [(f"- {reason}", f"{count:,}") for reason, count in report.failed_by_reason.items()]
     if pending := report.without_features - sum(report.failed_by_reason.values()):
         rows.append(("- not extracted yet", f"{pending:,}"))
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
+    if mixed := mixture(report.ffmpeg_versions):
+        lines += ["", f"**Several versions of ffmpeg.** {mixed}"]
     if report.shards_lost:
         lines += ["", "**Lost shards.** Fix the cause, then press Retry.", "", "| shard | reason |", "| --- | --- |"]
         listed = list(report.shards_lost.items())[:_MOST_SHARDS_LISTED]
@@ -95,13 +100,13 @@ def _bound(report: RunReport) -> str:
 
 
 def failure_rows(outcomes: Sequence[VideoOutcome]) -> list[dict[str, str]]:
-    """Return a row for each video that failed or was truncated, at most MOST_FAILURES_LISTED of them."""
-    troubled = [each for each in outcomes if each.reason]
+    """Return a row for each video that failed, was truncated or has notes, at most MOST_FAILURES_LISTED of them."""
+    troubled = [each for each in outcomes if each.reason or each.notes]
     return [
         {
             "video": printable(each.path),
-            "reason": each.reason or "",
-            "what to do": REMEDIES[each.reason or ""],
+            "reason": ", ".join([*filter(None, [each.reason]), *map(note_words, each.notes)]),
+            "what to do": REMEDIES[each.reason] if each.reason else "Nothing: features are complete.",
             "what happened": each.message[:_MESSAGE_CHARACTERS],
         }
         for each in troubled[:MOST_FAILURES_LISTED]

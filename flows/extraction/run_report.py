@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.flows.extraction.search_notes import SearchNote, notes_from_json, notes_to_json
@@ -15,7 +15,7 @@ from reeldex.storage.schema import VideoOutcome
 if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_work import ShardReport
     from reeldex.flows.extraction.sources import FoundVideos
-    from reeldex.storage.manifest import Growth
+    from reeldex.storage.growth import Growth
     from reeldex.storage.schema import Span, VideoEntry
     from reeldex.storage.store import FeatureStore
 
@@ -35,12 +35,13 @@ class RunReport:
     - `videos` counts the videos of the source (of the store, for a rerun), `with_features` those with features; None
       and 0 where they are not known.
     - `failed_by_reason` counts all videos of the source (of the store, for a rerun) without features,
-      including failures of earlier runs; `truncated` those whose features end early.
+      including failures of earlier runs; `truncated` those whose features end early; `noted` those with each note.
     - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
     - `notes` count what the search of the source passed over, and files with equal names.
-    - `problems` are the outcomes of up to 1000 of those videos that failed or were truncated;
+    - `ffmpeg_versions` counts the shards of the store by the version of ffmpeg that decoded them.
+    - `problems` are the outcomes of up to 1000 of those videos that failed, were truncated or have notes;
       `problem_count` is how many there are. They are not part of the JSON.
     """
 
@@ -61,6 +62,8 @@ class RunReport:
     duplicates: int = 0
     gone: int = 0
     unsettled: int = 0
+    noted: Mapping[str, int] = field(default_factory=dict)
+    ffmpeg_versions: Mapping[str, int] = field(default_factory=dict)
     videos: int | None = None
     with_features: int = 0
     extracted_now: int = 0
@@ -144,7 +147,10 @@ def sum_up(
     """
     counts = dict(found_counts or {})
     notes = notes_from_json(counts.pop("notes", ()))
-    problems = [each for each in outcomes if each.reason]
+    problems = [each for each in outcomes if each.reason] + [
+        each for each in outcomes if each.notes and not each.reason
+    ]
+    noted = Counter(note for each in outcomes for note in each.notes)
     failures = Counter(each.reason or "" for each in outcomes if each.status == "failed")
     return RunReport(
         store=str(store.path),
@@ -161,6 +167,8 @@ def sum_up(
         with_features=sum(bool(each.rows) for each in outcomes),
         **counts,
         notes=notes,
+        noted=dict(sorted(noted.items())),
+        ffmpeg_versions=store.ffmpeg_versions(),
         problem_count=len(problems),
         problems=tuple(problems[:_MOST_PROBLEMS]),
     )

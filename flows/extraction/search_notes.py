@@ -32,7 +32,10 @@ _WORDS = {
     NoteKind.EXCLUDED: ("file or folder excluded by a pattern", "files or folders excluded by patterns"),
     NoteKind.UNREADABLE_FOLDER: ("folder that CANNOT BE READ", "folders that CANNOT BE READ"),
     NoteKind.BROKEN_LINK: ("link to nothing", "links to nothing"),
-    NoteKind.REPEATED_LINK: ("link to a folder searched elsewhere", "links to folders searched elsewhere"),
+    NoteKind.REPEATED_LINK: (
+        "link to a folder that contains it or is searched already",
+        "links to folders that contain them or are searched already",
+    ),
     NoteKind.EQUAL_NAME: (
         "file has the name of another one; its id is its path",
         "files have names of others; their ids are their paths",

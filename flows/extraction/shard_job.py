@@ -57,12 +57,14 @@ class ShardJob:
             # Before anything expensive.
             require_space(store.path, store.staging(self.shard), self.videos)
             networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
-            store.require_fingerprint(*map(feature_space, networks))
+            decode = self.config.decode
+            store.require_fingerprint(*(feature_space(network, decode) for network in networks))
             return run_shard(
                 store,
                 networks,
                 shard=self.shard,
                 compute=compute,
+                decode=decode,
                 on_event=on_event,
                 retry=self.retry,
                 redo=self.redo,

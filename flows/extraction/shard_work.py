@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.extractors.engine import WorkTimes, extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
-from reeldex.extractors.options import EngineOptions
+from reeldex.extractors.options import DecodeOptions, EngineOptions
+from reeldex.extractors.truncation import tolerance_seconds
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.file_names import printable
 from reeldex.flows.extraction.networks import feature_space
@@ -84,6 +85,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     shard: int,
     compute: ComputeConfig,
     on_event: OnEvent,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
     retry: Collection[str] = (),
     redo: Collection[int] = (),
     known: Inspection | None = None,
@@ -95,7 +97,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     staged videos are kept for the next run. A full disk is stated with the space that the shard still needs.
     """
     started = time.monotonic()
-    spaces = {network.space: feature_space(network) for network in networks}
+    spaces = {network.space: feature_space(network, decode) for network in networks}
     # The lock has been held since the plan, but an earlier attempt of this shard may have staged or published since.
     inspection = store.inspect(shard, list(spaces.values()), known)
     missing = inspection.state().missing_spaces
@@ -112,7 +114,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     ok = failed = 0
     seconds_of_video = 0.0
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
-    options = EngineOptions(decoders=compute.decoders, limits=limits)
+    options = EngineOptions(decoders=compute.decoders, limits=limits, decode=decode)
 
     def on_decoded(seconds: float) -> None:
         on_event(VideoDecoded(seconds))
@@ -164,21 +166,21 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
         message = printable(result.message)
         return VideoOutcome(video_id, path, "failed", str(result.reason), message, attempts=1)
     summary = result.summary
-    notes = []
+    sentences = [printable(sentence) for sentence in summary.notes.values()]
     if summary.truncated and result.source.end_seconds is not None:
-        notes.append(
+        sentences.append(
             f"The clip should end at {result.source.end_seconds:g} s, but the picture ends "
             f"{summary.decoded_seconds:.1f} s after its start. Features up to there are kept; correct the list, or "
             "replace the file if it should be longer."
         )
     elif summary.truncated:
-        notes.append(
-            f"The container's duration is {summary.metadata.duration_seconds:.1f} s, but the video stream ends after "
+        sentences.append(
+            f"The container's duration is {summary.metadata.end_seconds:.1f} s, but the video stream ends after "
             f"{summary.decoded_seconds:.1f} s: the file is truncated, or its audio is longer than its video. "
             "Features up to there are kept; replace the file if it should be longer."
         )
     if summary.error_count:
-        notes.append(
+        sentences.append(
             f"The decoder reported {counted(summary.error_count, 'error')}, first: "
             f"{printable(summary.first_error).rstrip('.')}. "
             "Features are kept; some frames may be damaged."
@@ -188,17 +190,22 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
         path,
         "ok",
         "truncated" if summary.truncated else None,
-        " ".join(notes),
+        " ".join(sentences),
         attempts=1,
         truncated=summary.truncated,
         decode_error_count=summary.error_count,
         duration_seconds=_duration_seconds(result),
+        notes=tuple(str(kind) for kind in summary.notes),
     )
 
 
 def _duration_seconds(features: VideoFeatures) -> float:
-    promised = None if features.source.is_clip else features.summary.metadata.duration_seconds
-    return features.summary.decoded_seconds if promised is None or features.summary.truncated else promised
+    """Return the length of the video: the container's, unless the picture is known to be shorter or longer."""
+    decoded = features.summary.decoded_seconds
+    stated = None if features.source.is_clip else features.summary.metadata.duration_seconds
+    if stated is None or features.summary.truncated:
+        return decoded
+    return stated if abs(stated - decoded) <= tolerance_seconds(stated) else decoded
 
 
 def _rows_of(
@@ -214,6 +221,8 @@ def _rows_of(
             duration_seconds=_duration_seconds(result),
             truncated=result.summary.truncated,
             source=result.source.path,
+            colour=result.summary.metadata.colour.stated(),
+            damaged_rows=result.summary.damaged_rows[name],
         )
         for name, rows in result.rows.items()
     }

@@ -45,7 +45,7 @@ def find_videos(
     sources = [source] if isinstance(source, str) else list(source)
     tally = SearchTally()
     patterns = PathFilter(options.include, options.exclude)
-    files = [file for each in sources for path in _resolved(each) for file in _files_of(path, patterns, tally)]
+    files = [file for each in sources for path in _resolved(each, tally) for file in _files_of(path, patterns, tally)]
     if not files:
         raise UsageError(_nothing_found(sources, tally))
     ids = assign_ids(files, options.video_id, known(), os.path.exists, tally)
@@ -101,7 +101,7 @@ def _entry(file: FoundFile, video_id: str) -> VideoEntry:
         raise UsageError(f"{file.where or printable(file.path)}: {error}") from error
 
 
-def _resolved(source: str) -> list[Path]:
+def _resolved(source: str, tally: SearchTally) -> list[Path]:
     """Return the paths that a source stands for: itself, or those that match its pattern. Raises UsageError."""
     if os.path.lexists(source):
         return [Path(source)]
@@ -114,7 +114,7 @@ def _resolved(source: str) -> list[Path]:
     if os.path.lexists(spelled):
         return [Path(spelled)]
     if has_pattern(source):
-        paths = expand(source)
+        paths = expand(source, tally)
         if paths:
             return paths
         raise UsageError(f"There is no file or folder {source!r}, and as a pattern it matches no folder and no video.")
@@ -165,7 +165,7 @@ def _absolute(path: Path) -> str:
 
 
 def _nothing_found(sources: Sequence[str], tally: SearchTally) -> str:
-    named = ", ".join(repr(each) for each in sources)
+    named = ", ".join(f"{'the folder ' if Path(each).is_dir() else ''}{each!r}" for each in sources)
     notes = "; ".join(str(note) for note in tally.notes())
     passed_over = f" Passed over: {notes}." if notes else ""
     return (

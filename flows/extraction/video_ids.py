@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from reeldex.flows.config.extraction import VideoIdRule
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reeldex.storage.store import FeatureStore
 
 Place = tuple[str, "Span | None"]
+_LEVELS = 4  # of candidates
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,16 @@ class FoundFile:
         """The file and the part of it."""
         return (self.path, self.span)
 
-    def candidates(self) -> tuple[str, ...]:
-        """Return the ids that this file may have, from the shortest to one that no other file has."""
-        whole = self.path.strip("/")
-        names = (stem(self.path), self.relative, f"{self.source_name}/{self.relative}", whole)
+    def candidate(self, level: int) -> str:
+        """Return an id that this file may have: from 0, the shortest, to 3, one that no other file has."""
+        if level == 0:
+            name = stem(self.path)
+        elif level == 1:
+            name = self.relative
+        else:
+            name = f"{self.source_name}/{self.relative}" if level == 2 else self.path.strip("/")
         clip = "" if self.span is None else f"_{self.span}"
-        return tuple(composed(printable(name)) + clip for name in names)
+        return composed(printable(name)) + clip
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,9 @@ def known_ids(store: FeatureStore | None) -> KnownIds:
 
 def stem(path: str) -> str:
     """Return a file's name without its suffix. `..mp4` has the stem `.`, which is not a valid id: its whole name."""
-    file = Path(path)
-    return file.stem if file.stem.strip(".") else file.name
+    name = path.rstrip("/").rpartition("/")[2]
+    shortened = PurePosixPath(name).stem
+    return shortened if shortened.strip(".") else name
 
 
 def assign_ids(
@@ -98,7 +104,7 @@ def assign_ids(
     if known.rule(rule) is VideoIdRule.AUTO:
         return _automatic(files, known, exists, tally)
     by_path = rule is VideoIdRule.PATH
-    ids = [file.given_id or file.candidates()[by_path and not file.is_listed] for file in files]
+    ids = [file.given_id or file.candidate(int(by_path and not file.is_listed)) for file in files]
     _note_equal_ids(files, ids, tally)
     return ids
 
@@ -126,10 +132,10 @@ def _automatic(
         # The id of a file that is gone is free: the file was moved or replaced.
         return holder is None or holder[0] == place[0] or not (holder[0] in found_paths or exists(holder[0]))
 
-    for level in range(4):
+    for level in range(_LEVELS):
         groups: defaultdict[str, list[Place]] = defaultdict(list)
         for place, file in waiting.items():
-            groups[file.candidates()[level]].append(place)
+            groups[file.candidate(level)].append(place)
         for video_id, places in groups.items():
             if len(places) == 1 and is_free(video_id, places[0]):
                 if level:
@@ -138,7 +144,7 @@ def _automatic(
                 taken.add(video_id)
                 del waiting[places[0]]
     # Only an id of a list can be equal to a whole path.
-    ids |= {place: file.candidates()[-1] for place, file in waiting.items()}
+    ids |= {place: file.candidate(_LEVELS - 1) for place, file in waiting.items()}
     assigned = [fixed.get(at) or ids[file.place] for at, file in enumerate(files)]
     _note_equal_ids(files, assigned, tally)
     return assigned

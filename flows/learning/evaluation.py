@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
+from reeldex.flows.config.learning import TestSet
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.inputs import dataset_options, open_test_sets, words_of_checkpoint
@@ -18,8 +19,8 @@ from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.quantities import counted
 
 if TYPE_CHECKING:
-    from reeldex.embedding.datasets.records import EvaluationSet
-    from reeldex.embedding.evaluation.evaluate import SetResult
+    from reeldex.embedding.datasets.localization import EvaluatedSet
+    from reeldex.embedding.evaluation.evaluate import Result
     from reeldex.embedding.evaluation.tables import Table
     from reeldex.embedding.model import TextVideoEmbedding
     from reeldex.embedding.training.checkpoint import Checkpoint
@@ -43,22 +44,34 @@ class EvaluationReport:
     """Results of an evaluation by test set, and the files that were written."""
 
     checkpoint: str
-    results: tuple[SetResult, ...]
+    results: tuple[Result, ...]
     report_file: str
     ranking_files: tuple[str, ...] = ()
 
     def tables(self) -> list[Table]:
         """Return the tables for people, the recall table first."""
+        from reeldex.embedding.evaluation.evaluate import SetResult
+        from reeldex.embedding.evaluation.localization_table import localization_table
         from reeldex.embedding.evaluation.tables import further_tables, retrieval_table
 
+        retrieval = [result for result in self.results if isinstance(result, SetResult)]
         title = f"Retrieval with {self.checkpoint} (R@k in percent; 95 % intervals)"
-        return [retrieval_table(self.results, title), *further_tables(self.results)]
+        tables = [retrieval_table(retrieval, title), *further_tables(retrieval)] if retrieval else []
+        title = f"Step localization with {self.checkpoint} (recall in percent)"
+        return tables + [
+            localization_table(result, title) for result in self.results if not isinstance(result, SetResult)
+        ]
 
     def sentence(self) -> str:
         """Return the main metrics of both directions, for the state of a run."""
+        from reeldex.embedding.evaluation.evaluate import SetResult
+        from reeldex.embedding.evaluation.localization_table import recall_in_words
         from reeldex.embedding.evaluation.tables import figures_in_words
 
-        return " ".join(f"{figures_in_words(result)}." for result in self.results)
+        said = [
+            figures_in_words(each) if isinstance(each, SetResult) else recall_in_words(each) for each in self.results
+        ]
+        return " ".join(f"{each}." for each in said)
 
     def to_json(self) -> dict[str, Any]:
         """Return all metrics as JSON values."""
@@ -83,6 +96,8 @@ def require_evaluable(request: EvaluationRequest) -> None:
         raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or download or train one.")
     _require_writable(path.parent, "The metrics are written as JSON beside the checkpoint, but")
     if request.ranking is not None:
+        if TestSet.CROSSTASK in request.datasets:
+            raise UsageError("A ranking lists clips that sentences find; crosstask has none. Leave --save-ranking out.")
         if request.ranking.is_dir():
             raise UsageError(f"{request.ranking} is a folder. Name a file for the ranking.")
         _require_writable(request.ranking.parent, "The ranking cannot be written:")
@@ -115,14 +130,14 @@ def evaluate_checkpoint(request: EvaluationRequest) -> EvaluationReport:
     return evaluate_model(model, test_sets, words, config, path, request.ranking)
 
 
-def require_fit(checkpoint: Checkpoint, test_set: EvaluationSet) -> None:
+def require_fit(checkpoint: Checkpoint, test_set: EvaluatedSet) -> None:
     """Raise CheckpointMismatchError for a test set with other features than the model was trained on."""
     from reeldex.embedding.training.checkpoint import require_features
 
     require_features(checkpoint, test_set.fingerprints(), test_set.video_dim)
 
 
-def report_words(test_sets: Iterable[EvaluationSet], words: WordVectors) -> None:
+def report_words(test_sets: Iterable[EvaluatedSet], words: WordVectors) -> None:
     """Log which words of test sets have no vector; raises WordVectorsError when most have none."""
     from reeldex.embedding.words.coverage import measure_coverage, report_coverage
 
@@ -132,20 +147,27 @@ def report_words(test_sets: Iterable[EvaluationSet], words: WordVectors) -> None
 
 def evaluate_model(  # noqa: PLR0913, PLR0917 - the model, its test sets and its outputs
     model: TextVideoEmbedding,
-    test_sets: Sequence[EvaluationSet],
+    test_sets: Sequence[EvaluatedSet],
     words: WordVectors,
     config: PipelineConfig,
     checkpoint: Path,
     ranking: Path | None = None,
 ) -> EvaluationReport:
     """Evaluate a model on whole test sets; write JSON beside its checkpoint, and rankings if requested."""
+    from reeldex.embedding.datasets.localization import LocalizationSet
     from reeldex.embedding.evaluation.evaluate import measure, score
+    from reeldex.embedding.evaluation.localization import localize
     from reeldex.embedding.evaluation.tables import save_ranking, save_report
     from reeldex.embedding.words.coverage import measure_coverage
 
     options = config.evaluate
-    results, rankings = [], []
+    results: list[Result] = []
+    rankings = []
     for test_set in test_sets:
+        if isinstance(test_set, LocalizationSet):
+            log.info("%s: %s", test_set.name, counted(len(test_set.videos), "video"))
+            results.append(localize(model, test_set, words, options.batch_size))
+            continue
         log.info(
             "%s: %s, %s",
             test_set.name,

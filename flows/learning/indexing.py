@@ -64,7 +64,7 @@ def require_indexable(request: IndexingRequest) -> None:
 @infrastructure_errors("the build of the index", "The index in use stays as it was; run it again.")
 def build_moment_index(request: IndexingRequest, on_videos: OnVideos) -> BuildReport:
     """Build the index, or bring it up to date. Raises UsageError, EmbeddingError, StoreError, SearchError."""
-    from reeldex.embedding.captions import load_captions
+    from reeldex.embedding.caption_files import open_captions
     from reeldex.embedding.training.checkpoint import load_checkpoint
     from reeldex.search.build import build_index
     from reeldex.search.request import IndexRequest
@@ -80,7 +80,7 @@ def build_moment_index(request: IndexingRequest, on_videos: OnVideos) -> BuildRe
         words=words,
         out=config.index.folder,
         options=index_options(config),
-        captions=None if captions is None else load_captions(captions),
+        captions=None if captions is None else open_captions(captions, config.datasets.howto100m.captions_cache),
         rebuild=request.rebuild,
     )
     report = build_index(wanted, on_videos)

@@ -23,7 +23,8 @@ from reeldex.flows.learning.published_files import (
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
-    from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
+    from reeldex.embedding.datasets.localization import EvaluatedSet
+    from reeldex.embedding.datasets.records import TrainingSet
     from reeldex.embedding.training.checkpoint import Checkpoint
     from reeldex.embedding.words.vectors import WordVectors
 
@@ -58,7 +59,7 @@ def open_training_set(dataset: str, config: PipelineConfig) -> TrainingSet:
     return DATASETS[dataset].open_training(dataset_options(dataset, config))
 
 
-def open_test_sets(datasets: Iterable[str], config: PipelineConfig) -> list[EvaluationSet]:
+def open_test_sets(datasets: Iterable[str], config: PipelineConfig) -> list[EvaluatedSet]:
     """Open the test splits of data sets. Raises UsageError or an error of the embedding."""
     from reeldex.embedding.datasets.registry import DATASETS
 

@@ -40,6 +40,7 @@ class PipelineRequest:
     checkpoint: str = ""
     train_on: TrainingDataset | None = None
     evaluate_on: tuple[TestSet, ...] = ()
+    more_sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.checkpoint and self.train_on is None:
@@ -47,6 +48,11 @@ class PipelineRequest:
                 "No embedding specified. Give a checkpoint (`published` is the HowTo100M one), or a data set "
                 "to train one on."
             )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All sources of videos."""
+        return (self.source, *self.more_sources)
 
     @property
     def store(self) -> str:
@@ -85,7 +91,7 @@ class PipelineRequest:
     def prepare(self, extraction: PreparedRun | None = None) -> PreparedRun:
         """Check all steps quickly; return the prepared extraction, `extraction` if given. Raises as the steps do."""
         require_settings(self.config)
-        prepared = extraction or prepare(self.source, self.store, self.config)
+        prepared = extraction or prepare(self.sources, self.store, self.config)
         for each in self.evaluate_on:
             dataset_options(each, self.config.with_store(each, self.store))
         training = self.training()

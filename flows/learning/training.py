@@ -31,7 +31,8 @@ from reeldex.quantities import counted
 from reeldex.storage.json_codec import OwnJson, to_json
 
 if TYPE_CHECKING:
-    from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
+    from reeldex.embedding.datasets.localization import EvaluatedSet
+    from reeldex.embedding.datasets.records import TrainingSet
     from reeldex.embedding.model import TextVideoEmbedding
     from reeldex.embedding.training.checkpoint import Checkpoint
     from reeldex.embedding.training.distributed import ProcessRank
@@ -109,10 +110,16 @@ def require_startable(request: TrainingRequest) -> None:
         raise TrainingError(
             f"{request.folder} already contains a training. Continue it (--resume), or choose another folder."
         )
-    if request.config.train.best_by and not (request.config.train.evaluate_on and request.config.train.evaluate_every):
+    train = request.config.train
+    if train.validation_share and not train.evaluate_every:
         raise UsageError(
-            f"train.best_by: the best checkpoint cannot be chosen by {request.config.train.best_by} without an "
-            "evaluation. Name test sets (train.evaluate_on, --evaluate-on), or leave it out."
+            "train.validation_share: the best checkpoint cannot be selected without an evaluation. Raise "
+            "train.evaluate_every, or leave validation_share out."
+        )
+    if train.best_by and not ((train.evaluate_on or train.validation_share) and train.evaluate_every):
+        raise UsageError(
+            f"train.best_by: the best checkpoint cannot be chosen by {train.best_by} without an evaluation. Name test "
+            "sets (train.evaluate_on, --evaluate-on), hold videos out (train.validation_share), or leave it out."
         )
     if request.config.words.train_own and request.config.words.file is not None:
         raise UsageError("words.file and words.train_own exclude each other: give one of them.")
@@ -155,7 +162,12 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 class _TrainingRun:
     def __init__(self, request: TrainingRequest, samples: TrainingSet, process: ProcessRank) -> None:
-        self.request, self.config, self.samples, self.process = request, request.config, samples, process
+        from reeldex.embedding.datasets.subsets import split_validation
+
+        self.request, self.config, self.process = request, request.config, process
+        self.samples, self.validation = samples, None
+        if self.config.train.validation_share:
+            self.samples, self.validation = split_validation(samples, self.config.train.validation_share)
 
     def run(self, on_step: OnStep) -> TrainingReport:
         from reeldex.embedding.training.train import TrainingJob, run_training
@@ -165,13 +177,15 @@ class _TrainingRun:
         model = self._model(begun, path, words)
         self._report_coverage(words)
         test_sets = self._test_sets(model, words)
+        held_out = [self.validation] if self.validation is not None and self.process.is_first else []
+        watched = [*held_out, *test_sets]
         job = TrainingJob(
             model=model,
             samples=self.samples,
             words=words,
             options=training_options(self.request.dataset, self.config),
             folder=self.request.folder,
-            evaluate=self._evaluation(test_sets, words) if test_sets else None,
+            evaluate=self._evaluation(watched, words) if watched else None,
             on_step=on_step,
             config={"word_file": str(path.absolute()), "settings": self.config.model_dump(mode="json")},
             resume=self.request.resume,
@@ -244,7 +258,7 @@ class _TrainingRun:
         captions = CaptionStream(self.samples, _COVERAGE_SAMPLES)
         report_coverage(f"captions of {self.samples.name}", measure_coverage(captions, words))
 
-    def _test_sets(self, model: TextVideoEmbedding, words: WordVectors) -> list[EvaluationSet]:
+    def _test_sets(self, model: TextVideoEmbedding, words: WordVectors) -> list[EvaluatedSet]:
         """Open the test sets in the process that evaluates; their features must match the model."""
         from reeldex.embedding.training.checkpoint import Checkpoint, Origin
 
@@ -257,7 +271,8 @@ class _TrainingRun:
         report_words(test_sets, words)
         return test_sets
 
-    def _evaluation(self, test_sets: list[EvaluationSet], words: WordVectors) -> Evaluate:
+    def _evaluation(self, test_sets: list[EvaluatedSet], words: WordVectors) -> Evaluate:
+        from reeldex.embedding.datasets.localization import LocalizationSet
         from reeldex.embedding.evaluation.evaluate import DIRECTIONS, evaluation_during_training
         from reeldex.embedding.evaluation.metrics import RECALL_AT
 
@@ -266,6 +281,10 @@ class _TrainingRun:
         def run_and_log(model: TextVideoEmbedding) -> Mapping[str, float]:
             figures = run(model)
             for test_set in test_sets:
+                if isinstance(test_set, LocalizationSet):
+                    recall = 100 * figures[f"{test_set.name}/localization/average_recall"]
+                    log.info("%s: average recall %.1f", test_set.name, recall)
+                    continue
                 for direction in DIRECTIONS:
                     at = f"{test_set.name}/{direction}"
                     recalls = ", ".join(f"R@{k} {100 * figures[f'{at}/recall_at_{k}']:.1f}" for k in RECALL_AT)
@@ -275,7 +294,7 @@ class _TrainingRun:
 
         return run_and_log
 
-    def _report(self, result: TrainingResult, test_sets: list[EvaluationSet], words: WordVectors) -> TrainingReport:
+    def _report(self, result: TrainingResult, test_sets: list[EvaluatedSet], words: WordVectors) -> TrainingReport:
         from reeldex.embedding.training.checkpoint import load_checkpoint
 
         evaluation = None

@@ -20,7 +20,7 @@ from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
 from reeldex.extractors.errors import ExtractionError
-from reeldex.extractors.options import DecodeLimits
+from reeldex.extractors.options import DecodeLimits, DecodeOptions
 from reeldex.extractors.thumbnail import thumbnail
 from reeldex.flows.extraction.report import Picture, contact_sheet, failure_rows, summary
 from reeldex.flows.progress.progress import shown_on
@@ -87,21 +87,23 @@ def progress_artifact(description: str, *, wanted: bool = True) -> Iterator[None
         yield
 
 
-def publish_report(store: FeatureStore, report: RunReport, shards: Sequence[int], limits: DecodeLimits) -> None:
+def publish_report(
+    store: FeatureStore, report: RunReport, shards: Sequence[int], limits: DecodeLimits, decode: DecodeOptions
+) -> None:
     """Publish the summary of a run, a table of the failed videos, and pictures of videos in `shards`.
 
-    `limits` are those of ffmpeg when it extracts the pictures.
+    `limits` are those of ffmpeg when it extracts the pictures, `decode` says of which track.
     """
     if not can_be_seen():
         return
     with server_errors_logged("The report artifact of this run could not be created"):
         create_markdown_artifact(summary(report), description=f"Summary: {report}")
         if report.problems:
-            said = f"Failed videos: {report.problem_count:,}, including truncated ones"
+            said = f"Failed videos: {report.problem_count:,}, including truncated ones and those with notes"
             if report.problem_count > len(report.problems):
                 said += f"; the first {len(report.problems):,}. All: reeldex status {report.store} --failures"
             create_table_artifact(failure_rows(report.problems), description=said)
-        pictures = list(pictures_of(store, shards, limits))
+        pictures = list(pictures_of(store, shards, limits, decode))
         if pictures:
             create_markdown_artifact(contact_sheet(pictures), description=f"Pictures: {len(pictures)} of the videos")
 
@@ -113,7 +115,12 @@ def publish_table(rows: list[dict[str, Any]], description: str) -> None:
             create_table_artifact(rows, description=description)
 
 
-def pictures_of(store: FeatureStore, shards: Sequence[int], limits: DecodeLimits) -> Iterator[Picture]:
+def pictures_of(
+    store: FeatureStore,
+    shards: Sequence[int],
+    limits: DecodeLimits,
+    decode: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+) -> Iterator[Picture]:
     """Yield pictures of some videos of these shards, extracted by ffmpeg within `limits`; failures are skipped."""
     deadline = time.monotonic() + _PICTURES_SECONDS
     for outcome, start_seconds in _spread(store, shards):
@@ -121,7 +128,9 @@ def pictures_of(store: FeatureStore, shards: Sequence[int], limits: DecodeLimits
         if time.monotonic() > deadline:
             return
         try:
-            yield Picture(outcome.video_id, at_seconds, thumbnail(outcome.path, at_seconds, limits=limits))
+            yield Picture(
+                outcome.video_id, at_seconds, thumbnail(outcome.path, at_seconds, limits=limits, options=decode)
+            )
         except ExtractionError as error:
             log.info("No picture of %s: %s", outcome.video_id, error)
 

@@ -22,7 +22,7 @@ def report_if_nothing_to_do(prepared: PreparedRun) -> RunReport | None:
     """
     report = prepared.report_if_nothing_to_do()
     if report is not None:
-        publish_report(prepared.store, report, [], prepared.config.compute.limits)
+        _publish(prepared, report, [])
     return report
 
 
@@ -44,7 +44,11 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
         with progress_artifact("Starting", wanted=any(task.shard in planned for task in tasks)):
             report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
     except ShardsLostError as lost:
-        publish_report(prepared.store, lost.report, shards, prepared.config.compute.limits)
+        _publish(prepared, lost.report, shards)
         raise
-    publish_report(prepared.store, report, shards, prepared.config.compute.limits)
+    _publish(prepared, report, shards)
     return report
+
+
+def _publish(prepared: PreparedRun, report: RunReport, shards: Sequence[int]) -> None:
+    publish_report(prepared.store, report, shards, prepared.config.compute.limits, prepared.config.decode)

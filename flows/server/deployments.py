@@ -46,7 +46,7 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
     `job_variables` are those of the work pool, which start a run.
     """
     settings = config.model_dump(mode="json")
-    compute = {"compute": settings["compute"], "weights": settings["weights"]}
+    compute = {name: settings[name] for name in ("decode", "compute", "weights")}
     whole = {"options": settings["extract"], **compute}
 
     def offer(flow: Any, name: str, parameters: dict[str, Any], **more: Any) -> RunnerDeployment:  # noqa: ANN401 - flows differ in their parameters

@@ -32,13 +32,15 @@ class Delivery(StrEnum):
 class MediaInfo:
     """What determines how a file is played; seconds and frames per second are None where the file does not state them.
 
-    `assumed_colours` are the name and number of the colours to assume, None where the file states them.
+    `assumed_colours` are the name and number of the colours to assume, None where the file states them. `stream` is the
+    video stream to play, counted from 0 among all streams of the file.
     """
 
     duration_seconds: float | None
     frames_per_second: float | None
     remuxable: bool
     assumed_colours: tuple[str, int] | None = None
+    stream: int = 0
 
     def deliveries(self) -> tuple[Delivery, ...]:
         """Return the possible deliveries, the cheapest first."""
@@ -84,6 +86,7 @@ def media_info(facts: VideoFacts) -> MediaInfo:
         # Other kinds of H.264 (10 bits, 4:2:2) are as unplayable in an MP4 as they were before.
         remuxable=facts.codec == "h264" and facts.pixel_format in _REMUXABLE_PIXELS,
         assumed_colours=None if facts.colour_space else assumed,
+        stream=facts.stream,
     )
 
 
@@ -92,12 +95,13 @@ def picture_command(
 ) -> tuple[str, ...]:
     """Return the command that writes the frame at `at_seconds` to its standard output as JPEG, `width` pixels wide.
 
+    ffmpeg itself chooses the track, the largest of those marked as default, which spares a process that describes it.
     The seek is exact: the key frame before the moment may show another scene.
     """
     return (
         *(*ffmpeg.command, *_BEFORE, "-timelimit", str(math.ceil(cpu_seconds))),
         *("-ss", f"{at_seconds:.3f}", *ffmpeg.input_arguments(path)),
-        *("-map", "0:V:0", "-frames:v", "1", "-vf", f"scale={width}:-2:flags=bicubic", "-q:v", "4"),
+        *("-frames:v", "1", "-vf", f"scale={width}:-2:flags=bicubic", "-q:v", "4"),
         *("-f", "mjpeg", "pipe:1"),
     )
 
@@ -113,7 +117,7 @@ def segment_command(
     """
     start, end = f"{part.start_seconds:.3f}", f"{part.end_seconds:.3f}"
     opening = (*ffmpeg.command, *_BEFORE, "-timelimit", str(math.ceil(shape.cpu_seconds)), "-ss", start)
-    streams = ("-map", "0:V:0", "-map", "0:a:0?", "-sn", "-dn", "-map_metadata", "-1")
+    streams = ("-map", f"0:{shape.stream}", "-map", "0:a:0?", "-sn", "-dn", "-map_metadata", "-1")
     flags = "frag_keyframe+empty_moov+default_base_moof"
     if delivery is Delivery.REMUX:
         tags: tuple[str, ...] = ()
@@ -146,16 +150,20 @@ def segment_command(
 
 @dataclass(frozen=True)
 class SegmentShape:
-    """What segments look like, and the CPU seconds one may cost; `colours` is None where the file says them."""
+    """What segments of a video stream look like, and the CPU seconds one may cost.
+
+    `colours` is None where the file says them.
+    """
 
     height: int
     frames_per_second: float
     cpu_seconds: float
     colours: tuple[str, int] | None = None
+    stream: int = 0
 
 
 def shape_of(info: MediaInfo, height: int, cpu_seconds: float) -> SegmentShape:
     """Return the shape for a video: its own frame rate, clamped to 5 to 30 per second."""
     rate = info.frames_per_second
     frames_per_second = 25.0 if rate is None else min(30.0, max(5.0, rate))
-    return SegmentShape(height, frames_per_second, cpu_seconds, info.assumed_colours)
+    return SegmentShape(height, frames_per_second, cpu_seconds, info.assumed_colours, info.stream)

@@ -14,10 +14,12 @@ from reeldex.search.page.request_guard import LOOPBACK_NAMES
 
 
 class VideoFacts(Protocol):
-    """ffmpeg's description of a file's first video stream; None for what it does not state."""
+    """ffmpeg's description of the video stream to show, `stream` in the file; None for what it does not state."""
 
     @property
     def codec(self) -> str: ...  # noqa: D102 - the protocol's docstring says what they are
+    @property
+    def stream(self) -> int: ...  # noqa: D102
     @property
     def height(self) -> int: ...  # noqa: D102
     @property

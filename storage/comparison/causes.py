@@ -21,6 +21,8 @@ _DECODING = 0.05
 _SAME_NETWORK = 0.3
 # Correlation of the steps from row to row: 0.8 and more for the same pictures, 0.0 for other videos.
 _SAME_PICTURES = 0.5
+# With fewer rows, steps are correlated by chance.
+_FEWEST_ROWS_FOR_STEPS = 20
 # Correlation of the mean rows over their dimensions: 0.9 for other videos, 0.0 for other weights.
 _SAME_DIMENSIONS = 0.5
 # The next or the previous row explains this much of the differences, and much more than the other one.
@@ -45,7 +47,7 @@ class Cause:
 
 def likely_causes(videos: Sequence[RowsComparison], least_cosine: float) -> tuple[Cause, ...]:
     """Return the likely causes of the differences, those that hide others first."""
-    found = [*_without_direction(videos), *_norms(videos)]
+    found = [*_without_direction(videos), *_norms(videos, least_cosine)]
     if (rate := _rate(videos, least_cosine)) is not None:
         return (*found, rate)
     found += [*_shifts(videos), *_row_counts(videos)]
@@ -77,10 +79,11 @@ def _without_direction(videos: Sequence[RowsComparison]) -> list[Cause]:
     return found
 
 
-def _norms(videos: Sequence[RowsComparison]) -> list[Cause]:
-    norms = np.array([each.norms for each in videos if np.isfinite(each.norms).all() and min(each.norms) > 0])
-    if not norms.size:
+def _norms(videos: Sequence[RowsComparison], least_cosine: float) -> list[Cause]:
+    known = [each for each in videos if np.isfinite(each.norms).all() and min(each.norms) > 0]
+    if not known:
         return []
+    norms = np.array([each.norms for each in known])
     one, other = (np.abs(norms[:, side] - 1) <= _NORMALISED for side in (0, 1))
     unlike = one != other
     if unlike.any():
@@ -91,7 +94,8 @@ def _norms(videos: Sequence[RowsComparison]) -> list[Cause]:
         )
         return [Cause("normalised or not", text, int(unlike.sum()))]
     ratios = norms[:, 1] / norms[:, 0]
-    if (scaled := np.abs(ratios - 1) > _NORMALISED).any():
+    same_directions = np.array([each.least >= least_cosine for each in known])
+    if (scaled := same_directions & (np.abs(ratios - 1) > _NORMALISED)).any():
         text = f"Rows of B are {np.median(ratios[scaled]):.4g} times as long as those of A: another scale."
         return [Cause("another scale", text, int(scaled.sum()))]
     return []
@@ -196,7 +200,7 @@ def _sum(products: Sequence[InnerProducts]) -> InnerProducts:
 
 @dataclass(frozen=True)
 class _Figures:
-    """Figures of the rows that differ, centred at the means of all rows."""
+    """Figures of the rows that differ, centred at the means of all rows; `steps` is 0 for too few rows."""
 
     cosine: float
     relative: float
@@ -210,14 +214,16 @@ class _Figures:
         one, other = _sample(differing)
         mean_a, mean_b = every_a.mean(axis=0), every_b.mean(axis=0)
         spread = float(((every_a - mean_a) ** 2).sum(axis=1).mean())
+        cosines = np.concatenate([each.cosines for each in differing])
+        steps = _sum([each.steps for each in differing]).correlation
         return cls(
-            cosine=float(np.nanmedian(np.concatenate([each.cosines for each in differing]))),
+            cosine=float(np.nanmedian(cosines)),
             relative=float(((one - other) ** 2).sum(axis=1).mean() / 2 / max(spread, _LEAST_SPREAD)),
             correlation=InnerProducts.of(one - mean_a, other - mean_b).correlation,
             mean_correlation=InnerProducts.of(
                 one.mean(axis=0) - one.mean(), other.mean(axis=0) - other.mean()
             ).correlation,
-            steps=_sum([each.steps for each in differing]).correlation,
+            steps=steps if cosines.size >= _FEWEST_ROWS_FOR_STEPS else 0.0,
         )
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reeldex.storage.comparison.causes import Cause, likely_causes
-from reeldex.storage.comparison.feature_sets import FeatureSet, open_feature_sets
+from reeldex.storage.comparison.feature_sets import FeatureSet, FeatureSets, open_feature_sets
 from reeldex.storage.comparison.rows import EQUAL_COSINE, RowsComparison, compare_rows
 from reeldex.storage.errors import StoreError, StoreUnreadableError
 from reeldex.storage.video_names import KnownVideos
 
-# Rows of so many videos that agree, and of so many that do not, are kept to find the cause.
+# Rows of so many videos whose rows differ, and of so many others, are kept to find the cause.
 _SAMPLED_VIDEOS = 64
 _VERSIONS = ("ffmpeg", "runtime", "device", "torch")
 
@@ -89,26 +89,47 @@ def compare_features(
 def _paired(
     path_a: Path, path_b: Path, space: str | None
 ) -> tuple[list[tuple[FeatureSet, FeatureSet]], list[str], list[str]]:
+    """Return the sets to be compared, and the names of the spaces that only A or only B has."""
     found = (open_feature_sets(path_a), open_feature_sets(path_b))
-    names = tuple([each.space for each in sets] for sets in found)
     if space is not None:
-        chosen = [[each for each in sets if each.space == space or (each.space is None)] for sets in found]
-        for path, sets, held in zip((path_a, path_b), chosen, names, strict=True):
-            if not sets:
-                raise StoreError(f"{path} has no feature space {space!r}. It has: {', '.join(map(str, held))}.")
-        return [(chosen[0][0], chosen[1][0])], [], []
-    common = [name for name in names[0] if name is not None and name in names[1]]
-    if not common and len(found[0]) == len(found[1]) == 1:
-        return [(found[0][0], found[1][0])], [], []
-    if not common:
-        held = [", ".join(name or "files of an unnamed space" for name in each) for each in names]
+        return [(_named(path_a, found[0], space), _named(path_b, found[1], space))], [], []
+    pairs = pair_spaces(found[0].sets, found[1].sets)
+    if not pairs:
         raise StoreError(
-            f"{path_a} ({held[0]}) and {path_b} ({held[1]}) have no feature space in common. Name the one that is "
-            "meant with --space."
+            f"{path_a} ({', '.join(found[0].names)}) and {path_b} ({', '.join(found[1].names)}) have no feature space "
+            "in common. Name the one that is meant with --space."
         )
-    by_name = [{each.space: each for each in sets} for sets in found]
-    only = [[str(name) for name in each if name not in common] for each in names]
-    return [(by_name[0][name], by_name[1][name]) for name in common], only[0], only[1]
+    only_in_a = [str(each.space) for each in found[0].sets if each not in [a for a, _ in pairs]]
+    only_in_b = [str(each.space) for each in found[1].sets if each not in [b for _, b in pairs]]
+    # Of a store and the folder of one space, the store's other spaces are not missing.
+    return pairs, [] if found[1].chosen else only_in_a, [] if found[0].chosen else only_in_b
+
+
+def _named(path: Path, found: FeatureSets, space: str) -> FeatureSet:
+    chosen = [each for each in found.sets if each.space == space or (each.space is None and found.chosen)]
+    if not chosen:
+        raise StoreError(f"{path} has no feature space {space!r}. It has: {', '.join(found.names)}.")
+    return chosen[0]
+
+
+def pair_spaces(sets_a: Sequence[FeatureSet], sets_b: Sequence[FeatureSet]) -> list[tuple[FeatureSet, FeatureSet]]:
+    """Pair feature sets: those of one space, then the only ones of one network, then the only ones at all."""
+    if len(sets_a) == len(sets_b) == 1:
+        return [(sets_a[0], sets_b[0])]
+    pairs = [(a, b) for a in sets_a for b in sets_b if a.space is not None and a.space == b.space]
+    left = [
+        {each.space: each for each in sets if each.space and each.space not in [a.space for a, _ in pairs]}
+        for sets in (sets_a, sets_b)
+    ]
+    for a in left[0].values():
+        same = [[each for each in one.values() if _network(each) == _network(a)] for one in left]
+        if len(same[0]) == len(same[1]) == 1:
+            pairs.append((a, same[1][0]))
+    return pairs
+
+
+def _network(found: FeatureSet) -> str:
+    return (found.space or "").partition(".")[0]
 
 
 def _compare(
@@ -119,10 +140,10 @@ def _compare(
     kept = {True: 0, False: 0}
     for number, (video_id, other_id) in enumerate(pairs):
         each = _compare_video(a, b, video_id, other_id)
-        if each.rows is not None:
-            agrees = each.rows.agrees(least_cosine)
-            kept[agrees] += 1
-            if kept[agrees] > _SAMPLED_VIDEOS:
+        if each.rows is not None and each.rows.sample is not None:
+            differs = each.rows.least < least_cosine
+            kept[differs] += 1
+            if kept[differs] > _SAMPLED_VIDEOS:
                 each = replace(each, rows=replace(each.rows, sample=None))
         videos.append(each)
         if progress:

@@ -33,7 +33,20 @@ class FeatureSet:
     provenance: Callable[[str], Mapping[str, JSON]]
 
 
-def open_feature_sets(path: Path) -> list[FeatureSet]:
+@dataclass(frozen=True)
+class FeatureSets:
+    """The feature sets at a path; `chosen` when it is the folder of a single one, so that no other was meant."""
+
+    sets: tuple[FeatureSet, ...]
+    chosen: bool
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the spaces, for a message."""
+        return [each.space or "files of an unnamed space" for each in self.sets]
+
+
+def open_feature_sets(path: Path) -> FeatureSets:
     """Return the feature sets of a store, of folders <space>/<video id>.npy, or of one folder of .npy files.
 
     Raises StoreError for a path with none of these, and StoreUnreadableError.
@@ -42,13 +55,13 @@ def open_feature_sets(path: Path) -> list[FeatureSet]:
         raise StoreError(f"{path} is neither a feature store nor a folder of {SUFFIX} files: no such directory.")
     if all(is_folder(path / name) for name in (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)):
         store = FeatureStore(path)
-        found = [_of_store(store, space) for space in store.spaces()]
+        found = tuple(_of_store(store, space) for space in store.spaces())
         if not found:
             raise StoreError(f"The store {path} has no features yet.")
-        return found
+        return FeatureSets(found, chosen=False)
     if read_sidecar(path) is None and (folders := [each for each in list_folder(path) if _is_space(each)]):
-        return [_of_folder(each) for each in folders]
-    return [_of_folder(path)]
+        return FeatureSets(tuple(_of_folder(each) for each in folders), chosen=False)
+    return FeatureSets((_of_folder(path),), chosen=True)
 
 
 def _is_space(folder: Path) -> bool:

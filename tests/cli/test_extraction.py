@@ -60,7 +60,8 @@ def test_two_files_of_one_name_need_the_path_as_id(reeldex: Reeldex, tmp_path: P
     folder = tmp_path / "videos"
     make_video(folder / "p1" / "cut.mp4", seconds=0.5)
     make_video(folder / "p2" / "cut.mp4", seconds=0.5, picture="testsrc")
-    one_cut = reeldex("extract", folder, "--store", tmp_path / "stem", *RANDOM, "--extractors", "resnet152")
+    by_name = ("--extractors", "resnet152", "--video-id", "stem")
+    one_cut = reeldex("extract", folder, "--store", tmp_path / "stem", *RANDOM, *by_name)
     assert one_cut.status == 1
     assert "duplicate_id" in one_cut.out
     assert "--video-id path" in one_cut.out
@@ -80,6 +81,9 @@ def test_export_and_import_keep_every_byte(reeldex: Reeldex, tmp_path: Path, mak
     )
     imported = reeldex("import", tmp_path / "npy", copy, "--json")
     assert (imported.status, imported.json["imported"]) == (0, 1)
+    # The copy knows the video and its settings: there is nothing to extract.
+    again = reeldex("extract", tmp_path / "videos", "--store", copy, *RANDOM, "--json")
+    assert (again.status, again.json["shards_done"]) == (0, 0)
     assert reeldex("export", copy, tmp_path / "npy2").status == 0
     for file in (tmp_path / "npy").rglob("*.npy"):
         assert (tmp_path / "npy2" / file.relative_to(tmp_path / "npy")).read_bytes() == file.read_bytes()

@@ -65,6 +65,31 @@ def test_from_captions_and_features_to_a_checkpoint_a_table_json_and_a_ranking(
     assert again.json["sets"]["msrvtt"]["directions"]["text_to_video"]["retrieval"] == figures
 
 
+def test_the_best_checkpoint_can_be_chosen_on_videos_held_out_of_training(reeldex: Reeldex, tmp_path: Path) -> None:
+    data = data_of(make_captioned(tmp_path))
+    train = ("train", *data, *own_words(tmp_path), *TRAIN, "--epochs", 2, "--validation-share", 0.3, "--json")
+    answer = reeldex(*train, "--out", tmp_path / "a", "--evaluate-on", "msrvtt")
+    assert answer.status == 0, answer.err
+    assert answer.json["samples"] == 8
+    assert "4 videos held out for validation" in answer.err
+    assert "validation, text to video: R@1" in answer.err
+    assert list(answer.json["evaluation"]["sets"]) == ["msrvtt"]
+    state = load_checkpoint(tmp_path / "a" / "best.pth").training
+    assert state is not None
+    assert state.best_by == "validation/text_to_video/recall_at_10"
+    (tmp_path / "ids.csv").write_text("video_id\nred0\nred1\n")
+    part = ("--exclude", tmp_path / "ids.csv", "--train-share", 0.8)
+    answer = reeldex(*train, *part, "--out", tmp_path / "b", "--best-by", "validation/text_to_video/median_rank")
+    assert answer.status == 0, answer.err
+    assert answer.json["samples"] == 5, "8 of the 10 that are not red, less 3 for validation"
+    refused = reeldex(*train, "--out", tmp_path / "c", "--evaluate-every", 0)
+    assert refused.status == 2
+    assert "Raise train.evaluate_every" in refused.err
+    refused = reeldex(*train, "--out", tmp_path / "c", "--max-rank", 3)
+    assert refused.status == 2
+    assert "datasets.msrvtt.max_rank: unknown key" in refused.err
+
+
 def test_several_sentences_a_video_from_a_command_to_its_report(reeldex: Reeldex, tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path))
     assert reeldex("train", *data, "--out", tmp_path / "a", *own_words(tmp_path), *TRAIN, "--epochs", 20).status == 0
@@ -185,7 +210,8 @@ def test_howto100m_from_a_store_with_videos_missing(reeldex: Reeldex, tmp_path: 
     spoken = {name: {"start": [0, 2], "end": [2, 4], "text": [f"the {name[:-1]} one", "and more"]} for name in ids}
     (tmp_path / "captions.json").write_text(json.dumps(spoken))
     train = ("train", "--dataset", "howto100m", "--store", tmp_path / "store", *own_words(tmp_path), *TRAIN)
-    files = ("--file", f"csv={tmp_path}/videos.csv", "--file", f"captions={tmp_path}/captions.json")
+    files = tuple(f"--file={each}" for each in (f"csv={tmp_path}/videos.csv", f"captions={tmp_path}/captions.json",
+                                                f"captions_cache={tmp_path}/cache"))  # fmt: skip
     answer = reeldex(*train, *files, "--out", tmp_path / "run", "--epochs", 1, "--n-pair", 3, "--json")
     assert answer.status == 0, answer.err
     assert (answer.json["samples"], answer.json["unusable_videos"]) == (12, 1)

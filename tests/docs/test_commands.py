@@ -64,6 +64,11 @@ def _extract(folder: Path, make_video: MakeVideo) -> None:
     (folder / "pipeline.yaml").write_text(_EXTRACTION)
 
 
+def _store(folder: Path, make_video: MakeVideo) -> None:
+    _extract(folder, make_video)
+    _run_commands("reeldex extract videos --store features", folder)
+
+
 def _train(folder: Path, _: MakeVideo) -> None:
     _captions(folder)
     (folder / "pipeline.yaml").write_text(_LEARNING)
@@ -80,6 +85,7 @@ _SETUPS: dict[str, Callable[[Path, MakeVideo], None]] = {
     "configuration.md": _videos,
     "extract.md": _extract,
     "search.md": _search,
+    "store.md": _store,
     "training.md": _train,
 }
 

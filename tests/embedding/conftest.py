@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
-from reeldex.embedding.datasets.options import FeatureLocation, Howto100mOptions
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
+from reeldex.embedding.datasets.options import FeatureLocation
 from tests.embedding.feature_files import VIDEOS, make_store, rows_of
 from tests.embedding.word_sources import WORDS
 
@@ -44,7 +45,13 @@ def narrated(tmp_path: Path, store: FeatureLocation) -> Howto100mOptions:
     }
     (tmp_path / "captions.json").write_text(json.dumps(spoken))
     (tmp_path / "h.csv").write_text("video_id,category_1,task_id\n" + "".join(f"{each},x,1\n" for each in VIDEOS))
-    return Howto100mOptions(csv=tmp_path / "h.csv", captions=tmp_path / "captions.json", features=store, n_pair=8)
+    return Howto100mOptions(
+        csv=tmp_path / "h.csv",
+        captions=tmp_path / "captions.json",
+        captions_cache=tmp_path / "captions-cache",
+        features=store,
+        n_pair=8,
+    )
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def random_scores(sentences: int, clips: int) -> Scores:
 
 
 def graded_set() -> EvaluationSet:
-    relevance = np.random.default_rng(1).choice([0, 0.5, 1], (6, 8)).astype(np.float32)
+    relevance = np.random.default_rng(1).choice([0, 0.5, 1], (6, 8))
     relevance[np.arange(6), np.arange(6)] = 1
     relevance[:, 7] = 0.5
     return EvaluationSet(

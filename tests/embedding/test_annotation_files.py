@@ -125,7 +125,7 @@ def captions_json(folder: Path, form: str) -> Path:
 
 @pytest.mark.parametrize("form", ["sentences", "annotations"])
 def test_msrvtt_from_lists_of_ids_and_either_json(tmp_path: Path, store: FeatureLocation, form: str) -> None:
-    (tmp_path / "train_list.txt").write_text("video0\nvideo1\nvideo2\n")
+    (tmp_path / "train_list.txt").write_text("video0\nvideo1.mp4\nvideo2\n")
     (tmp_path / "test_list.txt").write_text("video5\nvideo3\n")
     options = MsrvttOptions(
         train_csv=tmp_path / "train_list.txt",

@@ -12,10 +12,10 @@ import torch
 
 from reeldex.embedding.block_pooling import pool_spans, pool_whole
 from reeldex.embedding.datasets import howto100m, lsmdc, msrvtt, youcook2
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features
 from reeldex.embedding.datasets.options import (
     FeatureLocation,
-    Howto100mOptions,
     LsmdcOptions,
     MsrvttOptions,
     Youcook2Options,
@@ -227,7 +227,9 @@ def test_n_pair_that_cannot_be() -> None:
 
 
 def test_every_data_set_is_registered_under_its_name() -> None:
-    assert set(DATASETS) == {"howto100m", "msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval", "captions"}
+    assert set(DATASETS) == {
+        "howto100m", "msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval", "captions", "crosstask",
+    }  # fmt: skip
     for name, record in DATASETS.items():
         assert record.name == name
         record.options()

@@ -57,7 +57,7 @@ def test_sentences_clips_and_their_relevance(options: EpicRetrievalOptions) -> N
     assert held.right_clips.tolist() == [0, 3, 1]
     assert held.relevance is not None
     assert np.allclose(held.relevance, [[1, 0.25, 1, 0], [0, 0.25, 0, 1], [0.25, 1, 0.25, 0.25]])
-    assert held.relevance.dtype == np.float32
+    assert held.relevance.dtype == np.float64
     assert options.features
     source = open_features(options.features)
     assert np.array_equal(held.videos(1, 2), pool_spans(source, "P01_01", [(2.0, 5.0)]))

@@ -11,7 +11,8 @@ import torch
 
 from reeldex.embedding.captions import grow_window
 from reeldex.embedding.datasets import howto100m
-from reeldex.embedding.datasets.options import Howto100mOptions
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
+from reeldex.embedding.datasets.records import EvaluationSet
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.words.vectors import WordVectors
@@ -53,6 +54,7 @@ def test_published_files_give_the_published_scores(words: WordVectors, name: str
     assert record.open_evaluation
     options: Any = record.options
     held = record.open_evaluation(options.published(golden.DATA).replaced(max_missing_share=0))
+    assert isinstance(held, EvaluationSet)
     assert len(held.captions) == len(held.clips) == sentences
     assert held.unusable.complete
     assert held.video_dim == expected["dims"]["feature_dim"]

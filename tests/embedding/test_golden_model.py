@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youcook2Options
+from reeldex.embedding.datasets.records import EvaluationSet
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.evaluation.evaluate import measure, score
 from reeldex.embedding.loss import MaxMarginRankingLoss
@@ -107,6 +108,7 @@ def test_scores_and_metrics_of_the_test_sets(
     open_evaluation = DATASETS[name].open_evaluation
     assert open_evaluation is not None
     test_set = open_evaluation(options)
+    assert isinstance(test_set, EvaluationSet)
     scores = score(model, test_set, words, batch_size)
     np.testing.assert_allclose(scores, arrays[f"sim_{name}"], rtol=0, atol=1e-5)
     found = measure(scores, test_set).directions["text_to_video"].retrieval

@@ -8,8 +8,9 @@ import pytest
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.datasets import howto100m
+from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import FeatureLocation, Howto100mOptions
+from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.errors import FeaturesError
 from tests.embedding.feature_files import VIDEOS, rows_of, write_npy
 
@@ -47,12 +48,12 @@ def test_howto100m_from_npy_files_with_and_without_paths(tmp_path: Path, narrate
 def test_howto100m_leaves_out_videos_without_usable_captions(tmp_path: Path, narrated: Howto100mOptions) -> None:
     spoken = json.loads((tmp_path / "captions.json").read_text())
     del spoken["video0"]
-    spoken["video1"]["end"][2] = 1
+    spoken["video1"]["start"] = [0, 7, 3, 12]
     (tmp_path / "captions.json").write_text(json.dumps(spoken))
     training = howto100m.open_training(narrated.replaced(max_missing_share=0.5))
     assert list(training.video_ids) == VIDEOS[2:]
     assert "no captions of the video 'video0'" in training.unusable.reasons["video0"]
-    assert "caption 2 lasts from 7.0 to 1.0 seconds" in training.unusable.reasons["video1"]
+    assert "caption 2 starts at 3.0 seconds, before" in training.unusable.reasons["video1"]
 
 
 def test_captions_beyond_the_features_are_zeros_and_said_once(

@@ -101,6 +101,7 @@ def test_one_bad_row_is_left_out_alone(tmp_path: Path, store: FeatureLocation, b
         ("video,text\nvideo0,a\n", "1 video cannot be split .* or a column split"),
         ("video,text,split\nvideo0,a,train\n", "no usable row whose split is test"),
         ("video,text,split\nvideo0,a,mine\n", "'mine' is none of train, test and val"),
+        ("video,Video,text\nvideo0,video1,a\n", "several columns 'video_id'"),
         ("video,text\n", "0 videos cannot be split"),
         ("", "is empty"),
     ],

@@ -143,3 +143,13 @@ def test_clips_are_left_out_of_usable_videos(caplog: pytest.LogCaptureFixture) -
     assert "1 clip of other videos cannot be used.\n  b: late" in caplog.text
     with pytest.raises(MissingVideosError, match=r"At most 20.0% of the 4 clips"):
         without_clips("x", clips("abcd"), {"b": "late"}, unusable, 0.2)
+
+
+def test_long_and_unprintable_names_are_shortened_in_the_list() -> None:
+    reasons = {"\x1b[2J": "a", **{f"{'v' * 5000}{at}": "b" for at in range(20)}}
+    text = str(UnusableVideos(21, reasons, rows={"t.csv, line 3, column 'text'": "it is empty"}))
+    assert "\x1b" not in text
+    assert text.count("v" * 100 + ": b") == 1
+    assert "and 19 more" in text
+    assert "1 annotation row cannot be used.\n  t.csv, line 3, column 'text': it is empty" in text
+    assert len(text) < 500

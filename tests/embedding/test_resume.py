@@ -13,6 +13,7 @@ import torch
 from reeldex.embedding.datasets.records import ClipTrainingSet
 from reeldex.embedding.errors import CheckpointMismatchError, TrainingError
 from reeldex.embedding.training.checkpoint import load_checkpoint
+from reeldex.embedding.training.checks import differences
 from reeldex.embedding.training.train import StepReport, new_model, run_training
 from tests.embedding import synthetic
 
@@ -119,6 +120,15 @@ def test_other_settings_cannot_resume(tmp_path: Path, changes: dict[str, Any], s
     run_training(synthetic.job(tmp_path, options={"epochs": 1}))
     with pytest.raises(CheckpointMismatchError, match=said):
         run_training(synthetic.job(tmp_path, resume=True, **changes))
+
+
+def test_a_training_from_before_an_option_existed_can_be_resumed() -> None:
+    recorded = synthetic.OPTIONS.model_dump(mode="json")
+    del recorded["validation_share"]
+    assert differences(synthetic.OPTIONS, recorded) == []
+    assert differences(synthetic.OPTIONS.replaced(validation_share=0.5), recorded) == [
+        "validation_share was 0.0 and is 0.5"
+    ]
 
 
 def test_tensorboard_shows_each_step_once_after_a_resumption(tmp_path: Path) -> None:

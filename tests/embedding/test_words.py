@@ -23,7 +23,10 @@ from tests.embedding.word_sources import WORDS, opened
         ("häuten 刀!", ["häuten", "刀"]),
         ("...", []),
         ("", []),
-        (float("nan"), ["nan"]),
+        (float("nan"), []),
+        (np.float32("nan"), []),
+        (None, []),
+        ("nan bread", ["nan", "bread"]),
         (12, ["12"]),
     ],
 )

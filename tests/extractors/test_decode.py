@@ -17,7 +17,7 @@ import pytest
 from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.decode import DecodeStoppedError, decode
 from reeldex.extractors.errors import DecodeError, ExtractionError, FailureReason
-from reeldex.extractors.frames import DecodeSummary, VideoSource
+from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.probe import probe
 from tests.conftest import MakeVideo
@@ -41,6 +41,8 @@ def decoded(path: Path | str, limits: DecodeLimits | None = None) -> tuple[Frame
     for item in decode(VideoSource("video", str(path)), SPECS, limits or DecodeLimits()):
         if isinstance(item, DecodeSummary):
             summary = item
+        elif isinstance(item, DecodeRestarted):
+            parts = {spec.name: [] for spec in SPECS}
         else:
             parts[item.extractor].append(item.frames)
     assert summary is not None
@@ -248,7 +250,7 @@ def test_chunks_are_bounded_and_hold_whole_clips(tmp_path: Path, make_video: Mak
     limit = 2_000_000
     sizes: dict[str, list[int]] = {spec.name: [] for spec in SPECS}
     for item in decode(VideoSource("a", str(video)), SPECS, DecodeLimits(), chunk_bytes=limit):
-        if not isinstance(item, DecodeSummary):
+        if isinstance(item, FrameBatch):
             assert item.frames.nbytes <= limit
             sizes[item.extractor].append(len(item.frames))
     assert sum(sizes["resnext101_3d"]) == 144

@@ -18,8 +18,15 @@ from reeldex.extractors import engine
 from reeldex.extractors.decode import decode as real_decode
 from reeldex.extractors.engine import affects_all_videos, extract
 from reeldex.extractors.errors import DecodeError, FailureReason, FfmpegNotFoundError
-from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoFeatures, VideoSource
-from reeldex.extractors.options import DecodeLimits, EngineOptions
+from reeldex.extractors.frames import (
+    DecodeRestarted,
+    DecodeSummary,
+    ExtractionFailure,
+    FrameBatch,
+    VideoFeatures,
+    VideoSource,
+)
+from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
 from reeldex.extractors.runtimes.network import ComputedRows, Network, least_cosine
 from reeldex.extractors.spec import ExtractorSpec
 from tests.conftest import MakeVideo
@@ -27,7 +34,7 @@ from tests.extractors.conftest import TINY_3D, LoadTiny
 from tests.flows.killable import processes_that_name
 
 Rows = dict[str, dict[str, bytes]]
-Decode = Iterator[FrameBatch | DecodeSummary]
+Decode = Iterator[FrameBatch | DecodeRestarted | DecodeSummary]
 
 
 @pytest.fixture(scope="session")
@@ -211,8 +218,10 @@ def failing_decoder(at_fault: str, error: Exception) -> Callable[..., Decode]:
         limits: DecodeLimits,
         stop: threading.Event,
         chunk_bytes: int,
+        *,
+        options: DecodeOptions,
     ) -> Decode:
-        for item in real_decode(source, specs, limits, stop, chunk_bytes):
+        for item in real_decode(source, specs, limits, stop, chunk_bytes, options=options):
             yield item
             if source.video_id == at_fault:
                 raise error

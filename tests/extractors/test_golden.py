@@ -17,7 +17,7 @@ from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.clips import to_clips
 from reeldex.extractors.decode import decode
 from reeldex.extractors.engine import extract
-from reeldex.extractors.frames import DecodeSummary, VideoFeatures, VideoSource
+from reeldex.extractors.frames import FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import DecodeLimits, EngineOptions, NetworkOptions
 from reeldex.extractors.runtimes.network import Network
@@ -133,7 +133,7 @@ def _decoded(name: str) -> dict[str, np.ndarray[Any, Any]]:
     source = VideoSource(name, str(SHARED / "videos" / name))
     parts: dict[str, list[np.ndarray[Any, Any]]] = {spec.name: [] for spec in SPECS.values()}
     for item in decode(source, list(SPECS.values()), DecodeLimits()):
-        if not isinstance(item, DecodeSummary):
+        if isinstance(item, FrameBatch):
             parts[item.extractor].append(item.frames)
     return {kind: np.concatenate(parts[spec.name]) for kind, spec in SPECS.items()}
 

@@ -38,8 +38,10 @@ def counts(ticks: list[int | None]) -> list[int]:
         ([3, 3], []),
         ([-3, -2, 1, 2], [0, 1, 1]),  # what is shown at 0 is shown from there on
         ([-3, -2, -1], [0, 0]),
-        ([0, 5, 3, 6], [5, 1]),  # back in time: shown when the sample after the one before is due
+        ([0, 5, 3, 6], [5, 0, 1]),  # back in time: shown when the sample after the one before is due
+        ([0, 5, 5, 3, 3, 6], [5, 0, 1]),
         ([0, None, 4], [0, 4]),
+        ([0, 3, None, 4], [3, 1]),
         ([None, None, 2, 3], [0, 0, 3]),
         ([None, None], []),
         ([0, 10**9], [10**9]),
@@ -47,6 +49,12 @@ def counts(ticks: list[int | None]) -> list[int]:
 )
 def test_pictures_are_counted(ticks: list[int | None], wanted: list[int]) -> None:
     assert counts(ticks) == wanted
+
+
+def test_a_tick_that_is_shifted_counts_as_the_sum_from_its_first_picture_on() -> None:
+    clock = SampleClock()
+    pictures = [(0, 0), (1, 0), (301, -299), (301, 0), (3, 0), (4, 0)]
+    assert [count for tick, shift in pictures for count in clock.advance(tick, shift)] == [1, 1, 1, 1]
 
 
 def even(rate: float, count: int, start: float = 0.0) -> list[float | None]:
@@ -90,11 +98,11 @@ def test_counts_are_those_of_the_filter(tmp_path: Path, seconds: list[float | No
 
 
 def run_ends(ticks: list[int | None]) -> list[int]:
-    """Numbers of the last pictures of each run of equal ticks, where what does not rise counts as equal."""
+    """Numbers of the last pictures of each run of equal ticks, where a missing one counts as the one before it."""
     latest: list[int] = []
     for tick in ticks:
-        value = BEFORE_ALL_TICKS if tick is None else max(tick, BEFORE_ALL_TICKS)
-        latest.append(max(value, latest[-1]) if latest else value)
+        before = latest[-1] if latest else BEFORE_ALL_TICKS
+        latest.append(before if tick is None or tick <= BEFORE_ALL_TICKS else tick)
     return [max(at for at, _ in run) for _, run in groupby(enumerate(latest), key=lambda pair: pair[1])]
 
 

@@ -11,11 +11,14 @@ import pytest
 from reeldex.extractors import resnet152, resnext101
 from reeldex.extractors.batching import Batch, Batcher, RowBuffer
 from reeldex.extractors.clips import chunk_frames, clip_count, to_clips
-from reeldex.extractors.decode import decode_arguments, is_truncated
+from reeldex.extractors.decode import decode_arguments
 from reeldex.extractors.description import parse_description
 from reeldex.extractors.errors import FailureReason, ProbeError, UnknownExtractorError
+from reeldex.extractors.frames import VideoMetadata
 from reeldex.extractors.registry import extractor, extractor_of_space
 from reeldex.extractors.runtimes.network import least_cosine
+from reeldex.extractors.sampling import Pipes
+from reeldex.extractors.truncation import is_truncated
 from reeldex.storage.schema import REASONS
 
 
@@ -68,22 +71,39 @@ def test_a_chunk_is_whole_clips_within_the_limit(per_clip: int, size: int, limit
 
 
 @pytest.mark.parametrize(
-    ("decoded", "container", "truncated"),
+    ("decoded", "stated", "truncated"),
     [
-        (10, 10.4, False),
-        (10, None, False),
-        (9, 10.01, True),
-        (3600, 3660, False),
-        (3500, 3660, True),
-        (0.04, 0.9, False),
+        (10, {"duration_seconds": 10.4}, False),
+        (10, {"duration_seconds": None}, False),
+        (9, {"duration_seconds": 10.01}, True),
+        (3600, {"duration_seconds": 3660.0}, False),
+        (3500, {"duration_seconds": 3660.0}, True),
+        (0.04, {"duration_seconds": 0.9}, False),
+        # Counted from 0, or from the first timestamp.
+        (6, {"duration_seconds": 106.0, "start_seconds": 100.0}, False),
+        (3, {"duration_seconds": 106.0, "start_seconds": 100.0}, True),
+        (6, {"duration_seconds": 6.0, "start_seconds": 100.0}, False),
+        (3, {"duration_seconds": 6.0, "start_seconds": 100.0}, True),
+        # Sound that is longer than the picture, whose own end is known.
+        (6, {"duration_seconds": 12.0, "stream_end_seconds": 6.0}, False),
+        (4, {"duration_seconds": 12.0, "stream_end_seconds": 6.0}, True),
+        (9, {"duration_seconds": 12.0, "stream_end_seconds": 6.0}, True),
+        (6, {"duration_seconds": 106.0, "has_own_duration": False}, False),
     ],
 )
-def test_truncation_is_more_than_rounding(decoded: float, container: float | None, *, truncated: bool) -> None:
-    assert is_truncated(decoded, container) is truncated
+def test_truncation_is_more_than_rounding(decoded: float, stated: dict[str, Any], *, truncated: bool) -> None:
+    metadata = VideoMetadata("matroska,webm", "h264", 8, 8, 0.0, None, **stated)
+    assert is_truncated("unused", metadata, decoded, error_count=0) is truncated
 
 
 def test_ffmpeg_is_kept_to_the_local_file_and_decodes_it_once() -> None:
-    arguments = decode_arguments("/v/-a:b%d.mp4", [resnet152.SPEC, resnext101.SPEC], [(7, 8), (9, 10)], 1000)
+    arguments = decode_arguments(
+        "/v/-a:b%d.mp4",
+        VideoMetadata("mov", "h264", 8, 8, 0.0, None, 1.0, stream=2),
+        [resnet152.SPEC, resnext101.SPEC],
+        Pipes.of([7, 8, 9, 10, 11]),
+        max_frame_pixels=1000,
+    )
     first_input = arguments.index("-i")
     before = arguments[:first_input]
     assert before[before.index("-protocol_whitelist") + 1] == "file"
@@ -94,6 +114,7 @@ def test_ffmpeg_is_kept_to_the_local_file_and_decodes_it_once() -> None:
     assert arguments.count("-i") == 1
     assert arguments[first_input + 1] == "file:/v/-a:b%d.mp4"
     assert [part for part in arguments if part.startswith("pipe:")] == ["pipe:7", "pipe:9"]
+    assert "[0:2]" in arguments[arguments.index("-filter_complex") + 1]
 
 
 DESCRIPTION = """Input #0, mov,mp4,m4a,3gp,3g2,mj2, from 'INPUT':

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from reeldex.search.options import IndexOptions
 from reeldex.search.report import BuildReport
 from reeldex.search.request import IndexRequest
 from reeldex.search.store_videos import captions_of
-from reeldex.storage.manifest import plan_growth
+from reeldex.storage.growth import plan_growth
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.store import FeatureStore
 
@@ -66,11 +66,17 @@ class Library:
         return WordVectors(self.folder / "random.words")
 
     def add(
-        self, videos: Mapping[str, float], version: int = 0, failing: Sequence[str] = (), *, still: bool = False
+        self,
+        videos: Mapping[str, float],
+        version: int = 0,
+        failing: Sequence[str] = (),
+        *,
+        still: bool = False,
+        start_seconds: float = 0.0,
     ) -> None:
         """Put videos of so many seconds into new shards, as files and features; another version is another content.
 
-        In `still` ones every row is the same.
+        In `still` ones every row is the same. Clips begin at `start_seconds` of their files.
         """
         found = []
         for video_id in videos:
@@ -96,7 +102,10 @@ class Library:
                     outcome = VideoOutcome(
                         entry.video_id, entry.path, "ok", None, "", attempts=1, duration_seconds=seconds
                     )
-                    rows = {space: feature_rows(seed, seconds, at, entry.path) for at, space in enumerate(SPACES)}
+                    rows = {
+                        space: replace(feature_rows(seed, seconds, at, entry.path), start_seconds=start_seconds)
+                        for at, space in enumerate(SPACES)
+                    }
                     for each in rows.values() if still else ():
                         each.rows[:] = 0.5
                     store.staging(manifest.shard).put(position, outcome, rows)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from reeldex.embedding.captions import VideoCaptions, load_captions
+from reeldex.embedding.caption_files import open_captions
+from reeldex.embedding.captions import VideoCaptions
 from reeldex.search import compaction, next_generation
 from reeldex.search.build import build_index
 from reeldex.search.errors import (
@@ -73,7 +74,7 @@ def test_captions_that_cannot_be_used_are_counted_and_said_once(
 ) -> None:
     good = {"start": [0.0], "end": [6.0], "text": ["chop the onion"]}
     (tmp_path / "captions.json").write_text(json.dumps({"video1": good, "video2": {**good, "end": []}, "other": good}))
-    report = library.build(captions=load_captions(tmp_path / "captions.json"))
+    report = library.build(captions=open_captions(tmp_path / "captions.json", tmp_path / "cache"))
     assert (report.videos_captioned, list(report.unusable_captions)) == (1, ["part0/video2.mp4"])
     assert "1 starts, 0 ends and 1 texts" in report.unusable_captions["part0/video2.mp4"]
     assert caplog.text.count("video2' cannot be used") == 1
@@ -256,3 +257,13 @@ def test_progress_is_reported(library: Library) -> None:
     told: list[tuple[int, int]] = []
     build_index(library.request(), lambda done, total: told.append((done, total)))
     assert told == [(at, 8) for at in range(1, 9)]
+
+
+def test_moments_of_a_clip_are_times_of_its_file(library: Library) -> None:
+    library.add({"clip.mp4": 20.0}, start_seconds=100.0)
+    library.build()
+    with SearchIndex.open(library.folder / "index") as index:
+        found = [each for each in index.search("chop the onion", k=200, merge=False) if each.video_id == "clip.mp4"]
+        assert found
+        assert min(each.start_seconds for each in found) == 100.0
+        assert max(each.end_seconds for each in found) == 120.0

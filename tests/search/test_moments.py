@@ -25,6 +25,13 @@ def test_windows_of_a_video_reach_its_end(
     assert [(each.start_seconds, each.end_seconds) for each in found] == spans
 
 
+def test_windows_of_a_clip_are_times_of_its_file() -> None:
+    found = sliding_windows(70.0, 8, 4, 58.5)
+    assert [(each.start_seconds, each.end_seconds) for each in found] == [(58.5, 66.5), (62.5, 70.0)]
+    captions = VideoCaptions((0.0, 55.0, 61.0), (2.0, 60.0, 90.0), ("before", "a", "b"))
+    assert caption_windows(captions, 0.0, 70.0, 58.5) == (Window(58.5, 60.0, "a"), Window(61.0, 70.0, "b"))
+
+
 @pytest.mark.parametrize(
     ("duration", "window", "stride"), [(0.0, 8, 4), (9.0, 4, 8), (9.0, 4, 0), (float("nan"), 8, 4)]
 )

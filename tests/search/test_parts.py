@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from reeldex.embedding.captions import VideoCaptions, load_captions
+from reeldex.embedding.caption_files import open_captions
+from reeldex.embedding.captions import VideoCaptions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.training.checkpoint import load_checkpoint
@@ -143,7 +144,7 @@ def test_captions_are_found_by_id_or_name_and_bad_ones_refused(tmp_path: Path) -
     (tmp_path / "c.json").write_text(
         json.dumps({"a": good, "x/b.mp4": good, "bad": {"start": [3], "end": [2], "text": ["?"]}})
     )
-    captions = load_captions(tmp_path / "c.json")
+    captions = open_captions(tmp_path / "c.json", tmp_path / "cache")
     wanted = VideoCaptions((0.0,), (2.0,), ("chop",))
     assert captions_of(captions, "x/a.webm") == wanted
     assert captions_of({"a": wanted}, "x/a.webm") == wanted

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reeldex.storage.manifest import plan_growth
+from reeldex.storage.growth import plan_growth
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.store import FeatureStore
 

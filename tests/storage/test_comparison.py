@@ -6,12 +6,14 @@ import subprocess
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from reeldex.storage.comparison.compare import Comparison, SpaceComparison, compare_features
+from reeldex.storage.comparison.compare import Comparison, SpaceComparison, compare_features, pair_spaces
+from reeldex.storage.comparison.feature_sets import FeatureSet
 from reeldex.storage.comparison.rows import compare_rows
 from reeldex.storage.errors import StoreError
 from reeldex.storage.npy_export import export_npy
@@ -142,7 +144,7 @@ CAUSES: dict[str, tuple[Callable[[], Mapping[str, npt.NDArray[np.floating]]], li
         lambda: dict(zip(PICTURES, [base()[name] for name in ("fractal", "life", "clock", "pattern")], strict=True)),
         ["other videos under the same ids"],
     ),
-    "another scale": (lambda: {name: 3 * rows for name, rows in base().items()}, ["normalised or not"]),
+    "three times as long": (lambda: {name: 3 * rows for name, rows in base().items()}, ["normalised or not"]),
     "one video": (lambda: {**base(), "life": base()["fractal"]}, ["other videos under the same ids"]),
     "another rate": (
         lambda: {name: np.repeat(rows, 3, axis=0)[::2] for name, rows in base().items()},
@@ -192,10 +194,38 @@ def test_wider_types_and_rows_without_a_direction() -> None:
     assert compare_rows(rows, zeros).zero == (0, 6)
 
 
+def test_another_scale_of_rows_that_are_not_normalised(tmp_path: Path) -> None:
+    rows = {name: 5 * each for name, each in base().items()}
+    write(tmp_path / "a", rows)
+    write(tmp_path / "b", {name: each / 2 for name, each in rows.items()})
+    found = compare_features(tmp_path / "a", tmp_path / "b").spaces[0]
+    assert kinds(found) == ["another scale"]
+    assert "Rows of B are 0.5 times as long" in found.causes[0].text
+    assert not found.agrees(0.9999)
+
+
+def test_arrays_without_rows() -> None:
+    rows = np.ones((3, 4), np.float16)
+    for other in (rows, rows[:0]):
+        found = compare_rows(rows[:0], other)
+        assert (found.least_row, found.shift, found.agrees(0.5)) == (None, 0, False)
+
+
+def test_the_cause_is_found_among_many_videos(tmp_path: Path) -> None:
+    """Only the rows of some videos are kept; those that differ are, wherever they are in the order of the ids."""
+    rows = np.random.default_rng(1).normal(size=(130, 5, 16)).astype(np.float16)
+    write(tmp_path / "a", {f"{at:03}": each for at, each in enumerate(rows)})
+    other = {f"{at:03}": each[:-1] if at < 70 else each for at, each in enumerate(rows)}
+    write(tmp_path / "b", {**other, "129": rows[3]})
+    found = compare_features(tmp_path / "a", tmp_path / "b").spaces[0]
+    assert kinds(found) == ["rows missing at the end", "other videos under the same ids"]
+    assert [each.videos for each in found.causes] == [70, 1]
+
+
 def test_missing_videos_and_names_with_another_form(tmp_path: Path) -> None:
     rows = base()["pattern"]
-    write(tmp_path / "a", {"x": rows, "same": rows, "clip.mp4": rows, "y": rows})
-    folder = write(tmp_path / "b", {"same": rows, "clip": rows, "z": rows})
+    write(tmp_path / "a", {"x": rows, "same": rows, "clip.mp4": rows, "y": rows, "caf\u00e9": rows})
+    folder = write(tmp_path / "b", {"same": rows, "clip": rows, "z": rows, "cafe\u0301": rows})
     (folder / "sub").mkdir()
     np.save(folder / "sub/x.npy", rows)
     found = compare_features(tmp_path / "a", folder).spaces[0]
@@ -203,6 +233,7 @@ def test_missing_videos_and_names_with_another_form(tmp_path: Path) -> None:
         ("same", "same"),
         ("clip.mp4", "clip"),
         ("x", "sub/x"),
+        ("caf\u00e9", "cafe\u0301"),
     }
     assert (found.only_in_a, found.only_in_b) == (("y",), ("z",))
     assert found.differing(0.9999) == []
@@ -269,6 +300,28 @@ def test_settings_and_versions_that_are_recorded(tmp_path: Path, grow: Act, fill
     found = compare_features(tmp_path / "new", tmp_path / "old").spaces[0]
     assert found.recorded == ('weights.sha256: "zz" in A, "aa" in B', 'ffmpeg: "9.0.2" in A, "5.1.9" in B')
     assert found.agrees(0.9999)
+
+
+@pytest.mark.parametrize(
+    ("names_a", "names_b", "expected"),
+    [
+        (["n.x"], ["m.y"], ["n.x m.y"]),
+        (["n.x", "m.y"], ["m.y", "n.x"], ["n.x n.x", "m.y m.y"]),
+        (["n.x", "m.y"], ["n.z", "m.y"], ["m.y m.y", "n.x n.z"]),
+        (["n.x", "n.y"], ["n.y"], ["n.y n.y"]),
+        (["n.x", "n.y"], ["n.z", "m.x"], []),
+        (["n.x", "m.y"], [None], []),
+        ([None], [None], ["None None"]),
+    ],
+)
+def test_which_spaces_are_compared(names_a: list[str | None], names_b: list[str | None], expected: list[str]) -> None:
+    def sets(names: list[str | None]) -> list[FeatureSet]:
+        def nothing(_: str) -> Any:  # noqa: ANN401 - never called
+            raise AssertionError
+
+        return [FeatureSet(name, (), None, nothing, nothing) for name in names]
+
+    assert [f"{a.space} {b.space}" for a, b in pair_spaces(sets(names_a), sets(names_b))] == expected
 
 
 @pytest.mark.parametrize("content", ["nothing", "file", "empty", "new store"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reeldex.storage.manifest import _judge
+from reeldex.storage.growth import _judge
 from reeldex.storage.resume import merge_outcome
 from reeldex.storage.schema import VideoEntry, VideoOutcome
 
@@ -48,6 +48,7 @@ CUT = replace(OK, reason="truncated", truncated=True, message="cut off")
 FAILED = VideoOutcome("a", "/a", "failed", "timeout", "too slow", attempts=1)
 BOTH = {"net.x": 3, "net.y": 3}
 Y = replace(OK, rows={"net.y": 3})
+NOTED = replace(OK, notes=("video_track",), message="track 2")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,9 @@ Y = replace(OK, rows={"net.y": 3})
         (CUT, OK, {"net.x": 3}, {"net.x"}, replace(OK, attempts=2)),
         (FAILED, OK, {"net.x": 3}, {"net.x"}, replace(OK, attempts=2)),
         (OK, Y, BOTH, {"net.x", "net.y"}, replace(OK, rows=BOTH)),
+        (NOTED, Y, BOTH, {"net.x", "net.y"}, replace(NOTED, rows=BOTH)),  # rows of both extractions
+        (NOTED, OK, {"net.x": 3}, {"net.x"}, OK),  # all rows are new
+        (OK, NOTED, {"net.x": 3}, {"net.x"}, NOTED),
     ],
 )
 def test_the_outcome_of_a_video_with_earlier_and_new_work(

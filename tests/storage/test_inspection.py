@@ -6,6 +6,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,9 @@ def fully(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     shards: list[int] = []
     real = inspecting.inspect_shard
 
-    def count(root: Path, manifest: ShardManifest, spaces: list[FeatureSpace]) -> Inspection:
+    def count(root: Path, manifest: ShardManifest, *more: Any) -> Inspection:  # noqa: ANN401 - handed on
         shards.append(manifest.shard)
-        return real(root, manifest, spaces)
+        return real(root, manifest, *more)
 
     monkeypatch.setattr(inspecting, "inspect_shard", count)
     return shards

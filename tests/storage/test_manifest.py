@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +11,17 @@ import pytest
 from reeldex.storage import layout
 from reeldex.storage.documents import write_document
 from reeldex.storage.errors import StoreDamagedError, StoreError
+from reeldex.storage.growth import Growth, plan_growth
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import (
-    Growth,
     ShardManifest,
     latest_entries,
     list_shards,
-    plan_growth,
     read_manifest,
     superseded_positions,
     write_manifest,
 )
-from reeldex.storage.schema import VideoEntry
+from reeldex.storage.schema import Span, VideoEntry
 
 
 def entry(
@@ -262,3 +262,53 @@ def test_a_manifest_of_wrong_types_is_refused(tmp_path: Path, body: dict[str, An
     write_document(path, "manifest", good | body)
     with pytest.raises(StoreDamagedError, match=complaint):
         read_manifest(path)
+
+
+def clip(video_id: str, start: float, end: float | None = None, path: str = "/v") -> VideoEntry:
+    return VideoEntry(video_id, path, 1, 2, span=Span(start, end))
+
+
+@pytest.mark.parametrize(
+    ("held", "found", "counts", "planned"),
+    [
+        ([], [clip("a", 0, 5), clip("b", 5)], (2, 0, 0, 0), ["a", "b"]),
+        ([clip("a", 0, 5), clip("b", 5)], [clip("a", 0, 5), clip("b", 5)], (0, 0, 2, 0), []),
+        # Another span of the same file is a change, unless the old one is still asked for.
+        ([clip("a", 0, 5)], [clip("a", 0, 6)], (0, 1, 0, 0), ["a"]),
+        ([clip("a", 0, 5)], [entry("a", "/v")], (0, 1, 0, 0), ["a"]),
+        ([clip("a", 0, 5)], [clip("a", 0, 5), clip("a", 0, 6)], (0, 0, 1, 1), ["a"]),
+        ([], [clip("a", 0, 5), clip("a", 0, 6)], (1, 0, 0, 1), ["a", "a"]),
+        # Moved with its file.
+        ([clip("a", 0, 5)], [clip("a", 0, 5, "/w")], (0, 0, 1, 0), []),
+    ],
+)
+def test_clips_are_videos_of_their_own(
+    held: list[VideoEntry], found: list[VideoEntry], counts: tuple[int, int, int, int], planned: list[str]
+) -> None:
+    existing = ["/v"] if not any(each.path == "/w" for each in found) else []
+    growth = plan((manifest(0, *held),) if held else (), found, existing)
+    assert (growth.new, growth.changed, growth.unchanged, growth.duplicates) == counts
+    assert [video.video_id for shard in growth.new_shards for video in shard.videos] == planned
+
+
+def test_a_manifest_keeps_spans_and_is_as_before_without(tmp_path: Path) -> None:
+    (tmp_path / layout.MANIFEST).mkdir()
+    for shard, videos in enumerate([(clip("a", 0.5, 5), clip("b", 5)), (entry("c"),)]):
+        write_manifest(tmp_path, manifest(shard, *videos))
+        assert read_manifest(layout.manifest_file(tmp_path, shard)).videos == videos
+    assert '"span"' not in layout.manifest_file(tmp_path, 1).read_text("utf-8")
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1.0, None), (2.0, 2.0), (float("inf"), None), (0.0, float("nan"))])
+def test_an_impossible_span_is_refused(start: float, end: float | None) -> None:
+    with pytest.raises(ValueError, match="0 <= start < end"):
+        Span(start, end)
+
+
+def test_an_id_in_another_unicode_form_is_the_stored_one() -> None:
+    decomposed, composed = (unicodedata.normalize(form, "é") for form in ("NFD", "NFC"))
+    held = (manifest(0, entry(decomposed, "/v")),)
+    assert plan(held, [entry(composed, "/v")], ["/v"]).unchanged == 1
+    grown = plan(held, [entry(composed, "/v", size=9)], ["/v"])
+    assert [video.video_id for shard in grown.new_shards for video in shard.videos] == [decomposed]
+    assert grown.gone == ()

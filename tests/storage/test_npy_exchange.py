@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,11 @@ import pytest
 
 from reeldex.storage import npy_space
 from reeldex.storage.errors import FingerprintError, StoreDamagedError, StoreError, UnknownSpaceError
+from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.npy_export import export_npy
 from reeldex.storage.npy_import import import_npy, import_spaces
 from reeldex.storage.npy_space import NpySpace, claimed_space
-from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoOutcome
+from reeldex.storage.schema import FeatureRows, FeatureSpace, Span, VideoEntry, VideoOutcome
 from reeldex.storage.sidecar import SIDECAR, read_sidecar
 from reeldex.storage.store import FeatureStore
 
@@ -328,3 +330,40 @@ def test_a_folder_without_features_and_a_space_without_rate(filled: FeatureStore
         import_npy(tmp_path / "out", other, seconds_per_row=RATES)
     with pytest.raises(StoreError, match=r"a\.npy is not in the folder of a feature space: .*--as SPACE --trust"):
         import_npy(tmp_path / "out/2d", other, seconds_per_row=RATES)
+
+
+def test_names_in_two_unicode_forms(tmp_path: Path) -> None:
+    for space, name in (("net2d.v1", "caf\u00e9"), ("net3d.v1", "cafe\u0301")):
+        (tmp_path / "npy" / space).mkdir(parents=True)
+        np.save(tmp_path / "npy" / space / f"{name}.npy", np.ones((2, 3), np.float16))
+    other = FeatureStore(tmp_path / "other", create=True)
+    with pytest.raises(StoreError, match=r"'cafe\\u0301' and 'caf\\xe9' differ only in the Unicode form"):
+        import_npy(tmp_path / "npy", other, seconds_per_row=RATES)
+    assert other.manifests() == ()
+
+
+def test_a_name_that_cannot_be_an_id(tmp_path: Path) -> None:
+    folder = tmp_path / "npy/net2d.v1"
+    folder.mkdir(parents=True)
+    np.save(folder / os.fsdecode(b"\xff.npy"), np.ones((2, 3), np.float16))
+    with pytest.raises(StoreError, match=r"it cannot be written as UTF-8.*Rename the file"):
+        import_npy(tmp_path / "npy", FeatureStore(tmp_path / "other", create=True), seconds_per_row=RATES)
+
+
+def test_clips_and_notes_survive_a_round_trip(store: FeatureStore, tmp_path: Path, make_rows: MakeRows) -> None:
+    space = FeatureSpace("net2d.v1", {"fps": 1})
+    entry = VideoEntry("clip", "/videos/a.mp4", 10, 20, span=Span(30.0, 36.0))
+    store.add_shards([ShardManifest(0, (entry,), (space.name,))])
+    outcome = VideoOutcome(
+        "clip", entry.path, "ok", None, "Repaired.", 1, duration_seconds=6.0, notes=("timestamps_repaired",)
+    )
+    rows = FeatureRows(make_rows("clip").rows, 30.0, 1.0, 6.0, truncated=False, source=entry.path)
+    store.staging(0).put(0, outcome, {space: rows})
+    store.publish_shard(0, [space], provenance={"ffmpeg": "9.0.2"}, seconds_of_work=0)
+    export_npy(store, tmp_path / "npy")
+    other = FeatureStore(tmp_path / "other", create=True)
+    assert import_npy(tmp_path / "npy", other, seconds_per_row={}).imported == 1
+    assert other.entry("clip") == entry
+    assert other.outcome("clip") == store.outcome("clip")
+    assert other.rows("net2d.v1", "clip").start_seconds == 30.0
+    assert other.provenance("net2d.v1", "clip")["ffmpeg"] == "9.0.2"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,9 @@ def test_rows_refuse_bad_values(change: dict[str, Any], complaint: str) -> None:
         ({"rows": {"net.v1": 0}}, "at least 1"),
         ({"rows": {"net": 1}}, "<network>.<tag>"),
         ({"duration_seconds": float("inf")}, "duration_seconds"),
+        ({"notes": ("two words",), "message": "x"}, "notes are words"),
+        ({"notes": ("hdr", "hdr"), "message": "x"}, "notes must differ"),
+        ({"notes": ("hdr",)}, "notes need a message"),
     ],
 )
 def test_outcomes_refuse_bad_values(change: dict[str, Any], complaint: str) -> None:
@@ -128,6 +132,12 @@ def test_an_outcome_survives_json() -> None:
         rows={"net.v1": 4},
     )  # fmt: skip
     assert from_json(VideoOutcome, json.loads(json.dumps(to_json(outcome)))) == outcome
+    noted = replace(outcome, notes=("timestamps_repaired",))
+    assert from_json(VideoOutcome, json.loads(json.dumps(to_json(noted)))) == noted
+
+
+def test_an_outcome_without_notes_has_no_such_field_in_json() -> None:
+    assert "notes" not in to_json(VideoOutcome("a", "/a", "ok", None, "", 1))
 
 
 @pytest.mark.parametrize(

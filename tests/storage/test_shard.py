@@ -76,6 +76,34 @@ def test_values_survive(path: Path, two_d: FeatureSpace) -> None:
         assert type(getattr(read, name)) is type(getattr(given, name))
 
 
+@pytest.mark.parametrize("damaged", [None, (), ((0, 1),), ((0, 2), (3, 4))])
+@pytest.mark.parametrize("colour", [{}, {"range": "tv", "transfer": "smpte2084"}])
+def test_colours_and_damaged_rows_survive(
+    path: Path, two_d: FeatureSpace, damaged: tuple[tuple[int, int], ...] | None, colour: dict[str, str]
+) -> None:
+    rows = np.ones((4, 3), np.float16)
+    given = FeatureRows(rows, 0.0, 1.0, 4.0, truncated=False, source="s", colour=colour, damaged_rows=damaged)
+    write_shard(path, two_d, 0, [("a", given)], {})
+    with ShardReader(path) as reader:
+        assert (reader.read("a").colour, reader.read("a").damaged_rows) == (colour, damaged)
+        assert reader.damaged_rows("a") == damaged
+    with h5py.File(path) as file:
+        attributes = dict(file["features/a"].attrs)
+    assert {name: value for name, value in attributes.items() if name.startswith("colour_")} == {
+        f"colour_{name}": value for name, value in colour.items()
+    }
+    if damaged is None:
+        assert "damaged_rows" not in attributes
+    else:
+        assert attributes["damaged_rows"].tolist() == [list(each) for each in damaged]
+
+
+@pytest.mark.parametrize("damaged", [((0, 0),), ((2, 1),), ((-1, 1),), ((0, 5),), ((0, 2), (2, 3)), ((2, 3), (0, 1))])
+def test_damaged_rows_are_separate_ranges_of_rows(damaged: tuple[tuple[int, int], ...]) -> None:
+    with pytest.raises(ValueError, match="damaged_rows must be"):
+        FeatureRows(np.ones((4, 3), np.float16), 0.0, 1.0, 4.0, truncated=False, source="s", damaged_rows=damaged)
+
+
 def test_a_shard_without_videos_has_an_empty_group(path: Path, two_d: FeatureSpace) -> None:
     write_shard(path, two_d, 0, [], {})
     with ShardReader(path) as reader:

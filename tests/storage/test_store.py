@@ -375,7 +375,9 @@ def test_status_counts(
     fill(0, failing={"b": "missing"})
     staging = store.staging(1)
     staging.put(
-        0, VideoOutcome("d", "/videos/d.mp4", "ok", "truncated", "short", 1, truncated=True), {two_d: make_rows()}
+        0,
+        VideoOutcome("d", "/videos/d.mp4", "ok", "truncated", "short", 1, truncated=True, notes=("video_track",)),
+        {two_d: make_rows()},
     )
     before = store.status()
     assert (before.shards_total, before.shards_done, before.shards_unfinished) == (2, 1, 1)
@@ -383,6 +385,7 @@ def test_status_counts(
     fill(1)
     after = store.status()
     assert (after.shards_done, after.ok, after.truncated, after.pending, after.staged) == (2, 4, 1, 0, 0)
+    assert after.noted == {"video_track": 1}
     assert after.failed_by_reason == {"missing": 1, "duplicate_id": 1}
     assert after.rows_per_space == {two_d.name: 24}
     assert after.bytes_per_space == {

@@ -153,6 +153,8 @@ def _extracted(result: VideoFeatures | ExtractionFailure) -> ExtractedVideo:
                 duration_seconds=outcome.duration_seconds,
                 truncated=outcome.truncated,
                 source=outcome.path,
+                colour=result.summary.metadata.colour.stated(),
+                damaged_rows=result.summary.damaged_rows[name],
             )
             for name, rows in result.rows.items()
         }

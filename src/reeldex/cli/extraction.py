@@ -14,6 +14,7 @@ from reeldex.cli.command import Output, command
 from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
+from reeldex.extractors.options import DecodeOptions
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.quantities import counted
@@ -34,6 +35,7 @@ _COMPUTE: tuple[Setting, ...] = (
     setting("compute.batch_rows", "Computation"),
     setting("compute.limits.timeout_seconds", "Computation"),
 )
+_DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
 Store = Annotated[str, Parameter(help="Folder of the feature store.")]
 WeightsFiles = Annotated[
@@ -54,7 +56,7 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
     "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
     "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
-    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_COMPUTE),
+    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE),
 )
 def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
@@ -96,7 +98,7 @@ def extract(  # noqa: PLR0913 - each is an option
     "only these are extracted again, complete or not; their features stay until the new ones replace them.\n\n"
     + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    settings=_COMPUTE,
+    settings=(*_DECODE, *_COMPUTE),
 )
 def rerun(  # noqa: PLR0913 - each is an option
     store: Store,
@@ -180,16 +182,21 @@ def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:
 
 def _report(store: str, report: RunReport, output: Output) -> int:
     from reeldex.flows.extraction.search_notes import describe_notes
+    from reeldex.storage.ffmpeg_versions import mixture
 
     text = [str(report)]
-    if report.failed_by_reason or report.truncated:
+    if report.problem_count:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
+        if report.noted:
+            text.append(f"notes: {terminal.describe_notes(report.noted)}")
         text += [terminal.describe_failure(each) for each in report.problems[:_FAILURES_SHOWN]]
         if report.problem_count > _FAILURES_SHOWN:
             more = report.problem_count - _FAILURES_SHOWN
             text.append(f"  ... and {more} more: reeldex status {store} --failures")
     text += describe_notes(report.notes)
+    if mixed := mixture(report.ffmpeg_versions):
+        text.append(f"WARNING: {mixed}")
     if report.gone:
         text.append(f"{counted(report.gone, 'video')} of the store not in this source; features are kept.")
     output.respond(report.to_json(), "\n".join(text))

@@ -77,7 +77,10 @@ File = Annotated[
     "captions=caption.pickle --word-vectors GoogleNews-vectors-negative300.bin --n-pair 64 --out ~/ckpt",
     settings=(
         *_DATA_SETTINGS,
-        setting("datasets.*.n_pair", _DATA),
+        *(
+            setting(f"datasets.*.{name}", _DATA)
+            for name in ("n_pair", "exclude", "train_share", "max_rank", "stop_words")
+        ),
         *WORD_SETTINGS,
         *WORD_TRAINING_SETTINGS,
         *(
@@ -136,7 +139,8 @@ def train(  # noqa: PLR0913 - each is an option
     details="Prints R@1, R@5, R@10 and the median rank over whole test sets, both directions, with 95 % intervals. A "
     "JSON report is written beside the checkpoint. Each video (or clip) is one candidate. Text to video ranks the "
     "videos for every sentence; video to text takes the best rank of a video's own sentences. Ties count against the "
-    "model. The paper's figures are shown beside a test set only if its SHA-256 is that of the published one.\n\n"
+    "model. The paper's figures are shown beside a test set only if its SHA-256 is that of the published one. "
+    "crosstask is measured by step localization: recall of each task, and the average.\n\n"
     "Exit status: 0 evaluated; 1 stopped by an infrastructure error; 2 wrong usage, configuration or input.",
     example="reeldex evaluate --checkpoint published --data published --dataset msrvtt --dataset youcook2",
     settings=(

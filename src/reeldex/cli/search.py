@@ -147,7 +147,7 @@ def page(*, checkpoint: MovedCheckpoint = None, given: Given, output: Output) ->
     ),
 )
 def run(  # noqa: PLR0913 - each is an option
-    source: Annotated[str, Parameter(help="Folder, video or list.")],
+    source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
     /,
     *,
     out: Annotated[NonEmptyPath, Parameter(metavar="DIR", help="Folder for all results.")],
@@ -180,7 +180,8 @@ def run(  # noqa: PLR0913 - each is an option
     from reeldex.flows.extraction.run_report import ShardsLostError
     from reeldex.flows.learning.pipeline import PipelineRequest
 
-    request = PipelineRequest(source, out, config, checkpoint, train_on, tuple(test_sets))
+    first, *more = source
+    request = PipelineRequest(first, out, config, checkpoint, train_on, tuple(test_sets), tuple(more))
     prepared = request.prepare()
     try:
         report = _run_pipeline(request, prepared, wait, server, output)

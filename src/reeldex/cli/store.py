@@ -26,7 +26,9 @@ def status(
     store: Store,
     /,
     *,
-    failures: Annotated[bool, Parameter(help="List every failed or truncated video with a remedy.")] = False,
+    failures: Annotated[
+        bool, Parameter(help="List every video that failed, is truncated or has notes, with a remedy.")
+    ] = False,
     output: Output,
 ) -> int:
     """Show the progress of a store, and what failed."""

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from reeldex.flows.execution.logs import OUR_LOGGER
 from reeldex.quantities import counted, data_size, duration
+from reeldex.storage.reasons import note_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reeldex.storage.schema import VideoOutcome
     from reeldex.storage.status import StoreStatus
 
@@ -37,14 +40,22 @@ def set_up_logging(*, verbose: bool) -> None:
 
 
 def describe_failure(outcome: VideoOutcome) -> str:
-    """Return one line on a failed or truncated video: path, reason, remedy."""
+    """Return one line on a video that failed, is truncated or has notes: path, reason, remedy."""
     from reeldex.flows.extraction.file_names import printable  # it imports NumPy, which --help does not need
 
-    return f"  {printable(outcome.path)!r}: {outcome.reason or 'decoded with errors'}: {outcome.message}"
+    labels = [*filter(None, [outcome.reason]), *map(note_words, outcome.notes)] or ["decoded with errors"]
+    return f"  {printable(outcome.path)!r}: {', '.join(labels)}: {outcome.message}"
+
+
+def describe_notes(noted: Mapping[str, int]) -> str:
+    """Return how many videos have each note."""
+    return ", ".join(f"{count} {note_words(note)}" for note, count in noted.items()) or "none"
 
 
 def describe_status(path: Path, status: StoreStatus) -> str:
     """Return the lines of `reeldex status`."""
+    from reeldex.storage.ffmpeg_versions import mixture  # it imports pydantic, which --help does not need
+
     speed = status.seconds_of_video_ok / status.seconds_of_work if status.seconds_of_work else 0.0
     failed = ", ".join(f"{count} {reason}" for reason, count in sorted(status.failed_by_reason.items()))
     videos = (
@@ -58,10 +69,13 @@ def describe_status(path: Path, status: StoreStatus) -> str:
         f"shards   {status.shards_done} done, {status.shards_unfinished} unfinished{closed}",
         f"videos   {videos}",
         f"failed   {failed or 'none'}",
+        f"notes    {describe_notes(status.noted)}",
         *([f"left     {left}: no longer in their source; `reeldex forget STORE --left` forgets them"] if left else []),
         f"length   {duration(status.seconds_of_video_ok)} of video with features",
         f"speed    {speed:.2f} s of video per second of work",
     ]
+    if mixed := mixture(status.ffmpeg_versions):
+        lines.append(f"WARNING  {mixed}")
     lines += [f"DAMAGED {file}: `reeldex rerun {path}` extracts it again." for file in status.damaged]
     lines += [f"CANNOT BE READ {each.file}: {each.why}. {each.remedy}" for each in status.unreadable]
     lines += [

@@ -14,6 +14,7 @@ from reeldex.flows.extraction.report import (
     summary,
 )
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError
+from reeldex.flows.extraction.search_notes import NoteKind, SearchNote, notes_from_json, notes_to_json
 from reeldex.storage.schema import REASONS, VideoOutcome
 
 
@@ -96,6 +97,13 @@ def test_failures_are_listed_up_to_a_number_with_what_to_do() -> None:
     assert len(rows[0]["what happened"]) == 400
 
 
+def test_videos_with_notes_are_listed_after_failures_and_counted() -> None:
+    noted = VideoOutcome("n", "/n.mp4", "ok", None, "Track 2.", attempts=1, notes=("video_track", "hdr"))
+    rows = failure_rows([noted])
+    assert (rows[0]["reason"], rows[0]["what happened"]) == ("video track, hdr", "Track 2.")
+    assert "| Note: video track | 3 |" in summary(_report(noted={"video_track": 3}))
+
+
 @pytest.mark.parametrize("count", [1, 4, 5])
 def test_a_contact_sheet_holds_its_pictures_itself(count: int) -> None:
     sheet = contact_sheet([Picture(f"a|b_{index}", 1.25, f"jpeg {index}".encode()) for index in range(count)])
@@ -103,3 +111,25 @@ def test_a_contact_sheet_holds_its_pictures_itself(count: int) -> None:
     assert [base64.b64decode(image).decode() for image in images] == [f"jpeg {index}" for index in range(count)]
     assert sheet.count("a\\|b\\_") == count
     assert {line.replace("\\|", "").count("|") for line in sheet.splitlines()} == {5}, "every row has four cells"
+
+
+def test_what_was_not_searched_is_in_the_summary_and_an_unreadable_folder_is_a_failure() -> None:
+    other = SearchNote(NoteKind.OTHER_ENDING, 12, ("12 .txt, such as a|b.txt",))
+    closed = SearchNote(NoteKind.UNREADABLE_FOLDER, 1, ("private",))
+    equal = SearchNote(NoteKind.EQUAL_NAME, 2, ("p1/cut.mp4", "p2/cut.mp4"))
+    text = summary(_report(notes=(other, closed, equal)))
+    assert "| Not searched | 12 files with other endings (12 .txt, such as a\\|b.txt, ...) |" in text
+    assert "| Not searched | 1 folder that CANNOT BE READ (private) |" in text
+    assert "| Equal names | 2 files have names of others" in text
+    assert _report(failed_by_reason={}, notes=(other, equal)).succeeded
+    assert not _report(failed_by_reason={}, notes=(closed,)).succeeded
+    assert _report(notes=(other,)).to_json()["notes"] == [
+        {"kind": "other_ending", "count": 12, "examples": ["12 .txt, such as a|b.txt"]}
+    ]
+    assert notes_from_json(notes_to_json((other, closed, equal))) == (other, closed, equal)
+
+
+@pytest.mark.parametrize(("count", "examples"), [(0, ()), (1, ()), (1, ("a", "b")), (9, tuple("abcdef"))])
+def test_a_note_counts_what_it_names(count: int, examples: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="names at most"):
+        SearchNote(NoteKind.HIDDEN, count, examples)

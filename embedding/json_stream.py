@@ -1,0 +1,115 @@
+"""Members of a large JSON object, one after the other, in memory bounded by the largest of them.
+
+Python's own decoder reads each member: it is as fast as the usual streaming parsers, and accepts NaN and Infinity,
+which Python itself writes and those parsers refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from reeldex.embedding.errors import DatasetError
+
+_CHUNK_CHARACTERS = 1 << 20
+_LARGEST_MEMBER_CHARACTERS = 1 << 28
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def object_members(path: Path) -> Iterator[tuple[str, object]]:
+    """Yield the members of the object in a UTF-8 JSON file, in its order; a repeated name is yielded again.
+
+    Raises DatasetError when the file is absent, not UTF-8, not JSON, or holds anything but one object.
+    """
+    if not path.is_file():
+        raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from _Members(file).read()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 ({error.reason}). Convert the file.") from error
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error}.") from error
+    except (_SyntaxError, RecursionError) as error:
+        raise DatasetError(
+            f"{path} cannot be read as JSON that maps names to values: {error}. Get the file again."
+        ) from error
+
+
+class _SyntaxError(ValueError):
+    pass
+
+
+class _Members:
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._buffer = ""
+        self._at = 0  # the next character in the buffer
+        self._before = 0  # characters of the file before the buffer
+        self._ended = False
+        self._decoder = json.JSONDecoder()
+
+    def read(self) -> Iterator[tuple[str, object]]:
+        self._expect("{", "an object does not begin")
+        if self._next() == "}":
+            self._at += 1
+        else:
+            yield self._member()
+            while self._next() == ",":
+                self._at += 1
+                yield self._member()
+            self._expect("}", "neither a comma nor the end of the object stands")
+        if self._next():
+            raise self._fault("something follows the object")
+
+    def _member(self) -> tuple[str, object]:
+        if self._next() != '"':
+            raise self._fault("no name of a member stands")
+        name = self._value()
+        self._expect(":", "no colon stands")
+        self._next()
+        return str(name), self._value()
+
+    def _value(self) -> object:
+        """Decode the value at the present character; more of the file is read until the value is complete."""
+        wanted = _CHUNK_CHARACTERS
+        while True:
+            try:
+                value, stop = self._decoder.raw_decode(self._buffer, self._at)
+            except json.JSONDecodeError as error:
+                if self._ended or wanted > _LARGEST_MEMBER_CHARACTERS:
+                    raise _SyntaxError(f"{error.msg} at character {self._before + error.pos + 1}") from error
+            else:
+                # A number at the end of the buffer may go on.
+                if stop < len(self._buffer) or self._ended:
+                    self._at = stop
+                    return value
+            self._fill(wanted)
+            wanted *= 2
+
+    def _next(self) -> str:
+        """Skip white space and return the next character, empty at the end of the file."""
+        while True:
+            found = _SPACE.match(self._buffer, self._at)
+            self._at = found.end() if found else self._at
+            if self._at < len(self._buffer) or self._ended:
+                return self._buffer[self._at : self._at + 1]
+            self._fill(_CHUNK_CHARACTERS)
+
+    def _expect(self, character: str, otherwise: str) -> None:
+        if self._next() != character:
+            raise self._fault(otherwise)
+        self._at += 1
+
+    def _fill(self, characters: int) -> None:
+        more = self._file.read(characters)
+        self._ended = len(more) < characters
+        self._before += self._at
+        self._buffer = self._buffer[self._at :] + more
+        self._at = 0
+
+    def _fault(self, why: str) -> _SyntaxError:
+        return _SyntaxError(f"{why} at character {self._before + self._at + 1}")

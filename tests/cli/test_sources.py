@@ -1,0 +1,103 @@
+"""What `reeldex extract` says about its sources, and `reeldex forget`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reeldex.storage.searches import Searches
+from reeldex.storage.store import FeatureStore
+from tests.conftest import MakeVideo, Reeldex
+from tests.flows.stores import RANDOM
+
+_FAST = (*RANDOM, "--extractors", "resnet152")
+
+
+def test_a_path_removed_from_a_list_leaves_and_can_be_forgotten(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    make_video(tmp_path / "a.mp4", seconds=0.5)
+    listing, store = tmp_path / "list.csv", tmp_path / "store"
+    listing.write_text("path\na.mp4\ngone.mp4\n", encoding="utf-8")
+    assert reeldex("extract", listing, "--store", store, *_FAST).status == 1
+    assert reeldex("status", store, "--json").json["failed_by_reason"] == {"missing": 1}
+    listing.write_text("path\na.mp4\n", encoding="utf-8")
+    again = reeldex("extract", listing, "--store", store, *_FAST)
+    assert (again.status, "1 video of the store not in this source" in again.out) == (0, True)
+    status = reeldex("status", store, "--failures")
+    assert (status.status, "left     1 failed" in status.out, "gone.mp4" in status.out) == (0, True, False)
+    assert reeldex("rerun", store, "--failed-videos").status == 0
+    assert reeldex("forget", store, "--left").out == "Forgot 1 video\n"
+    assert reeldex("status", store, "--json").json["left_source"] == {}
+    assert reeldex("forget", store, "--left").out == "Forgot 0 videos\n"
+    assert reeldex("forget", store, "a").status == 0
+    assert FeatureStore(store).ids() == []
+    # What the source still holds comes back.
+    assert reeldex("extract", listing, "--store", store, *_FAST, "--json").json["new"] == 1
+    assert FeatureStore(store).ids() == ["a"]
+
+
+@pytest.mark.parametrize(("arguments", "said"), [((), "Name the videos"), (("x",), "'x'"), (("x", "--left"), "--left")])
+def test_forget_refuses_what_it_cannot_do(
+    reeldex: Reeldex, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    FeatureStore(tmp_path / "store", create=True)
+    answer = reeldex("forget", tmp_path / "store", *arguments)
+    assert (answer.status, said in answer.err) == (2, True)
+
+
+def test_what_is_not_searched_is_said_by_the_run_and_the_estimate(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    for name in ("v/p1/a.mp4", "v/p2/a.mp4", "v/skip/c.mp4", "w/d.mp4"):
+        make_video(tmp_path / name, seconds=0.5)
+    (tmp_path / "v" / "notes.txt").write_text("no video", encoding="utf-8")
+    arguments = ("extract", tmp_path / "v", tmp_path / "w", "--store", tmp_path / "s", *_FAST)
+    patterns = ("--exclude", "skip", "--exclude", "x,y")
+    estimate = reeldex(*arguments, *patterns, "--dry-run")
+    run = reeldex(*arguments, *patterns)
+    for answer in (estimate, run):
+        assert answer.status == 0
+        assert "Not searched: 1 file with another ending (1 .txt, such as notes.txt)" in answer.out
+        assert "Not searched: 1 file or folder excluded by a pattern (skip/)" in answer.out
+    assert "2 files have names of others; their ids are their paths (p1/a.mp4, p2/a.mp4)" in run.err
+    assert sorted(FeatureStore(tmp_path / "s").ids()) == ["d", "p1/a.mp4", "p2/a.mp4"]
+    again = reeldex(*arguments, *patterns, "--json")
+    assert [note["kind"] for note in again.json["notes"]] == ["other_ending", "excluded"]
+    assert again.json["unchanged"] == 3
+
+
+def test_the_ids_of_an_older_store_stay(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "v" / "p1" / "a.mp4", seconds=0.5)
+    store = tmp_path / "s"
+    assert reeldex("extract", tmp_path / "v", "--store", store, *_FAST).status == 0
+    searches = FeatureStore(store).searches()
+    assert searches is not None
+    assert searches.equal_names_get_paths
+    (store / "searches.json").unlink()  # as an older release leaves a store
+    make_video(tmp_path / "v" / "p2" / "a.mp4", seconds=0.5)
+    answer = reeldex("extract", tmp_path / "v", "--store", store, *_FAST)
+    assert (answer.status, "duplicate_id" in answer.out) == (1, True)
+    assert FeatureStore(store).searches() == Searches(FeatureStore(store).searches().sources)  # type: ignore[union-attr]
+
+
+def test_clips_of_a_list_have_rows_of_their_part(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "v.mp4", seconds=4)
+    (tmp_path / "clips.csv").write_text(
+        "Path;Video ID;start;end\nv.mp4;whole;;\nv.mp4;part;1;0:03\nv.mp4;;3.5;\nv.mp4;late;60;\n", encoding="utf-8"
+    )
+    store = tmp_path / "s"
+    assert reeldex("extract", tmp_path / "clips.csv", "--store", store, *_FAST).status == 1
+    opened = FeatureStore(store)
+    (space,) = opened.spaces()
+    whole, part = opened.rows(space, "whole"), opened.rows(space, "part")
+    assert np.array_equal(part.rows, whole.rows[1:3])
+    assert (list(part.row_seconds), part.duration_seconds) == ([1.0, 2.0], 2.0)
+    assert np.array_equal(opened.read_span(space, "part", 2.0, 2.5), whole.rows[2:3]), "times are those of the file"
+    assert "v_3.5_end" in opened
+    outcome = opened.outcome("late")
+    assert outcome is not None
+    assert (outcome.reason, "starts at 60 s" in outcome.message) == ("decode_error", True)
+    assert reeldex("extract", tmp_path / "clips.csv", "--store", store, *_FAST, "--json").json["unchanged"] == 4
