@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.hashing import rows_sha256
 from reeldex.storage.schema import COLOUR_PROPERTIES, FeatureRows
+from reeldex.storage.write_errors import RESERVED_BYTES, refuse_if_full
 
 _COLOUR = "colour_"
 _DAMAGED = "damaged_rows"
@@ -20,6 +22,8 @@ _DAMAGED = "damaged_rows"
 
 def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -> None:
     """Write one video as the dataset `name`; raises ValueError when the name is taken."""
+    # Once a write has failed, the HDF5 library fails again for each object that it still holds, and h5py prints that.
+    refuse_if_full(Path(group.file.filename), rows.rows.nbytes + RESERVED_BYTES)
     if name in group:
         raise ValueError(f"{group.name}/{name} already exists: an id occurs twice or is a folder of another one.")
     dataset = group.create_dataset(name, data=np.ascontiguousarray(rows.rows, dtype="<f2"))

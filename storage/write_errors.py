@@ -13,6 +13,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # What no retry heals.
 LASTING = _FULL | {errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
+RESERVED_BYTES = 128 * 1024
+"""What HDF5 keeps in memory of a file's structure until the file is closed, for a shard of the usual size."""
+
 
 class UnwritableError(PermanentFaultError, OSError):
     """The system does not allow writing a file or folder, and will not until a person has changed something.
@@ -71,8 +74,16 @@ def free_bytes(path: Path) -> int | None:
             continue
         except OSError:
             return None
-        return found.f_bavail * found.f_frsize
+        # Some network file systems do not report their size.
+        return found.f_bavail * found.f_frsize if found.f_blocks else None
     return None
+
+
+def refuse_if_full(path: Path, size_bytes: int) -> None:
+    """Raise OSError (ENOSPC) if a disk certainly has no space for `size_bytes` more of a file that is being written."""
+    free = free_bytes(path)
+    if free is not None and free < size_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def require_writable(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reeldex.storage.errors import StoreError, StoreVanishedError
 from reeldex.storage.presence import has_vanished
-from reeldex.storage.write_errors import UnwritableError, free_bytes, full_disk
+from reeldex.storage.write_errors import RESERVED_BYTES, UnwritableError, free_bytes, full_disk
 
 if TYPE_CHECKING:
     from reeldex.storage.staging import Staging
@@ -46,7 +46,7 @@ def space_needed(videos: int, staged: int, staged_bytes: float, unstaged_bytes: 
     if not known:
         return None
     mean, videos = (staged_bytes + unstaged_bytes) / known, max(videos, known)
-    return mean * (videos - staged) + mean * videos
+    return mean * (videos - staged) + mean * videos + RESERVED_BYTES
 
 
 def require_space(root: Path, staging: Staging, videos: int) -> None:
@@ -54,7 +54,8 @@ def require_space(root: Path, staging: Staging, videos: int) -> None:
 
     Only for its staged videos is the space known: their rows are written once more when the shard is published.
     """
-    least = staging.row_bytes() + _LEAST_BYTES
+    staged_rows = staging.row_bytes()
+    least = staged_rows + RESERVED_BYTES if staged_rows else _LEAST_BYTES
     free = free_bytes(root)
     if free is not None and free < least:
         raise full_disk(root, max(least, space_needed(videos, *staging.usage()) or 0))

@@ -18,7 +18,7 @@ def disk(up: ReeldexUp, make_video: MakeVideo) -> Iterator[SmallDisk]:
     """A disk on which one of the three shards of `rows` fits."""
     for at in range(6):
         make_video(up.folder / "rows" / f"v{at}.mp4", seconds=6.0, size="64x64", rate=5)
-    yield from small_disk(up.folder / "small", 156)
+    yield from small_disk(up.folder / "small", 290)
 
 
 def _damage(file: Path) -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    yield from small_disk(tmp_path / "disk", 156)
+    yield from small_disk(tmp_path / "disk", 290)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_disk_without_any_space_is_reported_before_anything_starts(
     store = disk.folder / "store"
     FeatureStore(store, create=True)
     with pytest.raises(OSError, match="No space left"):
-        (disk.folder / "fill").write_bytes(bytes(200_000))
+        (disk.folder / "fill").write_bytes(bytes(400_000))
     answer = extract(reeldex, videos, store)
     assert answer.status == 1
     assert f"The disk holding {store} is full: 0 bytes free" in answer.err
