@@ -19,7 +19,6 @@ ASKED_WRONGLY = frozenset({errno.EINVAL, errno.EFAULT, errno.EOVERFLOW, errno.EF
 _CHUNK_BYTES = 1 << 20
 _PERMISSIONS = "Grant this user permission to read it and to enter its folders (`ls -ld`, `chmod`)."
 _FILES = "Close files that this process has open, or raise its limit (`ulimit -n`)."
-_SPACE = "Free space on the disk, or use another one."
 _MEMORY = "Free memory, or use a machine with more of it."
 _LOCKED = (
     "Close the HDF5 handle or the process that holds it, or set HDF5_USE_FILE_LOCKING=FALSE: published files are never "
@@ -36,7 +35,6 @@ _REMEDIES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), _PERMISSIONS),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
     errno.ENOMEM: _MEMORY,
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _SPACE),
     **dict.fromkeys((errno.EAGAIN, errno.EDEADLK, errno.ENOLCK), _LOCKED),
     **dict.fromkeys(
         (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.EHOSTDOWN), _DEVICE

@@ -8,6 +8,7 @@ other, decoding can use any core, and a row's bytes depend on neither the number
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 from pathlib import Path
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
 
 # The time per row does not depend on the batch size, so batches of one row avoid waiting.
 _BATCH_ROWS = 1
+
+
+@functools.cache
+def core() -> openvino.Core:
+    """Return the runtime of this process, which is kept until the process ends.
+
+    The CPU plugin gives the thread that loads it a signal stack of its own, and frees that memory when it is unloaded.
+    If another thread drops the last reference, the first one keeps a stack that is gone, and the next signal that it
+    handles, such as the end of a child process, ends the whole process by SIGSEGV.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVinoNetwork:
@@ -62,7 +76,7 @@ class OpenVinoNetwork:
             # Otherwise processors with AMX compute in bfloat16, which is another precision.
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+        self._compiled = core().compile_model(model, "CPU", settings)
         # Requests that compute nothing at present. As many are made as are in flight at a time.
         self._free: list[openvino.InferRequest] = []
 

@@ -238,4 +238,4 @@ def test_a_full_disk_is_a_fault_of_the_machine_and_says_how_to_go_on(capsys: pyt
     assert report_errors(act, "extract", Output()) == 1
     printed = capsys.readouterr().err
     assert "No space left on device" in printed
-    assert "Free space on the disk, or use another one. Finished work is kept; run the same command" in printed
+    assert "or raise their limits. Finished work is kept; run the same command" in printed

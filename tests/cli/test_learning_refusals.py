@@ -128,7 +128,7 @@ def test_a_machine_without_memory_is_said_to_be_with_status_1(
     data = data_of(make_captioned(tmp_path))
     assert reeldex("train", *data, "--out", tmp_path / "a", *own_words(tmp_path), *TRAIN, "--epochs", 1).status == 0
     # A machine's memory cannot be filled here; the real step and the real reader raise the same.
-    monkeypatch.setattr("reeldex.embedding.training.train._Trainer._step", full)
+    monkeypatch.setattr("reeldex.embedding.training.update.Update.__call__", full)
     monkeypatch.setattr("reeldex.embedding.datasets.records.EvaluationSet.videos", full)
     checkpoint = ("--checkpoint", tmp_path / "a" / "last.pth", "--word-cache", tmp_path / "cache")
     for command, setting in (

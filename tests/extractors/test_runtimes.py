@@ -224,3 +224,28 @@ def test_a_containers_share_of_the_cores_counts(
     (tmp_path / "cpu.max").write_text(f"{quota}\n", encoding="ascii")
     assert usable_cores(tmp_path / "cpu.max") == cores
     assert usable_cores(tmp_path / "absent") == 8
+
+
+_DROPPED_BY_A_THREAD = """
+import gc, os, signal, sys, threading
+from pathlib import Path
+from reeldex.extractors import registry
+from reeldex.extractors.network import load_network
+from reeldex.extractors.options import NetworkOptions
+from tests.extractors.conftest import TINY_2D, tiny_record
+
+registry.EXTRACTORS[TINY_2D.name] = tiny_record(TINY_2D)
+options = NetworkOptions(weights="random", device="cpu", runtime="openvino", converted_folder=Path(sys.argv[1]))
+networks = [load_network(TINY_2D.name, options)]
+signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
+thread = threading.Thread(target=lambda: (networks.clear(), gc.collect()))
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_network_that_another_thread_drops_leaves_the_process_able_to_handle_signals(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _DROPPED_BY_A_THREAD, str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
