@@ -28,7 +28,7 @@ from reeldex.extractors.frames import (
     VideoSource,
 )
 from reeldex.extractors.options import EngineOptions
-from reeldex.extractors.spans import cut, first_sample_seconds, sharing_a_decoding
+from reeldex.extractors.spans import cut, sharing_a_decoding
 
 if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network, PendingRows
@@ -234,7 +234,7 @@ class _Extraction:
                     "Try --precision fp32; if that does not help, the weights are damaged.",
                 )
         seconds_per_row = {name: network.spec.seconds_per_row for name, network in self._networks.items()}
-        starts = {name: first_sample_seconds(network.spec, video.source) for name, network in self._networks.items()}
+        starts = {name: video.summary.first_row_seconds.get(name, 0.0) for name in self._networks}
         return VideoFeatures(video.source, rows, seconds_per_row, video.summary, starts)
 
 

@@ -141,6 +141,7 @@ class DecodeSummary:
     `damaged_samples` and `damaged_rows` are, by extractor, the ranges (first, stop) of the file's frames, and of the
     video's rows, that may show damaged pictures; None if unknown.
     `notes` maps each kind of note to the sentence that explains it.
+    Of a clip only: `first_row_seconds`, by extractor, and where the file's picture ends, both in seconds of the file.
     """
 
     metadata: VideoMetadata
@@ -151,6 +152,8 @@ class DecodeSummary:
     damaged_samples: Mapping[str, Ranges | None] = field(default_factory=dict)
     damaged_rows: Mapping[str, Ranges | None] = field(default_factory=dict)
     notes: Mapping[NoteKind, str] = field(default_factory=dict)
+    first_row_seconds: Mapping[str, float] = field(default_factory=dict)
+    picture_end_seconds: float | None = None
 
 
 @dataclass(frozen=True)

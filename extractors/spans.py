@@ -39,11 +39,6 @@ def span_samples(frames_per_second: int, start_seconds: float, end_seconds: floa
     return (first, stop) if stop > first else (_shown_at(frames_per_second, start_seconds), first)
 
 
-def first_sample_seconds(spec: ExtractorSpec, source: VideoSource) -> float:
-    """Return the time in the file at which the first row of a source begins."""
-    return span_samples(spec.frames_per_second, source.start_seconds, source.end_seconds)[0] / spec.frames_per_second
-
-
 def _shown_at(frames_per_second: int, seconds: float) -> int:
     return math.floor(seconds * frames_per_second + _ROUNDING)
 
@@ -95,17 +90,18 @@ def _cutters(sources: Sequence[VideoSource], specs: Sequence[ExtractorSpec]) -> 
 def _ended(
     source: VideoSource, summary: DecodeSummary, cutters: Sequence[_Cutter]
 ) -> Iterator[FrameBatch | DecodeSummary | ExtractionFailure]:
+    finest = max(cutters, key=lambda cutter: cutter.rate)
+    picture_end = _picture_end(summary, finest.rate)
     for cutter in cutters:
-        yield from cutter.finish()
+        yield from cutter.finish(begins_in_picture=source.start_seconds < picture_end)
     if any(cutter.frame_count == 0 for cutter in cutters):
         yield ExtractionFailure(
             source,
             FailureReason.DECODE_ERROR,
-            f"The clip starts at {source.start_seconds:g} s, but the picture ends at {summary.decoded_seconds:.1f} s. "
+            f"The clip starts at {source.start_seconds:g} s, but the picture ends at {picture_end:.7g} s. "
             "Correct the list, or replace the file if it should be longer.",
         )
         return
-    finest = max(cutters, key=lambda cutter: cutter.rate)
     seconds = finest.frame_count / finest.rate
     wanted = None if source.end_seconds is None else source.end_seconds - source.start_seconds
     # As for a whole file, but a clip of a truncated file is intact if it ends before the break.
@@ -116,7 +112,24 @@ def _ended(
     notes.pop(NoteKind.DAMAGED_ROWS, None)
     if any(ranges != () for ranges in rows.values()):
         notes |= damage_note(rows)
-    yield replace(summary, decoded_seconds=seconds, truncated=truncated, damaged_rows=rows, notes=notes)
+    is_intact = all(ranges == () for ranges in rows.values())
+    yield replace(
+        summary,
+        decoded_seconds=seconds,
+        picture_end_seconds=picture_end,
+        truncated=truncated,
+        error_count=0 if is_intact else summary.error_count,
+        first_error="" if is_intact else summary.first_error,
+        first_row_seconds={cutter.name: cutter.first_seconds for cutter in cutters},
+        damaged_rows=rows,
+        notes=notes,
+    )
+
+
+def _picture_end(summary: DecodeSummary, rate: int) -> float:
+    """Return where a file's picture ends: the number of samples is rounded, by half a sample at most."""
+    decoded, stated = summary.decoded_seconds, summary.metadata.end_seconds
+    return decoded if stated is None else max(decoded, min(stated, decoded + 0.5 / rate))
 
 
 class _Cutter:
@@ -130,7 +143,8 @@ class _Cutter:
         self._is_clip = source.is_clip
         self._first, self._stop = span_samples(self.rate, source.start_seconds, source.end_seconds)
         self._shown = _shown_at(self.rate, source.start_seconds)
-        self._spare: NDArray[np.uint8] | None = None  # for a clip that begins within the last sample of the file
+        # The sample shown when the clip starts, or the file's last: for a clip without a sample of its own.
+        self._spare: NDArray[np.uint8] | None = None
         self._passed = 0  # frames of the file so far
         self._rest: NDArray[np.uint8] | None = None
 
@@ -140,8 +154,10 @@ class _Cutter:
             yield FrameBatch(self._spec.name, frames)
             return
         begin, self._passed = self._passed, self._passed + len(frames)
-        if begin <= self._shown < self._passed:
-            self._spare = frames[self._shown - begin : self._shown - begin + 1].copy()
+        if begin <= self._shown and len(frames):
+            at = min(self._shown - begin, len(frames) - 1)
+            # A view up to that sample: all clips share the latest chunk until then.
+            self._spare = frames[at : at + 1] if begin + at < self._shown else frames[at : at + 1].copy()
         low = max(0, self._first - begin)
         high = len(frames) if self._stop is None else min(len(frames), self._stop - begin)
         if low >= high:
@@ -155,10 +171,16 @@ class _Cutter:
         if whole:
             yield FrameBatch(self._spec.name, joined[:whole])
 
-    def finish(self) -> Iterator[FrameBatch]:
-        """Yield the last, incomplete clip of frames; if there was no frame at all, the one that was shown."""
-        if self.frame_count == 0 and self._spare is not None:
-            self._rest, self.frame_count, self._first = self._spare, 1, self._shown
+    @property
+    def first_seconds(self) -> float:
+        """The time in the file at which the source's first row begins."""
+        return self._first / self.rate
+
+    def finish(self, *, begins_in_picture: bool) -> Iterator[FrameBatch]:
+        """Yield the last, incomplete clip of frames; if there was no frame at all, the one shown when it begins."""
+        if self.frame_count == 0 and self._spare is not None and begins_in_picture:
+            self._rest, self.frame_count = self._spare, 1
+            self._first = min(self._shown, self._passed - 1)
         if self._rest is not None:
             yield FrameBatch(self._spec.name, self._rest)
             self._rest = None

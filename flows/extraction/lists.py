@@ -191,7 +191,7 @@ def _listed(listing: Path, line: int, row: Mapping[str, str]) -> ListedVideo:
     where = f"{listing}, line {line}"
     start, end = (_seconds(where, row.get(name, ""), name) for name in (_START_COLUMN, _END_COLUMN))
     span = None
-    if start is not None or end is not None:
+    if start or end is not None:  # from 0 to the file's end is the whole file
         try:
             span = Span(start or 0.0, end)
         except ValueError as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reeldex.extractors.engine import WorkTimes, extract
-from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
+from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import DecodeOptions, EngineOptions
 from reeldex.extractors.truncation import tolerance_seconds
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
@@ -169,14 +169,14 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
     sentences = [printable(sentence) for sentence in summary.notes.values()]
     if summary.truncated and result.source.end_seconds is not None:
         sentences.append(
-            f"The clip should end at {result.source.end_seconds:g} s, but the picture ends "
-            f"{summary.decoded_seconds:.1f} s after its start. Features up to there are kept; correct the list, or "
+            f"The clip should end at {result.source.end_seconds:g} s, but the picture ends at "
+            f"{_picture_end_seconds(summary):.1f} s. Features up to there are kept; correct the list, or "
             "replace the file if it should be longer."
         )
     elif summary.truncated:
         sentences.append(
             f"The container's duration is {summary.metadata.end_seconds:.1f} s, but the video stream ends after "
-            f"{summary.decoded_seconds:.1f} s: the file is truncated, or its audio is longer than its video. "
+            f"{_picture_end_seconds(summary):.1f} s: the file is truncated, or its audio is longer than its video. "
             "Features up to there are kept; replace the file if it should be longer."
         )
     if summary.error_count:
@@ -197,6 +197,10 @@ def outcome_of(result: VideoFeatures | ExtractionFailure) -> VideoOutcome:
         duration_seconds=_duration_seconds(result),
         notes=tuple(str(kind) for kind in summary.notes),
     )
+
+
+def _picture_end_seconds(summary: DecodeSummary) -> float:
+    return summary.decoded_seconds if summary.picture_end_seconds is None else summary.picture_end_seconds
 
 
 def _duration_seconds(features: VideoFeatures) -> float:

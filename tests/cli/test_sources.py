@@ -101,3 +101,16 @@ def test_clips_of_a_list_have_rows_of_their_part(reeldex: Reeldex, tmp_path: Pat
     assert outcome is not None
     assert (outcome.reason, "starts at 60 s" in outcome.message) == ("decode_error", True)
     assert reeldex("extract", tmp_path / "clips.csv", "--store", store, *_FAST, "--json").json["unchanged"] == 4
+
+
+def test_a_span_of_the_whole_file_is_no_clip(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "v.mp4", seconds=2.4)
+    (tmp_path / "clips.csv").write_text("path,start,end\nv.mp4,0,\nv.mp4,2.2,\n", encoding="utf-8")
+    store = tmp_path / "s"
+    assert reeldex("extract", tmp_path / "clips.csv", "--store", store, *_FAST).status == 0
+    opened = FeatureStore(store)
+    assert sorted(opened.ids()) == ["v", "v_2.2_end"]
+    (space,) = opened.spaces()
+    last = opened.rows(space, "v_2.2_end")
+    assert np.array_equal(last.rows, opened.rows(space, "v").rows[-1:])
+    assert list(last.row_seconds) == [1.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from reeldex.extractors.frames import (
 )
 from reeldex.extractors.options import DecodeLimits, EngineOptions
 from reeldex.extractors.spans import cut, span_samples
+from reeldex.flows.extraction.shard_work import outcome_of
 from tests.conftest import MakeVideo
-from tests.extractors.conftest import TINY_3D, LoadTiny
+from tests.extractors.conftest import TINY_2D, TINY_3D, LoadTiny
 
 Decoded = Iterator[FrameBatch | DecodeRestarted | DecodeSummary]
 
@@ -132,3 +134,79 @@ def test_each_clip_of_a_broken_file_fails(tmp_path: Path, load_tiny: LoadTiny) -
 def test_a_source_refuses_an_impossible_span(start: float, end: float | None) -> None:
     with pytest.raises(ValueError, match="0 <= start < end"):
         VideoSource("v", "/v", start, end)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "start", "end", "first_2d"),
+    [
+        (3.0, 2.5, 9.0, 2.0),  # within the last sample of the file
+        (2.4, 2.2, None, 1.0),  # 2 samples for 2.4 s: the file's last one is still shown
+        (2.4, 2.0, 2.4, 1.0),
+    ],
+)
+def test_a_clip_at_the_end_of_a_file_has_the_sample_shown_when_it_starts(  # noqa: PLR0917 - a case and its fixtures
+    tmp_path: Path,
+    make_video: MakeVideo,
+    load_tiny: LoadTiny,
+    seconds: float,
+    start: float,
+    end: float | None,
+    first_2d: float,
+) -> None:
+    path = str(make_video(tmp_path / "v.mp4", seconds=seconds, rate=20))
+    networks = [each for each in load_tiny() if each.spec.name in {TINY_2D.name, TINY_3D.name}]
+    whole_file, clip = sorted(
+        extract([VideoSource("a", path), VideoSource("b", path, start, end)], networks, EngineOptions()),
+        key=lambda each: each.source.video_id,
+    )
+    assert isinstance(whole_file, VideoFeatures)
+    assert isinstance(clip, VideoFeatures), clip
+    assert clip.first_row_seconds[TINY_2D.name] == first_2d
+    row = int(first_2d * TINY_2D.frames_per_second)
+    assert np.array_equal(clip.rows[TINY_2D.name], whole_file.rows[TINY_2D.name][row : row + 1])
+    assert start <= clip.first_row_seconds[TINY_3D.name] < start + 1 / TINY_3D.frames_per_second
+
+
+def test_one_extractor_alone_gives_the_last_clip_a_row(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "v.mp4", seconds=2.4, rate=20)
+    sources = [VideoSource("in", str(path), 2.3), VideoSource("out", str(path), 2.41)]
+    items = list(cut(decode(sources[0], [TINY_2D], DecodeLimits(), None, 1), sources, [TINY_2D]))
+    (batch,) = [item for _, item in items if isinstance(item, FrameBatch)]
+    *_, last = [item.frames for item in decode(sources[0], [TINY_2D], DecodeLimits()) if isinstance(item, FrameBatch)]
+    assert np.array_equal(batch.frames, last[-1:])
+    (failure,) = [item for _, item in items if isinstance(item, ExtractionFailure)]
+    assert (failure.source.video_id, "starts at 2.41 s, but the picture ends at 2.4 s" in failure.message) == (
+        "out",
+        True,
+    )
+
+
+def outcomes_with(path: Path, spans: Sequence[tuple[float, float | None]], **changes: Any) -> list[Any]:  # noqa: ANN401
+    """Outcome of each clip of a file whose summary is changed so: what a decoder says of a damaged one varies."""
+    sources = [VideoSource(str(at), str(path), *span) for at, span in enumerate(spans)]
+    items = decode(sources[0], [TINY_3D], DecodeLimits())
+    changed = (replace(item, **changes) if isinstance(item, DecodeSummary) else item for item in items)
+    summaries = {at: item for at, item in cut(changed, sources, [TINY_3D]) if isinstance(item, DecodeSummary)}
+    return [
+        outcome_of(VideoFeatures(source, {}, {}, summaries[at], summaries[at].first_row_seconds))
+        for at, source in enumerate(sources)
+    ]
+
+
+def test_a_truncated_clip_names_the_end_of_the_picture_in_the_file(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "v.mp4", seconds=6.0)
+    to_the_end, beyond, intact = outcomes_with(path, [(2.0, None), (2.0, 20.0), (1.0, 3.0)], truncated=True)
+    assert "the video stream ends after 6.0 s" in to_the_end.message
+    assert "should end at 20 s, but the picture ends at 6.0 s" in beyond.message
+    assert (intact.truncated, intact.message) == (False, "")
+
+
+def test_only_clips_with_damaged_rows_report_errors(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "v.mp4", seconds=4.0)
+    errors = {"error_count": 2, "first_error": "bad"}
+    rate = TINY_3D.frames_per_second
+    spans: list[tuple[float, float | None]] = [(0.0, 2.0), (2.0, None)]
+    known = outcomes_with(path, spans, **errors, damaged_samples={TINY_3D.name: ((3 * rate, 4 * rate),)})
+    assert [(each.decode_error_count, "may be damaged" in each.message) for each in known] == [(0, False), (2, True)]
+    unknown = outcomes_with(path, spans, **errors, damaged_samples={TINY_3D.name: None})
+    assert [each.decode_error_count for each in unknown] == [2, 2]
