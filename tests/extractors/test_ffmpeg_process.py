@@ -112,7 +112,7 @@ def test_every_ffmpeg_has_the_limits(tmp_path: Path, make_video: MakeVideo, monk
     list(decode(VideoSource("a", str(video)), [resnet152.SPEC, resnext101.SPEC], limits))
     thumbnail(str(video), 0.0, limits=limits)
     reported = noted.read_text().splitlines()
-    assert len(reported) == 3
+    assert len(reported) == 4, "probe and decode; probe and thumbnail"
     for line in reported:
         assert line.startswith(f"{1 << 20} ")
         assert " -max_pixels 3048576 " in line
