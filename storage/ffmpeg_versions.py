@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from reeldex.storage.catalog import Catalog
+from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.outcomes import ShardOutcomes
 
 
@@ -16,8 +18,18 @@ def versions_of(outcomes: Iterable[ShardOutcomes | None]) -> dict[str, int]:
 
 
 def store_versions(catalog: Catalog) -> dict[str, int]:
-    """Return the number of shards of a store by the version of ffmpeg; raises as reading its outcomes does."""
-    return versions_of(catalog.outcomes(manifest.shard) for manifest in catalog.manifests())
+    """Return the number of shards of a store by the version of ffmpeg, without those whose outcomes are damaged.
+
+    Raises StoreUnreadableError.
+    """
+    return versions_of(_outcomes(catalog, manifest.shard) for manifest in catalog.manifests())
+
+
+def _outcomes(catalog: Catalog, shard: int) -> ShardOutcomes | None:
+    # A run must be able to start that repairs them; whoever inspects the shard reports the damage.
+    with contextlib.suppress(StoreDamagedError):
+        return catalog.outcomes(shard)
+    return None
 
 
 def mixture(versions: Mapping[str, int]) -> str | None:
