@@ -28,14 +28,10 @@ _BEGIN = "Stream mapping:"
 _CORRUPT = re.compile(r"corrupt (?:decoded frame|input packet)|Packet corrupt")
 
 
-class ComplaintError(Exception):
-    """ffmpeg reported an error: the video has to be decoded again, by one thread that traces it."""
-
-
 class Complaints:
     """Counts ffmpeg's error messages and keeps the first; there may be any number of them.
 
-    Without `traced`, the first one raises ComplaintError. With it, `tracker` knows the pictures that they concern.
+    With `traced`, `tracker` knows the pictures that they concern.
     """
 
     def __init__(self, container: str, codec: str, *, traced: bool) -> None:
@@ -50,7 +46,7 @@ class Complaints:
         self._partial = b""
 
     def read_from(self, descriptor: int) -> Generator[FrameBatch, None, bool]:
-        """Read available bytes; return False at the end. Yields nothing. Raises ComplaintError."""
+        """Read available bytes; return False at the end. Yields nothing."""
         yield from ()
         data = os.read(descriptor, _READ_BYTES)
         *lines, self._partial = (self._partial + data).split(b"\n")
@@ -68,7 +64,6 @@ class Complaints:
     def _read_error(self, text: str) -> None:
         if self._harmless is None or not text.endswith(self._harmless):
             self._record(text)
-            raise ComplaintError
 
     def _read_traced(self, text: str) -> None:
         line = _LEVELLED.match(text)

@@ -14,21 +14,21 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import ffmpeg as ffmpeg_python
 
 from reeldex.extractors import complaints, ffmpeg, ffmpeg_process
-from reeldex.extractors.complaints import ComplaintError, Complaints
-from reeldex.extractors.damage import rows_of_samples
+from reeldex.extractors.complaints import Complaints
+from reeldex.extractors.damage import Ranges, rows_of_samples
 from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.ffmpeg_process import (
     decoder_threads,
     require_memory,
 )
 from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError, TimelineReader
-from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, FrameBatch, VideoMetadata, VideoSource
+from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
 from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
 from reeldex.extractors.pictures import damage_note, picture_change, picture_notes, require_size
@@ -87,12 +87,13 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     chunk_bytes: int = EngineOptions().chunk_bytes,
     *,
     options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
-) -> Generator[FrameBatch | DecodeRestarted | DecodeSummary, None, None]:
+) -> Generator[FrameBatch | DecodeSummary, None, None]:
     """Yield the frames of a video for each extractor as they are decoded, and a DecodeSummary last.
 
     Each FrameBatch except an extractor's last contains whole clips. Closing the iterator early ends ffmpeg.
-    As soon as ffmpeg reports an error, DecodeRestarted voids all frames so far, and the video is decoded again by one
-    thread: several threads decode damaged video differently each time, and do not tell which pictures errors concern.
+    If ffmpeg reported errors, it decodes the video once more by one thread, which tells the pictures that they concern;
+    the frames are those of the first decoding, as in the published extractor. Several threads may decode damaged
+    pictures differently from run to run.
     Raises ProbeError or DecodeError; frames yielded before a DecodeError are invalid. Raises DecodeStoppedError soon
     after another thread has set `stop`, even while ffmpeg writes nothing.
     """
@@ -100,11 +101,8 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     for spec in specs:
         require_size(source.path, spec, metadata, limits, square_pixels=options.square_pixels)
     task = _Task(source.path, metadata, specs, limits, options, stop, chunk_bytes)
-    try:
-        yield from _decode_once(task, traced=False)
-    except ComplaintError:
-        yield DecodeRestarted()
-        yield from _decode_once(task, traced=True)
+    decoded = yield from _decode_once(task, traced=False)
+    yield _with_damage(task, decoded) if decoded.summary.error_count else decoded.summary
 
 
 @dataclass(frozen=True)
@@ -124,8 +122,41 @@ class _Task:
         return most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
 
 
-def _decode_once(task: _Task, *, traced: bool) -> Generator[FrameBatch | DecodeSummary, None, None]:
-    """Decode a video; with `traced` by one thread, to find the rows that errors concern. Raises ComplaintError."""
+@dataclass(frozen=True)
+class _Decoded:
+    """A decoding: its summary, frames by extractor, and the ranges of these that errors concern (None if unknown)."""
+
+    summary: DecodeSummary
+    frame_counts: Mapping[str, int]
+    damaged_samples: Mapping[str, Ranges | None]
+
+
+def _with_damage(task: _Task, decoded: _Decoded) -> DecodeSummary:
+    """Return the summary with the rows that errors concern, which a second decoding finds."""
+    samples: dict[str, Ranges | None] = dict.fromkeys(decoded.frame_counts)
+    # The video has its frames: if this decoding fails, its damaged rows are unknown.
+    with contextlib.suppress(DecodeError):
+        samples.update(_without_frames(_decode_once(task, traced=True)).damaged_samples)
+    rows = {
+        spec.name: rows_of_samples(samples[spec.name], 0, decoded.frame_counts[spec.name], spec.frames_per_clip)
+        for spec in task.specs
+    }
+    notes = {**decoded.summary.notes, **damage_note(rows)}
+    return replace(decoded.summary, damaged_samples=samples, damaged_rows=rows, notes=notes)
+
+
+def _without_frames(decoding: Generator[FrameBatch, None, _Decoded]) -> _Decoded:
+    """Run a decoding to its end, and drop its frames."""
+    while True:
+        try:
+            next(decoding)
+        except StopIteration as end:
+            found: _Decoded = end.value
+            return found
+
+
+def _decode_once(task: _Task, *, traced: bool) -> Generator[FrameBatch, None, _Decoded]:
+    """Decode a video; with `traced` by one thread, to find the frames that errors concern."""
     metadata, limits = task.metadata, task.limits
     streams = [FrameStream(spec, task.chunk_bytes, limits.max_gap_seconds, traced=traced) for spec in task.specs]
     process, pipes = _start(task, traced=traced)
@@ -164,24 +195,22 @@ def _decode_once(task: _Task, *, traced: bool) -> Generator[FrameBatch | DecodeS
         raise _undecodable(task.path, f"ffmpeg decoded no picture{said}")
     finest = max(streams, key=lambda stream: stream.spec.frames_per_second)
     decoded_seconds = finest.frame_count / finest.spec.frames_per_second
-    samples = {stream.spec.name: stream.damaged_samples(errors.tracker) for stream in streams}
-    rows = {
-        stream.spec.name: rows_of_samples(samples[stream.spec.name], 0, stream.frame_count, stream.spec.frames_per_clip)
-        for stream in streams
-    }
-    yield DecodeSummary(
+    # Without errors, nothing is damaged; with some, only a traced decoding knows what they concern.
+    nothing: Ranges | None = None if errors.count else ()
+    summary = DecodeSummary(
         metadata=metadata,
         decoded_seconds=decoded_seconds,
         truncated=is_truncated(task.path, metadata, max(decoded_seconds, timeline.report.latest_seconds), errors.count),
         error_count=errors.count,
         first_error=errors.first,
-        damaged_samples=samples,
-        damaged_rows=rows,
-        notes={
-            **_notes(metadata, timeline.report),
-            **picture_notes(metadata, task.options),
-            **(damage_note(rows) if errors.count else {}),
-        },
+        damaged_samples=dict.fromkeys((spec.name for spec in task.specs), nothing),
+        damaged_rows=dict.fromkeys((spec.name for spec in task.specs), nothing),
+        notes={**_notes(metadata, timeline.report), **picture_notes(metadata, task.options)},
+    )
+    return _Decoded(
+        summary,
+        {stream.spec.name: stream.frame_count for stream in streams},
+        {stream.spec.name: stream.damaged_samples(errors.tracker) for stream in streams},
     )
 
 

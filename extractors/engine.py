@@ -20,7 +20,6 @@ from reeldex.extractors.clips import to_clips
 from reeldex.extractors.decode import DecodeStoppedError, decode
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import (
-    DecodeRestarted,
     DecodeSummary,
     ExtractionFailure,
     FrameBatch,
@@ -50,14 +49,12 @@ class WorkTimes:
 
 @dataclass
 class _Video:
-    """A video in progress: received rows by extractor, the number of pending rows, seconds decoded and reported."""
+    """A video in progress: received rows by extractor, the number of pending rows, and the summary at its end."""
 
     source: VideoSource
     rows: dict[str, RowBuffer]
     row_count: dict[str, int]
     outstanding: int = 0
-    decoded_seconds: float = 0.0
-    reported_seconds: float = 0.0
     summary: DecodeSummary | None = None
 
     @property
@@ -70,7 +67,7 @@ class _Message:
     """A decoder's message about video number `video`."""
 
     video: int
-    content: FrameBatch | DecodeRestarted | DecodeSummary | ExtractionFailure | BaseException
+    content: FrameBatch | DecodeSummary | ExtractionFailure | BaseException
 
 
 def extract(
@@ -106,8 +103,6 @@ class _Extraction:
         self._times = times
         self._batcher = Batcher()
         self._videos: dict[int, _Video] = {}
-        # A video whose decoding restarts gets another number: batches with rows of the old one may be in flight.
-        self._renumbered: dict[int, int] = {}
         # Batches in flight, the oldest first; at most the largest `batches_in_flight` of the networks.
         self._in_flight: collections.deque[tuple[Batch, PendingRows]] = collections.deque()
         self._most_in_flight = max(network.batches_in_flight for network in networks)
@@ -139,7 +134,7 @@ class _Extraction:
             yield from self._collect()
 
     def _receive(self, source: VideoSource, message: _Message) -> Iterator[VideoFeatures | ExtractionFailure]:
-        number, content = self._renumbered.get(message.video, message.video), message.content
+        number, content = message.video, message.content
         if isinstance(content, BaseException):
             raise content
         if isinstance(content, ExtractionFailure):
@@ -147,12 +142,10 @@ class _Extraction:
             self._batcher.discard(number)
             yield content
             return
-        if isinstance(content, DecodeRestarted):
-            self._restart(message.video, number, source)
-            return
         video = self._videos.get(number)
         if video is None:
-            video = self._videos[number] = self._new_video(source)
+            buffers = {name: RowBuffer(network.spec.feature_dim) for name, network in self._networks.items()}
+            video = self._videos[number] = _Video(source, buffers, dict.fromkeys(self._networks, 0))
         if isinstance(content, DecodeSummary):
             video.summary = content
             if video.complete:
@@ -168,27 +161,8 @@ class _Extraction:
         video.outstanding += len(clips)
         full = self._batcher.add(content.extractor, clips, number, first_row, network.batch_rows)
         yield from self._process(full)
-        if content.extractor == self._specs[0].name:
-            self._report(video, len(content.frames) / network.spec.frames_per_second)
-
-    def _new_video(self, source: VideoSource) -> _Video:
-        buffers = {name: RowBuffer(network.spec.feature_dim) for name, network in self._networks.items()}
-        return _Video(source, buffers, dict.fromkeys(self._networks, 0))
-
-    def _restart(self, first_number: int, number: int, source: VideoSource) -> None:
-        """Drop what was received of a video, also the rows that are still being computed."""
-        dropped = self._videos.pop(number, None)
-        self._batcher.discard(number)
-        new_number = self._renumbered[first_number] = -1 - first_number
-        video = self._videos[new_number] = self._new_video(source)
-        video.reported_seconds = dropped.reported_seconds if dropped else 0.0
-
-    def _report(self, video: _Video, seconds: float) -> None:
-        video.decoded_seconds += seconds
-        further = video.decoded_seconds - video.reported_seconds
-        if further > 0 and self._on_decoded is not None:
-            self._on_decoded(further)
-            video.reported_seconds = video.decoded_seconds
+        if self._on_decoded is not None and content.extractor == self._specs[0].name:
+            self._on_decoded(len(content.frames) / network.spec.frames_per_second)
 
     def _batch_rows(self) -> dict[str, int]:
         return {name: network.batch_rows for name, network in self._networks.items()}

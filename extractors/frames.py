@@ -130,11 +130,6 @@ class FrameBatch:
 
 
 @dataclass(frozen=True)
-class DecodeRestarted:
-    """All frames of the video so far are void: it is decoded again from its start."""
-
-
-@dataclass(frozen=True)
 class DecodeSummary:
     """Summary of a video's decoding: seconds decoded, whether truncated, the decoder's errors, and notes.
 

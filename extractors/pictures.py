@@ -84,4 +84,5 @@ def damage_note(damaged: Mapping[str, Ranges | None]) -> dict[NoteKind, str]:
             listed = ", ".join(f"{first}-{stop - 1}" for first, stop in ranges[:_MOST_RANGES]) or "none"
             listed += ", ..." if len(ranges) > _MOST_RANGES else ""
         parts.append(f"{extractor}: {listed}")
-    return {NoteKind.DAMAGED_ROWS: f"Rows that may show damaged pictures: {'; '.join(parts)}."}
+    listed = f"Rows that may show damaged pictures, and differ from run to run: {'; '.join(parts)}."
+    return {NoteKind.DAMAGED_ROWS: listed}

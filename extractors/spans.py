@@ -15,7 +15,7 @@ import numpy as np
 
 from reeldex.extractors.damage import Ranges, rows_of_samples
 from reeldex.extractors.errors import FailureReason
-from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
+from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
 from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.pictures import damage_note
 
@@ -59,21 +59,17 @@ def sharing_a_decoding(sources: Sequence[VideoSource]) -> list[dict[int, VideoSo
 
 
 def cut(
-    items: Iterable[FrameBatch | DecodeRestarted | DecodeSummary],
+    items: Iterable[FrameBatch | DecodeSummary],
     sources: Sequence[VideoSource],
     specs: Sequence[ExtractorSpec],
-) -> Iterator[tuple[int, FrameBatch | DecodeRestarted | DecodeSummary | ExtractionFailure]]:
+) -> Iterator[tuple[int, FrameBatch | DecodeSummary | ExtractionFailure]]:
     """Yield (source's index, item) for all sources of one file from the items of `decode`.
 
     Each FrameBatch except a source's last per extractor holds whole clips of frames. A source that begins after the end
     of the file becomes an ExtractionFailure.
     """
-    cutters = _cutters(sources, specs)
+    cutters = [{spec.name: _Cutter(spec, source) for spec in specs} for source in sources]
     for item in items:
-        if isinstance(item, DecodeRestarted):
-            cutters = _cutters(sources, specs)
-            yield from ((at, item) for at in range(len(sources)))
-            continue
         for at, source in enumerate(sources):
             if isinstance(item, FrameBatch):
                 yield from ((at, batch) for batch in cutters[at][item.extractor].push(item.frames))
@@ -81,10 +77,6 @@ def cut(
                 yield at, item
             else:
                 yield from ((at, each) for each in _ended(source, item, list(cutters[at].values())))
-
-
-def _cutters(sources: Sequence[VideoSource], specs: Sequence[ExtractorSpec]) -> list[dict[str, _Cutter]]:
-    return [{spec.name: _Cutter(spec, source) for spec in specs} for source in sources]
 
 
 def _ended(

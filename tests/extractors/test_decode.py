@@ -17,7 +17,7 @@ import pytest
 from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.decode import DecodeStoppedError, decode
 from reeldex.extractors.errors import DecodeError, ExtractionError, FailureReason
-from reeldex.extractors.frames import DecodeRestarted, DecodeSummary, FrameBatch, VideoSource
+from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.probe import probe
 from tests.conftest import MakeVideo
@@ -41,8 +41,6 @@ def decoded(path: Path | str, limits: DecodeLimits | None = None) -> tuple[Frame
     for item in decode(VideoSource("video", str(path)), SPECS, limits or DecodeLimits()):
         if isinstance(item, DecodeSummary):
             summary = item
-        elif isinstance(item, DecodeRestarted):
-            parts = {spec.name: [] for spec in SPECS}
         else:
             parts[item.extractor].append(item.frames)
     assert summary is not None

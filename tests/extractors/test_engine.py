@@ -19,7 +19,6 @@ from reeldex.extractors.decode import decode as real_decode
 from reeldex.extractors.engine import affects_all_videos, extract
 from reeldex.extractors.errors import DecodeError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import (
-    DecodeRestarted,
     DecodeSummary,
     ExtractionFailure,
     FrameBatch,
@@ -34,7 +33,7 @@ from tests.extractors.conftest import TINY_3D, LoadTiny
 from tests.flows.killable import processes_that_name
 
 Rows = dict[str, dict[str, bytes]]
-Decode = Iterator[FrameBatch | DecodeRestarted | DecodeSummary]
+Decode = Iterator[FrameBatch | DecodeSummary]
 
 
 @pytest.fixture(scope="session")

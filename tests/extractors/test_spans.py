@@ -14,7 +14,6 @@ from reeldex.extractors import engine
 from reeldex.extractors.decode import decode
 from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import (
-    DecodeRestarted,
     DecodeSummary,
     ExtractionFailure,
     FrameBatch,
@@ -27,7 +26,7 @@ from reeldex.flows.extraction.shard_work import outcome_of
 from tests.conftest import MakeVideo
 from tests.extractors.conftest import TINY_2D, TINY_3D, LoadTiny
 
-Decoded = Iterator[FrameBatch | DecodeRestarted | DecodeSummary]
+Decoded = Iterator[FrameBatch | DecodeSummary]
 
 
 @pytest.mark.parametrize(
