@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from reeldex.embedding.damaged_rows import only_damaged, undamaged
 from reeldex.embedding.errors import FeaturesError
-from reeldex.embedding.features import STREAMS, FeatureSource
+from reeldex.embedding.features import STREAMS, FeatureSource, VideoRows
 from reeldex.embedding.pooling import Floats, normalise
 from reeldex.storage.reading import span_rows
 from reeldex.storage.shard import RowTiming
@@ -66,7 +67,8 @@ def pool_spans(
 
     Each stream's rows int(s * r) up to and including int(e * r), element-wise maximum, L2-normalised; 2-D before 3-D.
     Reads those rows only. A stream is zero in a span beyond its end; a span that begins less than `slack_rows` rows
-    beyond it, because of rounding, gets the last row. Raises FeaturesError.
+    beyond it, because of rounding, gets the last row. Damaged rows are skipped.
+    Raises FeaturesError, also for a span of only damaged rows.
     """
     # Captions that are drawn twice, or extended to the same window, are pooled once.
     places = {span: at for at, span in enumerate(dict.fromkeys(spans))}
@@ -76,10 +78,10 @@ def pool_spans(
     for stream, begin in enumerate((0, widths[0])):
         video = source.video(stream, video_id)
         try:
-            runs = [_run(video.timing, span, slack_rows) for span in places]
+            runs = [span_run(video.timing, span, slack_rows) for span in places]
         except ValueError as error:
             raise FeaturesError(f"The video {video_id!r}: {error}") from error
-        pooled = _pool(stream, video_id, video.rows, runs)
+        pooled = _pool(stream, video_id, video, runs)
         np.take(pooled, order, axis=0, out=joined[:, begin : begin + widths[stream]], mode="clip")
     return joined
 
@@ -90,7 +92,8 @@ def rows_beyond_end(timing: RowTiming, span: tuple[float, float]) -> int:
     return first - timing.row_count + 1
 
 
-def _run(timing: RowTiming, span: tuple[float, float], slack_rows: int) -> tuple[int, int]:
+def span_run(timing: RowTiming, span: tuple[float, float], slack_rows: int = 0) -> tuple[int, int]:
+    """Return the rows (first, stop) that `pool_spans` pools; raises ValueError for a span that is not one."""
     first, stop = span_rows(timing, *span)
     if first == stop and slack_rows and rows_beyond_end(timing, span) <= slack_rows:
         return timing.row_count - 1, timing.row_count
@@ -98,26 +101,47 @@ def _run(timing: RowTiming, span: tuple[float, float], slack_rows: int) -> tuple
 
 
 def pool_whole(source: FeatureSource, video_id: str) -> npt.NDArray[np.float32]:
-    """Pool all rows of a video to (D2 + D3,) float32; raises FeaturesError."""
+    """Pool all undamaged rows of a video to (D2 + D3,) float32; raises FeaturesError."""
     videos = [source.video(stream, video_id) for stream in range(len(STREAMS))]
     return np.concatenate(
-        [_pool(stream, video_id, video.rows, [(0, len(video.rows))])[0] for stream, video in enumerate(videos)]
+        [_pool(stream, video_id, video, [(0, len(video.rows))])[0] for stream, video in enumerate(videos)]
     )
 
 
 def pool_groups(
     source: FeatureSource, video_id: str, groups: Sequence[Sequence[tuple[int, int]]]
 ) -> npt.NDArray[np.float32]:
-    """Pool groups of runs of rows, one group per stream, to one (D2 + D3,) float32 vector; raises FeaturesError."""
-    pooled = []
-    for stream, runs in enumerate(groups):
-        video = source.video(stream, video_id)
-        rows = np.concatenate([video.rows[first:stop] for first, stop in runs])
-        pooled.append(_pool(stream, video_id, rows, [(0, len(rows))])[0])
-    return np.concatenate(pooled)
+    """Pool groups of runs of rows, one group per stream, to one (D2 + D3,) float32 vector.
+
+    Damaged rows are skipped. Raises FeaturesError, also for a group of only damaged rows.
+    """
+    return np.concatenate(
+        [_pool_group(stream, video_id, source.video(stream, video_id), runs) for stream, runs in enumerate(groups)]
+    )
 
 
-def _pool(stream: int, video_id: str, rows: Floats, runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
+def _pool(stream: int, video_id: str, video: VideoRows, runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
+    if video.damaged:
+        return np.stack([_pool_group(stream, video_id, video, [run]) for run in runs])
+    return _pool_rows(stream, video_id, video.rows, runs)
+
+
+def _pool_group(
+    stream: int, video_id: str, video: VideoRows, runs: Sequence[tuple[int, int]]
+) -> npt.NDArray[np.float32]:
+    """Pool all undamaged rows of several runs to one vector."""
+    if only_damaged(runs, video.damaged, len(video.rows)):
+        raise FeaturesError(
+            f"All {STREAMS[stream]} rows of a part of the video {video_id!r} may show damaged pictures. Leave this "
+            "part out, or use damaged rows (skip_damaged: false)."
+        )
+    kept = undamaged(runs, video.damaged, len(video.rows))
+    rows = np.concatenate([video.rows[:0], *(video.rows[first:stop] for first, stop in kept)])
+    pooled: npt.NDArray[np.float32] = _pool_rows(stream, video_id, rows, [(0, len(rows))])[0]
+    return pooled
+
+
+def _pool_rows(stream: int, video_id: str, rows: Floats, runs: Sequence[tuple[int, int]]) -> npt.NDArray[np.float32]:
     try:
         return pool_runs(rows, runs)
     except ValueError as error:

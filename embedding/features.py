@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from reeldex.embedding.damaged_rows import Ranges, only_damaged, read_damage
 from reeldex.embedding.datasets.options import PUBLISHED_ROWS_PER_SECOND
 from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.pooling import Floats
@@ -28,10 +29,14 @@ STREAMS = ("2d", "3d")
 
 @dataclass(frozen=True, eq=False)
 class VideoRows:
-    """One stream of one video: the times of its rows, and `rows`, (R, D), memory-mapped."""
+    """One stream of one video: the times of its rows, and `rows`, (R, D), memory-mapped.
+
+    `damaged` are the ranges (first, stop) of rows that pooling skips.
+    """
 
     timing: RowTiming
     rows: Floats
+    damaged: Ranges = ()
 
 
 class FeatureSource(Protocol):
@@ -70,10 +75,18 @@ class StoreFeatures:
 
     Without names, the spaces are the store's only ones of the networks resnet152 and resnext101_3d. A video is
     found by its id in the store or by that id without folders and without the video file's extension; an extension that
-    the store's id lacks is ignored. Raises FeaturesError when a space does not exist.
+    the store's id lacks is ignored. With `skip_damaged`, rows that may show damaged pictures are marked as such, and a
+    video that has no others in one of the spaces cannot be used. Raises FeaturesError when a space does not exist.
     """
 
-    def __init__(self, store: FeatureStore, space_2d: str | None = None, space_3d: str | None = None) -> None:
+    def __init__(
+        self,
+        store: FeatureStore,
+        space_2d: str | None = None,
+        space_3d: str | None = None,
+        *,
+        skip_damaged: bool = False,
+    ) -> None:
         self.store = store
         with features_readable():
             self.spaces = (
@@ -85,6 +98,12 @@ class StoreFeatures:
         if not self._ids:
             raise FeaturesError(f"{store.path} has no video with features in both {' and '.join(self.spaces)}.")
         self._known = KnownVideos(self._ids)
+        self._damage: dict[str, tuple[Ranges, ...]] = {}
+        self._skip_damaged = skip_damaged
+        if skip_damaged:
+            with features_readable():
+                both = [video_id for video_id in store.ids(self.spaces[0]) if video_id in self._ids]
+                self._damage = read_damage(store, self.spaces, both)
 
     @cached_property
     def stream_dims(self) -> tuple[int, int]:
@@ -95,6 +114,9 @@ class StoreFeatures:
 
     def problem(self, video_id: str) -> str | None:
         """Return why this video cannot be used, None when it can."""
+        return self._absence(video_id) or self._only_damaged(self._known.meant(video_id)[0])
+
+    def _absence(self, video_id: str) -> str | None:
         meant = self._known.meant(video_id)
         if len(meant) == 1:
             return None
@@ -109,22 +131,32 @@ class StoreFeatures:
         lacking = [space for space in self.spaces if space not in outcome.rows]
         return f"the store has no features of it in {' and '.join(lacking)}"
 
+    def _only_damaged(self, store_id: str) -> str | None:
+        for stream, damaged in enumerate(self._damage.get(store_id, ())):
+            with features_readable():
+                row_count = self.store.map_rows(self.spaces[stream], store_id)[0].row_count
+            if only_damaged([(0, row_count)], damaged, row_count):
+                return f"all its {STREAMS[stream]} rows may show damaged pictures"
+        return None
+
     def video(self, stream: int, video_id: str) -> VideoRows:
         """Open one stream of a video; raises FeaturesError."""
         store_id = self._store_id(video_id)
         with features_readable():
-            return VideoRows(*self.store.map_rows(self.spaces[stream], store_id))
+            timing, rows = self.store.map_rows(self.spaces[stream], store_id)
+        return VideoRows(timing, rows, self._damage[store_id][stream] if store_id in self._damage else ())
 
     def fingerprints(self) -> dict[str, JSON]:
-        """Return each stream's space and its settings."""
+        """Return each stream's space and its settings, and whether damaged rows are skipped."""
+        skipped: dict[str, JSON] = {"damaged_rows": "skipped"} if self._skip_damaged else {}
         with features_readable():
             return {
-                name: {"space": space, "fingerprint": self.store.fingerprint(space)}
+                name: {"space": space, "fingerprint": self.store.fingerprint(space), **skipped}
                 for name, space in zip(STREAMS, self.spaces, strict=True)
             }
 
     def _store_id(self, video_id: str) -> str:
-        if problem := self.problem(video_id):
+        if problem := self._absence(video_id):
             raise FeaturesError(f"The video {video_id!r} cannot be read from {self.store.path}: {problem}.")
         return self._known.meant(video_id)[0]
 

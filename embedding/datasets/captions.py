@@ -183,5 +183,5 @@ def _clips(
         whole = [Clip(clip_id, each.video_id, (each.text,)) for clip_id, each in zip(ids, kept, strict=True)]
         return whole, WholeVideoReader(source), unusable
     clips, reader = span_clips(kept, source)
-    clips, unusable = without_clips(NAME, clips, reader.clips_beyond_end(clips), unusable, share)
+    clips, unusable = without_clips(NAME, clips, reader.unusable_clips(clips), unusable, share)
     return clips, reader, unusable

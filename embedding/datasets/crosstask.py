@@ -31,6 +31,8 @@ def open_evaluation(options: CrosstaskOptions) -> LocalizationSet:
     """
     if options.features is None:
         raise DatasetError("CrossTask needs features: a store, or folders of .npy files.")
+    if options.features.skip_damaged:
+        raise DatasetError("CrossTask places steps in every second of a video. Evaluate it without skip_damaged.")
     tasks = {task.task_id: task for task in read_tasks(required(options.tasks, "tasks", _PURPOSE))}
     folder = required(options.annotations, "annotations", _PURPOSE)
     if not folder.is_dir():

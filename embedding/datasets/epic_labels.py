@@ -11,7 +11,14 @@ from typing import Literal
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions
 from reeldex.embedding.datasets.locations import open_features, required
 from reeldex.embedding.datasets.readers import SegmentReader, rows_ratio
-from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, exclude_unusable
+from reeldex.embedding.datasets.records import (
+    Clip,
+    ClipTrainingSet,
+    EvaluationSet,
+    UnusableVideos,
+    exclude_unusable,
+    without_clips,
+)
 from reeldex.embedding.datasets.tables import read_table, read_text
 from reeldex.embedding.errors import DatasetError, FeaturesError
 from reeldex.embedding.features import STREAMS, FeatureSource
@@ -94,7 +101,9 @@ def _open(
         raise DatasetError(
             f"{folder}: no segment is longer than clips_filter_length = {options.clips_filter_length} rows. Lower it."
         )
-    return clips, SegmentReader(source, runs), unusable
+    reader = SegmentReader(source, runs)
+    clips, unusable = without_clips(NAME, clips, reader.unusable_clips(clips), unusable, options.max_missing_share)
+    return clips, reader, unusable
 
 
 def _read_labels(folder: Path) -> dict[str, list[str]]:

@@ -164,7 +164,7 @@ def _clips(
     kept = [each for each in actions if each.video_id not in unusable.reasons]
     reader = SpanReader(source, {each.narration_id: (each.start_seconds, each.end_seconds) for each in kept})
     clips = [Clip(each.narration_id, each.video_id, (each.narration,), each.action.verb) for each in kept]
-    clips, unusable = without_clips(NAME, clips, reader.clips_beyond_end(clips), unusable, options.max_missing_share)
+    clips, unusable = without_clips(NAME, clips, reader.unusable_clips(clips), unusable, options.max_missing_share)
     return clips, reader, unusable
 
 

@@ -16,7 +16,7 @@ from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.captions import CaptionWindow, VideoCaptions, grow_window
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.readers import SpanReader
+from reeldex.embedding.datasets.readers import SpanReader, span_damage
 from reeldex.embedding.datasets.records import (
     Clip,
     ClipReader,
@@ -27,7 +27,7 @@ from reeldex.embedding.datasets.records import (
 )
 from reeldex.embedding.datasets.tables import stream_table
 from reeldex.embedding.errors import DatasetError
-from reeldex.embedding.features import FeatureSource
+from reeldex.embedding.features import STREAMS, FeatureSource
 from reeldex.embedding.stop_words import content_words, load_stop_words
 from reeldex.embedding.words.vectors import tokenise
 from reeldex.storage.schema import JSON
@@ -50,6 +50,7 @@ class Howto100mTrainingSet:
     unusable: UnusableVideos
     name: str = NAME
     stop_words: frozenset[str] = frozenset()
+    skip_damaged: bool = False
     _told: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
@@ -72,11 +73,19 @@ class Howto100mTrainingSet:
     def sample(self, seed: int, epoch: int, index: int) -> RetrievalSample:
         """Return one sample; reads only the rows of its windows. Raises FeaturesError.
 
-        A window beyond the video's end has zeros as features, as published; this is logged once per video.
+        A window beyond the video's end has zeros as features, as published; this is logged once per video. With
+        `skip_damaged`, captions whose windows have only damaged rows are not drawn.
         """
         captions = self.captions.captions(self.video_ids[index])
-        drawn = draw_generator(seed, epoch, index).integers(len(captions), size=self.pairs_per_sample)
-        return self._sample(self.video_ids[index], captions, drawn.tolist())
+        usable = self._usable(self.video_ids[index], captions)
+        drawn = draw_generator(seed, epoch, index).integers(len(usable), size=self.pairs_per_sample)
+        return self._sample(self.video_ids[index], captions, [usable[at] for at in drawn.tolist()])
+
+    def damage(self, video_id: str) -> str | None:
+        """Return why no caption of a video can be drawn, None when one can; raises DatasetError, FeaturesError."""
+        if self._usable(video_id, self.captions.captions(video_id)):
+            return None
+        return "all rows in the windows of its captions may show damaged pictures"
 
     def windows(self, index: int, chosen: list[int]) -> RetrievalSample:
         """Return the windows of these captions of a video, by number; raises FeaturesError."""
@@ -96,10 +105,24 @@ class Howto100mTrainingSet:
         clips, spans = [], {}
         for at in indices:
             captions = self.captions.captions(self.video_ids[at])
-            window = self._window(captions, len(captions) // 2)
+            usable = self._usable(self.video_ids[at], captions)
+            window = self._window(captions, usable[len(usable) // 2])
             spans[self.video_ids[at]] = (window.start_seconds, window.end_seconds)
             clips.append(Clip(self.video_ids[at], self.video_ids[at], (" ".join(window.words),)))
         return clips, SpanReader(self.source, spans)
+
+    def _usable(self, video_id: str, captions: VideoCaptions) -> Sequence[int]:
+        """Return the captions, by number, whose windows do not have only damaged rows."""
+        every = range(len(captions))
+        if not self.skip_damaged:
+            return every
+        videos = [self.source.video(stream, video_id) for stream in range(len(STREAMS))]
+        if not any(video.damaged for video in videos):
+            return every
+        streams = [(video.timing, video.damaged) for video in videos]
+        windows = [self._window(captions, caption) for caption in every]
+        spans = [(window.start_seconds, window.end_seconds) for window in windows]
+        return [caption for caption in every if span_damage(streams, spans[caption]) is None]
 
     def _window(self, captions: VideoCaptions, caption: int) -> CaptionWindow:
         words_of = partial(content_words, stop_words=self.stop_words) if self.stop_words else tokenise
@@ -143,21 +166,25 @@ def training_set(
     options: Howto100mOptions, videos: ListedVideos, captions: CaptionFile, source: FeatureSource
 ) -> Howto100mTrainingSet:
     """Return the training set of the videos that have features and captions; raises MissingVideosError."""
-
-    def problem(video_id: str) -> str | None:
-        return source.problem(video_id) or captions.problem(video_id)
-
-    unusable = exclude_unusable(NAME, videos.ids, problem, options.max_missing_share)
-    return Howto100mTrainingSet(
-        video_ids=tuple(video_id for video_id in videos.ids if video_id not in unusable.reasons),
+    listed = Howto100mTrainingSet(
+        video_ids=tuple(videos.ids),
         source=source,
         captions=captions,
         min_seconds=options.min_seconds,
         min_words=options.min_words,
         pairs_per_sample=options.n_pair,
-        unusable=unusable,
+        unusable=UnusableVideos(),
         stop_words=load_stop_words(options.stop_words),
+        skip_damaged=options.features is not None and options.features.skip_damaged,
     )
+
+    def problem(video_id: str) -> str | None:
+        known = source.problem(video_id) or captions.problem(video_id)
+        return known or (listed.damage(video_id) if listed.skip_damaged else None)
+
+    unusable = exclude_unusable(NAME, videos.ids, problem, options.max_missing_share)
+    usable = tuple(video_id for video_id in videos.ids if video_id not in unusable.reasons)
+    return replace(listed, video_ids=usable, unusable=unusable)
 
 
 def read_videos(path: Path, max_rank: int | None) -> ListedVideos:

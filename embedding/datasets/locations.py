@@ -24,7 +24,12 @@ def open_features(location: FeatureLocation, paths: Mapping[str, str] | None = N
     """
     if location.store is not None:
         with features_readable():
-            return StoreFeatures(FeatureStore(location.store), location.space_2d, location.space_3d)
+            return StoreFeatures(
+                FeatureStore(location.store),
+                location.space_2d,
+                location.space_3d,
+                skip_damaged=location.skip_damaged,
+            )
     if location.folder_2d is None or location.folder_3d is None:
         raise AssertionError  # refused when the location was made
     return NpyFeatures((location.folder_2d, location.folder_3d), paths, location.rows_per_second)

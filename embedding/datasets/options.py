@@ -67,6 +67,13 @@ class FeatureLocation(Options):
         tuple[Positive, Positive],
         Field(title="Rows per second", description="Of the two folders, 2-D and 3-D; a store records its own."),
     ] = PUBLISHED_ROWS_PER_SECOND
+    skip_damaged: Annotated[
+        bool,
+        Field(
+            title="Skip damaged rows",
+            description="Leave out the rows of a store that may show damaged pictures; published results use all rows.",
+        ),
+    ] = False
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -75,6 +82,8 @@ class FeatureLocation(Options):
             raise ValueError("features come from a store or from folders of .npy files, not from both")
         if self.store is None and not all(folders):
             raise ValueError("features need a store, or folder_2d and folder_3d")
+        if self.store is None and self.skip_damaged:
+            raise ValueError("skip_damaged needs a store: .npy files do not record which rows may be damaged")
         return self
 
 
@@ -94,8 +103,8 @@ class DatasetOptions(Options):
         Field(
             title="Features",
             description="Rows of the videos: {store: /data/features}, with space_2d and space_3d if the store has "
-            "several of a kind; or {folder_2d: ..., folder_3d: ..., rows_per_second: [1.0, 1.5]}. null takes the "
-            "published vectors, where the data set has such.",
+            "several of a kind, and skip_damaged; or {folder_2d: ..., folder_3d: ..., rows_per_second: [1.0, 1.5]}. "
+            "null takes the published vectors, where the data set has such.",
         ),
     ] = None
     max_missing_share: Annotated[

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from reeldex.embedding.block_pooling import pool_groups, pool_spans, pool_whole, rows_beyond_end
+from reeldex.embedding.block_pooling import pool_groups, pool_spans, pool_whole, rows_beyond_end, span_run
+from reeldex.embedding.damaged_rows import Ranges, only_damaged
 from reeldex.embedding.datasets.records import Clip, Vectors
 from reeldex.embedding.errors import DatasetError, FeaturesError, listed, quoted
 from reeldex.embedding.features import STREAMS, FeatureSource
@@ -117,6 +118,11 @@ def _numpy(vector: torch.Tensor) -> Half:
 class _SourceReader:
     source: FeatureSource
 
+    def _streams(self, video_id: str) -> list[tuple[RowTiming, Ranges]]:
+        """Return the times of the rows of each stream, and the damaged rows; raises FeaturesError."""
+        videos = [self.source.video(stream, video_id) for stream in range(len(STREAMS))]
+        return [(video.timing, video.damaged) for video in videos]
+
     @property
     def video_dim(self) -> int:
         """Vector dimension."""
@@ -151,19 +157,38 @@ class SpanReader(_SourceReader):
         vector: Vectors = pool_spans(self.source, clip.video_id, [self.spans[clip.clip_id]], _SLACK_ROWS)[0]
         return vector
 
-    def clips_beyond_end(self, clips: Iterable[Clip]) -> dict[str, str]:
-        """Return the clips that begin beyond their video's features, with what is wrong; raises FeaturesError."""
+    def unusable_clips(self, clips: Iterable[Clip]) -> dict[str, str]:
+        """Return the clips that begin beyond their video's features or have only damaged rows, with what is wrong.
+
+        Raises FeaturesError.
+        """
         found = {}
-        timings: dict[str, list[RowTiming]] = {}
+        streams: dict[str, list[tuple[RowTiming, Ranges]]] = {}
         for clip in clips:
-            if clip.video_id not in timings:
-                timings[clip.video_id] = [
-                    self.source.video(stream, clip.video_id).timing for stream in range(len(STREAMS))
-                ]
+            if clip.video_id not in streams:
+                streams[clip.video_id] = self._streams(clip.video_id)
             span = self.spans[clip.clip_id]
-            if max(rows_beyond_end(timing, span) for timing in timings[clip.video_id]) > _SLACK_ROWS:
+            if max(rows_beyond_end(timing, span) for timing, _ in streams[clip.video_id]) > _SLACK_ROWS:
                 found[clip.clip_id] = f"it begins at {span[0]:g} seconds, beyond the end of its video's features"
+            elif damaged := span_damage(streams[clip.video_id], span, _SLACK_ROWS):
+                found[clip.clip_id] = damaged
         return found
+
+
+def span_damage(
+    streams: Sequence[tuple[RowTiming, Ranges]], span: tuple[float, float], slack_rows: int = 0
+) -> str | None:
+    """Return in which stream a span has only damaged rows, as a reason why it cannot be used; None when in neither."""
+    return _group_damage(streams, [[span_run(timing, span, slack_rows)] for timing, _ in streams])
+
+
+def _group_damage(
+    streams: Sequence[tuple[RowTiming, Ranges]], groups: Sequence[Sequence[tuple[int, int]]]
+) -> str | None:
+    for name, (timing, damaged), runs in zip(STREAMS, streams, groups, strict=True):
+        if only_damaged(runs, damaged, timing.row_count):
+            return f"all its {name} rows may show damaged pictures"
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,11 +203,28 @@ class SegmentReader(_SourceReader):
 
     def read(self, clip: Clip) -> Vectors:
         """Pool the rows of a clip's runs; raises FeaturesError."""
+        return pool_groups(self.source, clip.video_id, self._groups(clip, self._streams(clip.video_id)))
+
+    def unusable_clips(self, clips: Iterable[Clip]) -> dict[str, str]:
+        """Return the clips of only damaged rows, with what is wrong; raises FeaturesError."""
+        found = {}
+        streams: dict[str, list[tuple[RowTiming, Ranges]]] = {}
+        for clip in clips:
+            if clip.video_id not in streams:
+                streams[clip.video_id] = self._streams(clip.video_id)
+            held = streams[clip.video_id]
+            if damaged := _group_damage(held, self._groups(clip, held)):
+                found[clip.clip_id] = damaged
+        return found
+
+    def _groups(
+        self, clip: Clip, streams: Sequence[tuple[RowTiming, Ranges]]
+    ) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, int]]]:
         runs = self.runs[clip.clip_id]
-        two_d, three_d = (self.source.video(stream, clip.video_id).timing for stream in range(len(STREAMS)))
+        (two_d, _), (three_d, _) = streams
         scaled = [scaled_run(run, rows_ratio(three_d, two_d)) for run in runs]
         last = two_d.row_count - 1
-        return pool_groups(self.source, clip.video_id, [[(min(first, last), stop) for first, stop in scaled], runs])
+        return [(min(first, last), stop) for first, stop in scaled], runs
 
 
 def rows_ratio(stream: RowTiming, other: RowTiming) -> Fraction:

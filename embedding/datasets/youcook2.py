@@ -130,7 +130,7 @@ def _from_steps(
         NAME, (step.video_id for step in steps.rows), source.problem, max_missing_share, steps.reasons
     )
     clips, reader = span_clips([step for step in steps.rows if step.video_id not in unusable.reasons], source)
-    clips, unusable = without_clips(NAME, clips, reader.clips_beyond_end(clips), unusable, max_missing_share)
+    clips, unusable = without_clips(NAME, clips, reader.unusable_clips(clips), unusable, max_missing_share)
     keys: list[Hashable] = [(clip.video_id, reader.spans[clip.clip_id]) for clip in clips]
     return _Clips(path, clips, keys, [clip.video_id for clip in clips], reader, unusable, annotated)
 

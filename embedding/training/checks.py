@@ -26,16 +26,19 @@ def description(samples: TrainingSet, seed: int) -> dict[str, JSON]:
     """Return what a resumed training must find unchanged of its data, beside the features' own fingerprints.
 
     `drawn` is a hash of a few samples of the first epoch: it changes with other captions, another order, or windows
-    of another length. Raises FeaturesError as these samples do.
+    of another length. `damaged_rows` is recorded only when they are skipped. Raises FeaturesError as these samples do.
     """
     spread = sorted({len(samples) * part // _PROBES for part in range(_PROBES)})
     drawn = [samples.sample(seed, 0, index) for index in spread]
     text = json.dumps([[sample.clip_ids, sample.captions, sample.class_ids] for sample in drawn])
+    streams = [each for each in samples.fingerprints().values() if isinstance(each, dict)]
+    skipped: dict[str, JSON] = {"damaged_rows": "skipped"} if any("damaged_rows" in each for each in streams) else {}
     return {
         "name": samples.name,
         "count": len(samples),
         "pairs_per_sample": samples.pairs_per_sample,
         "drawn": hashlib.sha256(text.encode()).hexdigest()[:16],
+        **skipped,
     }
 
 

@@ -35,9 +35,10 @@ class DatasetsConfig(Options):
     crosstask: Annotated[CrosstaskOptions, Field(title="CrossTask step localization")] = CrosstaskOptions()
 
     def with_store(self, dataset: str, store: str) -> DatasetsConfig:
-        """Return this section with a data set's features in a store, in the feature spaces named for it."""
+        """Return this section with a data set's features in a store, with the spaces and skip_damaged set for it."""
         key = dataset.replace("-", "_")
         section = getattr(self, key)
-        spaces = {} if section.features is None else section.features.model_dump(include={"space_2d", "space_3d"})
-        features = FeatureLocation(store=Path(store), **spaces)
+        kept = {"space_2d", "space_3d", "skip_damaged"}
+        settings = {} if section.features is None else section.features.model_dump(include=kept)
+        features = FeatureLocation(store=Path(store), **settings)
         return self.model_copy(update={key: section.model_copy(update={"features": features})})

@@ -56,6 +56,10 @@ def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reelde
         (("train", "--out", "o", "--train-word-vectors", "--best-by", "x"), "without an evaluation"),
         (("train", "--out", "text.pth", "--train-word-vectors"), "text.pth is a file"),
         (("train", "--out", "o", "--features-2d", "a"), "--features-2d DIR and --features-3d DIR"),
+        (
+            ("train", "--out", "o", "--features-2d", "a", "--features-3d", "b", "--skip-damaged"),
+            "skip_damaged needs a store",
+        ),
         (("train", "--out", "o", "--loss", "triplet"), "needs verb classes"),
         (("evaluate", "--checkpoint", "none.pth"), "no checkpoint at none.pth"),
         (("evaluate", "--checkpoint", "text.pth"), "text.pth"),

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from reeldex.embedding.damaged_rows import Ranges
+from reeldex.storage.growth import plan_growth
 from reeldex.storage.npy_import import import_npy
+from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.store import FeatureStore
 
 SPACES = ("resnet152.test", "resnext101_3d.test")
@@ -45,4 +48,28 @@ def make_store(folder: Path, videos: Mapping[str, tuple[Rows, Rows]]) -> Feature
     store = FeatureStore(folder / "store", create=True)
     with store.lock():
         import_npy(folder / "imported", store, seconds_per_row={SPACES[0]: 1.0, SPACES[1]: 16 / 24})
+    return store
+
+
+def make_damaged_store(
+    folder: Path, videos: Mapping[str, tuple[Rows, Rows]], damaged: Mapping[str, tuple[Ranges | None, Ranges | None]]
+) -> FeatureStore:
+    """Make a store as an extraction does, with damaged ranges of rows by video and stream; others have none."""
+    store = FeatureStore(folder / "store", create=True)
+    spaces = [FeatureSpace(name, {"weights": name}) for name in SPACES]
+    entries = [VideoEntry(video_id, f"/videos/{video_id}.mp4", 10, 20) for video_id in videos]
+    growth = plan_growth([], entries, videos_per_shard=len(videos), spaces=SPACES, exists=lambda _: True)
+    with store.lock():
+        store.add_shards(growth.new_shards)
+        for position, entry in enumerate(store.manifests()[0].videos):
+            streams = zip(videos[entry.video_id], RATES, damaged.get(entry.video_id, ((), ())), strict=True)
+            features = {
+                space: FeatureRows(
+                    rows, 0.0, 1 / rate, len(rows) / rate, truncated=False, source=entry.path, damaged_rows=bad
+                )
+                for space, (rows, rate, bad) in zip(spaces, streams, strict=True)
+            }
+            outcome = VideoOutcome(entry.video_id, entry.path, "ok", None, "", attempts=1, duration_seconds=20.0)
+            store.staging(0).put(position, outcome, features)
+        store.publish_shard(0, spaces, provenance={"host": "test"}, seconds_of_work=1.0)
     return store

@@ -22,7 +22,8 @@ def test_forms_know_their_choices_and_say_what_is_meant(up: ReeldexUp) -> None:
     assert kinds["EpicLabelOptions"]["properties"]["clips_before"]["maximum"] == 1
     assert kinds["Youcook2Options"]["properties"]["n_pair"]["type"] == "integer"
     evaluate = up.deployment("evaluate/evaluate")["parameter_openapi_schema"]
-    assert evaluate["definitions"]["TestSet"]["enum"] == ["msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval"]
+    sets = ["msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval", "captions", "crosstask"]
+    assert evaluate["definitions"]["TestSet"]["enum"] == sets
 
 
 def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up: ReeldexUp) -> None:

@@ -23,6 +23,7 @@ _DATA_SETTINGS: tuple[Setting, ...] = (
     setting(f"{_FEATURES}.store", _DATA),
     setting(f"{_FEATURES}.space_2d", _DATA),
     setting(f"{_FEATURES}.space_3d", _DATA),
+    setting(f"{_FEATURES}.skip_damaged", _DATA),
     setting(f"{_FEATURES}.folder_2d", _DATA, "--features-2d"),
     setting(f"{_FEATURES}.folder_3d", _DATA, "--features-3d"),
     setting(f"{_FEATURES}.rows_per_second", _DATA),

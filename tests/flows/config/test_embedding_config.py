@@ -101,15 +101,18 @@ def test_a_folder_gives_the_published_names_and_what_is_named_comes_before_it(tm
     assert (options.features.store, options.features.space_2d) == (tmp_path, "a")
 
 
-def test_a_store_named_by_itself_keeps_the_spaces() -> None:
-    config = parse_config({"datasets": {"epic": {"features": {"store": "s", "space_3d": "b"}}}}, "test")
+def test_a_store_named_by_itself_keeps_the_spaces_and_whether_damaged_rows_are_skipped() -> None:
+    config = parse_config(
+        {"datasets": {"epic": {"features": {"store": "s", "space_3d": "b", "skip_damaged": True}}}}, "test"
+    )
     features = config.with_store("epic", "other").datasets.epic.features
     assert features is not None
-    assert (features.store, features.space_3d) == (Path("other"), "b")
+    assert (features.store, features.space_3d, features.skip_damaged) == (Path("other"), "b", True)
     assert config.with_store("epic", "") == config
     fresh = PipelineConfig().with_store("epic-retrieval", "s").datasets.epic_retrieval.features
     assert fresh is not None
     assert fresh.store == Path("s")
+    assert not fresh.skip_damaged
 
 
 def test_verbs_alone_are_trained_by_the_triplet_loss_and_nothing_else_is_without_classes() -> None:

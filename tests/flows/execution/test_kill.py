@@ -103,10 +103,10 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
     store.add_shards(plan(store, found, [space.name for space in spaces], 10).new_shards)
     real = decode
 
-    def breaks_at_the_fourth(source, *rest):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
+    def breaks_at_the_fourth(source, *rest, **options):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN202
         if source.video_id == "video 3":
             raise FfmpegNotFoundError("ffmpeg has been removed")
-        return real(source, *rest)
+        return real(source, *rest, **options)
 
     one_decoder = config.compute.model_copy(update={"decoders": 1})
     monkeypatch.setattr(engine, "decode", breaks_at_the_fourth)
