@@ -76,7 +76,7 @@ class Cost:
 def estimate(prepared: PreparedRun) -> Cost:
     """Measure decoding and the networks briefly, and extrapolate. Extracts nothing.
 
-    The networks run with random weights, which are as fast as others. Raises UsageError if no video can be opened.
+    The networks run with random weights, which are as fast as others. Raises UsageError if no video can be extracted.
     """
     config, videos = prepared.config, prepared.videos or []
     limits = config.compute.limits
@@ -85,7 +85,9 @@ def estimate(prepared: PreparedRun) -> Cost:
         probed = list(pool.map(lambda video: _probe(video.path, specs, limits, config.decode), videos))
     sound = [(video, metadata) for video, metadata in zip(videos, probed, strict=True) if metadata is not None]
     if not sound:
-        raise UsageError(f"None of the {len(videos)} videos of the source can be opened. Extract to see the reasons.")
+        raise UsageError(
+            f"None of the {len(videos)} videos of the source can be extracted. Extract to see the reasons."
+        )
     trial = config.model_copy(update={"extract": config.extract.model_copy(update={"weights": WeightsChoice.RANDOM})})
     devices = usable_devices(config.compute.device)
     compute = trial.compute.model_copy(update={"device": devices[0]})
