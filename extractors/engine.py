@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reeldex.errors import InfrastructureError
 from reeldex.extractors.batching import Batch, Batcher, RowBuffer
 from reeldex.extractors.clips import to_clips
 from reeldex.extractors.decode import DecodeStoppedError, decode
@@ -311,4 +312,4 @@ def affects_all_videos(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)
-    return isinstance(error, (MemoryError, FfmpegNotFoundError))
+    return isinstance(error, (MemoryError, FfmpegNotFoundError, InfrastructureError))

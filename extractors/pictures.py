@@ -46,7 +46,10 @@ def require_size(
 
 
 def picture_change(metadata: VideoMetadata, options: DecodeOptions) -> PictureChange:
-    """Return how the pictures of a video are changed. Raises OSError if the table of colours cannot be written."""
+    """Return how the pictures of a video are changed.
+
+    Raises PermanentFaultError if the table of colours cannot be written.
+    """
     colour = metadata.colour
     if not (options.tone_map and colour.can_be_tone_mapped):
         return PictureChange(square_pixels=options.square_pixels)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reeldex.errors import PermanentFaultError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -85,13 +87,29 @@ def to_bt709(signal: NDArray[np.float64], transfer: str, primaries: str) -> NDAr
 
 
 def table_file(colour: Colour) -> str:
-    """Return the path of the table for a stream's transfer and primaries, written once per process.
+    """Return the path of the table for a stream's transfer and primaries, written again if it was deleted.
 
-    Raises OSError if no temporary file can be written.
+    A process may live longer than what it wrote to the folder for temporary files.
+
+    Raises PermanentFaultError if no temporary file can be written.
     """
     primaries = colour.primaries if colour.primaries in _PRIMARIES else "bt2020"
     with _WRITING:  # decoders are threads, and none may be given a file that another one is still writing
-        return _table_file(colour.transfer or "", primaries or "bt2020")
+        try:
+            return _present_table(colour.transfer or "", primaries or "bt2020")
+        except OSError as error:
+            raise PermanentFaultError(
+                f"The table of colours of tone mapping cannot be written to the folder for temporary files "
+                f"({error}). Make that folder writable, or name another one in the environment variable TMPDIR."
+            ) from error
+
+
+def _present_table(transfer: str, primaries: str) -> str:
+    if not Path(_folder()).is_dir() or not Path(path := _table_file(transfer, primaries)).is_file():
+        _table_file.cache_clear()
+        _folder.cache_clear()
+        path = _table_file(transfer, primaries)
+    return path
 
 
 @functools.lru_cache

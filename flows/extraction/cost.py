@@ -18,14 +18,16 @@ from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError
 from reeldex.extractors.frames import FrameBatch, VideoMetadata, VideoSource
 from reeldex.extractors.options import DecodeLimits, DecodeOptions, WeightsChoice
+from reeldex.extractors.pictures import require_size
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
-from reeldex.flows.extraction.networks import load_networks, requested_spaces
+from reeldex.flows.extraction.networks import extractor_record, load_networks, requested_spaces
 from reeldex.quantities import counted, data_size, duration
 from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
     from reeldex.extractors.network import Network
+    from reeldex.extractors.spec import ExtractorSpec
     from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.storage.schema import VideoEntry
 
@@ -38,7 +40,8 @@ _BYTES_PER_NUMBER = 2  # float16
 class Cost:
     """What an extraction would take.
 
-    - `videos` can be opened, `broken` cannot; `unknown_duration` counts videos without a duration, which count as 0 s.
+    - `videos` can be opened, `broken` cannot, or their pictures exceed the limits;
+      `unknown_duration` counts videos without a duration, which count as 0 s.
     - `decode_seconds`: wall-clock time of decoding alone, `device_seconds` of the networks alone; they overlap, so
       a run takes slightly longer than the larger of the two.
     - `bytes_out`: size of the features on disk.
@@ -73,27 +76,32 @@ class Cost:
 def estimate(prepared: PreparedRun) -> Cost:
     """Measure decoding and the networks briefly, and extrapolate. Extracts nothing.
 
-    The networks run with random weights, which are as fast as others. Raises UsageError if no video can be opened.
+    The networks run with random weights, which are as fast as others. Raises UsageError if no video can be extracted.
     """
     config, videos = prepared.config, prepared.videos or []
     limits = config.compute.limits
+    specs = [extractor_record(space)[0].spec for space in requested_spaces(config)]
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
-        probed = list(pool.map(lambda video: _probe(video.path, limits, config.decode), videos))
+        probed = list(pool.map(lambda video: _probe(video.path, specs, limits, config.decode), videos))
     sound = [(video, metadata) for video, metadata in zip(videos, probed, strict=True) if metadata is not None]
     if not sound:
-        raise UsageError(f"None of the {len(videos)} videos of the source can be opened. Extract to see the reasons.")
+        raise UsageError(
+            f"None of the {len(videos)} videos of the source can be extracted. Extract to see the reasons."
+        )
     trial = config.model_copy(update={"extract": config.extract.model_copy(update={"weights": WeightsChoice.RANDOM})})
     devices = usable_devices(config.compute.device)
     compute = trial.compute.model_copy(update={"device": devices[0]})
     networks = load_networks(requested_spaces(trial), trial.model_copy(update={"compute": compute}))
     rows = dict.fromkeys((network.spec.name for network in networks), 0)
     device_seconds = 0.0
+    first = sound[0][1]
+    shape = first.square_pixel_size if config.decode.square_pixels else first.display_size
     for network in networks:
         spec = network.spec
         for video, metadata in sound:
             frames = max(1, round(_seconds(video, metadata) * spec.frames_per_second))
             rows[spec.name] += clip_count(frames, spec.frames_per_clip)
-        device_seconds += rows[spec.name] * _seconds_per_row(network, sound[0][1]) / len(devices)
+        device_seconds += rows[spec.name] * _seconds_per_row(network, shape) / len(devices)
     seconds_of_video = sum(_seconds(video, metadata) for video, metadata in sound)
     # All clips of a file are decoded at once, with the whole file.
     decoded = {
@@ -123,15 +131,20 @@ def _seconds(video: VideoEntry, metadata: VideoMetadata) -> float:
     return max(0.0, end - video.span.start_seconds)
 
 
-def _probe(path: str, limits: DecodeLimits, decode_options: DecodeOptions) -> VideoMetadata | None:
+def _probe(
+    path: str, specs: list[ExtractorSpec], limits: DecodeLimits, decode_options: DecodeOptions
+) -> VideoMetadata | None:
     try:
-        return probe(path, limits=limits, options=decode_options)
+        metadata = probe(path, limits=limits, options=decode_options)
+        for spec in specs:
+            require_size(path, spec, metadata, limits, square_pixels=decode_options.square_pixels)
     except ExtractionError:
         return None  # counted as broken; the extraction reports the reason
+    return metadata
 
 
-def _seconds_per_row(network: Network, metadata: VideoMetadata) -> float:
-    height, width = network.spec.input_size(*metadata.display_size)
+def _seconds_per_row(network: Network, shape: tuple[int, int]) -> float:
+    height, width = network.spec.input_size(*shape)
     clips = np.zeros((network.batch_rows, network.spec.frames_per_clip, height, width, 3), np.uint8)
     together = max(1, network.batches_in_flight)
 

@@ -8,7 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from reeldex.errors import UsageError
+
 _MAGIC = re.compile(r"[*?\[]")
+# A set has at least one character, so that `]` may be the first; a bracket that is not closed stands for itself.
+_PIECE = re.compile(r"\[(?:!|(?!!)).[^\]]*\]|.", re.DOTALL)
 _LITERAL_ENDING = re.compile(r"[^*?\[\]]*(\.[^*?\[\]./]+)")
 
 
@@ -31,11 +35,16 @@ class PathFilter:
 
     A pattern without a slash is compared with the name of a file, and of each folder on its path below the source; one
     with a slash with the path below the source, where `**` stands for any folders. Case counts; the Unicode form of
-    accents does not.
+    accents does not. As in a shell, a bracket that is not closed stands for itself. Raises UsageError for a range in a
+    set that ends before it starts.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for pattern in (*self.include, *self.exclude):
+            _compiled(pattern)
 
     @cached_property
     def _included(self) -> list[tuple[re.Pattern[str], bool]]:
@@ -82,17 +91,36 @@ def _regular_expression(pattern: str) -> str:
 def _one_name(part: str) -> str:
     """Return a name with wildcards as a regular expression; no wildcard matches a slash."""
     found = ""
-    for piece in re.findall(r"\[!?\]?[^\]]*\]|.", part, re.DOTALL):
+    for piece in _PIECE.findall(part):
         if piece == "*":
             found += "[^/]*"
         elif piece == "?":
             found += "[^/]"
-        elif len(piece) > 2 and piece[0] == "[":
-            characters = piece[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
-            found += f"[^{characters[1:]}]" if characters[0] == "!" else f"[{characters}]"
+        elif len(piece) > 1:
+            found += _set(piece[1:-1], part)
         else:
             found += re.escape(piece)
     return found
+
+
+def _set(characters: str, part: str) -> str:
+    """Return the characters between brackets as a regular expression of one character, which is not a slash."""
+    negated = characters[0] == "!"
+    rest = characters[negated:]
+    found = ""
+    while rest:
+        if len(rest) > 2 and rest[1] == "-":
+            if rest[0] > rest[2]:
+                raise UsageError(
+                    f"The pattern {part!r} has a range that ends before it starts: {rest[:3]!r}. "
+                    f"Write {rest[2::-1]!r}, or put `-` first in the brackets if it stands for itself."
+                )
+            found += f"{re.escape(rest[0])}-{re.escape(rest[2])}"
+            rest = rest[3:]
+        else:
+            found += re.escape(rest[0])
+            rest = rest[1:]
+    return f"(?!/)[{'^' if negated else ''}{found}]"
 
 
 def compiled_name(part: str) -> Callable[[str], bool]:

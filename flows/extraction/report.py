@@ -37,6 +37,15 @@ REMEDIES: Mapping[str, str] = {
     "internal_error": "A bug in reeldex: report it with the log of the run, then rerun-failed with this reason.",
 }
 
+# Note of an outcome -> what to do about it.
+NOTE_REMEDIES: Mapping[str, str] = {
+    "video_track": "Nothing, if the track is the right one; otherwise save that track as a file of its own.",
+    "timestamps_repaired": "Nothing, if times need not be exact; otherwise convert the video again and run extract.",
+    "hdr": "Nothing, if colours were mapped to BT.709; otherwise extract with decode.tone_map into another store.",
+    "long_gaps": "Nothing, if the video is meant to stand still; otherwise replace the file and run extract again.",
+    "damaged_rows": "Play the file at these times; replace it if it is damaged, then run extract again.",
+}
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -106,11 +115,17 @@ def failure_rows(outcomes: Sequence[VideoOutcome]) -> list[dict[str, str]]:
         {
             "video": printable(each.path),
             "reason": ", ".join([*filter(None, [each.reason]), *map(note_words, each.notes)]),
-            "what to do": REMEDIES[each.reason] if each.reason else "Nothing: features are complete.",
+            "what to do": _what_to_do(each),
             "what happened": each.message[:_MESSAGE_CHARACTERS],
         }
         for each in troubled[:MOST_FAILURES_LISTED]
     ]
+
+
+def _what_to_do(outcome: VideoOutcome) -> str:
+    if outcome.reason:
+        return REMEDIES[outcome.reason]
+    return " ".join(NOTE_REMEDIES.get(note, f"See the note {note_words(note)!r}.") for note in outcome.notes)
 
 
 def damage_rows(report: VerifyReport) -> list[dict[str, str]]:

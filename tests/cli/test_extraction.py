@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from reeldex.extractors import ffmpeg
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM, SPACES, outcomes
@@ -95,6 +96,23 @@ def test_export_and_import_keep_every_byte(reeldex: Reeldex, tmp_path: Path, mak
     assert reeldex("rerun", tmp_path / "published", "--json").json["shards_done"] == 0
     span = FeatureStore(copy).read_span(SPACES[1], "a b", 0.0, 0.7)
     assert len(span) == 2, "1.5 rows a second: rows 0 and 1"
+
+
+def test_the_help_of_rerun_says_that_options_of_decode_are_given_again(reeldex: Reeldex) -> None:
+    assert "not part of the plan: give those of the first run again" in " ".join(
+        reeldex("rerun", "--help").out.replace("│", " ").split()
+    )
+
+
+def test_a_dry_run_counts_a_video_that_is_too_narrow_as_one_that_cannot_be_extracted(
+    reeldex: Reeldex, tmp_path: Path
+) -> None:
+    (tmp_path / "w").mkdir()
+    source = ["-f", "lavfi", "-i", "testsrc2=size=1088x32:duration=1", "-pix_fmt", "yuv420p"]
+    subprocess.run([ffmpeg.executable(), "-v", "error", *source, str(tmp_path / "w" / "a.mp4")], check=True)
+    answer = reeldex("extract", tmp_path / "w", "--store", tmp_path / "store", "--dry-run")
+    assert answer.status == 2
+    assert "None of the 1 videos" in answer.err
 
 
 def test_a_dry_run_says_what_it_would_cost_and_makes_no_store(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reeldex.errors import PermanentFaultError
 from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.colour import Colour, parse_colour
 from reeldex.extractors.decode import decode
+from reeldex.extractors.engine import affects_all_videos
 from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.fingerprint import decode_fingerprint
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
@@ -20,7 +24,7 @@ from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, DecodeOptions
 from reeldex.extractors.pictures import picture_notes, require_size
 from reeldex.extractors.probe import probe
-from reeldex.extractors.tone_map import compressed, hlg_light, pq_light, to_bt709
+from reeldex.extractors.tone_map import compressed, hlg_light, pq_light, table_file, to_bt709
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 TONE_MAP = DecodeOptions(tone_map=True)
@@ -94,6 +98,24 @@ def test_standard_range_is_not_changed_by_tone_mapping(tmp_path: Path) -> None:
     assert np.array_equal(plain, mapped)
     assert NoteKind.HDR not in summary.notes
     assert NoteKind.HDR not in mapped_summary.notes
+
+
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_a_table_that_was_cleaned_away_is_written_again(*, whole_folder: bool) -> None:
+    colour = Colour(transfer="smpte2084", primaries="bt2020")
+    table = Path(table_file(colour))
+    text = table.read_text(encoding="ascii")
+    shutil.rmtree(table.parent) if whole_folder else table.unlink()
+    assert Path(table_file(colour)).read_text(encoding="ascii") == text
+
+
+def test_a_table_that_cannot_be_written_is_no_fault_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = make_hdr(tmp_path / "hdr.mkv", "smpte2084")
+    shutil.rmtree(Path(table_file(Colour(transfer="smpte2084", primaries="bt2020"))).parent)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(PermanentFaultError, match="TMPDIR") as raised:
+        list(decode(VideoSource("hdr", str(video)), SPECS, DecodeLimits(), options=TONE_MAP))
+    assert affects_all_videos(raised.value)
 
 
 def test_tone_mapping_is_that_of_its_formula(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from reeldex.extractors.notes import NoteKind as OutcomeNote
 from reeldex.flows.extraction.report import (
     MOST_FAILURES_LISTED,
+    NOTE_REMEDIES,
     REMEDIES,
     Picture,
     contact_sheet,
@@ -37,6 +39,7 @@ def _report(**fields: object) -> RunReport:
 
 def test_every_reason_has_a_remedy() -> None:
     assert set(REMEDIES) == set(REASONS)
+    assert set(NOTE_REMEDIES) == set(OutcomeNote)
 
 
 def test_videos_without_features_include_those_not_extracted_yet() -> None:
@@ -101,6 +104,7 @@ def test_videos_with_notes_are_listed_after_failures_and_counted() -> None:
     noted = VideoOutcome("n", "/n.mp4", "ok", None, "Track 2.", attempts=1, notes=("video_track", "hdr"))
     rows = failure_rows([noted])
     assert (rows[0]["reason"], rows[0]["what happened"]) == ("video track, hdr", "Track 2.")
+    assert rows[0]["what to do"] == f"{NOTE_REMEDIES['video_track']} {NOTE_REMEDIES['hdr']}"
     assert "| Note: video track | 3 |" in summary(_report(noted={"video_track": 3}))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import unicodedata
 from pathlib import Path
@@ -187,6 +188,38 @@ def test_patterns_include_and_exclude(tmp_path: Path, options: dict[str, Any], e
     for name in ("P01/a.mp4", "P01/d.MKV", "P01/raw/b.mp4", "P02/c.mp4", "P02/e.dat"):
         touch(tmp_path / name)
     assert ids(tmp_path, video_id="path", **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("[!].mp4", ["[!]"]),
+        ("[].mp4", ["[]"]),
+        ("[]]*.mp4", ["]"]),
+        ("[!]]*.mp4", ["-", "[!]", "[]", "a&&b", "b", "y"]),
+        ("[-z].mp4", ["-"]),
+        ("[a&&b]*.mp4", ["a&&b", "b"]),
+        ("[a-b]*", ["a&&b", "b"]),
+        ("**/x[.-0]y.mp4", []),
+        ("**/x[!a]y.mp4", []),
+    ],
+)
+def test_the_brackets_of_a_pattern_are_those_of_a_shell(tmp_path: Path, pattern: str, expected: list[str]) -> None:
+    for name in ("-", "[!]", "[]", "]", "a&&b", "b", "x/y"):
+        touch(tmp_path / f"{name}.mp4")
+    touch(tmp_path / "other.mkv")
+    taken = {Path(each.path).stem for each in found(tmp_path, include=(pattern, "other.mkv")).videos}
+    assert sorted(taken - {"other"}) == expected
+
+
+@pytest.mark.parametrize("option", ["include", "exclude", "source"])
+@pytest.mark.parametrize("pattern", ["[z-a]*", "a[!9-0]?"])
+def test_a_range_that_ends_before_it_starts_is_an_error_that_names_the_pattern(
+    tmp_path: Path, option: str, pattern: str
+) -> None:
+    touch(tmp_path / "a.mp4")
+    with pytest.raises(UsageError, match=re.escape(repr(pattern))):
+        found(f"{tmp_path}/{pattern}") if option == "source" else found(tmp_path, **{option: (pattern,)})
 
 
 def test_patterns_that_leave_nothing_are_an_error_that_says_so(tmp_path: Path) -> None:
