@@ -52,7 +52,9 @@ def cached_random_state(
     except FileNotFoundError:
         pass
     except (WeightsError, OSError) as error:
-        log.warning("The random weights in %s are generated again: %s", path, error)
+        # Before they are first used, there is no file, which PyTorch reports as an error of its own.
+        if path.exists():
+            log.warning("The random weights in %s are generated again: %s", path, error)
     arrays = random_state(network, shapes, branch_gain_suffixes)
     state = {key: torch.from_numpy(array) for key, array in arrays.items()}
     sha256 = sha256_of_state(arrays)

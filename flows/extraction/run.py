@@ -12,7 +12,7 @@ from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.fault_limit import SAME_FAULTS_IN_A_ROW, FaultLimit
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.extraction.progress import ExtractionProgress
-from reeldex.flows.extraction.run_report import RunReport, ShardsLostError, present_outcomes, sum_up
+from reeldex.flows.extraction.run_report import RunReport, ShardsLostError, present_entries, present_outcomes, sum_up
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shard_work import ShardReport
 from reeldex.flows.extraction.store_faults import store_faults
@@ -82,7 +82,7 @@ def run_shards(
     )
     report = replace(
         report,
-        videos=len(store.current_entries() if prepared.videos is None else prepared.videos),
+        videos=len(present_entries(store) if prepared.videos is None else prepared.videos),
         extracted_now=sum(each.ok for each in reports if each.shard in progress.started),
     )
     left = len(jobs) - len(reports) - len(lost)

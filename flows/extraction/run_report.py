@@ -188,6 +188,17 @@ def count_found(growth: Growth, found: FoundVideos) -> dict[str, Any]:
     }
 
 
+def present_entries(store: FeatureStore) -> list[VideoEntry]:
+    """Return the entries of all videos that have not left their source: those that `present_outcomes` is about."""
+    left = _left(store)
+    return [entry for entry in store.current_entries() if entry.video_id not in left]
+
+
+def _left(store: FeatureStore) -> frozenset[str]:
+    searches = store.searches()
+    return searches.left if searches is not None else frozenset()
+
+
 def present_outcomes(store: FeatureStore, found: Sequence[VideoEntry] | None = None) -> list[VideoOutcome]:
     """Return the current outcomes of the videos `found`, or of all that have not left their source.
 
@@ -203,8 +214,7 @@ def present_outcomes(store: FeatureStore, found: Sequence[VideoEntry] | None = N
             if outcomes is not None and (manifest.shard, position) not in forgotten:
                 by_place[entry.place] = outcomes.videos[position]
     if found is None:
-        searches = store.searches()
-        left = searches.left if searches is not None else frozenset()
+        left = _left(store)
         return [outcome for outcome in by_place.values() if outcome.video_id not in left]
     present = [by_place.get(entry.place) or store.outcome(entry.video_id) for entry in found]
     return [outcome for outcome in present if outcome is not None]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.search_notes import SearchNote
     from reeldex.flows.extraction.sources import FoundVideos
     from reeldex.storage.store import FeatureStore
+from reeldex.storage.write_errors import UnwritableError
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def source_key(source: str | Sequence[str], options: ExtractConfig) -> str | Non
     if not any(is_searched(each) for each in sources):
         return None
     patterns = [*(f"include {each}" for each in options.include), *(f"exclude {each}" for each in options.exclude)]
-    return "\n".join([*(os.path.abspath(each) for each in sources), *patterns])  # noqa: PTH100
+    return "\n".join([*sorted({os.path.abspath(each) for each in sources}), *patterns])  # noqa: PTH100
 
 
 def record_search(store: FeatureStore, key: str | None, found: FoundVideos, *, needs_lock: bool = False) -> None:
@@ -68,5 +69,8 @@ def record_search(store: FeatureStore, key: str | None, found: FoundVideos, *, n
             stack.enter_context(store.lock())
         except StoreBusyError:
             log.info("Another run uses the store: which videos left the source is recorded by the next run.")
+            return
+        except UnwritableError as error:
+            log.warning("Which videos left the source is not recorded: %s", error)
             return
         store.record_searches(after)

@@ -45,7 +45,11 @@ def find_videos(
     sources = [source] if isinstance(source, str) else list(source)
     tally = SearchTally()
     patterns = PathFilter(options.include, options.exclude)
-    files = [file for each in sources for path in _resolved(each, tally) for file in _files_of(path, patterns, tally)]
+    files: list[FoundFile] = []
+    for path in (path for each in sources for path in _resolved(each, tally)):
+        # Sources may overlap: a file, or a clip of one, belongs to the first.
+        known_places = {(file.path, file.span) for file in files}
+        files += (file for file in _files_of(path, patterns, tally) if (file.path, file.span) not in known_places)
     if not files:
         raise UsageError(_nothing_found(sources, tally))
     ids = assign_ids(files, options.video_id, known(), os.path.exists, tally)

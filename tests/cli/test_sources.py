@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from reeldex.storage.searches import Searches
 from reeldex.storage.store import FeatureStore
+from reeldex.storage.write_errors import UnwritableError
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM
 
@@ -114,3 +116,49 @@ def test_a_span_of_the_whole_file_is_no_clip(reeldex: Reeldex, tmp_path: Path, m
     last = opened.rows(space, "v_2.2_end")
     assert np.array_equal(last.rows, opened.rows(space, "v").rows[-1:])
     assert list(last.row_seconds) == [1.0]
+
+
+def test_what_left_its_source_is_no_part_of_a_rerun_s_report(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    videos, store = tmp_path / "videos", tmp_path / "store"
+    for name in "ab":
+        make_video(videos / f"{name}.mp4", seconds=0.5)
+    assert reeldex("extract", videos, "--store", store, *_FAST).status == 0
+    (videos / "b.mp4").unlink()
+    assert reeldex("extract", videos, "--store", store, *_FAST).status == 0
+    report = reeldex("rerun", store, "--videos", "a", "--json").json
+    assert (report["videos"], report["with_features"]) == (1, 1)
+
+
+def test_sources_that_overlap_count_a_file_once_and_in_any_order(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    outer, store = tmp_path / "outer", tmp_path / "store"
+    make_video(outer / "x.mp4", seconds=0.5)
+    make_video(outer / "sub/y.mp4", seconds=0.5)
+    sources = (outer, outer / "sub", outer / "x.mp4")
+    report = reeldex("extract", *sources, "--store", store, *_FAST, "--video-id", "path", "--json").json
+    assert (report["videos"], report["extracted_ok"]) == (2, 2)
+    assert sorted(FeatureStore(store).ids()) == ["sub/y.mp4", "x.mp4"]
+    (outer / "x.mp4").rename(tmp_path / "x.mp4")
+    assert reeldex("extract", outer / "sub", outer, "--store", store, *_FAST, "--video-id", "path").status == 0
+    assert reeldex("extract", outer, outer / "sub", "--store", store, *_FAST, "--video-id", "path").status == 0
+    assert len((FeatureStore(store).searches() or Searches()).sources) == 2
+
+
+def test_nothing_to_do_on_a_store_that_cannot_be_written_is_no_failure(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, store = make_video(tmp_path / "videos/a.mp4", seconds=0.5), tmp_path / "store"
+    assert reeldex("extract", video.parent, "--store", store, *_FAST).status == 0
+    (tmp_path / "one.txt").write_text(f"{video}\n", encoding="utf-8")
+
+    def read_only(*_: object) -> None:
+        raise UnwritableError(store, errno.EROFS)
+
+    # As on a read-only mount, which only root can make.
+    monkeypatch.setattr(FeatureStore, "lock", read_only)
+    answer = reeldex("extract", tmp_path / "one.txt", "--store", store, *_FAST)
+    assert answer.status == 0
+    assert "Which videos left the source is not recorded" in answer.err

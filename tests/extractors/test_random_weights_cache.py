@@ -28,9 +28,13 @@ def _file(folder: Path) -> Path:
     return file
 
 
-def test_what_is_read_is_what_was_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_read_is_what_was_generated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     expected = random_state("tiny", SHAPES, (".bn3.weight",))
+    caplog.set_level(logging.WARNING)
     _cached(tmp_path / "weights")
+    assert caplog.text == "", "nothing is wrong at the first use"
     monkeypatch.delattr(random_weights_cache, "random_state")
     state, sha256 = _cached(tmp_path / "weights")
     assert sha256 == sha256_of_state(expected)
