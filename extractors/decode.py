@@ -134,9 +134,11 @@ class _Decoded:
 def _with_damage(task: _Task, decoded: _Decoded) -> DecodeSummary:
     """Return the summary with the rows that errors concern, which a second decoding finds."""
     samples: dict[str, Ranges | None] = dict.fromkeys(decoded.frame_counts)
-    # The video has its frames: if this decoding fails, its damaged rows are unknown.
+    # The video has its frames: if this decoding fails, or reports nothing, its damaged rows are unknown.
     with contextlib.suppress(DecodeError):
-        samples.update(_without_frames(_decode_once(task, traced=True)).damaged_samples)
+        traced = _without_frames(_decode_once(task, traced=True))
+        if traced.summary.error_count:
+            samples.update(traced.damaged_samples)
     rows = {
         spec.name: rows_of_samples(samples[spec.name], 0, decoded.frame_counts[spec.name], spec.frames_per_clip)
         for spec in task.specs

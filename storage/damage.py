@@ -99,7 +99,12 @@ def _write(root: Path, shard: int, before: Mapping[str, DamagedFile], after: Map
 
 def forget_damage(root: Path, shard: int, spaces: Collection[str]) -> None:
     """Remove the record of a shard's files in feature spaces in which they have been written again."""
-    damage = read_damage(root, shard)
+    try:
+        damage = read_damage(root, shard)
+    except StoreDamagedError:
+        # Nobody can read what it says of other files; the next verification finds it again.
+        _clear(root, shard)
+        return
     if damage is not None:
         left = {space: file for space, file in damage.files.items() if space not in spaces}
         _write(root, shard, damage.files, left)

@@ -72,5 +72,9 @@ def _structure_is_damaged(root: Path, path: Path, space: str) -> bool:
     shard = layout.parse_shard_stem(path.stem)
     if shard is None or look_at(layout.damage_file(root, shard)) is None:
         return False
-    damage = damaged_files(root, read_outcomes(root, shard))
+    try:
+        damage = damaged_files(root, read_outcomes(root, shard))
+    except StoreDamagedError:
+        # The record or the outcomes are damaged, which says nothing about this file.
+        return False
     return space in damage and not damage[space].videos

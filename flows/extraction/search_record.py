@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -64,13 +63,10 @@ def record_search(store: FeatureStore, key: str | None, found: FoundVideos, *, n
     if not needs_lock:
         store.record_searches(after)
         return
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(store.lock())
-        except StoreBusyError:
-            log.info("Another run uses the store: which videos left the source is recorded by the next run.")
-            return
-        except UnwritableError as error:
-            log.warning("Which videos left the source is not recorded: %s", error)
-            return
-        store.record_searches(after)
+    try:
+        with store.lock():
+            store.record_searches(after)
+    except StoreBusyError:
+        log.info("Another run uses the store: which videos left the source is recorded by the next run.")
+    except UnwritableError as error:
+        log.warning("Which videos left the source is not recorded: %s", error)

@@ -45,15 +45,26 @@ def find_videos(
     sources = [source] if isinstance(source, str) else list(source)
     tally = SearchTally()
     patterns = PathFilter(options.include, options.exclude)
-    files: list[FoundFile] = []
-    for path in (path for each in sources for path in _resolved(each, tally)):
-        # Sources may overlap: a file, or a clip of one, belongs to the first.
-        known_places = {(file.path, file.span) for file in files}
-        files += (file for file in _files_of(path, patterns, tally) if (file.path, file.span) not in known_places)
+    files = _once([list(_files_of(path, patterns, tally)) for each in sources for path in _resolved(each, tally)])
     if not files:
         raise UsageError(_nothing_found(sources, tally))
     ids = assign_ids(files, options.video_id, known(), os.path.exists, tally)
     return FoundVideos([_entry(file, each) for file, each in zip(files, ids, strict=True)], [], tally.notes())
+
+
+def _once(found: Sequence[Sequence[FoundFile]]) -> list[FoundFile]:
+    """Return the files of all sources, which may overlap: each, or each clip of one, as of the first source of it.
+
+    One that a list gives an id counts before others.
+    """
+    sources = sorted(found, key=lambda files: not any(file.given_id for file in files))
+    taken: set[tuple[str, Span | None]] = set()
+    kept: set[int] = set()
+    for files in sources:
+        new = [file for file in files if (file.path, file.span) not in taken]
+        kept.update(map(id, new))
+        taken.update((file.path, file.span) for file in new)
+    return [file for files in found for file in files if id(file) in kept]
 
 
 def find_settled_videos(

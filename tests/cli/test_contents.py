@@ -104,7 +104,8 @@ def test_show_describes_videos(reeldex: Reeldex, store: Path) -> None:
 
 
 def test_rm_removes_videos_and_spaces(reeldex: Reeldex, store: Path) -> None:
-    dry = reeldex("rm", store, IDS[0], "--dry-run")
+    with FeatureStore(store).lock():  # only looking needs no lock
+        dry = reeldex("rm", store, IDS[0], "--dry-run")
     assert (dry.status, dry.out) == (0, "Would remove features of 1 video: 12 rows, 96 bytes\n")
     assert reeldex("rm", store, IDS[0]).out.startswith("Removed features of 1 video: 12 rows, ")
     assert reeldex("ls", store).out.startswith(repr(IDS[1]))

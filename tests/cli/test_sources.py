@@ -141,6 +141,10 @@ def test_sources_that_overlap_count_a_file_once_and_in_any_order(
     report = reeldex("extract", *sources, "--store", store, *_FAST, "--video-id", "path", "--json").json
     assert (report["videos"], report["extracted_ok"]) == (2, 2)
     assert sorted(FeatureStore(store).ids()) == ["sub/y.mp4", "x.mp4"]
+    (tmp_path / "ids.csv").write_text("path,video_id\nouter/x.mp4,given\n", encoding="utf-8")
+    named = reeldex("extract", outer, tmp_path / "ids.csv", "--store", tmp_path / "named", *_FAST, "--json").json
+    assert named["videos"] == 2
+    assert sorted(FeatureStore(tmp_path / "named").ids()) == ["given", "y"]
     (outer / "x.mp4").rename(tmp_path / "x.mp4")
     assert reeldex("extract", outer / "sub", outer, "--store", store, *_FAST, "--video-id", "path").status == 0
     assert reeldex("extract", outer, outer / "sub", "--store", store, *_FAST, "--video-id", "path").status == 0

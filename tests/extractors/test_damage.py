@@ -111,13 +111,14 @@ def test_rows_that_differ_from_run_to_run_are_marked(tmp_path: Path, name: str) 
             assert differing_rows(first[spec.name], again[spec.name], spec.frames_per_clip) <= rows_in(ranges)
 
 
-def test_a_second_decoding_that_fails_leaves_the_features_and_unknown_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("options", [("-no_such_option",), ("-loglevel", "quiet")])
+def test_a_second_decoding_that_fails_or_says_nothing_leaves_the_features_and_unknown_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
     video = damage(make(tmp_path, "h264.mp4"), at=0.4)
     expected, _ = decoded(video)
-    # An option that no ffmpeg knows ends the second one, which is the only traced one.
-    monkeypatch.setattr(complaints, "TRACED", ("-no_such_option",))
+    # The second one, the only traced one, ends at an option that no ffmpeg knows, or is silent.
+    monkeypatch.setattr(complaints, "TRACED", options)
     found, summary = decoded(video)
     assert {name: len(frames) for name, frames in found.items()} == {name: len(each) for name, each in expected.items()}
     assert summary.damaged_rows == {spec.name: None for spec in SPECS}

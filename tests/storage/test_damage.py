@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.storage.damage import read_damage
-from reeldex.storage.errors import StoreDamagedError
+from reeldex.storage import layout
+from reeldex.storage.damage import forget_damage, read_damage
+from reeldex.storage.errors import FingerprintError, StoreDamagedError
 from reeldex.storage.schema import FeatureRows, FeatureSpace
 from reeldex.storage.store import FeatureStore
 
@@ -148,3 +149,17 @@ def test_a_damaged_record_is_written_again_by_verify(filled: FeatureStore, two_d
         filled.shard_state(0, (two_d,))
     verify(filled)
     assert filled.shard_state(0, (two_d,)).missing_spaces == ("net2d.v1",)
+
+
+def test_a_damaged_record_hides_no_settings_and_goes_when_the_files_are_written_again(
+    store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace
+) -> None:
+    grow("a", "b", videos_per_shard=2)
+    fill(0, (two_d,))
+    record = layout.damage_file(store.path, 0)
+    record.parent.mkdir(exist_ok=True)
+    record.write_text("{", encoding="utf-8")
+    with pytest.raises(FingerprintError):
+        store.require_fingerprint(FeatureSpace(two_d.name, {**two_d.fingerprint, "precision": "other"}))
+    forget_damage(store.path, 0, [two_d.name])
+    assert not record.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 from datetime import UTC, datetime
@@ -122,7 +123,7 @@ def rm(  # noqa: PLR0913 - the command's options
         raise UsageError("Name the videos to remove by their ids, or a feature space with --space.")
     opened = FeatureStore(store)
     removed = NOTHING
-    with opened.lock(wait):
+    with contextlib.nullcontext() if dry_run else opened.lock(wait):
         if video_id:
             removed = remove_videos(opened, list(dict.fromkeys(video_id)), dry_run=dry_run)
         for each in dict.fromkeys(space):
