@@ -94,7 +94,7 @@ def test_segments_play_on_over_their_joint_without_a_stop(ui: SearchPage) -> Non
     ui.open_card("old film", 1)  # 0:02 to 0:08
     ui.until_playing()
     ui.page.evaluate("document.getElementById('video').currentTime = 8.8")
-    ui.page.wait_for_function("() => document.getElementById('video').currentTime > 10.8", timeout=15_000)
+    ui.page.wait_for_function("() => document.getElementById('video').currentTime > 10.8", timeout=60_000)
     assert shows(ui, ui.second())
 
 
