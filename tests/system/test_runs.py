@@ -6,11 +6,13 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import time
 from typing import Any
 
 import yaml
 
+from reeldex.storage.lock import hold_lock
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.system.running import ReeldexUp, parent, running_processes
@@ -144,14 +146,18 @@ def test_a_cancelled_run_leaves_no_process_and_a_store_that_goes_on(up: ReeldexU
 
 
 def test_two_runs_share_a_device_shard_by_shard_and_a_store_not_at_all(up: ReeldexUp) -> None:
-    first = up.launch("extract/extract", source="good", store="shared")
-    up.until(lambda: up.run(first)["state"]["type"] == "RUNNING")
-    other = up.launch("extract/extract", source="good", store="other-store")
-    skipped = up.launch("extract/extract", source="good", store="shared", when_busy="skip")
-    refused = up.launch("extract/extract", source="good", store="shared", when_busy="fail")
-    later = up.launch("extract/extract", source="good", store="shared")
-    assert up.ended(skipped)["name"] == "Skipped"
-    assert "is in use by process" in up.ended(refused)["message"]
+    device = up.folder / "state/reeldex/devices" / socket.gethostname() / "cpu"
+    device.mkdir(parents=True, exist_ok=True)
+    # While the test holds the device, the first run holds its store, however short its work is.
+    with hold_lock(device, 60, "device", "the test"):
+        first = up.launch("extract/extract", source="good", store="shared")
+        up.until(lambda: any(line["message"].startswith("Waiting for cpu") for line in up.log(first)))
+        other = up.launch("extract/extract", source="good", store="other-store")
+        skipped = up.launch("extract/extract", source="good", store="shared", when_busy="skip")
+        refused = up.launch("extract/extract", source="good", store="shared", when_busy="fail")
+        later = up.launch("extract/extract", source="good", store="shared")
+        assert up.ended(skipped)["name"] == "Skipped"
+        assert "is in use by process" in up.ended(refused)["message"]
     assert up.ended(first)["name"] == "Completed"
     assert up.ended(other)["name"] == "Completed"
     assert up.ended(later)["name"] == "Nothing new"
