@@ -44,7 +44,8 @@ coverage: setup
 soak: setup
 	$(BIN)/python -m tests.system.stress
 
-DECODING := $(addprefix tests/extractors/test_,decode.py ffmpeg_process.py gaps.py golden.py probe.py sample_clock.py thumbnail.py)
+DECODING := $(addprefix tests/extractors/test_,damage.py decode.py ffmpeg_process.py file_kinds.py gaps.py golden.py \
+	pictures.py probe.py sample_clock.py spans.py thumbnail.py timeline.py video_tracks.py)
 
 # What decodes, with the ffmpeg in the folder FFMPEG, such as /usr/bin, or else with the one that `make test` takes. The
 # networks are left out: equal frames make equal features.
