@@ -177,7 +177,10 @@ def test_clips_of_a_damaged_file_know_their_own_rows(tmp_path: Path, load_tiny: 
     expected, found = of_whole.damaged_rows["tiny2d"], within.damaged_rows["tiny2d"]
     assert expected
     assert found == tuple((first - 3, stop - 3) for first, stop in expected)
-    assert np.array_equal(results["within"].rows["tiny2d"], results["whole"].rows["tiny2d"][3:])
+    rows = results["within"].rows["tiny2d"]
+    sound = sorted(set(range(len(rows))) - rows_in(found))  # the others may differ between two decodings
+    assert sound
+    assert np.array_equal(rows[sound], results["whole"].rows["tiny2d"][3:][sound])
 
 
 def track(events: str) -> Ranges | None:
