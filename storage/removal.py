@@ -117,7 +117,7 @@ def _rewrite(root: Path, outcomes: ShardOutcomes, doomed: Collection[int]) -> in
     ids = {outcomes.videos[at].video_id for at in doomed}
     kept_ids = {video.video_id for at, video in enumerate(outcomes.videos) if at not in doomed and video.rows}
     if shared := ids & kept_ids:
-        raise AssertionError(shared)  # one shard has an id once, see ShardManifest
+        raise AssertionError(f"{sorted(shared)} are twice in one shard, which ShardManifest excludes")
     files = dict(outcomes.files)
     emptied = set()
     for space, record in outcomes.files.items():
