@@ -10,7 +10,7 @@ from pathlib import Path
 from reeldex import user_folders
 from reeldex.embedding.caption_cache import CaptionFile, cached_source, write_cache
 from reeldex.embedding.caption_sources import read_captions
-from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.errors import DatasetError, require_file
 from reeldex.quantities import counted
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.schema import JSON
@@ -54,7 +54,6 @@ def _convert(path: Path, cache: Path, source: dict[str, JSON]) -> None:
 
 def _signature(path: Path) -> dict[str, JSON]:
     """Return a cheap description of a file, which changes when it is written."""
-    if not path.is_file():
-        raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
+    require_file(path)
     status = path.stat()
     return {"size_bytes": status.st_size, "modified_ns": status.st_mtime_ns}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 
 from reeldex.errors import UserError
 
@@ -78,6 +79,12 @@ class MissingVideosError(FeaturesError):
 
 
 _LONGEST_QUOTE = 100
+
+
+def require_file(path: Path) -> None:
+    """Raise DatasetError unless `path` is a file."""
+    if not path.is_file():
+        raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
 
 
 def quoted(value: object) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.errors import DatasetError, require_file
 
 _CHUNK_CHARACTERS = 1 << 20
 _LARGEST_MEMBER_CHARACTERS = 1 << 28
@@ -24,8 +24,7 @@ def object_members(path: Path) -> Iterator[tuple[str, object]]:
 
     Raises DatasetError when the file is absent, not UTF-8, not JSON, or holds anything but one object.
     """
-    if not path.is_file():
-        raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
+    require_file(path)
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield from _Members(file).read()

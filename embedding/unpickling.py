@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-from reeldex.embedding.errors import DatasetError, UnsafePickleError
+from reeldex.embedding.errors import DatasetError, UnsafePickleError, require_file
 from reeldex.embedding.pickled_arrays import STAND_INS
 from reeldex.untrusted_files import BROKEN_PICKLE, RestrictedUnpickler, first_line, load_torch_file, refused_by_torch
 
@@ -27,7 +27,7 @@ def load_pickle(path: Path) -> object:
     Arrays may contain booleans, numbers, strings or objects. Raises UnsafePickleError, naming what it refers to, when
     it contains anything else; DatasetError when the file is absent or damaged, and for arrays of other types.
     """
-    _require_file(path)
+    require_file(path)
 
     def refuse(named: str) -> UnsafePickleError:
         return UnsafePickleError(
@@ -52,7 +52,7 @@ def load_pth(path: Path) -> object:
 
     Raises UnsafePickleError when it contains anything else, DatasetError when it is absent or not intact.
     """
-    _require_file(path)
+    require_file(path)
     try:
         return load_torch_file(path)
     except pickle.UnpicklingError as error:
@@ -66,8 +66,3 @@ def load_pth(path: Path) -> object:
         raise DatasetError(
             f"{path} is not an intact PyTorch file: {first_line(error)}. Get it from its publisher again."
         ) from error
-
-
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")

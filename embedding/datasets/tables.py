@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reeldex.embedding.datasets.cells import seconds_of, text_of
-from reeldex.embedding.errors import DatasetError, RowError, listed, quoted
+from reeldex.embedding.errors import DatasetError, RowError, listed, quoted, require_file
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -268,8 +268,7 @@ def read_text(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    if not path.is_file():
-        raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
+    require_file(path)
     try:
         # Not `splitlines`, which also splits at characters that occur within texts.
         with path.open(encoding="utf-8-sig") as file:
