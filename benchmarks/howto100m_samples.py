@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m import Howto100mTrainingSet, open_training
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
-from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.storage.npy_import import import_npy
 from reeldex.storage.store import FeatureStore
 

@@ -13,7 +13,8 @@ import numpy as np
 from reeldex.embedding.caption_cache import ReadCaptions
 from reeldex.embedding.captions import VideoCaptions
 from reeldex.embedding.datasets.cells import seconds_of, text_of
-from reeldex.embedding.datasets.tables import Row, stream_table
+from reeldex.embedding.datasets.rows import Row
+from reeldex.embedding.datasets.tables import stream_table
 from reeldex.embedding.errors import DatasetError, listed
 from reeldex.embedding.json_stream import object_members
 from reeldex.embedding.unpickling import load_pickle
@@ -82,7 +83,7 @@ def _times(values: Sequence[object]) -> tuple[float, ...]:
     """Return times in seconds, NaN for what is none."""
     try:
         times = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         # Times as minutes:seconds, or something else among them.
         found = (seconds_of(value) for value in values)
         return tuple(math.nan if seconds is None else seconds for seconds in found)

@@ -83,6 +83,8 @@ _LONGEST_QUOTE = 100
 
 def require_file(path: Path) -> None:
     """Raise DatasetError unless `path` is a file."""
+    if path.is_dir():
+        raise DatasetError(f"{path} is a folder. Name a file.")
     if not path.is_file():
         raise DatasetError(f"There is no file {path}. Correct the path, or put the file there.")
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from reeldex.embedding.damaged_rows import Ranges, only_damaged, read_damage
-from reeldex.embedding.datasets.options import PUBLISHED_ROWS_PER_SECOND
+from reeldex.embedding.datasets.feature_options import PUBLISHED_ROWS_PER_SECOND
 from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.pooling import Floats
 from reeldex.storage.errors import StoreError, StoreUnreadableError

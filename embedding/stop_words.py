@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reeldex.embedding.datasets.tables import read_text
+from reeldex.embedding.datasets.text_files import read_text
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.words.vectors import tokenise
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.protocols import ProtocolClaim
-from reeldex.embedding.datasets.records import Clip, ClipReader, EvaluationSet, UnusableVideos
+from reeldex.embedding.datasets.records import ClipReader, EvaluationSet
+from reeldex.embedding.datasets.unusable import UnusableVideos
 
 
 def ranked_set(  # noqa: PLR0913 - the rows, what they are of, and what is known of the whole set

@@ -11,21 +11,16 @@ from pathlib import Path
 from typing import Literal
 
 from reeldex.embedding.datasets.candidates import ranked_set
+from reeldex.embedding.datasets.captions_options import CaptionsOptions
+from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.options import CaptionsOptions
 from reeldex.embedding.datasets.protocols import ProtocolClaim
 from reeldex.embedding.datasets.readers import SpanReader, WholeVideoReader, deduplicate_ids
-from reeldex.embedding.datasets.records import (
-    Clip,
-    ClipTrainingSet,
-    EvaluationSet,
-    UnusableVideos,
-    exclude_unusable,
-    without_clips,
-)
-from reeldex.embedding.datasets.rows import usable_rows
+from reeldex.embedding.datasets.records import ClipTrainingSet, EvaluationSet
+from reeldex.embedding.datasets.rows import Row, usable_rows
 from reeldex.embedding.datasets.spans import AnnotatedSpan, annotated_span, span_clips
-from reeldex.embedding.datasets.tables import Row, read_table
+from reeldex.embedding.datasets.tables import read_table
+from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable, without_clips
 from reeldex.embedding.errors import DatasetError, quoted
 from reeldex.embedding.features import FeatureSource
 from reeldex.quantities import counted

@@ -25,7 +25,10 @@ def seconds_of(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, Real) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
-        seconds = float(value)
+        try:
+            seconds = float(value)
+        except OverflowError:  # a whole number of JSON may have any size
+            return None
     elif isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
         hours, minutes = int(clock[1] or 0), int(clock[2] or clock[3])
         seconds = hours * 3600 + minutes * 60 + float(clock[4].replace(",", "."))

@@ -5,18 +5,21 @@ Protocol: Miech et al., arXiv 1906.03327, section 5.2; Zhukov et al., arXiv 1903
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from reeldex.embedding.datasets.bare_tables import read_bare_table
 from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
 from reeldex.embedding.datasets.localization import AnnotatedVideo, Draws, LocalizationSet, StepSpan, Task
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.records import UnusableVideos, exclude_unusable
-from reeldex.embedding.datasets.tables import read_bare_table, read_text
+from reeldex.embedding.datasets.rows import Row, UsableRows, usable_rows
+from reeldex.embedding.datasets.text_files import read_text
+from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import FeatureSource
 
 NAME = "crosstask"
+_TaskVideo = tuple[str, str]  # the ids of a task and of a video of it
 
 _PURPOSE = "Evaluating on CrossTask"
 _LINES_PER_TASK = 5
@@ -38,22 +41,23 @@ def open_evaluation(options: CrosstaskOptions) -> LocalizationSet:
     if not folder.is_dir():
         raise DatasetError(f"There is no folder {folder} with annotations. Correct the path.")
     listed = _read_videos(required(options.videos_csv, "videos_csv", _PURPOSE))
-    left_out: set[tuple[str, str]] = set()
+    left_out: set[_TaskVideo] = set()
     if options.val_csv is not None and not options.include_validation:
-        left_out.update(_read_videos(options.val_csv))
-    tested = [each for each in listed if each[0] in tasks and each not in left_out]
-    videos = [
-        AnnotatedVideo(task_id, video_id, _read_spans(path, tasks[task_id]))
-        for task_id, video_id in tested
-        if (path := folder / f"{task_id}_{video_id}.csv").is_file()
-    ]
-    if not videos:
+        left_out.update(_read_videos(options.val_csv).rows)
+    tested = [each for each in dict.fromkeys(listed.rows) if each[0] in tasks and each not in left_out]
+    files = {each: path for each in tested if (path := folder / f"{each[0]}_{each[1]}.csv").is_file()}
+    if not files:
         raise DatasetError(
             f"{folder} has no annotations (<task>_<video>.csv) of the {len(tested)} videos to test on. Check that the "
             "tasks, the videos and the annotations belong together."
         )
+    spans = _read_spans(folder, files, tasks)
+    own: dict[_TaskVideo, list[StepSpan]] = {each: [] for each in files}
+    for each, span in spans.rows:
+        own[each].append(span)
+    videos = [AnnotatedVideo(task_id, video_id, tuple(each)) for (task_id, video_id), each in own.items()]
     source = open_features(options.features)
-    unusable = _unusable(videos, tasks, source, options.max_missing_share)
+    unusable = _unusable(videos, tasks, source, options.max_missing_share, {**listed.reasons, **spans.reasons})
     return LocalizationSet(
         NAME,
         tasks,
@@ -102,23 +106,34 @@ def _task(path: Path, line: int, block: Sequence[str]) -> Task:
     return Task(task_id, title, steps)
 
 
-def _read_videos(path: Path) -> list[tuple[str, str]]:
+def _read_videos(path: Path) -> UsableRows[_TaskVideo]:
     rows = read_bare_table(path, {"task": 0, "video_id": 1})
-    return list(dict.fromkeys((row.text("task"), row.text("video_id")) for row in rows))
+    return usable_rows(path, rows, lambda row: (row.text("task"), row.text("video_id")))
 
 
-def _read_spans(path: Path, task: Task) -> tuple[StepSpan, ...]:
-    spans = []
-    for row in read_bare_table(path, {"step": 0, "start": 1, "end": 2}):
-        step = row.integer("step")
-        if not 1 <= step <= len(task.steps):
-            raise row.refusal("step", f"the task has the steps 1 to {len(task.steps)}, not {step}")
-        spans.append(StepSpan(step - 1, *row.span("start", "end")))
-    return tuple(spans)
+def _read_spans(
+    folder: Path, files: Mapping[_TaskVideo, Path], tasks: Mapping[str, Task]
+) -> UsableRows[tuple[_TaskVideo, StepSpan]]:
+    """Return the spans of the steps of all videos; rows without a valid time are left out."""
+
+    def parse(found: tuple[_TaskVideo, Row]) -> tuple[_TaskVideo, StepSpan]:
+        video, row = found
+        step, steps = row.integer("step"), len(tasks[video[0]].steps)
+        if not 1 <= step <= steps:
+            raise row.refusal("step", f"the task has the steps 1 to {steps}, not {step}")
+        return video, StepSpan(step - 1, *row.span("start", "end"))
+
+    columns = {"step": 0, "start": 1, "end": 2}
+    rows = ((video, row) for video, path in files.items() for row in read_bare_table(path, columns))
+    return usable_rows(folder, rows, parse)
 
 
 def _unusable(
-    videos: Sequence[AnnotatedVideo], tasks: dict[str, Task], source: FeatureSource, max_missing_share: float
+    videos: Sequence[AnnotatedVideo],
+    tasks: Mapping[str, Task],
+    source: FeatureSource,
+    max_missing_share: float,
+    rows: Mapping[str, str],
 ) -> UnusableVideos:
     needed: dict[str, int] = {}
     for video in videos:
@@ -139,4 +154,4 @@ def _unusable(
             return f"it has {two_d.row_count} seconds with features, and its task has {needed[video_id]} steps"
         return None
 
-    return exclude_unusable(NAME, needed, problem, max_missing_share)
+    return exclude_unusable(NAME, needed, problem, max_missing_share, rows)

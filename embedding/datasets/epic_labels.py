@@ -8,18 +8,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions
 from reeldex.embedding.datasets.locations import open_features, required
 from reeldex.embedding.datasets.readers import SegmentReader, rows_ratio
-from reeldex.embedding.datasets.records import (
-    Clip,
-    ClipTrainingSet,
-    EvaluationSet,
-    UnusableVideos,
-    exclude_unusable,
-    without_clips,
-)
-from reeldex.embedding.datasets.tables import read_table, read_text
+from reeldex.embedding.datasets.records import ClipTrainingSet, EvaluationSet
+from reeldex.embedding.datasets.tables import read_table
+from reeldex.embedding.datasets.text_files import read_text
+from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable, without_clips
 from reeldex.embedding.errors import DatasetError, FeaturesError
 from reeldex.embedding.features import STREAMS, FeatureSource
 

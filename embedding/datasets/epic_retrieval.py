@@ -9,20 +9,15 @@ from types import MappingProxyType
 
 import numpy as np
 
+from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.epic_options import EpicRetrievalOptions
 from reeldex.embedding.datasets.locations import open_features, required
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import SpanReader
-from reeldex.embedding.datasets.records import (
-    Clip,
-    ClipTrainingSet,
-    EvaluationSet,
-    UnusableVideos,
-    exclude_unusable,
-    without_clips,
-)
-from reeldex.embedding.datasets.rows import UsableRows, usable_rows
-from reeldex.embedding.datasets.tables import Row, read_table
+from reeldex.embedding.datasets.records import ClipTrainingSet, EvaluationSet
+from reeldex.embedding.datasets.rows import Row, UsableRows, usable_rows
+from reeldex.embedding.datasets.tables import read_table
+from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable, without_clips
 from reeldex.embedding.errors import DatasetError, quoted
 from reeldex.embedding.multi_instance import Action, class_relevance
 

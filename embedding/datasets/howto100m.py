@@ -14,18 +14,13 @@ from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.caption_cache import CaptionFile
 from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.captions import CaptionWindow, VideoCaptions, grow_window
+from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features, required
 from reeldex.embedding.datasets.readers import SpanReader, span_damage
-from reeldex.embedding.datasets.records import (
-    Clip,
-    ClipReader,
-    RetrievalSample,
-    UnusableVideos,
-    draw_generator,
-    exclude_unusable,
-)
+from reeldex.embedding.datasets.records import ClipReader, RetrievalSample, draw_generator
 from reeldex.embedding.datasets.tables import stream_table
+from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import STREAMS, FeatureSource
 from reeldex.embedding.stop_words import content_words, load_stop_words

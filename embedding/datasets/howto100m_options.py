@@ -7,7 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from reeldex.embedding.datasets.options import FeatureLocation, TrainableOptions
+from reeldex.embedding.datasets.feature_options import FeatureLocation
+from reeldex.embedding.datasets.options import TrainableOptions
 from reeldex.options import Count, NotNegative, Seconds
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.embedding.block_pooling import pool_runs
-from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos, Vectors
+from reeldex.embedding.datasets.records import EvaluationSet, Vectors
+from reeldex.embedding.datasets.unusable import UnusableVideos
 from reeldex.embedding.errors import FeaturesError
 from reeldex.embedding.features import STREAMS, FeatureSource
 from reeldex.storage.schema import JSON
@@ -94,7 +95,10 @@ class LocalizationSet:
         try:
             streams = [pool_runs(rows, each) for rows, each in zip((two_d, three_d), runs, strict=True)]
         except ValueError as error:
-            raise FeaturesError(f"The features of the video {video.video_id!r} cannot be used: {error}.") from error
+            raise FeaturesError(
+                f"The features of the video {video.video_id!r} cannot be used: {error}. "
+                "Extract this video again, or leave it out of videos.csv."
+            ) from error
         return np.concatenate(streams, axis=1)
 
     def truth(self, video: AnnotatedVideo, row_count: int) -> npt.NDArray[np.bool_]:

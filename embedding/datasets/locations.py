@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from reeldex.embedding.datasets.options import FeatureLocation
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.readers import VectorReader, WholeVideoReader, load_vectors
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import (

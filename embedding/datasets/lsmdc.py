@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reeldex.embedding.datasets.bare_tables import read_tab_table
 from reeldex.embedding.datasets.candidates import ranked_set
+from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.locations import required, whole_videos
 from reeldex.embedding.datasets.options import LsmdcOptions
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import VectorReader, WholeVideoReader, deduplicate_ids
-from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, UnusableVideos, exclude_unusable
+from reeldex.embedding.datasets.records import ClipTrainingSet, EvaluationSet
 from reeldex.embedding.datasets.rows import UsableRows, usable_rows
-from reeldex.embedding.datasets.tables import read_tab_table
+from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable
 
 NAME = "lsmdc"
 _COLUMNS = {"clip": 0, "sentence": 5}

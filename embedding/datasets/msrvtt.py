@@ -7,13 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from reeldex.embedding.datasets.candidates import ranked_set
+from reeldex.embedding.datasets.clips import Clip
+from reeldex.embedding.datasets.id_lists import ID, read_id_list, read_ids
 from reeldex.embedding.datasets.locations import required, whole_videos
 from reeldex.embedding.datasets.options import MsrvttOptions
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import deduplicate_ids
-from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, EvaluationSet, exclude_unusable
-from reeldex.embedding.datasets.rows import UsableRows, usable_rows
-from reeldex.embedding.datasets.tables import Row, read_json, read_list, read_table
+from reeldex.embedding.datasets.records import ClipTrainingSet, EvaluationSet
+from reeldex.embedding.datasets.rows import Row, UsableRows, usable_rows
+from reeldex.embedding.datasets.tables import read_table
+from reeldex.embedding.datasets.text_files import read_json
+from reeldex.embedding.datasets.unusable import exclude_unusable
 from reeldex.embedding.errors import DatasetError
 from reeldex.storage.video_names import name_without_suffix
 
@@ -32,18 +36,19 @@ def open_training(options: MsrvttOptions) -> ClipTrainingSet:
     table = required(options.train_csv, "train_csv", purpose)
     sentences_file = required(options.train_json, "train_json", purpose)
     said = usable_rows(sentences_file, _caption_rows(sentences_file), _sentence("caption"))
-    sentences = _by_video(said.rows)
+    sentences = _by_name(said.rows)
     reader = whole_videos(options.features, options.train_features, "train_features", purpose)
-    listed = _listed(table)
+    listed = read_ids(table)
 
     def problem(video_id: str) -> str | None:
-        return reader.problem(video_id) if video_id in sentences else f"{sentences_file} has no caption of it"
+        has_caption = name_without_suffix(video_id) in sentences
+        return reader.problem(video_id) if has_caption else f"{sentences_file} has no caption of it"
 
     left_out = {**listed.reasons, **said.reasons}
     unusable = exclude_unusable(NAME, listed.rows, problem, options.max_missing_share, left_out)
     videos = [video_id for video_id in listed.rows if video_id not in unusable.reasons]
     groups = [
-        [Clip(clip_id, video_id, tuple(sentences[video_id]))]
+        [Clip(clip_id, video_id, tuple(sentences[name_without_suffix(video_id)]))]
         for clip_id, video_id in zip(deduplicate_ids(videos), videos, strict=True)
     ]
     return ClipTrainingSet(NAME, groups, reader, unusable=unusable)
@@ -77,42 +82,35 @@ def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
     )
 
 
-def _listed(path: Path) -> UsableRows[str]:
-    """Return the videos of a table, or of a list of ids, whose names may have a video file's extension."""
-    ids = read_list(path, "video_id")
-    if ids is None:
-        return usable_rows(path, read_table(path, ["video_id"]), lambda row: row.text("video_id"))
-    return UsableRows([name_without_suffix(row.text("video_id")) for row in ids], {})
-
-
 def _test_rows(path: Path, options: MsrvttOptions) -> tuple[list[str], UsableRows[_Said]]:
     """Return the videos, and (video id, sentence) of a table, or of a list of ids with the captions of a JSON file."""
-    listed = read_list(path, "video_id")
+    listed = read_id_list(path)
     if listed is None:
-        said = usable_rows(path, read_table(path, ["video_id", "sentence"]), _sentence("sentence"))
+        said = usable_rows(path, read_table(path, [ID, "sentence"]), _sentence("sentence"))
         return list(dict.fromkeys(video_id for video_id, _ in said.rows)), said
     file = required(
         options.test_json or options.train_json, "test_json for the sentences of the videos in test_csv", "MSR-VTT"
     )
-    videos = list(dict.fromkeys(name_without_suffix(row.text("video_id")) for row in listed))
+    videos = list(dict.fromkeys(listed.rows))
     wanted = set(videos)
-    rows = [row for row in _caption_rows(file) if str(row.values.get("video_id")) in wanted]
+    rows = [row for row in _caption_rows(file) if name_without_suffix(str(row.values.get(ID))) in wanted]
     found = usable_rows(file, rows, _sentence("caption"))
-    sentences = _by_video(found.rows)
+    sentences = _by_name(found.rows)
     # The published split 1k-B takes the first sentence of each video.
     most = 1 if options.protocol == "1k-B" else None
     ordered = [(video_id, each) for video_id in videos for each in sentences[video_id][:most]]
-    return videos, UsableRows(ordered, found.reasons)
+    return videos, UsableRows(ordered, {**listed.reasons, **found.reasons})
 
 
 def _sentence(column: str) -> Callable[[Row], _Said]:
-    return lambda row: (row.text("video_id"), row.text(column))
+    return lambda row: (row.text(ID), row.text(column))
 
 
-def _by_video(said: Sequence[_Said]) -> dict[str, list[str]]:
+def _by_name(said: Sequence[_Said]) -> dict[str, list[str]]:
+    """Return the sentences of each video, by its name without folder and extension."""
     sentences = defaultdict(list)
     for video_id, sentence in said:
-        sentences[video_id].append(sentence)
+        sentences[name_without_suffix(video_id)].append(sentence)
     return sentences
 
 

@@ -1,6 +1,7 @@
 """Options of the data sets: where their files are stored, and how samples are made of them. Nothing else.
 
-Those of HowTo100M, EPIC-KITCHENS and CrossTask are in `howto100m_options`, `epic_options` and `crosstask_options`.
+Those of HowTo100M, EPIC-KITCHENS, CrossTask and one's own captions are in `howto100m_options`, `epic_options`,
+`crosstask_options` and `captions_options`.
 Every option may be left out; what is needed for training or evaluating is checked when a split is opened.
 """
 
@@ -12,7 +13,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reeldex.options import Count, Options, Positive, Share
+from reeldex.embedding.datasets.feature_options import FeatureLocation
+from reeldex.options import Count, Options, Share
 
 
 class TrainingDataset(StrEnum):
@@ -39,52 +41,6 @@ class TestSet(StrEnum):
     EPIC_RETRIEVAL = "epic-retrieval"
     CAPTIONS = "captions"
     CROSSTASK = "crosstask"
-
-
-PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
-"""Rows per second of the published extractors, 2-D and 3-D."""
-
-
-class FeatureLocation(Options):
-    """Where rows of features are stored: in a store of reeldex, or in one folder of .npy files per stream."""
-
-    store: Annotated[Path | None, Field(title="Store", description="Folder of a feature store.")] = None
-    space_2d: Annotated[
-        str | None,
-        Field(title="2-D space", description="2-D feature space; null: the store's only one of resnet152."),
-    ] = None
-    space_3d: Annotated[
-        str | None,
-        Field(title="3-D space", description="3-D feature space; null: the store's only one of resnext101_3d."),
-    ] = None
-    folder_2d: Annotated[
-        Path | None, Field(title="2-D folder", description="Instead of a store: 2-D features, one .npy per video.")
-    ] = None
-    folder_3d: Annotated[
-        Path | None, Field(title="3-D folder", description="And 3-D features, one .npy per video.")
-    ] = None
-    rows_per_second: Annotated[
-        tuple[Positive, Positive],
-        Field(title="Rows per second", description="Of the two folders, 2-D and 3-D; a store records its own."),
-    ] = PUBLISHED_ROWS_PER_SECOND
-    skip_damaged: Annotated[
-        bool,
-        Field(
-            title="Skip damaged rows",
-            description="Leave out the rows of a store that may show damaged pictures; published results use all rows.",
-        ),
-    ] = False
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        folders = (self.folder_2d, self.folder_3d)
-        if self.store is not None and any(folders):
-            raise ValueError("features come from a store or from folders of .npy files, not from both")
-        if self.store is None and not all(folders):
-            raise ValueError("features need a store, or folder_2d and folder_3d")
-        if self.store is None and self.skip_damaged:
-            raise ValueError("skip_damaged needs a store: .npy files do not record which rows may be damaged")
-        return self
 
 
 class DatasetOptions(Options):
@@ -300,37 +256,3 @@ class LsmdcOptions(TestedOptions):
             test_csv=folder / "LSMDC16_challenge_1000_publictect.csv",
             test_features=folder / "LSMDC_test.pth",
         )
-
-
-class CaptionsOptions(TrainableOptions):
-    """Captions of one's own for videos of one's own."""
-
-    captions: Annotated[
-        Path | None,
-        Field(
-            title="Captions",
-            description="Table with the columns video, start, end (seconds, mm:ss or hh:mm:ss) and text; without start "
-            "and end, texts describe whole videos. An optional column split is train, val or test.",
-        ),
-    ] = None
-    split: Annotated[
-        float,
-        Field(
-            gt=0,
-            lt=1,
-            title="Test share",
-            description="Without a column split: share of the videos to test on, always the same ones.",
-        ),
-    ] = 0.1
-    n_pair: Annotated[
-        Count,
-        Field(
-            title="Captions per video",
-            description="Captions drawn from each video of a batch; 1 takes each caption by itself.",
-        ),
-    ] = 1
-
-    @classmethod
-    def published(cls, folder: Path) -> Self:
-        """Return the file of a folder: captions.csv."""
-        return cls(captions=folder / "captions.csv")

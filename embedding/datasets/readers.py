@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from reeldex.embedding.block_pooling import pool_groups, pool_spans, pool_whole, rows_beyond_end, span_run
 from reeldex.embedding.damaged_rows import Ranges, only_damaged
-from reeldex.embedding.datasets.records import Clip, Vectors
+from reeldex.embedding.datasets.clips import Clip
+from reeldex.embedding.datasets.records import Vectors
 from reeldex.embedding.errors import DatasetError, FeaturesError, listed, quoted
 from reeldex.embedding.features import STREAMS, FeatureSource
 from reeldex.embedding.pooling import join_streams

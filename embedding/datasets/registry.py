@@ -17,11 +17,12 @@ from reeldex.embedding.datasets import (
     msrvtt,
     youcook2,
 )
+from reeldex.embedding.datasets.captions_options import CaptionsOptions
 from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.localization import EvaluatedSet
-from reeldex.embedding.datasets.options import CaptionsOptions, LsmdcOptions, MsrvttOptions, Youcook2Options
+from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.records import TrainingSet
 from reeldex.embedding.datasets.subsets import selected
 from reeldex.embedding.errors import DatasetError

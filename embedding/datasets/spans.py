@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.readers import SpanReader, deduplicate_ids
-from reeldex.embedding.datasets.records import Clip
-from reeldex.embedding.datasets.tables import Row
+from reeldex.embedding.datasets.rows import Row
 from reeldex.embedding.features import FeatureSource
 
 

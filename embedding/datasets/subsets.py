@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from reeldex.embedding.datasets.id_lists import read_ids
 from reeldex.embedding.datasets.options import TrainableOptions
 from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
-from reeldex.embedding.datasets.tables import read_list, read_table
 from reeldex.embedding.errors import DatasetError
 from reeldex.quantities import counted
 from reeldex.storage.video_names import name_without_suffix
@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 VALIDATION = "validation"
 """The name of the validation split among the sets that are evaluated during training."""
 
-_ID = "video_id"
-
 
 def selected(samples: TrainingSet, options: TrainableOptions) -> TrainingSet:
     """Return a training set without the videos of `exclude`, and of the others the share `train_share`.
@@ -30,7 +28,7 @@ def selected(samples: TrainingSet, options: TrainableOptions) -> TrainingSet:
     DatasetError when nothing is left.
     """
     if options.exclude is not None:
-        excluded = _read_ids(options.exclude)
+        excluded = _excluded(options.exclude)
         found = {video for video in samples.videos if name_without_suffix(video) in excluded}
         say = log.info if found else log.warning
         say(
@@ -86,10 +84,9 @@ def _in_fixed_order(samples: TrainingSet, purpose: str) -> list[str]:
     return sorted(set(samples.videos), key=lambda video: (key(video), video))
 
 
-def _read_ids(path: Path) -> set[str]:
-    """Read the column video_id of a table, or without a header one id per line."""
-    rows = read_list(path, _ID)
-    ids = {row.text(_ID) for row in (read_table(path, [_ID]) if rows is None else rows)}
+def _excluded(path: Path) -> set[str]:
+    """Return the names of the videos in a list or a table."""
+    ids = {name_without_suffix(each) for each in read_ids(path).rows}
     if not ids:
         raise DatasetError(f"{path} names no videos. List their ids in it, or leave exclude out.")
-    return {name_without_suffix(each) for each in ids}
+    return ids

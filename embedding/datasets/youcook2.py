@@ -12,21 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.embedding.datasets.candidates import ranked_set
+from reeldex.embedding.datasets.clips import Clip
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.options import FeatureLocation, Youcook2Options
+from reeldex.embedding.datasets.options import Youcook2Options
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import SpanReader, VectorReader, deduplicate_ids
-from reeldex.embedding.datasets.records import (
-    Clip,
-    ClipTrainingSet,
-    EvaluationSet,
-    UnusableVideos,
-    exclude_unusable,
-    without_clips,
-)
-from reeldex.embedding.datasets.rows import UsableRows, usable_rows
+from reeldex.embedding.datasets.records import ClipTrainingSet, EvaluationSet
+from reeldex.embedding.datasets.rows import Row, UsableRows, usable_rows
 from reeldex.embedding.datasets.spans import AnnotatedSpan, annotated_span, span_clips
-from reeldex.embedding.datasets.tables import Row
+from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable, without_clips
 from reeldex.embedding.datasets.youcook2_annotations import annotation_rows
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.unpickling import load_pickle

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from reeldex.embedding.datasets.tables import Row, read_json, read_table
-from reeldex.embedding.errors import DatasetError, listed, quoted
+from reeldex.embedding.datasets.rows import Row
+from reeldex.embedding.datasets.tables import read_table
+from reeldex.embedding.datasets.text_files import read_json
+from reeldex.embedding.errors import DatasetError, RowError, listed, quoted
 
 _SUBSETS = {"train": "training", "test": "validation"}
 
@@ -36,9 +38,13 @@ def annotation_rows(path: Path, split: str) -> list[Row]:
 def _rows(path: Path, videos: Mapping[object, object], subset: str) -> Iterator[Row]:
     for video_id, video in videos.items():
         steps = video.get("annotations") if isinstance(video, dict) else None
-        if not isinstance(video, dict) or not isinstance(steps, list):
-            raise DatasetError(f"{path}: the video {quoted(video_id)} has no list under 'annotations'.")
+        if not isinstance(video, dict):
+            raise DatasetError(f"{path}: the video {quoted(video_id)} is {quoted(video)}, not its annotations.")
         if video.get("subset") != subset:
+            continue
+        if not isinstance(steps, list):
+            lacking = RowError(f"{path}: the video {quoted(video_id)}", "it has no list under 'annotations'")
+            yield Row(path, 0, {"video_id": lacking})
             continue
         for number, step in enumerate(steps):
             yield Row(path, 0, _values(video_id, step), f"annotation {number} of {quoted(video_id)}")

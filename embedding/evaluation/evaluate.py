@@ -14,7 +14,8 @@ import torch
 
 from reeldex.embedding.datasets.localization import EvaluatedSet, LocalizationSet
 from reeldex.embedding.datasets.protocols import SetIdentity
-from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
+from reeldex.embedding.datasets.records import EvaluationSet
+from reeldex.embedding.datasets.unusable import UnusableVideos
 from reeldex.embedding.errors import EmbeddingError, ScoresError
 from reeldex.embedding.evaluation.localization import LocalizationResult, localize
 from reeldex.embedding.evaluation.metrics import (

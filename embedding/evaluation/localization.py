@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from reeldex.embedding.datasets.localization import AnnotatedVideo, Draws, LocalizationSet
-from reeldex.embedding.datasets.records import UnusableVideos
+from reeldex.embedding.datasets.unusable import UnusableVideos
 from reeldex.embedding.errors import EmbeddingError, ScoresError
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.words.coverage import WordCoverage, measure_coverage
@@ -228,6 +228,7 @@ def localization_json(result: LocalizationResult) -> dict[str, JSON]:
         "words": None if result.coverage is None else result.coverage.to_json(),
         "videos": result.video_count,
         "unusable_videos": len(result.unusable.reasons),
+        "unusable_rows": len(result.unusable.rows),
         "not_annotated_videos": result.not_annotated,
         "videos_without_steps": result.without_steps,
     }

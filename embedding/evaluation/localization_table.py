@@ -83,12 +83,14 @@ def _notes(result: LocalizationResult) -> list[str]:
         "showed no step": result.without_steps,
     }
     notes += [f"{result.name}: {counted(count, 'video')} {why}." for why, count in left_out.items() if count]
+    if result.unusable.rows:
+        notes.append(f"{result.name}: {counted(len(result.unusable.rows), 'annotation row')} could not be used.")
     tasks = {task.task_id for task in result.tasks}
     if tasks != PRIMARY_TASKS:
         notes.append(
             f"{result.name}: the published figures are over the {len(PRIMARY_TASKS)} primary tasks, of which these are "
             f"{len(tasks & PRIMARY_TASKS)}: they cannot be compared."
         )
-    elif result.unusable.reasons or result.not_annotated:
-        notes.append(f"{result.name}: with videos left out, this is not quite the published protocol.")
+    elif result.unusable.reasons or result.not_annotated or result.unusable.rows:
+        notes.append(f"{result.name}: with these left out, this is not quite the published protocol.")
     return notes

@@ -7,16 +7,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from reeldex.embedding.datasets.captions_options import CaptionsOptions
 from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions, EpicRetrievalOptions
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
-from reeldex.embedding.datasets.options import (
-    CaptionsOptions,
-    FeatureLocation,
-    LsmdcOptions,
-    MsrvttOptions,
-    Youcook2Options,
-)
+from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.options import Options
 
 

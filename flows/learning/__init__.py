@@ -1,5 +1,6 @@
 """Training, evaluation and indexing, from the configuration to files and reports. Does not import Prefect.
 
+- `training_request.py`: what a training is asked to do, and its checks.
 - `training.py`, `evaluation.py`, `indexing.py`: one run of each; `in_process.py`: the same without a server.
 - `pipeline.py`: all steps of `reeldex run`; `cached_evaluation.py`: skips an evaluation whose inputs are unchanged.
 - `inputs.py`: data sets and word vectors as the configuration names them.

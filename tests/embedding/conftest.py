@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
-from reeldex.embedding.datasets.options import FeatureLocation
 from tests.embedding.feature_files import VIDEOS, make_store, rows_of
 from tests.embedding.word_sources import WORDS
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from reeldex.embedding.datasets.records import Clip, ClipTrainingSet, Vectors
+from reeldex.embedding.datasets.clips import Clip
+from reeldex.embedding.datasets.records import ClipTrainingSet, Vectors
 from reeldex.embedding.errors import FeaturesError
 from reeldex.embedding.model import ModelSpec
 from reeldex.embedding.options import TrainingOptions

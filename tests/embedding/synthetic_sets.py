@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
+from reeldex.embedding.datasets.records import EvaluationSet
+from reeldex.embedding.datasets.unusable import UnusableVideos
 from reeldex.embedding.evaluation.evaluate import Scores
 from tests.embedding import synthetic
 

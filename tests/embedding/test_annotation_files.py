@@ -12,8 +12,9 @@ import pytest
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.datasets import lsmdc, msrvtt, youcook2
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import FeatureLocation, LsmdcOptions, MsrvttOptions, Youcook2Options
+from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.embedding.errors import DatasetError, MissingVideosError
 from tests.embedding.feature_files import VIDEOS
 
@@ -83,7 +84,7 @@ def test_times_of_json_are_numbers_or_clocks(tmp_path: Path, store: FeatureLocat
     [
         ({"database": []}, "must map video ids to their annotations under 'database'"),
         ([], "must map video ids"),
-        ({"database": {"a": {"subset": "validation"}}}, "the video 'a' has no list under 'annotations'"),
+        ({"database": {"a": {"subset": "validation"}}}, "the video 'a': it has no list under 'annotations'"),
         ({"database": {"a": {"subset": "testing", "annotations": []}}}, "no annotations of the subset .*testing"),
         ({"database": {"a": {"subset": "validation", "annotations": [{"segment": [0, 1]}]}}}, "'text': it is missing"),
         ({"database": {"x" * 10**6: {"subset": "validation"}}}, "the video 'xxx"),
@@ -94,6 +95,18 @@ def test_official_json_that_cannot_be_used(tmp_path: Path, store: FeatureLocatio
     with pytest.raises(DatasetError, match=said) as raised:
         youcook2.open_evaluation(Youcook2Options(annotations=tmp_path / "y.json", features=store))
     assert len(str(raised.value)) < 500
+
+
+def test_videos_of_other_subsets_need_no_annotations_and_one_without_its_own_is_left_out(
+    tmp_path: Path, store: FeatureLocation
+) -> None:
+    steps = [{"segment": [at, at + 2], "sentence": f"step {at}"} for at in range(3)]
+    videos = {"video0": {"subset": "validation", "annotations": steps}, "video1": {"subset": "testing"},
+              "video2": {"subset": "validation", "annotations": None}}  # fmt: skip
+    (tmp_path / "y.json").write_text(json.dumps({"database": videos}))
+    held = youcook2.open_evaluation(Youcook2Options(annotations=tmp_path / "y.json", features=store))
+    assert {clip.video_id for clip in held.clips} == {"video0"}
+    assert list(held.unusable.rows.values()) == ["it has no list under 'annotations'"]
 
 
 def test_a_clip_of_the_pickle_without_a_caption_is_left_out_alone(tmp_path: Path) -> None:
@@ -126,7 +139,7 @@ def captions_json(folder: Path, form: str) -> Path:
 @pytest.mark.parametrize("form", ["sentences", "annotations"])
 def test_msrvtt_from_lists_of_ids_and_either_json(tmp_path: Path, store: FeatureLocation, form: str) -> None:
     (tmp_path / "train_list.txt").write_text("video0\nvideo1.mp4\nvideo2\n")
-    (tmp_path / "test_list.txt").write_text("video5\nvideo3\n")
+    (tmp_path / "test_list.txt").write_text("video_id\nvideo5\nvideo3.mp4\n")
     options = MsrvttOptions(
         train_csv=tmp_path / "train_list.txt",
         train_json=captions_json(tmp_path, form),

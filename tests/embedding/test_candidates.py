@@ -16,7 +16,8 @@ import torch
 
 from reeldex.embedding.datasets import epic_retrieval, lsmdc, msrvtt, youcook2
 from reeldex.embedding.datasets.epic_options import EpicRetrievalOptions
-from reeldex.embedding.datasets.options import FeatureLocation, LsmdcOptions, MsrvttOptions, Youcook2Options
+from reeldex.embedding.datasets.feature_options import FeatureLocation
+from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.protocols import PROTOCOLS, ProtocolClaim, SetIdentity, identify, set_sha256
 from reeldex.embedding.datasets.records import EvaluationSet
 from reeldex.embedding.errors import DatasetError, MissingVideosError

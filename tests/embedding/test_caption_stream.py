@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from reeldex.embedding.datasets.caption_stream import CaptionStream
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m import open_training
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
-from reeldex.embedding.datasets.options import FeatureLocation
 from tests.embedding import synthetic
 from tests.embedding.feature_files import make_store, rows_of
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from reeldex.embedding.datasets.caption_stream import CaptionStream
-from reeldex.embedding.datasets.records import Clip, ClipTrainingSet
+from reeldex.embedding.datasets.clips import Clip
+from reeldex.embedding.datasets.records import ClipTrainingSet
 from reeldex.embedding.errors import CheckpointMismatchError, WordVectorsError
 from reeldex.embedding.evaluation.evaluate import evaluate_retrieval
 from reeldex.embedding.evaluation.tables import report_json, retrieval_table

@@ -214,17 +214,32 @@ def test_a_video_with_fewer_seconds_than_steps_is_left_out(tmp_path: Path, files
         ("tasks_primary.txt", "\n1\nt\nu\n2\na,\n", "line 6: it has 2 steps"),
         ("tasks_primary.txt", "1\nt\nu\n1\na\n\n2\nt\n1\nb\n", "line 7: a task has 5 lines"),
         ("tasks_primary.txt", "1\nt\nu\n1\na\n\n1\nt\nu\n1\nb\n", "several tasks with the same id"),
-        ("videos.csv", "105222\n", "line 1: it has 1 columns, and column 2 is required"),
+        ("videos.csv", "105222\n", "line 1: it has 1 comma-separated column, and column 2 is required"),
         ("videos.csv", "105222,elsewhere,u\n", "has no annotations"),
         ("annotations/105222_-one.csv", "4,1,2\n", "line 1, column 'step': the task has the steps 1 to 3, not 4"),
         ("annotations/105222_-one.csv", "0,1,2\n", "steps 1 to 3, not 0"),
-        ("annotations/105222_-one.csv", "1,1,2\n1,x,2\n", "line 2, column 'start'"),
-        ("annotations/105222_-one.csv", "1,3,2\n", "it ends at 2.0 seconds, before its start"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path: Path, files: CrosstaskOptions, file: str, content: str, why: str) -> None:
     (tmp_path / file).write_text(content)
     with pytest.raises(DatasetError, match=why):
+        crosstask.open_evaluation(files)
+
+
+def test_one_annotation_without_a_valid_time_is_left_out_alone(tmp_path: Path, files: CrosstaskOptions) -> None:
+    before = crosstask.open_evaluation(files)
+    with (tmp_path / "annotations" / "105222_-one.csv").open("a") as file:
+        file.write("1,x,2\n2,NaN,3\n1,3,2\n3\n")
+    with (tmp_path / "videos.csv").open("a") as file:
+        file.write("16815\n")
+    held = crosstask.open_evaluation(files)
+    assert held.videos == before.videos
+    assert [place.rpartition("/")[2].split(",")[0] for place in held.unusable.rows] == ["videos.csv"] + [
+        "105222_-one.csv"
+    ] * 4
+    for path in (tmp_path / "annotations").iterdir():
+        path.write_text("1,x,2\n")
+    with pytest.raises(DatasetError, match="5 of 5 rows cannot be used"):
         crosstask.open_evaluation(files)
 
 

@@ -14,10 +14,11 @@ import pytest
 from reeldex.embedding.block_pooling import pool_groups, pool_spans, pool_whole
 from reeldex.embedding.damaged_rows import Ranges, only_damaged, undamaged
 from reeldex.embedding.datasets import captions, crosstask, epic_labels, howto100m
+from reeldex.embedding.datasets.captions_options import CaptionsOptions
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import CaptionsOptions, FeatureLocation
 from reeldex.embedding.errors import DatasetError, FeaturesError, MissingVideosError
 from reeldex.embedding.features import StoreFeatures
 from reeldex.embedding.training.checks import description

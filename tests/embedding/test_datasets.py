@@ -12,16 +12,12 @@ import torch
 
 from reeldex.embedding.block_pooling import pool_spans, pool_whole
 from reeldex.embedding.datasets import howto100m, lsmdc, msrvtt, youcook2
+from reeldex.embedding.datasets.clips import Clip
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import (
-    FeatureLocation,
-    LsmdcOptions,
-    MsrvttOptions,
-    Youcook2Options,
-)
+from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.readers import _is_vector, deduplicate_ids, load_vectors
-from reeldex.embedding.datasets.records import Clip
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.errors import DatasetError, MissingVideosError
 from reeldex.embedding.features import StoreFeatures

@@ -10,7 +10,7 @@ import pytest
 
 from reeldex.embedding.datasets.epic_labels import Segment, cut_segments, join_segments, open_evaluation, open_training
 from reeldex.embedding.datasets.epic_options import PRESETS, EpicLabelOptions
-from reeldex.embedding.datasets.options import FeatureLocation
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.errors import DatasetError, FeaturesError, MissingVideosError
 from tests.embedding.feature_files import make_store, rows_of, write_npy
 from tests.embedding.slow_pooling import pool_rows

@@ -15,8 +15,8 @@ from reeldex.embedding.datasets.epic_retrieval import (
     read_actions,
     read_annotations,
 )
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.errors import DatasetError, MissingVideosError
 from reeldex.embedding.multi_instance import mean_figures, query_figures
 from tests.embedding.feature_files import make_store, rows_of

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from reeldex.embedding.datasets.records import Clip, EvaluationSet
+from reeldex.embedding.datasets.clips import Clip
+from reeldex.embedding.datasets.records import EvaluationSet
 from reeldex.embedding.errors import EmbeddingError, ScoresError
 from reeldex.embedding.evaluation.evaluate import (
     evaluate_retrieval,

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from reeldex.embedding.datasets.protocols import SetIdentity
-from reeldex.embedding.datasets.records import EvaluationSet, UnusableVideos
+from reeldex.embedding.datasets.records import EvaluationSet
+from reeldex.embedding.datasets.unusable import UnusableVideos
 from reeldex.embedding.evaluation.evaluate import SetResult, measure
 from reeldex.embedding.evaluation.metrics import Interval, ranks_of_right
 from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS, published_results

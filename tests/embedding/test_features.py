@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.features import NpyFeatures, StoreFeatures
 from reeldex.storage.store import FeatureStore

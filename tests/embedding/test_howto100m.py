@@ -8,9 +8,9 @@ import pytest
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.datasets import howto100m
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.errors import FeaturesError
 from tests.embedding.feature_files import VIDEOS, rows_of, write_npy
 

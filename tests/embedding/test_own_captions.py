@@ -7,8 +7,9 @@ import pytest
 
 from reeldex.embedding.block_pooling import pool_spans, pool_whole
 from reeldex.embedding.datasets.captions import open_evaluation, open_training, split_by_video
+from reeldex.embedding.datasets.captions_options import CaptionsOptions
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.locations import open_features
-from reeldex.embedding.datasets.options import CaptionsOptions, FeatureLocation
 from reeldex.embedding.errors import DatasetError
 from tests.embedding.feature_files import VIDEOS
 

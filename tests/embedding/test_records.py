@@ -6,17 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from reeldex.embedding.datasets.records import (
-    Clip,
-    ClipTrainingSet,
-    EvaluationSet,
-    RetrievalSample,
-    UnusableVideos,
-    Vectors,
-    draw_generator,
-    exclude_unusable,
-    without_clips,
-)
+from reeldex.embedding.datasets.clips import Clip
+from reeldex.embedding.datasets.records import ClipTrainingSet, EvaluationSet, RetrievalSample, Vectors, draw_generator
+from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable, without_clips
 from reeldex.embedding.errors import DatasetError, MissingVideosError
 from reeldex.storage.schema import JSON
 

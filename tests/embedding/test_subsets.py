@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from reeldex.embedding.datasets.caption_stream import CaptionStream
+from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.options import MsrvttOptions, Youcook2Options
-from reeldex.embedding.datasets.records import Clip, ClipTrainingSet
+from reeldex.embedding.datasets.records import ClipTrainingSet
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.datasets.subsets import selected, split_validation
 from reeldex.embedding.errors import DatasetError

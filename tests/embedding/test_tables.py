@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reeldex.embedding.datasets.tables import Row, read_list, read_tab_table, read_table
+from reeldex.embedding.datasets.bare_tables import read_bare_table, read_tab_table
+from reeldex.embedding.datasets.id_lists import read_id_list, read_ids
+from reeldex.embedding.datasets.rows import Row
+from reeldex.embedding.datasets.tables import read_table
 from reeldex.embedding.errors import DatasetError, RowError
 
 
@@ -30,7 +33,13 @@ def test_columns_are_found_by_name_and_others_passed_over(tmp_path: Path) -> Non
         ("", "is empty; its first line must name the columns video_id, text"),
         ("video,text\n", "has no column 'video_id'. Did you mean 'video' there\\? Its columns are: video, text"),
         ("video_id,text\na,b,c\n", "line 2: it has 3 columns, the first line names 2"),
-        ("video_id,text\na,b\nc\n", "line 3: it has 1 columns"),
+        ("video_id,text\na,b\nc\n", "line 3: it has 1 column, the first line names 2"),
+        ("\n \n", "is empty; its first line must name"),
+        ("VIDEO_ID\ttexts\n", "no column 'text'. Did you mean 'texts' there\\? Its columns are: VIDEO_ID, texts"),
+        (b"\x1f\x8b\x08\x00\xff", "compressed with gzip. Unpack it"),
+        (b"PK\x03\x04\xff\xff", "a zip archive or a spreadsheet"),
+        ("video_id,text\n".encode("utf-16"), "it is UTF-16. Save it as UTF-8"),
+        ("video_id,text\n".encode("utf-16-le"), "line 1: it holds zero bytes, as UTF-16 does"),
         (b"video_id,text\na,b\nc,caf\xe9\n", "line 3: it is not UTF-8"),
         ('video_id,text\na,b\nc,"a cat\nd,e\n', "line 5: it cannot be read as .*: unexpected end of data"),
         ('video_id,text\na,"b"c\n', "line 2: it cannot be read as comma-separated text"),
@@ -152,17 +161,68 @@ def test_json_values_that_are_no_text_and_no_time() -> None:
     [
         ("video0\nvideo1\n\n", ["video0", "video1"]),
         ("\ufeffvideo0\r\nvideo1", ["video0", "video1"]),
-        ("video_id\nvideo0\n", None),
-        ("Video ID\nvideo0\n", None),
+        ("video_id\nvideo0\n", ["video0"]),
+        ("Video ID\nclips/video0.mp4\n", ["video0"]),
+        ("video\n\"video0\"\n'video1'\n", ["video0", "video1"]),
         ("videoid\nvideo0\n", None),
-        ("id\n", None),
+        ("id\n", []),
         ("video_id,sentence\nvideo0,a\n", None),
         ("", None),
     ],
 )
 def test_lists_of_ids_without_a_header(tmp_path: Path, content: str, ids: list[str] | None) -> None:
-    rows = read_list(table(tmp_path, content), "video_id")
-    assert (None if rows is None else [row.text("video_id") for row in rows]) == ids
+    found = read_id_list(table(tmp_path, content))
+    assert (None if found is None else found.rows) == ids
+
+
+def test_ids_of_a_table_leave_out_rows_without_one(tmp_path: Path) -> None:
+    found = read_ids(table(tmp_path, "task,video_id\n1,video0\n2,\n3,video1\n"))
+    assert found.rows == ["video0", "video1"]
+    assert list(found.reasons.values()) == ["it is empty"]
+    with pytest.raises(DatasetError, match=r"has no column 'video_id'. Did you mean 'videoid' there"):
+        read_ids(table(tmp_path, "videoid\nvideo0\n"))
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is a folder"):
+        read_table(tmp_path, ["a"])
+
+
+def test_empty_lines_and_rows_are_no_rows(tmp_path: Path) -> None:
+    rows = read_table(table(tmp_path, "\n \nvideo_id;text\n;\n\na;b\n ; \n"), ["video_id", "text"])
+    assert [(row.line, row.text("video_id")) for row in rows] == [(6, "a")]
+
+
+def test_messages_name_columns_as_the_file_does(tmp_path: Path) -> None:
+    aliases = {"video_id": ("video",), "text": ("caption",)}
+    row = read_table(table(tmp_path, "Video,Caption\na,\n"), ["video_id", "text"], (), aliases)[0]
+    with pytest.raises(RowError, match="line 2, column 'Caption': it is empty"):
+        row.text("text")
+    with pytest.raises(
+        DatasetError, match=r"no column 'text'.*Its columns are: Video; needed are: video_id \(or video\)"
+    ):
+        read_table(table(tmp_path, "Video\n"), ["video_id", "text"], (), aliases)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_without_a_header_between_any_usual_separators(tmp_path: Path, separator: str) -> None:
+    lines = [["Step", "start"], ["1", "2.5", "x"], ["", ""], ["3"]]
+    rows = list(read_bare_table(table(tmp_path, "\n".join(map(separator.join, lines))), {"step": 0, "start": 1}))
+    assert [row.integer("step") for row in rows] == [1, 3]
+    assert rows[0].seconds("start") == 2.5
+    with pytest.raises(RowError, match=r"line 4: it has 1 .*-separated column, and column 2 is required"):
+        rows[1].seconds("start")
+
+
+@pytest.mark.parametrize("digits", [19, 5000])
+def test_numbers_of_any_length(digits: int) -> None:
+    row = Row(Path("t"), 1, {"n": "9" * digits, "list": f"[{'9' * digits}]", "time": int("9" * 400)})
+    with pytest.raises(DatasetError, match="is not a whole number"):
+        row.integer("n")
+    with pytest.raises(DatasetError, match="is not a list of classes"):
+        row.classes("list")
+    with pytest.raises(RowError, match="neither a time"):
+        row.seconds("time")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 
 from reeldex.cli.quickstart import TRAINING
 from reeldex.embedding.datasets import msrvtt
-from reeldex.embedding.datasets.options import FeatureLocation, MsrvttOptions
+from reeldex.embedding.datasets.feature_options import FeatureLocation
+from reeldex.embedding.datasets.options import MsrvttOptions
 from reeldex.embedding.evaluation.evaluate import measure
 from reeldex.extractors import synthetic
 from tests.conftest import Reeldex
