@@ -66,8 +66,9 @@ def pool_spans(
     """Pool spans (start, end) in seconds of one video to (len(spans), D2 + D3) float32.
 
     Each stream's rows int(s * r) up to and including int(e * r), element-wise maximum, L2-normalised; 2-D before 3-D.
-    Reads those rows only. A stream is zero in a span beyond its end; a span that begins less than `slack_rows` rows
-    beyond it, because of rounding, gets the last row. Damaged rows are skipped.
+    Reads those rows only. A stream is zero in a span beyond its end or before its start; a span that begins less than
+    `slack_rows` rows beyond its end, because of rounding, gets the last row, and one that ends as little before its
+    start the first. Damaged rows are skipped.
     Raises FeaturesError, also for a span of only damaged rows.
     """
     # Captions that are drawn twice, or extended to the same window, are pooled once.
@@ -92,10 +93,19 @@ def rows_beyond_end(timing: RowTiming, span: tuple[float, float]) -> int:
     return first - timing.row_count + 1
 
 
+def rows_before_start(timing: RowTiming, span: tuple[float, float]) -> float:
+    """Return how many rows before the first one a span (start, end) in seconds ends; 0 or less when it does not."""
+    return (timing.start_seconds - span[1]) / timing.seconds_per_row
+
+
 def span_run(timing: RowTiming, span: tuple[float, float], slack_rows: int = 0) -> tuple[int, int]:
     """Return the rows (first, stop) that `pool_spans` pools; raises ValueError for a span that is not one."""
     first, stop = span_rows(timing, *span)
-    if first == stop and slack_rows and rows_beyond_end(timing, span) <= slack_rows:
+    if first < stop or not slack_rows:
+        return first, stop
+    if (before := rows_before_start(timing, span)) > 0:
+        return (0, 1) if before <= slack_rows else (0, 0)
+    if rows_beyond_end(timing, span) <= slack_rows:
         return timing.row_count - 1, timing.row_count
     return first, stop
 

@@ -220,6 +220,10 @@ class NpyFeatures:
             raise FeaturesError(
                 f"{self._file(stream, video_id)} has rows of dimension {rows.shape[1]}, other files have {width}."
             )
+        if not len(rows):
+            raise FeaturesError(
+                f"{self._file(stream, video_id)} has no rows. Extract this video again, or leave it out."
+            )
         return VideoRows(RowTiming(len(rows), 0.0, self._seconds_per_row[stream]), rows)
 
     def fingerprints(self) -> dict[str, JSON]:

@@ -17,14 +17,15 @@ from reeldex.embedding.captions import CaptionWindow, VideoCaptions, grow_window
 from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features, required
-from reeldex.embedding.datasets.readers import SpanReader, span_damage
+from reeldex.embedding.datasets.readers import SpanReader, span_damage, span_problem, streams_of
 from reeldex.embedding.datasets.records import ClipReader, RetrievalSample, draw_generator
 from reeldex.embedding.datasets.tables import stream_table
 from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable
 from reeldex.embedding.errors import DatasetError
-from reeldex.embedding.features import STREAMS, FeatureSource
+from reeldex.embedding.features import FeatureSource
 from reeldex.embedding.stop_words import content_words, load_stop_words
 from reeldex.embedding.words.vectors import tokenise
+from reeldex.quantities import counted
 from reeldex.storage.schema import JSON
 
 log = logging.getLogger(__name__)
@@ -96,25 +97,41 @@ class Howto100mTrainingSet:
         return replace(self, video_ids=tuple(self.video_ids[at] for at in indices))
 
     def clips(self, indices: Sequence[int]) -> tuple[list[Clip], ClipReader]:
-        """Return one window of each of some videos, to evaluate on: that of the caption in the middle."""
+        """Return one window of each of some videos, to evaluate on: that of the caption in the middle.
+
+        Where this has no usable rows, that of the nearest caption that has; videos without any are left out.
+        """
         clips, spans = [], {}
-        for at in indices:
-            captions = self.captions.captions(self.video_ids[at])
-            usable = self._usable(self.video_ids[at], captions)
-            window = self._window(captions, usable[len(usable) // 2])
-            spans[self.video_ids[at]] = (window.start_seconds, window.end_seconds)
-            clips.append(Clip(self.video_ids[at], self.video_ids[at], (" ".join(window.words),)))
+        distinct = list(dict.fromkeys(self.video_ids[at] for at in indices))
+        for video_id in distinct:
+            if (window := self._middle_window(video_id)) is not None:
+                spans[video_id] = (window.start_seconds, window.end_seconds)
+                clips.append(Clip(video_id, video_id, (" ".join(window.words),)))
+        if len(clips) < len(distinct):
+            log.warning(
+                "%s without a caption within their features are not evaluated on",
+                counted(len(distinct) - len(clips), "video"),
+            )
         return clips, SpanReader(self.source, spans)
+
+    def _middle_window(self, video_id: str) -> CaptionWindow | None:
+        captions = self.captions.captions(video_id)
+        streams = streams_of(self.source, video_id)
+        middle = len(captions) // 2
+        for caption in sorted(range(len(captions)), key=lambda each: abs(each - middle)):
+            window = self._window(captions, caption)
+            if span_problem(streams, (window.start_seconds, window.end_seconds)) is None:
+                return window
+        return None
 
     def _usable(self, video_id: str, captions: VideoCaptions) -> Sequence[int]:
         """Return the captions, by number, whose windows do not have only damaged rows."""
         every = range(len(captions))
         if not self.skip_damaged:
             return every
-        videos = [self.source.video(stream, video_id) for stream in range(len(STREAMS))]
-        if not any(video.damaged for video in videos):
+        streams = streams_of(self.source, video_id)
+        if not any(damaged for _, damaged in streams):
             return every
-        streams = [(video.timing, video.damaged) for video in videos]
         windows = [self._window(captions, caption) for caption in every]
         spans = [(window.start_seconds, window.end_seconds) for window in windows]
         return [caption for caption in every if span_damage(streams, spans[caption]) is None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from reeldex.embedding.block_pooling import pool_groups, pool_spans, pool_whole, rows_beyond_end, span_run
+from reeldex.embedding.block_pooling import (
+    pool_groups,
+    pool_spans,
+    pool_whole,
+    rows_before_start,
+    rows_beyond_end,
+    span_run,
+)
 from reeldex.embedding.damaged_rows import Ranges, only_damaged
 from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.records import Vectors
@@ -65,6 +72,10 @@ class VectorReader:
             return f"its features in {self.path} hold NaN or infinity"
         return None
 
+    def part(self, clip: Clip) -> Hashable:  # noqa: ARG002 - there is one part
+        """Return None: each clip is all of its video."""
+        return None
+
     def read(self, clip: Clip) -> Vectors:
         """Return the vector of a clip's video; raises FeaturesError."""
         if clip.video_id not in self._vectors:
@@ -115,14 +126,19 @@ def _numpy(vector: torch.Tensor) -> Half:
     return array
 
 
+Streams = Sequence[tuple[RowTiming, Ranges]]
+"""The times of the rows of each stream of a video, and its damaged rows."""
+
+
+def streams_of(source: FeatureSource, video_id: str) -> Streams:
+    """Return the times of the rows of each stream of a video, and its damaged rows; raises FeaturesError."""
+    videos = [source.video(stream, video_id) for stream in range(len(STREAMS))]
+    return [(video.timing, video.damaged) for video in videos]
+
+
 @dataclass(frozen=True, eq=False)
 class _SourceReader:
     source: FeatureSource
-
-    def _streams(self, video_id: str) -> list[tuple[RowTiming, Ranges]]:
-        """Return the times of the rows of each stream, and the damaged rows; raises FeaturesError."""
-        videos = [self.source.video(stream, video_id) for stream in range(len(STREAMS))]
-        return [(video.timing, video.damaged) for video in videos]
 
     @property
     def video_dim(self) -> int:
@@ -142,6 +158,10 @@ class _SourceReader:
 class WholeVideoReader(_SourceReader):
     """Clips that are whole videos of a source."""
 
+    def part(self, clip: Clip) -> Hashable:  # noqa: ARG002 - there is one part
+        """Return None: each clip is all of its video."""
+        return None
+
     def read(self, clip: Clip) -> Vectors:
         """Pool all rows of a clip's video; raises FeaturesError."""
         return pool_whole(self.source, clip.video_id)
@@ -153,39 +173,45 @@ class SpanReader(_SourceReader):
 
     spans: Mapping[str, tuple[float, float]]
 
+    def part(self, clip: Clip) -> Hashable:
+        """Return the clip's span."""
+        return self.spans[clip.clip_id]
+
     def read(self, clip: Clip) -> Vectors:
         """Pool the rows of a clip's span; raises FeaturesError."""
         vector: Vectors = pool_spans(self.source, clip.video_id, [self.spans[clip.clip_id]], _SLACK_ROWS)[0]
         return vector
 
     def unusable_clips(self, clips: Iterable[Clip]) -> dict[str, str]:
-        """Return the clips that begin beyond their video's features or have only damaged rows, with what is wrong.
+        """Return the clips whose spans have no rows of their video, or only damaged ones, with what is wrong.
 
         Raises FeaturesError.
         """
         found = {}
-        streams: dict[str, list[tuple[RowTiming, Ranges]]] = {}
+        streams: dict[str, Streams] = {}
         for clip in clips:
             if clip.video_id not in streams:
-                streams[clip.video_id] = self._streams(clip.video_id)
-            span = self.spans[clip.clip_id]
-            if max(rows_beyond_end(timing, span) for timing, _ in streams[clip.video_id]) > _SLACK_ROWS:
-                found[clip.clip_id] = f"it begins at {span[0]:g} seconds, beyond the end of its video's features"
-            elif damaged := span_damage(streams[clip.video_id], span, _SLACK_ROWS):
-                found[clip.clip_id] = damaged
+                streams[clip.video_id] = streams_of(self.source, clip.video_id)
+            if problem := span_problem(streams[clip.video_id], self.spans[clip.clip_id]):
+                found[clip.clip_id] = problem
         return found
 
 
-def span_damage(
-    streams: Sequence[tuple[RowTiming, Ranges]], span: tuple[float, float], slack_rows: int = 0
-) -> str | None:
+def span_problem(streams: Streams, span: tuple[float, float]) -> str | None:
+    """Return why a SpanReader cannot read a span of a video, None when it can."""
+    if max(rows_beyond_end(timing, span) for timing, _ in streams) > _SLACK_ROWS:
+        return f"it begins at {span[0]:g} seconds, beyond the end of its video's features"
+    if max(rows_before_start(timing, span) for timing, _ in streams) > _SLACK_ROWS:
+        return f"it ends at {span[1]:g} seconds, before its video's features begin"
+    return span_damage(streams, span, _SLACK_ROWS)
+
+
+def span_damage(streams: Streams, span: tuple[float, float], slack_rows: int = 0) -> str | None:
     """Return in which stream a span has only damaged rows, as a reason why it cannot be used; None when in neither."""
     return _group_damage(streams, [[span_run(timing, span, slack_rows)] for timing, _ in streams])
 
 
-def _group_damage(
-    streams: Sequence[tuple[RowTiming, Ranges]], groups: Sequence[Sequence[tuple[int, int]]]
-) -> str | None:
+def _group_damage(streams: Streams, groups: Sequence[Sequence[tuple[int, int]]]) -> str | None:
     for name, (timing, damaged), runs in zip(STREAMS, streams, groups, strict=True):
         if only_damaged(runs, damaged, timing.row_count):
             return f"all its {name} rows may show damaged pictures"
@@ -202,25 +228,27 @@ class SegmentReader(_SourceReader):
 
     runs: Mapping[str, Sequence[tuple[int, int]]]
 
+    def part(self, clip: Clip) -> Hashable:
+        """Return the clip's runs."""
+        return tuple(self.runs[clip.clip_id])
+
     def read(self, clip: Clip) -> Vectors:
         """Pool the rows of a clip's runs; raises FeaturesError."""
-        return pool_groups(self.source, clip.video_id, self._groups(clip, self._streams(clip.video_id)))
+        return pool_groups(self.source, clip.video_id, self._groups(clip, streams_of(self.source, clip.video_id)))
 
     def unusable_clips(self, clips: Iterable[Clip]) -> dict[str, str]:
         """Return the clips of only damaged rows, with what is wrong; raises FeaturesError."""
         found = {}
-        streams: dict[str, list[tuple[RowTiming, Ranges]]] = {}
+        streams: dict[str, Streams] = {}
         for clip in clips:
             if clip.video_id not in streams:
-                streams[clip.video_id] = self._streams(clip.video_id)
+                streams[clip.video_id] = streams_of(self.source, clip.video_id)
             held = streams[clip.video_id]
             if damaged := _group_damage(held, self._groups(clip, held)):
                 found[clip.clip_id] = damaged
         return found
 
-    def _groups(
-        self, clip: Clip, streams: Sequence[tuple[RowTiming, Ranges]]
-    ) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, int]]]:
+    def _groups(self, clip: Clip, streams: Streams) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, int]]]:
         runs = self.runs[clip.clip_id]
         (two_d, _), (three_d, _) = streams
         scaled = [scaled_run(run, rows_ratio(three_d, two_d)) for run in runs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -90,6 +90,9 @@ class ClipReader(Protocol):
     @property
     def video_dim(self) -> int:
         """Vector dimension."""
+
+    def part(self, clip: Clip) -> Hashable:
+        """Return which part of its video a clip is: those of one video with equal parts have the same vector."""
 
     def read(self, clip: Clip) -> Vectors:
         """Return a clip's (video_dim,) float32 vector; raises FeaturesError."""

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from reeldex.embedding.datasets.candidates import distinct_candidates
 from reeldex.embedding.datasets.id_lists import read_ids
 from reeldex.embedding.datasets.options import TrainableOptions
 from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
@@ -51,8 +52,8 @@ def selected(samples: TrainingSet, options: TrainableOptions) -> TrainingSet:
 def split_validation(samples: TrainingSet, share: float) -> tuple[TrainingSet, EvaluationSet]:
     """Return a training set without a share of its videos, and these as a set to evaluate on.
 
-    A video is in one of them with all its clips. Which videos these are depends on their names alone. Raises
-    DatasetError when either has no video.
+    A video is in one of them with all its clips; clips that are the same part of a video are one candidate. Which
+    videos these are depends on their names alone. Raises DatasetError when either has no video.
     """
     videos = _in_fixed_order(samples, VALIDATION)
     count = math.ceil(share * len(videos))
@@ -63,9 +64,15 @@ def split_validation(samples: TrainingSet, share: float) -> tuple[TrainingSet, E
         )
     held_out = set(videos[:count])
     rest = _of_videos(samples, lambda video: video not in held_out, "nothing is left to train on")
-    clips, reader = samples.clips([at for at, video in enumerate(samples.videos) if video in held_out])
+    rows, reader = samples.clips([at for at, video in enumerate(samples.videos) if video in held_out])
+    if not rows:
+        raise DatasetError(
+            f"{samples.name}: no clip of the {counted(count, 'video')} held out for validation has usable features. "
+            "Raise train.validation_share, or leave it out."
+        )
     log.info("%s: %s held out for validation", samples.name, counted(count, "video"))
-    return rest, EvaluationSet(VALIDATION, clips, reader)
+    clips, captions, right = distinct_candidates(rows, [(row.video_id, reader.part(row)) for row in rows])
+    return rest, EvaluationSet(VALIDATION, clips, reader, captions, right)
 
 
 def _of_videos(samples: TrainingSet, wanted: Callable[[str], bool], otherwise: str) -> TrainingSet:

@@ -52,9 +52,15 @@ def make_store(folder: Path, videos: Mapping[str, tuple[Rows, Rows]]) -> Feature
 
 
 def make_damaged_store(
-    folder: Path, videos: Mapping[str, tuple[Rows, Rows]], damaged: Mapping[str, tuple[Ranges | None, Ranges | None]]
+    folder: Path,
+    videos: Mapping[str, tuple[Rows, Rows]],
+    damaged: Mapping[str, tuple[Ranges | None, Ranges | None]],
+    start_seconds: float = 0.0,
 ) -> FeatureStore:
-    """Make a store as an extraction does, with damaged ranges of rows by video and stream; others have none."""
+    """Make a store as an extraction does, with damaged ranges of rows by video and stream; others have none.
+
+    The rows begin at `start_seconds`, as those of a clip of a file do.
+    """
     store = FeatureStore(folder / "store", create=True)
     spaces = [FeatureSpace(name, {"weights": name}) for name in SPACES]
     entries = [VideoEntry(video_id, f"/videos/{video_id}.mp4", 10, 20) for video_id in videos]
@@ -65,7 +71,13 @@ def make_damaged_store(
             streams = zip(videos[entry.video_id], RATES, damaged.get(entry.video_id, ((), ())), strict=True)
             features = {
                 space: FeatureRows(
-                    rows, 0.0, 1 / rate, len(rows) / rate, truncated=False, source=entry.path, damaged_rows=bad
+                    rows,
+                    start_seconds,
+                    1 / rate,
+                    len(rows) / rate,
+                    truncated=False,
+                    source=entry.path,
+                    damaged_rows=bad,
                 )
                 for space, (rows, rate, bad) in zip(spaces, streams, strict=True)
             }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ class KindReader:
     video_dim: int = SPEC.video_dim
     broken: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
+
+    def part(self, clip: Clip) -> Hashable:
+        return clip.clip_id
 
     def read(self, clip: Clip) -> Vectors:
         if clip.clip_id in self.unreadable:

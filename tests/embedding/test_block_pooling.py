@@ -11,7 +11,7 @@ from reeldex.embedding.errors import FeaturesError
 from reeldex.embedding.features import NpyFeatures, StoreFeatures
 from reeldex.embedding.pooling import join_streams
 from reeldex.storage.shard import RowTiming
-from tests.embedding.feature_files import RATES, WIDTHS, make_store, rows_of, write_npy
+from tests.embedding.feature_files import RATES, WIDTHS, make_damaged_store, make_store, rows_of, write_npy
 from tests.embedding.slow_pooling import pool_rows, pool_span
 
 RUNS = [(0, 1), (0, 12), (3, 7), (11, 12), (5, 5), (12, 12), (3, 7)]
@@ -105,3 +105,15 @@ def test_errors_name_the_video(tmp_path: Path) -> None:
         pool_whole(source, "a")
     with pytest.raises(FeaturesError, match="'a': A span needs"):
         pool_spans(source, "a", [(3, 2)])
+
+
+def test_a_span_before_the_first_row_has_none_of_the_last(tmp_path: Path) -> None:
+    video = rows_of("video1")
+    source = StoreFeatures(make_damaged_store(tmp_path, {"video1": video}, {}, start_seconds=60.0))
+    spans = [(0.0, 5.0), (59.0, 59.5), (59.0, 62.0), (79.0, 90.0)]
+    found = pool_spans(source, "video1", spans, slack_rows=1)
+    assert not found[0].any()
+    own = slow_spans(video, [(0, 0), (0, 2), (19, 19.9)])
+    assert np.array_equal(found[1], own[0]), "as little before the start as rounding explains"
+    assert np.array_equal(found[2:], own[1:])
+    assert not pool_spans(source, "video1", spans[:2]).any()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reeldex.embedding.block_pooling import pool_whole
 from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.locations import open_features
 from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
@@ -186,3 +187,12 @@ def test_a_location_is_a_store_or_two_folders(tmp_path: Path) -> None:
         FeatureLocation(store=store.path, folder_2d=folders[0])
     with pytest.raises(ValueError, match="greater than 0"):
         FeatureLocation(store=store.path, rows_per_second=(0, 1.5))
+
+
+def test_a_file_without_rows_is_not_pooled_to_zeros(tmp_path: Path) -> None:
+    folders = write_npy(tmp_path, {"video1": rows_of("video1"), "video2": rows_of("video2")})
+    np.save(folders[1] / "video2.npy", np.zeros((0, WIDTHS[1]), np.float16))
+    source = NpyFeatures(folders)
+    assert pool_whole(source, "video1").any()
+    with pytest.raises(FeaturesError, match=r"video2\.npy has no rows"):
+        pool_whole(source, "video2")

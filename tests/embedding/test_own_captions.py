@@ -11,7 +11,7 @@ from reeldex.embedding.datasets.captions_options import CaptionsOptions
 from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.locations import open_features
 from reeldex.embedding.errors import DatasetError
-from tests.embedding.feature_files import VIDEOS
+from tests.embedding.feature_files import VIDEOS, make_damaged_store, rows_of
 
 
 def options(folder: Path, store: FeatureLocation, content: str, **changes: object) -> CaptionsOptions:
@@ -120,3 +120,15 @@ def test_what_is_not_given_is_named(tmp_path: Path, store: FeatureLocation) -> N
     for share in (0, 1, -0.1):
         with pytest.raises(ValueError, match="split"):
             CaptionsOptions(split=share)
+
+
+def test_captions_before_the_features_of_a_clip_are_left_out(tmp_path: Path) -> None:
+    path = make_damaged_store(tmp_path, {each: rows_of(each) for each in VIDEOS}, {}, start_seconds=60.0).path
+    rows = "".join(f"{each},70,72,cut it,test\n" for each in VIDEOS)
+    table = f"video,start,end,text,split\n{rows}video1,2,4,too early,test\nvideo1,100,104,too late,test\n"
+    held = open_evaluation(options(tmp_path, FeatureLocation(store=path), table, max_missing_share=0.3))
+    assert len(held.captions) == len(VIDEOS)
+    assert held.unusable.clips == {
+        "video1@2-4": "it ends at 4 seconds, before its video's features begin",
+        "video1@100-104": "it begins at 100 seconds, beyond the end of its video's features",
+    }

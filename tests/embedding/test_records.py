@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ class LetterReader:
     """Gives each clip a vector of its first letter."""
 
     video_dim: int = 2
+
+    def part(self, clip: Clip) -> Hashable:
+        return clip.clip_id
 
     def read(self, clip: Clip) -> Vectors:
         return np.array([ord(clip.clip_id[0]), 1], dtype=np.float32)

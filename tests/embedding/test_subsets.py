@@ -8,18 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reeldex.embedding.damaged_rows import Ranges
 from reeldex.embedding.datasets.caption_stream import CaptionStream
+from reeldex.embedding.datasets.captions_options import CaptionsOptions
 from reeldex.embedding.datasets.clips import Clip
+from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.options import MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.records import ClipTrainingSet
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.datasets.subsets import selected, split_validation
 from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.evaluation.evaluate import measure
 from reeldex.embedding.stop_words import content_words, load_stop_words
 from reeldex.embedding.training.checkpoint_selection import selection_score
 from tests.embedding import synthetic
-from tests.embedding.feature_files import VIDEOS
+from tests.embedding.feature_files import VIDEOS, make_damaged_store, rows_of
 from tests.embedding.test_datasets import write_vectors
 
 OpenNarrated = Callable[..., list[str]]
@@ -191,3 +195,40 @@ def test_msrvtt_too_can_be_trained_on_in_part(tmp_path: Path) -> None:
     training = DATASETS["msrvtt"].open_training(options)
     assert len(training) == 3
     assert training.sample(0, 0, 0).captions == (training.videos[0],)
+
+
+@pytest.mark.parametrize("times", [",0,5", ""])
+def test_texts_of_one_part_of_a_video_are_one_candidate_of_the_validation_split(
+    tmp_path: Path, store: FeatureLocation, times: str
+) -> None:
+    # Twelve times the same candidate would tie with itself: no text could be among the first ten.
+    rows = "".join(f"{video}{times},{video} text {at}\n" for video in VIDEOS for at in range(12))
+    (tmp_path / "c.csv").write_text(f"video{',start,end' if times else ''},text\n{rows}")
+    options = CaptionsOptions(captions=tmp_path / "c.csv", features=store, split=0.2)
+    rest, held_out = split_validation(DATASETS["captions"].open_training(options), 0.4)
+    assert (len(set(rest.videos)), len(held_out.clips), len(held_out.captions)) == (3, 2, 24)
+    scores = np.zeros((24, 2), np.float32)
+    scores[np.arange(24), held_out.right_clips] = 1
+    assert measure(scores, held_out).directions["text_to_video"].retrieval.recall_at_1 == 1
+    assert [held_out.clips[at].video_id for at in held_out.right_clips] == [
+        said.split()[0] for said in held_out.captions
+    ]
+
+
+def test_the_validation_split_of_howto100m_has_windows_with_rows_alone(
+    tmp_path: Path, narrated: Howto100mOptions
+) -> None:
+    damaged: dict[str, tuple[Ranges | None, Ranges | None]] = dict.fromkeys(VIDEOS, (((19, 20),), ((29, 30),)))
+    path = make_damaged_store(tmp_path / "damaged", {each: rows_of(each) for each in VIDEOS}, damaged).path
+    spoken = {each: {"start": [2, 20.3, 40], "end": [8, 27, 47], "text": ["a", "b", "c"]} for each in VIDEOS[:5]}
+    spoken["video5"] = {"start": [20.3, 40], "end": [27, 47], "text": ["b", "c"]}
+    (tmp_path / "captions.json").write_text(json.dumps(spoken))
+    options = narrated.replaced(features=FeatureLocation(store=path, skip_damaged=True))
+    training = DATASETS["howto100m"].open_training(options)
+    clips, reader = training.clips(range(6))
+    assert [clip.captions for clip in clips] == [("a",)] * 5, "none of video5, whose captions are beyond its end"
+    assert all(reader.read(clip).any() for clip in clips)
+    (tmp_path / "captions.json").write_text(json.dumps(dict.fromkeys(VIDEOS, spoken["video5"])))
+    training = DATASETS["howto100m"].open_training(options)
+    with pytest.raises(DatasetError, match="no clip of the 2 videos held out for validation has usable features"):
+        split_validation(training, 0.3)
