@@ -103,7 +103,9 @@ def open_evaluation(options: EpicRetrievalOptions) -> EvaluationSet:
     annotations = read_annotations(path)
     sentences = _sentences(options.test_sentence_csv, annotations)
     claim = claimed(NAME, options.protocol, options.published_sha256)
-    require_counts(NAME, claim.protocol, len(annotations.actions), sentences.total, path)
+    bad = len(annotations.reasons) + len(sentences.reasons)
+    counts = (len(annotations.actions), len(sentences.rows))
+    require_counts(NAME, claim.protocol, counts, path, bad)
     clips, reader, unusable = _clips(annotations, options, sentences.reasons)
     by_id = {each.narration_id: each for each in annotations.actions}
     said = sentences.rows

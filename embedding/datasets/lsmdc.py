@@ -35,7 +35,8 @@ def open_evaluation(options: LsmdcOptions) -> EvaluationSet:
     path = required(options.test_csv, "test_csv", purpose)
     rows = _rows(path)
     claim = claimed(NAME, options.protocol, options.published_sha256)
-    require_counts(NAME, claim.protocol, len({clip for clip, _ in rows.rows}), rows.total, path)
+    counts = (len({clip for clip, _ in rows.rows}), len(rows.rows))
+    require_counts(NAME, claim.protocol, counts, path, len(rows.reasons))
     clips, unusable = _clips(rows, reader, options.max_missing_share)
     return ranked_set(
         NAME,

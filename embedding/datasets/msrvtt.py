@@ -60,7 +60,8 @@ def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
     path = required(options.test_csv, "test_csv", purpose)
     videos, rows = _test_rows(path, options)
     claim = claimed(NAME, options.protocol, options.published_sha256)
-    require_counts(NAME, claim.protocol, len(videos), rows.total, path)
+    counts = (len(videos), len(rows.rows))
+    require_counts(NAME, claim.protocol, counts, path, len(rows.reasons))
     reader = whole_videos(options.features, options.test_features, "test_features", purpose)
     has_sentence = {video_id for video_id, _ in rows.rows}
 

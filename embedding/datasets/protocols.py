@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reeldex.embedding.errors import DatasetError
+from reeldex.quantities import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,21 @@ def claimed(test_set: str, protocol: str | None, published_sha256: str | None) -
     return ProtocolClaim(protocol, published_sha256)
 
 
-def require_counts(test_set: str, protocol: str | None, candidates: int, sentences: int, path: Path) -> None:
-    """Raise DatasetError when an annotation file does not have the counts of the stated protocol."""
+def require_counts(
+    test_set: str, protocol: str | None, counts: tuple[int, int], path: Path, unusable_rows: int = 0
+) -> None:
+    """Raise DatasetError when a file does not have the counts (candidates, sentences) of the stated protocol.
+
+    Each of the `unusable_rows`, which are not among the counts, may be a sentence, and that of a further candidate.
+    """
     for each in PROTOCOLS.get(test_set, ()):
-        if each.name == protocol and (each.candidates, each.sentences) != (candidates, sentences):
+        lacking = [wanted - found for wanted, found in zip((each.candidates, each.sentences), counts, strict=True)]
+        if each.name == protocol and not all(0 <= number <= unusable_rows for number in lacking):
+            bad = f", and {counted(unusable_rows, 'row')} that cannot be used" if unusable_rows else ""
             raise DatasetError(
                 f"{path}: the protocol {protocol} of {test_set} has {each.candidates} candidates and "
-                f"{each.sentences} sentences, the file {candidates} and {sentences}. Give the file of that protocol, "
-                "or leave protocol out."
+                f"{each.sentences} sentences, the file {counts[0]} and {counts[1]}{bad}. Give the file of that "
+                "protocol, or leave protocol out."
             )
 
 

@@ -69,7 +69,9 @@ def open_evaluation(options: Youcook2Options) -> EvaluationSet:
     """Open the test set: each clip one candidate, each row a caption that has to find its clip."""
     found = _open(options, options.test_pkl, options.test_csv, "test")
     claim = claimed(NAME, options.protocol, options.published_sha256)
-    require_counts(NAME, claim.protocol, *found.annotated, found.path)
+    candidates, sentences = found.annotated
+    bad = len(found.unusable.rows)
+    require_counts(NAME, claim.protocol, (candidates, sentences - bad), found.path, bad)
     return ranked_set(
         NAME,
         found.clips,

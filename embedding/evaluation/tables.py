@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reeldex.embedding.datasets.captions import NAME as OWN_CAPTIONS
+from reeldex.embedding.datasets.protocols import PROTOCOLS
 from reeldex.embedding.datasets.records import EvaluationSet
+from reeldex.embedding.datasets.unusable import UnusableVideos
 from reeldex.embedding.evaluation.evaluate import DIRECTIONS, DirectionResult, Result, Scores, SetResult
 from reeldex.embedding.evaluation.localization import LocalizationResult, localization_json
 from reeldex.embedding.evaluation.metrics import RECALL_AT, Interval, RetrievalMetrics, top_k
@@ -66,7 +69,8 @@ def set_in_words(result: SetResult) -> str:
     """Return a test set's protocol and size, such as `protocol 1k-A, 1000 videos, 1000 sentences`."""
     identity = result.identity
     named = identity.protocol or " or ".join(identity.possible)
-    protocol = f"protocol {named}" if named else "no named protocol"
+    unnamed = "own captions, no published protocol" if result.name == OWN_CAPTIONS else "no named protocol"
+    protocol = f"protocol {named}" if named else unnamed
     candidates = counted(result.clip_count, "video" if result.name == "msrvtt" else "clip")
     return f"{protocol}, {candidates}, {counted(result.sentence_count, 'sentence')}"
 
@@ -90,15 +94,8 @@ def _notes(result: SetResult) -> list[str]:
     if result.coverage is not None:
         notes.append(f"{result.name}: {result.coverage}.")
     if not result.unusable.complete:
-        counts = [
-            counted(len(result.unusable.reasons), "video"),
-            f"{counted(len(result.unusable.clips), 'clip')} of other videos",
-            counted(result.unusable.sentences, "sentence"),
-        ]
-        if result.unusable.rows:
-            counts.append(counted(len(result.unusable.rows), "annotation row"))
-        left_out = f"{', '.join(counts[:-1])} and {counts[-1]}"
-        notes.append(f"{result.name}: {left_out} could not be used, so this is not the published protocol.")
+        unlike = ", so this is not the published protocol" if result.name in PROTOCOLS else ""
+        notes.append(f"{result.name}: {_left_out(result.unusable)} could not be used{unlike}.")
     elif identity.stated_sha256 not in {None, identity.sha256}:
         notes.append(
             f"{result.name}: this is not the published set; its SHA-256 is stated as {identity.stated_sha256}."
@@ -106,6 +103,18 @@ def _notes(result: SetResult) -> list[str]:
     elif why := _why_alone(result):
         notes.append(f"{result.name}: {why}")
     return notes
+
+
+def _left_out(unusable: UnusableVideos) -> str:
+    """Return what was left out of a set, such as `2 videos and 8 sentences`."""
+    counts = (
+        (len(unusable.reasons), "video", ""),
+        (len(unusable.clips), "clip", " of other videos"),
+        (unusable.sentences, "sentence", ""),
+        (len(unusable.rows), "annotation row", ""),
+    )
+    said = [f"{counted(count, name)}{of}" for count, name, of in counts if count]
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
 
 def _why_alone(result: SetResult) -> str | None:

@@ -23,12 +23,12 @@ def random_scores(sentences: int, clips: int) -> Scores:
     return np.random.default_rng(0).normal(size=(sentences, clips)).astype(np.float32)
 
 
-def graded_set() -> EvaluationSet:
+def graded_set(name: str = "graded") -> EvaluationSet:
     relevance = np.random.default_rng(1).choice([0, 0.5, 1], (6, 8))
     relevance[np.arange(6), np.arange(6)] = 1
     relevance[:, 7] = 0.5
     return EvaluationSet(
-        "graded",
+        name,
         synthetic.clips(1),
         synthetic.KindReader(),
         tuple("abcdef"),

@@ -24,6 +24,7 @@ from reeldex.embedding.errors import DatasetError, MissingVideosError
 from reeldex.embedding.evaluation.evaluate import SetResult, measure
 from reeldex.embedding.evaluation.published_results import PUBLISHED_RESULTS
 from tests.embedding.feature_files import VIDEOS
+from tests.embedding.test_datasets import write_vectors
 
 CASE = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "evaluation__two-captions-a-video.csv"
 
@@ -155,6 +156,24 @@ def test_other_sets_check_their_counts_too(tmp_path: Path, store: FeatureLocatio
     (tmp_path / "y.csv").write_text("video_id,start,end,text\nvideo0,0,1,a\nvideo0,0,1,b\n")
     with pytest.raises(DatasetError, match="has 3350 candidates and 3350 sentences, the file 1 and 2"):
         youcook2.open_evaluation(Youcook2Options(test_csv=tmp_path / "y.csv", features=store, protocol="validation"))
+
+
+@pytest.mark.parametrize("bad", ["video1000\t1\t2\t1\t2\t\n", "video1000\t1\t2\n", "video0\t1\t2\t1\t2\tnan\n"])
+def test_a_single_bad_row_does_not_refuse_a_stated_protocol(tmp_path: Path, bad: str) -> None:
+    videos = [f"video{at}" for at in range(1001)]
+    vectors = write_vectors(tmp_path / "t.pth", videos)
+    rows = [f"{each}\t1\t2\t1\t2\tsaid\n" for each in videos]
+
+    def opened(content: list[str]) -> EvaluationSet:
+        (tmp_path / "l.csv").write_text("".join(content))
+        return lsmdc.open_evaluation(LsmdcOptions(test_csv=tmp_path / "l.csv", test_features=vectors, protocol="1k"))
+
+    held = opened([*rows[:999], bad])
+    assert (len(held.clips), len(held.unusable.rows), held.identity().protocol) == (999, 1, None)
+    with pytest.raises(DatasetError, match=r"the file 998 and 998, and 1 row that cannot be used\. Give"):
+        opened([*rows[:998], bad])
+    with pytest.raises(DatasetError, match=r"the file 1001 and 1001\. Give"):
+        opened(rows)
 
 
 def test_the_full_test_split_of_msrvtt(tmp_path: Path) -> None:

@@ -120,14 +120,24 @@ def test_the_table_shows_percents_with_their_intervals() -> None:
 
 
 def test_the_table_is_text_with_columns_in_line() -> None:
-    text = str(retrieval_table([named("msrvtt", "1k-A"), measure(random_scores(6, 8), graded_set())], "My table"))
+    graded = measure(random_scores(6, 8), graded_set("epic-retrieval"))
+    text = str(retrieval_table([named("msrvtt", "1k-A"), graded], "My table"))
     lines = text.splitlines()
     assert lines[0] == "My table"
     assert lines[1].startswith("test set")
     assert len({len(line) for line in lines[1:-3]}) == 1, "the last column is filled in every line"
     assert lines[-1] == (
-        "graded: 1 video, 0 clips of other videos and 0 sentences could not be used, so this is not the published "
-        "protocol."
+        "epic-retrieval: 1 video could not be used, so this is not the "
+        "published protocol."
+    )
+
+
+def test_own_captions_follow_no_published_protocol() -> None:
+    left_out = UnusableVideos(9, {"lost": "no file"})
+    table = retrieval_table([replace(named("captions", None, published=False), unusable=left_out)])
+    assert table.notes == (
+        f"captions: own captions, no published protocol, 24 clips, 24 sentences; SHA-256 of the set {SHA256}.",
+        "captions: 1 video could not be used.",
     )
 
 
@@ -177,7 +187,7 @@ def test_the_report_is_json_with_all_figures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("unusable", "said"),
     [
-        (UnusableVideos(9, {"a": "gone"}, sentences=20), "1 video, 0 clips of other videos and 20 sentences"),
+        (UnusableVideos(9, {"a": "gone"}, sentences=20), "1 video and 20 sentences"),
         (UnusableVideos(9, {}, {"a@1-2": "late"}, 1), "0 videos, 1 clip of other videos and 1 sentence"),
     ],
 )
