@@ -37,7 +37,7 @@ def open_captions(path: Path, cache_folder: Path | None = None) -> CaptionFile:
                 _convert(path, cache, source)
     opened = CaptionFile(path, cache)
     if opened.dropped:
-        log.warning("%s: %s with times that cannot be used left out", path, counted(opened.dropped, "caption"))
+        log.warning("%s: %s without a video or a possible time left out", path, counted(opened.dropped, "caption"))
     return opened
 
 

@@ -106,7 +106,12 @@ def _as_list(entry: Mapping[str, object], field: str) -> Sequence[object]:
 
 def _from_csv(path: Path) -> Iterator[ReadCaptions]:
     seen = set()
-    for video_id, rows in groupby(stream_table(path, ["video_id", *_FIELDS]), lambda row: row.text("video_id")):
+    for video_id, rows in groupby(
+        stream_table(path, ["video_id", *_FIELDS]), lambda row: text_of(row.values["video_id"])
+    ):
+        if video_id is None:
+            yield ReadCaptions("", None, dropped=sum(1 for _ in rows), continues=True)
+            continue
         spoken = [(*_csv_times(row), text_of(row.values["text"]) or "") for row in rows]
         starts, ends, texts = zip(*sorted(spoken, key=lambda row: (math.isnan(row[0]), row[0])), strict=True)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.locations import open_features, required
 from reeldex.embedding.datasets.readers import SpanReader, span_damage, span_problem, streams_of
 from reeldex.embedding.datasets.records import ClipReader, RetrievalSample, draw_generator
+from reeldex.embedding.datasets.rows import Row, usable_rows
 from reeldex.embedding.datasets.tables import stream_table
 from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable
 from reeldex.embedding.errors import DatasetError
@@ -172,6 +173,7 @@ class ListedVideos:
 
     ids: list[str]
     paths: dict[str, str] | None
+    reasons: Mapping[str, str] = field(default_factory=dict)  # of the rows that cannot be used
 
 
 def training_set(
@@ -194,23 +196,22 @@ def training_set(
         known = source.problem(video_id) or captions.problem(video_id)
         return known or (listed.damage(video_id) if listed.skip_damaged else None)
 
-    unusable = exclude_unusable(NAME, videos.ids, problem, options.max_missing_share)
+    unusable = exclude_unusable(NAME, videos.ids, problem, options.max_missing_share, videos.reasons)
     usable = tuple(video_id for video_id in videos.ids if video_id not in unusable.reasons)
     return replace(listed, video_ids=usable, unusable=unusable)
 
 
 def read_videos(path: Path, max_rank: int | None) -> ListedVideos:
     """Read the table of videos row by row: the published one has 1.2 million."""
-    ids: list[str] = []
-    paths: dict[str, str] = {}
-    total = 0
-    for row in stream_table(path, ["video_id", *(["rank"] if max_rank is not None else [])], ["path"]):
-        total += 1
-        if max_rank is not None and row.integer("rank") > max_rank:
-            continue
-        ids.append(row.text("video_id"))
-        if "path" in row.values:
-            paths[ids[-1]] = row.text("path")
-    if total and not ids:
+
+    def parse(row: Row) -> tuple[str, str | None, bool]:
+        file = row.text("path") if "path" in row.values else None
+        return row.text("video_id"), file, max_rank is None or row.integer("rank") <= max_rank
+
+    rows = stream_table(path, ["video_id", *(["rank"] if max_rank is not None else [])], ["path"])
+    found = usable_rows(path, rows, parse)
+    wanted = [(video_id, file) for video_id, file, is_wanted in found.rows if is_wanted]
+    if found.rows and not wanted:
         raise DatasetError(f"{path}: no video has a rank of at most {max_rank}. Raise max_rank.")
-    return ListedVideos(ids, paths or None)
+    files = {video_id: file for video_id, file in wanted if file is not None}
+    return ListedVideos([video_id for video_id, _ in wanted], files or None, found.reasons)

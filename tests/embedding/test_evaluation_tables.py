@@ -126,10 +126,7 @@ def test_the_table_is_text_with_columns_in_line() -> None:
     assert lines[0] == "My table"
     assert lines[1].startswith("test set")
     assert len({len(line) for line in lines[1:-3]}) == 1, "the last column is filled in every line"
-    assert lines[-1] == (
-        "epic-retrieval: 1 video could not be used, so this is not the "
-        "published protocol."
-    )
+    assert lines[-1] == ("epic-retrieval: 1 video could not be used, so this is not the published protocol.")
 
 
 def test_own_captions_follow_no_published_protocol() -> None:
@@ -188,7 +185,7 @@ def test_the_report_is_json_with_all_figures(tmp_path: Path) -> None:
     ("unusable", "said"),
     [
         (UnusableVideos(9, {"a": "gone"}, sentences=20), "1 video and 20 sentences"),
-        (UnusableVideos(9, {}, {"a@1-2": "late"}, 1), "0 videos, 1 clip of other videos and 1 sentence"),
+        (UnusableVideos(9, {}, {"a@1-2": "late"}, 1), "1 clip of other videos and 1 sentence"),
     ],
 )
 def test_published_figures_are_not_beside_those_of_a_part(unusable: UnusableVideos, said: str) -> None:

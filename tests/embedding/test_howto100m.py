@@ -74,3 +74,20 @@ def test_a_damaged_file_stops_with_its_name(tmp_path: Path, narrated: Howto100mO
     (folders[1] / "video5.npy").write_bytes(b"damaged")
     with pytest.raises(FeaturesError, match=r"video5\.npy cannot be read"):
         training.sample(0, 0, 5)
+
+
+def test_rows_without_a_video_are_left_out_alone(
+    tmp_path: Path, narrated: Howto100mOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "h.csv").write_text("video_id,rank\n" + "".join(f"{each},1\n" for each in VIDEOS) + ",1\nvideo9,\n")
+    spoken = "".join(f"{each},0,9,cut it\n" for each in VIDEOS)
+    (tmp_path / "captions.csv").write_text(f"video_id,start,end,text\n,1,2,whose\n{spoken},3,4,whose\n")
+    options = narrated.replaced(captions=tmp_path / "captions.csv", max_rank=2)
+    training = howto100m.open_training(options)
+    assert training.video_ids == tuple(VIDEOS)
+    assert [place.rpartition("/")[2] for place in training.unusable.rows] == [
+        "h.csv, line 8, column 'video_id'",
+        "h.csv, line 9, column 'rank'",
+    ]
+    assert "captions.csv: 2 captions without a video or a possible time left out" in caplog.text
+    assert training.captions.captions("video3").texts == ("cut it",)
