@@ -109,7 +109,8 @@ def report_coverage(name: str, coverage: WordCoverage) -> None:
     if share > REFUSE_ABOVE_SHARE:
         raise WordVectorsError(
             f"{name}: {coverage}. Most of the captions would be ignored. Use word vectors of the captions' language, "
-            f"case and writing{', or captions in lower case' if coverage.known_in_lower_case else ''}."
+            f"case and writing{', or captions in lower case' if coverage.known_in_lower_case else ''}. Vectors learned "
+            "from captions (--train-word-vectors) know the words of these alone: learn them from more captions."
         )
     alarming = share > WARN_ABOVE_SHARE or coverage.known_in_lower_case
     log.log(logging.WARNING if alarming else logging.INFO, "%s: %s", name, coverage)

@@ -20,7 +20,12 @@ _LONGEST_LINE_BYTES = 1 << 20
 _DETECTED_LINES = 100
 _PICKLE_START = b"\x80"
 _FASTTEXT_START = (793712314).to_bytes(4, "little")
-_ZIP_START = b"PK\x03\x04"
+_OTHER_FILES = {
+    b"PK\x03\x04": "it is a zip archive; unpack it",
+    b"\x1f\x8b": "it is compressed with gzip; unpack it, or name it .gz",
+    b"BZh": "it is compressed with bzip2; unpack it, or name it .bz2",
+    b"\xff\xfe": "it is UTF-16; save it as UTF-8",
+}
 
 _GENSIM_CLASSES = {
     ("gensim.models.keyedvectors", "KeyedVectors"): "KeyedVectors",
@@ -71,10 +76,16 @@ def detect_format(source: Path) -> WordFormat:
         return WordFormat.GENSIM
     counts = first.split()
     if len(counts) == 2 and all(count.isdigit() for count in counts):
+        if not is_row(others[0], int(counts[1])) and (dim := row_dim(others)) is not None:
+            raise WordVectorsError(
+                f"{source} is not an intact file of word vectors: its first line states {int(counts[1])} dimensions, "
+                f"and its rows have {dim}. Download it again, or correct the first line."
+            )
         return WordFormat.TEXT if is_row(others[0], int(counts[1])) else WordFormat.BINARY
     if row_dim([first, *others]) is not None and is_row(first, 2):
         return WordFormat.TEXT_WITHOUT_COUNTS
-    found = "it is a zip archive; unpack it" if first.startswith(_ZIP_START) else f"it begins with {first[:40]!r}"
+    known = (what for begin, what in _OTHER_FILES.items() if first.startswith(begin))
+    found = next(known, f"it begins with {first[:40]!r}") if first else "it is empty"
     raise WordVectorsError(
         f"{source} is not a known format of word vectors: {found}. Known are the binary "
         "and the text word2vec format and files saved by gensim."

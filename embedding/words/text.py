@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +29,20 @@ def read_text(source: Path, *, counts: bool) -> WordRows:
             stated = next(lines, b"").split()
             if len(stated) != 2 or not all(each.isdigit() for each in stated):
                 raise ValueError("line 1 is not the number of words and of dimensions")
-            return _read(lines, 2, int(stated[1]), int(stated[0]), stated=True)
+            count, dim = map(int, stated)
+            begin = list(islice(lines, _SAMPLE_ROWS))
+            # Rows with more numbers would be read as words that end in numbers.
+            found = row_dim(begin)
+            if found is not None and found > dim:
+                raise ValueError(f"its first line states {dim} dimensions, and its rows have {found}")
+            return _read(chain(begin, lines), 2, dim, count, stated=True)
         count = sum(1 for _ in lines)
     with open_source(source) as file:
-        dim = row_dim(islice(without_mark(file), _SAMPLE_ROWS))
-    if dim is None:
+        found = row_dim(islice(without_mark(file), _SAMPLE_ROWS))
+    if found is None:
         raise ValueError("its rows are not words and numbers")
     with open_source(source) as file:
-        return _read(without_mark(file), 1, dim, count, stated=False)
+        return _read(without_mark(file), 1, found, count, stated=False)
 
 
 def _read(lines: Iterator[bytes], first_line: int, dim: int, count: int, *, stated: bool) -> WordRows:
