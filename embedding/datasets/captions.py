@@ -112,7 +112,9 @@ def _fixed_order(video_id: str) -> tuple[bytes, str]:
 def _read(options: CaptionsOptions) -> _Table:
     path = required(options.captions, "captions (--captions FILE)", "The data set captions")
     rows = read_table(path, ["video_id", "text"], ["start", "end", "split"], _ALIASES)
-    given = [name for name in _TIMES if rows and name in rows[0].values]
+    if not rows:
+        raise DatasetError(f"{path} has no rows below its first line.")
+    given = [name for name in _TIMES if name in rows[0].values]
     if len(given) == 1:
         raise DatasetError(f"{path} has a column {given[0]!r} alone. Give start and end, or neither for whole videos.")
     found = usable_rows(path, rows, lambda row: _caption(row, has_times=bool(given)))
@@ -138,7 +140,9 @@ def _of_split(table: _Table, wanted: Split, share: float) -> list[AnnotatedSpan]
         chosen = wanted if wanted == "train" or "test" in splits else "validation"
         found = [each.said for each in captions if each.split == chosen]
         if not found:
-            raise DatasetError(f"{table.path} has no usable row whose split is {wanted}.")
+            held = ", ".join(sorted(str(each) for each in splits))
+            raise DatasetError(f"{table.path} has no usable row whose split is {wanted}; it has rows of: {held}.")
+        log.info("%s: the column split of %s says what is trained and tested on, not the test share", NAME, table.path)
         _warn_of_shared(table, {name: _names(captions, name) for name in ("train", chosen)})
         return found
     try:

@@ -123,7 +123,10 @@ def _rows(
             )
     for column in (*columns, *optional):
         if names.count(column) > 1:
-            raise DatasetError(f"{path} has several columns {column!r}, so that it is not clear which one is meant.")
+            alike = listed(given for given, name in zip(header, names, strict=True) if name == column)
+            raise DatasetError(
+                f"{path} has several columns {column!r} ({alike}), so that it is not clear which one is meant. Keep one."
+            )
     places = {name: names.index(name) for name in (*columns, *optional) if name in names}
     written = {name: header[place] for name, place in places.items() if header[place] != name}
     for values in lines:

@@ -44,9 +44,12 @@ class UnusableVideos:
         return not (self.reasons or self.clips or self.sentences or self.rows)
 
     def __str__(self) -> str:
-        said = [f"{len(self.reasons)} of {counted(self.total, 'video')} cannot be used.", *_listed(self.reasons)]
+        said = []
+        if self.reasons or not (self.clips or self.rows):
+            said += [f"{len(self.reasons)} of {counted(self.total, 'video')} cannot be used.", *_listed(self.reasons)]
         if self.clips:
-            said += [f"{counted(len(self.clips), 'clip')} of other videos cannot be used.", *_listed(self.clips)]
+            of = "other" if self.reasons else "usable"
+            said += [f"{counted(len(self.clips), 'clip')} of {of} videos cannot be used.", *_listed(self.clips)]
         if self.rows:
             said += [f"{counted(len(self.rows), 'annotation row')} cannot be used.", *_listed(self.rows)]
         return "\n".join(said)

@@ -87,7 +87,7 @@ def test_the_best_checkpoint_can_be_chosen_on_videos_held_out_of_training(reelde
     assert "Raise train.evaluate_every" in refused.err
     refused = reeldex(*train, "--out", tmp_path / "c", "--max-rank", 3)
     assert refused.status == 2
-    assert "datasets.msrvtt.max_rank: unknown key" in refused.err
+    assert "--max-rank does not apply to the data set msrvtt. It is an option of: howto100m." in refused.err
 
 
 def test_several_sentences_a_video_from_a_command_to_its_report(reeldex: Reeldex, tmp_path: Path) -> None:

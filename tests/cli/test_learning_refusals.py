@@ -39,8 +39,15 @@ def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reelde
         (("train", "--out", "o", "--device", "gpu"), "train.device"),
         (("train", "--out", "o", "--preset", "verb-2"), "--preset requires --dataset epic"),
         (("train", "--out", "o", "--clips-before", "1"), "--clips-before requires --dataset epic"),
-        (("train", "--out", "o", "--n-pair", "3"), "datasets.msrvtt.n_pair: unknown key"),
-        (("train", "--out", "o", "--file", "test_cvs=x"), "did you mean 'datasets.msrvtt.test_csv'"),
+        (
+            ("train", "--out", "o", "--n-pair", "3"),
+            "msrvtt. It is an option of: howto100m, youcook2, captions.",
+        ),
+        (
+            ("train", "--out", "o", "--file", "test_cvs=x"),
+            "msrvtt has no such key. Did you mean test_csv?",
+        ),
+        (("train", "--out", "o", "--file", "zzz=x"), "Its keys are: folder, features"),
         (("evaluate", "--checkpoint", "text.pth", "--protocol", "1k-C"), "datasets.msrvtt.protocol"),
         (("evaluate", "--checkpoint", "text.pth", "--published-sha256", "ab"), "datasets.msrvtt.published_sha256"),
         (("evaluate", "--checkpoint", "text.pth", "--published-sha256", "ab" * 32), "needs protocol"),

@@ -100,10 +100,10 @@ def test_one_bad_row_is_left_out_alone(tmp_path: Path, store: FeatureLocation, b
         ("video,start,end\nvideo0,1,2\n", "has no column 'text'"),
         ("video,start,text\nvideo0,1,a\n", "has a column 'start' alone"),
         ("video,text\nvideo0,a\n", "1 video cannot be split .* or a column split"),
-        ("video,text,split\nvideo0,a,train\n", "no usable row whose split is test"),
+        ("video,text,split\nvideo0,a,train\n", "no usable row whose split is test; it has rows of: train"),
         ("video,text,split\nvideo0,a,mine\n", "'mine' is none of train, test and val"),
         ("video,Video,text\nvideo0,video1,a\n", "several columns 'video_id'"),
-        ("video,text\n", "0 videos cannot be split"),
+        ("video,text\n", "has no rows below its first line"),
         ("", "is empty"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -207,15 +208,27 @@ def _configuration(
     flags = replace(given, values={key: value for key, value in given.values.items() if key != "train.preset"})
     flags.overlay(content)
     for dataset in datasets:
-        _put_dataset(content["datasets"][dataset.replace("-", "_")], given, files, only=len(datasets) == 1)
+        _put_dataset(dataset, content["datasets"], given, files, only=len(datasets) == 1)
     return parse_config(content, "command line")
 
 
-def _put_dataset(section: dict[str, Any], given: Given, files: tuple[str, ...], *, only: bool) -> None:
+def _put_dataset(dataset: str, sections: dict[str, Any], given: Given, files: tuple[str, ...], *, only: bool) -> None:
+    section = sections[dataset.replace("-", "_")]
     if files and not only:
         raise UsageError("--file requires a single --dataset; use --set datasets.NAME.FILE=PATH for several.")
-    section.update(pairs(files, "--file NAME=PATH"))
+    for name, path in pairs(files, "--file NAME=PATH").items():
+        if name not in section:
+            near = difflib.get_close_matches(name, section, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]}?" if near else f"Its keys are: {', '.join(section)}."
+            raise UsageError(f"--file {name}: the data set {dataset} has no such key. {hint}")
+        section[name] = path
     for name, value in given.of("datasets.*").items():
+        if name not in section:
+            having = (each.replace("_", "-") for each, held in sections.items() if name in held)
+            raise UsageError(
+                f"--{name.replace('_', '-')} does not apply to the data set {dataset}. It is an option of: "
+                f"{', '.join(having)}."
+            )
         if name in {"protocol", "published_sha256"} and not only:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(
