@@ -125,7 +125,7 @@ def _rows(
         if names.count(column) > 1:
             alike = listed(given for given, name in zip(header, names, strict=True) if name == column)
             raise DatasetError(
-                f"{path} has several columns {column!r} ({alike}), so that it is not clear which one is meant. Keep one."
+                f"{path} has several columns {column!r} ({alike}), so that it is not clear which one is meant."
             )
     places = {name: names.index(name) for name in (*columns, *optional) if name in names}
     written = {name: header[place] for name, place in places.items() if header[place] != name}
