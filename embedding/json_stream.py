@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from reeldex.embedding.datasets.text_files import not_utf_8
 from reeldex.embedding.errors import DatasetError, require_file
 
 _CHUNK_CHARACTERS = 1 << 20
@@ -29,7 +30,7 @@ def object_members(path: Path) -> Iterator[tuple[str, object]]:
         with path.open(encoding="utf-8-sig") as file:
             yield from _Members(file).read()
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 ({error.reason}). Convert the file.") from error
+        raise not_utf_8(path, error) from error
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}.") from error
     except (_SyntaxError, RecursionError) as error:

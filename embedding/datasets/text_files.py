@@ -45,14 +45,19 @@ def text_lines(path: Path) -> Iterator[str]:
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}.") from error
     except UnicodeDecodeError as error:
-        with path.open("rb") as raw:
-            begins = raw.read(4)
-        known = next((what for start, what in _OTHER_FILES.items() if begins.startswith(start)), None)
-        if known is not None:
-            raise DatasetError(f"{path} is not UTF-8 text: {known}.") from error
-        raise DatasetError(
-            f"{path}, line {_line_of_fault(path)}: it is not UTF-8 ({error.reason}). Save the file as UTF-8."
-        ) from error
+        raise not_utf_8(path, error) from error
+
+
+def not_utf_8(path: Path, error: UnicodeDecodeError) -> DatasetError:
+    """Return an error that says where a file is not UTF-8, and what else it seems to be."""
+    with path.open("rb") as file:
+        begins = file.read(4)
+    known = next((what for start, what in _OTHER_FILES.items() if begins.startswith(start)), None)
+    if known is not None:
+        return DatasetError(f"{path} is not UTF-8 text: {known}.")
+    return DatasetError(
+        f"{path}, line {_line_of_fault(path)}: it is not UTF-8 ({error.reason}). Save the file as UTF-8."
+    )
 
 
 def _line_of_fault(path: Path) -> int:

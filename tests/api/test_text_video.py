@@ -91,8 +91,14 @@ def test_what_cannot_be_embedded_is_refused(library: Library, model: reeldex.Tex
         model.embed_video(first.rows, second.rows, span_seconds=(0, 1))
     with pytest.raises(UsageError, match="no rows from 900 to 901 s"):
         model.embed_video(first, second, span_seconds=(900, 901))
-    with pytest.raises(FeaturesError, match="span"):
-        model.embed_video(first, second, span_seconds=(3, 1))
+    for span in ((3, 1), (-1, 1), (0, np.nan), (0, 1, 2), 5, ("a", "b")):
+        with pytest.raises(UsageError, match="A span "):
+            model.embed_video(first, second, span_seconds=span)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="A span "):
+            model.embed_moments(library.store, VIDEO, [span])  # type: ignore[list-item]
+    for sentence in (None, 5, ["chop"]):
+        with pytest.raises(UsageError, match="A sentence must be a string"):
+            model.embed_text([sentence])  # type: ignore[list-item]
     with pytest.raises(UsageError, match="no rows from 900 to 901 s"):
         model.embed_moments(library.store, VIDEO, [(0, 1), (900, 901)])
     with pytest.raises(UsageError, match=r"2d features must be \(R, D\)"):
@@ -103,6 +109,16 @@ def test_what_cannot_be_embedded_is_refused(library: Library, model: reeldex.Tex
     broken[1, 1] = np.nan
     with pytest.raises(FeaturesError, match="NaN"):
         model.embed_video(broken, second.rows)
+
+
+def test_sentences_and_spans_may_be_any_sequences(library: Library, model: reeldex.TextVideoModel) -> None:
+    text = model.embed_text(["chop", "boil water"])
+    assert np.array_equal(model.embed_text(each for each in ("chop", "boil water")), text)
+    assert np.array_equal(model.embed_text(np.array(["chop", "boil water"])), text)
+    moments = model.embed_moments(library.store, VIDEO, [(0.0, 1.0), (0.0, 2.0)])
+    assert np.array_equal(model.embed_moments(library.store, VIDEO, np.array([[0, 1], [0, 2]])), moments)
+    assert np.array_equal(model.embed_moments(library.store, VIDEO, [[0, 1], [0, 2]]), moments)  # type: ignore[list-item]
+    assert model.embed_moments(library.store, VIDEO, np.zeros((0, 2))).shape == (0, SPEC.embed_dim)
 
 
 def test_features_and_words_of_another_training_are_refused(library: Library, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
+from pydantic import ValidationError
+
 from reeldex.errors import UsageError, UserError
 from reeldex.extractors.engine import extract as run_engine
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
@@ -117,7 +119,7 @@ def extract(  # noqa: PLR0913 - each is an option of the caller
     except ValueError as error:
         if isinstance(error, UserError):
             raise
-        raise UsageError(f"Invalid options: {error}.") from error
+        raise UsageError(f"Invalid options: {_faults(error)}.") from error
     # The engine requires unique ids; two paths may be equal.
     sources = [VideoSource(str(number), str(path)) for number, path in enumerate(paths)]
     results = {result.source.video_id: result for result in run_engine(sources, networks, options)} if sources else {}
@@ -127,6 +129,14 @@ def extract(  # noqa: PLR0913 - each is an option of the caller
     if extracted[0].status == "failed":
         raise VideoError(extracted[0])
     return extracted[0]
+
+
+def _faults(error: ValueError) -> str:
+    """Return what is wrong with options in one line."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    faults = ((".".join(map(str, each["loc"])), each["msg"], each["input"]) for each in error.errors())
+    return "; ".join(f"{name}: {message} (got {given!r})" for name, message, given in faults)
 
 
 def _networks(names: tuple[str, ...], options: NetworkOptions) -> list[Network]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import torch
 
 from reeldex.devices import resolve_device
 from reeldex.embedding.block_pooling import pool_spans, pool_whole
+from reeldex.embedding.errors import quoted
 from reeldex.embedding.features import STREAMS, StoreFeatures, VideoRows
 from reeldex.embedding.training.checkpoint import (
     load_checkpoint,
@@ -84,23 +86,26 @@ class TextVideoModel:
             require_known_word_vectors(loaded, word_vectors, unchecked=word_vectors_unchecked)
         return cls(loaded, word_vectors, device=device)
 
-    def embed_text(self, sentences: Sequence[str]) -> npt.NDArray[np.float32]:
+    def embed_text(self, sentences: Iterable[str]) -> npt.NDArray[np.float32]:
         """Embed sentences to (N, embed_dim) float32, each row of norm 1.
 
         Words without a word vector are ignored. Raises UsageError for a sentence without any known word, whose
-        embedding would be meaningless, and for a string instead of a list.
+        embedding would be meaningless, for what is not a string, and for a string instead of a list.
         """
         if isinstance(sentences, str):
             raise UsageError(f"embed_text takes a list of sentences: embed_text([{sentences[:60]!r}]).")
-        for sentence in sentences:
+        given = list(sentences)
+        for sentence in given:
+            if not isinstance(sentence, str):
+                raise UsageError(f"A sentence must be a string, not {quoted(sentence)}.")
             if not any(word in self.words for word in tokenise(sentence)):
                 raise UsageError(
                     f"No word of {sentence[:100]!r} is in the vocabulary of the word vectors. Use other words; "
                     "words are case-sensitive."
                 )
-        if not sentences:
+        if not given:
             return np.zeros((0, self.embed_dim), dtype=np.float32)
-        return np.asarray(embed_sentences(self._model, self.words, sentences), dtype=np.float32)
+        return np.asarray(embed_sentences(self._model, self.words, given), dtype=np.float32)
 
     def embed_video(
         self, features_2d: Rows, features_3d: Rows, *, span_seconds: Span | None = None
@@ -117,11 +122,12 @@ class TextVideoModel:
             pooled = pool_whole(source, source.name)[np.newaxis]
         else:
             source.require_times()
-            pooled = _require_rows(pool_spans(source, source.name, [span_seconds]), [span_seconds])
+            spans = _checked([span_seconds])
+            pooled = _require_rows(pool_spans(source, source.name, spans), spans)
         vector: npt.NDArray[np.float32] = self._embed(pooled)[0]
         return vector
 
-    def embed_moments(self, store: FeatureStore, video_id: str, spans: Sequence[Span]) -> npt.NDArray[np.float32]:
+    def embed_moments(self, store: FeatureStore, video_id: str, spans: Iterable[Span]) -> npt.NDArray[np.float32]:
         """Embed spans (start, end) in seconds of a video in a store to (len(spans), embed_dim) float32.
 
         Reads only the rows of the spans. Raises FeaturesError, CheckpointMismatchError when the model was trained on
@@ -129,9 +135,10 @@ class TextVideoModel:
         """
         source = StoreFeatures(store)
         require_features(self._checkpoint, source.fingerprints(), sum(source.stream_dims))
-        if not spans:
+        checked = _checked(spans)
+        if not checked:
             return np.zeros((0, self.embed_dim), dtype=np.float32)
-        return self._embed(_require_rows(pool_spans(source, video_id, spans), spans))
+        return self._embed(_require_rows(pool_spans(source, video_id, checked), checked))
 
     def _embed(self, pooled: Floats) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
@@ -147,7 +154,21 @@ class TextVideoModel:
         )
 
 
-def _require_rows(pooled: npt.NDArray[np.float32], spans: Sequence[Span]) -> npt.NDArray[np.float32]:
+def _checked(spans: Iterable[Span]) -> list[Span]:
+    """Return spans as pairs of floats, from whatever sequences they are given as. Raises UsageError."""
+    checked = []
+    for span in spans:
+        try:
+            start, end = (float(each) for each in span)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"A span is (start, end) in seconds, not {quoted(span)}.") from error
+        if not 0 <= start <= end < math.inf:
+            raise UsageError(f"A span needs 0 <= start <= end, both finite; got {start:g} to {end:g} seconds.")
+        checked.append((start, end))
+    return checked
+
+
+def _require_rows(pooled: npt.NDArray[np.float32], spans: Iterable[Span]) -> npt.NDArray[np.float32]:
     """Return pooled spans, checked that each has rows in both streams. Raises UsageError."""
     for vector, (start, end) in zip(pooled, spans, strict=True):
         if not vector.any():
