@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # How metrics are computed: cached results of another method are computed again.
-_METHOD = "one candidate per video"
+_METHOD = "one candidate per video, no rows of another time"
 
 
 @dataclass(frozen=True)
