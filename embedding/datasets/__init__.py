@@ -6,7 +6,7 @@
 - What readers return: `records` (training and evaluation sets of `clips`), `unusable` (what was left out),
   `localization` (steps in videos), `candidates` (rows to a test set), `protocols` (published test protocols),
   `caption_stream` (all captions, to train word vectors).
-- `subsets` takes parts of training sets: exclusions, shares, a validation split.
+- `subsets` takes parts of training sets: exclusions, shares, a validation split; `video_identity` tells videos apart.
 - Files: `text_files` (UTF-8 text, JSON), `tables` (with a first line of names), `bare_tables` (without), `id_lists`,
   `rows` (strict values, leaves out single bad rows), `cells` (texts and times).
 - What readers share: `spans` (rows as clips), `readers` (clip vectors), `locations` (opening features).

@@ -21,10 +21,10 @@ from reeldex.embedding.datasets.rows import Row, usable_rows
 from reeldex.embedding.datasets.spans import AnnotatedSpan, annotated_span, span_clips
 from reeldex.embedding.datasets.tables import read_table
 from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable, without_clips
+from reeldex.embedding.datasets.video_identity import VideoIdentity
 from reeldex.embedding.errors import DatasetError, quoted
 from reeldex.embedding.features import FeatureSource
 from reeldex.quantities import counted
-from reeldex.storage.video_names import name_without_suffix
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +68,9 @@ def open_training(options: CaptionsOptions) -> ClipTrainingSet:
     groups = [[clip] for clip in clips]
     if options.n_pair > 1:
         by_video = defaultdict(list)
+        identity = VideoIdentity(clip.video_id for clip in clips)
         for clip in clips:
-            by_video[clip.video_id].append(clip)
+            by_video[identity.of(clip.video_id)].append(clip)
         groups = list(by_video.values())
     return ClipTrainingSet(NAME, groups, reader, options.n_pair, unusable)
 
@@ -79,9 +80,8 @@ def open_evaluation(options: CaptionsOptions) -> EvaluationSet:
     table = _read(options)
     captions = _of_split(table, "test", options.split)
     clips, reader, unusable = _clips(table, captions, options)
-    keys: list[Hashable] = [
-        (clip.video_id, reader.spans[clip.clip_id] if isinstance(reader, SpanReader) else None) for clip in clips
-    ]
+    identity = VideoIdentity(clip.video_id for clip in clips)
+    keys: list[Hashable] = [(identity.of(clip.video_id), reader.part(clip)) for clip in clips]
     return ranked_set(
         NAME,
         clips,
@@ -143,23 +143,24 @@ def _of_split(table: _Table, wanted: Split, share: float) -> list[AnnotatedSpan]
             held = ", ".join(sorted(str(each) for each in splits))
             raise DatasetError(f"{table.path} has no usable row whose split is {wanted}; it has rows of: {held}.")
         log.info("%s: the column split of %s says what is trained and tested on, not the test share", NAME, table.path)
-        _warn_of_shared(table, {name: _names(captions, name) for name in ("train", chosen)})
+        identity = VideoIdentity(each.said.video_id for each in captions)
+        in_both = [
+            {identity.of(each.said.video_id) for each in captions if each.split == name} for name in ("train", chosen)
+        ]
+        _warn_of_shared(table, in_both[0] & in_both[1] if chosen != "train" else set())
         return found
     try:
-        parts = split_by_video([name_without_suffix(each.said.video_id) for each in captions], share)
+        identity = VideoIdentity(each.said.video_id for each in captions)
+        parts = split_by_video([identity.of(each.said.video_id) for each in captions], share)
     except ValueError as error:
         raise DatasetError(f"{table.path}: {error}. Add videos, or a column split (train, test).") from error
     log.info("%s: %s to train on, %d to test on, by video", NAME, counted(len(parts[0]), "video"), len(parts[1]))
     kept = parts[0] if wanted == "train" else parts[1]
-    return [each.said for each in captions if name_without_suffix(each.said.video_id) in kept]
+    return [each.said for each in captions if identity.of(each.said.video_id) in kept]
 
 
-def _names(captions: list[_Caption], split: str) -> set[str]:
-    return {name_without_suffix(each.said.video_id) for each in captions if each.split == split}
-
-
-def _warn_of_shared(table: _Table, videos: dict[str, set[str]]) -> None:
-    if len(videos) == 2 and (shared := set.intersection(*videos.values())):
+def _warn_of_shared(table: _Table, shared: set[str]) -> None:
+    if shared:
         log.warning(
             "%s: %s both to train and to test on, as %s: figures are too good.",
             table.path,

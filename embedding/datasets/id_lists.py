@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from pathlib import Path
 
 from reeldex.embedding.datasets.rows import Row, UsableRows, usable_rows
 from reeldex.embedding.datasets.tables import SEPARATED, read_table
 from reeldex.embedding.datasets.text_files import text_lines
-from reeldex.storage.video_names import name_without_suffix
+from reeldex.embedding.errors import quoted
+
+log = logging.getLogger(__name__)
 
 ID = "video_id"
 """The column of ids."""
@@ -21,7 +24,7 @@ _MISSPELT = 0.8
 
 
 def read_id_list(path: Path) -> UsableRows[str] | None:
-    """Read a list with one id per line, as names without folder and extension; None when the file is a table.
+    """Read a list with one id per line; None when the file is a table.
 
     A first line that names the column is skipped; quotation marks around an id are not part of it.
     """
@@ -30,11 +33,12 @@ def read_id_list(path: Path) -> UsableRows[str] | None:
         return None
     first = lines[0][1].lower()
     if first.replace(" ", "_") in _HEADERS:
+        log.info("%s: its first line, %s, is taken as the name of the column", path, quoted(lines[0][1]))
         del lines[0]
     elif difflib.SequenceMatcher(a=first, b=ID).ratio() > _MISSPELT:
         return None  # a table with a misspelt column, rather than an id
     rows = (Row(path, number, {ID: line}) for number, line in lines)
-    return usable_rows(path, rows, lambda row: name_without_suffix(row.text(ID)))
+    return usable_rows(path, rows, lambda row: row.text(ID))
 
 
 def read_ids(path: Path) -> UsableRows[str]:

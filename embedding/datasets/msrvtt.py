@@ -38,7 +38,8 @@ def open_training(options: MsrvttOptions) -> ClipTrainingSet:
     said = usable_rows(sentences_file, _caption_rows(sentences_file), _sentence("caption"))
     sentences = _by_name(said.rows)
     reader = whole_videos(options.features, options.train_features, "train_features", purpose)
-    listed = read_ids(table)
+    ids = read_id_list(table)
+    listed = read_ids(table) if ids is None else _named(ids)
 
     def problem(video_id: str) -> str | None:
         has_caption = name_without_suffix(video_id) in sentences
@@ -92,6 +93,7 @@ def _test_rows(path: Path, options: MsrvttOptions) -> tuple[list[str], UsableRow
     file = required(
         options.test_json or options.train_json, "test_json for the sentences of the videos in test_csv", "MSR-VTT"
     )
+    listed = _named(listed)
     videos = list(dict.fromkeys(listed.rows))
     wanted = set(videos)
     rows = [row for row in _caption_rows(file) if name_without_suffix(str(row.values.get(ID))) in wanted]
@@ -101,6 +103,11 @@ def _test_rows(path: Path, options: MsrvttOptions) -> tuple[list[str], UsableRow
     most = 1 if options.protocol == "1k-B" else None
     ordered = [(video_id, each) for video_id in videos for each in sentences[video_id][:most]]
     return videos, UsableRows(ordered, {**listed.reasons, **found.reasons})
+
+
+def _named(ids: UsableRows[str]) -> UsableRows[str]:
+    """Return the ids of a list as names of videos: they may have folders and extensions."""
+    return UsableRows([name_without_suffix(each) for each in ids.rows], ids.reasons)
 
 
 def _sentence(column: str) -> Callable[[Row], _Said]:

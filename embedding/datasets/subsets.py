@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reeldex.embedding.datasets.candidates import distinct_candidates
 from reeldex.embedding.datasets.id_lists import read_ids
 from reeldex.embedding.datasets.options import TrainableOptions
 from reeldex.embedding.datasets.records import EvaluationSet, TrainingSet
+from reeldex.embedding.datasets.video_identity import VideoIdentity
 from reeldex.embedding.errors import DatasetError
 from reeldex.quantities import counted
 from reeldex.storage.video_names import name_without_suffix
@@ -30,7 +31,7 @@ def selected(samples: TrainingSet, options: TrainableOptions) -> TrainingSet:
     """
     if options.exclude is not None:
         excluded = _excluded(options.exclude)
-        found = {video for video in samples.videos if name_without_suffix(video) in excluded}
+        found = _meant(samples.videos, excluded)
         say = log.info if found else log.warning
         say(
             "%s: %s of the %d in %s left out",
@@ -42,9 +43,9 @@ def selected(samples: TrainingSet, options: TrainableOptions) -> TrainingSet:
         if found:
             samples = _of_videos(samples, lambda video: video not in found, f"{options.exclude} names all videos")
     if options.train_share < 1:
-        videos = _in_fixed_order(samples, "train_share")
+        videos, identity = _in_fixed_order(samples, "train_share")
         kept = set(videos[: math.ceil(options.train_share * len(videos))])
-        samples = _of_videos(samples, lambda video: video in kept, "train_share keeps no video")
+        samples = _of_videos(samples, lambda video: identity.of(video) in kept, "train_share keeps no video")
         log.info("%s: a share of %g, %s", samples.name, options.train_share, counted(len(kept), "video"))
     return samples
 
@@ -55,7 +56,7 @@ def split_validation(samples: TrainingSet, share: float) -> tuple[TrainingSet, E
     A video is in one of them with all its clips; clips that are the same part of a video are one candidate. Which
     videos these are depends on their names alone. Raises DatasetError when either has no video.
     """
-    videos = _in_fixed_order(samples, VALIDATION)
+    videos, identity = _in_fixed_order(samples, VALIDATION)
     count = math.ceil(share * len(videos))
     if not 0 < count < len(videos):
         raise DatasetError(
@@ -63,15 +64,15 @@ def split_validation(samples: TrainingSet, share: float) -> tuple[TrainingSet, E
             "train.validation_share, or train on more videos."
         )
     held_out = set(videos[:count])
-    rest = _of_videos(samples, lambda video: video not in held_out, "nothing is left to train on")
-    rows, reader = samples.clips([at for at, video in enumerate(samples.videos) if video in held_out])
+    rest = _of_videos(samples, lambda video: identity.of(video) not in held_out, "nothing is left to train on")
+    rows, reader = samples.clips([at for at, video in enumerate(samples.videos) if identity.of(video) in held_out])
     if not rows:
         raise DatasetError(
             f"{samples.name}: no clip of the {counted(count, 'video')} held out for validation has usable features. "
             "Raise train.validation_share, or leave it out."
         )
     log.info("%s: %s held out for validation", samples.name, counted(count, "video"))
-    clips, captions, right = distinct_candidates(rows, [(row.video_id, reader.part(row)) for row in rows])
+    clips, captions, right = distinct_candidates(rows, [(identity.of(row.video_id), reader.part(row)) for row in rows])
     return rest, EvaluationSet(VALIDATION, clips, reader, captions, right)
 
 
@@ -82,18 +83,27 @@ def _of_videos(samples: TrainingSet, wanted: Callable[[str], bool], otherwise: s
     return samples.subset(kept)
 
 
-def _in_fixed_order(samples: TrainingSet, purpose: str) -> list[str]:
+def _in_fixed_order(samples: TrainingSet, purpose: str) -> tuple[list[str], VideoIdentity]:
     """Return the distinct videos in an order that depends on their names and the purpose alone."""
+    identity = VideoIdentity(samples.videos)
 
     def key(video: str) -> bytes:
-        return hashlib.sha256(f"{purpose} {name_without_suffix(video)}".encode("utf-8", "surrogatepass")).digest()
+        return hashlib.sha256(f"{purpose} {video}".encode("utf-8", "surrogatepass")).digest()
 
-    return sorted(set(samples.videos), key=lambda video: (key(video), video))
+    return sorted({identity.of(video) for video in samples.videos}, key=lambda video: (key(video), video)), identity
 
 
-def _excluded(path: Path) -> set[str]:
-    """Return the names of the videos in a list or a table."""
-    ids = {name_without_suffix(each) for each in read_ids(path).rows}
+def _excluded(path: Path) -> list[str]:
+    """Return the videos in a list or a table."""
+    ids = read_ids(path).rows
     if not ids:
         raise DatasetError(f"{path} names no videos. List their ids in it, or leave exclude out.")
-    return ids
+    return list(dict.fromkeys(ids))
+
+
+def _meant(videos: Sequence[str], names: Sequence[str]) -> set[str]:
+    """Return those of the videos that names mean; a name without a folder means the videos of all folders."""
+    identity = VideoIdentity(videos)
+    meant = {identity.of(name) for name in names}
+    bare = {name_without_suffix(name) for name in names if "/" not in name}
+    return {video for video in videos if identity.of(video) in meant or name_without_suffix(video) in bare}

@@ -11,7 +11,7 @@ from reeldex.embedding.datasets.captions_options import CaptionsOptions
 from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.locations import open_features
 from reeldex.embedding.errors import DatasetError
-from tests.embedding.feature_files import VIDEOS, make_damaged_store, rows_of
+from tests.embedding.feature_files import VIDEOS, make_damaged_store, make_store, rows_of
 
 
 def options(folder: Path, store: FeatureLocation, content: str, **changes: object) -> CaptionsOptions:
@@ -132,3 +132,19 @@ def test_captions_before_the_features_of_a_clip_are_left_out(tmp_path: Path) -> 
         "video1@2-4": "it ends at 4 seconds, before its video's features begin",
         "video1@100-104": "it begins at 100 seconds, beyond the end of its video's features",
     }
+
+
+def test_equal_names_in_several_folders_are_split_and_ranked_as_different_videos(tmp_path: Path) -> None:
+    names = [f"part{at}/clip.mp4" for at in range(4)]
+    path = make_store(tmp_path, {each: rows_of(each) for each in names}).path
+    given = options(tmp_path, FeatureLocation(store=path), "video,text\n" + "".join(f"{each},cut\n" for each in names))
+    trained = {group[0].video_id for group in open_training(given).groups}
+    tested = [clip.video_id for clip in open_evaluation(given).clips]
+    assert (len(trained), len(tested)) == (3, 1)
+    assert {*trained, *tested} == set(names)
+
+
+def test_two_names_of_one_video_are_one_candidate(tmp_path: Path, store: FeatureLocation) -> None:
+    rows = "video0,a,test\nvideo0.mp4,b,test\nvideo1.mp4,c,test\nvideo2.mp4,d,train\n"
+    held = open_evaluation(options(tmp_path, store, f"video,text,split\n{rows}"))
+    assert ([clip.video_id for clip in held.clips], held.right_clips.tolist()) == (["video0", "video1.mp4"], [0, 0, 1])

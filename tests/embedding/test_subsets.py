@@ -18,6 +18,7 @@ from reeldex.embedding.datasets.options import MsrvttOptions, Youcook2Options
 from reeldex.embedding.datasets.records import ClipTrainingSet
 from reeldex.embedding.datasets.registry import DATASETS
 from reeldex.embedding.datasets.subsets import selected, split_validation
+from reeldex.embedding.datasets.video_identity import VideoIdentity
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.evaluation.evaluate import measure
 from reeldex.embedding.stop_words import content_words, load_stop_words
@@ -232,3 +233,28 @@ def test_the_validation_split_of_howto100m_has_windows_with_rows_alone(
     training = DATASETS["howto100m"].open_training(options)
     with pytest.raises(DatasetError, match="no clip of the 2 videos held out for validation has usable features"):
         split_validation(training, 0.3)
+
+
+def test_names_of_one_video_and_of_several() -> None:
+    identity = VideoIdentity(["a/x.mp4", "b/x.mp4", "c/y.mp4", "y", "z.mp4", "z.webm", "Z.MP4"])
+    assert [identity.of(name) for name in ("a/x.mp4", "b/x", "x")] == ["a/x", "b/x", "x"], "equal names in two folders"
+    assert [identity.of(name) for name in ("c/y.mp4", "y", "d/y.mkv")] == ["y", "y", "y"]
+    assert [identity.of(name) for name in ("z.mp4", "z.WEBM", "z")] == ["z.mp4", "z.webm", "z"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "left"),
+    [
+        ("p1/talk.mp4\n", ["p2/talk.mp4", "p3/other.mp4"]),
+        ("talk\n", ["p3/other.mp4"]),
+        ("clips/other.webm\n", ["p1/talk.mp4", "p2/talk.mp4"]),
+    ],
+)
+def test_equal_names_in_several_folders_are_different_videos(tmp_path: Path, listed: str, left: list[str]) -> None:
+    videos = ["p1/talk.mp4", "p2/talk.mp4", "p3/other.mp4"]
+    samples = ClipTrainingSet("synthetic", [[Clip(name, name, ("a",))] for name in videos], synthetic.KindReader())
+    (tmp_path / "ids.txt").write_text(listed)
+    assert list(selected(samples, MsrvttOptions(exclude=tmp_path / "ids.txt")).videos) == left
+    assert len(selected(samples, MsrvttOptions(train_share=0.5))) == 2
+    rest, held_out = split_validation(samples, 0.3)
+    assert (len(rest), len(held_out.clips)) == (2, 1)

@@ -162,7 +162,7 @@ def test_json_values_that_are_no_text_and_no_time() -> None:
         ("video0\nvideo1\n\n", ["video0", "video1"]),
         ("\ufeffvideo0\r\nvideo1", ["video0", "video1"]),
         ("video_id\nvideo0\n", ["video0"]),
-        ("Video ID\nclips/video0.mp4\n", ["video0"]),
+        ("Video ID\nclips/video0.mp4\n", ["clips/video0.mp4"]),
         ("video\n\"video0\"\n'video1'\n", ["video0", "video1"]),
         ("videoid\nvideo0\n", None),
         ("id\n", []),
