@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from reeldex.storage.video_names import name_without_suffix
@@ -16,15 +15,16 @@ class VideoIdentity:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        folders, suffixes = defaultdict(set), defaultdict(set)
+        folders: dict[str, str] = {}
+        suffixes: dict[str, str] = {}
+        self._in_folders: set[str] = set()
+        self._with_suffixes: set[str] = set()
         for name in names:
             folder, rest, suffix = _parts(name)
-            if folder:
-                folders[rest].add(folder)
-            if suffix:
-                suffixes[rest].add(suffix)
-        self._in_folders = frozenset(rest for rest, found in folders.items() if len(found) > 1)
-        self._with_suffixes = frozenset(rest for rest, found in suffixes.items() if len(found) > 1)
+            if folder and folders.setdefault(rest, folder) != folder:
+                self._in_folders.add(rest)
+            if suffix and suffixes.setdefault(rest, suffix) != suffix:
+                self._with_suffixes.add(rest)
 
     def of(self, name: str) -> str:
         """Return the video that a name means."""
