@@ -6,7 +6,8 @@
 - `plan.py`: which videos are new, and which shards are incomplete; `prepare.py`: all checks before a run.
 - `choice.py`: shards and videos that a rerun extracts again; `store_faults.py`: names the store in faults of its disk.
 - `run.py`: runs the shards of a prepared run on an executor; `in_process.py`: the same without a server.
-- `shard_job.py`: one shard as a job; `shard_work.py`: extracts, stages and publishes its videos.
+- `shard_job.py`: one shard as a job; `shard_work.py`: extracts, stages and publishes its videos; `engine_results.py`:
+  what is recorded of each.
 - `networks.py`: loads the networks of feature spaces, once per process.
 - `events.py`, `progress.py`: events of a shard, and the progress shown from them.
 - `run_report.py`: the report on a run; `report.py`: reports as Markdown and table rows.
