@@ -31,7 +31,8 @@ Trained = tuple[Path, tuple[object, ...], tuple[object, ...]]
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store, an embedding that knows its kinds, and one that knows nothing."""
     from reeldex.flows.config.pipeline import parse_config
-    from reeldex.flows.learning.training import TrainingRequest, train_embedding
+    from reeldex.flows.learning.training import train_embedding
+    from reeldex.flows.learning.training_request import TrainingRequest
 
     folder = make_captioned(tmp_path_factory.mktemp("learnt"))
     for name, epochs in (("run", 60), ("other", 1)):
