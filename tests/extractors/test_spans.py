@@ -135,6 +135,7 @@ def test_a_source_refuses_an_impossible_span(start: float, end: float | None) ->
         VideoSource("v", "/v", start, end)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "start", "end", "first_2d"),
     [
