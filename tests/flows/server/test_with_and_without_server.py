@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
 
 
@@ -68,6 +70,7 @@ def test_the_reports_are_the_same_and_only_a_server_knows_of_flow_runs(tmp_path:
     assert names == ["evaluate", "index", "train"]
 
 
+@pytest.mark.slow
 def test_without_a_server_prefect_is_not_imported(tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path))
     train = ("train", *data, "--out", tmp_path / "run", *own_words(tmp_path), *TRAIN, "--epochs", 1)
