@@ -38,6 +38,7 @@ def without_paths(answer: str, *folders: Path) -> str:
     return answer
 
 
+@pytest.mark.slow
 def test_the_reports_are_the_same_and_only_a_server_knows_of_flow_runs(tmp_path: Path, server: dict[str, str]) -> None:
     data = data_of(make_captioned(tmp_path))
     threads = {"OMP_NUM_THREADS": "1"}
