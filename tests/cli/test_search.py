@@ -139,6 +139,7 @@ def test_an_empty_index_folder_is_not_the_present_one(reeldex: Reeldex) -> None:
     assert "--index: the path is empty" in answer.err
 
 
+@pytest.mark.slow
 def test_questions_that_cannot_be_answered_say_why(reeldex: Reeldex, trained: Trained) -> None:
     folder, index, asked = trained
     assert reeldex(*index).status == 0
