@@ -42,7 +42,7 @@ FORM = Form(
 )
 
 
-@form_flow(FORM, description=DESCRIPTION, run_name=evaluate_run_name, example="`datasets.msrvtt.protocol: 1k-A`")
+@form_flow(FORM, description=DESCRIPTION, run_name=evaluate_run_name, example='{"datasets.msrvtt.protocol": "1k-A"}')
 def evaluate(  # noqa: PLR0913 - each is a field of the form in the UI
     *,
     checkpoint: Checkpoint,

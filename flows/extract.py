@@ -53,7 +53,7 @@ FORM = Form(
 )
 
 
-@form_flow(FORM, description=DESCRIPTION, run_name=extract_run_name, example="`compute.decoders: 4`")
+@form_flow(FORM, description=DESCRIPTION, run_name=extract_run_name, example='{"compute.decoders": 4}')
 def extract(  # noqa: PLR0913 - each is a field of the form in the UI
     *,
     source: Source,

@@ -49,7 +49,7 @@ FORM = Form(
 )
 
 
-@form_flow(FORM, description=DESCRIPTION, run_name=index_run_name, example="`index.nprobe: 16`")
+@form_flow(FORM, description=DESCRIPTION, run_name=index_run_name, example='{"index.nprobe": 16}')
 def index(
     *,
     store: ExistingStore,

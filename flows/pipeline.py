@@ -73,7 +73,7 @@ FORM = Form(
 )
 
 
-@form_flow(FORM, description=DESCRIPTION, run_name=pipeline_run_name, example="`train.epochs: 5`")
+@form_flow(FORM, description=DESCRIPTION, run_name=pipeline_run_name, example='{"train.epochs": 5}')
 def pipeline(  # noqa: PLR0913 - each is a field of the form in the UI
     *,
     source: Source,

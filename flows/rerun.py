@@ -44,7 +44,7 @@ FORM = Form(
 )
 
 
-@form_flow(FORM, description=DESCRIPTION, run_name=rerun_run_name, example="`compute.limits.timeout_seconds: 7200`")
+@form_flow(FORM, description=DESCRIPTION, run_name=rerun_run_name, example='{"compute.limits.timeout_seconds": 7200}')
 def rerun(  # noqa: PLR0913 - each is a field of the form in the UI
     *,
     store: ExistingStore,

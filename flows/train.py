@@ -63,7 +63,7 @@ FORM = Form(
 )
 
 
-@form_flow(FORM, description=DESCRIPTION, run_name=train_run_name, example="`train.learning_rate: 0.001`")
+@form_flow(FORM, description=DESCRIPTION, run_name=train_run_name, example='{"train.learning_rate": 0.001}')
 def train(  # noqa: PLR0913 - each is a field of the form in the UI
     *,
     dataset: Annotated[TrainingDataset, Field(title="Data set", description="The data set to train on.")],

@@ -50,7 +50,7 @@ class KeyField:
         """Return a value of the configuration as the form shows it, a JSON value."""
         if isinstance(value, Enum):
             return value.value
-        if isinstance(value, tuple):
+        if isinstance(value, (tuple, list)):
             return [self.shown(each) for each in value]
         if value is None:
             return ""

@@ -21,22 +21,17 @@ if TYPE_CHECKING:
     from reeldex.flows.config.forms import Form, KeyField
 
 _CONFIG = "config"
-_SETTINGS_FIELD = Field(
-    title="Further settings",
-    description="Any other keys of pipeline.yaml for this run, nested or dotted, such as {}. `reeldex config show` "
-    "lists all keys with their descriptions. An unknown key ends the run at once.",
+_ABOUT_SETTINGS = (
+    "Any other keys of pipeline.yaml for this run, nested or dotted, such as {}. `reeldex config show` lists all keys "
+    "with their descriptions. An unknown key ends the run at once."
 )
 
 
 class FormFlow(Flow[..., Any]):
-    """A flow whose form is described by `form`; parameters of earlier releases are accepted or explained."""
+    """A flow whose form is described by `form`; `own` are its parameters besides the fields of the form."""
 
     form: Form
     own: frozenset[str]
-
-    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters under their present names, validated. Raises UsageError for unknown ones."""
-        return super().validate_parameters(self.form.current(parameters, self.own))
 
 
 def form_flow(
@@ -57,9 +52,7 @@ def form_flow(
             else:
                 parameters.append(_parameter(each.name, hints[each.name], each.default))
         if form.sections:
-            about = FieldInfo.merge_field_infos(
-                _SETTINGS_FIELD, description=(_SETTINGS_FIELD.description or "").format(example)
-            )
+            about = Field(title="Further settings", description=_ABOUT_SETTINGS.format(example))
             parameters.append(_parameter(SETTINGS, Annotated[dict[str, Any], about], {}))
 
         def run(**given: Any) -> State[Any]:  # noqa: ANN401 - see the signature below
