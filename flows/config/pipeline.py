@@ -21,6 +21,7 @@ from reeldex.flows.config.extraction import (
 )
 from reeldex.flows.config.keys import dotted_keys, nearest
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, WordsConfig
+from reeldex.flows.config.notify import NotifyConfig
 from reeldex.flows.config.search import IndexConfig, PageConfig
 from reeldex.options import Options, Seconds
 from reeldex.storage.reasons import REASONS
@@ -78,6 +79,7 @@ class PipelineConfig(Options):
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
     page: PageConfig = PageConfig()
+    notify: NotifyConfig = NotifyConfig()
     schedules: Annotated[
         tuple[ScheduleConfig, ...],
         Field(
@@ -150,6 +152,8 @@ def faults_in_words(error: ValidationError) -> str:
 def _describe(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a plain dict
     dotted = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
+        if dotted.partition(".")[0] == "notify":
+            return f"{dotted}: {fault['msg']}"  # what was given may be a secret
         return f"{dotted}: {fault['msg']} (got {fault['input']!r})"
     keys = dotted_keys(PipelineConfig)
     return f"{dotted}: unknown key; {nearest(dotted, keys) or 'valid keys: ' + ', '.join(keys)}"

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.keys import field_at
+from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}
@@ -113,7 +114,7 @@ class Given:
 
         Raises UsageError.
         """
-        content = (base or self.load()).model_dump(mode="json")
+        content = (base or self.load()).model_dump(mode="json", context=REVEALED)
         self.overlay(content)
         return parse_config(content, "command line")
 
