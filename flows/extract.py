@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from prefect import runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
@@ -78,8 +79,10 @@ def _extract(
     settings = config.model_dump(mode="json")
     # One source is a text, as in runs of older releases, whose plans a retry reuses.
     asked = (source[0] if len(source) == 1 else source, store, prepared.spaces, settings)
-    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
-        prepared = prepared.renewed()
+    request = asked if runtime.deployment.id else None
+    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds, request) as waited:
+        # While it waited, videos may have come, for which no other run has waited.
+        prepared = prepare(source, store, config) if waited else prepared.renewed()
         with planning(prepared):
             plan = plan_extraction(*asked)
             if any(shard >= len(prepared.store.manifests()) for shard in plan["shards"]):

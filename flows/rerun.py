@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from prefect import runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
@@ -90,7 +91,8 @@ def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
     if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
         return report
     prepared = handed or prepare_rerun(store, config, retry, choice)
-    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
+    request = (retry, choice, config) if runtime.deployment.id else None
+    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds, request):
         prepared = prepared.renewed()
         with planning(prepared):
             shards = plan_rerun(store, retry, choice.shards, choice.videos)["shards"]

@@ -55,9 +55,9 @@ class NotifyConfig(Options):
         ),
     ] = None
     apprise: Annotated[Secret, Field(title="Apprise URL", description="Any other URL of Apprise.")] = None
-    on: Annotated[
+    when: Annotated[
         tuple[NotifyOn, ...],
-        Field(min_length=1, title="Ends", description="failed, crashed, completed with failures."),
+        Field(min_length=1, title="When", description="Ends of a run: failed, crashed, completed with failures."),
     ] = tuple(NotifyOn)
 
     def targets(self) -> dict[str, str]:

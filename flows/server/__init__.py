@@ -4,6 +4,7 @@
 - `process.py`: starts the server; `application.py`: the server process; `flow_process.py`: the process of a flow run.
 - `configured.py`: the server that the user's settings name.
 - `notifications.py`: messages about runs that do not end well.
+- `schedule_sources.py`: schedules over folders that do not exist.
 - `former_parameters.py`: parameters of a run that its flow no longer has.
 - `deployments.py`, `job_template.py`: the deployments, their schedules, and how the work pool starts a run.
 - `access.py`, `secret_file.py`, `known_servers.py`: the secret, the guard that checks it, and which servers receive it.

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -21,7 +20,7 @@ from prefect.schedules import Cron, Interval
 from prefect.types.entrypoint import EntrypointType
 
 from reeldex.errors import UsageError
-from reeldex.flows.config.pipeline import ScheduleConfig, WhenBusy
+from reeldex.flows.config.pipeline import ScheduleConfig
 from reeldex.flows.evaluate import evaluate
 from reeldex.flows.extract import extract
 from reeldex.flows.index import index
@@ -85,7 +84,6 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
                 tags=[_SCHEDULED_TAG],
                 schedules=[_schedule(schedule)],
                 description=f"From `{schedule.source}` into `{schedule.store}`.\n\n{extract.description}",
-                concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=_collision(schedule.when_busy)),
             )
         )
     return offers
@@ -110,11 +108,6 @@ def _slug(schedule: ScheduleConfig) -> str:
     rhythm = schedule.model_dump_json(include={"cron", "interval_seconds", "timezone", "active"})
     name = re.sub(r"[^a-z0-9]+", "-", schedule.name.lower()).strip("-") or "schedule"
     return f"{name}-{hashlib.sha256(rhythm.encode()).hexdigest()[:8]}"
-
-
-def _collision(when_busy: WhenBusy) -> ConcurrencyLimitStrategy:
-    waits = when_busy is WhenBusy.WAIT
-    return ConcurrencyLimitStrategy.ENQUEUE if waits else ConcurrencyLimitStrategy.CANCEL_NEW
 
 
 def register(offers: Sequence[RunnerDeployment], job_template: dict[str, Any] | None = None) -> None:

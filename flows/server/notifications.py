@@ -6,6 +6,7 @@ The server sends them, so that a crash of a whole machine is reported too.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -71,13 +72,24 @@ def apprise_url(name: str, given: str) -> str:
         )
     if name == "webhook" and scheme not in ("http", "https"):
         raise UsageError("notify.webhook: this is not a URL of http or https. Other URLs of Apprise: notify.apprise.")
-    if scheme in ("http", "https") and Apprise.instantiate(url) is None:
+    if scheme in ("http", "https") and not _is_known(url):
         url = _as_json_post(name, url)
-    if Apprise.instantiate(url) is None:
+    if not _is_known(url):
         raise UsageError(
             f"notify.{name}: Apprise cannot use this URL. Its documentation lists the URLs of each service."
         )
     return url
+
+
+def _is_known(url: str) -> bool:
+    """Whether Apprise can use a URL. It would log one that it cannot parse."""
+    log = logging.getLogger("apprise")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        return Apprise.instantiate(url) is not None
+    finally:
+        log.setLevel(level)
 
 
 def _from_environment(name: str, given: str) -> str:
@@ -117,7 +129,7 @@ def _automate(client: SyncPrefectClient, name: str, config: NotifyConfig, block:
                 {"prefect.resource.id": "prefect.deployment.*", "prefect.resource.role": "deployment"},
             ],
             for_each={"prefect.resource.id"},
-            expect={_EVENTS[each] for each in config.on},
+            expect={_EVENTS[each] for each in config.when},
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),

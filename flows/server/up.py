@@ -134,11 +134,16 @@ def _prepare(config: PipelineConfig, *, own_server: bool) -> None:
     """Register the deployments and the monitoring of heartbeats."""
     from reeldex.flows.runs.lost_runs import crash_lost_runs, watch_heartbeats
     from reeldex.flows.server.deployments import deployments, register
+    from reeldex.flows.server.notifications import register_notifications
+    from reeldex.flows.server.schedule_sources import absent_sources
 
     if own_server:
         register(deployments(config, {}), fixed_job_template(job_variables()))
     else:
         register(deployments(config, job_variables()))
+    register_notifications(config.notify)
+    for sentence in absent_sources(config):
+        _say(f"WARNING: {sentence}")
     watch_heartbeats()
     crash_lost_runs(
         "Its process had died when reeldex was restarted. Retry continues where it stopped.", waiting_too=True

@@ -57,11 +57,11 @@ def test_forms_start_from_pipeline_yaml() -> None:
     assert extract.entrypoint == "reeldex.flows.extract.extract"
 
 
-def test_schedules_become_deployments_that_never_overlap() -> None:
+def test_schedules_become_deployments_whose_runs_decide_themselves_what_to_do_when_the_store_is_in_use() -> None:
     from reeldex.flows.server.deployments import deployments
 
     night, often = deployments(parse_config(SCHEDULES, "test"), {})[-2:]
-    assert (night.name, night.flow_name, night.concurrency_limit) == ("every night", "extract", 1)
+    assert (night.name, night.flow_name, night.concurrency_limit) == ("every night", "extract", None)
     assert night.schedules is not None
     assert "timezone='Europe/Paris'" in repr(night.schedules[0].schedule)
     assert night.parameters["source"] == str(Path("a").absolute())
@@ -69,7 +69,25 @@ def test_schedules_become_deployments_that_never_overlap() -> None:
     assert often.schedules is not None
     assert often.schedules[0].active is False
     assert often.parameters["when_busy"] == "skip"
-    assert str(often.concurrency_options.collision_strategy.value) == "CANCEL_NEW"  # type: ignore[union-attr]
+    # Prefect's own limit would queue each, or cancel it.
+    assert "concurrency_limit" in often.model_fields_set, "an update removes the limit of an earlier release"
+    assert often.concurrency_limit is None
+
+
+def test_a_schedule_over_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
+    from reeldex.flows.server.schedule_sources import absent_sources
+
+    (tmp_path / "there").mkdir()
+    (tmp_path / "list.txt").touch()
+    sources = [tmp_path / "there", tmp_path / "list.txt", tmp_path / "none", tmp_path / "*.avi", tmp_path / "the*"]
+    schedules = [
+        {"name": f"n{at}", "source": str(source), "store": "s", "interval_seconds": 60}
+        for at, source in enumerate(sources)
+    ]
+    said = absent_sources(parse_config({"schedules": schedules}, "test"))
+    assert len(said) == 2
+    assert said[0].startswith(f"The schedule 'n2': There is no file or folder '{tmp_path / 'none'}'.")
+    assert said[1].startswith("The schedule 'n3': There is no file or folder")
 
 
 def test_prefect_yaml_offers_the_same_deployments() -> None:
