@@ -26,9 +26,9 @@ from reeldex.flows.runs.tasks import plan_extraction, planning
 DESCRIPTION = """\
 Extract **features of every video** in a folder that the store does not have yet.
 
-1. *source*: a folder (searched with its subfolders), one video, a pattern such as `videos/**/*.mp4`, or a list of
-   videos (`.txt`, `.csv`, `.tsv`, `.jsonl`). *more_sources*: further ones.
-2. *store*: the folder for the features; created if absent.
+1. *Videos*: a folder (searched with its subfolders), one video, a pattern such as `videos/**/*.mp4`, or a list of
+   videos (`.txt`, `.csv`, `.tsv`, `.jsonl`). *More videos*: further ones.
+2. *Store*: the folder for the features; created if absent.
 3. Press **Submit**. New and changed videos are extracted, all others are skipped: it is safe to run it again.
 
 While it runs, its *Artifacts* tab shows progress. After the run, the tab holds a summary, a table of the

@@ -24,8 +24,8 @@ from reeldex.search.report import BuildReport
 DESCRIPTION = """\
 Build or refresh the **index of moments** that `reeldex search` and the search page query.
 
-1. *store*: the feature store of the videos. *checkpoint*: a path, or `published` for the HowTo100M one.
-2. *options*: the folder of the index, and what counts as a moment.
+1. *Store*: the feature store of the videos. *Checkpoint*: a path, or `published` for the HowTo100M one.
+2. *Index folder*: where the index is built. *Window* and *Stride*: what counts as a moment.
 3. Press **Submit**. New and changed videos are added, removed videos are dropped; all others are kept.
 
 The index in use stays in use until the new one is complete. *Artifacts* shows the recall@10 of the

@@ -39,10 +39,10 @@ DESCRIPTION = """\
 **From a folder of videos to a searchable index**: extract features, train or use an embedding, evaluate it, build the
 index.
 
-1. *source*: a folder of videos, one video, or a list. *folder*: gets `features`, `embedding` and `index`.
-2. *checkpoint*: the embedding; `published` is the HowTo100M one. Or *train_on*: the data set to train one on, whose
-   videos are those of *source*; with a checkpoint as well, training starts from it.
-3. *evaluate_on*: test sets of these videos, if any.
+1. *Videos*: a folder of videos, one video, or a list. *Output folder*: gets `features`, `embedding` and `index`.
+2. *Checkpoint*: the embedding; `published` is the HowTo100M one. Or *Train on*: the data set to train one on, with
+   these videos; with a checkpoint as well, training starts from it.
+3. *Test sets*: of these videos, if any.
 4. Press **Submit**. Steps that are up to date are skipped: run it again to process new videos.
 
 Each step is a child run with its own log and artifacts. **Retry** continues where it stopped.

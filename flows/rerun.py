@@ -28,9 +28,9 @@ from reeldex.storage.schema import REASONS
 DESCRIPTION = """\
 **Complete a store**: process shards that are missing, incomplete or damaged.
 
-1. *store*: the folder of features.
-2. *broken_videos*: also retry failed videos; *reasons* limits this to some reasons (none: all).
-3. *shards*, *videos*: instead, extract these again, complete or not.
+1. *Store*: the folder of features.
+2. *Retry failed videos*: also these; *Only failures for these reasons* limits it (none: all).
+3. *Only these shards*, *Only these videos*: instead, extract these again, complete or not.
 4. Press **Submit**. Complete shards are skipped.
 
 Extractors and weights are those each shard was planned for; only device and computation can be configured.

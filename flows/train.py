@@ -31,11 +31,11 @@ _RUN_NOTE = "flow-run.txt"
 DESCRIPTION = """\
 Train the **text-video embedding** on extracted features and their captions.
 
-1. *dataset*: which data set; *datasets* names its files. *store*: the feature store of its videos.
-2. *folder*: gets `last.pth`, `best.pth`, `tensorboard/` and the metrics as JSON.
-3. *checkpoint*: what to start from. A path, `published` for the HowTo100M one, or empty to train from scratch.
+1. *Data set*: which one; *Data folder*: its files. *Store*: the feature store of its videos.
+2. *Training folder*: gets `last.pth`, `best.pth`, `tensorboard/` and the metrics as JSON.
+3. *Start from*: a checkpoint's path, `published` for the HowTo100M one, or empty to train from scratch.
 4. Press **Submit**. The log shows the loss; *Artifacts* shows progress and at the end a table of retrieval metrics
-   with the paper's for comparison, if *options* names test sets to evaluate on.
+   with the paper's for comparison, if there are *Test sets* to evaluate on.
 
 **Retry** of a run that failed or was stopped resumes from its last checkpoint, and ends with the same weights as an
 uninterrupted run (bit for bit on a CPU).

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 DESCRIPTION = """\
 **Read every byte** of a store and compare it with the recorded checksums.
 
-1. *store*: the folder of features. Press **Submit**.
+1. *Store*: the folder of features. Press **Submit**.
 
 A store without damage ends as *Completed*. Damage ends as *Failed*, with a table of the files and remedies in the
 *Artifacts* tab; **rerun-failed** extracts damaged shards again. Files that cannot be read (permissions, disk errors)
