@@ -26,7 +26,8 @@ Measure **how well sentences find videos** with a checkpoint, over whole test se
 2. *Test sets*: which data sets; *Data folder*: their files. *Store*: the feature store of their videos.
 3. Press **Submit**. *Artifacts* shows R@1, R@5, R@10 and the median rank in both directions, with 95 % intervals, and
    which protocol each test set follows. The paper's figures are shown only for a test set whose SHA-256 is that of the
-   published one (`datasets.NAME.published_sha256` in *Further settings*). A JSON report is written beside the checkpoint.
+   published one (`datasets.NAME.published_sha256` in *Further settings*). A JSON report is written beside the
+   checkpoint.
 """
 
 

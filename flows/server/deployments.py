@@ -26,7 +26,7 @@ from reeldex.flows.extract import extract
 from reeldex.flows.index import index
 from reeldex.flows.pipeline import pipeline
 from reeldex.flows.rerun import rerun
-from reeldex.flows.runs.names import TAG, WORK_POOL
+from reeldex.flows.runs.names import SCHEDULED_TAG, TAG, WORK_POOL
 from reeldex.flows.train import train
 from reeldex.flows.verify import verify
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from reeldex.flows.config.pipeline import PipelineConfig
     from reeldex.flows.runs.form_flow import FormFlow
-
-_SCHEDULED_TAG = "scheduled"
 
 
 def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> list[RunnerDeployment]:
@@ -81,7 +79,7 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
                 schedule.name,
                 config.model_copy(update={"extract": settled}),
                 parameters=parameters,
-                tags=[_SCHEDULED_TAG],
+                tags=[SCHEDULED_TAG],
                 schedules=[_schedule(schedule)],
                 description=f"From `{schedule.source}` into `{schedule.store}`.\n\n{extract.description}",
             )
@@ -132,7 +130,7 @@ def register(offers: Sequence[RunnerDeployment], job_template: dict[str, Any] | 
                     _leave_alone(offer, "schedules")
             offer.apply()
         names = {offer.name for offer in offers}
-        filters = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, _SCHEDULED_TAG]))
+        filters = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, SCHEDULED_TAG]))
         for deployment in client.read_deployments(deployment_filter=filters):
             if deployment.name not in names:
                 client.delete_deployment(deployment.id)
