@@ -56,7 +56,15 @@ FORM = Form(
         key_field("words.file", "word_vectors"),
         key_field("words.train_own", "learn_word_vectors"),
         key_field("extract.weights", "network_weights"),
-        key_field("compute.device", None, "train.device", "evaluate.device", "index.device"),
+        key_field(
+            "compute.device",
+            None,
+            "train.device",
+            "evaluate.device",
+            "index.device",
+            about="auto (CUDA if available, else the CPU), cpu, cuda or cuda:N, for all steps. Several for the extraction "
+            "alone: compute.device in the further settings.",
+        ),
     ),
     former={
         "options": "extract",

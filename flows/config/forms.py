@@ -24,12 +24,14 @@ _NONE_OF_A_RUN = frozenset({"version", "page", "server", "schedules", "notify"})
 class KeyField:
     """A field of a form that stands for a key of `pipeline.yaml`, and for further keys with the same meaning.
 
-    `name` is that of the flow's parameter. A key that may be null is a text, which is empty for null.
+    `name` is that of the flow's parameter. A key that may be null is a text, which is empty for null. `about` replaces
+    the description of the key.
     """
 
     key: str
     name: str
     also: tuple[str, ...] = ()
+    about: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -40,6 +42,11 @@ class KeyField:
     def option(self) -> FieldInfo:
         """The key's option: type, bounds, title, description and default."""
         return field_at(PipelineConfig, self.key)
+
+    @property
+    def description(self) -> str:
+        """What the form says of the field."""
+        return self.about or self.option.description or ""
 
     @property
     def default(self) -> Any:  # noqa: ANN401 - each key has its own
@@ -61,9 +68,9 @@ class KeyField:
         return None if value == "" and type(None) in get_args(self.option.annotation) else value
 
 
-def key_field(key: str, name: str | None = None, *also: str) -> KeyField:
+def key_field(key: str, name: str | None = None, *also: str, about: str = "") -> KeyField:
     """Return the field of a key, by default named like the key; `also` are further keys that it sets."""
-    return KeyField(key, name or key.rpartition(".")[2], also)
+    return KeyField(key, name or key.rpartition(".")[2], also, about)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:  
 def _of_option(field: KeyField) -> Any:  # noqa: ANN401 - a type expression
     """Return the annotation of a key's option; a text for one that may be null."""
     option = field.option
-    about = Field(title=option.title, description=option.description)
+    about = Field(title=option.title, description=field.description)
     if type(None) in get_args(option.annotation):
         return Annotated[str, about]
     return Annotated[option.annotation, *option.metadata, about]

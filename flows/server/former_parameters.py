@@ -7,7 +7,7 @@ process of such a run without a word.
 from __future__ import annotations
 
 import importlib
-import logging
+import re
 from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import get_client
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-log = logging.getLogger(__name__)
+# Of `reeldex up` or `deploy`, reeldex.flows.extract.extract; of prefect.yaml, flows/extract.py:extract.
+_ENTRYPOINT = re.compile(r"\bflows[./](\w+)(?:\.py:|\.)(\w+)$", re.ASCII)
 
 
 def take_former_parameters(run_id: UUID) -> bool:
@@ -56,6 +57,6 @@ def _flow_of(client: SyncPrefectClient, run: FlowRun) -> FormFlow | None:
         entrypoint = client.read_deployment(run.deployment_id).entrypoint or ""
     except ObjectNotFound:
         return None
-    module, _, name = entrypoint.rpartition(".")
-    found = getattr(importlib.import_module(module), name, None) if module.startswith("reeldex.") else None
+    named = _ENTRYPOINT.search(entrypoint)
+    found = getattr(importlib.import_module(f"reeldex.flows.{named[1]}"), named[2], None) if named else None
     return found if isinstance(found, FormFlow) else None
