@@ -62,8 +62,8 @@ FORM = Form(
             "train.device",
             "evaluate.device",
             "index.device",
-            about="auto (CUDA if available, else the CPU), cpu, cuda or cuda:N, for all steps. Several for the extraction "
-            "alone: compute.device in the further settings.",
+            about="auto (CUDA if available, else the CPU), cpu, cuda or cuda:N, for all steps. Several for the "
+            "extraction alone: compute.device in the further settings.",
         ),
     ),
     former={
