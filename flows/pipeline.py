@@ -25,9 +25,10 @@ from reeldex.flows.config.search import IndexConfig
 from reeldex.flows.evaluate import evaluate_as_flow_run
 from reeldex.flows.extract import extract_as_flow_run
 from reeldex.flows.index import index_as_flow_run
-from reeldex.flows.learning.pipeline import PipelineReport, PipelineRequest, PipelineSteps, run_pipeline
+from reeldex.flows.learning.pipeline import INDEX, PipelineReport, PipelineRequest, PipelineSteps, run_pipeline
 from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
 from reeldex.flows.runs.names import TAG, pipeline_run_name
+from reeldex.flows.runs.pipeline_artifact import StepsFound, publish_pipeline
 from reeldex.flows.runs.states import run_to_state
 from reeldex.flows.train import train_as_flow_run
 
@@ -45,7 +46,8 @@ index.
 3. *evaluate_on*: test sets of these videos, if any.
 4. Press **Submit**. Steps that are up to date are skipped: run it again to process new videos.
 
-Each step is a child run with its own log and artifacts. **Retry** continues where it stopped.
+Each step is a child run with its own log and artifacts. The *Artifacts* tab of this run shows what the steps found and
+how to search next. **Retry** continues where it stopped.
 """
 
 
@@ -108,20 +110,28 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         # The tag identifies the steps' runs as ours if their process dies.
         with tags(TAG):
             prepared = request.prepare(handed_on(request.sources, request.store, config))
-            report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds))
+            found = StepsFound()
+            with found.published_on_failure():
+                report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds, found))
+        publish_pipeline(report.by_step(), request.folder / INDEX)
         name = None if report.succeeded else "Completed with failures"
-        return Completed(name=name, message=f"{report}", data=report)
+        return Completed(name=name, message=f"{report.sentence()}.", data=report)
 
     return run_to_state(work)
 
 
-def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
-    """Return the steps of a pipeline as flows, each of which creates a child flow run."""
+def flow_steps(when_busy: WhenBusy, wait_seconds: float, found: StepsFound) -> PipelineSteps:
+    """Return the steps of a pipeline as flows, each of which creates a child flow run and is added to `found`."""
 
     def extract_features(prepared: PreparedRun) -> RunReport:
         return extract_as_flow_run(prepared, when_busy, wait_seconds)
 
-    return PipelineSteps(extract_features, train_as_flow_run, evaluate_as_flow_run, index_as_flow_run)
+    return PipelineSteps(
+        found.of("features", extract_features),
+        found.of("embedding", train_as_flow_run),
+        found.of("evaluation", evaluate_as_flow_run),
+        found.of("index", index_as_flow_run),
+    )
 
 
 def pipeline_as_flow_run(

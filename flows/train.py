@@ -17,10 +17,10 @@ from reeldex.flows.learning.inputs import with_preset
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable, train_embedding
 from reeldex.flows.learning.training_progress import TrainingProgress
 from reeldex.flows.progress.sinks import progress_bar
-from reeldex.flows.runs.artifacts import progress_artifact
 from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
 from reeldex.flows.runs.names import train_run_name
+from reeldex.flows.runs.progress_artifact import progress_artifact
 from reeldex.flows.runs.states import run_to_state
 from reeldex.storage.atomic import publish_text
 

@@ -149,11 +149,19 @@ class PipelineReport:
         figures = evaluation and {**evaluation.figures, "up_to_date": evaluation.up_to_date}
         return {**to_json(self), "evaluation": figures}
 
-    def __str__(self) -> str:
-        lines = [f"features    {self.extraction}"]
+    def by_step(self) -> dict[str, str]:
+        """Return what each step found, by its name."""
+        found = {"features": f"{self.extraction}"}
         if self.training is not None:
-            lines.append(f"embedding   {self.training}")
+            found["embedding"] = f"{self.training}"
         if self.evaluation is not None:
             before = "unchanged, not repeated: " if self.evaluation.up_to_date else ""
-            lines.append(f"evaluation  {before}{self.evaluation.sentence}")
-        return "\n".join([*lines, f"index       {self.index}"])
+            found["evaluation"] = f"{before}{self.evaluation.sentence}"
+        return {**found, "index": f"{self.index}"}
+
+    def sentence(self) -> str:
+        """Return what each step found in a sentence, without its full stop."""
+        return "; ".join(f"{step}: {found.partition(chr(10))[0]}" for step, found in self.by_step().items())
+
+    def __str__(self) -> str:
+        return "\n".join(f"{step:<11} {found}" for step, found in self.by_step().items())

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 _END_SECONDS = 15.0
 _LOOK_SECONDS = 0.5
+_PAGE = "/v2/deployments"  # of the new UI: without /v2, Prefect opens the old one
 _MOST_RESTARTS, _RESTARTS_SECONDS = 3, 60.0  # limit for a worker that keeps crashing
 
 # No external requests, and short polling intervals. A user's own setting of the same name takes precedence.
@@ -46,6 +47,7 @@ _SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "true",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
@@ -146,7 +148,7 @@ def _prepare(config: PipelineConfig, *, own_server: bool) -> None:
 
 
 def _welcome(api_url: str, home: Path, access: ServerAccess | None) -> str:
-    page = f"{api_url.removesuffix('/api')}/deployments" if access is None else access.browser_url("/deployments")
+    page = f"{api_url.removesuffix('/api')}{_PAGE}" if access is None else access.browser_url(_PAGE)
     return f"""
 reeldex is up.
 

@@ -206,6 +206,15 @@ class ReeldexUp:
             newest.setdefault(artifact["description"].partition(":")[0], artifact)
         return newest
 
+    def table(self, run_id: str, caption: str) -> list[dict[str, str]]:
+        """Return the rows of the first table of an artifact by their columns, as its page shows them."""
+        lines = [line for line in self.artifacts(run_id)[caption]["data"].splitlines() if line.startswith("| ")]
+        columns, _, *rows = [
+            [re.sub(r"\\(.)", r"\1", cell.replace("<wbr>", "")) for cell in re.split(r"(?<!\\) \| ", line[2:-2])]
+            for line in lines
+        ]
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
     def process_of(self, run_id: str) -> int:
         """Return the id of the process that does a run."""
         label = self.until(lambda: self.run(run_id)["labels"].get("reeldex.process"))

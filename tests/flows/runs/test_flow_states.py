@@ -79,11 +79,14 @@ def test_a_run_is_completed_then_there_is_nothing_new(folder: Path) -> None:
     assert state.result().extracted_ok == 3
     assert _task_names(state) == ["plan", "shard-00000 (2 videos)", "shard-00001 (1 videos)"]
     artifacts = _artifacts(state)
-    assert set(artifacts) == {"Progress", "Summary", "Pictures"}
+    assert set(artifacts) == {"Progress", "Summary", "Pictures", "Store store"}
     assert "| Shards done in this run | 2 |" in artifacts["Summary"]
+    assert "| Videos with features | 3 of 3 |" in artifacts["Store store"]
     state = _extract(folder)
     assert (state.name, state.type.value) == ("Nothing new", "COMPLETED")
     assert state.message == "Nothing to do."
+    first, second = _artifacts(state)["Store store"].splitlines()[-2:]
+    assert (first.count("| - |"), second.count("s of video per second")) == (1, 1), "newest first"
 
 
 def test_a_broken_video_is_counted_in_a_completed_state(folder: Path) -> None:
@@ -155,14 +158,14 @@ def test_a_store_made_with_other_settings_is_refused_before_any_work(folder: Pat
     shutil.rmtree(store.path)
 
 
-def test_a_server_that_takes_no_table_costs_no_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_takes_no_artifact_costs_no_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A server that fails at this one moment is not available otherwise.
     def refuses(*_: object, **__: object) -> None:
         raise httpx.ConnectError("connection refused")
 
     _extract(folder)
     monkeypatch.setattr(artifacts, "can_be_seen", lambda: True)
-    monkeypatch.setattr(artifacts, "create_table_artifact", refuses)
+    monkeypatch.setattr(artifacts, "create_markdown_artifact", refuses)
     damaged = next((folder / "store" / "features").rglob("shard-00000.h5"))
     damaged.write_bytes(damaged.read_bytes()[:-100])
     state = _run(verify, str(folder / "store"))
