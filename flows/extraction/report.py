@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.file_names import printable
 from reeldex.flows.extraction.markdown import CELL_CHARACTERS, cell, facts, table
-from reeldex.quantities import duration
+from reeldex.quantities import counted, duration
 from reeldex.storage.ffmpeg_versions import mixture
 from reeldex.storage.reasons import note_words
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
+    from reeldex.flows.extraction.run_time import RunTime
     from reeldex.storage.schema import VideoOutcome
     from reeldex.storage.verify import VerifyReport
 
@@ -59,15 +60,16 @@ class Picture:
 
 def summary(report: RunReport) -> str:
     """Return the summary of a run as Markdown."""
-    speed = report.seconds_of_video / report.seconds_of_work if report.seconds_of_work else 0.0
+    time = report.time
     rows = [
         ("Store", cell(report.store)),
         ("Shards done in this run", f"{report.shards_done:,}"),
         ("Shards lost", f"{len(report.shards_lost):,}"),
         *([("Shards left, because the run ended early", f"{report.shards_left:,}")] if report.shards_left else []),
         ("Videos extracted in this run", f"{report.extracted_ok:,} ok, {report.extracted_failed:,} failed"),
-        ("Video", f"{duration(report.seconds_of_video)} at {speed:,.2f} s of video per second of work"),
-        ("Bottleneck", _bound(report)),
+        ("Video", f"{duration(report.seconds_of_video)} at {time.speed:,.2f} s of video per second of work"),
+        ("Bottleneck", time.remedy),
+        *(_time_rows(time) if time.bound else []),
         ("Videos in the source", _found(report)),
         ("In the store but not in the source", f"{report.gone:,}"),
         *((_NOTE_NAMES[note.is_about_ids], cell(str(note))) for note in report.notes),
@@ -92,23 +94,19 @@ def summary(report: RunReport) -> str:
     return "\n".join(lines)
 
 
+def _time_rows(time: RunTime) -> list[tuple[str, str]]:
+    return [
+        ("Time", f"{duration(time.wall_seconds)} on {counted(time.devices, 'device')}: {time.shares}"),
+        ("Video-hours per day and device", f"{time.hours_per_day:,.1f}"),
+        *([("Estimate", time.against_estimate)] if time.estimate else []),
+    ]
+
+
 def _found(report: RunReport) -> str:
     return (
         f"{report.new:,} new, {report.changed:,} changed, {report.unchanged:,} unchanged, "
         f"{report.duplicates:,} duplicates, {report.unsettled:,} still being written"
     )
-
-
-def _bound(report: RunReport) -> str:
-    total = report.device_seconds + report.waiting_seconds
-    if not total:
-        return "none: nothing was extracted"
-    waiting = report.waiting_seconds / total
-    if waiting > 0.5:
-        return (
-            f"decoding: the networks waited for frames {waiting:.0%} of the time; raise `decoders`, or use faster disks"
-        )
-    return f"the device: its networks were busy {1 - waiting:.0%} of the time"
 
 
 def failure_rows(outcomes: Sequence[VideoOutcome]) -> list[dict[str, str]]:

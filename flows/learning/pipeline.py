@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
@@ -19,7 +19,7 @@ from reeldex.flows.learning.inputs import dataset_options, with_preset
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable
 from reeldex.search.report import BuildReport
-from reeldex.storage.json_codec import to_json
+from reeldex.storage.json_codec import OwnJson, to_json
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.prepare import PreparedRun
@@ -133,7 +133,7 @@ def run_pipeline(request: PipelineRequest, prepared: PreparedRun, steps: Pipelin
 class PipelineReport:
     """The reports of a pipeline's steps; None for steps that were not requested."""
 
-    extraction: RunReport
+    extraction: Annotated[RunReport, OwnJson]
     training: TrainingReport | None
     evaluation: CachedEvaluation | None
     index: BuildReport
