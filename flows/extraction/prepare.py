@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reeldex.devices import require_cuda
+from reeldex.devices import has_driver, require_cuda, usable_devices
 from reeldex.errors import UsageError
 from reeldex.extractors.fingerprint import DECODE, decode_fingerprint, fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
@@ -267,8 +267,11 @@ def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
     # Only the worker resolves `auto`.
     if device != "auto" and precision in (Precision.FP16, Precision.BF16):
         require_cuda(f"Precision {precision}", device, "Use --precision fp32 or auto.")
-    if device not in ("auto", "cpu") and ask_worker:
-        POOL.devices(device)
+    if device in ("auto", "cpu") or not ask_worker:
+        return
+    if not has_driver():
+        usable_devices(device)  # raises, without the seconds that a worker process needs to start
+    POOL.devices(device)
 
 
 def _require_fitting_store(

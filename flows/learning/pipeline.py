@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from reeldex.devices import device_name
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
 from reeldex.flows.config.pipeline import PipelineConfig
@@ -15,7 +16,7 @@ from reeldex.flows.extraction.run_report import RunReport
 from reeldex.flows.learning.cached_evaluation import CachedEvaluation, cached_evaluation
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
 from reeldex.flows.learning.indexing import IndexingRequest, require_indexable, require_settings
-from reeldex.flows.learning.inputs import dataset_options, with_preset
+from reeldex.flows.learning.inputs import require_test_sets, with_preset
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable
 from reeldex.search.report import BuildReport
@@ -63,8 +64,7 @@ class PipelineRequest:
         """Return the training request; None for a pipeline that uses an existing checkpoint."""
         if self.train_on is None:
             return None
-        # Imported here: it loads PyTorch.
-        from reeldex.embedding.training.train import LAST
+        from reeldex.embedding.training.startable import LAST
 
         config = with_preset(self.config, [self.train_on]).with_store(self.train_on, self.store)
         folder = self.folder / EMBEDDING
@@ -92,8 +92,9 @@ class PipelineRequest:
         """Check all steps quickly; return the prepared extraction, `extraction` if given. Raises as the steps do."""
         require_settings(self.config)
         prepared = extraction or prepare(self.sources, self.store, self.config)
+        device_name(self.config.evaluate.device)
         for each in self.evaluate_on:
-            dataset_options(each, self.config.with_store(each, self.store))
+            require_test_sets([each], self.config.with_store(each, self.store))
         training = self.training()
         if training is not None:
             require_startable(training)

@@ -21,6 +21,9 @@ from reeldex.flows.learning.inputs import (
     open_test_sets,
     open_training_set,
     open_words,
+    require_test_sets,
+    require_training_samples,
+    require_words,
     require_words_of,
     training_options,
     word_file,
@@ -98,10 +101,10 @@ class TrainingReport:
 def require_startable(request: TrainingRequest) -> None:
     """Check a request quickly, before any large file is opened. Raises as `train_embedding` does."""
     from reeldex.embedding.errors import CheckpointError, TrainingError
-    from reeldex.embedding.training.train import LAST, require_computable
+    from reeldex.embedding.training.startable import LAST, require_computable
 
     options = training_options(request.dataset, request.config)
-    require_computable(options, resolve_device(options.device))
+    require_computable(options, options.device)
     for dataset in (request.dataset, *request.config.train.evaluate_on):
         dataset_options(dataset, request.config)
     if request.folder.exists() and not request.folder.is_dir():
@@ -126,8 +129,22 @@ def require_startable(request: TrainingRequest) -> None:
     start = _start(request)
     if start is not None and not start.is_file():
         raise CheckpointError(f"There is no checkpoint at {start}. Correct the path, or download or train one.")
-    if not request.config.words.train_own and start is None:
+    if not request.config.words.train_own:
+        _require_words(request, start)
+    require_training_samples(request.dataset, request.config)
+    require_test_sets(request.config.train.evaluate_on, request.config)
+
+
+def _require_words(request: TrainingRequest, start: Path | None) -> None:
+    """Raise UsageError without word vectors: configured, of the training, or of the checkpoint that it begins with."""
+    from reeldex.embedding.training.startable import LAST
+
+    last = request.folder / LAST
+    begun = last if request.resume and last.exists() else start
+    if begun is None:
         word_file(request.config, [request.folder])
+    else:
+        require_words(request.config, begun, [request.folder, *([start.parent] if start else [])])
 
 
 @infrastructure_errors("the training", _AFTER_A_FAULT)
@@ -195,7 +212,7 @@ class _TrainingRun:
     def _begun(self) -> Checkpoint | None:
         """Return the checkpoint to resume or start from."""
         from reeldex.embedding.training.checkpoint import load_checkpoint
-        from reeldex.embedding.training.train import LAST
+        from reeldex.embedding.training.startable import LAST
 
         last = self.request.folder / LAST
         start = last if self.request.resume and last.exists() else _start(self.request)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from prefect.schedules import Schedule
 
     from reeldex.flows.config.pipeline import PipelineConfig
+    from reeldex.flows.runs.form_flow import FormFlow
 
 _SCHEDULED_TAG = "scheduled"
 
@@ -45,15 +46,12 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
 
     `job_variables` are those of the work pool, which start a run.
     """
-    settings = config.model_dump(mode="json")
-    compute = {name: settings[name] for name in ("decode", "compute", "weights")}
-    whole = {"options": settings["extract"], **compute}
 
-    def offer(flow: Any, name: str, parameters: dict[str, Any], **more: Any) -> RunnerDeployment:  # noqa: ANN401 - flows differ in their parameters
+    def offer(flow: FormFlow, name: str, filled: PipelineConfig = config, **more: Any) -> RunnerDeployment:  # noqa: ANN401 - fields of a deployment
         return RunnerDeployment.from_flow(
             flow,
             name,
-            parameters=parameters,
+            parameters={**flow.form.parameters(filled), **more.pop("parameters", {})},
             tags=[TAG, *more.pop("tags", ())],
             version=importlib.metadata.version("reeldex"),
             work_pool_name=WORK_POOL,
@@ -62,31 +60,28 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
             **more,
         )
 
-    inputs = {name: settings[name] for name in ("datasets", "words", "weights")}
-    evaluation = {"evaluation": settings["evaluate"], **inputs}
     offers = [
-        offer(extract, "extract", whole),
-        offer(rerun, "rerun-failed", compute),
-        offer(verify, "verify", {}),
-        offer(train, "train", {"options": settings["train"], **evaluation}),
-        offer(evaluate, "evaluate", evaluation),
-        offer(index, "index", {"options": settings["index"], **inputs}),
-        offer(pipeline, "pipeline", {**whole, "training": settings["train"], "index": settings["index"], **evaluation}),
+        offer(extract, "extract"),
+        offer(rerun, "rerun-failed"),
+        offer(verify, "verify"),
+        offer(train, "train"),
+        offer(evaluate, "evaluate"),
+        offer(index, "index"),
+        offer(pipeline, "pipeline"),
     ]
     for schedule in config.schedules:
-        options = {**settings["extract"], "settle_seconds": schedule.settle_seconds}
+        settled = config.extract.model_copy(update={"settle_seconds": schedule.settle_seconds})
         parameters = {
-            **whole,
             "source": str(schedule.source.absolute()),
             "store": str(schedule.store.absolute()),
-            "options": options,
             "when_busy": schedule.when_busy.value,
         }
         offers.append(
             offer(
                 extract,
                 schedule.name,
-                parameters,
+                config.model_copy(update={"extract": settled}),
+                parameters=parameters,
                 tags=[_SCHEDULED_TAG],
                 schedules=[_schedule(schedule)],
                 description=f"From `{schedule.source}` into `{schedule.store}`.\n\n{extract.description}",
