@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from prefect import tags
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
@@ -28,7 +27,7 @@ from reeldex.flows.runs.form_fields import (
     WhenStoreBusy,
 )
 from reeldex.flows.runs.form_flow import form_flow
-from reeldex.flows.runs.names import TAG, pipeline_run_name
+from reeldex.flows.runs.names import pipeline_run_name
 from reeldex.flows.runs.pipeline_artifact import StepsFound, publish_pipeline
 from reeldex.flows.train import train_as_flow_run
 
@@ -111,12 +110,10 @@ def pipeline(  # noqa: PLR0913 - each is a field of the form in the UI
     request = PipelineRequest(
         source, Path(folder), config, checkpoint, training, tuple(evaluate_on), tuple(more_sources)
     )
-    # The tag identifies the steps' runs as ours if their process dies.
-    with tags(TAG):
-        prepared = request.prepare(handed_on(request.sources, request.store, config))
-        found = StepsFound()
-        with found.published_on_failure():
-            report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds, found))
+    prepared = request.prepare(handed_on(request.sources, request.store, config))
+    found = StepsFound()
+    with found.published_on_failure():
+        report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds, found))
     publish_pipeline(report.by_step(), request.folder / INDEX)
     name = None if report.succeeded else "Completed with failures"
     return Completed(name=name, message=f"{report.sentence()}.", data=report)

@@ -22,6 +22,7 @@ from reeldex.flows.config.extraction import (
 from reeldex.flows.config.keys import dotted_keys, nearest
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, WordsConfig
 from reeldex.flows.config.search import IndexConfig, PageConfig
+from reeldex.flows.config.server import ServerConfig
 from reeldex.options import Options, Seconds
 from reeldex.storage.reasons import REASONS
 
@@ -78,6 +79,7 @@ class PipelineConfig(Options):
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
     page: PageConfig = PageConfig()
+    server: ServerConfig = ServerConfig()
     schedules: Annotated[
         tuple[ScheduleConfig, ...],
         Field(

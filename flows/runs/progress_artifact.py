@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, cast
 
 from prefect.artifacts import create_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run as this_run
 
 from reeldex.flows.progress.progress import shown_on
 from reeldex.flows.runs.artifacts import can_be_seen, server_errors_logged
+from reeldex.flows.runs.names import TAG
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import Artifact
 
     from reeldex.flows.progress.progress import Snapshot
 
 _TIME_LEFT = re.compile(r", about [^,;]* left$")
 _ENDED = "; ended"
+_PROGRESS = ArtifactFilterType(any_=["progress"])
+_RECENT_SECONDS = 86_400.0
 
 
 class ArtifactSink:
@@ -68,24 +83,33 @@ def progress_artifact(description: str, *, wanted: bool = True) -> Iterator[None
 
 def end_progress(run_id: UUID | str) -> None:
     """Mark the progress of a run as ended, without the estimated time left. A server error is logged."""
-    ours = ArtifactFilter(
-        flow_run_id=ArtifactFilterFlowRunId(any_=[cast("UUID", run_id)]), type=ArtifactFilterType(any_=["progress"])
-    )
+    ours = ArtifactFilter(type=_PROGRESS, flow_run_id=ArtifactFilterFlowRunId(any_=[cast("UUID", run_id)]))
     with (
         server_errors_logged("The progress of an ended attempt could not be marked as ended"),
         get_client(sync_client=True) as client,
     ):
-        for artifact in client.read_artifacts(artifact_filter=ours):
-            said = ended(artifact.description or "")
-            if said != artifact.description:
-                client.update_artifact(artifact.id, ArtifactUpdate(description=said))
+        _end(client, client.read_artifacts(artifact_filter=ours))
+
+
+def end_progress_of_lost_runs() -> None:
+    """Mark the progress of runs that have recently crashed or been cancelled as ended: their process cannot."""
+    since = datetime.now(UTC) - timedelta(seconds=_RECENT_SECONDS)
+    lost = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[TAG]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED, StateType.CANCELLED])),
+        end_time=FlowRunFilterEndTime.model_validate({"after_": since}),
+    )
+    with get_client(sync_client=True) as client:
+        _end(client, client.read_artifacts(artifact_filter=ArtifactFilter(type=_PROGRESS), flow_run_filter=lost))
+
+
+def _end(client: SyncPrefectClient, progress: Sequence[Artifact]) -> None:
+    for artifact in progress:
+        said = ended(artifact.description or "")
+        if said != artifact.description:
+            client.update_artifact(artifact.id, ArtifactUpdate(description=said))
 
 
 def ended(description: str) -> str:
     """Return the description of progress after its end: without the time left, and marked as ended."""
     return description if description.endswith(_ENDED) else _TIME_LEFT.sub("", description) + _ENDED
-
-
-def end_progress_of(_flow: Any, flow_run: FlowRun, _state: Any) -> None:  # noqa: ANN401 - Prefect's hooks
-    """Mark the progress of a run that was cancelled or has crashed as ended: a hook of its flow."""
-    end_progress(flow_run.id)
