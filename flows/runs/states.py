@@ -58,6 +58,8 @@ def _on_one_line(text: str) -> str:
 def completed(report: RunReport) -> State[Any]:
     """Return the state of a run whose shards are all done; its name tells if videos failed, or nothing was new."""
     log.info("%s", report)
+    for line in report.time.lines():
+        log.info("%s", line)
     text = str(report)
     sentence = f"{text[:1].upper()}{text[1:]}."
     if not report.succeeded:

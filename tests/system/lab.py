@@ -89,10 +89,12 @@ class LabDay:
 
     def scheduled(self) -> list[Any]:
         """Return the runs of the schedule that have started or ended, the latest first."""
-        deployment = self.up.deployment("extract/extract")["id"]
-        query = {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC"}
-        found = self.up.api("/flow_runs/filter", {**query, "limit": 200})
-        return [run for run in found if run["auto_scheduled"] and run["state"]["type"] != "SCHEDULED"]
+        ours = {
+            "deployment_id": {"any_": [self.up.deployment("extract/extract")["id"]]},
+            "state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING", *FINAL]}},
+        }
+        found = self.up.api("/flow_runs/filter", {"flow_runs": ours, "sort": "EXPECTED_START_TIME_DESC", "limit": 200})
+        return [run for run in found if run["auto_scheduled"]]
 
     def until_scheduled(self, true: Callable[[Any], object], seconds: float = 240) -> Any:  # noqa: ANN401 - JSON
         """Wait for an ended run of the schedule for which `true` holds; return it."""

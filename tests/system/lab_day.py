@@ -25,7 +25,7 @@ from tests.small_disk import SmallDisk
 from tests.system.lab import PIPELINE, LabDay, film
 from tests.system.running import FINAL, ReeldexUp, parent, running_processes
 
-INTERVAL_SECONDS, SETTLE_SECONDS = 20.0, 2.0
+INTERVAL_SECONDS, SETTLE_SECONDS = 30.0, 2.0
 CRASH_SECONDS = 120.0  # within which a killed run is shown as crashed
 FULL_DISK_SECONDS = 60.0  # within which a run ends after its disk is full
 SMALL_KILOBYTES, LARGE_KILOBYTES = 290, 8000
