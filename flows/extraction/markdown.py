@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 CELL_CHARACTERS = 400
+_LONG_WORD = 16
+_JOINT = re.compile(r"([/_.,;=-]+|[^/_.,;=-]{40})(?=.)")  # where a long word may be broken
 _SPECIAL = "\\|`*_<[&~"
 
 
@@ -22,10 +25,15 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text escaped for a cell of a table, on one line and shortened; a path may be broken after each slash."""
+    """Return text escaped for a cell of a table, on one line and shortened. Long words may be broken, as paths are."""
     text = " ".join(text.split())
     if len(text) > CELL_CHARACTERS:
         text = f"{text[:CELL_CHARACTERS]}..."
+    return " ".join(_word(word) for word in text.split(" "))
+
+
+def _word(word: str) -> str:
+    breakable = _JOINT.sub("\\1\n", word) if len(word) > _LONG_WORD else word
     for character in _SPECIAL:
-        text = text.replace(character, "\\" + character)
-    return text.replace("/", "/<wbr>")
+        breakable = breakable.replace(character, "\\" + character)
+    return breakable.replace("\n", "<wbr>")

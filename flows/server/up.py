@@ -19,7 +19,8 @@ from reeldex.flows.server.programs import Programs, say, stop_signals
 from reeldex.flows.server.settings import apply_settings, prepare_settings
 from reeldex.flows.server.worker import working
 
-_PAGE = "/v2/deployments"  # of the new UI: without /v2, Prefect opens the old one
+_UI = "/v2"  # Prefect's new UI; without it, addresses open the old one
+_PAGE = f"{_UI}/deployments"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def _start_server(programs: Programs, options: UpOptions, home: Path, stopping: 
     access = prepare_access(api_url, no_secret=options.no_secret)
     say(f"Starting a Prefect server; its state is stored in {home}, its database is {database}")
     os.environ["PREFECT_API_URL"] = api_url
+    # Of links in logs and notifications.
+    os.environ.setdefault("PREFECT_UI_URL", f"http://{LOOPBACK}:{options.port}{_UI}")
     ui_folder = Path(os.environ.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(home / "ui")))
     programs.start_server(options.port, home / "server.log", api_url, stopping, access.options)
     announce(api_url)

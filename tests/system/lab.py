@@ -20,6 +20,8 @@ extract: {weights: random, extractors: [resnet152], shard_videos: 2}
 compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 """
 
+PATIENCE_SECONDS = 900.0  # for what only has to happen at all, on a busy machine
+
 log = logging.getLogger("lab_day")
 
 
@@ -69,7 +71,7 @@ class LabDay:
         self.runs.append(run)
         return run
 
-    def ended(self, run: str, kind: str, name: str | None = None, seconds: float = 400) -> str:
+    def ended(self, run: str, kind: str, name: str | None = None, seconds: float = PATIENCE_SECONDS) -> str:
         """Wait for the end of a run, which should be in this state; return its message."""
         state = self.up.ended(run, seconds)
         log.info("%s is %s: %s", self.up.run(run)["name"], state["name"], state["message"])
@@ -96,7 +98,7 @@ class LabDay:
         found = self.up.api("/flow_runs/filter", {"flow_runs": ours, "sort": "EXPECTED_START_TIME_DESC", "limit": 200})
         return [run for run in found if run["auto_scheduled"]]
 
-    def until_scheduled(self, true: Callable[[Any], object], seconds: float = 240) -> Any:  # noqa: ANN401 - JSON
+    def until_scheduled(self, true: Callable[[Any], object], seconds: float = PATIENCE_SECONDS) -> Any:  # noqa: ANN401 - JSON
         """Wait for an ended run of the schedule for which `true` holds; return it."""
         return self.up.until(
             lambda: next((run for run in self.scheduled() if run["state"]["type"] in FINAL and true(run)), None),

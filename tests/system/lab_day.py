@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.small_disk import SmallDisk
-from tests.system.lab import PIPELINE, LabDay, film
+from tests.system.lab import PATIENCE_SECONDS, PIPELINE, LabDay, film
 from tests.system.running import FINAL, ReeldexUp, parent, running_processes
 
 INTERVAL_SECONDS, SETTLE_SECONDS = 30.0, 2.0
@@ -45,7 +45,7 @@ def a_folder_grows(day: LabDay) -> None:
         run = day.until_scheduled(lambda run: run["state"]["name"] == "Completed")
         seen.found = f"by {run['name']}"
         film(day.up.folder / "incoming" / "noon.mp4")
-        day.up.until(lambda: "noon" in day.store("lab").ids(), 240)
+        day.up.until(lambda: "noon" in day.store("lab").ids(), PATIENCE_SECONDS)
         run = day.until_scheduled(lambda run: run["state"]["name"] == "Nothing new")
         seen.reported = "Completed, then Nothing new"
         day.expect(len(day.store("lab")) == 4, "the store has %d of 4 videos", len(day.store("lab")))
@@ -65,7 +65,7 @@ def a_video_is_broken(day: LabDay) -> None:
         day.expect("unreadable" in day.store_page("lab"), "the store's page does not count it")
         seen.reported = f"{rows[0]['reason']}: {rows[0]['what to do']}" if rows else "NO"
         film(broken)  # the camera uploads it again
-        day.up.until(lambda: "broken" in day.store("lab").ids(), 240)
+        day.up.until(lambda: "broken" in day.store("lab").ids(), PATIENCE_SECONDS)
         run = day.until_scheduled(lambda run: run["state"]["name"] in {"Completed", "Nothing new"})
         day.expect("unreadable" not in _now(day.store_page("lab")), "the store's page still counts it")
         seen.repaired = f"by {run['name']}, once the file was whole"
@@ -76,12 +76,14 @@ def processes_are_killed(day: LabDay) -> None:
         film(day.up.folder / "long" / f"{number}.mp4", seconds=60)
 
     def decoder() -> int:
-        return int(day.up.until(lambda: running_processes(f"file:{day.up.folder / 'long'}"), 240)[0])
+        return int(day.up.until(lambda: running_processes(f"file:{day.up.folder / 'long'}"), PATIENCE_SECONDS)[0])
 
     with day.incident("the worker process of a shard is killed") as seen:
         run = day.launch("extract/extract", source="long", store="long-store")
         os.kill(parent(decoder()), signal.SIGKILL)
-        said = day.up.until(lambda: [each for each in _lines(day, run) if "was killed by SIGKILL" in each], 120)
+        said = day.up.until(
+            lambda: [each for each in _lines(day, run) if "was killed by SIGKILL" in each], PATIENCE_SECONDS
+        )
         seen.found, seen.reported = "by its run", said[0].partition(". ")[0]
         day.ended(run, "COMPLETED", "Completed")
         seen.repaired = "by the retry of its shard"
@@ -95,7 +97,7 @@ def processes_are_killed(day: LabDay) -> None:
         day.expect(seconds < CRASH_SECONDS, "a killed run was shown as crashed after %.0f s", seconds)
         seen.found, seen.reported = f"after {seconds:.0f} s", f"Crashed: {message[:80]}"
         day.up.until(lambda: _progress(day, run).endswith("; ended"), 60)
-        day.up.retry(run)
+        day.up.retry(run, PATIENCE_SECONDS)
         day.ended(run, "COMPLETED", "Completed")
         seen.repaired = "by Retry"
     with day.incident("the Prefect worker is killed") as seen:
@@ -129,7 +131,7 @@ def a_disk_is_full(day: LabDay) -> None:
                 day.expect(seconds < FULL_DISK_SECONDS, "the run ended %.0f s after its disk was full", seconds)
             seen.reported = message.partition(". ")[0]
             disk.resize(LARGE_KILOBYTES)  # its administrator makes room
-            day.up.retry(run)
+            day.up.retry(run, PATIENCE_SECONDS)
             day.ended(run, "COMPLETED", "Completed")
             day.expect(len(day.store("small/store")) == 6, "the store has %d of 6", len(day.store("small/store")))
             seen.repaired = "by Retry"
@@ -162,7 +164,7 @@ def a_shard_is_damaged(day: LabDay) -> None:
 def the_day_ends(day: LabDay) -> None:
     with day.incident("the end of the day") as seen:
         day.up.api(day.schedule, {"active": False}, method="PATCH")
-        day.up.until(lambda: all(run["state"]["type"] in FINAL for run in day.scheduled()), 240)
+        day.up.until(lambda: all(run["state"]["type"] in FINAL for run in day.scheduled()), PATIENCE_SECONDS)
         names = {run["state"]["name"] for run in day.scheduled()}
         known = {"Completed", "Completed with failures", "Nothing new", "Skipped"}
         day.expect(names <= known, "runs of the schedule ended as %s", names - known)

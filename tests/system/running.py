@@ -166,15 +166,15 @@ class ReeldexUp:
         self.until(lambda: self.run(run_id)["state"]["type"] in FINAL, seconds)
         return self.run(run_id)["state"]
 
-    def retry(self, run_id: str) -> Any:  # noqa: ANN401 - JSON
+    def retry(self, run_id: str, seconds: float = 240) -> Any:  # noqa: ANN401 - JSON
         """Press Retry and wait for the end."""
         if self.run(run_id)["state"]["type"] == "CRASHED":
             # Prefect may report a crash twice, seconds apart; the second report would undo a retry between them.
             time.sleep(8)  # time is tested: only its passing shows that there is no second report
         before = self.run(run_id)["state_id"]
         self.awaits_retry(run_id)
-        self.until(lambda: self.run(run_id)["state_id"] != before)
-        return self.ended(run_id)
+        self.until(lambda: self.run(run_id)["state_id"] != before, seconds)
+        return self.ended(run_id, seconds)
 
     def cancel(self, run_id: str) -> None:
         """Do what the UI's Cancel does."""
