@@ -108,9 +108,7 @@ def crash_unfinished_tasks() -> int:
     ended = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[TAG]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
-        end_time=FlowRunFilterEndTime.model_validate(
-            {"before_": before}
-        ),
+        end_time=FlowRunFilterEndTime.model_validate({"before_": before}),
     )
     with get_client(sync_client=True) as client:
         return _crash_tasks(client, ended, "Its flow run has ended without it.")
