@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.system.running import ReeldexUp
+from tests.waiting import wait_until
 
 
 class OwnServer(ReeldexUp):
@@ -21,6 +24,7 @@ class OwnServer(ReeldexUp):
         (folder / "home" / ".prefect").mkdir(parents=True)  # of the server; it does not create it with its database
         self.environment["PREFECT_API_URL"] = f"{self.url}/api"
         self.server: subprocess.Popen[bytes] | None = None
+        self.first: subprocess.Popen[bytes] | None = None  # the worker, if others are started beside it
 
     @property
     def headers(self) -> dict[str, str]:
@@ -48,12 +52,38 @@ class OwnServer(ReeldexUp):
         """Run `reeldex deploy`."""
         return self.reeldex("deploy", *options)
 
-    def reeldex(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def kill_server(self) -> None:
+        """End the server as a power cut does."""
+        assert self.server is not None
+        os.killpg(self.server.pid, signal.SIGKILL)
+        self.server.wait()
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether the server has a run."""
+        return bool(self.api("/flow_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}}))
+
+    def until_without_worker(self, true: Callable[[], object], seconds: float) -> None:
+        """Wait until `true()` is, while no worker runs."""
+        wait_until(true, seconds, details=self.said)
+
+    def popen(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command."""
+        with (self.folder / "command.log").open("wb") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", "reeldex", *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+
+    def reeldex(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
             [sys.executable, "-m", "reeldex", *arguments],
             cwd=self.folder,
-            env=self.environment,
+            env=environment or self.environment,
             capture_output=True,
             text=True,
             check=False,
@@ -61,7 +91,7 @@ class OwnServer(ReeldexUp):
 
     def start(self, *options: str) -> None:
         """Start `reeldex worker`, with further options, and wait until it executes runs."""
-        self.process = self.start_worker("worker", *options)
+        self.first = self.start_worker("worker", *options)
 
     def start_worker(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         """Start a `reeldex worker` that logs to `name`.log; return it once it executes runs."""
@@ -77,7 +107,7 @@ class OwnServer(ReeldexUp):
 
     def end(self) -> None:
         """End the worker, if it still runs, and the server."""
-        for process in (self.process, self.server):
+        for process in (self.first, self.server):
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.wait(60)
