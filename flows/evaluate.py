@@ -53,7 +53,7 @@ def evaluate(  # noqa: PLR0913 - each is a field of the form in the UI
     data_folder: DataFolder = "",
     ranking: Annotated[
         str,
-        Field(title="Ranking file", description="A CSV file for the best clips of each sentence. Empty: none."),
+        Field(title="Ranking", description="A CSV file for the best clips of each sentence. Empty: none."),
     ] = "",
     config: PipelineConfig,
 ) -> State[Any]:

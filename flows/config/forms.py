@@ -17,7 +17,7 @@ from reeldex.flows.config.pipeline import PipelineConfig, faults_in_words
 SETTINGS = "settings"
 """The parameter of a flow that holds all keys without a field of their own."""
 
-_NONE_OF_A_RUN = frozenset({"version", "page", "schedules", "notify"})
+_NONE_OF_A_RUN = frozenset({"version", "page", "server", "schedules", "notify"})
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Form:
 
         Sections that an earlier release had as parameters become settings. Raises UsageError for unknown parameters.
         """
-        known = own | {field.name for field in self.fields} | {SETTINGS}
+        known = own | {field.name for field in self.fields} | ({SETTINGS} if self.sections else set())
         kept = {name: value for name, value in parameters.items() if name in known}
         sections = {}
         for name, value in parameters.items():
@@ -160,7 +160,7 @@ class Form:
             if name in PipelineConfig.model_fields:
                 why = "is no setting of a run" if name in _NONE_OF_A_RUN else f"is not used by {self.flow}"
                 raise UsageError(f"{SETTINGS}: {name} {why}. Sections that it uses: {', '.join(self.sections)}.")
-            raise UsageError(f"{SETTINGS}: {name}: unknown key; {nearest(name, self._keys())}")
+            raise UsageError(f"{SETTINGS}: {name}: unknown key; {nearest(name, self._keys()) or self._all_keys()}")
         for key in self.unused:
             if _find(content, key.split("."))[0]:
                 raise UsageError(f"{SETTINGS}: {key} is not used by {self.flow}. Leave it out.")
@@ -168,8 +168,12 @@ class Form:
     def _keys(self) -> list[str]:
         return [key for key in dotted_keys(PipelineConfig) if key.partition(".")[0] in self.sections]
 
+    def _all_keys(self) -> str:
+        return f"valid keys: {', '.join(self._keys())}"
+
     def _refuse(self, name: str, known: frozenset[str]) -> NoReturn:
-        hint = nearest(name, [*sorted(known - {SETTINGS}), *(f"{SETTINGS}.{key}" for key in self._keys())])
+        keys = [f"{SETTINGS}.{key}" for key in self._keys()]
+        hint = nearest(name, [*sorted(known - {SETTINGS}), *keys]) or f"its parameters: {', '.join(sorted(known))}."
         raise UsageError(
             f"{self.flow} has no parameter {name!r}; {hint} A schedule or run of an earlier release may still name it: "
             "edit it, or launch the run anew from the form."

@@ -50,11 +50,11 @@ def _sections(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - a typ
 
 
 def nearest(unknown: str, known: Collection[str]) -> str:
-    """Return a hint for an unknown dotted path: the keys of the same name elsewhere, the nearest one, or all."""
+    """Return a question for an unknown dotted path: the keys of the same name elsewhere, or the nearest; or nothing."""
     own = unknown.rpartition(".")[2]
     namesakes = [key for key in known if key.rpartition(".")[2] == own]
     near = namesakes or difflib.get_close_matches(unknown, known, n=1, cutoff=0.5) or _near_by_name(own, known)
-    return f"did you mean {' or '.join(repr(key) for key in near)}?" if near else f"valid keys: {', '.join(known)}"
+    return f"did you mean {' or '.join(repr(key) for key in near)}?" if near else ""
 
 
 def _near_by_name(name: str, known: Collection[str]) -> list[str]:

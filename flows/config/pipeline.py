@@ -153,4 +153,5 @@ def _describe(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a p
     dotted = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
         return f"{dotted}: {fault['msg']} (got {fault['input']!r})"
-    return f"{dotted}: unknown key; {nearest(dotted, dotted_keys(PipelineConfig))}"
+    keys = dotted_keys(PipelineConfig)
+    return f"{dotted}: unknown key; {nearest(dotted, keys) or 'valid keys: ' + ', '.join(keys)}"
