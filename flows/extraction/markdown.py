@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 CELL_CHARACTERS = 400
-_LONG_WORD = 16
-_JOINT = re.compile(r"([/_.,;=-]+|[^/_.,;=-]{40})(?=.)")  # where a long word may be broken
-_SPECIAL = "\\|`*_<[&~"
+_LONG = 32  # characters that fit into a column of four
+# Only what would change the text: a file name stays as it is wherever that is possible, so that it can be searched for.
+_SPECIAL = re.compile(r"[\\|`*<\[~]|(?<![^\W_])_|_(?![^\W_])|&(?=#|\w+;)")
+_JOINT = re.compile(r"([_.,;=-]+|[^_.,;=-]{32})(?=.)")  # where a long part of a word may be broken
 
 
 def table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -33,7 +34,7 @@ def cell(text: str) -> str:
 
 
 def _word(word: str) -> str:
-    breakable = _JOINT.sub("\\1\n", word) if len(word) > _LONG_WORD else word
-    for character in _SPECIAL:
-        breakable = breakable.replace(character, "\\" + character)
-    return breakable.replace("\n", "<wbr>")
+    if len(word) > _LONG:
+        parts = [part if len(part) <= _LONG else _JOINT.sub("\\1\n", part) for part in word.split("/")]
+        word = "/\n".join(parts)
+    return _SPECIAL.sub(r"\\\g<0>", word).replace("\n", "<wbr>")
