@@ -14,11 +14,12 @@ from reeldex.flows.extraction.report import MOST_FAILURES_LISTED
 from reeldex.flows.learning.indexing import IndexingRequest, build_moment_index
 from reeldex.flows.learning.indexing_progress import IndexingProgress
 from reeldex.flows.progress.sinks import progress_bar
-from reeldex.flows.runs.artifacts import progress_artifact, publish_table
+from reeldex.flows.runs.artifacts import publish_table
 from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.form_fields import Checkpoint, ExistingStore
 from reeldex.flows.runs.form_flow import form_flow
 from reeldex.flows.runs.names import index_run_name
+from reeldex.flows.runs.progress_artifact import progress_artifact
 from reeldex.search.report import BuildReport
 
 DESCRIPTION = """\

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from prefect import tags
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
@@ -16,7 +15,7 @@ from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WhenBusy
 from reeldex.flows.evaluate import evaluate_as_flow_run
 from reeldex.flows.extract import extract_as_flow_run
 from reeldex.flows.index import index_as_flow_run
-from reeldex.flows.learning.pipeline import PipelineReport, PipelineRequest, PipelineSteps, run_pipeline
+from reeldex.flows.learning.pipeline import INDEX, PipelineReport, PipelineRequest, PipelineSteps, run_pipeline
 from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
 from reeldex.flows.runs.form_fields import (
     NO_TRAINING,
@@ -28,7 +27,8 @@ from reeldex.flows.runs.form_fields import (
     WhenStoreBusy,
 )
 from reeldex.flows.runs.form_flow import form_flow
-from reeldex.flows.runs.names import TAG, pipeline_run_name
+from reeldex.flows.runs.names import pipeline_run_name
+from reeldex.flows.runs.pipeline_artifact import StepsFound, publish_pipeline
 from reeldex.flows.train import train_as_flow_run
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ index.
 3. *Test sets*: of these videos, if any.
 4. Press **Submit**. Steps that are up to date are skipped: run it again to process new videos.
 
-Each step is a child run with its own log and artifacts. **Retry** continues where it stopped.
+Each step is a child run with its own log and artifacts. The *Artifacts* tab of this run shows what the steps found and
+how to search next. **Retry** continues where it stopped.
 """
 
 
@@ -117,21 +118,27 @@ def pipeline(  # noqa: PLR0913 - each is a field of the form in the UI
     request = PipelineRequest(
         source, Path(folder), config, checkpoint, training, tuple(evaluate_on), tuple(more_sources)
     )
-    # The tag identifies the steps' runs as ours if their process dies.
-    with tags(TAG):
-        prepared = request.prepare(handed_on(request.sources, request.store, config))
-        report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds))
+    prepared = request.prepare(handed_on(request.sources, request.store, config))
+    found = StepsFound()
+    with found.published_on_failure():
+        report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds, found))
+    publish_pipeline(report.by_step(), request.folder / INDEX)
     name = None if report.succeeded else "Completed with failures"
-    return Completed(name=name, message=f"{report}", data=report)
+    return Completed(name=name, message=f"{report.sentence()}.", data=report)
 
 
-def flow_steps(when_busy: WhenBusy, wait_seconds: float) -> PipelineSteps:
-    """Return the steps of a pipeline as flows, each of which creates a child flow run."""
+def flow_steps(when_busy: WhenBusy, wait_seconds: float, found: StepsFound) -> PipelineSteps:
+    """Return the steps of a pipeline as flows, each of which creates a child flow run and is added to `found`."""
 
     def extract_features(prepared: PreparedRun) -> RunReport:
         return extract_as_flow_run(prepared, when_busy, wait_seconds)
 
-    return PipelineSteps(extract_features, train_as_flow_run, evaluate_as_flow_run, index_as_flow_run)
+    return PipelineSteps(
+        found.of("features", extract_features),
+        found.of("embedding", train_as_flow_run),
+        found.of("evaluation", evaluate_as_flow_run),
+        found.of("index", index_as_flow_run),
+    )
 
 
 def pipeline_as_flow_run(

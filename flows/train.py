@@ -17,12 +17,12 @@ from reeldex.flows.learning.inputs import with_preset
 from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable, train_embedding
 from reeldex.flows.learning.training_progress import TrainingProgress
 from reeldex.flows.progress.sinks import progress_bar
-from reeldex.flows.runs.artifacts import progress_artifact
 from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation
 from reeldex.flows.runs.form_fields import DataFolder, StoreOfDataset
 from reeldex.flows.runs.form_flow import form_flow
 from reeldex.flows.runs.names import train_run_name
+from reeldex.flows.runs.progress_artifact import progress_artifact
 from reeldex.storage.atomic import publish_text
 
 # File in the folder of a training: the flow run that last started or resumed it.

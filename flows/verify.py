@@ -12,11 +12,13 @@ from reeldex.flows.config.forms import Form
 from reeldex.flows.extraction.report import damage_rows
 from reeldex.flows.extraction.verification import StoreUnsoundError, verify_store, what_was_read
 from reeldex.flows.progress.sinks import progress_bar
-from reeldex.flows.runs.artifacts import progress_artifact, publish_table
+from reeldex.flows.runs.artifacts import publish_table
 from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.form_fields import ExistingStore
 from reeldex.flows.runs.form_flow import form_flow
 from reeldex.flows.runs.names import verify_run_name
+from reeldex.flows.runs.progress_artifact import progress_artifact
+from reeldex.flows.runs.store_artifact import publish_store
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.verify import VerifyReport
 
@@ -54,6 +56,7 @@ def verify_as_flow_run(store: FeatureStore) -> VerifyReport:
 def _verify(store: FeatureStore) -> State[Any]:
     with progress_artifact("Reading the store"):
         report = verify_store(store)
+    publish_store(store)
     if report.sound:
         message = f"No damage found: {what_was_read(report)}."
         log.info("%s", message)

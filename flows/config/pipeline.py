@@ -23,6 +23,7 @@ from reeldex.flows.config.keys import dotted_keys, nearest
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, WordsConfig
 from reeldex.flows.config.notify import NotifyConfig
 from reeldex.flows.config.search import IndexConfig, PageConfig
+from reeldex.flows.config.server import ServerConfig
 from reeldex.options import Options, Seconds
 from reeldex.storage.reasons import REASONS
 
@@ -80,6 +81,7 @@ class PipelineConfig(Options):
     index: IndexConfig = IndexConfig()
     page: PageConfig = PageConfig()
     notify: NotifyConfig = NotifyConfig()
+    server: ServerConfig = ServerConfig()
     schedules: Annotated[
         tuple[ScheduleConfig, ...],
         Field(

@@ -54,6 +54,7 @@ def form_flow(
         if form.sections:
             about = Field(title="Further settings", description=_ABOUT_SETTINGS.format(example))
             parameters.append(_parameter(SETTINGS, Annotated[dict[str, Any], about], {}))
+        parameters[0] = _introduced(parameters[0], description)
 
         def run(**given: Any) -> State[Any]:  # noqa: ANN401 - see the signature below
             own = {name: value for name, value in given.items() if name in made.own}
@@ -95,6 +96,17 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:  
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_labelled(_with_plain_choices(annotation))
     )
+
+
+def _introduced(parameter: inspect.Parameter, description: str) -> inspect.Parameter:
+    """Return the first parameter of a form, whose text begins with what the flow does.
+
+    The UI shows the description of a deployment only on the fifth tab of its page, and not beside the form.
+    """
+    what = " ".join(description.partition("\n\n")[0].replace("*", "").split())
+    extra = parameter.annotation.__metadata__[-1].json_schema_extra
+    extra["description"] = f"{what} {extra.get('description', '')}".strip()
+    return parameter
 
 
 def _of_option(field: KeyField) -> Any:  # noqa: ANN401 - a type expression

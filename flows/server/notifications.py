@@ -25,6 +25,7 @@ from pydantic import SecretStr
 from reeldex.errors import UsageError
 from reeldex.flows.config.notify import NotifyConfig, NotifyOn
 from reeldex.flows.runs.names import TAG
+from reeldex.flows.server.automations import register_automation
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -136,14 +137,7 @@ def _automate(client: SyncPrefectClient, name: str, config: NotifyConfig, block:
         ),
         actions=[SendNotification(block_document_id=block, subject=_SUBJECT, body=_BODY)],
     )
-    known = client.read_automations_by_name(automation.name)
-    if not known:
-        client.create_automation(automation)
-    for number, each in enumerate(known):
-        if number:  # two hosts have registered it at once
-            client.delete_automation(each.id)
-        else:
-            client.update_automation(each.id, automation.model_copy(update={"enabled": each.enabled}))
+    register_automation(client, automation)
 
 
 def _remove(client: SyncPrefectClient, name: str) -> None:

@@ -32,7 +32,7 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     assert up.run(run)["name"].startswith("train msrvtt 20")
     artifacts = up.artifacts(run)
     assert artifacts["Progress"]["data"] == 100.0
-    table = json.loads(artifacts["Figures"]["data"])
+    table = up.table(run, "Figures")
     assert [row["direction"] for row in table] == ["text to video", "video to text"]
     assert table[0]["queries"] == str(len(KINDS))
     assert "they cannot be compared" in artifacts["Figures"]["description"]
@@ -47,14 +47,14 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     assert state["name"] == "Completed"
     assert "msrvtt (no named protocol, 6 videos, 6 sentences), text to video: R@1" in state["message"]
     assert up.run(run)["name"].startswith("evaluate best.pth 20")
-    assert len(json.loads(up.artifacts(run)["Figures"]["data"])) == 2
+    assert len(up.table(run, "Figures")) == 2
 
     given = {"store": str(folder / "store"), "checkpoint": checkpoint, "folder": "captioned/index", "device": "cpu"}
     run = up.launch("index/index", **given, settings=cache)
     state = up.ended(run)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed"), state
     assert "18 moments of 18 videos" in state["message"]
-    figures = {row["figure"]: row["value"] for row in json.loads(up.artifacts(run)["Figures"]["data"])}
+    figures = {row["figure"]: row["value"] for row in up.table(run, "Figures")}
     assert (figures["videos added"], figures["recall at 10"]) == ("18", "1.0")
     assert up.artifacts(run)["Progress"]["data"] == 100.0
     run = up.launch("index/index", **given, settings=cache)
@@ -120,6 +120,10 @@ def test_a_pipeline_does_every_step_as_a_run_below_it_and_goes_on_when_it_was_ki
     state = up.retry(run)
     assert state["type"] == "COMPLETED", (state, up.log(run)[-5:])
     assert "4 moments of 4 videos" in state["message"]
+    found = up.artifacts(run)["Summary"]["data"]
+    assert [row["step"] for row in up.table(run, "Summary")] == ["features", "embedding", "index"]
+    assert f"reeldex page --index '{up.folder}/steps/all/index'".replace("'", "") in found.replace("'", "")
+    assert not any("\\n" in line["message"] for line in up.log(run))
     below = up.api("/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}})
     assert {each["name"].partition(" ")[0] for each in below} == {"extract", "train", "index"}
     assert all("reeldex" in each["tags"] for each in below)

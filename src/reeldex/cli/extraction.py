@@ -186,7 +186,7 @@ def _report(store: str, report: RunReport, output: Output) -> int:
     from reeldex.flows.extraction.search_notes import describe_notes
     from reeldex.storage.ffmpeg_versions import mixture
 
-    text = [str(report)]
+    text = [str(report), *(f"  {line}" for line in report.time.lines())]
     if report.problem_count:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")
