@@ -22,8 +22,8 @@ def _fails(_: object) -> str:
 
 def test_a_pipeline_that_fails_shows_what_its_steps_found_before(published: list[tuple[str, str]]) -> None:
     found = StepsFound()
+    assert found.of("features", lambda request: f"{request} videos")(6) == "6 videos"
     with pytest.raises(OSError, match="no"), found.published_on_failure():
-        assert found.of("features", lambda request: f"{request} videos")(6) == "6 videos"
         found.of("index", _fails)(None)
     (text, description) = published[0]
     assert "| features | 6 videos |" in text
