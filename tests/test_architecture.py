@@ -30,6 +30,7 @@ FLOWS = {"extract", "rerun", "verify", "train", "evaluate", "index", "pipeline"}
 HEAVY = {"torch", "torchvision", "prefect", "h5py", "numpy"}
 # Library -> the packages, folders or files that may import it.
 HOMES = {
+    "apprise": {"flows/server"},
     "prefect": {f"flows/{flow}.py" for flow in FLOWS} | {"flows/runs", "flows/server"},
     "ray": {"flows/execution"},
     "h5py": {"storage"},
