@@ -30,7 +30,7 @@ class StepsFound:
             try:
                 report = work(request)
             except Exception as error:
-                self._found[step] = f"Failed: {error}"
+                self._found[step] = f"Did not finish: {error}"
                 raise
             self._found[step] = f"{report}"
             return report

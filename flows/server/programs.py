@@ -23,6 +23,7 @@ _MOST_RESTARTS, _RESTARTS_SECONDS = 3, 60.0  # limit for a worker that keeps cra
 _WORKER = "reeldex.flows.server.worker_process"
 # Processes of runs notice within a second that their worker has ended, and end.
 _RUNS_END_SECONDS = 5.0
+_NOT_REPORTED = "The Prefect server could not be told of interrupted runs; the next start tells it"
 
 
 class Programs:
@@ -67,6 +68,7 @@ class Programs:
 
     def _restart_worker(self) -> None:
         """Restart the worker after it died; its runs are marked as crashed."""
+        from reeldex.flows.runs.artifacts import server_errors_logged
         from reeldex.flows.runs.lost_runs import crash_lost_runs
 
         self._restarts = [*self._restarts[-_MOST_RESTARTS + 1 :], time.monotonic()]
@@ -74,20 +76,23 @@ class Programs:
             return  # it crashes repeatedly: `watch` reports it
         say(f"The worker ended unexpectedly (exit status {self._processes['worker'].exitcode}); restarting it.")
         self._end("worker")
-        crash_lost_runs("Its worker died. Retry continues where it stopped.")
+        with server_errors_logged(_NOT_REPORTED):
+            crash_lost_runs("Its worker died. Retry continues where it stopped.")
         self._processes["worker"] = start_program(_WORKER, self._worker_arguments, str(self._logs["worker"]))
 
     def end_worker(self) -> None:
         """End the worker and its runs, and mark the runs as crashed while the server is running."""
         if "worker" not in self._processes:
             return
+        from reeldex.flows.runs.artifacts import server_errors_logged
         from reeldex.flows.runs.lost_runs import crash_runs_of_worker, worker_name
 
         name = worker_name(process_of(self._processes["worker"].pid or 0))
         self._end("worker")
-        lost = crash_runs_of_worker(name, "reeldex was stopped. Retry continues where it stopped.", _RUNS_END_SECONDS)
-        if lost:
-            say(f"{counted(lost, 'run')} interrupted.")
+        message = "reeldex was stopped. Retry continues where it stopped."
+        with server_errors_logged(_NOT_REPORTED):
+            if lost := crash_runs_of_worker(name, message, _RUNS_END_SECONDS):
+                say(f"{counted(lost, 'run')} interrupted.")
 
     def _end(self, name: str) -> None:
         process = self._processes.pop(name)
