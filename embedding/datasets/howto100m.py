@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,13 @@ from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.captions import CaptionWindow, VideoCaptions, grow_window
 from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
-from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.locations import open_features, require_folders, required, required_file
 from reeldex.embedding.datasets.readers import SpanReader, span_damage, span_problem, streams_of
 from reeldex.embedding.datasets.records import ClipReader, RetrievalSample, draw_generator
 from reeldex.embedding.datasets.rows import Row, usable_rows
 from reeldex.embedding.datasets.tables import stream_table
 from reeldex.embedding.datasets.unusable import UnusableVideos, exclude_unusable
-from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.errors import DatasetError, RowError
 from reeldex.embedding.features import FeatureSource
 from reeldex.embedding.stop_words import content_words, load_stop_words
 from reeldex.embedding.words.vectors import tokenise
@@ -167,6 +168,25 @@ def open_training(options: Howto100mOptions) -> Howto100mTrainingSet:
     return training_set(options, videos, captions, open_features(options.features, videos.paths))
 
 
+def annotated_videos(options: Howto100mOptions) -> Iterator[str]:
+    """Yield the video of each annotated training sample; raises DatasetError if a file is missing."""
+    purpose = "Training on HowTo100M"
+    table = required_file(options.csv, "csv", purpose)
+    required_file(options.captions, "captions", purpose)
+    if options.features is None:
+        raise DatasetError(f"{purpose} needs features: a store, or folders of .npy files.")
+    require_folders(options.features)
+    total = wanted = 0
+    for row in _rows(table, options.max_rank):
+        with suppress(RowError):
+            video_id, _, is_wanted = _listed(row, options.max_rank)
+            total += 1
+            if is_wanted:
+                wanted += 1
+                yield video_id
+    _require_wanted(table, total, wanted, options.max_rank)
+
+
 @dataclass(frozen=True)
 class ListedVideos:
     """The videos of the published table, and the .npy file of each where it names one."""
@@ -203,15 +223,23 @@ def training_set(
 
 def read_videos(path: Path, max_rank: int | None) -> ListedVideos:
     """Read the table of videos row by row: the published one has 1.2 million."""
-
-    def parse(row: Row) -> tuple[str, str | None, bool]:
-        file = row.text("path") if "path" in row.values else None
-        return row.text("video_id"), file, max_rank is None or row.integer("rank") <= max_rank
-
-    rows = stream_table(path, ["video_id", *(["rank"] if max_rank is not None else [])], ["path"])
-    found = usable_rows(path, rows, parse)
+    found = usable_rows(path, _rows(path, max_rank), partial(_listed, max_rank=max_rank))
     wanted = [(video_id, file) for video_id, file, is_wanted in found.rows if is_wanted]
-    if found.rows and not wanted:
-        raise DatasetError(f"{path}: no video has a rank of at most {max_rank}. Raise max_rank.")
+    _require_wanted(path, len(found.rows), len(wanted), max_rank)
     files = {video_id: file for video_id, file in wanted if file is not None}
     return ListedVideos([video_id for video_id, _ in wanted], files or None, found.reasons)
+
+
+def _rows(path: Path, max_rank: int | None) -> Iterator[Row]:
+    return stream_table(path, ["video_id", *(["rank"] if max_rank is not None else [])], ["path"])
+
+
+def _require_wanted(path: Path, total: int, wanted: int, max_rank: int | None) -> None:
+    if total and not wanted:
+        raise DatasetError(f"{path}: no video has a rank of at most {max_rank}. Raise max_rank.")
+
+
+def _listed(row: Row, max_rank: int | None) -> tuple[str, str | None, bool]:
+    """Return a video, its file if the table names one, and whether its rank is at most this; raises RowError."""
+    file = row.text("path") if "path" in row.values else None
+    return row.text("video_id"), file, max_rank is None or row.integer("rank") <= max_rank

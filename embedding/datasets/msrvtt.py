@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from reeldex.embedding.datasets.candidates import ranked_set
 from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.id_lists import ID, read_id_list, read_ids
-from reeldex.embedding.datasets.locations import required, whole_videos
+from reeldex.embedding.datasets.locations import require_vectors, required, required_file, whole_videos
 from reeldex.embedding.datasets.options import MsrvttOptions
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import deduplicate_ids
@@ -38,8 +38,7 @@ def open_training(options: MsrvttOptions) -> ClipTrainingSet:
     said = usable_rows(sentences_file, _caption_rows(sentences_file), _sentence("caption"))
     sentences = _by_name(said.rows)
     reader = whole_videos(options.features, options.train_features, "train_features", purpose)
-    ids = read_id_list(table)
-    listed = read_ids(table) if ids is None else _named(ids)
+    listed = _listed(table)
 
     def problem(video_id: str) -> str | None:
         has_caption = name_without_suffix(video_id) in sentences
@@ -53,6 +52,22 @@ def open_training(options: MsrvttOptions) -> ClipTrainingSet:
         for clip_id, video_id in zip(deduplicate_ids(videos), videos, strict=True)
     ]
     return ClipTrainingSet(NAME, groups, reader, unusable=unusable)
+
+
+def annotated_videos(options: MsrvttOptions) -> Iterator[str]:
+    """Yield the video of each annotated training sample; raises DatasetError if a file is missing."""
+    purpose = "Training on MSR-VTT"
+    table = required_file(options.train_csv, "train_csv", purpose)
+    required_file(options.train_json, "train_json", purpose)
+    require_vectors(options.features, options.train_features, "train_features", purpose)
+    yield from _listed(table).rows
+
+
+def require_test_files(options: MsrvttOptions) -> None:
+    """Raise DatasetError if a file of the test set is missing."""
+    purpose = "Evaluating on MSR-VTT"
+    required_file(options.test_csv, "test_csv", purpose)
+    require_vectors(options.features, options.test_features, "test_features", purpose)
 
 
 def open_evaluation(options: MsrvttOptions) -> EvaluationSet:
@@ -103,6 +118,12 @@ def _test_rows(path: Path, options: MsrvttOptions) -> tuple[list[str], UsableRow
     most = 1 if options.protocol == "1k-B" else None
     ordered = [(video_id, each) for video_id in videos for each in sentences[video_id][:most]]
     return videos, UsableRows(ordered, {**listed.reasons, **found.reasons})
+
+
+def _listed(table: Path) -> UsableRows[str]:
+    """Return the videos of a table or of a list."""
+    ids = read_id_list(table)
+    return read_ids(table) if ids is None else _named(ids)
 
 
 def _named(ids: UsableRows[str]) -> UsableRows[str]:

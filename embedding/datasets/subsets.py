@@ -43,9 +43,8 @@ def selected(samples: TrainingSet, options: TrainableOptions) -> TrainingSet:
         if found:
             samples = _of_videos(samples, lambda video: video not in found, f"{options.exclude} names all videos")
     if options.train_share < 1:
-        videos, identity = _in_fixed_order(samples, "train_share")
-        kept = set(videos[: math.ceil(options.train_share * len(videos))])
-        samples = _of_videos(samples, lambda video: identity.of(video) in kept, "train_share keeps no video")
+        kept = _share(samples.videos, options.train_share)
+        samples = _of_videos(samples, lambda video: video in kept, "train_share keeps no video")
         log.info("%s: a share of %g, %s", samples.name, options.train_share, counted(len(kept), "video"))
     return samples
 
@@ -56,24 +55,55 @@ def split_validation(samples: TrainingSet, share: float) -> tuple[TrainingSet, E
     A video is in one of them with all its clips; clips that are the same part of a video are one candidate. Which
     videos these are depends on their names alone. Raises DatasetError when either has no video.
     """
-    videos, identity = _in_fixed_order(samples, VALIDATION)
-    count = math.ceil(share * len(videos))
-    if not 0 < count < len(videos):
-        raise DatasetError(
-            f"{samples.name} has {counted(len(videos), 'video')}, of which {count} would be for validation. Lower "
-            "train.validation_share, or train on more videos."
-        )
-    held_out = set(videos[:count])
-    rest = _of_videos(samples, lambda video: identity.of(video) not in held_out, "nothing is left to train on")
-    rows, reader = samples.clips([at for at, video in enumerate(samples.videos) if identity.of(video) in held_out])
+    held_out = _validation_videos(samples.name, samples.videos, share)
+    rest = _of_videos(samples, lambda video: video not in held_out, "nothing is left to train on")
+    rows, reader = samples.clips([at for at, video in enumerate(samples.videos) if video in held_out])
     if not rows:
         raise DatasetError(
-            f"{samples.name}: no clip of the {counted(count, 'video')} held out for validation has usable features. "
-            "Raise train.validation_share, or leave it out."
+            f"{samples.name}: no clip of the {counted(len(held_out), 'video')} held out for validation has usable "
+            "features. Raise train.validation_share, or leave it out."
         )
-    log.info("%s: %s held out for validation", samples.name, counted(count, "video"))
+    log.info("%s: %s held out for validation", samples.name, counted(len(held_out), "video"))
+    identity = VideoIdentity(samples.videos)
     clips, captions, right = distinct_candidates(rows, [(identity.of(row.video_id), reader.part(row)) for row in rows])
     return rest, EvaluationSet(VALIDATION, clips, reader, captions, right)
+
+
+def selected_count(name: str, videos: Sequence[str], options: TrainableOptions, validation_share: float) -> int:
+    """Return how many of the samples of these videos `selected` and then `split_validation` would keep for training.
+
+    Raises DatasetError as they do.
+    """
+    if options.exclude is not None:
+        found = _meant(videos, _excluded(options.exclude))
+        videos = [video for video in videos if video not in found]
+    if options.train_share < 1:
+        kept = _share(videos, options.train_share)
+        videos = [video for video in videos if video in kept]
+    if validation_share:
+        held_out = _validation_videos(name, videos, validation_share)
+        videos = [video for video in videos if video not in held_out]
+    return len(videos)
+
+
+def _share(videos: Sequence[str], share: float) -> set[str]:
+    """Return the names of the videos of a share."""
+    ordered, identity = _in_fixed_order(videos, "train_share")
+    kept = set(ordered[: math.ceil(share * len(ordered))])
+    return {video for video in videos if identity.of(video) in kept}
+
+
+def _validation_videos(name: str, videos: Sequence[str], share: float) -> set[str]:
+    """Return the names of the videos that are held out."""
+    ordered, identity = _in_fixed_order(videos, VALIDATION)
+    count = math.ceil(share * len(ordered))
+    if not 0 < count < len(ordered):
+        raise DatasetError(
+            f"{name} has {counted(len(ordered), 'video')}, of which {count} would be for validation. Lower "
+            "train.validation_share, or train on more videos."
+        )
+    held_out = set(ordered[:count])
+    return {video for video in videos if identity.of(video) in held_out}
 
 
 def _of_videos(samples: TrainingSet, wanted: Callable[[str], bool], otherwise: str) -> TrainingSet:
@@ -83,14 +113,14 @@ def _of_videos(samples: TrainingSet, wanted: Callable[[str], bool], otherwise: s
     return samples.subset(kept)
 
 
-def _in_fixed_order(samples: TrainingSet, purpose: str) -> tuple[list[str], VideoIdentity]:
+def _in_fixed_order(videos: Sequence[str], purpose: str) -> tuple[list[str], VideoIdentity]:
     """Return the distinct videos in an order that depends on their names and the purpose alone."""
-    identity = VideoIdentity(samples.videos)
+    identity = VideoIdentity(videos)
 
     def key(video: str) -> bytes:
         return hashlib.sha256(f"{purpose} {video}".encode("utf-8", "surrogatepass")).digest()
 
-    return sorted({identity.of(video) for video in samples.videos}, key=lambda video: (key(video), video)), identity
+    return sorted({identity.of(video) for video in videos}, key=lambda video: (key(video), video)), identity
 
 
 def _excluded(path: Path) -> list[str]:

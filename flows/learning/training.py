@@ -6,12 +6,13 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.devices import resolve_device
 from reeldex.flows.execution.errors import infrastructure_errors
-from reeldex.flows.learning.evaluation import evaluate_model, report_words, require_fit
+from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, report_words, require_fit
 from reeldex.flows.learning.inputs import (
     OWN_WORD_VECTORS,
     open_test_sets,
@@ -22,7 +23,9 @@ from reeldex.flows.learning.inputs import (
     word_file,
 )
 from reeldex.flows.learning.training_progress import OnStep
-from reeldex.flows.learning.training_request import TrainingReport, TrainingRequest, require_startable, start_file
+from reeldex.flows.learning.training_request import TrainingRequest, require_startable
+from reeldex.quantities import counted
+from reeldex.storage.json_codec import OwnJson, to_json
 
 if TYPE_CHECKING:
     from reeldex.embedding.datasets.localization import EvaluatedSet
@@ -37,6 +40,42 @@ log = logging.getLogger(__name__)
 
 _COVERAGE_SAMPLES = 10_000
 _AFTER_A_FAULT = "If memory ran out, lower train.batch_size or n_pair. Then continue this training: Retry, or --resume."
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Result of a training; `evaluation` is that of its best checkpoint, None without test sets.
+
+    `mean_loss` is that of the last epoch, None when no epoch was left.
+    """
+
+    dataset: str
+    folder: str
+    epochs: int
+    steps: int
+    samples: int
+    unusable_videos: int
+    mean_loss: float | None
+    best: float | None
+    best_checkpoint: str
+    last_checkpoint: str
+    evaluation: Annotated[EvaluationReport | None, OwnJson]
+    unusable_rows: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        found: dict[str, Any] = to_json(self)
+        return found
+
+    def __str__(self) -> str:
+        done = "already complete" if self.mean_loss is None else f"mean loss {self.mean_loss:.4f} in the last epoch"
+        without = f", {counted(self.unusable_videos, 'video')} excluded" if self.unusable_videos else ""
+        if self.unusable_rows:
+            without += f", {counted(self.unusable_rows, 'annotation row')} left out"
+        return (
+            f"{counted(self.epochs, 'epoch')} ({counted(self.steps, 'step')}) on {counted(self.samples, 'sample')} of "
+            f"{self.dataset}{without}: {done}. The best checkpoint is {self.best_checkpoint}"
+        )
 
 
 @infrastructure_errors("the training", _AFTER_A_FAULT)
@@ -104,10 +143,10 @@ class _TrainingRun:
     def _begun(self) -> Checkpoint | None:
         """Return the checkpoint to resume or start from."""
         from reeldex.embedding.training.checkpoint import load_checkpoint
-        from reeldex.embedding.training.train import LAST
+        from reeldex.embedding.training.startable import LAST
 
         last = self.request.folder / LAST
-        start = last if self.request.resume and last.exists() else start_file(self.request)
+        start = last if self.request.resume and last.exists() else self.request.start()
         return None if start is None else load_checkpoint(start, max_words=self.config.train.model.max_words)
 
     def _words(self, begun: Checkpoint | None) -> tuple[Path, WordVectors]:
@@ -122,7 +161,7 @@ class _TrainingRun:
         return path, open_words(path, self.config)
 
     def _word_file(self, begun: Checkpoint | None) -> Path:
-        start = start_file(self.request)
+        start = self.request.start()
         return word_file(self.config, [self.request.folder, *([start.parent] if start else [])], begun)
 
     def _own_words(self, path: Path) -> Path:

@@ -1,19 +1,21 @@
-"""What a training is asked to do, checked before any large file is opened, and what it reports."""
+"""A training as requested, and the checks before it opens any large file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.learning.evaluation import EvaluationReport
-from reeldex.flows.learning.inputs import dataset_options, training_options, word_file
+from reeldex.flows.learning.inputs import (
+    dataset_options,
+    require_test_sets,
+    require_training_samples,
+    require_words,
+    training_options,
+    word_file,
+)
 from reeldex.flows.learning.published_files import checkpoint_path
-from reeldex.quantities import counted
-from reeldex.storage.json_codec import OwnJson, to_json
 
 
 @dataclass(frozen=True)
@@ -29,50 +31,18 @@ class TrainingRequest:
     checkpoint: str | None = None
     resume: bool = False
 
-
-@dataclass(frozen=True)
-class TrainingReport:
-    """Result of a training; `evaluation` is that of its best checkpoint, None without test sets.
-
-    `mean_loss` is that of the last epoch, None when no epoch was left.
-    """
-
-    dataset: str
-    folder: str
-    epochs: int
-    steps: int
-    samples: int
-    unusable_videos: int
-    mean_loss: float | None
-    best: float | None
-    best_checkpoint: str
-    last_checkpoint: str
-    evaluation: Annotated[EvaluationReport | None, OwnJson]
-    unusable_rows: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        found: dict[str, Any] = to_json(self)
-        return found
-
-    def __str__(self) -> str:
-        done = "already complete" if self.mean_loss is None else f"mean loss {self.mean_loss:.4f} in the last epoch"
-        without = f", {counted(self.unusable_videos, 'video')} excluded" if self.unusable_videos else ""
-        if self.unusable_rows:
-            without += f", {counted(self.unusable_rows, 'annotation row')} left out"
-        return (
-            f"{counted(self.epochs, 'epoch')} ({counted(self.steps, 'step')}) on {counted(self.samples, 'sample')} of "
-            f"{self.dataset}{without}: {done}. The best checkpoint is {self.best_checkpoint}"
-        )
+    def start(self) -> Path | None:
+        """Return the file of the checkpoint that a new training starts from, downloaded if it is the published one."""
+        return checkpoint_path(self.checkpoint, self.config.weights.folder) if self.checkpoint else None
 
 
 def require_startable(request: TrainingRequest) -> None:
-    """Check a request quickly, before any large file is opened. Raises as `train_embedding` does."""
+    """Check a request quickly, before any large file is opened. Raises as `training.train_embedding` does."""
     from reeldex.embedding.errors import CheckpointError, TrainingError
-    from reeldex.embedding.training.train import LAST, require_computable
+    from reeldex.embedding.training.startable import LAST, require_computable
 
     options = training_options(request.dataset, request.config)
-    require_computable(options, resolve_device(options.device))
+    require_computable(options, options.device)
     for dataset in (request.dataset, *request.config.train.evaluate_on):
         dataset_options(dataset, request.config)
     if request.folder.exists() and not request.folder.is_dir():
@@ -94,13 +64,22 @@ def require_startable(request: TrainingRequest) -> None:
         )
     if request.config.words.train_own and request.config.words.file is not None:
         raise UsageError("words.file and words.train_own exclude each other: give one of them.")
-    start = start_file(request)
+    start = request.start()
     if start is not None and not start.is_file():
         raise CheckpointError(f"There is no checkpoint at {start}. Correct the path, or download or train one.")
-    if not request.config.words.train_own and start is None:
+    if not request.config.words.train_own:
+        _require_words(request, start)
+    require_training_samples(request.dataset, request.config)
+    require_test_sets(request.config.train.evaluate_on, request.config)
+
+
+def _require_words(request: TrainingRequest, start: Path | None) -> None:
+    """Raise UsageError without word vectors: configured, of the training, or of the checkpoint that it begins with."""
+    from reeldex.embedding.training.startable import LAST
+
+    last = request.folder / LAST
+    begun = last if request.resume and last.exists() else start
+    if begun is None:
         word_file(request.config, [request.folder])
-
-
-def start_file(request: TrainingRequest) -> Path | None:
-    """Return the file of the checkpoint that a new training starts from, downloaded if it is the published one."""
-    return checkpoint_path(request.checkpoint, request.config.weights.folder) if request.checkpoint else None
+    else:
+        require_words(request.config, begun, [request.folder, *([start.parent] if start else [])])

@@ -176,6 +176,7 @@ def test_a_single_bad_row_does_not_refuse_a_stated_protocol(tmp_path: Path, bad:
         opened(rows)
 
 
+@pytest.mark.slow
 def test_the_full_test_split_of_msrvtt(tmp_path: Path) -> None:
     found = msrvtt_set(tmp_path, pairs_of(2990, 20), protocol="full")
     assert (len(found.clips), len(found.captions)) == (2990, 59800)
