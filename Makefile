@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 STORE ?= store
 VIDEOS ?=
 FFMPEG ?=
+# The PyTorch of `make run`: cuda, or cpu without the CUDA libraries (1.6 GB instead of 6.7 GB in .venv), from PyTorch's
+# own index or from the wheels in the folder TORCH_WHEELS. The tests and tools need cuda, which runs without a GPU too.
+TORCH ?= cuda
+TORCH_WHEELS ?=
 # Processes that the tests are spread over. Each loads PyTorch: about 1 GB of memory.
 WORKERS ?= 2
 # A process that died is not replaced: pytest-xdist may then wait for ever for tests that it had.
@@ -81,20 +85,45 @@ bench: setup
 	$(BIN)/python -m benchmarks.prefect_overhead
 	$(BIN)/python -m benchmarks.search_recall --moments 1000000 --dims 256 6144
 
-setup: $(VENV)/.ready
+ifeq ($(filter cpu cuda,$(TORCH)),)
+$(error TORCH is '$(TORCH)'; it can be cuda or cpu)
+endif
+ifeq ($(TORCH),cpu)
+ifneq ($(filter-out run setup,$(or $(MAKECMDGOALS),run)),)
+$(error TORCH=cpu is for `make run` and `make setup`: it installs no tools and nothing that only tests need)
+endif
+endif
+
+setup: $(VENV)/.ready-$(TORCH)
 
 # Done once, and again when what is to be installed changes.
-$(VENV)/.ready: requirements.lock pyproject.toml
+$(VENV)/.ready-cuda: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet "uv>=0.9,<1"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
-# Writes requirements.lock anew; without download addresses, which differ from place to place.
+$(VENV)/.ready-cpu: requirements-run.lock requirements-torch.lock pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet "uv>=0.9,<1"
+	UV="$(BIN)/uv" WHEELS="$(TORCH_WHEELS)" sh tools/install_torch.sh cpu $(BIN)/python requirements-torch.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-run.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# PyTorch and what it brings for GPUs.
+TORCH_PACKAGES = sed -nE 's/^(torch|triton|nvidia-[^=]*|cuda-[^=]*)==.*/\1/p' requirements.lock
+
+# Writes the locks anew; without download addresses, which differ from place to place. requirements.lock has everything;
+# of that, requirements-torch.lock and requirements-run.lock are what images install: PyTorch with CUDA, and the rest.
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --group dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --group dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraints requirements.lock $$($(TORCH_PACKAGES) | sed 's/^/--no-emit-package /') \
+		--output-file requirements-run.lock pyproject.toml
+	echo torch | $(COMPILE) --constraints requirements.lock --no-annotate \
+		$$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' requirements-run.lock) --output-file requirements-torch.lock -
 
 clean:
 	rm -rf $(VENV) site .nox tools/javascript/node_modules
