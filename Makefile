@@ -107,7 +107,7 @@ $(VENV)/.ready-cuda: requirements.lock pyproject.toml
 $(VENV)/.ready-cpu: requirements-run.lock requirements-torch.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet "uv>=0.9,<1"
-	UV="$(BIN)/uv" WHEELS="$(TORCH_WHEELS)" sh tools/install_torch.sh cpu $(BIN)/python requirements-torch.lock
+	UV="$(BIN)/uv" WHEELS="$(TORCH_WHEELS)" sh tools/install_torch.sh cpu requirements-torch.lock --python $(BIN)/python
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-run.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@

@@ -29,6 +29,7 @@ from reeldex.extractors.frames import (
 )
 from reeldex.extractors.options import EngineOptions
 from reeldex.extractors.spans import cut, sharing_a_decoding
+from reeldex.extractors.work_times import WorkTimes
 
 if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network, PendingRows
@@ -38,14 +39,6 @@ log = logging.getLogger(__name__)
 
 _MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EDQUOT}
 _QUEUE_POLL_SECONDS = 0.2
-
-
-@dataclass
-class WorkTimes:
-    """Time spent by the engine: seconds of waiting for the networks, and for decoded frames."""
-
-    device_seconds: float = 0.0
-    waiting_seconds: float = 0.0
 
 
 @dataclass
@@ -120,13 +113,14 @@ class _Extraction:
                 self._in_flight.popleft()[1].discard()
 
     def _run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
-        with _Decoders(sources, self._specs, self._options) as decoders:
+        with _Decoders(sources, self._specs, self._options, self._times) as decoders:
             while True:
                 while self._in_flight and decoders.have_nothing_ready:
                     yield from self._collect()
                 started = time.monotonic()
                 message = decoders.next_message()
                 self._times.waiting_seconds += time.monotonic() - started
+                self._times.queue_depth = decoders.queue_depth
                 if message is None:
                     break
                 yield from self._receive(sources[message.video], message)
@@ -216,11 +210,14 @@ class _Extraction:
 class _Decoders:
     """Threads that decode videos into one bounded queue."""
 
-    def __init__(self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions) -> None:
+    def __init__(
+        self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions, times: WorkTimes
+    ) -> None:
         groups = sharing_a_decoding(sources)
         self._groups = iter(groups)
         self._specs = specs
         self._options = options
+        self._times = times
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._messages: queue.Queue[_Message | None] = queue.Queue(maxsize=2 * options.decoders)
@@ -244,6 +241,11 @@ class _Decoders:
     def have_nothing_ready(self) -> bool:
         """Whether the queue is empty."""
         return self._messages.empty()
+
+    @property
+    def queue_depth(self) -> int:
+        """The number of messages in the queue, about."""
+        return self._messages.qsize()
 
     def next_message(self) -> _Message | None:
         """Wait for the next message of any decoder; return None once all have ended."""
@@ -275,7 +277,7 @@ class _Decoders:
                 source, self._specs, options.limits, self._stop, options.chunk_bytes, options=options.decode
             )
             with contextlib.closing(decoded) as items:
-                for at, item in cut(items, sources, self._specs):
+                for at, item in self._times.decoding(cut(items, sources, self._specs)):
                     if not self._put(_Message(numbers[at], item)):
                         return
         except DecodeStoppedError:

@@ -1,18 +1,18 @@
 #!/bin/sh
-# Installs PyTorch into an environment: install_torch.sh cpu|cuda PYTHON requirements-torch.lock, with uv (or $UV).
+# Installs PyTorch: install_torch.sh cpu|cuda requirements-torch.lock [OPTION OF uv pip install]..., with uv (or $UV).
 #
 # cuda: as the lock says, with its hashes. cpu: the same version without CUDA libraries, from PyTorch's own index; or,
 # without network, the newest in the folder $WHEELS that reeldex accepts. The lock has no hashes of these builds.
 set -eu
-kind=$1 python=$2 lock=$3
-uv="${UV:-uv} pip install --quiet --no-deps --python $python"
+kind=$1 lock=$2
+shift 2
 case $kind in
-  cuda) $uv --require-hashes -r "$lock" ;;
+  cuda) set -- "$@" --require-hashes -r "$lock" ;;
   cpu)
     if [ -n "$(find "${WHEELS:-/nonexistent}" -name 'torch-*.whl' 2> /dev/null)" ]; then
-      $uv --no-index --find-links "$WHEELS" "torch>=2.11"
+      set -- "$@" --no-index --find-links "$WHEELS" "torch>=2.11"
     else
-      $uv --torch-backend cpu "$(sed -nE 's/^(torch==[^ ]+).*/\1/p' "$lock")"
+      set -- "$@" --torch-backend cpu "$(sed -nE 's/^(torch==[^ ]+).*/\1/p' "$lock")"
     fi
     ;;
   *)
@@ -20,3 +20,4 @@ case $kind in
     exit 2
     ;;
 esac
+exec "${UV:-uv}" pip install --quiet --no-deps "$@"

@@ -21,6 +21,7 @@ from reeldex.flows.config.extraction import (
     WhenBusy,
 )
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, WordsConfig
+from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.config.search import IndexConfig, PageConfig
 from reeldex.options import Options, Seconds
 from reeldex.storage.reasons import REASONS
@@ -77,6 +78,7 @@ class PipelineConfig(Options):
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
     page: PageConfig = PageConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
     schedules: Annotated[
         tuple[ScheduleConfig, ...],
         Field(

@@ -13,11 +13,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reeldex.extractors.engine import WorkTimes, extract
+from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import DecodeOptions, EngineOptions
 from reeldex.extractors.truncation import tolerance_seconds
-from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
+from reeldex.extractors.work_times import WorkTimes
+from reeldex.flows.extraction.events import ShardPlanned, TimeSpent, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.file_names import printable
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.store_faults import space_needed, store_faults
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
+
+_SPENT_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,11 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     log.info("Shard %05d: %d of %d videos to extract", shard, len(sources), len(entries))
     options = EngineOptions(decoders=compute.decoders, limits=limits, decode=decode)
 
+    spent = _Spent(shard, times, on_event)
+
     def on_decoded(seconds: float) -> None:
         on_event(VideoDecoded(seconds))
+        spent.report()
 
     # After an error, decoders must not run on until the generator is garbage-collected.
     with contextlib.closing(extract(sources, active, options, on_decoded, times)) as results:
@@ -134,6 +140,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
             else:
                 failed += 1
             on_event(VideoFinished(shard, outcome))
+    spent.report(last=True)
     seconds_of_work = time.monotonic() - started
     with store_faults(store.path, functools.partial(_space_needed, staging, in_work)):
         store.publish_shard(
@@ -148,6 +155,27 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     )
     log.info("%s", report)
     return report
+
+
+class _Spent:
+    """Reports what a shard's time was spent on: at most once per second, and at its end."""
+
+    def __init__(self, shard: int, times: WorkTimes, on_event: OnEvent) -> None:
+        self._shard = shard
+        self._times = times
+        self._on_event = on_event
+        self._reported = TimeSpent(shard)
+        self._at = time.monotonic()
+
+    def report(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if not last and now - self._at < _SPENT_EVERY_SECONDS:
+            return
+        times, self._at = self._times, now
+        depth = 0 if last else times.queue_depth
+        spent = TimeSpent(self._shard, times.decode_seconds, times.device_seconds, times.waiting_seconds, depth)
+        self._on_event(spent.since(self._reported))
+        self._reported = spent
 
 
 def _space_needed(staging: Staging, videos: int, unstaged_bytes: int = 0) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -80,7 +81,7 @@ def test_the_cuda_build_has_hashes_and_another_kind_is_an_error(tmp_path: Path) 
 def install(kind: str, wheels: Path) -> subprocess.CompletedProcess[str]:
     """Run the script with a program that prints its arguments in place of uv, which would download."""
     return subprocess.run(
-        ["sh", "tools/install_torch.sh", kind, "python3", "requirements-torch.lock"],
+        ["/bin/sh", "tools/install_torch.sh", kind, "requirements-torch.lock", "--python", "python3"],
         capture_output=True,
         text=True,
         check=False,
@@ -100,6 +101,12 @@ def install(kind: str, wheels: Path) -> subprocess.CompletedProcess[str]:
 )
 def test_make_installs_the_pytorch_that_was_asked_for(arguments: list[str], status: int, words: str) -> None:
     # VENV: one that does not exist, so that make says what it would install.
-    answer = subprocess.run(["make", *arguments, "VENV=absent"], capture_output=True, text=True, check=False, cwd=ROOT)
+    answer = subprocess.run(
+        [shutil.which("make") or "make", *arguments, "VENV=absent"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
     assert answer.returncode == status
     assert words in answer.stdout + answer.stderr

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from reeldex.errors import UsageError
+from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}
@@ -115,6 +116,17 @@ class Given:
         content = (base or self.load()).model_dump(mode="json")
         self.overlay(content)
         return parse_config(content, "command line")
+
+    def monitoring(self) -> MonitoringConfig:
+        """Return the section `monitoring` of the file, overridden by --set and the flags. Raises UsageError.
+
+        A flag or --set of another section that is not valid is left to the command, whose message may say more.
+        """
+        content = self.load().model_dump(mode="json")
+        own = tuple(each for each in self.assignments if each.startswith("monitoring."))
+        values = {key: value for key, value in self.values.items() if key.startswith("monitoring.")}
+        Given(None, own, values).overlay(content)
+        return parse_config(content, "command line").monitoring
 
     def overlay(self, content: dict[str, Any]) -> None:
         """Override the content of a configuration by --set and then by the flags. Raises UsageError."""
