@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from filelock import FileLock
@@ -26,7 +27,7 @@ from reeldex.user_folders import make_writable
 log = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "REELDEX_METRICS_FOLDER"
-"""The environment's name for the folder, which commands set from `monitoring.metrics_folder`."""
+"""The environment's name for the folder, for runs whose command does not name one."""
 _EVERY_SECONDS = 5.0
 
 
@@ -99,10 +100,24 @@ def _new_file(folder: Path) -> Path:
     return folder / f"run-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
 
 
+# Of a command; Prefect runs flows and tasks in copies of the context.
+_folder: ContextVar[Path | None] = ContextVar("folder", default=None)
+
+
+@contextmanager
+def recording_in(folder: Path | None) -> Iterator[None]:
+    """Record the metrics of runs in the block in this folder; None: in the one that the environment names, if any."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
 def configured_folder() -> Path | None:
-    """Return the folder for metrics that the environment names, None if none is."""
+    """Return the folder for metrics: the command's, else the one that the environment names, else None."""
     named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else None
+    return _folder.get() or (Path(named) if named else None)
 
 
 @contextmanager

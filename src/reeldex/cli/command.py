@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import inspect
 import json
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -179,8 +179,9 @@ def _typed(action: Callable[..., int], name: str, settings: tuple[Setting, ...])
         def act() -> int:
             if takes_configuration:
                 values = {key: each.value(value) for key, (each, value) in flags.items() if value is not None}
-                options["given"] = given = Given(file, assignments, values)
-                monitor(given, output)
+                given = Given(file, assignments, values)
+                with _monitored(given, output):
+                    return action(*arguments, **options, given=given, output=output)
             return action(*arguments, **options, output=output)
 
         return report_errors(act, name, output)
@@ -192,19 +193,16 @@ def _typed(action: Callable[..., int], name: str, settings: tuple[Setting, ...])
     return run
 
 
-def monitor(given: Given, output: Output) -> None:
-    """Log and record metrics as the configuration says. Raises UsageError for a configuration that is not valid.
-
-    Flow runs and worker processes find the folder of metrics in the environment.
-    """
+@contextlib.contextmanager
+def _monitored(given: Given, output: Output) -> Iterator[None]:
+    """Log, and record the metrics of runs, as the configuration says. Raises UsageError for one that is not valid."""
     from reeldex.cli import terminal
+    from reeldex.flows.monitoring.run_file import recording_in
 
     monitoring = given.monitoring()
     terminal.set_up_logging(verbose=output.verbose, log_format=output.log_format or monitoring.log_format)
-    if monitoring.metrics_folder is not None:
-        from reeldex.flows.monitoring.run_file import FOLDER_VARIABLE
-
-        os.environ[FOLDER_VARIABLE] = str(monitoring.metrics_folder.absolute())
+    with recording_in(monitoring.metrics_folder):
+        yield
 
 
 def report_errors(act: Callable[[], int], name: str, output: Output) -> int:

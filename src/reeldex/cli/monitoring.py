@@ -42,7 +42,7 @@ def metrics(  # noqa: PLR0913 - each is an option
     from reeldex.flows.monitoring.metrics import exposition
     from reeldex.flows.monitoring.run_file import FOLDER_VARIABLE, configured_folder
 
-    del given  # the environment has the folder that it names
+    del given  # its folder is the configured one
     found: Path | None = folder or configured_folder()
     if found is None:
         raise UsageError(
