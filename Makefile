@@ -19,7 +19,7 @@ NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.j
 # Every Python that pyenv has installed, also one that is not selected, as `DIR:DIR:`.
 PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions/3.*/bin)))
 
-.PHONY: run test test-fast test-all coverage soak test-decoding lint lint-python lint-javascript docs bench setup lock clean
+.PHONY: run test test-fast test-all coverage soak test-decoding lint lint-python lint-javascript lint-deploy docs bench setup lock clean
 
 run: setup
 	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
@@ -56,12 +56,18 @@ DECODING := $(addprefix tests/extractors/test_,damage.py decode.py ffmpeg_proces
 test-decoding: setup
 	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(PYTEST) $(DECODING) -k "not published_features"
 
-lint: lint-python lint-javascript
+lint: lint-python lint-javascript lint-deploy
 
 lint-python: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The Dockerfile, compose.yaml with the settings of deploy/example.env, and the Kubernetes manifests.
+lint-deploy: setup
+	$(BIN)/hadolint Dockerfile
+	POSTGRES_PASSWORD=x PREFECT_AUTH_STRING=x:x $(BIN)/docker-compose --env-file deploy/example.env --profile "*" config --quiet
+	$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes/*.yaml
 
 # The search page's JavaScript: biome's rules, and types as strict as tsc knows them.
 lint-javascript: tools/javascript/node_modules/.ready

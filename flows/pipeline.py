@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
@@ -27,7 +27,7 @@ from reeldex.flows.extract import extract_as_flow_run
 from reeldex.flows.index import index_as_flow_run
 from reeldex.flows.learning.pipeline import PipelineReport, PipelineRequest, PipelineSteps, run_pipeline
 from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
-from reeldex.flows.runs.names import TAG, pipeline_run_name
+from reeldex.flows.runs.names import pipeline_run_name
 from reeldex.flows.runs.states import run_to_state
 from reeldex.flows.train import train_as_flow_run
 
@@ -105,10 +105,8 @@ def pipeline(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
     def work() -> State[Any]:
         test_sets, more = tuple(evaluate_on), tuple(more_sources)
         request = PipelineRequest(source, Path(folder), config, checkpoint, train_on, test_sets, more)
-        # The tag identifies the steps' runs as ours if their process dies.
-        with tags(TAG):
-            prepared = request.prepare(handed_on(request.sources, request.store, config))
-            report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds))
+        prepared = request.prepare(handed_on(request.sources, request.store, config))
+        report = run_pipeline(request, prepared, flow_steps(when_busy, wait_seconds))
         name = None if report.succeeded else "Completed with failures"
         return Completed(name=name, message=f"{report}", data=report)
 

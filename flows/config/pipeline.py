@@ -23,6 +23,7 @@ from reeldex.flows.config.extraction import (
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, WordsConfig
 from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.config.search import IndexConfig, PageConfig
+from reeldex.flows.config.server import ServerConfig
 from reeldex.options import Options, Seconds
 from reeldex.storage.reasons import REASONS
 
@@ -79,6 +80,7 @@ class PipelineConfig(Options):
     index: IndexConfig = IndexConfig()
     page: PageConfig = PageConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
+    server: ServerConfig = ServerConfig()
     schedules: Annotated[
         tuple[ScheduleConfig, ...],
         Field(

@@ -7,5 +7,6 @@
 - `artifacts.py`, `evaluation_artifacts.py`: progress, summaries, tables and pictures in the Prefect UI.
 - `names.py`: names of runs, pool and tag.
 - `logs.py`: our log in Prefect's log of a run.
-- `lost_runs.py`: marks runs whose process has died as crashed.
+- `signs_of_life.py`, `process_guard.py`: what shows that a run's process is alive, and what reports its death.
+- `lost_runs.py`: marks runs of this host whose process is gone as crashed, and what they left running.
 """

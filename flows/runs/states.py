@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from prefect.states import Completed, Failed
@@ -14,7 +15,7 @@ from reeldex.flows.extraction.run_report import ShardsLostError
 from reeldex.flows.extraction.store_lock import RunSkippedError
 from reeldex.flows.runs.artifacts import can_be_seen
 from reeldex.flows.runs.logs import leave_out_traces, send_to_prefect
-from reeldex.flows.runs.lost_runs import mark_process
+from reeldex.flows.runs.signs_of_life import signs_of_life
 from reeldex.quantities import counted
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def run_to_state(work: Callable[[], State[Any]]) -> State[Any]:
     leave_out_traces(_EXPECTED)
     if can_be_seen():
         send_to_prefect()
-        mark_process()
     try:
-        return work()
+        with signs_of_life() if can_be_seen() else nullcontext():
+            return work()
     except RunSkippedError as skipped:
         log.warning("%s", skipped)
         return Completed(name="Skipped", message=str(skipped), data=skipped)

@@ -13,7 +13,7 @@ import yaml
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
-from reeldex.flows.runs.lost_runs import _process
+from reeldex.flows.execution.process_id import process_of
 from reeldex.flows.server.csp import block_external_requests
 from reeldex.flows.server.process import configured_api_url, listens
 from tests.conftest import Reeldex
@@ -162,12 +162,12 @@ def test_up_says_at_once_what_it_cannot_do(reeldex: Reeldex, monkeypatch: pytest
 
 
 def test_a_process_is_told_from_a_later_one_of_its_id() -> None:
-    own = _process(os.getpid())
-    assert own == _process(os.getpid())
+    own = process_of(os.getpid())
+    assert own == process_of(os.getpid())
     assert own.startswith(f"{os.getpid()}@")
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
-    assert _process(child.pid) == f"{child.pid}@gone"
+    assert process_of(child.pid) == f"{child.pid}@gone"
 
 
 def test_the_ui_is_kept_to_its_own_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
