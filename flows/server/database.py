@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from typing import Any
 
 from reeldex.errors import UsageError
@@ -48,21 +49,24 @@ def _with_driver(url: str) -> str:
         raise UsageError(
             f"--database must begin with postgresql:// or sqlite+aiosqlite://, not {scheme[:20]!r}. {_EXAMPLE}"
         )
+    # PostgreSQL's own programs call the option sslmode.
+    rest = re.sub(r"([?&])sslmode=", r"\1ssl=", rest)
     return f"{_DRIVERS[scheme] or scheme}://{rest}"
 
 
 def _require_connection(url: Any, name: str) -> None:  # noqa: ANN401 - SQLAlchemy's URL, imported on demand
     import asyncpg  # type: ignore[import-untyped]
 
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    # As the server will connect, also through a socket (?host=/var/run/postgresql).
+    _, options = url.get_dialect()().create_connect_args(url)
 
     async def connect() -> None:
-        connection = await asyncpg.connect(plain, timeout=_CONNECT_SECONDS)
+        connection = await asyncpg.connect(**options, timeout=_CONNECT_SECONDS)
         await connection.close()
 
     try:
         asyncio.run(connect())
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, TypeError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise UsageError(
             f"The database {name} cannot be used: {error or type(error).__name__}. Check that PostgreSQL runs there, "
             "that the database exists, and that user and password are right."

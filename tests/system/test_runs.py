@@ -214,7 +214,7 @@ def test_a_run_that_gives_no_sign_of_life_is_crashed_and_can_be_retried(up: Reel
     os.kill(up.process_of(run), signal.SIGSTOP)
     state = up.ended(run, seconds=300)
     assert state["type"] == "CRASHED"
-    assert "No heartbeat for" in state["message"]
+    assert "No sign of life for" in state["message"]
     os.kill(up.process_of(run), signal.SIGKILL)
     up.until(lambda: not _decoders(up, "long"), seconds=10)
 
