@@ -98,7 +98,8 @@ def deploy(
     details="Executes runs of the Prefect server that PREFECT_API_URL or your Prefect profile names, on which "
     "`reeldex deploy` has registered the flows, in the current folder. Runs that use the same device take turns. Runs "
     "whose process has died are marked as crashed, and old runs are deleted (server.retention_days in pipeline.yaml). "
-    "With --log-format json, its log and that of its runs go to standard error, else to a file in --home. Press Ctrl-C to stop.",
+    "With --log-format json, its log and that of its runs go to standard error, else to a file in --home. Press Ctrl-C "
+    "to stop.",
     example="PREFECT_API_URL=http://127.0.0.1:4200/api reeldex worker --runs 2",
 )
 def worker(
