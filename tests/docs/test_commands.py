@@ -84,6 +84,7 @@ def _search(folder: Path, make_video: MakeVideo) -> None:
 _SETUPS: dict[str, Callable[[Path, MakeVideo], None]] = {
     "configuration.md": _videos,
     "extract.md": _extract,
+    "monitoring.md": _videos,
     "search.md": _search,
     "store.md": _store,
     "training.md": _train,
