@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 # A pipe of this size holds a few frames, so that ffmpeg rarely blocks. Linux allows it for unprivileged users.
 _PIPE_BYTES = 1 << 20
+# ffmpeg writes each time by itself. Reading many at once takes a fraction of the CPU time, and the pipes hold more than
+# is decoded meanwhile.
+_GATHER_SECONDS = 0.004
 _STOP_POLL_SECONDS = 0.5
 _MOST_THREADS = 16  # default maximum of ffmpeg
 
@@ -318,3 +321,4 @@ def _drain(
                 more = yield from key.data(key.fd)
                 if not more:
                     selector.unregister(key.fd)
+            time.sleep(_GATHER_SECONDS)

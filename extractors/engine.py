@@ -95,7 +95,7 @@ class _Extraction:
         self._options = options
         self._on_decoded = on_decoded
         self._times = times
-        self._batcher = Batcher()
+        self._batcher = Batcher(lambda name, shape: self._networks[name].new_batch(shape))
         self._videos: dict[int, _Video] = {}
         # Batches in flight, the oldest first; at most the largest `batches_in_flight` of the networks.
         self._in_flight: collections.deque[tuple[Batch, PendingRows]] = collections.deque()

@@ -12,10 +12,11 @@ from reeldex.options import Options
 
 
 class Precision(StrEnum):
-    """Arithmetic of the network. AUTO: float32 on a CPU, half precision on CUDA if it is accurate enough."""
+    """Arithmetic of the network. AUTO: float32 on a CPU; on CUDA the fastest that is accurate enough."""
 
     AUTO = "auto"
     FP32 = "fp32"
+    TF32 = "tf32"
     FP16 = "fp16"
     BF16 = "bf16"
 
@@ -64,8 +65,8 @@ class DeviceOptions(Options):
         Precision,
         Field(
             title="Precision",
-            description="auto: float32 on a CPU; half precision on CUDA if features stay within cosine 0.9999 of "
-            "float32. Or fp32, fp16, bf16.",
+            description="auto: float32 on a CPU; on CUDA the fastest whose features stay within cosine 0.9999 of "
+            "float32. Or fp32, and on CUDA tf32, fp16, bf16.",
         ),
     ] = Precision.AUTO
     runtime: Annotated[

@@ -80,6 +80,10 @@ class OpenVinoNetwork:
         # Requests that compute nothing at present. As many are made as are in flight at a time.
         self._free: list[openvino.InferRequest] = []
 
+    def new_batch(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return an array for a batch, not initialised."""
+        return np.empty(shape, np.uint8)
+
     def raw_features(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (B, D) float32 features of (B, T, H, W, 3) uint8 clips, pooled but not normalised."""
         return self.submit(clips).wait_raw()
