@@ -83,6 +83,13 @@ COPY --from=packages /opt/packages /opt/packages
 COPY --from=app /opt/app /opt/app
 
 FROM base AS cuda
+# Triton compiles the launchers of its kernels when they are first used.
+USER 0:0
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev python3-dev \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
+USER 10001:10001
 COPY --from=torch-cuda /opt/torch /opt/torch
 COPY --from=packages /opt/packages /opt/packages
 COPY --from=app /opt/app /opt/app
