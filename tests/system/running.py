@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -168,9 +167,6 @@ class ReeldexUp:
 
     def retry(self, run_id: str) -> Any:  # noqa: ANN401 - JSON
         """Press Retry and wait for the end."""
-        if self.run(run_id)["state"]["type"] == "CRASHED":
-            # Prefect may report a crash twice, seconds apart; the second report would undo a retry between them.
-            time.sleep(8)  # time is tested: only its passing shows that there is no second report
         before = self.run(run_id)["state_id"]
         self.awaits_retry(run_id)
         self.until(lambda: self.run(run_id)["state_id"] != before)
