@@ -21,6 +21,7 @@ from reeldex.flows.config.extraction import (
 )
 from reeldex.flows.config.keys import dotted_keys, nearest
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, WordsConfig
+from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.config.notify import NotifyConfig
 from reeldex.flows.config.search import IndexConfig, PageConfig
 from reeldex.flows.config.server import ServerConfig
@@ -81,6 +82,7 @@ class PipelineConfig(Options):
     index: IndexConfig = IndexConfig()
     page: PageConfig = PageConfig()
     notify: NotifyConfig = NotifyConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
     server: ServerConfig = ServerConfig()
     schedules: Annotated[
         tuple[ScheduleConfig, ...],

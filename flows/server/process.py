@@ -87,13 +87,11 @@ def listens(process_id: int, port: int) -> bool:
     return False
 
 
-def require_alive(name: str, process: Program, log: Path) -> None:
+def require_alive(name: str, process: Program, log: Path | None) -> None:
     """Raise UsageError, with the end of its log, unless a child process is alive."""
     if not process.is_alive():
-        raise UsageError(
-            f"The Prefect {name} ended unexpectedly, with exit status {process.exitcode}. "
-            f"The end of {log}:\n{_last_lines(log)}"
-        )
+        where = "Its log is above." if log is None else f"The end of {log}:\n{_last_lines(log)}"
+        raise UsageError(f"The Prefect {name} ended unexpectedly, with exit status {process.exitcode}. {where}")
 
 
 def is_healthy(api_url: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -12,10 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from reeldex.flows.execution.logs import logs_as_json
 from reeldex.flows.execution.process_group import Program, start_program
 from reeldex.flows.execution.process_id import process_of
 from reeldex.flows.server.process import require_alive, start_server, wait_for_server
 from reeldex.quantities import counted
+
+log = logging.getLogger(__name__)
 
 _END_SECONDS = 15.0
 _LOOK_SECONDS = 0.5
@@ -31,7 +35,7 @@ class Programs:
 
     def __init__(self) -> None:
         self._processes: dict[str, Program] = {}
-        self._logs: dict[str, Path] = {}
+        self._logs: dict[str, Path | None] = {}
         self._restarts: list[float] = []
         self._worker_arguments: list[str] = []
 
@@ -43,18 +47,22 @@ class Programs:
             self._end(name)
 
     def start_server(
-        self, port: int, log: Path, api_url: str, stopping: list[int], access_options: Sequence[str]
+        self, port: int, log_file: Path, api_url: str, stopping: list[int], access_options: Sequence[str]
     ) -> None:
         """Start a server and wait until it answers."""
-        self._processes["server"] = start_server(port, log, access_options)
-        self._logs["server"] = log
-        wait_for_server(self._processes["server"], api_url, log, lambda: stopping)
+        self._processes["server"] = start_server(port, log_file, access_options)
+        self._logs["server"] = log_file
+        wait_for_server(self._processes["server"], api_url, log_file, lambda: stopping)
 
-    def start_worker(self, runs: int, log: Path) -> None:
-        """Start a worker for this many runs at a time."""
+    def start_worker(self, runs: int, log_file: Path | None) -> None:
+        """Start a worker for this many runs at a time; without a file for its log, that goes to standard error."""
         self._worker_arguments = ["--limit", str(runs)]
-        self._logs["worker"] = log
-        self._processes["worker"] = start_program(_WORKER, self._worker_arguments, str(log))
+        self._logs["worker"] = log_file
+        self._start_worker()
+
+    def _start_worker(self) -> None:
+        file = self._logs["worker"]
+        self._processes["worker"] = start_program(_WORKER, self._worker_arguments, None if file is None else str(file))
 
     def watch(self, stopping: list[int]) -> None:
         """Return once the user stops the program; a worker that ends is restarted. Raises UsageError otherwise."""
@@ -78,7 +86,7 @@ class Programs:
         self._end("worker")
         with server_errors_logged(_NOT_REPORTED):
             crash_lost_runs("Its worker died. Retry continues where it stopped.")
-        self._processes["worker"] = start_program(_WORKER, self._worker_arguments, str(self._logs["worker"]))
+        self._start_worker()
 
     def end_worker(self) -> None:
         """End the worker and its runs, and mark the runs as crashed while the server is running."""
@@ -124,7 +132,10 @@ def stop_signals() -> Iterator[list[int]]:
 
 
 def say(text: str) -> None:
-    """Print a line for people to the terminal, which may have been closed."""
+    """Print a line for people to the terminal, which may have been closed; in a log of JSON lines, it is one."""
+    if logs_as_json():
+        log.info("%s", text)
+        return
     with contextlib.suppress(OSError):
         sys.stderr.write(text + "\n")
         sys.stderr.flush()

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from reeldex.flows.config.monitoring import MonitoringConfig
+from reeldex.flows.monitoring.run_file import FOLDER_VARIABLE
 from reeldex.user_folders import make_writable, state_folder
 
 # No external requests, and short polling intervals. A user's own setting of the same name takes precedence.
@@ -22,6 +24,13 @@ _SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "50",
+}
+
+# Prefect's console then shows what `--log-format json` shows of commands.
+_JSON_LOG: Mapping[str, str] = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "reeldex.flows.execution.logs.JsonLines",
+    "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
 }
 
 
@@ -48,6 +57,15 @@ def prepare_settings(home: Path | None) -> Path:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     return folder
+
+
+def hand_on_monitoring(monitoring: MonitoringConfig) -> None:
+    """Set the environment of this process's children: the format of their log, and their folder of metrics."""
+    if monitoring.log_format == "json":
+        for name, value in _JSON_LOG.items():
+            os.environ.setdefault(name, value)
+    if monitoring.metrics_folder is not None:
+        os.environ[FOLDER_VARIABLE] = str(monitoring.metrics_folder.absolute())
 
 
 def apply_settings() -> None:

@@ -16,7 +16,7 @@ from reeldex.flows.server.deploy import register_all, use_configured_server
 from reeldex.flows.server.known_servers import announce
 from reeldex.flows.server.process import LOOPBACK
 from reeldex.flows.server.programs import Programs, say, stop_signals
-from reeldex.flows.server.settings import apply_settings, prepare_settings
+from reeldex.flows.server.settings import apply_settings, hand_on_monitoring, prepare_settings
 from reeldex.flows.server.worker import working
 
 _UI = "/v2"  # Prefect's new UI; without it, addresses open the old one
@@ -42,6 +42,7 @@ def up(config: PipelineConfig, options: UpOptions) -> None:
     """Serve until SIGINT or SIGTERM, or until one of its processes ends. Raises UsageError when it cannot start."""
     home = prepare_settings(options.home)
     api_url = os.environ.get("PREFECT_API_URL") or None
+    hand_on_monitoring(config.monitoring)
     with stop_signals() as stopping, Programs() as programs:
         access = None
         if api_url is None:

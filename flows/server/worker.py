@@ -8,34 +8,40 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reeldex.errors import UsageError
+from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.runs.names import WORK_POOL
 from reeldex.flows.server.deploy import use_configured_server
 from reeldex.flows.server.programs import Programs, say, stop_signals
-from reeldex.flows.server.settings import apply_settings, prepare_settings
+from reeldex.flows.server.settings import apply_settings, hand_on_monitoring, prepare_settings
 
 log = logging.getLogger(__name__)
 
 _RESTARTED = "Its process had died when reeldex was started again. Retry continues where it stopped."
 
 
-def worker(runs: int, home: Path | None, retention_days: float | None) -> None:
-    """Execute runs until SIGINT or SIGTERM, `runs` at a time. Raises UsageError when it cannot start."""
+def worker(runs: int, home: Path | None, retention_days: float | None, monitoring: MonitoringConfig) -> None:
+    """Execute runs until SIGINT or SIGTERM, `runs` at a time. Raises UsageError when it cannot start.
+
+    With a log in JSON, the worker's and its runs' go to standard error, as collectors of logs expect.
+    """
+    hand_on_monitoring(monitoring)
     folder = prepare_settings(home)
     apply_settings()
     api_url = use_configured_server()
     _require_pool(api_url)
     with stop_signals() as stopping, Programs() as programs:
-        with working(programs, runs, folder / "worker.log", retention_days):
+        log_file = None if monitoring.log_format == "json" else folder / "worker.log"
+        with working(programs, runs, log_file, retention_days):
             say(
-                f"This machine executes runs of {api_url.removesuffix('/api')}, {runs} at a time, in {Path.cwd()}.\n"
-                f"Its log is {folder / 'worker.log'}. Press Ctrl-C to stop."
+                f"This machine executes runs of {api_url.removesuffix('/api')}, {runs} at a time, in {Path.cwd()}."
+                + ("" if log_file is None else f"\nIts log is {log_file}. Press Ctrl-C to stop.")
             )
             programs.watch(stopping)
         programs.end_worker()
 
 
 @contextmanager
-def working(programs: Programs, runs: int, log_file: Path, retention_days: float | None) -> Iterator[None]:
+def working(programs: Programs, runs: int, log_file: Path | None, retention_days: float | None) -> Iterator[None]:
     """Run a worker, and look after the runs of this host, for the duration of the block."""
     from reeldex.flows.runs.lost_runs import crash_lost_runs
     from reeldex.flows.server.host_watch import HostWatch

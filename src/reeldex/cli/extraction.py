@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +35,7 @@ _COMPUTE: tuple[Setting, ...] = (
     setting("compute.batch_rows", "Computation"),
     setting("compute.limits.timeout_seconds", "Computation"),
 )
+_MONITORING = (setting("monitoring.metrics_folder", "Monitoring"),)
 _DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
 Store = Annotated[str, Parameter(help="Folder of the feature store.")]
@@ -57,7 +57,7 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
     "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
     "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
-    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE),
+    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE, *_MONITORING),
 )
 def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
@@ -100,7 +100,7 @@ def extract(  # noqa: PLR0913 - each is an option
     "--videos, only these are extracted again, complete or not; their features stay until "
     "the new ones replace them.\n\n" + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    settings=(*_DECODE, *_COMPUTE),
+    settings=(*_DECODE, *_COMPUTE, *_MONITORING),
 )
 def rerun(  # noqa: PLR0913 - each is an option
     store: Store,
@@ -178,7 +178,7 @@ def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:
         report = work()
     except ShardsLostError as lost:
         report = lost.report
-        sys.stderr.write(f"reeldex: {lost}\n")
+        terminal.report(str(lost))
     return _report(store, report, output)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shlex
-import sys
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from reeldex.cli import terminal
 from reeldex.cli.command import NonEmptyPath, Output, command
 from reeldex.cli.learning import WORD_SETTINGS, WORD_TRAINING_SETTINGS
 from reeldex.cli.server_choice import ServerChoice, uses_server
@@ -107,9 +108,9 @@ def search(  # noqa: PLR0913 - each is an option
         elif moment is not None:
             results = opened.like(*moment, k, **more)
     if results.unknown_words:
-        sys.stderr.write(f"reeldex: ignored, not in the vocabulary: {', '.join(results.unknown_words)}\n")
+        terminal.report(f"ignored, not in the vocabulary: {', '.join(results.unknown_words)}", logging.WARNING)
     if not results:
-        sys.stderr.write("reeldex: no other moment found.\n")
+        terminal.report("no other moment found.", logging.WARNING)
     output.respond(results.to_json(), _lines(results))
     return 0
 

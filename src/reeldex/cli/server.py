@@ -98,7 +98,8 @@ def deploy(
     details="Executes runs of the Prefect server that PREFECT_API_URL or your Prefect profile names, on which "
     "`reeldex deploy` has registered the flows, in the current folder. Runs that use the same device take turns. Runs "
     "whose process has died are marked as crashed, and old runs are deleted (server.retention_days in pipeline.yaml). "
-    "Press Ctrl-C to stop.",
+    "With --log-format json, its log and that of its runs go to standard error, else to a file in --home. Press Ctrl-C "
+    "to stop.",
     example="PREFECT_API_URL=http://127.0.0.1:4200/api reeldex worker --runs 2",
 )
 def worker(
@@ -109,11 +110,12 @@ def worker(
     output: Output,
 ) -> int:
     """Execute runs of your own Prefect server on this machine."""
-    del output  # it prints only what it executes
     from reeldex.flows.server import worker as program
 
     _require_runs(runs)
-    program.worker(runs, home, given.configuration().server.retention_days)
+    config = given.configuration()
+    monitoring = config.monitoring.replaced(log_format=output.log_format or config.monitoring.log_format)
+    program.worker(runs, home, config.server.retention_days, monitoring)
     return 0
 
 

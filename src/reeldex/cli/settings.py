@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.keys import field_at
+from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 
@@ -117,6 +118,17 @@ class Given:
         content = (base or self.load()).model_dump(mode="json", context=REVEALED)
         self.overlay(content)
         return parse_config(content, "command line")
+
+    def monitoring(self) -> MonitoringConfig:
+        """Return the section `monitoring` of the file, overridden by --set and the flags. Raises UsageError.
+
+        A flag or --set of another section that is not valid is left to the command, whose message may say more.
+        """
+        content = self.load().model_dump(mode="json")
+        own = tuple(each for each in self.assignments if each.startswith("monitoring."))
+        values = {key: value for key, value in self.values.items() if key.startswith("monitoring.")}
+        Given(None, own, values).overlay(content)
+        return parse_config(content, "command line").monitoring
 
     def overlay(self, content: dict[str, Any]) -> None:
         """Override the content of a configuration by --set and then by the flags. Raises UsageError."""
