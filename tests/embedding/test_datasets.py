@@ -194,7 +194,7 @@ def test_youcook2_from_a_store_pools_spans(tmp_path: Path, store: FeatureLocatio
     assert len(together) == 2
     assert {clip_id.partition("@")[0] for clip_id in together.sample(0, 0, 1).clip_ids} == {"video3"}
     assert len(youcook2.open_training(options)) == 3
-    with pytest.raises(MissingVideosError, match=r"(?s)1 clip of other videos.*video3@300-310: it begins at 300"):
+    with pytest.raises(MissingVideosError, match=r"(?s)1 clip of usable videos.*video3@300-310: it begins at 300"):
         youcook2.open_evaluation(options.replaced(max_missing_share=0.1))
 
 
