@@ -27,7 +27,7 @@ def in_fitting_parts(
 ) -> list[T]:
     """Return what `start` returns for consecutive parts of `clips`, of at most `network.batch_rows` clips each.
 
-    When `start` runs out of the device's memory, `free` frees what it can, and `batch_rows` is halved: `start` may compute
+    When `start` runs out of memory, `free` frees what it can, and `batch_rows` is halved: `start` may compute
     as many rows for a part that is shorter. Raises torch.OutOfMemoryError if a single clip does not fit.
     """
     done: list[T] = []
