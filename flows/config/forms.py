@@ -141,9 +141,9 @@ class Form:
             return kept
         content = nested(kept.get(SETTINGS, {}))
         for section, value in sections.items():
-            for key, each in value.items():
-                if f"{section}.{key}" not in self.unused:
-                    _put_once(content, (section, str(key)), each)
+            # These sections were complete; settings beside them are the deployment's defaults.
+            used = {key: each for key, each in value.items() if f"{section}.{key}" not in self.unused}
+            content[section] = {**content.get(section, {}), **used}
         return {**kept, SETTINGS: content}
 
     def _put(self, content: dict[str, Any], field: KeyField, key: str, value: Any) -> None:  # noqa: ANN401

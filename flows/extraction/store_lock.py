@@ -38,19 +38,25 @@ def store_lock(store: FeatureStore, when_busy: WhenBusy, wait_seconds: float, re
     Raises StoreBusyError (when waiting, after `wait_seconds`) or RunSkippedError.
     """
     with contextlib.ExitStack() as lock:
-        try:
-            lock.enter_context(store.lock())
-        except StoreBusyError as busy:
+        busy = _enter_at_once(lock, store)
+        if busy is not None:
             if when_busy is WhenBusy.SKIP:
                 raise RunSkippedError(f"Skipped: {busy}") from busy
             if when_busy is WhenBusy.FAIL or wait_seconds <= 0:
-                raise
+                raise busy
             with _alone_among_equals(store, request):
                 log.info("Waiting for at most %s. %s", duration(wait_seconds), busy)
                 lock.enter_context(store.lock(wait_seconds))
-            yield True
-        else:
-            yield False
+        yield busy is not None
+
+
+def _enter_at_once(lock: contextlib.ExitStack, store: FeatureStore) -> StoreBusyError | None:
+    """Enter the store's lock, or return why another run holds it."""
+    try:
+        lock.enter_context(store.lock())
+    except StoreBusyError as busy:
+        return busy
+    return None
 
 
 @contextmanager

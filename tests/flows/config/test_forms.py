@@ -160,9 +160,11 @@ def test_sections_that_were_parameters_become_settings() -> None:
         "weights": before["weights"],
         "when_busy": "skip",
     }
-    current = extract.form.current(former, extract.own)
+    beside = {"settings": {"extract.shard_videos": 2, "compute": {"decoders": 5}}}
+    current = extract.form.current({**former, **beside}, extract.own)
     assert set(current) == {"source", "store", "when_busy", "settings"}
     assert extract.form.configuration({}, current["settings"]).extract.shard_videos == 7
+    assert extract.form.configuration({}, current["settings"]).compute == PipelineConfig().compute
 
     pipeline = _flow("pipeline")
     current = pipeline.form.current({"index": before["index"], "training": {"epochs": 2}}, pipeline.own)
