@@ -15,6 +15,9 @@ NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.j
 # Every Python that pyenv has installed, also one that is not selected, as `DIR:DIR:`.
 PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions/3.*/bin)))
 
+# Python keeps what it compiles: each of the many processes would compile PyTorch or Prefect for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-fast test-all coverage soak lab-day test-decoding lint lint-python lint-javascript docs bench setup lock clean
 
 run: setup

@@ -14,8 +14,9 @@ from reeldex.flows.config.forms import Form, key_field
 from reeldex.flows.config.learning import TrainingDataset
 from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig
 from reeldex.flows.learning.inputs import with_preset
-from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable, train_embedding
+from reeldex.flows.learning.training import TrainingReport, train_embedding
 from reeldex.flows.learning.training_progress import TrainingProgress
+from reeldex.flows.learning.training_request import TrainingRequest, require_startable
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.evaluation_artifacts import publish_evaluation

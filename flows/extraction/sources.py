@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reeldex.containers import VIDEO_SUFFIXES
 from reeldex.errors import UsageError
-from reeldex.extractors.containers import VIDEO_SUFFIXES
 from reeldex.flows.config.pipeline import ExtractConfig
 from reeldex.flows.extraction.file_names import is_url, printable, spelled_as_on_disk
 from reeldex.flows.extraction.folders import FolderSearch, expand

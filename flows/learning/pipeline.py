@@ -18,7 +18,8 @@ from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationReques
 from reeldex.flows.learning.indexing import IndexingRequest, require_indexable, require_settings
 from reeldex.flows.learning.inputs import require_test_sets, with_preset
 from reeldex.flows.learning.published_files import checkpoint_path
-from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable
+from reeldex.flows.learning.training import TrainingReport
+from reeldex.flows.learning.training_request import TrainingRequest, require_startable
 from reeldex.search.report import BuildReport
 from reeldex.storage.json_codec import OwnJson, to_json
 

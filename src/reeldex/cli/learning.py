@@ -114,8 +114,9 @@ def train(  # noqa: PLR0913 - each is an option
     from reeldex.embedding.errors import LossNotFiniteError
     from reeldex.embedding.training.distributed import ProcessRank
     from reeldex.errors import InfrastructureError
-    from reeldex.flows.learning.training import TrainingRequest, require_startable, train_embedding
+    from reeldex.flows.learning.training import train_embedding
     from reeldex.flows.learning.training_progress import TrainingProgress
+    from reeldex.flows.learning.training_request import TrainingRequest, require_startable
 
     # Under torchrun only the first process prints the result.
     request = TrainingRequest(dataset, out, config, checkpoint, resume)

@@ -149,6 +149,7 @@ def test_the_server_is_the_one_that_the_settings_name(tmp_path: Path) -> None:
     assert configured_api_url({**own, "PREFECT_API_URL": "http://here/api"}) == "http://here/api"
 
 
+@pytest.mark.slow
 def test_up_says_at_once_what_it_cannot_do(reeldex: Reeldex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with socket.socket() as taken:
@@ -202,6 +203,7 @@ def test_only_the_started_process_counts_as_the_server() -> None:
         child.communicate(b"\n")
 
 
+@pytest.mark.slow
 def test_a_server_in_prefects_own_files_is_found(tmp_path: Path) -> None:
     (tmp_path / "prefect.toml").write_text('[api]\nurl = "http://lab:4200/api"\n', encoding="utf-8")
     program = "from reeldex.flows.server.configured import find_server; print(find_server())"
