@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from reeldex.flows.server.process import prefect_folder
 from reeldex.user_folders import make_writable, state_folder
 
 # No external requests, and short polling intervals. A user's own setting of the same name takes precedence.
@@ -35,11 +36,14 @@ def prepare_settings(home: Path | None) -> Path:
     Settings that the user has made anywhere, as in a Prefect profile or a prefect.toml, become environment variables:
     the profile is not read again once Prefect's folder is another. `home` overrides PREFECT_HOME.
     """
+    if not prefect_folder(os.environ).exists():
+        # Prefect creates its folder when it is imported; a user without one gets none in the home folder.
+        os.environ["PREFECT_HOME"] = str(_folder(home))
     from prefect.settings import get_current_settings
 
     for name, value in get_current_settings().to_environment_variables(exclude_unset=True).items():
         os.environ.setdefault(name, value)
-    folder = (home or Path(os.environ.get("PREFECT_HOME") or default_home())).absolute()
+    folder = _folder(home)
     make_writable(folder, "--home or XDG_STATE_HOME")
     os.environ["PREFECT_HOME"] = str(folder)
     # A profile of another folder; its settings are in the environment now.
@@ -47,6 +51,10 @@ def prepare_settings(home: Path | None) -> Path:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     return folder
+
+
+def _folder(home: Path | None) -> Path:
+    return (home or Path(os.environ.get("PREFECT_HOME") or default_home())).absolute()
 
 
 def apply_settings() -> None:

@@ -63,6 +63,11 @@ def test_a_profile_is_used_although_prefects_folder_is_another(tmp_path: Path) -
     assert stated["told"]["PREFECT_WORKER_QUERY_SECONDS"] in {"7", "7.0"}
 
 
+def test_a_user_without_prefects_folder_gets_none(tmp_path: Path) -> None:
+    assert _settings(tmp_path)["folder"] == str(tmp_path / "state" / "reeldex" / "prefect")
+    assert not (tmp_path / ".prefect").exists()
+
+
 def test_a_prefect_toml_of_the_folder_is_used(tmp_path: Path) -> None:
     (tmp_path / "prefect.toml").write_text('[server.api]\nauth_string = "me:toml"\n', encoding="utf-8")
     assert _settings(tmp_path)["told"]["PREFECT_SERVER_API_AUTH_STRING"] == "me:toml"
