@@ -9,6 +9,7 @@ from pathlib import Path
 from reeldex.flows.server.process import prefect_folder
 from reeldex.user_folders import make_writable, state_folder
 
+_HOW = "--home or XDG_STATE_HOME"
 # No external requests, and short polling intervals. A user's own setting of the same name takes precedence.
 _SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -39,12 +40,13 @@ def prepare_settings(home: Path | None) -> Path:
     if not prefect_folder(os.environ).exists():
         # Prefect creates its folder when it is imported; a user without one gets none in the home folder.
         os.environ["PREFECT_HOME"] = str(_folder(home))
+        make_writable(_folder(home), _HOW)
     from prefect.settings import get_current_settings
 
     for name, value in get_current_settings().to_environment_variables(exclude_unset=True).items():
         os.environ.setdefault(name, value)
     folder = _folder(home)
-    make_writable(folder, "--home or XDG_STATE_HOME")
+    make_writable(folder, _HOW)
     os.environ["PREFECT_HOME"] = str(folder)
     # A profile of another folder; its settings are in the environment now.
     os.environ.pop("PREFECT_PROFILE", None)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ print(json.dumps({"folder": str(folder), "told": told, "url": get_current_settin
 """
 
 
-def _settings(tmp_path: Path, **environment: str) -> dict[str, dict[str, str]]:
+def _settings(tmp_path: Path, **environment: str) -> dict[str, Any]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM],
@@ -36,7 +37,8 @@ def _settings(tmp_path: Path, **environment: str) -> dict[str, dict[str, str]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, dict[str, str]] = json.loads(done.stdout)
+    assert not done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
