@@ -15,7 +15,10 @@ NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.j
 # Every Python that pyenv has installed, also one that is not selected, as `DIR:DIR:`.
 PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions/3.*/bin)))
 
-.PHONY: run test test-fast test-all coverage soak test-decoding lint lint-python lint-javascript docs bench setup lock clean
+# Python keeps what it compiles: each of the many processes would compile PyTorch or Prefect for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test test-fast test-all coverage soak lab-day test-decoding lint lint-python lint-javascript docs bench setup lock clean
 
 run: setup
 	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
@@ -43,6 +46,10 @@ coverage: setup
 # Long: submissions at once, stops and kills of `reeldex up` during shards.
 soak: setup
 	$(BIN)/python -m tests.system.stress
+
+# Ten minutes: a growing folder, a broken video, killed processes, a full disk (needs the right to mount one), damage.
+lab-day: setup
+	$(BIN)/python -m tests.system.lab_day
 
 DECODING := $(addprefix tests/extractors/test_,damage.py decode.py ffmpeg_process.py file_kinds.py gaps.py golden.py \
 	pictures.py probe.py sample_clock.py spans.py thumbnail.py timeline.py video_tracks.py)

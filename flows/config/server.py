@@ -16,6 +16,7 @@ class ServerConfig(Options):
         float | None,
         Field(
             gt=0,
+            title="Retention (days)",
             description="Flow runs are deleted, with their logs and artifacts, this many days after their end; null "
             "keeps them. Features and other results are not deleted.",
         ),
