@@ -16,7 +16,7 @@ from reeldex.errors import DeviceError, UserError
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.learning.inputs import dataset_options
 from reeldex.flows.learning.pipeline import PipelineRequest
-from reeldex.flows.learning.training import TrainingRequest, require_startable
+from reeldex.flows.learning.training_request import TrainingRequest, require_startable
 from tests.flows.captioned import make_captioned, write_rows
 
 
@@ -115,7 +115,7 @@ def test_the_checks_of_a_training_need_no_pytorch(data: Path) -> None:
     program = (
         "import sys, json; from pathlib import Path\n"
         "from reeldex.flows.config.pipeline import parse_config\n"
-        "from reeldex.flows.learning.training import TrainingRequest, require_startable\n"
+        "from reeldex.flows.learning.training_request import TrainingRequest, require_startable\n"
         "require_startable(TrainingRequest('msrvtt', Path('run'), parse_config(json.loads(sys.argv[1]), 'test')))\n"
         "assert 'torch' not in sys.modules"
     )
