@@ -45,6 +45,8 @@ class LabDay:
     wrong: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     schedule: str = ""
+    interrupted: set[str] = field(default_factory=set)
+    """The runs of the schedule that went on when their worker was killed."""
 
     def expect(self, true: object, text: str, *values: object) -> None:
         """Note that something is not as it should be, unless `true`."""

@@ -107,6 +107,7 @@ def the_worker_is_killed(day: LabDay) -> None:
         day.ended(run, "COMPLETED")
         worker = day.up.run(run)["labels"]["prefect.worker.name"]  # such as `host (1234@5678)`
         os.kill(int(worker.rpartition("(")[2].partition("@")[0]), signal.SIGKILL)
+        day.interrupted = {run["id"] for run in day.scheduled() if run["state"]["type"] not in FINAL}
         log_file = day.up.folder / "up.log"
         day.up.until(lambda: "worker ended unexpectedly" in log_file.read_text(encoding="utf-8"), 60)
         seen.found, seen.reported = "by reeldex up", "on its terminal"
@@ -169,7 +170,7 @@ def the_day_ends(day: LabDay) -> None:
     with day.incident("the end of the day") as seen:
         day.up.api(day.schedule, {"active": False}, method="PATCH")
         day.up.until(lambda: all(run["state"]["type"] in FINAL for run in day.scheduled()), PATIENCE_SECONDS)
-        names = {run["state"]["name"] for run in day.scheduled()}
+        names = {run["state"]["name"] for run in day.scheduled() if run["id"] not in day.interrupted}
         known = {"Completed", "Completed with failures", "Nothing new", "Skipped"}
         day.expect(names <= known, "runs of the schedule ended as %s", names - known)
         history = [row for row in day.store_page("lab").splitlines() if row.startswith("| 20")]
