@@ -19,7 +19,10 @@ NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.j
 # Every Python that pyenv has installed, also one that is not selected, as `DIR:DIR:`.
 PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions/3.*/bin)))
 
-.PHONY: run test test-fast test-all coverage soak test-decoding lint lint-python lint-javascript lint-deploy docs bench setup lock clean
+# Python keeps what it compiles: each of the many processes would compile PyTorch or Prefect for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test test-fast test-all coverage soak lab-day test-decoding lint lint-python lint-javascript lint-deploy docs bench setup lock clean
 
 run: setup
 	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
@@ -47,6 +50,10 @@ coverage: setup
 # Long: submissions at once, stops and kills of `reeldex up` during shards.
 soak: setup
 	$(BIN)/python -m tests.system.stress
+
+# Ten minutes: a growing folder, a broken video, killed processes, a full disk (needs the right to mount one), damage.
+lab-day: setup
+	$(BIN)/python -m tests.system.lab_day
 
 DECODING := $(addprefix tests/extractors/test_,damage.py decode.py ffmpeg_process.py file_kinds.py gaps.py golden.py \
 	pictures.py probe.py sample_clock.py spans.py thumbnail.py timeline.py video_tracks.py)
@@ -123,11 +130,13 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 TORCH_PACKAGES = sed -nE 's/^(torch|triton|nvidia-[^=]*|cuda-[^=]*)==.*/\1/p' requirements.lock
 
 # Writes the locks anew; without download addresses, which differ from place to place. requirements.lock has everything;
-# of that, requirements-torch.lock and requirements-run.lock are what images install: PyTorch with CUDA, and the rest.
+# of that, requirements-torch.lock and requirements-run.lock are what images install: PyTorch with CUDA, and the rest
+# without torchvision, which a CPU-only PyTorch of another build breaks, and pytorchvideo, which needs it.
 lock:
 	$(COMPILE) --group dev --output-file requirements.lock pyproject.toml
+	mkdir -p $(VENV)/lock && grep -vE '^ *"(pytorchvideo|torchvision)' pyproject.toml > $(VENV)/lock/pyproject.toml
 	$(COMPILE) --constraints requirements.lock $$($(TORCH_PACKAGES) | sed 's/^/--no-emit-package /') \
-		--output-file requirements-run.lock pyproject.toml
+		--output-file requirements-run.lock $(VENV)/lock/pyproject.toml
 	echo torch | $(COMPILE) --constraints requirements.lock --no-annotate \
 		$$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' requirements-run.lock) --output-file requirements-torch.lock -
 

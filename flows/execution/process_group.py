@@ -78,8 +78,8 @@ def start_program(
     None leaves it on standard error. `environment` overrides variables of the inherited environment; None removes one.
     """
     context = multiprocessing.get_context("spawn")
-    told = (module, list(arguments), log, dict(environment or {}))
-    process = context.Process(target=_run_program, args=told, name=module)
+    program = (module, list(arguments), log, dict(environment or {}))
+    process = context.Process(target=_run_program, args=program, name=module)
     process.start()
     return process
 

@@ -81,6 +81,9 @@ def run_shards(
         report,
         videos=len(present_entries(store) if prepared.videos is None else prepared.videos),
         extracted_now=sum(each.ok for each in reports if each.shard in progress.started),
+        wall_seconds=progress.worked_seconds,
+        devices=max(1, progress.devices),
+        estimate=progress.estimate,
     )
     left = len(jobs) - len(reports) - len(lost)
     if lost:

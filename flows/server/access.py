@@ -165,10 +165,10 @@ class FirstMessage:
         if not self._holds_secret(first):
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Invalid token"})
             return
-        told = [handshake, first]
+        received = [handshake, first]
 
         async def receive_again() -> _Message:
-            return told.pop(0) if told else await receive()
+            return received.pop(0) if received else await receive()
 
         async def send_once_accepted(message: _Message) -> None:
             if message["type"] != "websocket.accept":

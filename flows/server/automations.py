@@ -86,10 +86,11 @@ def register_automations() -> None:
             for former in client.read_automations_by_name(name):
                 client.delete_automation(former.id)
         for automation in automations():
-            _register(client, automation)
+            register_automation(client, automation)
 
 
-def _register(client: SyncPrefectClient, automation: AutomationCore) -> None:
+def register_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Create an automation, or update the one of its name; one that is paused stays so."""
     known = client.read_automations_by_name(automation.name)
     if not known:
         client.create_automation(automation)

@@ -67,6 +67,8 @@ def register_all(config: PipelineConfig, runs: int | None, *, own_server: bool) 
     """
     from reeldex.flows.server.automations import register_automations
     from reeldex.flows.server.deployments import deployments, register
+    from reeldex.flows.server.notifications import register_notifications
+    from reeldex.flows.server.schedule_sources import absent_sources
 
     if own_server:
         register(deployments(config, {}), fixed_job_template(job_variables()))
@@ -74,6 +76,9 @@ def register_all(config: PipelineConfig, runs: int | None, *, own_server: bool) 
         register(deployments(config, job_variables()))
     _limit_runs(runs)
     register_automations()
+    register_notifications(config.notify)
+    for sentence in absent_sources(config):
+        say(f"WARNING: {sentence}")
 
 
 def is_own_server(api_url: str) -> bool:

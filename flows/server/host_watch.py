@@ -13,6 +13,8 @@ import httpx
 from prefect.exceptions import PrefectException
 
 from reeldex.flows.runs.lost_runs import crash_lost_runs, crash_unfinished_tasks
+from reeldex.flows.runs.progress_artifact import end_progress_of_lost_runs
+from reeldex.flows.runs.surplus_runs import skip_surplus_runs
 from reeldex.flows.server.retention import delete_old_runs
 from reeldex.quantities import counted
 
@@ -47,6 +49,9 @@ class HostWatch:
             try:
                 crash_lost_runs(_LOST)
                 crash_unfinished_tasks()
+                if skipped := skip_surplus_runs():
+                    log.info("Skipped %s of schedules whose earlier runs still wait.", counted(skipped, "run"))
+                end_progress_of_lost_runs()
                 if self.retention_days is not None and time.monotonic() - cleaned >= _CLEAN_SECONDS:
                     cleaned = time.monotonic()
                     self._clean(self.retention_days)

@@ -19,6 +19,9 @@ from reeldex.flows.server.programs import Programs, say, stop_signals
 from reeldex.flows.server.settings import apply_settings, hand_on_monitoring, prepare_settings
 from reeldex.flows.server.worker import working
 
+_UI = "/v2"  # Prefect's new UI; without it, addresses open the old one
+_PAGE = f"{_UI}/deployments"
+
 
 @dataclass(frozen=True)
 class UpOptions:
@@ -69,6 +72,8 @@ def _start_server(programs: Programs, options: UpOptions, home: Path, stopping: 
     access = prepare_access(api_url, no_secret=options.no_secret)
     say(f"Starting a Prefect server; its state is stored in {home}, its database is {database}")
     os.environ["PREFECT_API_URL"] = api_url
+    # Of links in logs and notifications.
+    os.environ.setdefault("PREFECT_UI_URL", f"http://{LOOPBACK}:{options.port}{_UI}")
     ui_folder = Path(os.environ.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(home / "ui")))
     programs.start_server(options.port, home / "server.log", api_url, stopping, access.options)
     announce(api_url)
@@ -77,12 +82,13 @@ def _start_server(programs: Programs, options: UpOptions, home: Path, stopping: 
 
 
 def _welcome(api_url: str, home: Path, access: ServerAccess | None) -> str:
-    page = f"{api_url.removesuffix('/api')}/deployments" if access is None else access.browser_url("/deployments")
+    page = f"{api_url.removesuffix('/api')}{_PAGE}" if access is None else access.browser_url(_PAGE)
     return f"""
 reeldex is up.
 
   Open        {page}
   Extract     click `extract`, then Run > Custom run: name a folder of videos and a store, press Submit
+  Help        the Description tab of each deployment says what it does and how
   Watch       click the run: its Logs and Artifacts tabs show progress, failures and pictures
   Retry       a failed run: its menu > Retry; an incomplete store: the deployment `rerun-failed`
   Logs        {home}/server.log, {home}/worker.log

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from reeldex.errors import DeviceError
-from reeldex.extractors import engine
+from reeldex.extractors import decoders, engine
 from reeldex.extractors.decode import decode as real_decode
-from reeldex.extractors.engine import affects_all_videos, extract
+from reeldex.extractors.decoders import affects_all_videos
+from reeldex.extractors.engine import extract
 from reeldex.extractors.errors import DecodeError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import (
     DecodeSummary,
@@ -96,6 +97,7 @@ def test_a_third_network_joins_by_one_record(load_tiny: LoadTiny, videos: list[V
         assert len(np.unique(array, axis=0)) == len(array), "the picture moves"
 
 
+@pytest.mark.slow
 def test_rows_lie_in_the_order_of_time_whatever_batches_they_shared(
     load_tiny: LoadTiny, videos: list[VideoSource]
 ) -> None:
@@ -144,6 +146,7 @@ def test_a_broken_video_fails_alone(load_tiny: LoadTiny, videos: list[VideoSourc
     assert "replace or remove it" in failed["broken"].message
 
 
+@pytest.mark.slow
 def test_a_video_that_fails_midway_takes_its_rows_along(
     load_tiny: LoadTiny, videos: list[VideoSource], tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -170,6 +173,7 @@ def test_a_video_that_fails_midway_takes_its_rows_along(
     assert {key: {name: array.tobytes() for name, array in each.items()} for key, each in good.items()} == alone
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_ends_threads_and_ffmpeg(
     load_tiny: LoadTiny, videos: list[VideoSource], tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -183,6 +187,7 @@ def test_a_reader_that_stops_early_ends_threads_and_ffmpeg(
     assert processes_that_name(str(long)) == []
 
 
+@pytest.mark.slow
 def test_seconds_are_told_as_they_are_decoded(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
     reported: list[float] = []
     results = list(extract(videos, load_tiny(), EngineOptions(), on_decoded=reported.append))
@@ -228,18 +233,20 @@ def failing_decoder(at_fault: str, error: Exception) -> Callable[..., Decode]:
     return decode_then_fail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "disk full"), MemoryError("full"), FfmpegNotFoundError("no ffmpeg")], ids=repr
 )
 def test_a_fault_of_the_machine_is_raised(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(engine, "decode", failing_decoder("b", error))
+    monkeypatch.setattr(decoders, "decode", failing_decoder("b", error))
     with pytest.raises(type(error)) as raised:
         list(extract(videos, load_tiny(), EngineOptions()))
     assert raised.value is error
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_device_is_raised(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,10 +259,11 @@ def test_a_fault_of_the_device_is_raised(
         list(extract(videos, networks, EngineOptions(decoders=3)))
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_program_fails_one_video_and_is_called_that(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(engine, "decode", failing_decoder("b", ZeroDivisionError("oops")))
+    monkeypatch.setattr(decoders, "decode", failing_decoder("b", ZeroDivisionError("oops")))
     results = list(extract(videos, load_tiny(), EngineOptions()))
     assert outcomes(iter(results)) == {"a": None, "b": "internal_error", "c": None, "d": None}
     (failure,) = [result for result in results if isinstance(result, ExtractionFailure)]
@@ -304,12 +312,13 @@ def test_no_videos_make_no_results_and_no_networks_are_refused(load_tiny: LoadTi
         EngineOptions(decoders=0)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_run_that_ends_early_leaves_its_networks_ready_for_the_next(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else the engine waits for all rows whenever the decoders are slower than it.
-    monkeypatch.setattr(engine._Decoders, "have_nothing_ready", False)
+    monkeypatch.setattr(decoders.Decoders, "have_nothing_ready", False)
     networks = load_tiny(batch_rows=1)
     expected = rows(videos, networks)
     for _ in range(4):  # more than may be in flight
@@ -318,3 +327,12 @@ def test_a_run_that_ends_early_leaves_its_networks_ready_for_the_next(
         assert isinstance(results, Generator)
         results.close()
     assert rows(videos, networks) == expected
+
+
+def test_a_gpu_has_a_decoder_per_core_and_a_cpu_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "usable_cores", lambda: 16)
+    monkeypatch.setattr(engine, "usable_devices", lambda _: ("cuda:0", "cuda:1"))
+    assert engine.default_decoders(["cpu", "cpu"]) == 2
+    assert engine.default_decoders(["cuda:1", "cuda:1"]) == 8
+    monkeypatch.setattr(engine, "usable_cores", lambda: 1)
+    assert engine.default_decoders(["cuda:0"]) == 2

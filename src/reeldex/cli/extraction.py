@@ -15,6 +15,7 @@ from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.extractors.options import DecodeOptions
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
+from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.quantities import counted
 from reeldex.storage.reasons import REASONS
@@ -160,7 +161,7 @@ def _shard_numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
-    content = given.load().model_dump(mode="json")
+    content = given.load().model_dump(mode="json", context=REVEALED)
     given.overlay(content)
     content["weights"]["files"].update(pairs(weights_files, "--weights-file EXTRACTOR=PATH"))
     return parse_config(content, "command line")
@@ -185,7 +186,7 @@ def _report(store: str, report: RunReport, output: Output) -> int:
     from reeldex.flows.extraction.search_notes import describe_notes
     from reeldex.storage.ffmpeg_versions import mixture
 
-    text = [str(report)]
+    text = [str(report), *(f"  {line}" for line in report.time.lines())]
     if report.problem_count:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")

@@ -18,6 +18,7 @@ from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import Given, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
+from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, WhenBusy, parse_config
 from reeldex.flows.config.search import IndexConfig
 
@@ -170,7 +171,7 @@ def run(  # noqa: PLR0913 - each is an option
 ) -> int:
     """Go from a folder of videos to a searchable index in one command."""
     test_sets = _test_sets(evaluate_on)
-    content = given.load().model_dump(mode="json")
+    content = given.load().model_dump(mode="json", context=REVEALED)
     if data is not None:
         for name in {*test_sets, *([train_on] if train_on else [])}:
             content["datasets"][name.replace("-", "_")]["folder"] = data

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ print(json.dumps({"folder": str(folder), "told": told, "url": get_current_settin
 """
 
 
-def _settings(tmp_path: Path, **environment: str) -> dict[str, dict[str, str]]:
+def _settings(tmp_path: Path, **environment: str) -> dict[str, Any]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM],
@@ -36,7 +37,8 @@ def _settings(tmp_path: Path, **environment: str) -> dict[str, dict[str, str]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, dict[str, str]] = json.loads(done.stdout)
+    assert not done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -61,6 +63,11 @@ def test_a_profile_is_used_although_prefects_folder_is_another(tmp_path: Path) -
     stated = _settings(tmp_path, PREFECT_API_AUTH_STRING="me:here", PREFECT_WORKER_QUERY_SECONDS="7")
     assert stated["told"]["PREFECT_API_AUTH_STRING"] == "me:here"
     assert stated["told"]["PREFECT_WORKER_QUERY_SECONDS"] in {"7", "7.0"}
+
+
+def test_a_user_without_prefects_folder_gets_none(tmp_path: Path) -> None:
+    assert _settings(tmp_path)["folder"] == str(tmp_path / "state" / "reeldex" / "prefect")
+    assert not (tmp_path / ".prefect").exists()
 
 
 def test_a_prefect_toml_of_the_folder_is_used(tmp_path: Path) -> None:
