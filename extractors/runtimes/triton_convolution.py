@@ -27,7 +27,11 @@ _POSITIONS = 128
 _PLANE = 9
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+# Compiled once per kind of convolution, not once more for sizes with other divisors.
+_SIZES = ["positions", "frames", "height", "width", "out_frames", "out_height", "out_width"]
+
+
+@triton.jit(do_not_specialize=_SIZES)  # type: ignore[untyped-decorator]
 def _convolution(  # type: ignore[no-untyped-def]
     x_ptr,
     weight_ptr,

@@ -27,7 +27,7 @@ def run_on_device(job: Job, devices: str, run: str, on_event: OnEvent) -> Any:  
             locks.enter_context(one_shard_at_a_time(device, run))
         except (OSError, UserError) as error:
             raise as_our_error(error) from error
-        on_event(JobStarted(job.number))
+        on_event(JobStarted(job.number, device))
         try:
             return worker.run(job, device, on_event)
         finally:

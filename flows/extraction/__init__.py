@@ -11,7 +11,8 @@
   what is recorded of each.
 - `networks.py`: loads the networks of feature spaces, once per process.
 - `events.py`, `progress.py`: events of a shard, and the progress shown from them.
-- `run_report.py`: the report on a run; `report.py`: reports as Markdown and table rows.
+- `run_report.py`: the report on a run; `run_time.py`: where its time went; `report.py`: reports as Markdown and table
+  rows; `store_history.py`: a page on a store that grows from run to run; `markdown.py`: tables.
 - `cost.py`: the estimate of `--dry-run`.
 - `store_lock.py`: exclusive write access to a store; `verification.py`: verification of a store.
 """

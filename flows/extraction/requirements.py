@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reeldex.devices import require_cuda
+from reeldex.devices import has_driver, require_cuda, usable_devices
 from reeldex.extractors.fingerprint import DECODE, decode_fingerprint, fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.weights import verify
@@ -44,8 +44,11 @@ def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
     # Only the worker resolves `auto`.
     if device != "auto" and precision not in (Precision.AUTO, Precision.FP32):
         require_cuda(f"Precision {precision}", device, "Use --precision fp32 or auto.")
-    if device not in ("auto", "cpu") and ask_worker:
-        POOL.devices(device)
+    if device in ("auto", "cpu") or not ask_worker:
+        return
+    if not has_driver():
+        usable_devices(device)  # raises, without the seconds that a worker process needs to start
+    POOL.devices(device)
 
 
 def require_fitting_store(

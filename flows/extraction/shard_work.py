@@ -9,11 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reeldex.extractors.engine import WorkTimes, extract
+from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import DecodeOptions, EngineOptions
+from reeldex.extractors.work_times import WorkTimes
 from reeldex.flows.extraction.engine_results import outcome_of, provenance, rows_of
-from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
+from reeldex.flows.extraction.events import ShardPlanned, TimeSpent, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.store_faults import space_needed, store_faults
 from reeldex.quantities import counted, duration
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
+
+_SPENT_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,11 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     )
     times, finished = WorkTimes(), _Finished()
 
+    spent = _Spent(shard, times, on_event)
+
     def on_decoded(seconds: float) -> None:
         on_event(VideoDecoded(seconds))
+        spent.report()
 
     options = EngineOptions(decoders=compute.decoders, limits=compute.limits, decode=decode)
     sources = [_source(entries[position]) for position in positions]
@@ -122,6 +128,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
             outcome = shard_staging.put(result)
             finished.count(outcome)
             on_event(VideoFinished(shard, outcome))
+    spent.report(last=True)
     seconds_of_work = time.monotonic() - started
     with shard_staging.faults():
         store.publish_shard(
@@ -176,6 +183,27 @@ class _ShardStaging:
     def faults(self, unstaged_bytes: int = 0) -> AbstractContextManager[None]:
         """Name the store in faults of its disk; a full disk is stated with the space that the shard still needs."""
         return store_faults(self.store.path, lambda: space_needed(self.in_work, *self.staging.usage(), unstaged_bytes))
+
+
+class _Spent:
+    """Reports what a shard's time was spent on: at most once per second, and at its end."""
+
+    def __init__(self, shard: int, times: WorkTimes, on_event: OnEvent) -> None:
+        self._shard = shard
+        self._times = times
+        self._on_event = on_event
+        self._reported = TimeSpent(shard)
+        self._at = time.monotonic()
+
+    def report(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if not last and now - self._at < _SPENT_EVERY_SECONDS:
+            return
+        times, self._at = self._times, now
+        depth = 0 if last else times.queue_depth
+        spent = TimeSpent(self._shard, times.decode_seconds, times.device_seconds, times.waiting_seconds, depth)
+        self._on_event(spent.since(self._reported))
+        self._reported = spent
 
 
 def _source(entry: VideoEntry) -> VideoSource:

@@ -86,6 +86,11 @@ def find_settled_videos(
     )
 
 
+def require_source(source: str) -> None:
+    """Raise UsageError if a source does not exist, or is a pattern that matches nothing."""
+    _resolved(source, SearchTally())
+
+
 def is_searched(source: str) -> bool:
     """Whether the content of a source can change: a folder, a list or a pattern; not a single video."""
     path = Path(source)

@@ -143,7 +143,7 @@ class _TrainingRun:
     def _begun(self) -> Checkpoint | None:
         """Return the checkpoint to resume or start from."""
         from reeldex.embedding.training.checkpoint import load_checkpoint
-        from reeldex.embedding.training.train import LAST
+        from reeldex.embedding.training.startable import LAST
 
         last = self.request.folder / LAST
         start = last if self.request.resume and last.exists() else self.request.start()

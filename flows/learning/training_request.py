@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reeldex.devices import resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.learning.inputs import dataset_options, training_options, word_file
+from reeldex.flows.learning.inputs import (
+    dataset_options,
+    require_test_sets,
+    require_training_samples,
+    require_words,
+    training_options,
+    word_file,
+)
 from reeldex.flows.learning.published_files import checkpoint_path
 
 
@@ -33,10 +39,10 @@ class TrainingRequest:
 def require_startable(request: TrainingRequest) -> None:
     """Check a request quickly, before any large file is opened. Raises as `training.train_embedding` does."""
     from reeldex.embedding.errors import CheckpointError, TrainingError
-    from reeldex.embedding.training.train import LAST, require_computable
+    from reeldex.embedding.training.startable import LAST, require_computable
 
     options = training_options(request.dataset, request.config)
-    require_computable(options, resolve_device(options.device))
+    require_computable(options, options.device)
     for dataset in (request.dataset, *request.config.train.evaluate_on):
         dataset_options(dataset, request.config)
     if request.folder.exists() and not request.folder.is_dir():
@@ -61,5 +67,19 @@ def require_startable(request: TrainingRequest) -> None:
     start = request.start()
     if start is not None and not start.is_file():
         raise CheckpointError(f"There is no checkpoint at {start}. Correct the path, or download or train one.")
-    if not request.config.words.train_own and start is None:
+    if not request.config.words.train_own:
+        _require_words(request, start)
+    require_training_samples(request.dataset, request.config)
+    require_test_sets(request.config.train.evaluate_on, request.config)
+
+
+def _require_words(request: TrainingRequest, start: Path | None) -> None:
+    """Raise UsageError without word vectors: configured, of the training, or of the checkpoint that it begins with."""
+    from reeldex.embedding.training.startable import LAST
+
+    last = request.folder / LAST
+    begun = last if request.resume and last.exists() else start
+    if begun is None:
         word_file(request.config, [request.folder])
+    else:
+        require_words(request.config, begun, [request.folder, *([start.parent] if start else [])])

@@ -17,12 +17,10 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 from reeldex.errors import UsageError
-from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_or_make_secret, secret_file
+from reeldex.flows.server.secret_file import CLIENT_VARIABLE, SERVER_VARIABLE, load_or_make_secret, secret_file
 from reeldex.search.page.access_secret import TOKEN_PARAMETER, AccessSecret
 from reeldex.search.page.request_guard import HEADERS, RequestGuard
 
-# The value that Prefect's own check compares with.
-SERVER_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"
 NO_SECRET_OPTION = "--no-secret"  # noqa: S105 - an option
 
 _HINT = (

@@ -197,7 +197,7 @@ def test_a_checkpoint_is_where_another_training_begins_with_its_sizes_and_words(
     evaluate = ("evaluate", *data, "--checkpoint", tmp_path / "b" / "best.pth", "--word-cache", tmp_path / "cache")
     assert reeldex(*evaluate).status == 0
     other = reeldex("train", *data, "--checkpoint", tmp_path / "a" / "best.pth", "--out", tmp_path / "c",
-                    *own_words(tmp_path), "--word-dim", 7)  # fmt: skip
+                    *own_words(tmp_path), "--word-dim", 7, "--batch-size", 4)  # fmt: skip
     assert other.status == 2
     assert "takes word vectors of 8 dimensions" in other.err
 

@@ -103,6 +103,7 @@ _SETUPS: dict[str, Callable[[Path, MakeVideo], None]] = {
     "configuration.md": _videos,
     "datasets.md": _datasets,
     "extract.md": _extract,
+    "monitoring.md": _videos,
     "search.md": _search,
     "store.md": _store,
     "training.md": _train,

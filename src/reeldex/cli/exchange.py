@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from reeldex.cli import terminal
 from reeldex.cli.command import NonEmptyPath, Output, command
 from reeldex.cli.settings import pairs
 from reeldex.errors import UsageError
@@ -101,9 +102,10 @@ def import_(  # noqa: PLR0913 - the command's options
         report = import_spaces(spaces, opened)
     claimed = sorted(spaces) if as_ else []
     if claimed and report.not_normalised:
-        sys.stderr.write(
-            f"reeldex: the rows of {counted(report.not_normalised, 'file')} are not L2-normalised, as those of "
-            "reeldex and of the published extractor are. Check the claim with `reeldex compare`.\n"
+        terminal.report(
+            f"the rows of {counted(report.not_normalised, 'file')} are not L2-normalised, as those of reeldex and of "
+            "the published extractor are. Check the claim with `reeldex compare`.",
+            logging.WARNING,
         )
     answer = {
         "imported": report.imported,

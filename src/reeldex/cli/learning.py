@@ -13,6 +13,7 @@ from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.embedding.options import ModelOptions
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import EpicPresetName, EvaluateConfig, TestSet, TrainConfig, TrainingDataset
+from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 
 _DATA = "Data set"
@@ -203,7 +204,7 @@ def _configuration(
     if preset or without_preset:
         chosen = EpicPresetName(preset) if preset else None
         config = config.model_copy(update={"train": config.train.model_copy(update={"preset": chosen})})
-    content = with_preset(config, datasets).model_dump(mode="json")
+    content = with_preset(config, datasets).model_dump(mode="json", context=REVEALED)
     flags = replace(given, values={key: value for key, value in given.values.items() if key != "train.preset"})
     flags.overlay(content)
     for dataset in datasets:
