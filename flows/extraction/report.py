@@ -46,6 +46,7 @@ NOTE_REMEDIES: Mapping[str, str] = {
     "another store.",
     "long_gaps": "Nothing, if the video is meant to stand still; otherwise replace the file and run extract again.",
     "damaged_rows": "Play the file at these times; replace it if it is damaged, then run extract again.",
+    "software_decoding": "Nothing: the CPU decoded the whole video. The message says why the hardware did not.",
 }
 
 

@@ -30,7 +30,6 @@ def weights_of(path: Path) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in load_checkpoint(path).weights.items()}
 
 
-@pytest.mark.slow
 def test_from_captions_and_features_to_a_checkpoint_a_table_json_and_a_ranking(
     reeldex: Reeldex, tmp_path: Path
 ) -> None:
@@ -203,7 +202,6 @@ def test_a_checkpoint_is_where_another_training_begins_with_its_sizes_and_words(
     assert "takes word vectors of 8 dimensions" in other.err
 
 
-@pytest.mark.slow
 def test_howto100m_from_a_store_with_videos_missing(reeldex: Reeldex, tmp_path: Path) -> None:
     videos = {f"{kind}{number}": rows_of_kind(kind, number) for kind in KINDS for number in range(2)}
     make_store(tmp_path, videos)

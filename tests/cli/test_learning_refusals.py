@@ -12,6 +12,7 @@ from tests.conftest import Reeldex
 from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_with_status_1_and_names_the_clips(reeldex: Reeldex, tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path))
     train = ("train", *data, *own_words(tmp_path), *TRAIN, "--epochs", 50, "--learning-rate", 1e30)

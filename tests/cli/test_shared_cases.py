@@ -55,6 +55,7 @@ def _frames(
     return np.concatenate([each.frames for each in batches if isinstance(each, FrameBatch)]).astype(float), summary
 
 
+@pytest.mark.slow
 def test_hdr_is_marked_and_near_the_same_picture_without_it_once_mapped() -> None:
     expected, summary = _frames("colour__sdr.mp4", DecodeOptions())
     assert NoteKind.HDR not in summary.notes

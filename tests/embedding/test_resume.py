@@ -20,6 +20,7 @@ from tests.embedding import synthetic
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint_every", [1, 3])
 @pytest.mark.parametrize("killed_at", [1, 4, 5, 7, 11, 12])
 def test_killed_at_any_step_and_resumed_it_ends_with_the_same_weights(

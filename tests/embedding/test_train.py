@@ -194,6 +194,7 @@ def test_mixed_precision_has_nearly_the_same_losses(tmp_path: Path, monkeypatch:
     assert state.scaler["scale"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 def test_a_compiled_model_has_the_same_losses_and_plain_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Without the compiler behind it, which takes half a minute: what is traced is the same.

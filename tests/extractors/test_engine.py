@@ -152,7 +152,7 @@ def test_a_video_that_fails_midway_takes_its_rows_along(
 ) -> None:
     networks = load_tiny(batch_rows=3)
     alone = rows(videos, networks)
-    doomed = make_video(tmp_path / "doomed.mp4", seconds=150, size="160x120")
+    doomed = make_video(tmp_path / "doomed.mp4", seconds=150, rate=5)
     killed: list[int] = []
 
     def kill(_seconds: float) -> None:

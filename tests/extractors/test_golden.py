@@ -149,6 +149,7 @@ def _shifts_like_the_reference() -> bool:
     return _hash(_decoded(SHIFTED)["3d"]) == str(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", videos())
 def test_frames_are_those_of_the_published_extractor(name: str) -> None:
     reference = json.loads((GOLDEN / "reference_decode.json").read_text())[name]

@@ -154,6 +154,7 @@ def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

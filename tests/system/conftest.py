@@ -27,7 +27,7 @@ def up(tmp_path_factory: pytest.TempPathFactory, make_video: MakeVideo) -> Itera
         make_video(running.folder / "good" / f"good {index}.mp4", seconds=0.5)
     for index in range(2):
         make_video(running.folder / "mixed" / f"fine {index}.mp4", seconds=2.0, size="320x240")
-        make_video(running.folder / "long" / f"long {index}.mp4", seconds=900)
+        make_video(running.folder / "long" / f"long {index}.mp4", seconds=900, rate=1)
     (running.folder / "mixed" / "broken.mp4").write_text("this is no video\n", encoding="utf-8")
     (running.folder / "growing").mkdir()
     running.start()

@@ -51,21 +51,19 @@ def _leaves_nothing(process: subprocess.Popen[str], number: signal.Signals, fold
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_extraction_leaves_no_worker_or_decoder(
     tmp_path: Path, make_video: MakeVideo, number: signal.Signals
 ) -> None:
     videos, store = tmp_path / "videos", tmp_path / "store"
     make_video(videos / "a short.mp4", seconds=0.5)
-    make_video(videos / "very long.mp4", seconds=600)
+    make_video(videos / "very long.mp4", seconds=600, rate=1)
     process = _start(tmp_path, "extract", videos, "--store", store, "--weights", "random", "--extractors", "resnet152")
     _wait(process, lambda: bool(list(store.glob("staging/*/*.h5"))) and len(processes_that_name("very long.mp4")) > 0)
     assert len(processes_that_name(str(tmp_path / "prefect"))) >= 2, "the command, its worker"
     _leaves_nothing(process, number, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_training_leaves_no_reader(tmp_path: Path, number: signal.Signals) -> None:
     data = data_of(make_captioned(tmp_path))

@@ -113,7 +113,7 @@ def test_an_event_that_cannot_be_handled_leaves_no_messages_to_the_next_job(work
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_named_and_replaced(worker: Worker, tmp_path: Path, make_video: MakeVideo) -> None:
-    store = _store(tmp_path / "store", make_video(tmp_path / "long.mp4", seconds=600))
+    store = _store(tmp_path / "store", make_video(tmp_path / "long.mp4", seconds=600, rate=1))
     (tmp_path / "short").mkdir()
     worker.devices("auto")
     killed = worker.process_id
@@ -133,7 +133,7 @@ def test_a_worker_that_is_killed_is_named_and_replaced(worker: Worker, tmp_path:
 
 @pytest.mark.slow
 def test_a_stopped_pool_ends_running_and_waiting_jobs(tmp_path: Path, make_video: MakeVideo) -> None:
-    store = _store(tmp_path / "store", make_video(tmp_path / "long.mp4", seconds=600))
+    store = _store(tmp_path / "store", make_video(tmp_path / "long.mp4", seconds=600, rate=1))
     pool = WorkerPool()
     ended: list[type[BaseException]] = []
 
@@ -195,7 +195,7 @@ def test_faults_of_the_machine_are_told_from_bugs(error: Exception) -> None:
 
 @pytest.mark.slow
 def test_a_worker_ends_with_its_parent_and_takes_its_decoders_along(tmp_path: Path, make_video: MakeVideo) -> None:
-    video = make_video(tmp_path / "long.mp4", seconds=600)
+    video = make_video(tmp_path / "long.mp4", seconds=600, rate=1)
     store = _store(tmp_path / "store", video)
     script = (
         "from tests.flows.execution.test_workers import CONFIG, SPACES\n"

@@ -70,6 +70,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_one_command_from_download_to_table(reeldex: Reeldex, tmp_path: Path, published: Path) -> None:
     weights = tmp_path / "weights"
     Path("pipeline.yaml").write_text(f"weights: {{folder: {weights}}}\n", encoding="utf-8")

@@ -65,6 +65,7 @@ def _load_or_make_without_links(path: Path) -> str:
         return load_or_make_secret(path)
 
 
+@pytest.mark.slow
 def test_processes_on_a_file_system_without_hard_links_have_one_too(tmp_path: Path) -> None:
     # No such file system can be mounted in a test; each process refuses links as exFAT does.
     with multiprocessing.get_context("spawn").Pool(4) as pool:

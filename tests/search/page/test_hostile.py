@@ -36,6 +36,7 @@ def raw_get(page: httpx.Client, target: str, **headers: str) -> tuple[int, bytes
         connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["videos", "static", "pictures", "segments", "api/playing"])
 @pytest.mark.parametrize(
     "path",

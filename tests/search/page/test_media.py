@@ -48,6 +48,7 @@ def seconds_of(encoded: bytes) -> float:
     return int(last[0]) * 3600 + int(last[1]) * 60 + float(last[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["colours", "old film", "wrapped", "modern"])
 @pytest.mark.parametrize("second", [0, 7, 16, 29])
 def test_a_picture_shows_the_very_second(page: httpx.Client, name: str, second: int) -> None:
