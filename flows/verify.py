@@ -18,7 +18,7 @@ from reeldex.flows.runs.as_flow_run import report_of
 from reeldex.flows.runs.names import verify_run_name
 from reeldex.flows.runs.states import run_to_state
 from reeldex.storage.store import FeatureStore
-from reeldex.storage.verify import VerifyReport
+from reeldex.storage.verify_report import VerifyReport
 
 log = logging.getLogger(__name__)
 

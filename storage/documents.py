@@ -70,7 +70,12 @@ def read_document(path: Path, kind: str, content: type[T]) -> T:
     if (found := body.pop("kind", None)) != kind:
         refuse(path, kind, f"this is not a {kind} file but one of kind {found!r:.80}")
     recorded = body.pop("sha256", None)
-    if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **body}) != recorded:
+    try:
+        found = _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **body})
+    except ValueError as error:
+        # Python reads NaN and 1e999.
+        refuse(path, kind, f"it has a number that JSON does not have: {error}", error)
+    if found != recorded:
         refuse(path, kind, "the content does not match its checksum: it was edited or damaged")
     try:
         return from_json(content, body)

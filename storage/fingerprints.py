@@ -34,8 +34,8 @@ def require_fingerprints(root: Path, spaces: Sequence[FeatureSpace]) -> None:
         for position in staging.positions():
             try:
                 staged = staging.spaces(position)
-            except StoreDamagedError:
-                # The inspection of the shard reports it, and it is extracted again.
+            except (KeyError, StoreDamagedError):
+                # Published since by another process; or damaged, which the inspection of the shard reports.
                 continue
             for space in spaces:
                 if staged.get(space.name, space) != space:

@@ -64,7 +64,7 @@ class _Record:
     store: FeatureStore
     space: FeatureSpace
     videos: dict[str, ExportedVideo] = field(default_factory=dict)
-    provenances: dict[str, Mapping[str, JSON]] = field(default_factory=dict)
+    provenances: dict[str, tuple[int, Mapping[str, JSON]]] = field(default_factory=dict)
 
     def add(self, video_id: str, rows: FeatureRows) -> None:
         entry, outcome = self.store.entry(video_id), self.store.outcome(video_id)
@@ -82,12 +82,12 @@ class _Record:
             entry=entry,
             outcome=outcome,
             provenance=self._number(self.store.provenance(self.space.name, video_id)),
+            colour=rows.colour,
+            damaged_rows=rows.damaged_rows,
         )
 
     def _number(self, provenance: Mapping[str, JSON]) -> int:
-        key = canonical_json(provenance)
-        self.provenances.setdefault(key, provenance)
-        return list(self.provenances).index(key)
+        return self.provenances.setdefault(canonical_json(provenance), (len(self.provenances), provenance))[0]
 
     def publish(self, folder: Path, earlier: Sidecar | None) -> None:
         """Write the record, with the files of an earlier export that are still there."""
@@ -101,7 +101,7 @@ class _Record:
         sidecar = Sidecar(
             self.space.name,
             self.space.fingerprint,
-            tuple(self.provenances.values()),
+            tuple(provenance for _, provenance in self.provenances.values()),
             dict(sorted(self.videos.items())),
         )
         if sidecar != earlier:

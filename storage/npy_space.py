@@ -107,6 +107,8 @@ class NpySpace:
             known.duration_seconds,
             truncated=known.truncated,
             source=known.source,
+            colour=known.colour,
+            damaged_rows=known.damaged_rows,
         )
 
     def _exported(self, video_id: str) -> ExportedVideo:

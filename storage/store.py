@@ -31,7 +31,8 @@ from reeldex.storage.searches import Searches, read_searches, write_searches
 from reeldex.storage.shard import RowTiming
 from reeldex.storage.staging import Staging
 from reeldex.storage.status import StoreStatus, collect_status
-from reeldex.storage.verify import VerifyReport, verify_store
+from reeldex.storage.verify import verify_store
+from reeldex.storage.verify_report import VerifyReport
 from reeldex.storage.video_table import VideoTable, list_videos
 
 

@@ -13,7 +13,7 @@ from reeldex.storage.errors import StoreError
 if TYPE_CHECKING:
     from reeldex.flows.progress.work_rate import WorkRate
     from reeldex.storage.store import FeatureStore
-    from reeldex.storage.verify import VerifyReport
+    from reeldex.storage.verify_report import VerifyReport
 
 
 log = logging.getLogger(__name__)

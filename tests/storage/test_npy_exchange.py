@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -367,3 +368,27 @@ def test_clips_and_notes_survive_a_round_trip(store: FeatureStore, tmp_path: Pat
     assert other.outcome("clip") == store.outcome("clip")
     assert other.rows("net2d.v1", "clip").start_seconds == 30.0
     assert other.provenance("net2d.v1", "clip")["ffmpeg"] == "9.0.2"
+
+
+def test_damaged_rows_and_colours_come_back(
+    store: FeatureStore, grow: Act, two_d: FeatureSpace, tmp_path: Path, make_rows: MakeRows
+) -> None:
+    ids = ["a", "b", "c"]
+    grow(*ids)
+    for position, (video_id, damaged) in enumerate(zip(ids, [((1, 3), (4, 5)), (), None], strict=True)):
+        rows = replace(make_rows(video_id), damaged_rows=damaged, colour={"transfer": "smpte2084"} if damaged else {})
+        entry = store.manifests()[0].videos[position]
+        outcome = VideoOutcome(video_id, entry.path, "ok", None, "", attempts=1)
+        store.staging(0).put(position, outcome, {two_d: rows})
+    store.publish_shard(0, [two_d], provenance={}, seconds_of_work=0.0)
+    export_npy(store, tmp_path / "out")
+    back = FeatureStore(tmp_path / "back", create=True)
+    assert import_npy(tmp_path / "out", back, seconds_per_row={}).imported == 3
+    assert [back.damaged_rows(two_d.name, each) for each in ids] == [((1, 3), (4, 5)), (), None]
+    assert [dict(back.rows(two_d.name, each).colour) for each in ids] == [{"transfer": "smpte2084"}, {}, {}]
+
+
+def test_a_record_of_an_earlier_release_is_read(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out", ["net2d.v1"])
+    assert "colour" not in (tmp_path / "out/net2d.v1" / SIDECAR).read_text("utf-8")
+    assert "damaged_rows" not in (tmp_path / "out/net2d.v1" / SIDECAR).read_text("utf-8")
