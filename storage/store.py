@@ -21,7 +21,7 @@ from reeldex.storage.forgotten import Forgotten, add_forgotten, entries_of
 from reeldex.storage.housekeeping import create_folders, require_folders, require_writable_folders, sweep
 from reeldex.storage.inspection import Inspection, ShardState, inspect_shard, renew
 from reeldex.storage.lock import hold_lock
-from reeldex.storage.manifest import ShardManifest, superseded_positions, write_manifest
+from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import publish_shard
@@ -116,14 +116,15 @@ class FeatureStore:
 
     def current_entries(self) -> list[VideoEntry]:
         """Return the latest entry of every video, and duplicates; without superseded and forgotten ones."""
-        manifests, forgotten = self.manifests(), self.forgotten().positions
-        hidden = superseded_positions(manifests, forgotten) | forgotten
-        return [
-            entry
-            for manifest in manifests
-            for position, entry in enumerate(manifest.videos)
-            if (manifest.shard, position) not in hidden
-        ]
+        found = []
+        for manifest in self.manifests():
+            uncounted = self.uncounted(manifest.shard)
+            found += [entry for position, entry in enumerate(manifest.videos) if position not in uncounted]
+        return found
+
+    def uncounted(self, shard: int) -> frozenset[int]:
+        """Return the positions of a shard whose videos do not count: superseded and forgotten ones."""
+        return self._catalog.uncounted(shard)
 
     def searches(self) -> Searches | None:
         """Return the record of the sources that were searched for this store; None if there is none."""
@@ -146,10 +147,10 @@ class FeatureStore:
 
         With `known`, an earlier inspection of the shard, only what has changed since is opened again.
         """
-        forgotten = self._catalog.forgotten().of_shard(shard)
+        uncounted = self._catalog.uncounted(shard)
         if known is not None:
-            return renew(self.path, known, spaces, forgotten)
-        return inspect_shard(self.path, self._catalog.manifest(shard), spaces, forgotten)
+            return renew(self.path, known, spaces, uncounted)
+        return inspect_shard(self.path, self._catalog.manifest(shard), spaces, uncounted)
 
     def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
         """Return the progress of a shard in these spaces; opens its files but does not hash them."""
@@ -160,7 +161,8 @@ class FeatureStore:
     ) -> tuple[int, ...]:
         """Return the positions of the manifest that still need extraction for these spaces.
 
-        Staged videos, duplicates and recorded failures do not, except failures with a reason in `retry`.
+        Staged videos, duplicates and recorded failures do not, except failures with a reason in `retry`; and neither
+        do superseded and forgotten videos.
         """
         return self.inspect(shard, spaces).pending(retry or ())
 
