@@ -41,6 +41,10 @@ def load_array(path: Path) -> npt.NDArray[np.floating]:
         # NumPy treats every unknown format as a pickle, and advises reading it unsafely.
         reason = "it is not an .npy file" if "allow_pickle" in str(error) else str(error)
         raise StoreError(f"{path} cannot be read as an array of numbers: {reason}.") from error
+    except MemoryError as error:
+        raise StoreError(
+            f"{path} cannot be read as an array of numbers: its header names more than fit in memory."
+        ) from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f":
         raise StoreError(f"{path} contains {_described(rows)}, not (rows, dimension) of a float type.")
     return rows

@@ -84,6 +84,10 @@ class NpySpace:
             else entry.path == str(self.files[entry.video_id].absolute())
         )
 
+    def sha256(self, video_id: str) -> str:
+        """Return the SHA-256 of a video's rows (`hashing.rows_sha256`)."""
+        return self._exported(video_id).sha256 if self.sidecar else rows_sha256(load_rows(self.files[video_id]))
+
     def outcome(self, video_id: str) -> VideoOutcome | None:
         """Return the outcome that was exported, None when there is none."""
         return self._exported(video_id).outcome if self.sidecar else None

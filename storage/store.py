@@ -285,6 +285,15 @@ class FeatureStore:
         """
         return read_batch(self._open_shards, lambda video_id: self._find(space, video_id), video_ids, spans)
 
+    def rows_sha256(self, space: str, video_id: str) -> str:
+        """Return the recorded SHA-256 of a video's rows (`hashing.rows_sha256`); raises as `rows` does."""
+        path, stored_id = self._find(space, video_id)
+        shard = layout.parse_shard_stem(path.stem)
+        outcomes = self._catalog.outcomes(shard) if shard is not None else None
+        if outcomes is None:
+            raise self._unknown_space(space)
+        return outcomes.files[space].extents[stored_id].sha256
+
     def provenance(self, space: str, video_id: str) -> dict[str, JSON]:
         """Return how a video's features were made, as far as it does not define them; raises as `rows` does."""
         with self._open_shards.reader(self.feature_file(space, video_id)) as reader:

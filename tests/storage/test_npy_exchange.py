@@ -13,6 +13,7 @@ from reeldex.storage import npy_space
 from reeldex.storage.errors import FingerprintError, StoreDamagedError, StoreError, UnknownSpaceError
 from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.npy_export import export_npy
+from reeldex.storage.npy_files import load_array
 from reeldex.storage.npy_import import import_npy, import_spaces
 from reeldex.storage.npy_space import NpySpace, claimed_space
 from reeldex.storage.schema import FeatureRows, FeatureSpace, Span, VideoEntry, VideoOutcome
@@ -392,3 +393,60 @@ def test_a_record_of_an_earlier_release_is_read(filled: FeatureStore, tmp_path: 
     export_npy(filled, tmp_path / "out", ["net2d.v1"])
     assert "colour" not in (tmp_path / "out/net2d.v1" / SIDECAR).read_text("utf-8")
     assert "damaged_rows" not in (tmp_path / "out/net2d.v1" / SIDECAR).read_text("utf-8")
+
+
+def files_of(folder: Path, space: FeatureSpace, rows: dict[str, FeatureRows]) -> dict[str, NpySpace]:
+    folder.mkdir(parents=True)
+    for video_id, each in rows.items():
+        (folder / video_id).parent.mkdir(exist_ok=True)
+        np.save(folder / f"{video_id}.npy", each.rows)
+    return {space.name: NpySpace(space, {video_id: folder / f"{video_id}.npy" for video_id in rows}, 1.0)}
+
+
+def test_videos_that_the_store_knows_without_features_are_not_said_to_be_there(
+    store: FeatureStore, grow: Act, fill: Act, tmp_path: Path, make_rows: MakeRows
+) -> None:
+    """a is there with these rows, b with others, c failed, d is not extracted yet; e is new."""
+    two_d = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1})
+    grow("a", "b", "c")
+    grow("d")
+    fill(0, failing={"c": "missing"})
+    rows = {"a": make_rows(f"a {two_d.name}"), **{each: make_rows(f"other {each}") for each in "bcde"}}
+    files = files_of(tmp_path / "npy", two_d, rows)
+    report = import_spaces(files, store)
+    assert (report.imported, report.already_there, report.differing, report.lacking) == (1, 2, 1, 2)
+    assert store.ids() == ["a", "b", "e"]
+    with store.lock():
+        store.forget(["c", "d"])
+    report = import_spaces(files, store)
+    assert (report.imported, report.already_there, report.differing, report.lacking) == (2, 3, 1, 0)
+    assert sorted(store.ids()) == ["a", "b", "c", "d", "e"]
+    assert np.array_equal(store.read(two_d.name, "c"), rows["c"].rows)
+
+
+def test_a_space_is_added_to_a_shard_with_videos_that_no_longer_count(
+    filled: FeatureStore, grow: Act, fill: Act, tmp_path: Path, make_rows: MakeRows
+) -> None:
+    """Of shard 1, é is superseded and f stays; neither has features in the space that is added."""
+    two_d, added = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1}), FeatureSpace("net4d.v1", {"weights": "cc"})
+    grow(VideoEntry(IDS[3], f"/videos/{IDS[3]}.mp4", 11, 20), spaces=(two_d,))
+    fill(2)
+    with filled.lock():
+        filled.forget(["a"])
+    names = ["b/c.mp4", "f", IDS[3]]
+    report = import_spaces(files_of(tmp_path / "npy", added, {each: make_rows(each) for each in names}), filled)
+    assert (report.imported, report.already_there, report.lacking) == (3, 0, 0)
+    assert sorted(filled.ids(added.name)) == sorted(names)
+    outcomes = filled.outcomes(1)
+    assert outcomes
+    assert [added.name in each.rows for each in outcomes.videos] == [False, True], "two versions do not mix"
+    assert filled.verify().sound
+
+
+def test_a_header_that_promises_more_than_memory_holds(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npy"
+    with path.open("wb") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": (10**13, 2048)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(StoreError, match=r"bomb\.npy cannot be read .* more than fit in memory"):
+        load_array(path)

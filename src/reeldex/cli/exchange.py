@@ -56,9 +56,10 @@ def export(
     details="NPY_DIR holds <space>/<video id>.npy. Arrays must be (rows, dimensions) float16. Files that "
     "`reeldex export` wrote get back their fingerprint, durations and video paths; others are recorded as of unknown "
     "origin, with durations from their rows. With --as, NPY_DIR holds <video id>.npy of one feature space, which the "
-    "store records as claimed: claimed features never mix with extracted ones in one store. Videos that are already "
-    "in the store are skipped.\n\n"
-    "Exit status: 0 imported; 2 wrong usage.",
+    "store records as claimed: claimed features never mix with extracted ones in one store. Videos of which the "
+    "store already has features are skipped.\n\n"
+    "Exit status: 0 imported; 1 some were not, because their extraction failed or is unfinished in the store; 2 wrong "
+    "usage.",
     example="reeldex import ~/npy ~/features",
 )
 def import_(  # noqa: PLR0913 - the command's options
@@ -111,6 +112,8 @@ def import_(  # noqa: PLR0913 - the command's options
         "already_there": report.already_there,
         "claimed": sorted(spaces) if as_ else [],
         "not_normalised": report.not_normalised,
+        "differing": report.differing,
+        "lacking": report.lacking,
     }
     claim = f", recorded as claimed {' and '.join(sorted(spaces))}" if as_ else ""
     if as_ and report.not_normalised:
@@ -118,11 +121,22 @@ def import_(  # noqa: PLR0913 - the command's options
             f"reeldex: the rows of {counted(report.not_normalised, 'file')} are not L2-normalised, as those of "
             "reeldex and of the published extractor are. Check the claim with `reeldex compare`.\n"
         )
+    if report.differing:
+        sys.stderr.write(
+            f"reeldex: the store has other rows of {counted(report.differing, 'video')} than these files, and keeps "
+            f"them. `reeldex compare {store} {npy_dir}` shows the differences.\n"
+        )
+    if report.lacking:
+        sys.stderr.write(
+            f"reeldex: {counted(report.lacking, 'video')} not imported: in the store, they failed or are not extracted "
+            f"in these feature spaces yet (`reeldex ls {store}`). To use these files for them, `reeldex forget` their "
+            "ids and import again.\n"
+        )
     output.respond(
         answer,
         f"Imported {counted(report.imported, 'video')}, skipped {report.already_there:,} already present{claim}",
     )
-    return 0
+    return 1 if report.lacking else 0
 
 
 def _given_rates(seconds_per_row: tuple[str, ...]) -> dict[str, float]:
