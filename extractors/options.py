@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -175,6 +176,11 @@ class DecodeOptions(Options):
         """Return what defines features: the options that are not at their defaults, as JSON values."""
         changed = self.model_dump(mode="json", exclude_defaults=True)
         return {**changed, "tone_map": TONE_MAP_DEFINITION} if self.tone_map else changed
+
+    @classmethod
+    def of_definition(cls, definition: Mapping[str, Any]) -> Self:
+        """Return the options of a definition. Raises ValidationError for options that this release does not have."""
+        return cls(**{**definition, **({"tone_map": True} if "tone_map" in definition else {})})
 
 
 class DecoderOptions(Options):

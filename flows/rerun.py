@@ -39,7 +39,8 @@ DESCRIPTION = """\
 3. *shards*, *videos*: instead, extract these again, complete or not.
 4. Press **Submit**. Complete shards are skipped.
 
-Extractors and weights are those each shard was planned for; only device and computation can be configured.
+Extractors, weights and options of decoding are those each shard was planned for; only device and computation can be
+configured.
 """
 
 
@@ -66,7 +67,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
         weights: Where the networks' weights are stored.
         when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
         wait_seconds: Maximum time to wait for such a run, in seconds.
-        decode: Which picture of a file is seen, and how.
+        decode: Leave at its defaults: each shard is decoded as it was planned; other options are refused.
         shards: Extract all videos of these shards again, complete or not, and nothing else; numbers as in file names.
         videos: Extract these videos again, whatever their outcome, and nothing else; their ids.
     """

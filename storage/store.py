@@ -16,7 +16,7 @@ from reeldex.storage.catalog import Catalog
 from reeldex.storage.damage import record_findings
 from reeldex.storage.errors import StoreError, UnknownSpaceError, UnknownVideoError
 from reeldex.storage.ffmpeg_versions import store_versions
-from reeldex.storage.fingerprints import published_space, require_fingerprints
+from reeldex.storage.fingerprints import published_space, recorded_space, require_fingerprints
 from reeldex.storage.forgotten import Forgotten, add_forgotten, entries_of
 from reeldex.storage.housekeeping import create_folders, require_folders, require_writable_folders, sweep
 from reeldex.storage.inspection import Inspection, ShardState, inspect_shard, renew
@@ -200,6 +200,10 @@ class FeatureStore:
         if found is None:
             raise self._unknown_space(space)
         return dict(found[1].fingerprint)
+
+    def recorded_space(self, space: str) -> FeatureSpace | None:
+        """Return a space with the settings of its published or staged features; None if it has none yet."""
+        return recorded_space(self.path, space)
 
     def require_fingerprint(self, *spaces: FeatureSpace) -> None:
         """Raise FingerprintError when published or staged features of one of these spaces have other settings."""

@@ -18,6 +18,7 @@ from reeldex.extractors.weights import verify
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
+from reeldex.flows.extraction.decoding import require_planned_decoding, with_recorded_decoding
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
 from reeldex.flows.extraction.plan import ShardTask, known_outcomes, plan, stored_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
@@ -30,6 +31,7 @@ from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
+    from reeldex.extractors.options import DecodeOptions
     from reeldex.extractors.registry import ExtractorRecord
     from reeldex.flows.extraction.sources import FoundVideos
     from reeldex.storage.growth import Growth
@@ -86,11 +88,13 @@ class PreparedRun:
             getattr(self.config, name) == getattr(config, name) for name in used
         )
 
-    def spaces_of(self, manifest: ShardManifest) -> tuple[str, ...]:
-        """Return the spaces in which this run works on a shard: its own in a rerun, else those that are asked for."""
+    def task_of(self, manifest: ShardManifest) -> ShardTask:
+        """Return the task of a shard that is not one of `tasks`, such as one that an earlier attempt completed."""
         if self.found is not None:
-            return self.spaces
-        return read_removed(self.store.path).wanted(manifest, known_outcomes(self.store, manifest.shard))
+            return ShardTask(manifest.shard, len(manifest.videos), self.spaces, self.retry)
+        spaces = read_removed(self.store.path).wanted(manifest, known_outcomes(self.store, manifest.shard))
+        task = ShardTask(manifest.shard, len(manifest.videos), spaces, self.retry)
+        return with_recorded_decoding(self.store, [task], self.config.decode)[0]
 
     @property
     def new_tasks(self) -> tuple[ShardTask, ...]:
@@ -126,7 +130,9 @@ class PreparedRun:
             return self
         if self.found is None:
             return replace(
-                self, stamp=_stamp(self.store_folder), tasks=_tasks_of_rerun(self.store, self.retry, self.choice)
+                self,
+                stamp=_stamp(self.store_folder),
+                tasks=_tasks_of_rerun(self.store, self.retry, self.choice, self.config.decode),
             )
         growth, tasks, stamp = _planned(self.store, self.found, self.spaces, self.config)
         return replace(self, growth=growth, tasks=tasks, stamp=stamp)
@@ -199,13 +205,14 @@ def prepare_rerun(
     folder = Path(store)
     feature_store = FeatureStore(store)
     stamp = _stamp(folder)
-    tasks = _tasks_of_rerun(feature_store, retry, choice)
+    tasks = _tasks_of_rerun(feature_store, retry, choice, config.decode)
     spaces = tuple(sorted({name for task in tasks for name in task.spaces}))
     if tasks:
         feature_store.require_writable()
         hashes = _weights_hashes(spaces, config)
         require_device(config)
-        _require_fitting_store(feature_store, config, spaces, hashes)
+        # What was decoded how has been compared shard by shard.
+        _require_fitting_store(feature_store, config, spaces, hashes, decode=False)
     prepared = PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
     _warn_of_another_ffmpeg(prepared)
     return prepared
@@ -225,8 +232,10 @@ def _warn_of_another_ffmpeg(prepared: PreparedRun) -> None:
         )
 
 
-def _tasks_of_rerun(store: FeatureStore, retry: Sequence[str], choice: Choice) -> tuple[ShardTask, ...]:
-    return tuple(chosen(store, choice) if choice else unfinished(store, retry))
+def _tasks_of_rerun(
+    store: FeatureStore, retry: Sequence[str], choice: Choice, decode: DecodeOptions
+) -> tuple[ShardTask, ...]:
+    return with_recorded_decoding(store, chosen(store, choice) if choice else unfinished(store, retry), decode)
 
 
 def _planned(
@@ -234,8 +243,11 @@ def _planned(
 ) -> tuple[Growth, tuple[ShardTask, ...], tuple[object, ...]]:
     """Return what the videos add to a store (None: an empty one), its incomplete shards, and its stamp."""
     stamp = _stamp(store.path) if store is not None else ()
-    growth = plan(store, found.videos, spaces, config.extract.shard_videos)
-    return growth, tuple(tasks_for(store, found.videos, spaces)) if store is not None else (), stamp
+    growth = plan(store, found.videos, spaces, config.extract.shard_videos, config.decode)
+    tasks = tuple(tasks_for(store, found.videos, spaces)) if store is not None else ()
+    if store is not None:
+        require_planned_decoding(store, tasks, config.decode)
+    return growth, tasks, stamp
 
 
 def _stamp(store: Path) -> tuple[object, ...]:
@@ -272,7 +284,7 @@ def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
 
 
 def _require_fitting_store(
-    store: FeatureStore, config: PipelineConfig, spaces: Sequence[str], hashes: dict[str, str]
+    store: FeatureStore, config: PipelineConfig, spaces: Sequence[str], hashes: dict[str, str], *, decode: bool = True
 ) -> None:
     """Raise FingerprintError if the store's features in these spaces were made with other settings.
 
@@ -282,7 +294,9 @@ def _require_fitting_store(
         if stored.fingerprint:
             record, _ = extractor_record(stored.name)
             expected = _expected(record, hashes.get(stored.name), config)
-            fixed = {key: value for key, value in stored.fingerprint.items() if key != DECODE}
+            if decode:
+                expected |= decode_fingerprint(config.decode)
+            fixed = {key: value for key, value in stored.fingerprint.items() if key != DECODE or not decode}
             store.require_fingerprint(FeatureSpace(stored.name, {**fixed, **expected}))
 
 
@@ -298,4 +312,4 @@ def _expected(record: ExtractorRecord, weights_sha256: str | None, config: Pipel
         *(["weights"] if weights_sha256 else []),
         *(["precision"] if precision is not Precision.AUTO else []),
     }
-    return {key: value for key, value in whole.items() if key in known} | decode_fingerprint(config.decode)
+    return {key: value for key, value in whole.items() if key in known}
