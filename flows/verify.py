@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 DESCRIPTION = """\
 **Read every byte** of a store and compare it with the recorded checksums.
 
-1. *store*: the folder of features. Press **Submit**.
+1. *store*: the folder of features.
+2. *set_aside_records*: rename damaged records of forgotten videos, removed spaces and searches, without which the
+   store works again. Press **Submit**.
 
 A store without damage ends as *Completed*. Damage ends as *Failed*, with a table of the files and remedies in the
 *Artifacts* tab; **rerun-failed** extracts damaged shards again. Files that cannot be read (permissions, disk errors)
@@ -34,27 +36,31 @@ end as *Failed* too; they are not known to be damaged.
 
 
 @flow(name="verify", description=DESCRIPTION, flow_run_name=verify_run_name)
-def verify(store: NonEmpty) -> State[Any]:
+def verify(
+    store: NonEmpty,
+    set_aside_records: bool = False,  # noqa: FBT001, FBT002 - a field of the form in the UI
+) -> State[Any]:
     """Read every byte of a store and report damage.
 
     Args:
         store: The folder of the feature store.
+        set_aside_records: Rename damaged records (forgotten.json, removed.json, searches.json) and continue without.
     """
-    return run_to_state(lambda: _verify(FeatureStore(store)))
+    return run_to_state(lambda: _verify(FeatureStore(store), set_aside_records=set_aside_records))
 
 
-def verify_as_flow_run(store: FeatureStore) -> VerifyReport:
+def verify_as_flow_run(store: FeatureStore, *, set_aside_records: bool = False) -> VerifyReport:
     """Create a flow run that verifies a store, and return its report, also for a damaged store."""
     with progress_bar():
         try:
-            return report_of(VerifyReport, verify, str(store.path))
+            return report_of(VerifyReport, verify, str(store.path), set_aside_records=set_aside_records)
         except StoreUnsoundError as unsound:
             return unsound.report
 
 
-def _verify(store: FeatureStore) -> State[Any]:
+def _verify(store: FeatureStore, *, set_aside_records: bool) -> State[Any]:
     with progress_artifact("Reading the store"):
-        report = verify_store(store)
+        report = verify_store(store, set_aside_records=set_aside_records)
     if report.sound:
         message = f"No damage found: {what_was_read(report)}."
         log.info("%s", message)

@@ -18,10 +18,13 @@ REMEDIES = {
     "manifest": "Restore this file from a backup: it is the only record of which videos the shard holds.",
     "outcomes": "Run `reeldex rerun`, which extracts its shard again, or restore this file from a backup.",
     "damage": "Run `reeldex verify`, which writes this file again.",
-    "removed": "Restore this file from a backup, or delete it: `reeldex rerun` then makes removed features again.",
-    "export": "Export the features again, or delete this file to import the .npy files as features of unknown origin.",
-    "forgotten": "Restore this file from a backup, or delete it: forgotten videos then count again.",
-    "searches": "Restore this file from a backup, or delete it: which videos left their source is then unknown.",
+    "export": "Export the features again with --overwrite, or import the .npy files as features of unknown origin with "
+    "--without-record.",
+    **dict.fromkeys(
+        ("removed", "forgotten", "searches"),
+        "Restore this file from a backup, or run `reeldex verify STORE --set-aside-records` (the flow `verify` with "
+        "set_aside_records), which says what the store no longer knows without it.",
+    ),
 }
 
 

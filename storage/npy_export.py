@@ -12,7 +12,7 @@ import numpy as np
 
 from reeldex.storage.atomic import publish
 from reeldex.storage.documents import canonical_json
-from reeldex.storage.errors import StoreError
+from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.hashing import rows_sha256
 from reeldex.storage.npy_files import SUFFIX
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace
@@ -45,7 +45,7 @@ def export_npy(
     for space in store.spaces() if spaces is None else spaces:
         folder, ids = out / space, store.ids(space)
         record = _Record(store, FeatureSpace(space, store.fingerprint(space)))
-        earlier = _earlier(folder, record.space, ids)
+        earlier = _earlier(folder, record.space, ids, overwrite=overwrite)
         for video_id in ids:
             rows = store.rows(space, video_id)
             size = _write(folder / f"{video_id}{SUFFIX}", rows, video_id, overwrite=overwrite)
@@ -108,9 +108,17 @@ class _Record:
             write_sidecar(folder, sidecar)
 
 
-def _earlier(folder: Path, space: FeatureSpace, ids: Sequence[str]) -> Sidecar | None:
-    """Return the record of an earlier export; raises StoreError when its other videos have other settings."""
-    earlier = read_sidecar(folder)
+def _earlier(folder: Path, space: FeatureSpace, ids: Sequence[str], *, overwrite: bool) -> Sidecar | None:
+    """Return the record of an earlier export; raises StoreError when its other videos have other settings.
+
+    With `overwrite`, a damaged one counts as none.
+    """
+    try:
+        earlier = read_sidecar(folder)
+    except StoreDamagedError:
+        if not overwrite:
+            raise
+        return None
     if earlier is None or earlier.feature_space == space:
         return earlier
     if others := sorted(set(earlier.videos) - set(ids)):

@@ -26,8 +26,9 @@ from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import publish_shard
 from reeldex.storage.reading import OpenShards, span_rows
+from reeldex.storage.records import set_aside_damaged
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
-from reeldex.storage.searches import Searches, read_searches, write_searches
+from reeldex.storage.searches import SearchedSource, Searches, read_searched_ids, read_searches, write_searches
 from reeldex.storage.shard import RowTiming
 from reeldex.storage.staging import Staging
 from reeldex.storage.status import StoreStatus, collect_status
@@ -129,6 +130,10 @@ class FeatureStore:
     def searches(self) -> Searches | None:
         """Return the record of the sources that were searched for this store; None if there is none."""
         return read_searches(self.path)
+
+    def searched_ids(self, source: SearchedSource) -> Collection[str]:
+        """Return the ids that the last search of a source found."""
+        return read_searched_ids(self.path, source)
 
     def record_searches(self, searches: Searches) -> None:
         """Publish the record of searched sources. Requires the lock."""
@@ -339,6 +344,13 @@ class FeatureStore:
     def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
         """Re-read every byte and report damage; `progress` is called with (files checked, files in total)."""
         return verify_store(self.path, progress)
+
+    def set_aside_records(self) -> list[str]:
+        """Rename damaged records of forgotten videos, removed spaces and searches; return a sentence on each.
+
+        Requires the lock.
+        """
+        return set_aside_damaged(self.path)
 
     def record_damage(self, report: VerifyReport) -> None:
         """Record the damaged feature files that a verification found, so that a rerun extracts them again.

@@ -5,19 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from reeldex.storage import layout
 from reeldex.storage.atomic import is_leftover
-from reeldex.storage.damage import read_damage
 from reeldex.storage.documents import REMEDIES
 from reeldex.storage.errors import StoreDamagedError
-from reeldex.storage.forgotten import read_forgotten
 from reeldex.storage.manifest import ShardManifest, read_manifest
 from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
-from reeldex.storage.removed import read_removed
-from reeldex.storage.searches import read_searches
+from reeldex.storage.records import Record, records_of
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import is_folder, list_folder, look_at
 from reeldex.storage.verify_features import REEXTRACT, FeatureFiles, latest_outcomes
@@ -51,7 +47,9 @@ class _Check:
         files: list[Path] = []
         for name in layout.FOLDERS:
             self._list(self.root / name, folders, files)
-        records = self._records()
+        records: list[Record] = []
+        with self.found.readable():
+            records = records_of(self.root)
         self.found.total = len(files) + len(records)
         for path, kind, read in records:
             self._record(path, kind, read)
@@ -63,25 +61,6 @@ class _Check:
                 with self.found.readable(), contextlib.suppress(FileNotFoundError):
                     self.found.read_file(path)
                     self.found.damage(path, "this file does not belong in a store", _UNEXPECTED)
-
-    def _records(self) -> list[tuple[Path, str, Callable[[], object]]]:
-        """Return the records beside the shards: path, kind, and what reads it."""
-        root = self.root
-        found: list[tuple[Path, str, Callable[[], object]]] = [
-            (layout.forgotten_file(root), "forgotten", partial(read_forgotten, root)),
-            (layout.removed_file(root), "removed", partial(read_removed, root)),
-            (layout.searches_file(root), "searches", partial(read_searches, root)),
-        ]
-        with self.found.readable():
-            for path in list_folder(root / layout.DAMAGE):
-                if (shard := layout.parse_shard_stem(path.stem)) is not None:
-                    found += [(path, "damage", partial(read_damage, root, shard))]
-        return [each for each in found if self._is_there(each[0])]
-
-    def _is_there(self, path: Path) -> bool:
-        with self.found.readable():
-            return look_at(path) is not None
-        return False
 
     def _record(self, path: Path, kind: str, read: Callable[[], object]) -> None:
         with self.found.readable(), contextlib.suppress(FileNotFoundError):

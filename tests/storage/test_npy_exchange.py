@@ -15,7 +15,7 @@ from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.npy_export import export_npy
 from reeldex.storage.npy_files import load_array
 from reeldex.storage.npy_import import import_npy, import_spaces
-from reeldex.storage.npy_space import NpySpace, claimed_space
+from reeldex.storage.npy_space import NpySpace, claimed_space, find_spaces
 from reeldex.storage.schema import FeatureRows, FeatureSpace, Span, VideoEntry, VideoOutcome
 from reeldex.storage.sidecar import SIDECAR, read_sidecar
 from reeldex.storage.store import FeatureStore
@@ -154,7 +154,10 @@ def test_a_changed_an_added_and_a_renamed_export(filled: FeatureStore, tmp_path:
     record = tmp_path / "out/net2d.v1/features.json"
     written = record.read_text()
     record.write_text(written.replace('"fps": 1', '"fps": 2'))
-    with pytest.raises(StoreDamagedError, match=r"features\.json: .*edited or damaged\. Export the features again"):
+    with pytest.raises(
+        StoreDamagedError,
+        match=r"features\.json: .*edited or damaged\. Export .* --overwrite, or import .* --without-record",
+    ):
         import_npy(tmp_path / "out", other, seconds_per_row={})
     record.write_text(written)
     assert other.manifests() == ()
@@ -450,3 +453,21 @@ def test_a_header_that_promises_more_than_memory_holds(tmp_path: Path) -> None:
         np.lib.format.write_array_header_1_0(file, header)
     with pytest.raises(StoreError, match=r"bomb\.npy cannot be read .* more than fit in memory"):
         load_array(path)
+
+
+def test_a_damaged_record_can_be_written_again_or_ignored(filled: FeatureStore, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_npy(filled, out)
+    record = out / "net2d.v1" / SIDECAR
+    intact = record.read_bytes()
+    record.write_bytes(intact[:-20])
+    other = FeatureStore(tmp_path / "other", create=True)
+    with pytest.raises(StoreDamagedError, match="--without-record"):
+        find_spaces(out, RATES)
+    assert import_spaces(find_spaces(out, RATES, records=False), other).imported == 4
+    assert other.fingerprint("net2d.v1")["origin"] == "imported npy"
+    assert claimed_space(out / "net2d.v1", claimed(), 1.0, records=False).sidecar is None
+    with pytest.raises(StoreDamagedError, match="--overwrite"):
+        export_npy(filled, out)
+    export_npy(filled, out, overwrite=True)
+    assert record.read_bytes() == intact

@@ -79,6 +79,9 @@ def import_(  # noqa: PLR0913 - the command's options
     trust: Annotated[
         bool, Parameter(help="Accept the claim of --as, although .npy files do not record how they were made.")
     ] = False,
+    without_record: Annotated[
+        bool, Parameter(help="Ignore features.json, as if the files were of unknown origin.")
+    ] = False,
     seconds_per_row: Annotated[
         tuple[str, ...],
         Parameter(
@@ -103,7 +106,12 @@ def import_(  # noqa: PLR0913 - the command's options
         )
     if trust and not as_:
         raise UsageError("--trust accepts the claim of --as SPACE; name the feature space.")
-    spaces = _claimed(npy_dir, as_, given) if as_ else find_spaces(npy_dir, {**_registered_rates(npy_dir), **given})
+    rates = {**_registered_rates(npy_dir), **given}
+    spaces = (
+        _claimed(npy_dir, as_, given, records=not without_record)
+        if as_
+        else find_spaces(npy_dir, rates, records=not without_record)
+    )
     opened = FeatureStore(store, create=True)
     with opened.lock():
         report = import_spaces(spaces, opened)
@@ -162,7 +170,7 @@ def _registered_rates(folder: Path) -> dict[str, float]:
     }
 
 
-def _claimed(folder: Path, names: tuple[str, ...], rates: Mapping[str, float]) -> dict[str, NpySpace]:
+def _claimed(folder: Path, names: tuple[str, ...], rates: Mapping[str, float], *, records: bool) -> dict[str, NpySpace]:
     from reeldex.storage.npy_space import claimed_space
 
     if len(set(names)) < len(names):
@@ -172,7 +180,7 @@ def _claimed(folder: Path, names: tuple[str, ...], rates: Mapping[str, float]) -
     found = {}
     for name in names:
         space, rate = _claim(name, rates)
-        found[name] = claimed_space(folder, space, rate)
+        found[name] = claimed_space(folder, space, rate, records=records)
     return found
 
 
