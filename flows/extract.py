@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 
 from reeldex.flows.config.pipeline import (
     ComputeConfig,
@@ -80,7 +81,7 @@ def _extract(
     handed = handed_on(source, store, config)
     if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
         return report
-    prepared = handed or prepare(source, store, config)
+    prepared = handed or prepare(source, store, config, retried=(flow_run.run_count or 0) > 1)
     settings = config.model_dump(mode="json")
     # One source is a text, as in runs of older releases, whose plans a retry reuses.
     asked = (source[0] if len(source) == 1 else source, store, prepared.spaces, settings)

@@ -19,6 +19,7 @@ from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
 from reeldex.flows.extraction.decoding import require_planned_decoding, with_recorded_decoding
+from reeldex.flows.extraction.known_stores import remember_store, require_not_vanished
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
 from reeldex.flows.extraction.plan import ShardTask, known_outcomes, plan, stored_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
@@ -150,17 +151,25 @@ class PreparedRun:
 
 
 def prepare(
-    source: str | Sequence[str], store: str, config: PipelineConfig, *, only_estimate: bool = False
+    source: str | Sequence[str],
+    store: str,
+    config: PipelineConfig,
+    *,
+    only_estimate: bool = False,
+    retried: bool = False,
 ) -> PreparedRun:
     """Return the run that extracts the features of `source`, one or several, missing in `store`.
 
     Checks, in this order: the source, the store, the extractors' names, the weights, the device, and that the store's
     features were made with the same settings. The store is created if absent. Weights may be missing if there is
-    nothing to do. With `only_estimate`, weights may always be missing, and nothing is created.
+    nothing to do. With `only_estimate`, weights may always be missing, and nothing is created. `retried` runs have had
+    their store before.
 
-    Raises UsageError, WeightsError, DeviceError, FingerprintError, or StoreError.
+    Raises UsageError, WeightsError, DeviceError, FingerprintError, StoreError, or StoreVanishedError.
     """
     folder = Path(store)
+    if not config.extract.new_store:
+        require_not_vanished(folder, expected=retried)
 
     @functools.cache
     def existing() -> FeatureStore | None:
@@ -180,6 +189,7 @@ def prepare(
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
     _require_fitting_store(prepared.store, config, spaces, hashes)
+    remember_store(folder)
     _warn_of_another_ffmpeg(prepared)
     return prepared
 
@@ -203,6 +213,7 @@ def prepare_rerun(
             "videos (--failed-videos), or the shards and videos."
         )
     folder = Path(store)
+    require_not_vanished(folder, expected=True)
     feature_store = FeatureStore(store)
     stamp = _stamp(folder)
     tasks = _tasks_of_rerun(feature_store, retry, choice, config.decode)
