@@ -1,8 +1,8 @@
 """Feature stores on disk: manifests, HDF5 shards, outcomes. Imports neither PyTorch nor other packages of reeldex.
 
-- The store: `store` (the entry point) on `readable_store` (what only reads), `layout` (paths), `schema` (value types), `reasons` (why a video failed),
-  `status`, `catalog`, `contents` and `video_table` (what a store holds), `durations` (from rows), `verify` with
-  `verify_features` and `verify_report`, `errors`.
+- The store: `store` (the entry point) on `readable_store` (what only reads), `layout` (paths), `schema` (value types),
+  `reasons` (why a video failed), `status`, `catalog`, `contents` and `video_table` (what a store holds), `durations`
+  (from rows), `verify` with `verify_features` and `verify_report`, `errors`.
 - Exchange: `npy_export`, `npy_import`, `npy_space` (what is imported), `npy_files`, `sidecar` (the record beside them),
   `comparison/` (two stores or folders), `video_names` (ids and the names of data sets).
 - Removing: `forgotten` (videos that no longer count), `removal`, `removed` (spaces that are not to be made again).
