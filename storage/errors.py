@@ -44,6 +44,17 @@ class StoreDamagedError(StoreError):
     """The content of a file of the store is not what was written."""
 
 
+class StoreFileMissingError(StoreDamagedError, FileNotFoundError):
+    """A feature file of the store is missing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is missing. `reeldex rerun` extracts it again, or restore this file from a backup.")
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[StoreFileMissingError], tuple[Path]]:
+        return StoreFileMissingError, (self.path,)
+
+
 class StoreUnreadableError(StoreError):
     """The system does not allow reading a file or folder. It is not known to be damaged; nothing is extracted again.
 

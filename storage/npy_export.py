@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reeldex.storage import layout
 from reeldex.storage.atomic import publish
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.errors import StoreDamagedError, StoreError
@@ -18,7 +19,7 @@ from reeldex.storage.npy_files import SUFFIX
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace
 from reeldex.storage.sidecar import SIDECAR, ExportedVideo, Sidecar, read_sidecar, write_sidecar
 from reeldex.storage.store import FeatureStore
-from reeldex.storage.system_errors import look_at, reading
+from reeldex.storage.system_errors import is_folder, look_at, reading
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def export_npy(
     `overwrite`, and when the folder has other videos with other settings; UnknownSpaceError for a space that is not
     in the store.
     """
+    if all(is_folder(out / name) for name in (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)):
+        raise StoreError(f"{out} is a feature store, in which .npy files do not belong. Export into another folder.")
     written = unchanged = written_bytes = 0
     for space in store.spaces() if spaces is None else spaces:
         folder, ids = out / space, store.ids(space)

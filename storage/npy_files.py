@@ -10,6 +10,7 @@ import numpy.typing as npt
 from reeldex.storage.errors import StoreError
 from reeldex.storage.schema import check_video_id
 from reeldex.storage.system_errors import all_below, is_folder, reading
+from reeldex.storage.video_names import name_without_suffix
 
 SUFFIX = ".npy"
 
@@ -30,6 +31,15 @@ def npy_files(folder: Path) -> dict[str, Path]:
             raise StoreError(f"{str(path)!r:.300} cannot be used: {error} Rename the file.") from error
         found[video_id] = path
     return found
+
+
+def may_be_space(path: Path) -> bool:
+    """Return whether a path is a folder, as that of a feature space is; raises StoreUnreadableError.
+
+    A link to nothing is an error, since it may be to a disk that is not mounted, unless it has the name of a video.
+    """
+    is_video = name_without_suffix(path.name) != path.name
+    return not (is_video and path.is_symlink() and not path.exists()) and is_folder(path)
 
 
 def load_array(path: Path) -> npt.NDArray[np.floating]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from reeldex.storage.errors import StoreError
 from reeldex.storage.hashing import rows_sha256
-from reeldex.storage.npy_files import SUFFIX, load_rows, npy_files
+from reeldex.storage.npy_files import SUFFIX, load_rows, may_be_space, npy_files
 from reeldex.storage.schema import (
     JSON,
     FeatureRows,
@@ -129,7 +129,7 @@ def find_spaces(folder: Path, seconds_per_row: Mapping[str, float], *, records: 
     `seconds_per_row`, and a file that a record does not list.
     """
     folders = (
-        [folder] if records and read_sidecar(folder) else [path for path in list_folder(folder) if is_folder(path)]
+        [folder] if records and read_sidecar(folder) else [path for path in list_folder(folder) if may_be_space(path)]
     )
     if folders != [folder] and (outside := [path for path in list_folder(folder) if path.suffix == SUFFIX]):
         raise StoreError(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from reeldex.storage import layout
 from reeldex.storage.batch_reading import read_batch
 from reeldex.storage.catalog import Catalog
-from reeldex.storage.errors import StoreError, UnknownSpaceError, UnknownVideoError
+from reeldex.storage.errors import StoreDamagedError, StoreError, UnknownSpaceError, UnknownVideoError
 from reeldex.storage.fingerprints import published_space, recorded_space
 from reeldex.storage.forgotten import Forgotten
 from reeldex.storage.manifest import ShardManifest
@@ -74,8 +74,13 @@ class ReadableStore:
         return sorted(held)
 
     def fingerprint(self, space: str) -> dict[str, JSON]:
-        """Return a space with its settings; raises UnknownSpaceError."""
+        """Return a space with its settings; raises UnknownSpaceError, StoreDamagedError if no file of it is intact."""
         found = published_space(self.path, space)
+        if found is None and space in self.spaces():
+            raise StoreDamagedError(
+                f"All files of the feature space {space} of {self.path} are missing or damaged. Run `reeldex verify`, "
+                "then `reeldex rerun` to extract them again, or restore them from a backup."
+            )
         if found is None:
             raise self._unknown_space(space)
         return dict(found[1].fingerprint)

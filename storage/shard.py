@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.storage.atomic import publish
-from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError, UnknownVideoError
+from reeldex.storage.errors import StoreDamagedError, StoreFileMissingError, StoreUnreadableError, UnknownVideoError
 from reeldex.storage.hashing import Extent
 from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_to_read, raise_system_error
 from reeldex.storage.row_datasets import damaged_rows, is_plausible, read_rows, room_for, write_rows
@@ -74,8 +74,8 @@ class ShardReader:
 
     Attributes: `path`, `space` (FeatureSpace), `shard`, `provenance`, `created`. All methods raise StoreDamagedError,
     naming the file and the remedy, where the file is not what `write_shard` wrote; StoreUnreadableError where the
-    system does not allow reading it; FileNotFoundError when it is absent; ValueError after `close`. After an error, the
-    file is opened anew: buffers of the HDF5 library that it failed to fill count as read.
+    system does not allow reading it; StoreFileMissingError when it is absent; ValueError after `close`. After an error,
+    the file is opened anew: buffers of the HDF5 library that it failed to fill count as read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -89,7 +89,7 @@ class ShardReader:
 
     def _open(self) -> None:
         if look_at(self.path) is None:
-            raise FileNotFoundError(f"{self.path} does not exist; `reeldex rerun` extracts missing shards again.")
+            raise StoreFileMissingError(self.path)
         self._bytes = None
         self._file = open_to_read(self.path)
         self._read_header(self._file)
@@ -236,13 +236,11 @@ class ShardReader:
             yield
         except UnknownVideoError:
             raise
-        except StoreUnreadableError:
+        except (StoreUnreadableError, StoreFileMissingError):
             self._discard()
             raise
         except (StoreDamagedError, *H5PY_ERRORS) as error:
             self._discard()
-            if isinstance(error, FileNotFoundError) and error.errno is None:
-                raise
             if not isinstance(error, StoreDamagedError):
                 raise_system_error(self.path, error)
             raise StoreDamagedError(

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from reeldex.storage import npy_space
-from reeldex.storage.errors import FingerprintError, StoreDamagedError, StoreError, UnknownSpaceError
+from reeldex.storage.errors import (
+    FingerprintError,
+    StoreDamagedError,
+    StoreError,
+    StoreUnreadableError,
+    UnknownSpaceError,
+)
 from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.npy_export import export_npy
 from reeldex.storage.npy_files import load_array
@@ -471,3 +477,19 @@ def test_a_damaged_record_can_be_written_again_or_ignored(filled: FeatureStore, 
         export_npy(filled, out)
     export_npy(filled, out, overwrite=True)
     assert record.read_bytes() == intact
+
+
+def test_an_export_into_a_store_is_refused(filled: FeatureStore) -> None:
+    before = contents(filled.path)
+    with pytest.raises(StoreError, match=r"is a feature store, in which \.npy files do not belong"):
+        export_npy(filled, filled.path)
+    assert contents(filled.path) == before
+
+
+def test_a_link_to_nothing_beside_the_features_does_not_matter(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out")
+    (tmp_path / "out" / "a.mp4").symlink_to(tmp_path / "absent")
+    assert sorted(find_spaces(tmp_path / "out", {})) == filled.spaces()
+    (tmp_path / "out" / "net4d.v1").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(StoreUnreadableError, match="mount its disk"):
+        find_spaces(tmp_path / "out", {})

@@ -335,5 +335,5 @@ def test_a_shard_deleted_while_it_is_opened_is_absent_and_no_lost_link(
         return open_to_read(path)
 
     monkeypatch.setattr("reeldex.storage.shard.open_to_read", open_too_late)
-    with pytest.raises(FileNotFoundError, match=r"deleted while it was being opened; `reeldex rerun`"):
+    with pytest.raises(FileNotFoundError, match=r"is missing\. `reeldex rerun` extracts it again"):
         ShardReader(path)
