@@ -63,7 +63,7 @@ def open_feature_sets(path: Path) -> FeatureSets:
         if outside := [each for each in list_folder(path) if each.suffix == SUFFIX and not is_folder(each)]:
             raise StoreError(
                 f"{path} has both folders with names of feature spaces, such as {folders[0].name}, and {SUFFIX} files, "
-                f"such as {outside[0].name}. Move the files into the folder of their feature space, or the folders away."
+                f"such as {outside[0].name}. Move the files into that of their feature space, or the folders away."
             )
         return FeatureSets(tuple(_of_folder(each) for each in folders), chosen=False)
     return FeatureSets((_of_folder(path),), chosen=True)
