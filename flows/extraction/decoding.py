@@ -35,9 +35,12 @@ def with_recorded_decoding(
     found = []
     for task in tasks:
         recorded = settings.of_shard(store.manifests()[task.shard], task.spaces)
-        if given.definition() and given.definition() != recorded:
+        if given.definition() == recorded:
+            found.append(replace(task, decode=given))
+        elif given.definition():
             raise _difference(store, task.shard, recorded, given.definition())
-        found.append(replace(task, decode=_options(recorded)))
+        else:
+            found.append(replace(task, decode=_options(recorded)))
     return tuple(found)
 
 

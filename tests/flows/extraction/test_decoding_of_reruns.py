@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reeldex.errors import UsageError
-from reeldex.extractors.options import DecodeOptions
+from reeldex.extractors.options import DecodeOptions, Hwaccel
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.extraction.decoding import with_recorded_decoding
 from reeldex.flows.extraction.plan import unfinished
@@ -82,6 +82,31 @@ def test_what_was_extracted_says_how_shards_of_older_releases_are_decoded(tmp_pa
     _planned(store.path, 3, DecodeOptions(tone_map=True), both)
     with pytest.raises(UsageError, match=r"needs resnet152\.random decoded with .*square_pixels.* one extractor"):
         with_recorded_decoding(store, unfinished(store), DecodeOptions())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"tone_map": True},
+        {"square_pixels": True, "video_track": 3},
+        {"hwaccel": "auto"},
+        {"hwaccel": "cuda", "tone_map": True},
+    ],
+)
+def test_a_definition_leads_back_to_options_that_define_the_same(options: dict[str, object]) -> None:
+    given = DecodeOptions(**options)  # type: ignore[arg-type]
+    assert DecodeOptions.of_definition(given.definition()).definition() == given.definition()
+
+
+def test_a_given_way_of_hardware_decoding_is_kept(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "store", create=True)
+    _planned(store.path, 0, DecodeOptions(hwaccel=Hwaccel.AUTO))
+    given = DecodeOptions(hwaccel=Hwaccel.CUDA)
+    assert with_recorded_decoding(store, unfinished(store), given)[0].decode == given
+    assert with_recorded_decoding(store, unfinished(store), DecodeOptions())[0].decode == DecodeOptions(
+        hwaccel=Hwaccel.AUTO
+    )
 
 
 def test_options_of_decoding_of_a_newer_release_are_named(tmp_path: Path) -> None:
