@@ -164,7 +164,7 @@ def test_one_video_at_a_time(path: Path, two_d: FeatureSpace, make_rows: MakeRow
 
 
 def test_an_absent_file_is_not_a_damaged_one(path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"shard-00003\.h5 does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"shard-00003\.h5 is missing"):
         ShardReader(path)
 
 
