@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reeldex.extractors.containers import VIDEO_SUFFIXES
+from reeldex.containers import VIDEO_SUFFIXES
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.extractors.runtimes.network import least_cosine
 from reeldex.extractors.samples import make_samples

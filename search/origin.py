@@ -134,8 +134,8 @@ def require_words(folder: Path, inputs: IndexInputs, words: WordVectors) -> Word
 
 def space_names(spaces: object) -> dict[str, str]:
     """Return the names of the streams' feature spaces."""
-    held = spaces if isinstance(spaces, dict) else {}
-    return {stream: str(held[stream]["space"]) for stream in STREAMS if stream in held}
+    spaces_of_model = spaces if isinstance(spaces, dict) else {}
+    return {stream: str(spaces_of_model[stream]["space"]) for stream in STREAMS if stream in spaces_of_model}
 
 
 def _names(spaces: object) -> str:

@@ -80,14 +80,13 @@ def test_broken_videos_do_not_fail_a_run_and_are_tried_again_when_asked_for(up: 
 def test_what_a_form_cannot_check_is_said_without_a_stack_trace(up: ReeldexUp) -> None:
     (up.folder / "no videos").mkdir()
     FeatureStore(up.folder / "other", create=True)
-    no_weights = {"folder": str(up.folder / "no weights"), "files": {"resnet152": str(up.folder / "none.pth")}}
-    pretrained = {"extractors": ["resnet152"], "weights": "pretrained"}
+    no_weights = {"weights": {"folder": str(up.folder / "no weights"), "files.resnet152": str(up.folder / "none.pth")}}
     cases: list[tuple[str, dict[str, Any], str]] = [
         ("extract/extract", {"source": "nowhere", "store": "s"}, "There is no file or folder 'nowhere'."),
         ("extract/extract", {"source": "no videos", "store": "s"}, "There are no videos in the folder"),
         (
             "extract/extract",
-            {"source": "good", "store": "s", "options": pretrained, "weights": no_weights},
+            {"source": "good", "store": "s", "network_weights": "pretrained", "settings": no_weights},
             "none.pth, the path given in the configuration",
         ),
         ("extract/extract", {"source": "good", "store": "good"}, "good"),
@@ -108,9 +107,8 @@ def test_what_a_form_cannot_check_is_said_without_a_stack_trace(up: ReeldexUp) -
 def test_a_worker_process_that_dies_takes_only_its_shard_with_it(up: ReeldexUp, make_video: MakeVideo) -> None:
     for index, seconds in enumerate((1, 60, 1)):
         make_video(up.folder / "three" / f"{index}.mp4", seconds=seconds, size="320x240")
-    settings = up.deployment("extract/extract")["parameters"]
-    one_video_shards = {**settings["options"], "shard_videos": 1}
-    run = up.launch("extract/extract", source="three", store="three-store", options=one_video_shards)
+    settings = {"extract.shard_videos": 1, "compute": {"retries": 1, "retry_delay_seconds": 1.0}}
+    run = up.launch("extract/extract", source="three", store="three-store", settings=settings)
     decoder = up.until(lambda: _decoders(up, "three/1.mp4"))[0]
     os.kill(parent(decoder), signal.SIGKILL)
     state = up.ended(run)
@@ -214,7 +212,7 @@ def test_a_run_that_gives_no_sign_of_life_is_crashed_and_can_be_retried(up: Reel
     os.kill(up.process_of(run), signal.SIGSTOP)
     state = up.ended(run, seconds=300)
     assert state["type"] == "CRASHED"
-    assert "No heartbeat for" in state["message"]
+    assert "No sign of life for" in state["message"]
     os.kill(up.process_of(run), signal.SIGKILL)
     up.until(lambda: not _decoders(up, "long"), seconds=10)
 

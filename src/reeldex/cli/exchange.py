@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from reeldex.cli import terminal
 from reeldex.cli.command import NonEmptyPath, Output, command
 from reeldex.cli.settings import pairs
 from reeldex.errors import UsageError
@@ -93,58 +94,71 @@ def import_(  # noqa: PLR0913 - the command's options
 ) -> int:
     """Import .npy features into a store."""
     from reeldex.storage.npy_import import import_spaces
-    from reeldex.storage.npy_space import find_spaces
     from reeldex.storage.store import FeatureStore
 
     if not npy_dir.is_dir():
         raise UsageError(f"No such folder: {str(npy_dir)!r}.")
     given = _given_rates(seconds_per_row)
-    if as_ and not trust:
-        raise UsageError(
-            f"--as {as_[0]}: .npy files do not record how they were made. Add --trust if you know that these are "
-            "such features; the store records it as claimed."
-        )
-    if trust and not as_:
-        raise UsageError("--trust accepts the claim of --as SPACE; name the feature space.")
-    rates = {**_registered_rates(npy_dir), **given}
-    spaces = (
-        _claimed(npy_dir, as_, given, records=not without_record)
-        if as_
-        else find_spaces(npy_dir, rates, records=not without_record)
-    )
+    _require_claim_with_trust(as_, trust=trust)
+    spaces = _spaces(npy_dir, as_, given, records=not without_record)
     opened = FeatureStore(store, create=True)
     with opened.lock():
         report = import_spaces(spaces, opened)
+    claimed = sorted(spaces) if as_ else []
+    if claimed and report.not_normalised:
+        terminal.report(
+            f"the rows of {counted(report.not_normalised, 'file')} are not L2-normalised, as those of reeldex and of "
+            "the published extractor are. Check the claim with `reeldex compare`.",
+            logging.WARNING,
+        )
     answer = {
         "imported": report.imported,
         "already_there": report.already_there,
-        "claimed": sorted(spaces) if as_ else [],
+        "claimed": claimed,
         "not_normalised": report.not_normalised,
         "differing": report.differing,
         "lacking": report.lacking,
     }
-    claim = f", recorded as claimed {' and '.join(sorted(spaces))}" if as_ else ""
-    if as_ and report.not_normalised:
-        sys.stderr.write(
-            f"reeldex: the rows of {counted(report.not_normalised, 'file')} are not L2-normalised, as those of "
-            "reeldex and of the published extractor are. Check the claim with `reeldex compare`.\n"
-        )
+    claim = f", recorded as claimed {' and '.join(claimed)}" if claimed else ""
     if report.differing:
-        sys.stderr.write(
-            f"reeldex: the store has other rows of {counted(report.differing, 'video')} than these files, and keeps "
-            f"them. `reeldex compare {store} {npy_dir}` shows the differences.\n"
+        terminal.report(
+            f"the store has other rows of {counted(report.differing, 'video')} than these files, and keeps them. "
+            f"`reeldex compare {store} {npy_dir}` shows the differences.",
+            logging.WARNING,
         )
     if report.lacking:
-        sys.stderr.write(
-            f"reeldex: {counted(report.lacking, 'video')} not imported: in the store, they failed or are not extracted "
-            f"in these feature spaces yet (`reeldex ls {store}`). To use these files for them, `reeldex forget` their "
-            "ids and import again.\n"
+        terminal.report(
+            f"{counted(report.lacking, 'video')} not imported: in the store, they failed or are not extracted in these "
+            f"feature spaces yet (`reeldex ls {store}`). To use these files for them, `reeldex forget` their ids and "
+            "import again.",
+            logging.WARNING,
         )
     output.respond(
         answer,
         f"Imported {counted(report.imported, 'video')}, skipped {report.already_there:,} already present{claim}",
     )
     return 1 if report.lacking else 0
+
+
+def _require_claim_with_trust(claimed: tuple[str, ...], *, trust: bool) -> None:
+    if claimed and not trust:
+        raise UsageError(
+            f"--as {claimed[0]}: .npy files do not record how they were made. Add --trust if you know that these are "
+            "such features; the store records it as claimed."
+        )
+    if trust and not claimed:
+        raise UsageError("--trust accepts the claim of --as SPACE; name the feature space.")
+
+
+def _spaces(
+    folder: Path, claimed: tuple[str, ...], rates: Mapping[str, float], *, records: bool
+) -> dict[str, NpySpace]:
+    """Return the feature spaces of a folder, by name: those that are claimed, or else its subfolders."""
+    from reeldex.storage.npy_space import find_spaces
+
+    if claimed:
+        return _claimed(folder, claimed, rates, records=records)
+    return find_spaces(folder, {**_registered_rates(folder), **rates}, records=records)
 
 
 def _given_rates(seconds_per_row: tuple[str, ...]) -> dict[str, float]:
