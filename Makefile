@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STORE ?= store
 VIDEOS ?=
 FFMPEG ?=
-# The PyTorch of `make run`: cuda, or cpu without the CUDA libraries (1.6 GB instead of 6.7 GB in .venv), from PyTorch's
+# The PyTorch of `make run`: cuda, or cpu without the CUDA libraries (1.7 GB instead of 6.7 GB in .venv), from PyTorch's
 # own index or from the wheels in the folder TORCH_WHEELS. The tests and tools need cuda, which runs without a GPU too.
 TORCH ?= cuda
 TORCH_WHEELS ?=

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 CELL_CHARACTERS = 400
-_LONG = 32  # characters that fit into a column of four
+_LONG = 40  # characters that fit into a column of four
+_MAY_BREAK = "\u200b"  # the UI drops `<wbr>`
 # Only what would change the text: a file name stays as it is wherever that is possible, so that it can be searched for.
 _SPECIAL = re.compile(r"[\\|`*<\[~]|(?<![^\W_])_|_(?![^\W_])|&(?=#|\w+;)")
-_JOINT = re.compile(r"([_.,;=-]+|[^_.,;=-]{32})(?=.)")  # where a long part of a word may be broken
+_UNBROKEN = re.compile(rf"[^\s/-]{{{_LONG + 1},}}")  # browsers break lines after a slash and a hyphen
+_JOINT = re.compile(r"([_.,;=]+|[^_.,;=]{32})(?=.)")
 
 
 def table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -26,15 +28,12 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text escaped for a cell of a table, on one line and shortened. Long words may be broken, as paths are."""
+    """Return text escaped for a cell of a table, on one line and shortened.
+
+    Very long words, such as names of files without spaces, are given places where a line may be broken.
+    """
     text = " ".join(text.split())
     if len(text) > CELL_CHARACTERS:
         text = f"{text[:CELL_CHARACTERS]}..."
-    return " ".join(_word(word) for word in text.split(" "))
-
-
-def _word(word: str) -> str:
-    if len(word) > _LONG:
-        parts = [part if len(part) <= _LONG else _JOINT.sub("\\1\n", part) for part in word.split("/")]
-        word = "/\n".join(parts)
-    return _SPECIAL.sub(r"\\\g<0>", word).replace("\n", "<wbr>")
+    breakable = _UNBROKEN.sub(lambda word: _JOINT.sub(rf"\1{_MAY_BREAK}", word[0]), text)
+    return _SPECIAL.sub(r"\\\g<0>", breakable)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.monitoring.run_file import FOLDER_VARIABLE
+from reeldex.flows.server.process import prefect_folder
 from reeldex.user_folders import make_writable, state_folder
 
+_HOW = "--home or XDG_STATE_HOME"
 # No external requests, and short polling intervals. A user's own setting of the same name takes precedence.
 _SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -45,12 +47,16 @@ def prepare_settings(home: Path | None) -> Path:
     Settings that the user has made anywhere, as in a Prefect profile or a prefect.toml, become environment variables:
     the profile is not read again once Prefect's folder is another. `home` overrides PREFECT_HOME.
     """
+    if not prefect_folder(os.environ).exists():
+        # Prefect creates its folder when it is imported; a user without one gets none in the home folder.
+        os.environ["PREFECT_HOME"] = str(_folder(home))
+        make_writable(_folder(home), _HOW)
     from prefect.settings import get_current_settings
 
     for name, value in get_current_settings().to_environment_variables(exclude_unset=True).items():
         os.environ.setdefault(name, value)
-    folder = (home or Path(os.environ.get("PREFECT_HOME") or default_home())).absolute()
-    make_writable(folder, "--home or XDG_STATE_HOME")
+    folder = _folder(home)
+    make_writable(folder, _HOW)
     os.environ["PREFECT_HOME"] = str(folder)
     # A profile of another folder; its settings are in the environment now.
     os.environ.pop("PREFECT_PROFILE", None)
@@ -66,6 +72,10 @@ def hand_on_monitoring(monitoring: MonitoringConfig) -> None:
             os.environ.setdefault(name, value)
     if monitoring.metrics_folder is not None:
         os.environ[FOLDER_VARIABLE] = str(monitoring.metrics_folder.absolute())
+
+
+def _folder(home: Path | None) -> Path:
+    return (home or Path(os.environ.get("PREFECT_HOME") or default_home())).absolute()
 
 
 def apply_settings() -> None:

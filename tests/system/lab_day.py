@@ -1,6 +1,6 @@
 """A lab's day on a real `reeldex up`, through its API: faults are made, found, reported and repaired.
 
-    python -m tests.system.lab_day
+    python -m tests.system.lab_day [PART ...]
 
 A folder grows on a schedule, a video is broken, processes are killed, a disk is full, a shard is damaged. Nothing is
 repaired by hand in a store: only flows and Retry are used. Prints what was seen. Exit status 0: all went as it should.
@@ -99,16 +99,21 @@ def processes_are_killed(day: LabDay) -> None:
         day.up.retry(run, PATIENCE_SECONDS)
         day.ended(run, "COMPLETED", "Completed")
         seen.repaired = "by Retry"
+
+
+def the_worker_is_killed(day: LabDay) -> None:
     with day.incident("the Prefect worker is killed") as seen:
-        worker = next(
-            each for each in day.up.tree() if "worker_process" in each.command or "worker start" in each.command
-        )
-        os.kill(worker.pid, signal.SIGKILL)
+        run = day.launch("verify/verify", store="lab")
+        day.ended(run, "COMPLETED")
+        worker = day.up.run(run)["labels"]["prefect.worker.name"]  # such as `host (1234@5678)`
+        os.kill(int(worker.rpartition("(")[2].partition("@")[0]), signal.SIGKILL)
         log_file = day.up.folder / "up.log"
         day.up.until(lambda: "worker ended unexpectedly" in log_file.read_text(encoding="utf-8"), 60)
         seen.found, seen.reported = "by reeldex up", "on its terminal"
-        day.ended(day.launch("verify/verify", store="lab"), "COMPLETED")
-        seen.repaired = "by reeldex up: it takes runs again"
+        run = day.launch("verify/verify", store="lab")
+        day.ended(run, "COMPLETED")
+        day.expect(day.up.run(run)["labels"]["prefect.worker.name"] != worker, "the dead worker took another run")
+        seen.repaired = "by reeldex up: another worker takes runs"
 
 
 def a_disk_is_full(day: LabDay) -> None:
@@ -198,6 +203,7 @@ PARTS: dict[str, Callable[[LabDay], None]] = {
     "growth": a_folder_grows,
     "broken": a_video_is_broken,
     "killed": processes_are_killed,
+    "worker": the_worker_is_killed,
     "disk": a_disk_is_full,
     "damage": a_shard_is_damaged,
     "end": the_day_ends,
@@ -207,10 +213,10 @@ PARTS: dict[str, Callable[[LabDay], None]] = {
 def main() -> int:
     """Play the day in a folder of its own; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--without", nargs="*", default=[], choices=["broken", "killed", "disk", "damage"], metavar="PART"
-    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; without any: all of them")
     arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
     # A shell that starts this in the background has it ignore Ctrl-C, and all it starts would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
@@ -220,7 +226,7 @@ def main() -> int:
     try:
         day.up.start()
         for name, part in PARTS.items():
-            if name not in arguments.without:
+            if not arguments.parts or name in arguments.parts:
                 part(day)
     finally:
         if day.up.process is not None and day.up.process.poll() is None:

@@ -206,7 +206,7 @@ class ReeldexUp:
         """Return the rows of the first table of an artifact by their columns, as its page shows them."""
         lines = [line for line in self.artifacts(run_id)[caption]["data"].splitlines() if line.startswith("| ")]
         columns, _, *rows = [
-            [re.sub(r"\\(.)", r"\1", cell.replace("<wbr>", "")) for cell in re.split(r"(?<!\\) \| ", line[2:-2])]
+            [re.sub(r"\\(.)", r"\1", cell.replace("\u200b", "")) for cell in re.split(r"(?<!\\) \| ", line[2:-2])]
             for line in lines
         ]
         return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -98,9 +98,10 @@ def test_settings_of_a_profile_reach_the_server_and_its_clients(running: Reeldex
     )
     running.start()
     assert "the password that PREFECT_SERVER_API_AUTH_STRING sets" in running.said()
+    secret = running.folder / "state" / "reeldex" / "server-secret"  # what the test sends
+    secret.write_text("me:another", encoding="ascii")
     with pytest.raises(urllib.error.HTTPError, match="401"):
         running.api("/work_pools/filter", {})
-    secret = running.folder / "state" / "reeldex" / "server-secret"
     secret.write_text("me:of the profile", encoding="ascii")
     run = running.launch("extract/extract", source="good", store="store")
     assert running.ended(run)["name"] == "Completed"

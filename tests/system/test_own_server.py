@@ -6,18 +6,23 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reeldex.flows.execution.process_id import process_of
+from reeldex.flows.server.job_template import fixed_job_template, job_variables
 from reeldex.storage.lock import hold_lock
 from tests.conftest import MakeVideo
 from tests.system.own_server import OwnServer
 
+ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = """
 extract: {weights: random, extractors: [resnet152], shard_videos: 2}
 compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
@@ -264,3 +269,19 @@ def test_a_worker_needs_the_deployments_and_a_server(lab: OwnServer) -> None:
         refused = lab.reeldex(command, environment=environment)
         assert refused.returncode == 2
         assert "No Prefect server is configured." in refused.stderr
+
+
+def test_prefects_own_deploy_works_with_a_pool_that_fixes_how_runs_start(lab: OwnServer) -> None:
+    # The last test of this file: it replaces the deployments.
+    lab.api("/work_pools/reeldex", {"base_job_template": fixed_job_template(job_variables())}, method="PATCH")
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=ROOT,
+        env=lab.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = lab.launch("verify/verify", store="/nowhere")
+    assert "is not a feature store" in lab.ended(run)["message"]

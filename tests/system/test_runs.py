@@ -170,7 +170,7 @@ def test_two_runs_share_a_device_shard_by_shard_and_a_store_not_at_all(up: Reeld
 
 def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up: ReeldexUp) -> None:
     deployment = up.deployment("extract/growing folder")
-    assert deployment["global_concurrency_limit"]["limit"] == 1
+    assert deployment["global_concurrency_limit"] is None, "the runs decide by the store's lock"
     assert deployment["schedules"][0]["active"] is False
     shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "growing" / "a.mp4")
     time.sleep(3.5)  # time is tested: the file has to be older than `settle_seconds`
@@ -181,7 +181,8 @@ def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up:
     def ended_runs() -> list[tuple[str, str]]:
         """Return name and message of the states of runs that have ended, in the order of their ends."""
         states = [run["state"] for run in up.api("/flow_runs/filter", query) if run["state"]["type"] == "COMPLETED"]
-        return [(state["name"], state["message"]) for state in reversed(states)]
+        # On a slow machine, a run may begin before the one before it has ended.
+        return [(state["name"], state["message"]) for state in reversed(states) if state["name"] != "Skipped"]
 
     up.until(lambda: [name for name, _ in ended_runs()][:2] == ["Completed", "Nothing new"])
     content = (up.folder / "good" / "good 1.mp4").read_bytes()
@@ -220,7 +221,6 @@ def test_a_run_that_gives_no_sign_of_life_is_crashed_and_can_be_retried(up: Reel
 def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(up: ReeldexUp) -> None:
     deployment = up.deployment("extract/nightly")
     assert deployment["schedules"][0]["schedule"]["timezone"] == "Europe/Paris"
-    assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
     edited = {"active": False, "schedule": {"cron": "0 3 * * *", "timezone": "Europe/Paris"}}
     up.api(schedule, edited, method="PATCH")
@@ -248,7 +248,6 @@ def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(
 
 
 def test_a_killed_reeldex_up_leaves_no_process_and_holds_no_device_or_schedule(up: ReeldexUp) -> None:
-    # A deployment of a schedule admits one run at a time, which is a limit of Prefect's.
     run = up.launch("extract/nightly", source="long", store="killed-up")
     up.until(lambda: _decoders(up, "long"))
     processes = up.tree()

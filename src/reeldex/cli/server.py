@@ -68,8 +68,9 @@ def up(  # noqa: PLR0913 - each is an option
     "deploy",
     details="Registers the flows, the schedules of pipeline.yaml, the limit of runs at a time, and the automations for "
     "hosts that stop responding, on the Prefect server that PREFECT_API_URL or your Prefect profile names. Run it "
-    "again after a change of pipeline.yaml or an upgrade; edits made in the Prefect UI are kept.",
-    example="PREFECT_API_URL=http://127.0.0.1:4200/api reeldex deploy --runs 8",
+    "again after a change of pipeline.yaml or an upgrade; edits made in the Prefect UI are kept.\n\n"
+    "Exit status: 0 registered; 2 wrong usage or configuration, or no such server.",
+    example="reeldex deploy --runs 8",
 )
 def deploy(
     *,
@@ -99,8 +100,9 @@ def deploy(
     "`reeldex deploy` has registered the flows, in the current folder. Runs that use the same device take turns. Runs "
     "whose process has died are marked as crashed, and old runs are deleted (server.retention_days in pipeline.yaml). "
     "With --log-format json, its log and that of its runs go to standard error, else to a file in --home. Press Ctrl-C "
-    "to stop.",
-    example="PREFECT_API_URL=http://127.0.0.1:4200/api reeldex worker --runs 2",
+    "to stop.\n\n"
+    "Exit status: 0 stopped as requested; 2 wrong usage, or the worker ended unexpectedly.",
+    example="reeldex worker --runs 2",
 )
 def worker(
     *,

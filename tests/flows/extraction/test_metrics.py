@@ -38,7 +38,9 @@ QUEUES = (metrics.SHARDS_WAITING, metrics.SHARDS_RUNNING, metrics.VIDEOS_WAITING
 
 
 def finished(shard: int, reason: str | None = None) -> VideoFinished:
-    return VideoFinished(shard, VideoOutcome("a", "a.mp4", "failed" if reason else "ok", reason, "", attempts=1))
+    return VideoFinished(
+        shard, VideoOutcome("a", "a.mp4", "failed" if reason else "ok", reason, "Why." if reason else "", attempts=1)
+    )
 
 
 def test_queues_follow_the_shards() -> None:

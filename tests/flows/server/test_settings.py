@@ -37,6 +37,7 @@ def _settings(tmp_path: Path, **environment: str) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert not done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -62,6 +63,11 @@ def test_a_profile_is_used_although_prefects_folder_is_another(tmp_path: Path) -
     stated = _settings(tmp_path, PREFECT_API_AUTH_STRING="me:here", PREFECT_WORKER_QUERY_SECONDS="7")
     assert stated["told"]["PREFECT_API_AUTH_STRING"] == "me:here"
     assert stated["told"]["PREFECT_WORKER_QUERY_SECONDS"] in {"7", "7.0"}
+
+
+def test_a_user_without_prefects_folder_gets_none(tmp_path: Path) -> None:
+    assert _settings(tmp_path)["folder"] == str(tmp_path / "state" / "reeldex" / "prefect")
+    assert not (tmp_path / ".prefect").exists()
 
 
 def test_a_prefect_toml_of_the_folder_is_used(tmp_path: Path) -> None:
