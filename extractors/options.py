@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -150,6 +151,9 @@ TONE_MAP_DEFINITION = "bt709.knee1"
 """Names the mapping of `tone_map.py` in fingerprints; another mapping gets another name."""
 
 
+_NVDEC = "nvdec"
+
+
 class DecodeOptions(Options):
     """Which picture of a file is seen, and how. Options that differ from their defaults define other features."""
 
@@ -198,8 +202,17 @@ class DecodeOptions(Options):
         """
         changed = self.model_dump(mode="json", exclude_defaults=True)
         if self.hwaccel is not Hwaccel.NONE:
-            changed["hwaccel"] = "nvdec"
+            changed["hwaccel"] = _NVDEC
         return {**changed, "tone_map": TONE_MAP_DEFINITION} if self.tone_map else changed
+
+    @classmethod
+    def of_definition(cls, definition: Mapping[str, Any]) -> Self:
+        """Return options with this definition; of CUDA and AUTO, which define the same features, AUTO.
+
+        Raises ValidationError for options that this release does not have.
+        """
+        options = {**definition, **({"tone_map": True} if "tone_map" in definition else {})}
+        return cls(**{**options, **({"hwaccel": Hwaccel.AUTO} if options.get("hwaccel") == _NVDEC else {})})
 
 
 class DecoderOptions(Options):

@@ -75,7 +75,7 @@ def _extract(
     handed = handed_on(source, store, config)
     if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
         return report
-    prepared = handed or prepare(source, store, config)
+    prepared = handed or prepare(source, store, config, retried=(runtime.flow_run.run_count or 0) > 1)
     settings = config.model_dump(mode="json")
     # One source is a text, as in runs of older releases, whose plans a retry reuses.
     asked = (source[0] if len(source) == 1 else source, store, prepared.spaces, settings)

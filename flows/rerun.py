@@ -33,7 +33,8 @@ DESCRIPTION = """\
 3. *Only these shards*, *Only these videos*: instead, extract these again, complete or not.
 4. Press **Submit**. Complete shards are skipped.
 
-Extractors and weights are those each shard was planned for; only device and computation can be configured.
+Extractors, weights and options of decoding are those each shard was planned for; only device and computation can be
+configured.
 """
 
 

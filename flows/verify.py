@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Annotated, Any
 
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
+from pydantic import Field
 
 from reeldex.flows.config.forms import Form
 from reeldex.flows.extraction.report import damage_rows
@@ -20,14 +21,16 @@ from reeldex.flows.runs.names import verify_run_name
 from reeldex.flows.runs.progress_artifact import progress_artifact
 from reeldex.flows.runs.store_artifact import publish_store
 from reeldex.storage.store import FeatureStore
-from reeldex.storage.verify import VerifyReport
+from reeldex.storage.verify_report import VerifyReport
 
 log = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 **Read every byte** of a store and compare it with the recorded checksums.
 
-1. *Store*: the folder of features. Press **Submit**.
+1. *Store*: the folder of features.
+2. *Set aside damaged records*: rename damaged records of forgotten videos, removed spaces and searches, without which
+   the store works again. Press **Submit**.
 
 A store without damage ends as *Completed*. Damage ends as *Failed*, with a table of the files and remedies in the
 *Artifacts* tab; **rerun-failed** extracts damaged shards again. Files that cannot be read (permissions, disk errors)
@@ -39,23 +42,34 @@ FORM = Form("verify", (), (), former={})
 
 
 @form_flow(FORM, description=DESCRIPTION, run_name=verify_run_name)
-def verify(*, store: ExistingStore) -> State[Any]:
+def verify(
+    *,
+    store: ExistingStore,
+    set_aside_records: Annotated[
+        bool,
+        Field(
+            title="Set aside damaged records",
+            description="Rename damaged records beside the shards (forgotten.json, removed.json, searches.json), and "
+            "continue without them.",
+        ),
+    ] = False,
+) -> State[Any]:
     """Read every byte of a store and report damage."""
-    return _verify(FeatureStore(store))
+    return _verify(FeatureStore(store), set_aside_records=set_aside_records)
 
 
-def verify_as_flow_run(store: FeatureStore) -> VerifyReport:
+def verify_as_flow_run(store: FeatureStore, *, set_aside_records: bool = False) -> VerifyReport:
     """Create a flow run that verifies a store, and return its report, also for a damaged store."""
     with progress_bar():
         try:
-            return report_of(VerifyReport, verify, store=str(store.path))
+            return report_of(VerifyReport, verify, store=str(store.path), set_aside_records=set_aside_records)
         except StoreUnsoundError as unsound:
             return unsound.report
 
 
-def _verify(store: FeatureStore) -> State[Any]:
+def _verify(store: FeatureStore, *, set_aside_records: bool) -> State[Any]:
     with progress_artifact("Reading the store"):
-        report = verify_store(store)
+        report = verify_store(store, set_aside_records=set_aside_records)
     publish_store(store)
     if report.sound:
         message = f"No damage found: {what_was_read(report)}."

@@ -182,7 +182,7 @@ def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]
         content = json.loads(text)
         names = content["fields"]
         records = [from_json(VideoRecord, dict(zip(names, row, strict=True))) for row in content["videos"]]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         # Not its repr, which for undecodable bytes contains the whole file.
         why = f"{type(error).__name__}: {error}"
         raise IndexDamagedError(f"{path} does not hold the videos of an index ({why}). {REMEDY}") from error
@@ -224,7 +224,11 @@ def read_generation(folder: Path) -> Generation:
             "wrote it, or build the index again, in another folder or over this one (--rebuild)."
         )
     recorded = content.pop("sha256", None)
-    if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, **content}) != recorded:
+    try:
+        intact = _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, **content}) == recorded
+    except ValueError:
+        intact = False  # Python reads NaN and 1e999, which are not JSON.
+    if not intact:
         raise IndexDamagedError(f"{path} does not match its checksum: it was edited or damaged. {REMEDY}")
     try:
         if isinstance(options := content.get("options"), dict):

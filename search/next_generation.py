@@ -108,7 +108,8 @@ class Build:
         table = self._table(live, rows)
         if needs_compaction(rows, live):
             notes.append(f"{len(rows)} segments with {sum(rows.values())} rows became one of {len(table)}")
-            number = max(rows) + 1
+            # Beyond the segments of the current index, too: a kill must leave those as they are.
+            number = max(*rows, self._next_segment) + 1
             live = compact(table, self._folder, number)
             rows = {number: len(table)}
             table = self._table(live, rows)

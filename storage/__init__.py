@@ -1,11 +1,12 @@
 """Feature stores on disk: manifests, HDF5 shards, outcomes. Imports neither PyTorch nor other packages of reeldex.
 
-- The store: `store` (the entry point), `layout` (paths), `schema` (value types), `reasons` (why a video failed),
-  `status`, `catalog`, `contents` and `video_table` (what a store holds), `durations` (from rows), `verify`, `errors`.
+- The store: `store` (the entry point) on `readable_store` (what only reads), `layout` (paths), `schema` (value types),
+  `reasons` (why a video failed), `status`, `catalog`, `contents` and `video_table` (what a store holds), `durations`
+  (from rows), `verify` with `verify_features` and `verify_report`, `errors`.
 - Exchange: `npy_export`, `npy_import`, `npy_space` (what is imported), `npy_files`, `sidecar` (the record beside them),
   `comparison/` (two stores or folders), `video_names` (ids and the names of data sets).
 - Removing: `forgotten` (videos that no longer count), `removal`, `removed` (spaces that are not to be made again).
-- Beside the manifests: `searches` (what each source held).
+- Beside the manifests: `searches` (what each source held), `records` (setting damaged ones aside).
 - Planning: `manifest` (which video belongs to which shard), `growth` (what a scan adds), `inspection` (what is on disk
   for a shard), `resume` (what is left to do), `fingerprints` (settings that must not mix), `outcomes`.
 - Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard` and

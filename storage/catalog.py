@@ -10,7 +10,14 @@ from reeldex.storage import layout
 from reeldex.storage.durations import with_durations
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.forgotten import NOTHING_FORGOTTEN, Forgotten, read_forgotten
-from reeldex.storage.manifest import ShardManifest, Spellings, latest_entries, list_shards, read_manifest
+from reeldex.storage.manifest import (
+    ShardManifest,
+    Spellings,
+    latest_entries,
+    list_shards,
+    read_manifest,
+    superseded_positions,
+)
 from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
 from reeldex.storage.schema import VideoEntry
 from reeldex.storage.system_errors import FileVersion, file_version, look_at
@@ -34,6 +41,8 @@ class Catalog:
         self._spellings = Spellings(())
         self._latest_of: tuple[object, ...] = ()
         self._forgotten: tuple[FileVersion | None, Forgotten] = (None, NOTHING_FORGOTTEN)
+        self._uncounted: dict[int, frozenset[int]] = {}
+        self._uncounted_of: tuple[object, ...] = ()
         self._outcomes: dict[int, tuple[FileVersion, ShardOutcomes]] = {}
 
     def manifests(self) -> tuple[ShardManifest, ...]:
@@ -77,6 +86,19 @@ class Catalog:
             self._spellings = Spellings(self._latest)
             self._latest_of = current
         return self._latest
+
+    def uncounted(self, shard: int) -> frozenset[int]:
+        """Return the positions of a shard whose videos do not count: those of superseded and of forgotten entries."""
+        manifests, forgotten = self.manifests(), self.forgotten()
+        if len(self._uncounted_of) != 2 or any(
+            a is not b for a, b in zip((manifests, forgotten), self._uncounted_of, strict=True)
+        ):
+            found: dict[int, set[int]] = {}
+            for at, position in superseded_positions(manifests, forgotten.positions) | forgotten.positions:
+                found.setdefault(at, set()).add(position)
+            self._uncounted = {at: frozenset(positions) for at, positions in found.items()}
+            self._uncounted_of = (manifests, forgotten)
+        return self._uncounted.get(shard, frozenset())
 
     def find(self, video_id: str) -> tuple[str, int, int, VideoEntry] | None:
         """Return the (id, shard, position, entry) of a video's latest version; None for an unknown id.

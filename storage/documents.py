@@ -18,10 +18,13 @@ REMEDIES = {
     "manifest": "Restore this file from a backup: it is the only record of which videos the shard holds.",
     "outcomes": "Run `reeldex rerun`, which extracts its shard again, or restore this file from a backup.",
     "damage": "Run `reeldex verify`, which writes this file again.",
-    "removed": "Restore this file from a backup, or delete it: `reeldex rerun` then makes removed features again.",
-    "export": "Export the features again, or delete this file to import the .npy files as features of unknown origin.",
-    "forgotten": "Restore this file from a backup, or delete it: forgotten videos then count again.",
-    "searches": "Restore this file from a backup, or delete it: which videos left their source is then unknown.",
+    "export": "Export the features again with --overwrite, or import the .npy files as features of unknown origin with "
+    "--without-record.",
+    **dict.fromkeys(
+        ("removed", "forgotten", "searches"),
+        "Restore this file from a backup, or run `reeldex verify STORE --set-aside-records` (the flow `verify` with "
+        "set_aside_records), which says what the store no longer knows without it.",
+    ),
 }
 
 
@@ -70,7 +73,12 @@ def read_document(path: Path, kind: str, content: type[T]) -> T:
     if (found := body.pop("kind", None)) != kind:
         refuse(path, kind, f"this is not a {kind} file but one of kind {found!r:.80}")
     recorded = body.pop("sha256", None)
-    if _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **body}) != recorded:
+    try:
+        found = _checksum({"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **body})
+    except ValueError as error:
+        # Python reads NaN and 1e999.
+        refuse(path, kind, f"it has a number that JSON does not have: {error}", error)
+    if found != recorded:
         refuse(path, kind, "the content does not match its checksum: it was edited or damaged")
     try:
         return from_json(content, body)

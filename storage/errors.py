@@ -20,17 +20,20 @@ class StoreBusyError(StoreError):
 
 
 class StoreVanishedError(PermanentFaultError):
-    """A store that was there is gone, as when its disk is no longer mounted. Nothing is written in its place."""
+    """A store that was there is gone, as when its disk is no longer mounted. Nothing is written in its place.
 
-    def __init__(self, path: Path) -> None:
+    `advice` is added to the message.
+    """
+
+    def __init__(self, path: Path, advice: str = "") -> None:
         super().__init__(
             f"The store {path} is no longer there: its folder `manifest` has disappeared. Mount its disk, or move the "
-            "store back."
+            f"store back. {advice}".rstrip()
         )
-        self.path = path
+        self.path, self.advice = path, advice
 
-    def __reduce__(self) -> tuple[type[StoreVanishedError], tuple[Path]]:
-        return StoreVanishedError, (self.path,)
+    def __reduce__(self) -> tuple[type[StoreVanishedError], tuple[Path, str]]:
+        return StoreVanishedError, (self.path, self.advice)
 
 
 class FingerprintError(StoreError):
@@ -39,6 +42,17 @@ class FingerprintError(StoreError):
 
 class StoreDamagedError(StoreError):
     """The content of a file of the store is not what was written."""
+
+
+class StoreFileMissingError(StoreDamagedError, FileNotFoundError):
+    """A feature file of the store is missing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is missing. `reeldex rerun` extracts it again, or restore this file from a backup.")
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[StoreFileMissingError], tuple[Path]]:
+        return StoreFileMissingError, (self.path,)
 
 
 class StoreUnreadableError(StoreError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from reeldex.storage import layout
@@ -23,6 +24,22 @@ def published_space(root: Path, space: str) -> tuple[Path, FeatureSpace] | None:
     return next(_published(root, space), None)
 
 
+def recorded_space(root: Path, space: str) -> FeatureSpace | None:
+    """Return a space with the settings of its published features, else of staged ones; None if it has neither.
+
+    Raises StoreUnreadableError.
+    """
+    if published := published_space(root, space):
+        return published[1]
+    for shard in layout.staged_shards(root):
+        staging = Staging(root, shard)
+        for position in staging.positions():
+            with suppress(KeyError, StoreDamagedError):
+                if (staged := staging.spaces(position).get(space)) is not None:
+                    return staged
+    return None
+
+
 def require_fingerprints(root: Path, spaces: Sequence[FeatureSpace]) -> None:
     """Raise FingerprintError when published or staged features of one of these spaces have other settings."""
     for space in spaces:
@@ -34,8 +51,8 @@ def require_fingerprints(root: Path, spaces: Sequence[FeatureSpace]) -> None:
         for position in staging.positions():
             try:
                 staged = staging.spaces(position)
-            except StoreDamagedError:
-                # The inspection of the shard reports it, and it is extracted again.
+            except (KeyError, StoreDamagedError):
+                # Published since by another process; or damaged, which the inspection of the shard reports.
                 continue
             for space in spaces:
                 if staged.get(space.name, space) != space:

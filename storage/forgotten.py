@@ -35,10 +35,6 @@ class Forgotten:
         """The (shard, position) of each entry."""
         return frozenset((each.shard, each.position) for each in self.entries)
 
-    def of_shard(self, shard: int) -> frozenset[int]:
-        """Return the forgotten positions of one shard."""
-        return frozenset(each.position for each in self.entries if each.shard == shard)
-
 
 NOTHING_FORGOTTEN = Forgotten()
 

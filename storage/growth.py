@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from reeldex.storage.manifest import IdTree, ShardManifest, Spellings, latest_entries
-from reeldex.storage.schema import Span, VideoEntry
+from reeldex.storage.schema import JSON, Span, VideoEntry
 
 _Verdict = Literal["new", "changed", "unchanged", "duplicate", "absent"]
 
@@ -30,7 +31,7 @@ class Growth:
     gone: tuple[str, ...]
 
 
-def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by keyword
+def plan_growth(  # noqa: PLR0913 - facts about one scan, all but two by keyword
     manifests: Sequence[ShardManifest],
     found: Sequence[VideoEntry],
     *,
@@ -39,6 +40,7 @@ def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by key
     exists: Callable[[str], bool],
     has_features: Callable[[str], bool] | None = None,
     forgotten: Collection[tuple[int, int]] = (),
+    decode: Mapping[str, JSON] = MappingProxyType({}),
 ) -> Growth:
     """Assign found videos to new shards; pure, touches no file.
 
@@ -48,7 +50,7 @@ def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by key
     videos of one id in `found` wins. A file that vanished supersedes nothing: its id is gone. Of clips, `path` above
     means the file and the span; another span of the same file is a change unless this scan also finds the old one.
     Two ids that differ only in the Unicode form of accents are one: the store's spelling stays. Entries that are
-    `forgotten` count as absent.
+    `forgotten` count as absent. `decode` is recorded in the new shards.
 
     With `has_features(id)`, a moved video counts as unchanged only when the store has its features; otherwise it
     is planned again under its new path, because the old one can no longer be read.
@@ -72,7 +74,10 @@ def plan_growth(  # noqa: PLR0913 - six facts about one scan, all but two by key
             absent.add(entry.video_id)
     found_ids = {entry.video_id for entry in found} - absent
     return Growth(
-        new_shards=_pack(planned, len(manifests), videos_per_shard, tuple(spaces)),
+        new_shards=tuple(
+            replace(shard, decode=dict(decode))
+            for shard in _pack(planned, len(manifests), videos_per_shard, tuple(spaces))
+        ),
         new=verdicts["new"],
         changed=verdicts["changed"],
         unchanged=verdicts["unchanged"] + verdicts["absent"],

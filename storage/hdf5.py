@@ -11,6 +11,7 @@ from pathlib import Path
 
 import h5py
 
+from reeldex.storage.errors import StoreFileMissingError
 from reeldex.storage.system_errors import ASKED_WRONGLY, look_at, reading_error, unreadable
 
 # What h5py raises for a damaged file or a system error, depending on where it occurs.
@@ -60,17 +61,13 @@ def create(path: Path) -> Iterator[h5py.File]:
 def raise_system_error(path: Path, error: BaseException) -> None:
     """Raise StoreUnreadableError if h5py's error for a file has a system error as its cause; return for damage.
 
-    Raises FileNotFoundError when the file was deleted after it was found.
+    Raises StoreFileMissingError when the file was deleted after it was found.
     A failed system call is identified by its error number. Without one, the whole file is read without HDF5:
     it is damaged only if that succeeds.
     """
     found = _system_call(error) or _out_of_memory(error) or reading_error(path)
     if isinstance(found, FileNotFoundError) and look_at(path) is None:
-        raise FileNotFoundError(
-            errno.ENOENT,
-            "It was deleted while it was being opened; `reeldex rerun` extracts missing files again",
-            str(path),
-        ) from error
+        raise StoreFileMissingError(path) from error
     if found is not None:
         raise unreadable(path, found) from error
 

@@ -41,7 +41,8 @@ class Inspection:
     """What is on disk for a shard. A plain value: another process can use it, see `renew`.
 
     `held` maps each wanted space to the ids with intact rows. `versions` are those of the outcomes file and of each
-    space's feature file, from before they were read. `forgotten` are positions whose failures are never retried.
+    space's feature file, from before they were read. `uncounted` are the positions of superseded and forgotten videos,
+    which are never extracted.
     """
 
     manifest: ShardManifest
@@ -52,7 +53,7 @@ class Inspection:
     staged: Mapping[int, VideoOutcome]
     problems: tuple[str, ...]
     versions: tuple[FileVersion | None, ...]
-    forgotten: frozenset[int] = frozenset()
+    uncounted: frozenset[int] = frozenset()
 
     def state(self) -> ShardState:
         """Return the summary of this inspection."""
@@ -73,10 +74,11 @@ class Inspection:
         names = [space.name for space in self.spaces]
         pending = []
         for position, entry in enumerate(self.manifest.videos):
+            if position in self.uncounted:
+                continue
             # As if it had no outcome yet.
             previous = None if position in redo else self.previous(position)
-            again = () if position in self.forgotten else retry
-            needed = needed_spaces(entry, previous, names, self.held, again)
+            needed = needed_spaces(entry, previous, names, self.held, retry)
             staged = self.staged.get(position)
             if needed and not (staged and staged_suffices(staged, needed)):
                 pending.append(position)
@@ -84,7 +86,7 @@ class Inspection:
 
 
 def inspect_shard(
-    root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace], forgotten: frozenset[int] = frozenset()
+    root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace], uncounted: frozenset[int] = frozenset()
 ) -> Inspection:
     """Inspect a shard's outcomes, feature files and staged videos, without hashing files of the right size.
 
@@ -127,21 +129,21 @@ def inspect_shard(
         staged,
         tuple(problems),
         versions,
-        forgotten,
+        uncounted,
     )
 
 
 def renew(
-    root: Path, known: Inspection, spaces: Sequence[FeatureSpace], forgotten: frozenset[int] = frozenset()
+    root: Path, known: Inspection, spaces: Sequence[FeatureSpace], uncounted: frozenset[int] = frozenset()
 ) -> Inspection:
     """Return an earlier inspection as of now, in these spaces: only what may have changed since is read again.
 
     Staged videos always are; outcomes and feature files, if one of them was replaced or the spaces are others.
     """
     if not _has_inspected(known, spaces) or _versions(root, known.manifest, spaces) != known.versions:
-        return inspect_shard(root, known.manifest, spaces, forgotten)
+        return inspect_shard(root, known.manifest, spaces, uncounted)
     staged = _staged(root, known.manifest, known.outcomes, [])
-    return replace(known, spaces=tuple(spaces), staged=staged, forgotten=forgotten)
+    return replace(known, spaces=tuple(spaces), staged=staged, uncounted=uncounted)
 
 
 def _has_inspected(known: Inspection, spaces: Sequence[FeatureSpace]) -> bool:

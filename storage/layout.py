@@ -12,6 +12,7 @@ FEATURES = "features"
 OUTCOMES = "outcomes"
 STAGING = "staging"
 DAMAGE = "damage"
+SEARCHES = "searches"
 FOLDERS = (MANIFEST, FEATURES, OUTCOMES, STAGING)
 
 _SHARD_STEM = re.compile(r"shard-(\d{5}|[1-9]\d{5,})")
@@ -49,6 +50,11 @@ def forgotten_file(root: Path) -> Path:
 def searches_file(root: Path) -> Path:
     """Return the path of the record of the sources that were searched for this store."""
     return root / "searches.json"
+
+
+def searched_ids_file(root: Path, sha256: str) -> Path:
+    """Return the path of the ids that a search of a large source found, named by the SHA-256 of its content."""
+    return root / SEARCHES / f"{sha256}.json"
 
 
 def outcomes_file(root: Path, shard: int) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.storage import layout
@@ -13,7 +13,7 @@ from reeldex.storage.atomic import is_leftover
 from reeldex.storage.documents import read_document, refuse, write_document
 from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.json_codec import Integer, Text, to_json
-from reeldex.storage.schema import Span, VideoEntry, check_space_name
+from reeldex.storage.schema import JSONObject, Span, VideoEntry, check_space_name
 from reeldex.storage.system_errors import list_folder, look_at
 
 _KIND = "manifest"
@@ -23,12 +23,14 @@ _KIND = "manifest"
 class ShardManifest:
     """The videos of one shard, in order, and the names of the spaces wanted when it was planned.
 
-    Raises ValueError when it has no videos, or two videos that one HDF5 file cannot contain together.
+    `decode` are the options of decoding that it was planned with, as far as they are not at their defaults. Raises
+    ValueError when it has no videos, or two videos that one HDF5 file cannot contain together.
     """
 
     shard: Integer
     videos: tuple[VideoEntry, ...]
     spaces: tuple[Text, ...]
+    decode: JSONObject = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         layout.shard_stem(self.shard)
@@ -87,10 +89,12 @@ def write_manifest(root: Path, manifest: ShardManifest) -> None:
             "manifests; was this planned without holding the store's lock?"
         )
     body = to_json(manifest)
+    # As in the manifests of all releases, unless there is something to record.
+    names = ["shard", "spaces", *(["decode"] if manifest.decode else []), "videos"]
     for video in body["videos"]:
         if video["span"] is None:
-            del video["span"]  # as in the manifests of whole files ever since
-    write_document(path, _KIND, {name: body[name] for name in ("shard", "spaces", "videos")})
+            del video["span"]
+    write_document(path, _KIND, {name: body[name] for name in names})
 
 
 def read_manifest(path: Path) -> ShardManifest:

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from reeldex.storage import layout
 from reeldex.storage.atomic import publish
 from reeldex.storage.documents import canonical_json
-from reeldex.storage.errors import StoreError
+from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.hashing import rows_sha256
 from reeldex.storage.npy_files import SUFFIX
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace
 from reeldex.storage.sidecar import SIDECAR, ExportedVideo, Sidecar, read_sidecar, write_sidecar
 from reeldex.storage.store import FeatureStore
-from reeldex.storage.system_errors import look_at, reading
+from reeldex.storage.system_errors import is_folder, look_at, reading
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,13 @@ def export_npy(
     `overwrite`, and when the folder has other videos with other settings; UnknownSpaceError for a space that is not
     in the store.
     """
+    if all(is_folder(out / name) for name in (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)):
+        raise StoreError(f"{out} is a feature store, in which .npy files do not belong. Export into another folder.")
     written = unchanged = written_bytes = 0
     for space in store.spaces() if spaces is None else spaces:
         folder, ids = out / space, store.ids(space)
         record = _Record(store, FeatureSpace(space, store.fingerprint(space)))
-        earlier = _earlier(folder, record.space, ids)
+        earlier = _earlier(folder, record.space, ids, overwrite=overwrite)
         for video_id in ids:
             rows = store.rows(space, video_id)
             size = _write(folder / f"{video_id}{SUFFIX}", rows, video_id, overwrite=overwrite)
@@ -64,7 +67,7 @@ class _Record:
     store: FeatureStore
     space: FeatureSpace
     videos: dict[str, ExportedVideo] = field(default_factory=dict)
-    provenances: dict[str, Mapping[str, JSON]] = field(default_factory=dict)
+    provenances: dict[str, tuple[int, Mapping[str, JSON]]] = field(default_factory=dict)
 
     def add(self, video_id: str, rows: FeatureRows) -> None:
         entry, outcome = self.store.entry(video_id), self.store.outcome(video_id)
@@ -82,12 +85,12 @@ class _Record:
             entry=entry,
             outcome=outcome,
             provenance=self._number(self.store.provenance(self.space.name, video_id)),
+            colour=rows.colour,
+            damaged_rows=rows.damaged_rows,
         )
 
     def _number(self, provenance: Mapping[str, JSON]) -> int:
-        key = canonical_json(provenance)
-        self.provenances.setdefault(key, provenance)
-        return list(self.provenances).index(key)
+        return self.provenances.setdefault(canonical_json(provenance), (len(self.provenances), provenance))[0]
 
     def publish(self, folder: Path, earlier: Sidecar | None) -> None:
         """Write the record, with the files of an earlier export that are still there."""
@@ -101,16 +104,24 @@ class _Record:
         sidecar = Sidecar(
             self.space.name,
             self.space.fingerprint,
-            tuple(self.provenances.values()),
+            tuple(provenance for _, provenance in self.provenances.values()),
             dict(sorted(self.videos.items())),
         )
         if sidecar != earlier:
             write_sidecar(folder, sidecar)
 
 
-def _earlier(folder: Path, space: FeatureSpace, ids: Sequence[str]) -> Sidecar | None:
-    """Return the record of an earlier export; raises StoreError when its other videos have other settings."""
-    earlier = read_sidecar(folder)
+def _earlier(folder: Path, space: FeatureSpace, ids: Sequence[str], *, overwrite: bool) -> Sidecar | None:
+    """Return the record of an earlier export; raises StoreError when its other videos have other settings.
+
+    With `overwrite`, a damaged one counts as none.
+    """
+    try:
+        earlier = read_sidecar(folder)
+    except StoreDamagedError:
+        if not overwrite:
+            raise
+        return None
     if earlier is None or earlier.feature_space == space:
         return earlier
     if others := sorted(set(earlier.videos) - set(ids)):

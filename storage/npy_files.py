@@ -10,6 +10,7 @@ import numpy.typing as npt
 from reeldex.storage.errors import StoreError
 from reeldex.storage.schema import check_video_id
 from reeldex.storage.system_errors import all_below, is_folder, reading
+from reeldex.storage.video_names import name_without_suffix
 
 SUFFIX = ".npy"
 
@@ -32,6 +33,15 @@ def npy_files(folder: Path) -> dict[str, Path]:
     return found
 
 
+def may_be_space(path: Path) -> bool:
+    """Return whether a path is a folder, as that of a feature space is; raises StoreUnreadableError.
+
+    A link to nothing is an error, since it may be to a disk that is not mounted, unless it has the name of a video.
+    """
+    is_video = name_without_suffix(path.name) != path.name
+    return not (is_video and path.is_symlink() and not path.exists()) and is_folder(path)
+
+
 def load_array(path: Path) -> npt.NDArray[np.floating]:
     """Return a file's (R, D) array of floating-point numbers; raises StoreError and StoreUnreadableError."""
     try:
@@ -41,6 +51,10 @@ def load_array(path: Path) -> npt.NDArray[np.floating]:
         # NumPy treats every unknown format as a pickle, and advises reading it unsafely.
         reason = "it is not an .npy file" if "allow_pickle" in str(error) else str(error)
         raise StoreError(f"{path} cannot be read as an array of numbers: {reason}.") from error
+    except MemoryError as error:
+        raise StoreError(
+            f"{path} cannot be read as an array of numbers: its header names more than fit in memory."
+        ) from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f":
         raise StoreError(f"{path} contains {_described(rows)}, not (rows, dimension) of a float type.")
     return rows

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.durations import seconds_covered
@@ -25,12 +27,16 @@ Spaces = Mapping[str, NpySpace]
 class ImportReport:
     """Counts of an import: videos imported, and videos skipped because the store already has their features.
 
-    `not_normalised` counts the files without a record whose rows are not L2-normalised.
+    `not_normalised` counts the files without a record whose rows are not L2-normalised. `differing` of the videos that
+    were already there have other rows in the store, which stay. `lacking` videos were not imported although the store
+    has no such features of them: there, they failed or are not extracted yet.
     """
 
     imported: int
     already_there: int
     not_normalised: int = 0
+    differing: int = 0
+    lacking: int = 0
 
 
 def import_npy(
@@ -79,7 +85,19 @@ def import_spaces(spaces: Spaces, store: FeatureStore, *, videos_per_shard: int 
     imported = _fill_shards(store, spaces)
     imported += sum(_add_spaces(store, manifest, names, spaces) for manifest, names in additions)
     unrecorded = sum(count for name, count in unlike.items() if spaces[name].sidecar is None)
-    return ImportReport(imported, len(ids) - imported, unrecorded)
+    kept = Counter(_why_kept(store, spaces, video_id) for video_id in ids)
+    there = len(ids) - imported - kept["lacking"]
+    return ImportReport(imported, there, unrecorded, kept["differing"], kept["lacking"])
+
+
+def _why_kept(store: FeatureStore, spaces: Spaces, video_id: str) -> Literal["same", "differing", "lacking"]:
+    """Return how the store's features of a video, after an import, relate to its files."""
+    outcome = store.outcome(video_id)
+    held = [each for each in spaces.values() if video_id in each.files]
+    if outcome is None or any(each.space.name not in outcome.rows for each in held):
+        return "lacking"
+    same = all(store.rows_sha256(each.space.name, video_id) == each.sha256(video_id) for each in held)
+    return "same" if same else "differing"
 
 
 def _distinct_ids(spaces: Spaces) -> set[str]:
@@ -155,12 +173,15 @@ def _is_planned(entry: VideoEntry, manifest: ShardManifest, spaces: Spaces) -> b
 def _additions(store: FeatureStore, spaces: Spaces) -> list[tuple[ShardManifest, tuple[str, ...]]]:
     """Return the finished shards to which the files add spaces, with their names.
 
-    Raises StoreError when the files cover only some videos of a shard: a feature file holds all of them.
+    Videos that no longer count need no files. Raises StoreError when the files cover only some videos of a shard: a
+    feature file holds all of them.
     """
     found = []
     for manifest in store.manifests():
         outcomes = store.outcomes(manifest.shard)
-        held = {each.video_id: each for each in outcomes.videos if each.status == "ok"} if outcomes else {}
+        uncounted = store.uncounted(manifest.shard)
+        videos = outcomes.videos if outcomes else ()
+        held = {each.video_id: each for at, each in enumerate(videos) if each.status == "ok" and at not in uncounted}
         added = []
         for name in sorted(spaces):
             lacking = [video_id for video_id, each in held.items() if name not in each.rows]
@@ -194,7 +215,9 @@ def _require_same_videos(manifest: ShardManifest, added: NpySpace, ids: Sequence
 
 def _add_spaces(store: FeatureStore, manifest: ShardManifest, names: Sequence[str], spaces: Spaces) -> int:
     _publish(store, manifest, [spaces[name] for name in names])
-    return sum(all(entry.video_id in spaces[name].files for name in names) for entry in manifest.videos)
+    outcomes, uncounted = store.outcomes(manifest.shard), store.uncounted(manifest.shard)
+    current = [each for at, each in enumerate(outcomes.videos if outcomes else ()) if at not in uncounted]
+    return sum(all(name in each.rows for name in names) for each in current)
 
 
 def _publish(store: FeatureStore, manifest: ShardManifest, wanted: Sequence[NpySpace]) -> None:

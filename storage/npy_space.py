@@ -10,7 +10,7 @@ import numpy as np
 
 from reeldex.storage.errors import StoreError
 from reeldex.storage.hashing import rows_sha256
-from reeldex.storage.npy_files import SUFFIX, load_rows, npy_files
+from reeldex.storage.npy_files import SUFFIX, load_rows, may_be_space, npy_files
 from reeldex.storage.schema import (
     JSON,
     FeatureRows,
@@ -84,6 +84,10 @@ class NpySpace:
             else entry.path == str(self.files[entry.video_id].absolute())
         )
 
+    def sha256(self, video_id: str) -> str:
+        """Return the SHA-256 of a video's rows (`hashing.rows_sha256`)."""
+        return self._exported(video_id).sha256 if self.sidecar else rows_sha256(load_rows(self.files[video_id]))
+
     def outcome(self, video_id: str) -> VideoOutcome | None:
         """Return the outcome that was exported, None when there is none."""
         return self._exported(video_id).outcome if self.sidecar else None
@@ -107,6 +111,8 @@ class NpySpace:
             known.duration_seconds,
             truncated=known.truncated,
             source=known.source,
+            colour=known.colour,
+            damaged_rows=known.damaged_rows,
         )
 
     def _exported(self, video_id: str) -> ExportedVideo:
@@ -115,14 +121,16 @@ class NpySpace:
         return self.sidecar.videos[video_id]
 
 
-def find_spaces(folder: Path, seconds_per_row: Mapping[str, float]) -> dict[str, NpySpace]:
+def find_spaces(folder: Path, seconds_per_row: Mapping[str, float], *, records: bool = True) -> dict[str, NpySpace]:
     """Return the spaces of `folder/<space>/<video id>.npy`, or of one exported space that `folder` itself is.
 
     A folder with a record is the space that the record names, any other one the space that its own name says, of
-    unknown origin. Raises StoreError for a folder without such files, a space without `seconds_per_row`, and a file
-    that a record does not list.
+    unknown origin; without `records`, all are. Raises StoreError for a folder without such files, a space without
+    `seconds_per_row`, and a file that a record does not list.
     """
-    folders = [folder] if read_sidecar(folder) else [path for path in list_folder(folder) if is_folder(path)]
+    folders = (
+        [folder] if records and read_sidecar(folder) else [path for path in list_folder(folder) if may_be_space(path)]
+    )
     if folders != [folder] and (outside := [path for path in list_folder(folder) if path.suffix == SUFFIX]):
         raise StoreError(
             f"{outside[0]} is not in the folder of a feature space: the layout is <space>/<video id>{SUFFIX}. Move it "
@@ -130,7 +138,7 @@ def find_spaces(folder: Path, seconds_per_row: Mapping[str, float]) -> dict[str,
         )
     found: dict[str, NpySpace] = {}
     for each in folders:
-        files, sidecar = npy_files(each), read_sidecar(each)
+        files, sidecar = npy_files(each), read_sidecar(each) if records else None
         if not files:
             continue
         one = _recorded(each, files, sidecar) if sidecar else _unrecorded(each, files, seconds_per_row)
@@ -142,14 +150,14 @@ def find_spaces(folder: Path, seconds_per_row: Mapping[str, float]) -> dict[str,
     return found
 
 
-def claimed_space(folder: Path, space: FeatureSpace, seconds_per_row: float) -> NpySpace:
+def claimed_space(folder: Path, space: FeatureSpace, seconds_per_row: float, *, records: bool = True) -> NpySpace:
     """Return the files of a folder, or of its subfolder with the name of the space, as the space that is claimed.
 
-    Raises StoreError when it has no .npy files, or a record that says what they are.
+    Raises StoreError when it has no .npy files, or, unless `records` are ignored, one that says what they are.
     """
     own = folder / space.name
     place = own if is_folder(own) else folder
-    if (recorded := read_sidecar(place)) is not None:
+    if records and (recorded := read_sidecar(place)) is not None:
         raise StoreError(
             f"{place / SIDECAR} records that these are features of {recorded.space}. Import them without --as; a claim "
             "is only for files of which nothing is recorded."

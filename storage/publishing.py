@@ -13,7 +13,7 @@ from reeldex.storage.hashing import extent_is_intact
 from reeldex.storage.inspection import Inspection
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, write_outcomes
 from reeldex.storage.presence import require_present
-from reeldex.storage.resume import merge_outcome
+from reeldex.storage.resume import merge_outcome, outcome_of_uncounted
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace
 from reeldex.storage.shard import ShardReader, write_shard
 from reeldex.storage.staging import Staging
@@ -58,7 +58,9 @@ def publish_shard(
             files[space.name] = FileRecord.of(root, path, reader.extents())
     wanted = [space.name for space in inspection.spaces]
     videos = tuple(
-        merge_outcome(entry, previous[at], inspection.staged.get(at), rows[at], wanted)
+        outcome_of_uncounted(entry, previous[at] or inspection.staged.get(at), rows[at])
+        if at in inspection.uncounted
+        else merge_outcome(entry, previous[at], inspection.staged.get(at), rows[at], wanted)
         for at, entry in enumerate(manifest.videos)
     )
     before = inspection.outcomes.seconds_of_work if inspection.outcomes else 0.0

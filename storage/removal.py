@@ -6,14 +6,15 @@ A kill leaves a state that the same removal, run again, finishes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reeldex.storage import layout
-from reeldex.storage.errors import StoreError
+from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.forgotten import entries_of
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes, write_outcomes
-from reeldex.storage.removed import add_removed
+from reeldex.storage.removed import add_removed, read_removed
 from reeldex.storage.schema import FeatureRows, VideoOutcome
 from reeldex.storage.shard import ShardReader, write_shard
 from reeldex.storage.store import FeatureStore
@@ -45,6 +46,7 @@ def remove_space(store: FeatureStore, space: str, *, dry_run: bool = False) -> R
     StoreError when a video would be left without features.
     """
     shards = {manifest.shard: store.outcomes(manifest.shard) for manifest in store.manifests()}
+    unfinished = [each for each in store.manifests() if space in each.spaces and shards[each.shard] is None]
     with_file = [shard for shard in shards if look_at(layout.features_file(store.path, space, shard)) is not None]
     holding = {shard: held for shard, held in shards.items() if held is not None and space in held.files}
     if not holding and not with_file:
@@ -52,10 +54,10 @@ def remove_space(store: FeatureStore, space: str, *, dry_run: bool = False) -> R
     for outcomes in holding.values():
         for video in outcomes.videos:
             if video.status == "ok" and set(video.rows) == {space}:
-                raise StoreError(
-                    f"{space} is the only feature space of {video.video_id!r}, which would be left without features. "
-                    "Remove such videos by their ids instead, or delete the store's folder if nothing is to be kept."
-                )
+                raise _only_space(space, video.video_id)
+    for manifest in unfinished:
+        if set(read_removed(store.path).wanted(manifest, None)) == {space}:
+            raise _only_space(space, manifest.videos[0].video_id)
     found = Removal(
         sum(space in video.rows for held in holding.values() for video in held.videos),
         sum(video.rows.get(space, 0) for held in holding.values() for video in held.videos),
@@ -63,7 +65,8 @@ def remove_space(store: FeatureStore, space: str, *, dry_run: bool = False) -> R
     )
     if dry_run:
         return found
-    add_removed(store.path, space, {*holding, *with_file})
+    # Unfinished shards are completed without it.
+    add_removed(store.path, space, {*holding, *with_file, *(each.shard for each in unfinished)})
     for shard in sorted({*holding, *with_file}):
         if (recorded := read_outcomes(store.path, shard)) is not None and space in recorded.files:
             videos = tuple(_without(video, {space}) for video in recorded.videos)
@@ -71,6 +74,13 @@ def remove_space(store: FeatureStore, space: str, *, dry_run: bool = False) -> R
         layout.features_file(store.path, space, shard).unlink(missing_ok=True)
     store.close()
     return found
+
+
+def _only_space(space: str, video_id: str) -> StoreError:
+    return StoreError(
+        f"{space} is the only feature space of {video_id!r}, which would be left without features. "
+        "Remove such videos by their ids instead, or delete the store's folder if nothing is to be kept."
+    )
 
 
 def remove_videos(store: FeatureStore, names: Sequence[str], *, dry_run: bool = False) -> Removal:
@@ -100,6 +110,7 @@ def remove_rows(store: FeatureStore, positions: Mapping[int, Collection[int]], *
     """
     total = NOTHING
     for shard, there in sorted(positions.items()):
+        total = total.plus(_remove_staged(store, shard, there, dry_run=dry_run))
         outcomes = read_outcomes(store.path, shard)
         doomed = [at for at in there if outcomes is not None and outcomes.videos[at].rows]
         if outcomes is None or not doomed:
@@ -109,6 +120,21 @@ def remove_rows(store: FeatureStore, positions: Mapping[int, Collection[int]], *
         after = before - _bytes_of(outcomes, doomed) if dry_run else _rewrite(store.path, outcomes, doomed)
         total = total.plus(Removal(len(doomed), sum(rows), before - after))
     store.close()
+    return total
+
+
+def _remove_staged(store: FeatureStore, shard: int, positions: Collection[int], *, dry_run: bool) -> Removal:
+    """Remove videos that are extracted and wait for the rest of their shard."""
+    staging, total = store.staging(shard), NOTHING
+    doomed = sorted({*positions} & {*staging.positions()})
+    for at in doomed:
+        rows = 0
+        with suppress(StoreDamagedError):
+            rows = sum(staging.outcome(at).rows.values())
+        size_bytes = _size(layout.staging_folder(store.path, shard) / layout.staged_name(at))
+        total = total.plus(Removal(1, rows, size_bytes))
+    if not dry_run:
+        staging.discard(doomed)
     return total
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from reeldex.storage.schema import VideoEntry, VideoOutcome
 
+NOT_COUNTED = "It was not extracted: a later version replaced it, or it was forgotten with `reeldex forget`."
+
 
 def needed_spaces(
     entry: VideoEntry,
@@ -100,6 +102,19 @@ def _with_notes_of(staged: VideoOutcome, previous: VideoOutcome) -> VideoOutcome
         return staged
     message = " ".join(filter(None, (staged.message, previous.message)))
     return replace(staged, notes=(*staged.notes, *added), message=message)
+
+
+def outcome_of_uncounted(entry: VideoEntry, known: VideoOutcome | None, rows: Mapping[str, int]) -> VideoOutcome:
+    """Return the outcome of a superseded or forgotten video, which is not extracted.
+
+    `known` is its recorded or staged outcome, if there is one, and `rows` are those that it still has.
+    """
+    if entry.duplicate_of is not None:
+        return duplicate_outcome(entry)
+    if known is not None and (rows or known.status == "failed"):
+        return replace(known, rows=rows)
+    attempts = known.attempts if known is not None else 0
+    return VideoOutcome(entry.video_id, entry.path, "failed", "missing", NOT_COUNTED, attempts=attempts)
 
 
 def duplicate_outcome(entry: VideoEntry) -> VideoOutcome:

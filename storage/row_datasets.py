@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -18,6 +19,8 @@ from reeldex.storage.write_errors import RESERVED_BYTES, refuse_if_full
 
 _COLOUR = "colour_"
 _DAMAGED = "damaged_rows"
+# An HDF5 attribute has at most 64 KiB; a range takes 16 bytes.
+_MOST_RANGES = 4000
 
 
 def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -> None:
@@ -38,8 +41,22 @@ def write_rows(group: h5py.Group, name: str, rows: FeatureRows, position: int) -
     for key, value in sorted(rows.colour.items()):
         dataset.attrs[_COLOUR + key] = value
     if rows.damaged_rows is not None:
-        dataset.attrs[_DAMAGED] = np.array(rows.damaged_rows, dtype="<i8").reshape(-1, 2)
+        dataset.attrs[_DAMAGED] = np.array(_joined(rows.damaged_rows), dtype="<i8").reshape(-1, 2)
     dataset.attrs["sha256"] = rows_sha256(rows.rows)
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """Return the ranges as they can be stored: with the smallest gaps closed, so that there are at most _MOST_RANGES.
+
+    Each row of `ranges` stays in one; the rows of the closed gaps count as damaged, too.
+    """
+    if len(ranges) <= _MOST_RANGES:
+        return ranges
+    bounds = np.array(ranges, dtype=np.int64)
+    gaps = bounds[1:, 0] - bounds[:-1, 1]
+    widest = np.sort(np.argsort(-gaps, kind="stable")[: _MOST_RANGES - 1])
+    firsts, stops = bounds[[0, *(widest + 1)], 0], bounds[[*widest, -1], 1]
+    return list(zip(firsts.tolist(), stops.tolist(), strict=True))
 
 
 def read_rows(dataset: h5py.Dataset) -> FeatureRows:

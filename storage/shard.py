@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.storage.atomic import publish
-from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError, UnknownVideoError
+from reeldex.storage.errors import StoreDamagedError, StoreFileMissingError, StoreUnreadableError, UnknownVideoError
 from reeldex.storage.hashing import Extent
 from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_to_read, raise_system_error
 from reeldex.storage.row_datasets import damaged_rows, is_plausible, read_rows, room_for, write_rows
@@ -74,26 +74,34 @@ class ShardReader:
 
     Attributes: `path`, `space` (FeatureSpace), `shard`, `provenance`, `created`. All methods raise StoreDamagedError,
     naming the file and the remedy, where the file is not what `write_shard` wrote; StoreUnreadableError where the
-    system does not allow reading it; FileNotFoundError when it is absent; ValueError after `close`.
+    system does not allow reading it; StoreFileMissingError when it is absent; ValueError after `close`. After an error,
+    the file is opened anew: buffers of the HDF5 library that it failed to fill count as read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._bytes: npt.NDArray[np.uint8] | None = None
+        self._file: h5py.File | None = None
         self._closed = False
-        if look_at(path) is None:
-            raise FileNotFoundError(f"{path} does not exist; `reeldex rerun` extracts missing shards again.")
         with self._damage_named():
-            self._file = open_to_read(path)
-        try:
-            with self._damage_named():
-                self._read_header()
-        except BaseException:
-            self._file.close()
-            raise
+            # Opened, with its header.
+            pass
 
-    def _read_header(self) -> None:
-        attributes = self._file.attrs
+    def _open(self) -> None:
+        if look_at(self.path) is None:
+            raise StoreFileMissingError(self.path)
+        self._bytes = None
+        self._file = open_to_read(self.path)
+        self._read_header(self._file)
+
+    def _discard(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(*H5PY_ERRORS):
+                file.close()
+
+    def _read_header(self, file: h5py.File) -> None:
+        attributes = file.attrs
         if attributes["format"] != FORMAT:
             raise StoreDamagedError(f"its format is {attributes['format']!r}, not {FORMAT!r}")
         if attributes["format_version"] != FORMAT_VERSION:
@@ -104,7 +112,7 @@ class ShardReader:
         self.shard = int(attributes["shard"])
         self.provenance: dict[str, JSON] = json.loads(attributes["provenance"])
         self.created = str(attributes["created"])
-        self._features: h5py.Group = self._file["features"]
+        self._features: h5py.Group = file["features"]
         if not isinstance(self._features, h5py.Group):
             raise StoreDamagedError("/features is not a group")
 
@@ -186,14 +194,19 @@ class ShardReader:
             except StoreDamagedError as error:
                 damaged.append((video_id, str(error)))
             except H5PY_ERRORS as error:
-                raise_system_error(self.path, error)
+                try:
+                    raise_system_error(self.path, error)
+                except (OSError, StoreUnreadableError):
+                    self._discard()
+                    raise
                 damaged.append((video_id, str(error)))
         return damaged
 
     def close(self) -> None:
         """Close the file; the reader cannot be used afterwards. Closing it again does nothing."""
         self._closed = True
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def __enter__(self) -> ShardReader:
         return self
@@ -218,10 +231,16 @@ class ShardReader:
         if self._closed:
             raise ValueError(f"The reader of {self.path} was closed. Open the file again.")
         try:
+            if self._file is None:
+                self._open()
             yield
-        except (UnknownVideoError, StoreUnreadableError):
+        except UnknownVideoError:
+            raise
+        except (StoreUnreadableError, StoreFileMissingError):
+            self._discard()
             raise
         except (StoreDamagedError, *H5PY_ERRORS) as error:
+            self._discard()
             if not isinstance(error, StoreDamagedError):
                 raise_system_error(self.path, error)
             raise StoreDamagedError(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from reeldex.storage.documents import read_document, write_document
 from reeldex.storage.json_codec import Flag, Integer, Number, Text, to_json
@@ -20,7 +23,8 @@ class ExportedVideo:
     """One exported file: its rows as in a feature file of a store, and the video they come from.
 
     `sha256` is that of `hashing.rows_sha256`, `source` the path that the features were extracted from. `entry` and
-    `outcome` are the store's records of the video. `provenance` is an index of `Sidecar.provenances`.
+    `outcome` are the store's records of the video. `provenance` is an index of `Sidecar.provenances`. `colour` and
+    `damaged_rows` are those of `FeatureRows`; records of earlier releases lack them.
     """
 
     row_count: Integer
@@ -34,6 +38,8 @@ class ExportedVideo:
     entry: VideoEntry
     outcome: VideoOutcome
     provenance: Integer
+    colour: Annotated[Mapping[str, Text], Field(exclude_if=lambda colour: not colour)] = field(default_factory=dict)
+    damaged_rows: Annotated[tuple[tuple[Integer, Integer], ...] | None, Field(exclude_if=lambda it: it is None)] = None
 
 
 @dataclass(frozen=True)

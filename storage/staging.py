@@ -105,6 +105,11 @@ class Staging:
                 (self._folder / layout.staged_name(position)).unlink()
         return problems
 
+    def discard(self, positions: Collection[int]) -> None:
+        """Remove the staged videos at these positions. Requires the store's lock."""
+        for position in positions:
+            (self._folder / layout.staged_name(position)).unlink(missing_ok=True)
+
     def token(self, position: int) -> str:
         """Return the unique token of this staged file."""
         with self._open(position) as file:

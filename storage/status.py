@@ -12,7 +12,6 @@ from reeldex.storage.damage import damaged_files
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.json_codec import to_json
-from reeldex.storage.manifest import superseded_positions
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import JSON, VideoOutcome
@@ -74,8 +73,6 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     """
     manifests = catalog.manifests()
     removed = read_removed(root)
-    forgotten = catalog.forgotten().positions
-    superseded = superseded_positions(manifests, forgotten) | forgotten
     searches = read_searches(root)
     gone = searches.left if searches is not None else frozenset()
     left: Counter[str] = Counter()
@@ -85,7 +82,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     sizes: Counter[str] = Counter()
     unreadable: list[Unreadable] = []
     damaged: list[str] = []
-    done = unreadable_shards = ok = truncated = pending = staged = 0
+    done = unreadable_shards = ok = truncated = pending = staged = superseded = 0
     seconds_of_video = seconds_of_work = 0.0
     for manifest in manifests:
         outcomes = catalog.outcomes(manifest.shard)
@@ -96,11 +93,13 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         done += complete and not closed
         unreadable_shards += complete and bool(closed)
         unreadable += closed
-        current = [at for at in range(len(manifest.videos)) if (manifest.shard, at) not in superseded]
+        uncounted = catalog.uncounted(manifest.shard)
+        superseded += len(uncounted)
+        current = [at for at in range(len(manifest.videos)) if at not in uncounted]
         if outcomes is None:
-            away = [at for at in current if manifest.videos[at].video_id in gone]
-            left["pending"] += len(away)
-            current = [at for at in current if at not in set(away)]
+            there = [at for at in current if manifest.videos[at].video_id not in gone]
+            left["pending"] += len(current) - len(there)
+            current = there
             pending += len(current)
             staged += len(set(current).intersection(Staging(root, manifest.shard).positions()))
             continue
@@ -133,7 +132,7 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         seconds_of_video_ok=seconds_of_video,
         rows_per_space=dict(sorted(rows.items())),
         bytes_per_space=dict(sorted(sizes.items())),
-        superseded=len(superseded),
+        superseded=superseded,
         seconds_of_work=seconds_of_work,
         unreadable=tuple(unreadable),
         noted=dict(sorted(noted.items())),

@@ -87,6 +87,14 @@ class ExtractConfig(WeightsOptions):
             "copied.",
         ),
     ] = 0.0
+    new_store: Annotated[
+        bool,
+        Field(
+            title="New store",
+            description="Create the store even if there was one before, which is gone: without this, its disk is "
+            "assumed not to be mounted.",
+        ),
+    ] = False
 
 
 class ComputeConfig(DecoderOptions, DeviceOptions):

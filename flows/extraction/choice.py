@@ -11,7 +11,7 @@ from reeldex.errors import UsageError
 from reeldex.flows.extraction.plan import ShardTask, known_outcomes, stored_spaces
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.quantities import counted
-from reeldex.storage.manifest import latest_entries, superseded_positions
+from reeldex.storage.manifest import latest_entries
 from reeldex.storage.removed import read_removed
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def chosen(store: FeatureStore, choice: Choice) -> list[ShardTask]:
     Duplicates, and videos that are superseded or forgotten, are not extracted. Raises UsageError for a shard or video
     that the store does not have.
     """
-    manifests, forgotten = store.manifests(), store.forgotten().positions
-    hidden = superseded_positions(manifests, forgotten) | forgotten
+    manifests = store.manifests()
     positions: dict[int, set[int]] = {}
     for shard in choice.shards:
         if not 0 <= shard < len(manifests):
@@ -49,9 +48,9 @@ def chosen(store: FeatureStore, choice: Choice) -> list[ShardTask]:
         positions.setdefault(shard, set()).update(
             at
             for at, entry in enumerate(manifests[shard].videos)
-            if entry.duplicate_of is None and (shard, at) not in hidden
+            if entry.duplicate_of is None and at not in store.uncounted(shard)
         )
-    latest = latest_entries(manifests, forgotten)
+    latest = latest_entries(manifests, store.forgotten().positions)
     for video_id in choice.videos:
         entry = store.entry(video_id)
         if entry is None:

@@ -55,6 +55,11 @@ def read_list(listing: Path) -> list[ListedVideo]:
     else:
         rows = list(_separated_rows(listing, text, "\t" if suffix == ".tsv" else None))
     if not rows:
+        if "\r" in text.strip() and "\n" not in text:
+            raise UsageError(
+                f"The list {str(listing)!r} names no video: its lines end with CR alone, as on old Macs. Save it "
+                "with LF or CRLF."
+            )
         raise UsageError(f"The list {str(listing)!r} names no video.")
     for row in rows:
         if is_url(row.path):

@@ -14,6 +14,7 @@ from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 
 if TYPE_CHECKING:
+    from reeldex.extractors.options import DecodeOptions
     from reeldex.storage.inspection import Inspection
     from reeldex.storage.outcomes import ShardOutcomes
     from reeldex.storage.schema import JSON, VideoEntry
@@ -25,7 +26,8 @@ class ShardTask:
     """A shard to process, its number of videos, and the names of the feature spaces it must have.
 
     Videos that failed for a reason in `retry` are retried; videos at the positions `redo` are extracted in any case. Of
-    a `complete` shard, only these are. `inspection` is what the plan saw of the shard on disk; None for a complete
+    a `complete` shard, only these are. `decode` are the options of decoding if they are not those of the run's
+    configuration. `inspection` is what the plan saw of the shard on disk; None for a complete
     shard, and for a new one, of which nothing is on disk.
     """
 
@@ -36,10 +38,15 @@ class ShardTask:
     inspection: Inspection | None = field(default=None, compare=False, repr=False)
     redo: tuple[int, ...] = ()
     complete: bool = False
+    decode: DecodeOptions | None = None
 
 
 def plan(
-    store: FeatureStore | None, found: Sequence[VideoEntry], spaces: Sequence[str], videos_per_shard: int
+    store: FeatureStore | None,
+    found: Sequence[VideoEntry],
+    spaces: Sequence[str],
+    videos_per_shard: int,
+    decode: DecodeOptions,
 ) -> Growth:
     """Return what the videos `found` add to the store (None: an empty store). Writes nothing."""
     return plan_growth(
@@ -50,6 +57,7 @@ def plan(
         exists=lambda path: Path(path).exists(),
         has_features=lambda video_id: store is not None and _has_features(store, video_id),
         forgotten=store.forgotten().positions if store is not None else (),
+        decode=decode.definition(),
     )
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
+from reeldex.flows.extraction.decoding import require_planned_decoding, with_recorded_decoding
+from reeldex.flows.extraction.known_stores import remember_store, require_not_vanished
 from reeldex.flows.extraction.networks import requested_spaces
 from reeldex.flows.extraction.plan import ShardTask, known_outcomes, plan, tasks_for, unfinished
 from reeldex.flows.extraction.requirements import (
@@ -29,6 +31,7 @@ from reeldex.storage.removed import read_removed
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
+    from reeldex.extractors.options import DecodeOptions
     from reeldex.flows.extraction.sources import FoundVideos
     from reeldex.storage.growth import Growth
     from reeldex.storage.manifest import ShardManifest
@@ -84,11 +87,13 @@ class PreparedRun:
             getattr(self.config, name) == getattr(config, name) for name in used
         )
 
-    def spaces_of(self, manifest: ShardManifest) -> tuple[str, ...]:
-        """Return the spaces in which this run works on a shard: its own in a rerun, else those that are asked for."""
+    def task_of(self, manifest: ShardManifest) -> ShardTask:
+        """Return the task of a shard that is not one of `tasks`, such as one that an earlier attempt completed."""
         if self.found is not None:
-            return self.spaces
-        return read_removed(self.store.path).wanted(manifest, known_outcomes(self.store, manifest.shard))
+            return ShardTask(manifest.shard, len(manifest.videos), self.spaces, self.retry)
+        spaces = read_removed(self.store.path).wanted(manifest, known_outcomes(self.store, manifest.shard))
+        task = ShardTask(manifest.shard, len(manifest.videos), spaces, self.retry)
+        return with_recorded_decoding(self.store, [task], self.config.decode)[0]
 
     @property
     def new_tasks(self) -> tuple[ShardTask, ...]:
@@ -124,7 +129,9 @@ class PreparedRun:
             return self
         if self.found is None:
             return replace(
-                self, stamp=_stamp(self.store_folder), tasks=_tasks_of_rerun(self.store, self.retry, self.choice)
+                self,
+                stamp=_stamp(self.store_folder),
+                tasks=_tasks_of_rerun(self.store, self.retry, self.choice, self.config.decode),
             )
         growth, tasks, stamp = _planned(self.store, self.found, self.spaces, self.config)
         return replace(self, growth=growth, tasks=tasks, stamp=stamp)
@@ -142,17 +149,25 @@ class PreparedRun:
 
 
 def prepare(
-    source: str | Sequence[str], store: str, config: PipelineConfig, *, only_estimate: bool = False
+    source: str | Sequence[str],
+    store: str,
+    config: PipelineConfig,
+    *,
+    only_estimate: bool = False,
+    retried: bool = False,
 ) -> PreparedRun:
     """Return the run that extracts the features of `source`, one or several, missing in `store`.
 
     Checks, in this order: the source, the store, the extractors' names, the weights, the device, and that the store's
     features were made with the same settings. The store is created if absent. Weights may be missing if there is
-    nothing to do. With `only_estimate`, weights may always be missing, and nothing is created.
+    nothing to do. With `only_estimate`, weights may always be missing, and nothing is created. `retried` runs have had
+    their store before.
 
-    Raises UsageError, WeightsError, DeviceError, FingerprintError, or StoreError.
+    Raises UsageError, WeightsError, DeviceError, FingerprintError, StoreError, or StoreVanishedError.
     """
     folder = Path(store)
+    if not config.extract.new_store:
+        require_not_vanished(folder, expected=retried)
 
     @functools.cache
     def existing() -> FeatureStore | None:
@@ -172,6 +187,7 @@ def prepare(
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
     require_fitting_store(prepared.store, config, spaces, hashes)
+    remember_store(folder)
     if prepared.all_tasks:
         warn_of_another_ffmpeg(prepared.store)
     return prepared
@@ -196,21 +212,25 @@ def prepare_rerun(
             "videos (--failed-videos), or the shards and videos."
         )
     folder = Path(store)
+    require_not_vanished(folder, expected=True)
     feature_store = FeatureStore(store)
     stamp = _stamp(folder)
-    tasks = _tasks_of_rerun(feature_store, retry, choice)
+    tasks = _tasks_of_rerun(feature_store, retry, choice, config.decode)
     spaces = tuple(sorted({name for task in tasks for name in task.spaces}))
     if tasks:
         feature_store.require_writable()
         hashes = weights_hashes(spaces, config)
         require_device(config)
-        require_fitting_store(feature_store, config, spaces, hashes)
+        # What was decoded how has been compared shard by shard.
+        require_fitting_store(feature_store, config, spaces, hashes, decode=False)
         warn_of_another_ffmpeg(feature_store)
     return PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
 
 
-def _tasks_of_rerun(store: FeatureStore, retry: Sequence[str], choice: Choice) -> tuple[ShardTask, ...]:
-    return tuple(chosen(store, choice) if choice else unfinished(store, retry))
+def _tasks_of_rerun(
+    store: FeatureStore, retry: Sequence[str], choice: Choice, decode: DecodeOptions
+) -> tuple[ShardTask, ...]:
+    return with_recorded_decoding(store, chosen(store, choice) if choice else unfinished(store, retry), decode)
 
 
 def _planned(
@@ -218,8 +238,11 @@ def _planned(
 ) -> tuple[Growth, tuple[ShardTask, ...], tuple[object, ...]]:
     """Return what the videos add to a store (None: an empty one), its incomplete shards, and its stamp."""
     stamp = _stamp(store.path) if store is not None else ()
-    growth = plan(store, found.videos, spaces, config.extract.shard_videos)
-    return growth, tuple(tasks_for(store, found.videos, spaces)) if store is not None else (), stamp
+    growth = plan(store, found.videos, spaces, config.extract.shard_videos, config.decode)
+    tasks = tuple(tasks_for(store, found.videos, spaces)) if store is not None else ()
+    if store is not None:
+        require_planned_decoding(store, tasks, config.decode)
+    return growth, tasks, stamp
 
 
 def _stamp(store: Path) -> tuple[object, ...]:

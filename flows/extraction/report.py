@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
     from reeldex.flows.extraction.run_time import RunTime
     from reeldex.storage.schema import VideoOutcome
-    from reeldex.storage.verify import VerifyReport
+    from reeldex.storage.verify_report import VerifyReport
 
 MOST_FAILURES_LISTED = 1000
 _MOST_SHARDS_LISTED = 50

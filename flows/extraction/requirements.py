@@ -52,17 +52,20 @@ def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
 
 
 def require_fitting_store(
-    store: FeatureStore, config: PipelineConfig, spaces: Sequence[str], hashes: dict[str, str]
+    store: FeatureStore, config: PipelineConfig, spaces: Sequence[str], hashes: dict[str, str], *, decode: bool = True
 ) -> None:
     """Raise FingerprintError if the store's features in these spaces were made with other settings.
 
-    What only a loaded network knows, such as the precision that `auto` chooses on CUDA, is checked in the worker.
+    With `decode`, its options are compared, too. What only a loaded network knows, such as the precision that `auto`
+    chooses on CUDA, is checked in the worker.
     """
     for stored in stored_spaces(store, spaces):
         if stored.fingerprint:
             record, _ = extractor_record(stored.name)
             expected = _expected(record, hashes.get(stored.name), config)
-            fixed = {key: value for key, value in stored.fingerprint.items() if key != DECODE}
+            if decode:
+                expected |= decode_fingerprint(config.decode)
+            fixed = {key: value for key, value in stored.fingerprint.items() if key != DECODE or not decode}
             store.require_fingerprint(FeatureSpace(stored.name, {**fixed, **expected}))
 
 
@@ -92,4 +95,4 @@ def _expected(record: ExtractorRecord, weights_sha256: str | None, config: Pipel
         *(["weights"] if weights_sha256 else []),
         *(["precision"] if precision is not Precision.AUTO else []),
     }
-    return {key: value for key, value in whole.items() if key in known} | decode_fingerprint(config.decode)
+    return {key: value for key, value in whole.items() if key in known}

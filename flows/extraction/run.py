@@ -24,10 +24,11 @@ from reeldex.storage.json_codec import from_json
 from reeldex.storage.presence import has_vanished
 
 if TYPE_CHECKING:
-    from reeldex.flows.config.pipeline import ComputeConfig
+    from reeldex.flows.config.pipeline import ComputeConfig, PipelineConfig
     from reeldex.flows.execution.jobs import Executor
     from reeldex.flows.extraction.plan import ShardTask
     from reeldex.flows.extraction.prepare import PreparedRun
+    from reeldex.storage.store import FeatureStore
 
 
 def run_prepared(
@@ -58,10 +59,7 @@ def run_shards(
     when no shard can be processed before the user has changed something, StoreVanishedError when the store is gone.
     """
     store, config = prepared.store, prepared.config
-    jobs = [
-        ShardJob(str(store.path), task.shard, task.spaces, config, task.retry, task.videos, task.inspection, task.redo)
-        for task in tasks
-    ]
+    jobs = [_job(store, config, task) for task in tasks]
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
     results = _run_jobs(jobs, executor, config.compute, progress) if jobs else {}
     for result in results.values():
@@ -92,6 +90,11 @@ def run_shards(
         if isinstance(result, RunStoppedError):
             raise result
     return report
+
+
+def _job(store: FeatureStore, config: PipelineConfig, task: ShardTask) -> ShardJob:
+    used = config if task.decode is None else config.model_copy(update={"decode": task.decode})
+    return ShardJob(str(store.path), task.shard, task.spaces, used, task.retry, task.videos, task.inspection, task.redo)
 
 
 def _run_jobs(

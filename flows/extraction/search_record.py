@@ -50,15 +50,16 @@ def record_search(store: FeatureStore, key: str | None, found: FoundVideos, *, n
 
     With `needs_lock`, takes the store's lock, unless another run holds it: that run's plan is then as recent as this.
     """
-    before = store.searches() or Searches(equal_names_get_paths=not store.manifests())
+    recorded = store.searches()
+    before = recorded or Searches(equal_names_get_paths=not store.manifests())
     after = before
     if key is not None:
         ids = {entry.video_id for entry in (*found.videos, *found.unsettled)}
         if any(note.is_failure for note in found.notes):
             # Where a folder cannot be read, its videos have not left.
-            ids |= next((set(each.present) for each in before.sources if each.source == key), set())
-        after = before.with_search(key, ids)
-    if after == store.searches():
+            ids.update(*(store.searched_ids(each) for each in before.sources if each.source == key))
+        after = before.with_search(key, ids, store.searched_ids)
+    if after == recorded:
         return
     if not needs_lock:
         store.record_searches(after)

@@ -13,7 +13,7 @@ from reeldex.storage.errors import StoreError
 if TYPE_CHECKING:
     from reeldex.flows.progress.work_rate import WorkRate
     from reeldex.storage.store import FeatureStore
-    from reeldex.storage.verify import VerifyReport
+    from reeldex.storage.verify_report import VerifyReport
 
 
 log = logging.getLogger(__name__)
@@ -39,14 +39,21 @@ def what_was_read(report: VerifyReport) -> str:
     return f"{files}, {videos}, {data_size(report.checked_bytes)} read"
 
 
-def verify_here(store: FeatureStore) -> VerifyReport:
+def verify_here(store: FeatureStore, *, set_aside_records: bool = False) -> VerifyReport:
     """Verify a store, with progress as a bar on a terminal, else in the log."""
     with progress_bar():
-        return verify_store(store)
+        return verify_store(store, set_aside_records=set_aside_records)
 
 
-def verify_store(store: FeatureStore) -> VerifyReport:
-    """Verify a store and record in it what is damaged; progress goes to the log and to the current sinks."""
+def verify_store(store: FeatureStore, *, set_aside_records: bool = False) -> VerifyReport:
+    """Verify a store and record in it what is damaged; progress goes to the log and to the current sinks.
+
+    With `set_aside_records`, first rename damaged records beside the shards, which takes the store's lock.
+    """
+    if set_aside_records:
+        with store.lock():
+            for sentence in store.set_aside_records():
+                log.warning("%s", sentence)
     files = _CheckedFiles()
     progress = Progress(files.snapshot, LogSink(), *current_sinks())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reeldex.flows.extraction.plan import ShardTask
 from reeldex.flows.extraction.run import run_shards
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError
 from reeldex.flows.runs.artifacts import publish_report
@@ -36,11 +35,7 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     """
     manifests = prepared.store.manifests()
     planned = {task.shard: task for task in prepared.all_tasks}
-    tasks = [
-        planned.get(shard)
-        or ShardTask(shard, len(manifests[shard].videos), prepared.spaces_of(manifests[shard]), prepared.retry)
-        for shard in shards
-    ]
+    tasks = [planned.get(shard) or prepared.task_of(manifests[shard]) for shard in shards]
     lacking = {task.shard for task in prepared.all_tasks if not task.complete}
     try:
         with progress_artifact("Starting", wanted=any(task.shard in planned for task in tasks)):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from reeldex.storage import layout
 from reeldex.storage.errors import StoreError
-from reeldex.storage.npy_files import SUFFIX, load_array, npy_files
+from reeldex.storage.npy_files import SUFFIX, load_array, may_be_space, npy_files
 from reeldex.storage.schema import JSON, check_space_name
 from reeldex.storage.sidecar import Sidecar, read_sidecar
 from reeldex.storage.store import FeatureStore
@@ -60,18 +60,17 @@ def open_feature_sets(path: Path) -> FeatureSets:
             raise StoreError(f"The store {path} has no features yet.")
         return FeatureSets(found, chosen=False)
     if read_sidecar(path) is None and (folders := [each for each in list_folder(path) if _is_space(each)]):
+        if outside := [each for each in list_folder(path) if each.suffix == SUFFIX and not is_folder(each)]:
+            raise StoreError(
+                f"{path} has both folders with names of feature spaces, such as {folders[0].name}, and {SUFFIX} files, "
+                f"such as {outside[0].name}. Move the files into that of their feature space, or the folders away."
+            )
         return FeatureSets(tuple(_of_folder(each) for each in folders), chosen=False)
     return FeatureSets((_of_folder(path),), chosen=True)
 
 
 def _is_space(folder: Path) -> bool:
-    if not is_folder(folder):
-        return False
-    try:
-        check_space_name(folder.name)
-    except ValueError:
-        return read_sidecar(folder) is not None
-    return True
+    return may_be_space(folder) and (_space_of_name(folder.name) is not None or read_sidecar(folder) is not None)
 
 
 def _of_store(store: FeatureStore, space: str) -> FeatureSet:

@@ -84,6 +84,25 @@ def test_damaged_rows_are_kept_with_the_features(reeldex: Reeldex, tmp_path: Pat
     assert reeldex("status", store, "--json").json["noted"] == {"damaged_rows": 1}
 
 
+def test_a_rerun_uses_the_options_of_decoding_by_itself(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    make_video(tmp_path / "videos" / "a.mp4")
+    store = tmp_path / "store"
+    assert reeldex("extract", tmp_path / "videos", "--store", store, *ONE, "--square-pixels").status == 0
+    before = FeatureStore(store).read(SPACE, "a").tobytes()
+    refused = reeldex("rerun", store, "--shards", "0", "--tone-map")
+    assert refused.status == 2
+    assert "decode.square_pixels = True, this run has decode.tone_map" in refused.err
+    # As if the run had been killed before its first video was finished.
+    for file in (*store.glob("features/*/*.h5"), *store.glob("outcomes/*")):
+        file.unlink()
+    assert reeldex("rerun", store).status == 0
+    found = FeatureStore(store)
+    assert found.fingerprint(SPACE)["decode"] == {"square_pixels": True}
+    assert found.read(SPACE, "a").tobytes() == before
+
+
 @pytest.mark.slow
 def test_intact_video_has_no_damaged_rows(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "videos" / "a.mp4")

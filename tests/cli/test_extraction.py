@@ -101,12 +101,6 @@ def test_export_and_import_keep_every_byte(reeldex: Reeldex, tmp_path: Path, mak
     assert len(span) == 2, "1.5 rows a second: rows 0 and 1"
 
 
-def test_the_help_of_rerun_says_that_options_of_decode_are_given_again(reeldex: Reeldex) -> None:
-    assert "not part of the plan: give those of the first run again" in " ".join(
-        reeldex("rerun", "--help").out.replace("│", " ").split()
-    )
-
-
 def test_a_dry_run_counts_a_video_that_is_too_narrow_as_one_that_cannot_be_extracted(
     reeldex: Reeldex, tmp_path: Path
 ) -> None:

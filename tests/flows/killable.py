@@ -30,7 +30,9 @@ def extract_without_prefect(source: str, store: str, ready: Event) -> None:
     with feature_store.lock():
         found = find_videos(source, config.extract).videos
         names = [network.space for network in networks]
-        feature_store.add_shards(plan(feature_store, found, names, config.extract.shard_videos).new_shards)
+        feature_store.add_shards(
+            plan(feature_store, found, names, config.extract.shard_videos, config.decode).new_shards
+        )
         for task in tasks_for(feature_store, found, names):
             run_shard(feature_store, networks, shard=task.shard, compute=config.compute, on_event=lambda _: None)
 

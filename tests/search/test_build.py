@@ -256,6 +256,34 @@ def test_segments_become_one_and_moments_keep_their_ids(library: Library, monkey
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
 
 
+def test_a_compaction_that_is_killed_leaves_the_current_index_in_use(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its last segment and most of the first one are gone: the new segment is not to get the last one's name."""
+    library.build()
+    library.add({"new/a.mp4": 31.0})
+    library.build()
+    index = library.folder / "index"
+    before, held = answers(index), {path: path.read_bytes() for path in index.glob("segment-*")}
+    store = library.store
+    with store.lock():
+        store.forget([each for each in store.ids() if not each.endswith("video2.mp4")])
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(next_generation, "publish_generation", killed)
+        with pytest.raises(KeyboardInterrupt):
+            library.build()
+    assert {path: path.read_bytes() for path in held} == held
+    assert answers(index) == before
+    report = library.build()
+    assert any("became one" in note for note in report.notes)
+    library.build("fresh")
+    assert answers(index) == answers(library.folder / "fresh")
+
+
 def test_progress_is_reported(library: Library) -> None:
     told: list[tuple[int, int]] = []
     build_index(library.request(), lambda done, total: told.append((done, total)))

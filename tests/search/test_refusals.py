@@ -161,6 +161,7 @@ def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
         (lambda folder: (folder / "index.json").write_text("{"), "not valid JSON"),
         (lambda folder: (folder / "index.json").write_text("{}"), "is not a reeldex-index file"),
         (lambda folder: edit(folder / "index.json", '"moments": ', '"moments": 1'), "was edited or damaged"),
+        (lambda folder: edit(folder / "index.json", '"at_10": ', '"at_10": 1e999, "at": '), "was edited or damaged"),
         (lambda folder: next(folder.glob("*.faiss")).unlink(), r"structure-00001.faiss is missing"),
         (lambda folder: truncate(next(folder.glob("*.embeddings.npy"))), r"has \d+ bytes instead of \d+"),
         (lambda folder: truncate(next(folder.glob("*.moments.npy"))), r"has \d+ bytes instead of \d+"),

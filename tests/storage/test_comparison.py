@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from reeldex.storage.comparison.compare import Comparison, SpaceComparison, compare_features, pair_spaces
-from reeldex.storage.comparison.feature_sets import FeatureSet
+from reeldex.storage.comparison.feature_sets import FeatureSet, open_feature_sets
 from reeldex.storage.comparison.rows import compare_rows
 from reeldex.storage.errors import StoreError
 from reeldex.storage.npy_export import export_npy
@@ -343,3 +343,14 @@ def test_a_comparison_of_nothing_agrees_with_nothing(tmp_path: Path) -> None:
     found: Comparison = compare_features(write(tmp_path / "a", {"x": rows}), write(tmp_path / "b", {"y": rows}))
     assert not found.agrees(0.9999)
     assert found.spaces[0].videos == ()
+
+
+def test_files_beside_folders_of_feature_spaces_are_not_passed_over(tmp_path: Path) -> None:
+    for name in ("net2d.v1/a.npy", "b.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / name, np.ones((2, 4), np.float16))
+    with pytest.raises(StoreError, match=r"folders with names of feature spaces, such as net2d\.v1, .* such as b\.npy"):
+        open_feature_sets(tmp_path)
+    (tmp_path / "b.npy").unlink()
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "absent")
+    assert [each.space for each in open_feature_sets(tmp_path).sets] == ["net2d.v1"]

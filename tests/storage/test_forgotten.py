@@ -12,7 +12,7 @@ import pytest
 from reeldex.storage import layout
 from reeldex.storage.errors import StoreDamagedError, UnknownVideoError
 from reeldex.storage.growth import plan_growth
-from reeldex.storage.schema import FeatureSpace
+from reeldex.storage.schema import FeatureSpace, VideoEntry
 from reeldex.storage.searches import SearchedSource, Searches
 from reeldex.storage.store import FeatureStore
 
@@ -135,3 +135,55 @@ def test_accents_in_either_form_name_the_same_video(
     with store.lock():
         store.forget([composed])
     assert store.ids() == []
+
+
+def test_a_video_that_is_forgotten_before_it_was_extracted_never_is(
+    store: FeatureStore,
+    grow: Any,  # noqa: ANN401
+    fill: Any,  # noqa: ANN401
+    two_d: FeatureSpace,
+) -> None:
+    grow("a", "b", "c")
+    with store.lock():
+        store.forget(["b"])
+    assert store.pending_positions(0, [two_d]) == (0, 2)
+    fill(0)
+    assert store.ids() == ["a", "c"]
+    status = store.status()
+    assert (status.videos_total, status.ok, status.superseded, status.shards_done) == (2, 2, 1, 1)
+    outcomes = store.outcomes(0)
+    assert outcomes
+    assert "forgotten with `reeldex forget`" in outcomes.videos[1].message
+    assert store.verify().sound
+
+
+def test_the_lost_rows_of_a_forgotten_video_are_not_made_again(
+    filled: FeatureStore,
+    fill: Any,  # noqa: ANN401
+    two_d: FeatureSpace,
+    three_d: FeatureSpace,
+) -> None:
+    with filled.lock():
+        filled.forget(["c"])
+    layout.features_file(filled.path, two_d.name, 1).unlink()
+    assert filled.pending_positions(1, [two_d]) == ()
+    assert filled.pending_positions(1, [two_d, three_d]) == (), "nor are its rows in another space"
+    fill(1)
+    assert filled.verify().sound
+    assert filled.status().shards_done == 2
+
+
+def test_a_superseded_video_is_not_extracted_from_the_file_that_replaced_it(
+    store: FeatureStore,
+    grow: Any,  # noqa: ANN401
+    fill: Any,  # noqa: ANN401
+    two_d: FeatureSpace,
+    three_d: FeatureSpace,
+) -> None:
+    grow("a", "b")
+    grow(VideoEntry("a", "/videos/a.mp4", 11, 20), "b")
+    assert store.pending_positions(0, [two_d]) == (1,)
+    fill(0)
+    fill(1)
+    assert (store.ids(), store.pending_positions(0, [two_d, three_d])) == (["a", "b"], (1,))
+    assert store.verify().sound

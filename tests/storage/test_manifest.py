@@ -230,6 +230,8 @@ def test_a_shard_number_beyond_five_digits() -> None:
         ('"kind": "manifest"', '"kind": "outcomes"', "of kind 'outcomes'"),
         ("reeldex-features", "other", "not a reeldex-features file"),
         ("{", "", "not valid JSON"),
+        ('"mtime_ns": ', '"mtime_ns": NaN, "x": ', "a number that JSON does not have"),
+        ('"mtime_ns": ', '"mtime_ns": 1e999, "x": ', "a number that JSON does not have"),
     ],
 )
 def test_an_edited_manifest_is_refused(tmp_path: Path, old: str, new: str, complaint: str) -> None:

@@ -3,17 +3,25 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reeldex.storage import npy_space
-from reeldex.storage.errors import FingerprintError, StoreDamagedError, StoreError, UnknownSpaceError
+from reeldex.storage.errors import (
+    FingerprintError,
+    StoreDamagedError,
+    StoreError,
+    StoreUnreadableError,
+    UnknownSpaceError,
+)
 from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.npy_export import export_npy
+from reeldex.storage.npy_files import load_array
 from reeldex.storage.npy_import import import_npy, import_spaces
-from reeldex.storage.npy_space import NpySpace, claimed_space
+from reeldex.storage.npy_space import NpySpace, claimed_space, find_spaces
 from reeldex.storage.schema import FeatureRows, FeatureSpace, Span, VideoEntry, VideoOutcome
 from reeldex.storage.sidecar import SIDECAR, read_sidecar
 from reeldex.storage.store import FeatureStore
@@ -152,7 +160,10 @@ def test_a_changed_an_added_and_a_renamed_export(filled: FeatureStore, tmp_path:
     record = tmp_path / "out/net2d.v1/features.json"
     written = record.read_text()
     record.write_text(written.replace('"fps": 1', '"fps": 2'))
-    with pytest.raises(StoreDamagedError, match=r"features\.json: .*edited or damaged\. Export the features again"):
+    with pytest.raises(
+        StoreDamagedError,
+        match=r"features\.json: .*edited or damaged\. Export .* --overwrite, or import .* --without-record",
+    ):
         import_npy(tmp_path / "out", other, seconds_per_row={})
     record.write_text(written)
     assert other.manifests() == ()
@@ -367,3 +378,118 @@ def test_clips_and_notes_survive_a_round_trip(store: FeatureStore, tmp_path: Pat
     assert other.outcome("clip") == store.outcome("clip")
     assert other.rows("net2d.v1", "clip").start_seconds == 30.0
     assert other.provenance("net2d.v1", "clip")["ffmpeg"] == "9.0.2"
+
+
+def test_damaged_rows_and_colours_come_back(
+    store: FeatureStore, grow: Act, two_d: FeatureSpace, tmp_path: Path, make_rows: MakeRows
+) -> None:
+    ids = ["a", "b", "c"]
+    grow(*ids)
+    for position, (video_id, damaged) in enumerate(zip(ids, [((1, 3), (4, 5)), (), None], strict=True)):
+        rows = replace(make_rows(video_id), damaged_rows=damaged, colour={"transfer": "smpte2084"} if damaged else {})
+        entry = store.manifests()[0].videos[position]
+        outcome = VideoOutcome(video_id, entry.path, "ok", None, "", attempts=1)
+        store.staging(0).put(position, outcome, {two_d: rows})
+    store.publish_shard(0, [two_d], provenance={}, seconds_of_work=0.0)
+    export_npy(store, tmp_path / "out")
+    back = FeatureStore(tmp_path / "back", create=True)
+    assert import_npy(tmp_path / "out", back, seconds_per_row={}).imported == 3
+    assert [back.damaged_rows(two_d.name, each) for each in ids] == [((1, 3), (4, 5)), (), None]
+    assert [dict(back.rows(two_d.name, each).colour) for each in ids] == [{"transfer": "smpte2084"}, {}, {}]
+
+
+def test_a_record_of_an_earlier_release_is_read(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out", ["net2d.v1"])
+    assert "colour" not in (tmp_path / "out/net2d.v1" / SIDECAR).read_text("utf-8")
+    assert "damaged_rows" not in (tmp_path / "out/net2d.v1" / SIDECAR).read_text("utf-8")
+
+
+def files_of(folder: Path, space: FeatureSpace, rows: dict[str, FeatureRows]) -> dict[str, NpySpace]:
+    folder.mkdir(parents=True)
+    for video_id, each in rows.items():
+        (folder / video_id).parent.mkdir(exist_ok=True)
+        np.save(folder / f"{video_id}.npy", each.rows)
+    return {space.name: NpySpace(space, {video_id: folder / f"{video_id}.npy" for video_id in rows}, 1.0)}
+
+
+def test_videos_that_the_store_knows_without_features_are_not_said_to_be_there(
+    store: FeatureStore, grow: Act, fill: Act, tmp_path: Path, make_rows: MakeRows
+) -> None:
+    """a is there with these rows, b with others, c failed, d is not extracted yet; e is new."""
+    two_d = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1})
+    grow("a", "b", "c")
+    grow("d")
+    fill(0, failing={"c": "missing"})
+    rows = {"a": make_rows(f"a {two_d.name}"), **{each: make_rows(f"other {each}") for each in "bcde"}}
+    files = files_of(tmp_path / "npy", two_d, rows)
+    report = import_spaces(files, store)
+    assert (report.imported, report.already_there, report.differing, report.lacking) == (1, 2, 1, 2)
+    assert store.ids() == ["a", "b", "e"]
+    with store.lock():
+        store.forget(["c", "d"])
+    report = import_spaces(files, store)
+    assert (report.imported, report.already_there, report.differing, report.lacking) == (2, 3, 1, 0)
+    assert sorted(store.ids()) == ["a", "b", "c", "d", "e"]
+    assert np.array_equal(store.read(two_d.name, "c"), rows["c"].rows)
+
+
+def test_a_space_is_added_to_a_shard_with_videos_that_no_longer_count(
+    filled: FeatureStore, grow: Act, fill: Act, tmp_path: Path, make_rows: MakeRows
+) -> None:
+    """Of shard 1, é is superseded and f stays; neither has features in the space that is added."""
+    two_d, added = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1}), FeatureSpace("net4d.v1", {"weights": "cc"})
+    grow(VideoEntry(IDS[3], f"/videos/{IDS[3]}.mp4", 11, 20), spaces=(two_d,))
+    fill(2)
+    with filled.lock():
+        filled.forget(["a"])
+    names = ["b/c.mp4", "f", IDS[3]]
+    report = import_spaces(files_of(tmp_path / "npy", added, {each: make_rows(each) for each in names}), filled)
+    assert (report.imported, report.already_there, report.lacking) == (3, 0, 0)
+    assert sorted(filled.ids(added.name)) == sorted(names)
+    outcomes = filled.outcomes(1)
+    assert outcomes
+    assert [added.name in each.rows for each in outcomes.videos] == [False, True], "two versions do not mix"
+    assert filled.verify().sound
+
+
+def test_a_header_that_promises_more_than_memory_holds(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npy"
+    with path.open("wb") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": (10**13, 2048)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(StoreError, match=r"bomb\.npy cannot be read .* more than fit in memory"):
+        load_array(path)
+
+
+def test_a_damaged_record_can_be_written_again_or_ignored(filled: FeatureStore, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_npy(filled, out)
+    record = out / "net2d.v1" / SIDECAR
+    intact = record.read_bytes()
+    record.write_bytes(intact[:-20])
+    other = FeatureStore(tmp_path / "other", create=True)
+    with pytest.raises(StoreDamagedError, match="--without-record"):
+        find_spaces(out, RATES)
+    assert import_spaces(find_spaces(out, RATES, records=False), other).imported == 4
+    assert other.fingerprint("net2d.v1")["origin"] == "imported npy"
+    assert claimed_space(out / "net2d.v1", claimed(), 1.0, records=False).sidecar is None
+    with pytest.raises(StoreDamagedError, match="--overwrite"):
+        export_npy(filled, out)
+    export_npy(filled, out, overwrite=True)
+    assert record.read_bytes() == intact
+
+
+def test_an_export_into_a_store_is_refused(filled: FeatureStore) -> None:
+    before = contents(filled.path)
+    with pytest.raises(StoreError, match=r"is a feature store, in which \.npy files do not belong"):
+        export_npy(filled, filled.path)
+    assert contents(filled.path) == before
+
+
+def test_a_link_to_nothing_beside_the_features_does_not_matter(filled: FeatureStore, tmp_path: Path) -> None:
+    export_npy(filled, tmp_path / "out")
+    (tmp_path / "out" / "a.mp4").symlink_to(tmp_path / "absent")
+    assert sorted(find_spaces(tmp_path / "out", {})) == filled.spaces()
+    (tmp_path / "out" / "net4d.v1").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(StoreUnreadableError, match="mount its disk"):
+        find_spaces(tmp_path / "out", {})

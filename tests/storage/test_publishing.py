@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import pytest
 
+from reeldex.storage import layout
 from reeldex.storage.errors import FingerprintError, StagingIncompleteError, StoreDamagedError
 from reeldex.storage.outcomes import read_outcomes
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
@@ -400,3 +401,23 @@ def test_what_a_kill_before_the_clearing_left_is_swept(
     assert store.pending_positions(0, [two_d], retry=["timeout"]) == (1,)
     with store.lock():
         assert Staging(store.path, 0).positions() == ()
+
+
+def test_a_shard_may_be_published_while_another_one_is_checked(
+    store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow("a", "b", videos_per_shard=1)
+    fill(0, publish=False)
+    fill(1, publish=False)
+    positions = Staging.positions
+
+    def then_published(staging: Staging, **without: Any) -> tuple[int, ...]:  # noqa: ANN401
+        """Another worker publishes shard 1 between the listing of its folder and the opening of its files."""
+        found = positions(staging, **without)
+        if found and staging._folder == layout.staging_folder(store.path, 1):
+            staging.clear()
+        return found
+
+    monkeypatch.setattr(Staging, "positions", then_published)
+    store.require_fingerprint(two_d)
+    assert positions(store.staging(1)) == ()

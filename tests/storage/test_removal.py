@@ -181,3 +181,48 @@ def test_a_reader_that_is_open_sees_what_is_left(filled: FeatureStore) -> None:
     assert np.array_equal(mapped, rows)
     with pytest.raises(UnknownVideoError):
         reader.read("net2d.v1", "e")
+
+
+def test_videos_of_an_unfinished_shard(store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace) -> None:
+    """One of them is extracted and waits, the other is not; neither is in the finished shard."""
+    grow("a", "b", "c")
+    fill(0, publish=False)
+    (store.path / "staging/shard-00000/00002.h5").unlink()
+    with store.lock():
+        removed = remove_videos(store, ["b", "c"])
+    assert (removed.videos, removed.rows) == (1, 6)
+    assert removed.size_bytes > 6 * 8 * 2
+    assert store.pending_positions(0, [two_d], retry=["missing"]) == ()
+    fill(0)
+    outcomes = store.outcomes(0)
+    assert outcomes
+    assert [(each.status, dict(each.rows)) for each in outcomes.videos] == [
+        ("ok", {"net2d.v1": 6}),
+        ("failed", {}),
+        ("failed", {}),
+    ]
+    assert "forgotten" in outcomes.videos[2].message
+    assert (store.ids(), store.verify().sound, unfinished(store, retry=["missing"])) == (["a"], True, [])
+
+
+def test_an_unfinished_shard_is_completed_without_a_removed_space(
+    store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace, three_d: FeatureSpace
+) -> None:
+    grow("a", "b", videos_per_shard=1, spaces=(two_d, three_d))
+    fill(0, (two_d, three_d))
+    with store.lock():
+        remove_space(store, three_d.name)
+    assert [(task.shard, task.spaces) for task in unfinished(store)] == [(1, (two_d.name,))]
+    fill(1, (two_d,))
+    assert (store.spaces(), store.status().shards_done) == ([two_d.name], 2)
+
+
+def test_the_only_space_of_an_unfinished_shard_stays(
+    store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace, three_d: FeatureSpace
+) -> None:
+    grow("a", spaces=(two_d, three_d))
+    grow("b", spaces=(three_d,))
+    fill(0, (two_d, three_d))
+    with pytest.raises(StoreError, match="only feature space of 'b'"):
+        remove_space(store, three_d.name)
+    assert store.spaces() == [two_d.name, three_d.name]

@@ -164,7 +164,7 @@ def test_one_video_at_a_time(path: Path, two_d: FeatureSpace, make_rows: MakeRow
 
 
 def test_an_absent_file_is_not_a_damaged_one(path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"shard-00003\.h5 does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"shard-00003\.h5 is missing"):
         ShardReader(path)
 
 
@@ -216,3 +216,25 @@ def test_a_fingerprint_with_text_of_any_length(path: Path) -> None:
     with ShardReader(path) as reader:
         assert reader.space == space
         assert json.dumps(reader.provenance) == json.dumps({"log": "x" * 100_000})
+
+
+def test_more_damaged_ranges_than_an_attribute_holds_are_joined_where_they_are_nearest(
+    path: Path, two_d: FeatureSpace
+) -> None:
+    # 9,000 single rows: after every third one there is a wide gap.
+    firsts = np.cumsum(np.where(np.arange(9000) % 3 == 0, 10, 2)).tolist()
+    given = tuple((first, first + 1) for first in firsts)
+    rows = FeatureRows(
+        np.ones((firsts[-1] + 5, 1), np.float16), 0.0, 1.0, None, truncated=False, source="s", damaged_rows=given
+    )
+    write_shard(path, two_d, 0, [("a", rows)], {})
+    with ShardReader(path) as reader:
+        found = reader.damaged_rows("a")
+    assert found
+    assert len(found) == 4000
+    # 3,000 groups, and 1,000 of the narrow gaps within them are kept.
+    inside = np.zeros(len(rows.rows), bool)
+    for first, stop in found:
+        inside[first:stop] = True
+    assert inside[firsts].all()
+    assert (inside.sum(), len(rows.rows) - inside.sum()) == (9000 + 5000, len(rows.rows) - 14000)

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reeldex.storage import layout
+from reeldex.storage.contents import video_contents
 from reeldex.storage.errors import (
     FingerprintError,
     NotAStoreError,
@@ -22,6 +24,7 @@ from reeldex.storage.errors import (
     UnknownSpaceError,
     UnknownVideoError,
 )
+from reeldex.storage.readable_store import nearest
 from reeldex.storage.reading import span_rows
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.shard import RowTiming
@@ -404,3 +407,22 @@ def test_the_package_itself_is_light() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     code = "import reeldex.storage.store, reeldex.storage.npy_import, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_store_whose_feature_files_are_gone_says_so(store: FeatureStore, grow: Act, fill: Act) -> None:
+    grow("a", "b")
+    fill(0)
+    layout.features_file(store.path, "net2d.v1", 0).unlink()
+    for use in (lambda: store.read("net2d.v1", "a"), lambda: video_contents(store, "a")):
+        with pytest.raises(StoreDamagedError, match=r"shard-00000\.h5 is missing\. `reeldex rerun` extracts it again"):
+            use()
+    with pytest.raises(StoreDamagedError, match=r"All files of the feature space net2d\.v1 .* are missing or damaged"):
+        store.fingerprint("net2d.v1")
+    with pytest.raises(UnknownSpaceError):
+        store.fingerprint("net3d.v1")
+
+
+def test_a_misspelled_id_among_very_many_is_not_looked_for() -> None:
+    names = [f"video {number}" for number in range(60_000)]
+    assert nearest("video 59x", names) == ""
+    assert "'video 59'" in nearest("video 59x", names[:100])

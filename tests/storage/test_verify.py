@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from reeldex.storage.outcomes import FileRecord, read_outcomes, write_outcomes
+from reeldex.storage.removed import add_removed
 from reeldex.storage.schema import FeatureRows, FeatureSpace
+from reeldex.storage.searches import Searches
 from reeldex.storage.shard import ShardReader, write_shard
 from reeldex.storage.store import FeatureStore
-from reeldex.storage.verify import Damage
+from reeldex.storage.verify_report import Damage
 
 MakeRows = Callable[..., FeatureRows]
 Act = Callable[..., None]
@@ -203,3 +205,50 @@ def test_what_a_kill_leaves_is_no_damage(filled: FeatureStore) -> None:
     # Killed after the first feature file, before the outcomes.
     os.link(filled.path / SHARD, filled.path / "features/net2d.v1/shard-00001.h5")
     assert damages(filled) == []
+
+
+def test_the_records_beside_the_shards_are_verified(filled: FeatureStore) -> None:
+    with filled.lock():
+        filled.forget(["a"])
+        filled.record_searches(Searches().with_search("/list", {"a"}))
+        add_removed(filled.path, "net9d.v1", [0])
+    report = filled.verify()
+    assert report.sound
+    assert report.checked_files == 10
+    for name, kind in (("forgotten.json", "count again"), ("removed.json", "again"), ("searches.json", "left")):
+        path = filled.path / name
+        intact = path.read_bytes()
+        path.write_bytes(intact.replace(b"0", b"1", 1) if kind == "again" else intact.replace(b'"a"', b'"b"', 1))
+        (damage,) = damages(filled)
+        assert (damage.file, "checksum" in damage.what) == (name, True)
+        path.write_bytes(intact)
+
+
+@pytest.mark.parametrize("at", ["staging", "outcomes"])
+def test_what_is_published_meanwhile_is_no_damage(
+    filled: FeatureStore, fill: Act, two_d: FeatureSpace, three_d: FeatureSpace, at: str
+) -> None:
+    """A verification needs no lock: a run publishes a shard when its outcomes, or its staged videos, were just read."""
+
+    def on_file(done: int, _total: int) -> None:
+        # The first file of shard 1 is its manifest; its outcomes come next, then its staged videos.
+        if done == {"outcomes": 5, "staging": 6}[at] and (filled.path / "staging/shard-00001").exists():
+            fill(1, (two_d, three_d))
+
+    report = filled.verify(on_file)
+    assert report.damages == ()
+    assert report.sound
+    assert not (filled.path / "staging/shard-00001").exists()
+
+
+def test_a_file_that_is_written_again_meanwhile_is_no_damage(
+    filled: FeatureStore, fill: Act, two_d: FeatureSpace, three_d: FeatureSpace
+) -> None:
+    def on_file(done: int, _total: int) -> None:
+        # After the outcomes of shard 0, before its files.
+        if done == 2:
+            fill(0, (two_d, three_d), retry=["timeout"])
+
+    before = read_outcomes(filled.path, 0)
+    assert filled.verify(on_file).damages == ()
+    assert before != read_outcomes(filled.path, 0)

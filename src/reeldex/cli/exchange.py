@@ -57,9 +57,10 @@ def export(
     details="NPY_DIR holds <space>/<video id>.npy. Arrays must be (rows, dimensions) float16. Files that "
     "`reeldex export` wrote get back their fingerprint, durations and video paths; others are recorded as of unknown "
     "origin, with durations from their rows. With --as, NPY_DIR holds <video id>.npy of one feature space, which the "
-    "store records as claimed: claimed features never mix with extracted ones in one store. Videos that are already "
-    "in the store are skipped.\n\n"
-    "Exit status: 0 imported; 2 wrong usage.",
+    "store records as claimed: claimed features never mix with extracted ones in one store. Videos of which the "
+    "store already has features are skipped.\n\n"
+    "Exit status: 0 imported; 1 some were not, because their extraction failed or is unfinished in the store; 2 wrong "
+    "usage.",
     example="reeldex import ~/npy ~/features",
 )
 def import_(  # noqa: PLR0913 - the command's options
@@ -79,6 +80,9 @@ def import_(  # noqa: PLR0913 - the command's options
     trust: Annotated[
         bool, Parameter(help="Accept the claim of --as, although .npy files do not record how they were made.")
     ] = False,
+    without_record: Annotated[
+        bool, Parameter(help="Ignore features.json, as if the files were of unknown origin.")
+    ] = False,
     seconds_per_row: Annotated[
         tuple[str, ...],
         Parameter(
@@ -96,7 +100,7 @@ def import_(  # noqa: PLR0913 - the command's options
         raise UsageError(f"No such folder: {str(npy_dir)!r}.")
     given = _given_rates(seconds_per_row)
     _require_claim_with_trust(as_, trust=trust)
-    spaces = _spaces(npy_dir, as_, given)
+    spaces = _spaces(npy_dir, as_, given, records=not without_record)
     opened = FeatureStore(store, create=True)
     with opened.lock():
         report = import_spaces(spaces, opened)
@@ -112,13 +116,28 @@ def import_(  # noqa: PLR0913 - the command's options
         "already_there": report.already_there,
         "claimed": claimed,
         "not_normalised": report.not_normalised,
+        "differing": report.differing,
+        "lacking": report.lacking,
     }
     claim = f", recorded as claimed {' and '.join(claimed)}" if claimed else ""
+    if report.differing:
+        terminal.report(
+            f"the store has other rows of {counted(report.differing, 'video')} than these files, and keeps them. "
+            f"`reeldex compare {store} {npy_dir}` shows the differences.",
+            logging.WARNING,
+        )
+    if report.lacking:
+        terminal.report(
+            f"{counted(report.lacking, 'video')} not imported: in the store, they failed or are not extracted in these "
+            f"feature spaces yet (`reeldex ls {store}`). To use these files for them, `reeldex forget` their ids and "
+            "import again.",
+            logging.WARNING,
+        )
     output.respond(
         answer,
         f"Imported {counted(report.imported, 'video')}, skipped {report.already_there:,} already present{claim}",
     )
-    return 0
+    return 1 if report.lacking else 0
 
 
 def _require_claim_with_trust(claimed: tuple[str, ...], *, trust: bool) -> None:
@@ -131,13 +150,15 @@ def _require_claim_with_trust(claimed: tuple[str, ...], *, trust: bool) -> None:
         raise UsageError("--trust accepts the claim of --as SPACE; name the feature space.")
 
 
-def _spaces(folder: Path, claimed: tuple[str, ...], rates: Mapping[str, float]) -> dict[str, NpySpace]:
+def _spaces(
+    folder: Path, claimed: tuple[str, ...], rates: Mapping[str, float], *, records: bool
+) -> dict[str, NpySpace]:
     """Return the feature spaces of a folder, by name: those that are claimed, or else its subfolders."""
     from reeldex.storage.npy_space import find_spaces
 
     if claimed:
-        return _claimed(folder, claimed, rates)
-    return find_spaces(folder, {**_registered_rates(folder), **rates})
+        return _claimed(folder, claimed, rates, records=records)
+    return find_spaces(folder, {**_registered_rates(folder), **rates}, records=records)
 
 
 def _given_rates(seconds_per_row: tuple[str, ...]) -> dict[str, float]:
@@ -163,7 +184,7 @@ def _registered_rates(folder: Path) -> dict[str, float]:
     }
 
 
-def _claimed(folder: Path, names: tuple[str, ...], rates: Mapping[str, float]) -> dict[str, NpySpace]:
+def _claimed(folder: Path, names: tuple[str, ...], rates: Mapping[str, float], *, records: bool) -> dict[str, NpySpace]:
     from reeldex.storage.npy_space import claimed_space
 
     if len(set(names)) < len(names):
@@ -173,7 +194,7 @@ def _claimed(folder: Path, names: tuple[str, ...], rates: Mapping[str, float]) -
     found = {}
     for name in names:
         space, rate = _claim(name, rates)
-        found[name] = claimed_space(folder, space, rate)
+        found[name] = claimed_space(folder, space, rate, records=records)
     return found
 
 

@@ -94,8 +94,8 @@ def extract(  # noqa: PLR0913 - each is an option
 
 @command(
     "rerun",
-    details="Each shard uses the extractors and weights it was planned for. Options of `decode` (--tone-map, "
-    "--square-pixels) are not part of the plan: give those of the first run again. Shards that `reeldex verify` found "
+    details="Each shard uses the extractors, weights and options of decoding (--tone-map, --square-pixels ...) it was "
+    "planned for; other options are refused. Shards that `reeldex verify` found "
     "damaged are extracted again. Videos that failed are skipped unless --failed-videos is given. With --shards or "
     "--videos, only these are extracted again, complete or not; their features stay until "
     "the new ones replace them.\n\n" + _EXITS,

@@ -88,7 +88,20 @@ def forget(
     "Exit status: 0 no damage found; 1 something is damaged or cannot be read; 2 wrong usage.",
     example="reeldex verify ~/features",
 )
-def verify(store: Store, /, *, server: ServerChoice = None, output: Output) -> int:
+def verify(
+    store: Store,
+    /,
+    *,
+    set_aside_records: Annotated[
+        bool,
+        Parameter(
+            help="First rename damaged records beside the shards (forgotten.json, removed.json, searches.json), so "
+            "that the store works without them; what it no longer knows is stated."
+        ),
+    ] = False,
+    server: ServerChoice = None,
+    output: Output,
+) -> int:
     """Read every byte of a store and report damage."""
     from reeldex.storage.json_codec import to_json
     from reeldex.storage.store import FeatureStore
@@ -98,7 +111,7 @@ def verify(store: Store, /, *, server: ServerChoice = None, output: Output) -> i
         from reeldex.flows.verify import verify_as_flow_run as run_verification
     else:
         from reeldex.flows.extraction.verification import verify_here as run_verification
-    report = run_verification(opened)
+    report = run_verification(opened, set_aside_records=set_aside_records)
     found = [f"{len(report.damages)} DAMAGED"] if report.damages else []
     found += [f"{len(report.unreadable)} CANNOT BE READ"] if report.unreadable else []
     lines = [

@@ -106,7 +106,7 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
     spaces = [feature_space(network) for network in networks]
     store = FeatureStore(tmp_path / "store", create=True)
     found = find_videos(str(folder), config.extract).videos
-    store.add_shards(plan(store, found, [space.name for space in spaces], 10).new_shards)
+    store.add_shards(plan(store, found, [space.name for space in spaces], 10, config.decode).new_shards)
     real = decode
 
     def breaks_at_the_fourth(source, *rest, **options):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN202

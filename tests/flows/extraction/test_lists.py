@@ -116,3 +116,9 @@ def test_clips_without_ids_are_named_by_file_and_span(tmp_path: Path) -> None:
     videos = find_videos(str(tmp_path / "l.csv"), ExtractConfig()).videos
     assert [each.video_id for each in videos] == ["a_1.5_10", "a_20_end", "a"]
     assert [each.span for each in videos] == [Span(1.5, 10.0), Span(20.0, None), None]
+
+
+def test_a_list_with_the_line_ends_of_old_macs_says_so(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_bytes(b"path,video_id\ra.mp4,x\rb.mp4,y\r")
+    with pytest.raises(UsageError, match="lines end with CR alone"):
+        read_list(tmp_path / "old.csv")

@@ -136,7 +136,7 @@ def test_a_rerun_works_on_each_shard_in_its_own_spaces(tmp_path: Path) -> None:
         write_manifest(store.path, ShardManifest(shard, videos, names))
     prepared = prepare_rerun(str(store.path), _config(), ())
     assert tuple(task.spaces for task in prepared.all_tasks) == spaces
-    assert tuple(prepared.spaces_of(manifest) for manifest in prepared.store.manifests()) == spaces
+    assert tuple(prepared.task_of(manifest).spaces for manifest in prepared.store.manifests()) == spaces
 
 
 def test_an_extraction_on_a_cpu_records_its_device_without_pytorch() -> None:

@@ -175,3 +175,21 @@ def test_a_server_that_takes_no_artifact_costs_no_run(folder: Path, monkeypatch:
     state = _run(verify, folder / "store")
     assert state.message is not None
     assert state.message.startswith("2 damages found"), "the verdict is the store's, not the server's"
+
+
+def test_a_retried_run_does_not_create_a_store_in_place_of_the_one_that_it_had(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _extract(folder).name == "Completed"
+    store = folder / "store"
+    # As a disk that is unmounted, which only root can do.
+    shutil.rmtree(store)
+    store.mkdir()
+    # Prefect's own way to set what a run knows of itself: the second attempt, as after Retry.
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", "2")
+    state = _extract(folder)
+    assert state.type.value == "FAILED"
+    assert "is no longer there" in (state.message or "")
+    assert list(store.iterdir()) == []
+    monkeypatch.delenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT")
+    assert _extract(folder).name == "Completed", "a store that was deleted on its disk is created again"

@@ -1,0 +1,95 @@
+"""What a verification finds: damage, and what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reeldex.storage.damage import DamagedFile
+from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.system_errors import Unreadable, reading
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One finding: the file below the store, the video if known, what is wrong, and what to do."""
+
+    file: str
+    video_id: str | None
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The result of a verification; `checked_bytes` counts the bytes of all files read.
+
+    `unreadable` lists what the system did not allow reading: not checked, and not known to be damaged. Feature files
+    whose content is not the recorded one are in `damaged_files` by shard and feature space, those that were read
+    without a finding in `intact_files`: `FeatureStore.record_damage` records both.
+    """
+
+    checked_files: int
+    checked_videos: int
+    checked_bytes: int
+    damages: tuple[Damage, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+    damaged_files: Mapping[int, Mapping[str, DamagedFile]] = field(default_factory=dict)
+    intact_files: frozenset[tuple[int, str]] = frozenset()
+
+    @property
+    def sound(self) -> bool:
+        """Whether every file was read and none is damaged."""
+        return not self.damages and not self.unreadable
+
+
+@dataclass
+class Findings:
+    """What a verification has found so far. `known` are the files that were read, `total` their number at the end."""
+
+    root: Path
+    progress: Callable[[int, int], None] | None
+    total: int = 0
+    files: int = 0
+    videos: int = 0
+    bytes: int = 0
+    damages: list[Damage] = field(default_factory=list)
+    unreadable: dict[Path, Unreadable] = field(default_factory=dict)
+    known: set[Path] = field(default_factory=set)
+    damaged: dict[int, dict[str, DamagedFile]] = field(default_factory=dict)
+    intact: set[tuple[int, str]] = field(default_factory=set)
+
+    @contextmanager
+    def readable(self) -> Iterator[None]:
+        """Record what the system does not allow reading in this block, and continue."""
+        try:
+            yield
+        except StoreUnreadableError as error:
+            self.unreadable.setdefault(error.path, Unreadable.of(self.root, error))
+
+    def read_file(self, path: Path) -> None:
+        """Count a file that is read; raises FileNotFoundError and StoreUnreadableError."""
+        self.known.add(path)
+        self.files += 1
+        with reading(path):
+            self.bytes += path.stat().st_size
+        if self.progress:
+            self.progress(self.files, self.total)
+
+    def damage(self, path: Path, what: str, remedy: str, video_id: str | None = None) -> None:
+        """Record damage of a file, or of a video in it."""
+        self.damages.append(Damage(path.relative_to(self.root).as_posix(), video_id, what, remedy))
+
+    def report(self) -> VerifyReport:
+        """Return what was found."""
+        return VerifyReport(
+            self.files,
+            self.videos,
+            self.bytes,
+            tuple(self.damages),
+            tuple(self.unreadable.values()),
+            self.damaged,
+            frozenset(self.intact),
+        )
