@@ -6,7 +6,7 @@ batch-invariant (a row's bytes depend only on its own clip), because the device 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,11 +25,23 @@ class Batch:
     owners: tuple[tuple[int, int], ...]
 
 
-class Batcher:
-    """Collects clips by extractor and shape until a batch is full."""
+# A clip that waits for its batch, after its owner.
+_Waiting = tuple[tuple[int, int], NDArray[np.uint8]]
 
-    def __init__(self) -> None:
-        self._waiting: dict[tuple[str, tuple[int, ...]], list[tuple[tuple[int, int], NDArray[np.uint8]]]] = {}
+
+def _in_ordinary_memory(_: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.empty(shape, np.uint8)
+
+
+class Batcher:
+    """Collects clips by extractor and shape until a batch is full.
+
+    `new_batch(extractor, shape)` returns an uninitialised array for a batch.
+    """
+
+    def __init__(self, new_batch: Callable[[str, tuple[int, ...]], NDArray[np.uint8]] = _in_ordinary_memory) -> None:
+        self._new_batch = new_batch
+        self._waiting: dict[tuple[str, tuple[int, ...]], list[_Waiting]] = {}
 
     def add(
         self, extractor: str, clips: NDArray[np.uint8], video: int, first_row: int, batch_rows: int
@@ -40,7 +52,7 @@ class Batcher:
         for offset, clip in enumerate(clips):
             group.append(((video, first_row + offset), clip))
             if len(group) >= batch_rows:
-                yield _pack(extractor, group, batch_rows)
+                yield self._pack(extractor, group, batch_rows)
                 group.clear()
         if not group:
             del self._waiting[key]
@@ -52,7 +64,7 @@ class Batcher:
                 del self._waiting[key]
                 size = batch_rows[key[0]]
                 for start in range(0, len(group), size):
-                    yield _pack(key[0], group[start : start + size], size)
+                    yield self._pack(key[0], group[start : start + size], size)
 
     def discard(self, video: int) -> None:
         """Drop the pending rows of a failed video."""
@@ -61,13 +73,12 @@ class Batcher:
             if not group:
                 del self._waiting[key]
 
-
-def _pack(extractor: str, group: list[tuple[tuple[int, int], NDArray[np.uint8]]], batch_rows: int) -> Batch:
-    shape = group[0][1].shape
-    clips = np.zeros((max(batch_rows, len(group)), *shape), np.uint8)
-    for index, (_, clip) in enumerate(group):
-        clips[index] = clip
-    return Batch(extractor, clips, tuple(owner for owner, _ in group))
+    def _pack(self, extractor: str, group: list[_Waiting], batch_rows: int) -> Batch:
+        clips = self._new_batch(extractor, (max(batch_rows, len(group)), *group[0][1].shape))
+        for index, (_, clip) in enumerate(group):
+            clips[index] = clip
+        clips[len(group) :] = 0
+        return Batch(extractor, clips, tuple(owner for owner, _ in group))
 
 
 class RowBuffer:

@@ -7,76 +7,36 @@ reads faster, because one selector drains all pipes as data arrives.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import selectors
-import subprocess
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import ffmpeg as ffmpeg_python
-
-from reeldex.extractors import complaints, ffmpeg, ffmpeg_process
 from reeldex.extractors.complaints import Complaints
 from reeldex.extractors.damage import Ranges, rows_of_samples
+from reeldex.extractors.decoding_process import (
+    DecodingTask,
+    Reader,
+    drain,
+    start,
+)
 from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.ffmpeg_process import (
-    decoder_threads,
     require_memory,
 )
 from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError, TimelineReader
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
+from reeldex.extractors.hwaccel import Claim, HardwareDecoders, HardwareDecodingError
 from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
-from reeldex.extractors.pictures import damage_note, picture_change, picture_notes, require_size
+from reeldex.extractors.pictures import damage_note, picture_notes, require_size
 from reeldex.extractors.probe import PROBE_TIMEOUT_SECONDS, probe
-from reeldex.extractors.sampling import PictureChange, Pipes, sampled_outputs
 from reeldex.extractors.timeline import Timeline, TimelineReport
 from reeldex.extractors.truncation import is_truncated
 
 if TYPE_CHECKING:
     from reeldex.extractors.spec import ExtractorSpec
-
-# A pipe of this size holds a few frames, so that ffmpeg rarely blocks. Linux allows it for unprivileged users.
-_PIPE_BYTES = 1 << 20
-_STOP_POLL_SECONDS = 0.5
-_MOST_THREADS = 16  # default maximum of ffmpeg
-
-# Reads available bytes from a file descriptor, yields the resulting chunks of frames, returns False at the end.
-_Reader = Callable[[int], Generator[FrameBatch, None, bool]]
-
-
-class DecodeStoppedError(Exception):
-    """Another thread stopped the decoding. Not an error of the video, whose path it carries."""
-
-
-def decode_arguments(  # noqa: PLR0913 - all but four by keyword
-    path: str,
-    metadata: VideoMetadata,
-    specs: Sequence[ExtractorSpec],
-    pipes: Pipes,
-    *,
-    max_frame_pixels: int,
-    threads: int | None = None,
-    change: PictureChange = PictureChange(),  # noqa: B008 - frozen
-    messages: Sequence[str] = complaints.ERRORS_ONLY,
-) -> list[str]:
-    """Return ffmpeg's arguments to decode a track of `path` once, by `threads` threads (None: ffmpeg's choice)."""
-    # A graph that is reconfigured when the picture size changes would restart the clock at 0; kept, its
-    # scale filter continues with the size of the first picture.
-    options = {"reinit_filter": 0, **(ffmpeg.far_probe_options() if metadata.probed_far else {})}
-    if threads is not None:
-        options["threads"] = threads
-    source = ffmpeg.local_input(max_frame_pixels, **options)
-    outputs = sampled_outputs(source[str(metadata.stream)], specs, pipes, change)
-    if metadata.begins_late:
-        # In MPEG-TS, time begins with the first of the streams that are used, which is the sound.
-        outputs.append(ffmpeg_python.output(source["a?"], "-", format="null", codec="copy"))
-    arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
-    return ["-hide_banner", "-nostdin", *messages, *arguments]
 
 
 def decode(  # noqa: PLR0913 - all but four by keyword
@@ -87,6 +47,8 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     chunk_bytes: int = EngineOptions().chunk_bytes,
     *,
     options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+    hardware: HardwareDecoders | None = None,
+    software_reason: str = "",
 ) -> Generator[FrameBatch | DecodeSummary, None, None]:
     """Yield the frames of a video for each extractor as they are decoded, and a DecodeSummary last.
 
@@ -94,32 +56,28 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     If ffmpeg reported errors, it decodes the video once more by one thread, which tells the pictures that they concern;
     the frames are those of the first decoding, as in the published extractor. Several threads may decode damaged
     pictures differently from run to run.
+    `hardware` decodes the video if it can; `software_reason` is the reason if it was tried before. Then, or if it
+    reports errors, HardwareDecodingError is raised, and all frames are invalid.
     Raises ProbeError or DecodeError; frames yielded before a DecodeError are invalid. Raises DecodeStoppedError soon
     after another thread has set `stop`, even while ffmpeg writes nothing.
     """
     metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits, options)
     for spec in specs:
         require_size(source.path, spec, metadata, limits, square_pixels=options.square_pixels)
-    task = _Task(source.path, metadata, specs, limits, options, stop, chunk_bytes)
+    task = DecodingTask(source.path, metadata, specs, limits, options, stop, chunk_bytes)
+    claiming = (
+        contextlib.nullcontext(Claim(None, software_reason)) if hardware is None else hardware.claim(metadata, stop)
+    )
+    with claiming as claim:
+        if claim.device is not None:
+            yield (yield from _decode_by_hardware(replace(task, hardware=claim.device))).summary
+            return
     decoded = yield from _decode_once(task, traced=False)
-    yield _with_damage(task, decoded) if decoded.summary.error_count else decoded.summary
-
-
-@dataclass(frozen=True)
-class _Task:
-    path: str
-    metadata: VideoMetadata
-    specs: Sequence[ExtractorSpec]
-    limits: DecodeLimits
-    options: DecodeOptions
-    stop: threading.Event | None
-    chunk_bytes: int
-
-    @property
-    def threads(self) -> int | None:
-        """Threads that decode the video, None for ffmpeg's choice."""
-        most = decoder_threads(self.metadata.width, self.metadata.height, self.limits.ffmpeg_memory_bytes)
-        return most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
+    summary = _with_damage(task, decoded) if decoded.summary.error_count else decoded.summary
+    if claim.software_reason:
+        sentence = f"The CPU decoded the video: {claim.software_reason}."
+        summary = replace(summary, notes={**summary.notes, NoteKind.SOFTWARE_DECODING: sentence})
+    yield summary
 
 
 @dataclass(frozen=True)
@@ -131,7 +89,20 @@ class _Decoded:
     damaged_samples: Mapping[str, Ranges | None]
 
 
-def _with_damage(task: _Task, decoded: _Decoded) -> DecodeSummary:
+def _decode_by_hardware(task: DecodingTask) -> Generator[FrameBatch, None, _Decoded]:
+    """Decode a video that software is expected to decode with the same result. Raises HardwareDecodingError."""
+    try:
+        decoded = yield from _decode_once(task, traced=False)
+    except DecodeError as error:
+        if error.reason is not FailureReason.DECODE_ERROR:
+            raise
+        raise HardwareDecodingError(f"the hardware decoder failed: {error}") from error
+    if decoded.summary.error_count:
+        raise HardwareDecodingError(f"the hardware decoder reported: {decoded.summary.first_error}")
+    return decoded
+
+
+def _with_damage(task: DecodingTask, decoded: _Decoded) -> DecodeSummary:
     """Return the summary with the rows that errors concern, which a second decoding finds."""
     samples: dict[str, Ranges | None] = dict.fromkeys(decoded.frame_counts)
     # The video has its frames: if this decoding fails, or reports nothing, its damaged rows are unknown.
@@ -157,21 +128,21 @@ def _without_frames(decoding: Generator[FrameBatch, None, _Decoded]) -> _Decoded
             return found
 
 
-def _decode_once(task: _Task, *, traced: bool) -> Generator[FrameBatch, None, _Decoded]:
+def _decode_once(task: DecodingTask, *, traced: bool) -> Generator[FrameBatch, None, _Decoded]:
     """Decode a video; with `traced` by one thread, to find the frames that errors concern."""
     metadata, limits = task.metadata, task.limits
     streams = [FrameStream(spec, task.chunk_bytes, limits.max_gap_seconds, traced=traced) for spec in task.specs]
-    process, pipes = _start(task, traced=traced)
+    process, pipes = start(task, traced=traced)
     errors = Complaints(metadata.container, metadata.codec, traced=traced)
     timeline = Timeline(metadata.end_seconds, limits.max_gap_seconds)
     try:
         assert process.stderr is not None  # noqa: S101 - started with a pipe
-        readers: dict[int, _Reader] = {process.stderr.fileno(): errors.read_from}
+        readers: dict[int, Reader] = {process.stderr.fileno(): errors.read_from}
         readers[pipes.clock] = TimelineReader(timeline, streams).read_from
         for stream, (pictures, ticks) in zip(streams, pipes.streams, strict=True):
             readers[pictures] = stream.read_pictures
             readers[ticks] = stream.read_ticks
-        yield from _drain(task.path, readers, limits, task.stop)
+        yield from drain(task.path, readers, limits, task.stop)
         process.wait()
     except GapError as gap:
         raise _too_long(task.path, gap, limits) from gap
@@ -192,9 +163,9 @@ def _decode_once(task: _Task, *, traced: bool) -> Generator[FrameBatch, None, _D
             yield from stream.finish()
     except MissingPicturesError as missing:
         ended = f"ffmpeg exited with status {process.returncode} before it had written all pictures ({missing})"
-        raise _undecodable(task.path, ended + said) from missing
+        raise undecodable(task.path, ended + said) from missing
     if any(stream.frame_count == 0 for stream in streams):
-        raise _undecodable(task.path, f"ffmpeg decoded no picture{said}")
+        raise undecodable(task.path, f"ffmpeg decoded no picture{said}")
     finest = max(streams, key=lambda stream: stream.spec.frames_per_second)
     decoded_seconds = finest.frame_count / finest.spec.frames_per_second
     # Without errors, nothing is damaged; with some, only a traced decoding knows what they concern.
@@ -236,7 +207,8 @@ def _require_not_killed(path: str, exit_status: int) -> None:
         )
 
 
-def _undecodable(path: str, what: str) -> DecodeError:
+def undecodable(path: str, what: str) -> DecodeError:
+    """Return the error for a file that ffmpeg could not decode: `what` is a sentence."""
     return DecodeError(
         path,
         FailureReason.DECODE_ERROR,
@@ -254,67 +226,3 @@ def _too_long(path: str, gap: GapError, limits: DecodeLimits) -> DecodeError:
         "If its timestamps are correct, raise compute.limits.max_gap_seconds; otherwise rewrite the file with correct "
         "ones.",
     )
-
-
-def _start(task: _Task, *, traced: bool) -> tuple[subprocess.Popen[bytes], Pipes]:
-    """Start ffmpeg and return it with the read ends of its pipes."""
-    ends = [os.pipe() for _ in range(2 * len(task.specs) + 1)]
-    readers, writers = [end[0] for end in ends], [end[1] for end in ends]
-    try:
-        for writer in writers[:-1:2]:
-            if hasattr(fcntl, "F_SETPIPE_SZ"):
-                # Fails when the user's pipe memory limit is reached; a small pipe also works, only slower.
-                with contextlib.suppress(PermissionError):
-                    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        arguments = decode_arguments(
-            task.path,
-            task.metadata,
-            task.specs,
-            Pipes.of(writers),
-            max_frame_pixels=task.limits.max_frame_pixels,
-            threads=1 if traced else task.threads,
-            change=picture_change(task.metadata, task.options),
-            messages=complaints.TRACED if traced else complaints.ERRORS_ONLY,
-        )
-        process = subprocess.Popen(
-            [*ffmpeg_process.command(task.limits.ffmpeg_memory_bytes), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=writers,
-        )
-    except BaseException:
-        for reader in readers:
-            os.close(reader)
-        raise
-    finally:
-        for writer in writers:
-            os.close(writer)
-    return process, Pipes.of(readers)
-
-
-def _drain(
-    path: str, readers: Mapping[int, _Reader], limits: DecodeLimits, stop: threading.Event | None
-) -> Iterator[FrameBatch]:
-    """Read all pipes as data arrives until all are closed; yield the chunks of frames."""
-    waited_seconds = 0.0
-    with selectors.DefaultSelector() as selector:
-        for descriptor, reader in readers.items():
-            selector.register(descriptor, selectors.EVENT_READ, reader)
-        while selector.get_map():
-            if stop is not None and stop.is_set():
-                raise DecodeStoppedError(path)
-            started = time.monotonic()
-            ready = selector.select(timeout=min(_STOP_POLL_SECONDS, limits.timeout_seconds - waited_seconds))
-            waited_seconds += time.monotonic() - started
-            if waited_seconds >= limits.timeout_seconds:
-                raise DecodeError(
-                    path,
-                    FailureReason.TIMEOUT,
-                    f"ffmpeg did not decode the file within {limits.timeout_seconds:g} seconds of waiting.",
-                    "Raise compute.limits.timeout_seconds, or check the file and its disk.",
-                )
-            for key, _ in ready:
-                more = yield from key.data(key.fd)
-                if not more:
-                    selector.unregister(key.fd)

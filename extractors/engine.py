@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
-import errno
-import logging
-import queue
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,29 +10,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reeldex.errors import InfrastructureError
+from reeldex.devices import usable_cores, usable_devices
 from reeldex.extractors.batching import Batch, Batcher, RowBuffer
 from reeldex.extractors.clips import to_clips
-from reeldex.extractors.decode import DecodeStoppedError, decode
-from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors.decoders import Decoders, DecodingRestarted, Message
+from reeldex.extractors.errors import FailureReason
 from reeldex.extractors.frames import (
     DecodeSummary,
     ExtractionFailure,
-    FrameBatch,
     VideoFeatures,
     VideoSource,
 )
+from reeldex.extractors.hwaccel import HardwareDecoders, hardware_decoders
 from reeldex.extractors.options import EngineOptions
-from reeldex.extractors.spans import cut, sharing_a_decoding
 
 if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network, PendingRows
-    from reeldex.extractors.spec import ExtractorSpec
 
-log = logging.getLogger(__name__)
-
-_MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EDQUOT}
-_QUEUE_POLL_SECONDS = 0.2
+_CPU_DECODERS = 2
 
 
 @dataclass
@@ -61,14 +51,6 @@ class _Video:
     @property
     def complete(self) -> bool:
         return self.summary is not None and self.outstanding == 0
-
-
-@dataclass(frozen=True)
-class _Message:
-    """A decoder's message about video number `video`."""
-
-    video: int
-    content: FrameBatch | DecodeSummary | ExtractionFailure | BaseException
 
 
 def extract(
@@ -100,16 +82,17 @@ class _Extraction:
         self._networks: Mapping[str, Network] = {network.spec.name: network for network in networks}
         self._specs = [network.spec for network in networks]
         self._options = options
+        self._decoders = options.decoders or default_decoders([network.device for network in networks])
         self._on_decoded = on_decoded
         self._times = times
-        self._batcher = Batcher()
+        self._batcher = Batcher(lambda name, shape: self._networks[name].new_batch(shape))
         self._videos: dict[int, _Video] = {}
         # Batches in flight, the oldest first; at most the largest `batches_in_flight` of the networks.
         self._in_flight: collections.deque[tuple[Batch, PendingRows]] = collections.deque()
         self._most_in_flight = max(network.batches_in_flight for network in networks)
         # The last rows of a video wait to share a batch with other videos, but not indefinitely: waiting rows
         # would be lost if the process were killed.
-        self._most_waiting = max(4 * options.decoders, *(network.batch_rows for network in networks))
+        self._most_waiting = max(4 * self._decoders, *(network.batch_rows for network in networks))
 
     def run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
         try:
@@ -120,7 +103,7 @@ class _Extraction:
                 self._in_flight.popleft()[1].discard()
 
     def _run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
-        with _Decoders(sources, self._specs, self._options) as decoders:
+        with Decoders(sources, self._specs, self._options, self._decoders, self._hardware()) as decoders:
             while True:
                 while self._in_flight and decoders.have_nothing_ready:
                     yield from self._collect()
@@ -129,19 +112,24 @@ class _Extraction:
                 self._times.waiting_seconds += time.monotonic() - started
                 if message is None:
                     break
-                yield from self._receive(sources[message.video], message)
+                yield from self._receive(sources[message.video % len(sources)], message)
         yield from self._process(self._batcher.flush(self._batch_rows()))
         while self._in_flight:
             yield from self._collect()
 
-    def _receive(self, source: VideoSource, message: _Message) -> Iterator[VideoFeatures | ExtractionFailure]:
+    def _hardware(self) -> HardwareDecoders | None:
+        devices = [network.device for network in self._networks.values() if network.device.startswith("cuda")]
+        return hardware_decoders(self._options.decode.hwaccel, devices[0] if devices else None)
+
+    def _receive(self, source: VideoSource, message: Message) -> Iterator[VideoFeatures | ExtractionFailure]:
         number, content = message.video, message.content
         if isinstance(content, BaseException):
             raise content
-        if isinstance(content, ExtractionFailure):
+        if isinstance(content, ExtractionFailure | DecodingRestarted):
             self._videos.pop(number, None)
             self._batcher.discard(number)
-            yield content
+            if isinstance(content, ExtractionFailure):
+                yield content
             return
         video = self._videos.get(number)
         if video is None:
@@ -213,103 +201,12 @@ class _Extraction:
         return VideoFeatures(video.source, rows, seconds_per_row, video.summary, starts)
 
 
-class _Decoders:
-    """Threads that decode videos into one bounded queue."""
+def default_decoders(devices: Sequence[str]) -> int:
+    """Return how many videos are decoded at the same time for networks on these devices of this process.
 
-    def __init__(self, sources: list[VideoSource], specs: Sequence[ExtractorSpec], options: EngineOptions) -> None:
-        groups = sharing_a_decoding(sources)
-        self._groups = iter(groups)
-        self._specs = specs
-        self._options = options
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._messages: queue.Queue[_Message | None] = queue.Queue(maxsize=2 * options.decoders)
-        self._threads = [
-            threading.Thread(target=self._work, name=f"decoder-{index}", daemon=True)
-            for index in range(min(options.decoders, max(1, len(groups))))
-        ]
-        self._running = len(self._threads)
-
-    def __enter__(self) -> _Decoders:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    @property
-    def have_nothing_ready(self) -> bool:
-        """Whether the queue is empty."""
-        return self._messages.empty()
-
-    def next_message(self) -> _Message | None:
-        """Wait for the next message of any decoder; return None once all have ended."""
-        while self._running:
-            message = self._messages.get()
-            if message is not None:
-                return message
-            self._running -= 1
-        return None
-
-    def _work(self) -> None:
-        try:
-            while not self._stop.is_set():
-                with self._lock:
-                    group = next(self._groups, None)
-                if group is None:
-                    return
-                self._decode(group)
-        finally:
-            self._put(None)  # or the engine would wait forever
-
-    def _decode(self, group: Mapping[int, VideoSource]) -> None:
-        """Decode a file once, for all sources in it, by their numbers."""
-        numbers, sources = list(group), list(group.values())
-        source = sources[0]
-        try:
-            options = self._options
-            decoded = decode(
-                source, self._specs, options.limits, self._stop, options.chunk_bytes, options=options.decode
-            )
-            with contextlib.closing(decoded) as items:
-                for at, item in cut(items, sources, self._specs):
-                    if not self._put(_Message(numbers[at], item)):
-                        return
-        except DecodeStoppedError:
-            return  # the engine has stopped
-        except ExtractionError as error:
-            self._fail(group, error.reason, str(error))
-        except Exception as error:
-            if affects_all_videos(error):
-                self._put(_Message(numbers[0], error))
-                return
-            log.exception("Bug in reeldex while decoding %r", source.path)
-            message = f"Bug in reeldex: {type(error).__name__}: {error}. Please report it with the log."
-            self._fail(group, FailureReason.INTERNAL_ERROR, message)
-
-    def _fail(self, group: Mapping[int, VideoSource], reason: FailureReason, message: str) -> None:
-        for number, source in group.items():
-            self._put(_Message(number, ExtractionFailure(source, reason, message)))
-
-    def _put(self, message: _Message | None) -> bool:
-        """Wait for space in the queue; return False once the engine has stopped."""
-        while not self._stop.is_set():
-            try:
-                self._messages.put(message, timeout=_QUEUE_POLL_SECONDS)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-
-def affects_all_videos(error: BaseException) -> bool:
-    """Whether an error is due to the machine, not to the current video.
-
-    A narrower rule than that for retries: most errors of the operating system concern the video's file.
+    On a CPU, decoding shares the cores with the networks. A GPU waits for decoding, which one core per video does with
+    the least overhead.
     """
-    if isinstance(error, OSError):
-        return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)
-    return isinstance(error, (MemoryError, FfmpegNotFoundError, InfrastructureError))
+    if not any(device.startswith("cuda") for device in devices):
+        return _CPU_DECODERS
+    return max(_CPU_DECODERS, usable_cores() // len(usable_devices("cuda")))

@@ -32,15 +32,17 @@ _OUT_OF_MEMORY = re.compile(
 _QUOTED_CHARACTERS = 200
 
 
-def command(memory_bytes: int = DecodeLimits().ffmpeg_memory_bytes) -> list[str]:
+def command(memory_bytes: int = DecodeLimits().ffmpeg_memory_bytes, *, address_space: bool = True) -> list[str]:
     """Return the command to which ffmpeg's arguments are appended, limited to so many bytes of address space.
+
+    Without `address_space`, the limit is that of its own data: CUDA reserves more addresses than there is memory.
 
     The process is killed when the thread that started it ends: read its output in that thread. Raises
     FfmpegNotFoundError.
     """
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    hard = resource.getrlimit(resource.RLIMIT_AS if address_space else resource.RLIMIT_DATA)[1]
     most = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-    limits = [f"--as={most}", f"--stack={_STACK_BYTES}:"]
+    limits = [f"--{'as' if address_space else 'data'}={most}", f"--stack={_STACK_BYTES}:"]
     # `env` comes first: it would interpret a path that contains "=", as ffmpeg's may, as a variable.
     arenas = [_program("env"), f"MALLOC_ARENA_MAX={_HEAP_ARENAS}"]
     return [*arenas, *_parent_watchdog(), _program("prlimit"), *limits, ffmpeg.executable()]

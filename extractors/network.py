@@ -30,9 +30,14 @@ def load_network(name: str, options: NetworkOptions) -> Network:
             if options.runtime is Runtime.OPENVINO:
                 raise DeviceError(f"{error}. Use runtime torch.") from error
             log.warning("%s. Using PyTorch instead.", error)
+    device = resolve_device(options.device)
+    if device.type == "cuda":
+        from reeldex.extractors.runtimes import cuda_loading
+
+        return cuda_loading.load(record, options, device)
     from reeldex.extractors.runtimes import pytorch
 
-    return pytorch.load(record, options, resolve_device(options.device))
+    return pytorch.load(record, options)
 
 
 @functools.lru_cache(maxsize=8)
@@ -56,6 +61,6 @@ def _is_for_openvino(options: NetworkOptions) -> bool:
         raise DeviceError("The runtime openvino is not installed. Install the package openvino, or use runtime torch.")
     if not on_cpu:
         raise DeviceError(f"The runtime openvino supports only the CPU, not {options.device}. Use runtime torch.")
-    if options.precision in (Precision.FP16, Precision.BF16):
+    if options.precision not in (Precision.AUTO, Precision.FP32):
         raise DeviceError(f"Precision {options.precision} needs a CUDA device, but this run uses the CPU. Use fp32.")
     return True

@@ -13,6 +13,7 @@ class NoteKind(StrEnum):
     - LONG_GAPS: for some time the file has no new picture, so that rows repeat one.
     - HDR: the file is HDR; the sentence says which kind, and whether its colours were mapped to BT.709.
     - DAMAGED_ROWS: the decoder reported errors; the sentence says which rows they may concern, or that it is unknown.
+    - SOFTWARE_DECODING: hardware decoding was asked for; the sentence says why the CPU decoded the video.
     """
 
     VIDEO_TRACK = "video_track"
@@ -20,3 +21,4 @@ class NoteKind(StrEnum):
     HDR = "hdr"
     LONG_GAPS = "long_gaps"
     DAMAGED_ROWS = "damaged_rows"
+    SOFTWARE_DECODING = "software_decoding"

@@ -12,10 +12,11 @@ from reeldex.options import Options
 
 
 class Precision(StrEnum):
-    """Arithmetic of the network. AUTO: float32 on a CPU, half precision on CUDA if it is accurate enough."""
+    """Arithmetic of the network. AUTO: float32 on a CPU; on CUDA the fastest that is accurate enough."""
 
     AUTO = "auto"
     FP32 = "fp32"
+    TF32 = "tf32"
     FP16 = "fp16"
     BF16 = "bf16"
 
@@ -26,6 +27,14 @@ class Runtime(StrEnum):
     AUTO = "auto"
     TORCH = "torch"
     OPENVINO = "openvino"
+
+
+class Hwaccel(StrEnum):
+    """Who decodes. AUTO: the GPU's hardware decoder as far as it helps, and the CPU."""
+
+    NONE = "none"
+    CUDA = "cuda"
+    AUTO = "auto"
 
 
 class WeightsChoice(StrEnum):
@@ -64,8 +73,8 @@ class DeviceOptions(Options):
         Precision,
         Field(
             title="Precision",
-            description="auto: float32 on a CPU; half precision on CUDA if features stay within cosine 0.9999 of "
-            "float32. Or fp32, fp16, bf16.",
+            description="auto: float32 on a CPU; on CUDA the fastest whose features stay within cosine 0.9999 of "
+            "float32. Or fp32, and on CUDA tf32, fp16, bf16.",
         ),
     ] = Precision.AUTO
     runtime: Annotated[
@@ -171,9 +180,25 @@ class DecodeOptions(Options):
         ),
     ] = False
 
+    hwaccel: Annotated[
+        Hwaccel,
+        Field(
+            title="Hardware decoding",
+            description="none: ffmpeg decodes on the CPU. cuda: the hardware decoder (NVDEC) of the GPU that runs the "
+            "networks decodes the formats that it can. auto: it decodes large videos beside the CPU. Videos it cannot "
+            "decode, or reports errors for, are decoded in software. Features are a space of their own: for most "
+            "videos they are equal, but not for all.",
+        ),
+    ] = Hwaccel.NONE
+
     def definition(self) -> dict[str, Any]:
-        """Return what defines features: the options that are not at their defaults, as JSON values."""
+        """Return what defines features: the options that are not at their defaults, as JSON values.
+
+        With AUTO and CUDA, either the CPU or the hardware decoder may have decoded a video.
+        """
         changed = self.model_dump(mode="json", exclude_defaults=True)
+        if self.hwaccel is not Hwaccel.NONE:
+            changed["hwaccel"] = "nvdec"
         return {**changed, "tone_map": TONE_MAP_DEFINITION} if self.tone_map else changed
 
 
@@ -181,14 +206,13 @@ class DecoderOptions(Options):
     """Decoding ahead of the networks."""
 
     decoders: Annotated[
-        int,
+        Annotated[int, Field(ge=1, le=256)] | None,
         Field(
-            ge=1,
-            le=256,
             title="Decoders",
-            description="Videos decoded at the same time on each device, ahead of the networks.",
+            description="Videos decoded at the same time on each device, ahead of the networks. null: 2 if the CPU "
+            "runs the networks; on CUDA one per core, shared among the devices.",
         ),
-    ] = 2
+    ] = None
 
 
 class EngineOptions(DecoderOptions):

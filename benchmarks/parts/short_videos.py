@@ -41,6 +41,10 @@ class IdleNetwork:
         self.space = f"{spec.name}.idle"
         self.fingerprint: dict[str, Any] = fingerprint(spec, "idle", Precision.FP32)
 
+    def new_batch(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return an array for a batch."""
+        return np.empty(shape, np.uint8)
+
     def raw_features(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return ones."""
         return np.ones((len(clips), self.spec.feature_dim), np.float32)

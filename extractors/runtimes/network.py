@@ -43,6 +43,9 @@ class Network(Protocol):
     batch_rows: int
     batches_in_flight: int
 
+    def new_batch(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return an array for a batch, not initialised, in the kind of memory from which it is computed fastest."""
+
     def raw_features(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (B, D) float32 features of (B, T, H, W, 3) uint8 clips, pooled but not normalised."""
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reeldex.devices import usable_cores
 from reeldex.extractors.fingerprint import fingerprint
 from reeldex.extractors.options import NetworkOptions, Precision
 from reeldex.extractors.runtimes.network import normalised
@@ -80,6 +78,10 @@ class OpenVinoNetwork:
         # Requests that compute nothing at present. As many are made as are in flight at a time.
         self._free: list[openvino.InferRequest] = []
 
+    def new_batch(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return an array for a batch, not initialised."""
+        return np.empty(shape, np.uint8)
+
     def raw_features(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (B, D) float32 features of (B, T, H, W, 3) uint8 clips, pooled but not normalised."""
         return self.submit(clips).wait_raw()
@@ -126,16 +128,6 @@ class _Computing:
         """Wait until the batch is computed, and forget its rows or the error that it ended in."""
         with contextlib.suppress(RuntimeError):
             self.wait_raw()
-
-
-def usable_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return the number of cores for this process: those of its affinity, or a container's CPU quota if lower."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = quota_file.read_text(encoding="ascii").split()
-        return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return cores
 
 
 def load(record: ExtractorRecord, options: NetworkOptions) -> OpenVinoNetwork:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reeldex.devices import usable_devices
+from reeldex.devices import usable_cores, usable_devices
 from reeldex.errors import UsageError
 from reeldex.extractors.clips import clip_count
 from reeldex.extractors.errors import ExtractionError
@@ -264,8 +264,6 @@ def _decode_seconds(
 
 def _total_seconds(known: Calibration, device_seconds: float, decode_cpu: float, devices: Sequence[str]) -> float:
     """Return the wall-clock time of a run, before its correction."""
-    from reeldex.extractors.runtimes.openvino import usable_cores
-
     decoding = decode_cpu / usable_cores()
     # On a CPU, networks and decoding share the cores; a device works while the cores decode.
     work = decoding + device_seconds if devices == ("cpu",) else max(decoding, device_seconds)

@@ -265,7 +265,7 @@ def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
     """
     device, precision = config.compute.device, config.compute.precision
     # Only the worker resolves `auto`.
-    if device != "auto" and precision in (Precision.FP16, Precision.BF16):
+    if device != "auto" and precision not in (Precision.AUTO, Precision.FP32):
         require_cuda(f"Precision {precision}", device, "Use --precision fp32 or auto.")
     if device not in ("auto", "cpu") and ask_worker:
         POOL.devices(device)

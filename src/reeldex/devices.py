@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,16 @@ def usable_devices(choice: str) -> tuple[str, ...]:
         resolve_device("cuda:0")
         return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     return tuple(str(resolve_device(name)) for name in choice.split(","))
+
+
+def usable_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return the number of cores for this process: those of its affinity, or a container's CPU quota if lower."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = quota_file.read_text(encoding="ascii").split()
+        return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return cores
 
 
 def require_cuda(what: str, device: str, remedy: str) -> None:

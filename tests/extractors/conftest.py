@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import torch
 from torch import nn
 
 from reeldex.extractors import registry
@@ -71,6 +70,8 @@ def tiny_record(spec: ExtractorSpec) -> ExtractorRecord:
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     """Each runtime of the CPU."""
     chosen: Runtime = request.param
+    if chosen is Runtime.OPENVINO:
+        pytest.importorskip("openvino", reason="the package openvino is not installed")
     return chosen
 
 
@@ -97,5 +98,4 @@ def load_tiny(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
 def random_networks() -> dict[str, TorchNetwork]:
     """Both real networks with random weights, computed by PyTorch, two clips per batch."""
     options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", batch_rows=2, runtime=Runtime.TORCH)
-    device = torch.device("cpu")
-    return {name: pytorch.load(extractor(name), options, device) for name in ("resnet152", "resnext101_3d")}
+    return {name: pytorch.load(extractor(name), options) for name in ("resnet152", "resnext101_3d")}

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from reeldex.extractors import ffmpeg, resnet152, resnext101
-from reeldex.extractors.decode import DecodeStoppedError, decode
+from reeldex.extractors.decode import decode
+from reeldex.extractors.decoding_process import DecodeStoppedError
 from reeldex.extractors.errors import DecodeError, ExtractionError, FailureReason
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.options import DecodeLimits

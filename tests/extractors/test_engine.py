@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from reeldex.errors import DeviceError
-from reeldex.extractors import engine
+from reeldex.extractors import decoders, engine
 from reeldex.extractors.decode import decode as real_decode
-from reeldex.extractors.engine import affects_all_videos, extract
+from reeldex.extractors.decoders import affects_all_videos
+from reeldex.extractors.engine import extract
 from reeldex.extractors.errors import DecodeError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import (
     DecodeSummary,
@@ -234,7 +235,7 @@ def failing_decoder(at_fault: str, error: Exception) -> Callable[..., Decode]:
 def test_a_fault_of_the_machine_is_raised(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(engine, "decode", failing_decoder("b", error))
+    monkeypatch.setattr(decoders, "decode", failing_decoder("b", error))
     with pytest.raises(type(error)) as raised:
         list(extract(videos, load_tiny(), EngineOptions()))
     assert raised.value is error
@@ -255,7 +256,7 @@ def test_a_fault_of_the_device_is_raised(
 def test_a_fault_of_the_program_fails_one_video_and_is_called_that(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(engine, "decode", failing_decoder("b", ZeroDivisionError("oops")))
+    monkeypatch.setattr(decoders, "decode", failing_decoder("b", ZeroDivisionError("oops")))
     results = list(extract(videos, load_tiny(), EngineOptions()))
     assert outcomes(iter(results)) == {"a": None, "b": "internal_error", "c": None, "d": None}
     (failure,) = [result for result in results if isinstance(result, ExtractionFailure)]
@@ -309,7 +310,7 @@ def test_a_run_that_ends_early_leaves_its_networks_ready_for_the_next(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else the engine waits for all rows whenever the decoders are slower than it.
-    monkeypatch.setattr(engine._Decoders, "have_nothing_ready", False)
+    monkeypatch.setattr(decoders.Decoders, "have_nothing_ready", False)
     networks = load_tiny(batch_rows=1)
     expected = rows(videos, networks)
     for _ in range(4):  # more than may be in flight
@@ -318,3 +319,12 @@ def test_a_run_that_ends_early_leaves_its_networks_ready_for_the_next(
         assert isinstance(results, Generator)
         results.close()
     assert rows(videos, networks) == expected
+
+
+def test_a_gpu_has_a_decoder_per_core_and_a_cpu_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "usable_cores", lambda: 16)
+    monkeypatch.setattr(engine, "usable_devices", lambda _: ("cuda:0", "cuda:1"))
+    assert engine.default_decoders(["cpu", "cpu"]) == 2
+    assert engine.default_decoders(["cuda:1", "cuda:1"]) == 8
+    monkeypatch.setattr(engine, "usable_cores", lambda: 1)
+    assert engine.default_decoders(["cuda:0"]) == 2

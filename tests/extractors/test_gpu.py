@@ -7,13 +7,13 @@ import pytest
 
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
-from reeldex.extractors.runtimes.network import least_cosine
+from reeldex.extractors.runtimes.network import Network, least_cosine
 from tests.extractors.conftest import LoadTiny
 
 pytestmark = pytest.mark.gpu
 
 
-@pytest.mark.parametrize("precision", [Precision.FP32, Precision.AUTO])
+@pytest.mark.parametrize("precision", list(Precision))
 @pytest.mark.parametrize(("name", "shape"), [("tiny2d", (1, 32, 40, 3)), ("tiny3d", (16, 24, 24, 3))])
 def test_features_on_a_gpu_are_those_of_the_cpu(
     load_tiny: LoadTiny, name: str, shape: tuple[int, ...], precision: Precision
@@ -22,3 +22,44 @@ def test_features_on_a_gpu_are_those_of_the_cpu(
     options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cuda", batch_rows=4, precision=precision)
     clips = np.random.default_rng(0).integers(0, 256, size=(6, *shape), dtype=np.uint8)
     assert least_cosine(on_cpu.features(clips), load_network(name, options).features(clips)) >= 0.9999
+
+
+def real_network(name: str, precision: Precision, batch_rows: int = 8) -> Network:
+    options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cuda:0", batch_rows=batch_rows, precision=precision)
+    return load_network(name, options)
+
+
+REAL = [("resnet152", (1, 224, 398, 3)), ("resnext101_3d", (16, 112, 112, 3))]
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.AUTO])
+@pytest.mark.parametrize(("name", "shape"), REAL)
+def test_a_row_of_a_gpu_depends_on_its_clip_alone(name: str, shape: tuple[int, ...], precision: Precision) -> None:
+    network = real_network(name, precision)
+    clips = np.random.default_rng(0).integers(0, 256, size=(8, *shape), dtype=np.uint8)
+    rows = network.features(clips)
+    assert (network.features(clips[::-1])[::-1] == rows).all(), "at another place of the batch"
+    alone = network.new_batch(clips.shape)
+    alone[0], alone[1:] = clips[3], 0
+    assert (network.features(alone)[0] == rows[3]).all(), "beside other clips"
+    # From the fourth batch of a shape on, a captured graph computes it.
+    assert all((network.features(clips) == rows).all() for _ in range(6))
+    pending = [network.submit(clips) for _ in range(5)]
+    assert all((each.wait() == rows).all() for each in reversed(pending))
+    assert (network.features(clips[:3]) == rows[:3]).all(), "in a batch that is not full"
+
+
+@pytest.mark.parametrize(("name", "shape"), REAL)
+def test_half_precision_stays_close_to_float32(name: str, shape: tuple[int, ...]) -> None:
+    clips = np.random.default_rng(1).integers(0, 256, size=(8, *shape), dtype=np.uint8)
+    exact = real_network(name, Precision.FP32).features(clips)
+    for precision in (Precision.FP16, Precision.TF32, Precision.AUTO):
+        assert least_cosine(exact, real_network(name, precision).features(clips)) >= 0.9999
+
+
+def test_frames_of_many_sizes_are_computed_with_and_without_graphs() -> None:
+    network = real_network("resnet152", Precision.FP16, batch_rows=2)
+    for width in range(224, 424, 10):
+        clips = np.random.default_rng(width).integers(0, 256, size=(2, 1, 224, width, 3), dtype=np.uint8)
+        rows = network.features(clips)
+        assert all((network.features(clips) == rows).all() for _ in range(4)), width

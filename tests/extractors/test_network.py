@@ -21,9 +21,10 @@ from reeldex.extractors.options import NetworkOptions, Precision, Runtime, Weigh
 from reeldex.extractors.preprocess import normalise
 from reeldex.extractors.random_weights import random_state
 from reeldex.extractors.registry import EXTRACTORS
+from reeldex.extractors.runtimes.halving import in_fitting_parts
 from reeldex.extractors.runtimes.network import Network
 from reeldex.extractors.runtimes.pytorch import TorchNetwork
-from tests.extractors.conftest import TINY_2D, LoadTiny, TinyNetwork
+from tests.extractors.conftest import LoadTiny, TinyNetwork
 
 CONFORMANCE = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"
 NAMES = ("resnet152", "resnext101_3d")
@@ -213,53 +214,52 @@ def test_options_refuse_what_cannot_be(wrong: dict[str, Any]) -> None:
         NetworkOptions(**wrong)
 
 
-class Cramped(nn.Module):
+class Cramped:
     """Stands in for a device with room for so many clips: a real one cannot be filled up in a test."""
 
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self.room = room
-        self.sizes: list[int] = []
+    space = "tiny2d.random"
+    device = "cuda:0"
 
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+    def __init__(self, room: int, batch_rows: int) -> None:
+        self.room, self.batch_rows = room, batch_rows
+        self.sizes: list[int] = []
+        self.freed = 0
+
+    def compute(self, clips: NDArray[np.uint8]) -> list[int]:
         self.sizes.append(len(clips))
         if len(clips) > self.room:
             raise torch.OutOfMemoryError("full")
-        return clips.mean(dim=(2, 3))
+        return [int(clip.sum()) for clip in clips]
+
+    def free(self) -> None:
+        self.freed += 1
+
+    def run(self, clips: NDArray[np.uint8]) -> list[int]:
+        return [row for part in in_fitting_parts(self, clips, self.compute, self.free) for row in part]
 
 
-def cramped_network(room: int, batch_rows: int = 8) -> tuple[TorchNetwork, Cramped]:
-    module = Cramped(room)
-    network = TorchNetwork(
-        TINY_2D,
-        module,
-        device=torch.device("cpu"),
-        precision=Precision.FP32,
-        batch_rows=batch_rows,
-        space="tiny2d.random",
-        weights_sha256="0",
-    )
-    return network, module
-
-
-@pytest.mark.parametrize(("room", "batch_rows", "sizes"), [(8, 8, [8]), (4, 4, [8, 4, 4]), (3, 2, [8, 4, 2, 2, 2, 2])])
-def test_a_batch_too_large_for_the_memory_is_halved(room: int, batch_rows: int, sizes: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("room", "batch_rows", "sizes"),
+    [(8, 8, [8]), (4, 4, [8, 4, 4]), (3, 2, [8, 4, 2, 2, 2, 2])],
+)
+def test_a_batch_too_large_for_the_memory_is_halved(
+    room: int, batch_rows: int, sizes: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
     clips = noise_clips(1, count=4, side=32).repeat(2, axis=0)
-    expected = cramped_network(room=8)[0].features(clips)
-    network, module = cramped_network(room)
-    assert (network.features(clips) == expected).all()
-    assert module.sizes == sizes
-    assert network.batch_rows == batch_rows, "later batches are made no larger"
+    cramped = Cramped(room, batch_rows=8)
+    assert cramped.run(clips) == [int(clip.sum()) for clip in clips]
+    assert cramped.sizes == sizes
+    assert cramped.batch_rows == batch_rows, "later batches are made no larger"
+    assert cramped.freed == caplog.text.count("do not fit into the memory of cuda:0") == len(sizes) - 8 // batch_rows
 
 
 def test_more_clips_than_a_batch_holds_are_taken_in_turn() -> None:
     clips = noise_clips(1, count=4, side=32)
-    network, module = cramped_network(room=8, batch_rows=3)
-    assert (network.features(clips) == cramped_network(room=8)[0].features(clips)).all()
-    assert module.sizes == [3, 1]
+    cramped = Cramped(room=8, batch_rows=3)
+    assert cramped.run(clips) == [int(clip.sum()) for clip in clips]
+    assert cramped.sizes == [3, 1]
 
 
 def test_a_single_clip_too_large_for_the_memory_is_the_machines_fault() -> None:
-    network, _ = cramped_network(room=0)
     with pytest.raises(torch.OutOfMemoryError):
-        network.features(noise_clips(1, side=32))
+        Cramped(room=0, batch_rows=8).run(noise_clips(1, side=32))

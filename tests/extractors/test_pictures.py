@@ -16,7 +16,7 @@ from reeldex.errors import PermanentFaultError
 from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.colour import Colour, parse_colour
 from reeldex.extractors.decode import decode
-from reeldex.extractors.engine import affects_all_videos
+from reeldex.extractors.decoders import affects_all_videos
 from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.fingerprint import decode_fingerprint
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from reeldex import devices
 from reeldex.cached_files import UNUSED_SECONDS
+from reeldex.devices import usable_cores
 from reeldex.errors import DeviceError
 from reeldex.extractors import registry
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, Runtime, WeightsChoice
 from reeldex.extractors.runtimes import converted
 from reeldex.extractors.runtimes.network import Network, least_cosine, normalised
-from reeldex.extractors.runtimes.openvino import usable_cores
 from tests.extractors.conftest import TINY_2D, TINY_3D, tiny_record
 
 SHAPES = {"tiny2d": (5, 1, 40, 56, 3), "tiny3d": (5, 16, 24, 24, 3)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reeldex.extractors import engine
+from reeldex.extractors import decoders
 from reeldex.extractors.decode import decode
 from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import (
@@ -98,7 +98,7 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         started.append(source.path)
         return decode(source, *arguments, **named)
 
-    monkeypatch.setattr(engine, "decode", count)
+    monkeypatch.setattr(decoders, "decode", count)
     return started
 
 

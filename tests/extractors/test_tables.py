@@ -11,7 +11,7 @@ import pytest
 from reeldex.extractors import resnet152, resnext101
 from reeldex.extractors.batching import Batch, Batcher, RowBuffer
 from reeldex.extractors.clips import chunk_frames, clip_count, to_clips
-from reeldex.extractors.decode import decode_arguments
+from reeldex.extractors.decoding_process import decode_arguments
 from reeldex.extractors.description import parse_description
 from reeldex.extractors.errors import FailureReason, ProbeError, UnknownExtractorError
 from reeldex.extractors.frames import VideoMetadata

@@ -88,7 +88,7 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A machine that breaks in the middle of a shard cannot be had otherwise.
-    from reeldex.extractors import engine
+    from reeldex.extractors import decoders
     from reeldex.extractors.decode import decode
     from reeldex.flows.extraction.networks import feature_space, load_networks, requested_spaces
     from reeldex.flows.extraction.plan import plan
@@ -109,13 +109,13 @@ def test_a_broken_machine_loses_its_shard_but_not_what_is_staged(
         return real(source, *rest, **options)
 
     one_decoder = config.compute.model_copy(update={"decoders": 1})
-    monkeypatch.setattr(engine, "decode", breaks_at_the_fourth)
+    monkeypatch.setattr(decoders, "decode", breaks_at_the_fourth)
     with pytest.raises(FfmpegNotFoundError):
         run_shard(store, networks, shard=0, compute=one_decoder, on_event=lambda _: None)
     staged = store.shard_state(0, spaces)
     assert not staged.done
     assert staged.staged_positions, "what was finished is kept"
-    monkeypatch.setattr(engine, "decode", real)
+    monkeypatch.setattr(decoders, "decode", real)
     report = run_shard(store, networks, shard=0, compute=one_decoder, on_event=lambda _: None)
     assert report.ok + report.failed + len(staged.staged_positions) == len(found)
     assert store.shard_state(0, spaces).done

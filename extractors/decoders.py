@@ -1,0 +1,175 @@
+"""Decodes videos ahead of the networks, in threads, into one bounded queue."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reeldex.errors import InfrastructureError
+from reeldex.extractors.decode import decode
+from reeldex.extractors.decoding_process import DecodeStoppedError
+from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
+from reeldex.extractors.hwaccel import HardwareDecoders, HardwareDecodingError
+from reeldex.extractors.options import EngineOptions
+from reeldex.extractors.spans import cut, sharing_a_decoding
+
+if TYPE_CHECKING:
+    from reeldex.extractors.spec import ExtractorSpec
+
+log = logging.getLogger(__name__)
+
+_MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EDQUOT}
+_QUEUE_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class DecodingRestarted:
+    """What arrived of a video is invalid: it is decoded again from its start, under another number."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A decoder's message about video number `video`, modulo the number of videos."""
+
+    video: int
+    content: FrameBatch | DecodeSummary | ExtractionFailure | DecodingRestarted | BaseException
+
+
+class Decoders:
+    """`count` threads that decode videos into one bounded queue."""
+
+    def __init__(
+        self,
+        sources: list[VideoSource],
+        specs: Sequence[ExtractorSpec],
+        options: EngineOptions,
+        count: int,
+        hardware: HardwareDecoders | None = None,
+    ) -> None:
+        self._video_count = len(sources)
+        self._hardware = hardware
+        groups = sharing_a_decoding(sources)
+        self._groups = iter(groups)
+        self._specs = specs
+        self._options = options
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._messages: queue.Queue[Message | None] = queue.Queue(maxsize=2 * count)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"decoder-{index}", daemon=True)
+            for index in range(min(count, max(1, len(groups))))
+        ]
+        self._running = len(self._threads)
+
+    def __enter__(self) -> Decoders:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def have_nothing_ready(self) -> bool:
+        """Whether the queue is empty."""
+        return self._messages.empty()
+
+    def next_message(self) -> Message | None:
+        """Wait for the next message of any decoder; return None once all have ended."""
+        while self._running:
+            message = self._messages.get()
+            if message is not None:
+                return message
+            self._running -= 1
+        return None
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set():
+                with self._lock:
+                    group = next(self._groups, None)
+                if group is None:
+                    return
+                self._decode(group)
+        finally:
+            self._put(None)  # or the engine would wait forever
+
+    def _decode(self, group: Mapping[int, VideoSource]) -> None:
+        """Decode a file once, for all sources in it, by their numbers; once more if the hardware decoder fails."""
+        try:
+            self._decode_by(self._hardware, group)
+        except HardwareDecodingError as error:
+            log.info("%s: decoding it again in software: %s", next(iter(group.values())).path, error)
+            for number in group:
+                self._put(Message(number, DecodingRestarted()))
+            # New numbers: rows of the first decoding may still be computed.
+            again = {number + self._video_count: source for number, source in group.items()}
+            self._decode_by(None, again, software_reason=str(error))
+
+    def _decode_by(
+        self, hardware: HardwareDecoders | None, group: Mapping[int, VideoSource], software_reason: str = ""
+    ) -> None:
+        numbers, sources = list(group), list(group.values())
+        source = sources[0]
+        try:
+            options = self._options
+            decoded = decode(
+                source,
+                self._specs,
+                options.limits,
+                self._stop,
+                options.chunk_bytes,
+                options=options.decode,
+                hardware=hardware,
+                software_reason=software_reason,
+            )
+            with contextlib.closing(decoded) as items:
+                for at, item in cut(items, sources, self._specs):
+                    if not self._put(Message(numbers[at], item)):
+                        return
+        except DecodeStoppedError:
+            return  # the engine has stopped
+        except HardwareDecodingError:
+            raise
+        except ExtractionError as error:
+            self._fail(group, error.reason, str(error))
+        except Exception as error:
+            if affects_all_videos(error):
+                self._put(Message(numbers[0], error))
+                return
+            log.exception("Bug in reeldex while decoding %r", source.path)
+            message = f"Bug in reeldex: {type(error).__name__}: {error}. Please report it with the log."
+            self._fail(group, FailureReason.INTERNAL_ERROR, message)
+
+    def _fail(self, group: Mapping[int, VideoSource], reason: FailureReason, message: str) -> None:
+        for number, source in group.items():
+            self._put(Message(number, ExtractionFailure(source, reason, message)))
+
+    def _put(self, message: Message | None) -> bool:
+        """Wait for space in the queue; return False once the engine has stopped."""
+        while not self._stop.is_set():
+            try:
+                self._messages.put(message, timeout=_QUEUE_POLL_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def affects_all_videos(error: BaseException) -> bool:
+    """Whether an error is due to the machine, not to the current video.
+
+    A narrower rule than that for retries: most errors of the operating system concern the video's file.
+    """
+    if isinstance(error, OSError):
+        return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)
+    return isinstance(error, (MemoryError, FfmpegNotFoundError, InfrastructureError))

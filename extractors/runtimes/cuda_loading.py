@@ -1,0 +1,166 @@
+"""Loads a network on a CUDA device, and chooses its precision by measurement."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from reeldex.extractors.modules import load_module
+from reeldex.extractors.options import NetworkOptions, Precision
+from reeldex.extractors.runtimes.cuda import CudaNetwork
+from reeldex.extractors.runtimes.fused import fused
+from reeldex.extractors.runtimes.network import least_cosine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from reeldex.extractors.registry import ExtractorRecord
+    from reeldex.extractors.spec import ExtractorSpec
+
+log = logging.getLogger(__name__)
+
+_BATCH_ROWS = 64
+# A faster precision is accepted only if its features have at least this cosine to those of float32.
+_LEAST_COSINE = 0.9999
+# A precision that is not faster than an earlier one by this factor is not preferred to it: rows of one machine should
+# not depend on small differences between two measurements.
+_LEAST_GAIN = 1.1
+
+_DTYPES = {
+    Precision.FP16: torch.float16,
+    Precision.BF16: torch.bfloat16,
+    Precision.TF32: torch.float32,
+    Precision.FP32: torch.float32,
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A precision on a device: rows per second, and the smallest cosine of its features to those of float32."""
+
+    precision: Precision
+    rows_per_second: float
+    cosine: float
+
+
+def load(record: ExtractorRecord, options: NetworkOptions, device: torch.device) -> CudaNetwork:
+    """Return the network of a record on a CUDA device. Raises WeightsError or DeviceError.
+
+    With precision AUTO, that is the fastest one whose features stay within cosine 0.9999 of those of float32.
+    """
+    module, sha256 = load_module(record, options)
+    module.to(device)
+
+    def on_device(precision: Precision) -> CudaNetwork:
+        computed, rewritten = prepared(module, record.spec, precision)
+        return CudaNetwork(
+            record.spec,
+            computed,
+            device=device,
+            precision=precision,
+            dtype=_DTYPES[precision],
+            batch_rows=options.batch_rows or _BATCH_ROWS,
+            space=record.space(options.weights),
+            weights_sha256=sha256,
+            fused=rewritten,
+        )
+
+    if options.precision is not Precision.AUTO:
+        return on_device(options.precision)
+    clips = probe_clips(record.spec)
+    exact = on_device(Precision.FP32).features(clips)
+    networks, measured = {}, []
+    for precision in _DTYPES:
+        if precision is Precision.BF16 and not torch.cuda.is_bf16_supported():
+            continue
+        network = networks[precision] = on_device(precision)
+        cosine = least_cosine(exact, network.features(clips))
+        measured.append(Measured(precision, _rows_per_second(network, clips), cosine))
+    chosen = fastest(measured)
+    log.info(
+        "%s computes in %s on %s. Measured: %s.",
+        record.space(options.weights),
+        chosen,
+        device,
+        ", ".join(
+            f"{each.precision} {each.rows_per_second:,.0f} rows/s (cosine {each.cosine:.6f})" for each in measured
+        ),
+    )
+    return networks[chosen]
+
+
+def fastest(measured: Sequence[Measured]) -> Precision:
+    """Return the fastest precision that is accurate enough, an earlier one if it is about as fast."""
+    accurate = [each for each in measured if each.cosine >= _LEAST_COSINE]
+    best = accurate[0]
+    for each in accurate[1:]:
+        if each.rows_per_second > _LEAST_GAIN * best.rows_per_second:
+            best = each
+    return best.precision
+
+
+def prepared(module: nn.Module, spec: ExtractorSpec, precision: Precision) -> tuple[nn.Module, bool]:
+    """Return a module that computes in `precision`, and whether it is the rewritten network."""
+    dtype = _DTYPES[precision]
+    if dtype is torch.float32:
+        return module, False
+    device = next(module.parameters()).device
+    for triton_kernel in (True, False):
+        try:
+            rewritten = fused(module, dtype, triton_kernel=triton_kernel)
+            _try(rewritten, spec, dtype, device)
+        except torch.OutOfMemoryError:
+            raise
+        except (fx.proxy.TraceError, TypeError) as error:
+            log.warning("%s: its network cannot be rewritten (%s), so that it is slower.", spec.name, error)
+            break
+        # Whatever a compiler, Triton or cuDNN raises: the network still works without it, only slower.
+        except Exception as error:  # noqa: BLE001
+            what = "Triton's kernels" if triton_kernel else "cuDNN's fused convolutions"
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            log.warning("%s: %s cannot be used on this machine (%s), so that it is slower.", spec.name, what, reason)
+        else:
+            return rewritten, True
+    return copy.deepcopy(module).to(dtype), False
+
+
+def _try(module: nn.Module, spec: ExtractorSpec, dtype: torch.dtype, device: torch.device) -> None:
+    size = spec.input_size(spec.short_side_pixels, spec.short_side_pixels)
+    frames = () if spec.frames_per_clip == 1 else (spec.frames_per_clip,)
+    memory = torch.channels_last if spec.frames_per_clip == 1 else torch.channels_last_3d
+    with torch.inference_mode():
+        module(torch.zeros((1, 3, *frames, *size), dtype=dtype, device=device).to(memory_format=memory)).cpu()
+
+
+def _rows_per_second(network: CudaNetwork, clips: NDArray[np.uint8]) -> float:
+    """Measure batches of full size, after one that finds out whether they fit into the memory."""
+    network.features(np.resize(clips, (network.batch_rows, *clips.shape[1:])))
+    batch = np.resize(clips, (network.batch_rows, *clips.shape[1:]))
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        network.features(batch)
+        times.append(time.perf_counter() - started)
+    return len(batch) / min(times)
+
+
+def probe_clips(spec: ExtractorSpec) -> NDArray[np.uint8]:
+    """Return clips (4, T, H, W, 3) uint8, noise of four grain sizes, on which precisions are compared."""
+    height, width = spec.input_size(240, 320)
+    generator = np.random.Generator(np.random.PCG64(0))
+    clips = []
+    for grain in (1, 4, 16, 64):
+        coarse = generator.integers(
+            0, 256, (spec.frames_per_clip, -(-height // grain), -(-width // grain), 3), np.uint8
+        )
+        clips.append(coarse.repeat(grain, axis=1).repeat(grain, axis=2)[:, :height, :width])
+    return np.stack(clips)
