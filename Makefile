@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 STORE ?= store
 VIDEOS ?=
 FFMPEG ?=
+# The PyTorch of `make run`: cuda, or cpu without the CUDA libraries (1.7 GB instead of 6.7 GB in .venv), from PyTorch's
+# own index or from the wheels in the folder TORCH_WHEELS. The tests and tools need cuda, which runs without a GPU too.
+TORCH ?= cuda
+TORCH_WHEELS ?=
 # Processes that the tests are spread over. Each loads PyTorch: about 1 GB of memory.
 WORKERS ?= 2
 # A process that died is not replaced: pytest-xdist may then wait for ever for tests that it had.
@@ -15,7 +19,10 @@ NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.j
 # Every Python that pyenv has installed, also one that is not selected, as `DIR:DIR:`.
 PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions/3.*/bin)))
 
-.PHONY: run test test-fast test-all coverage soak test-decoding lint lint-python lint-javascript docs bench bench-quick bench-long setup lock clean
+# Python keeps what it compiles: each of the many processes would compile PyTorch or Prefect for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test test-fast test-all coverage soak lab-day test-decoding lint lint-python lint-javascript lint-deploy docs bench bench-quick bench-long setup lock clean
 
 run: setup
 	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
@@ -44,6 +51,10 @@ coverage: setup
 soak: setup
 	$(BIN)/python -m tests.system.stress
 
+# Ten minutes: a growing folder, a broken video, killed processes, a full disk (needs the right to mount one), damage.
+lab-day: setup
+	$(BIN)/python -m tests.system.lab_day
+
 DECODING := $(addprefix tests/extractors/test_,damage.py decode.py ffmpeg_process.py file_kinds.py gaps.py golden.py \
 	pictures.py probe.py sample_clock.py spans.py thumbnail.py timeline.py video_tracks.py)
 
@@ -52,12 +63,18 @@ DECODING := $(addprefix tests/extractors/test_,damage.py decode.py ffmpeg_proces
 test-decoding: setup
 	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(PYTEST) $(DECODING) -k "not published_features"
 
-lint: lint-python lint-javascript
+lint: lint-python lint-javascript lint-deploy
 
 lint-python: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The Dockerfile, compose.yaml with the settings of deploy/example.env, and the Kubernetes manifests.
+lint-deploy: setup
+	$(BIN)/hadolint Dockerfile
+	POSTGRES_PASSWORD=x PREFECT_AUTH_STRING=x:x $(BIN)/docker-compose --env-file deploy/example.env --profile "*" config --quiet
+	$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes/*.yaml
 
 # The search page's JavaScript: biome's rules, and types as strict as tsc knows them.
 lint-javascript: tools/javascript/node_modules/.ready
@@ -87,20 +104,47 @@ bench-long: setup
 	$(BIN)/python -m benchmarks.prefect_overhead
 	$(BIN)/python -m benchmarks.search_recall --moments 1000000 --dims 256 6144
 
-setup: $(VENV)/.ready
+ifeq ($(filter cpu cuda,$(TORCH)),)
+$(error TORCH is '$(TORCH)'; it can be cuda or cpu)
+endif
+ifeq ($(TORCH),cpu)
+ifneq ($(filter-out run setup,$(or $(MAKECMDGOALS),run)),)
+$(error TORCH=cpu is for `make run` and `make setup`: it installs no tools and nothing that only tests need)
+endif
+endif
+
+setup: $(VENV)/.ready-$(TORCH)
 
 # Done once, and again when what is to be installed changes.
-$(VENV)/.ready: requirements.lock pyproject.toml
+$(VENV)/.ready-cuda: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet "uv>=0.9,<1"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
-# Writes requirements.lock anew; without download addresses, which differ from place to place.
+$(VENV)/.ready-cpu: requirements-run.lock requirements-torch.lock pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet "uv>=0.9,<1"
+	UV="$(BIN)/uv" WHEELS="$(TORCH_WHEELS)" sh tools/install_torch.sh cpu requirements-torch.lock --python $(BIN)/python
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-run.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# PyTorch and what it brings for GPUs.
+TORCH_PACKAGES = sed -nE 's/^(torch|triton|nvidia-[^=]*|cuda-[^=]*)==.*/\1/p' requirements.lock
+
+# Writes the locks anew; without download addresses, which differ from place to place. requirements.lock has everything;
+# of that, requirements-torch.lock and requirements-run.lock are what images install: PyTorch with CUDA, and the rest
+# without torchvision, which a CPU-only PyTorch of another build breaks, and pytorchvideo, which needs it.
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --group dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --group dev --output-file requirements.lock pyproject.toml
+	mkdir -p $(VENV)/lock && grep -vE '^ *"(pytorchvideo|torchvision)' pyproject.toml > $(VENV)/lock/pyproject.toml
+	$(COMPILE) --constraints requirements.lock $$($(TORCH_PACKAGES) | sed 's/^/--no-emit-package /') \
+		--output-file requirements-run.lock $(VENV)/lock/pyproject.toml
+	echo torch | $(COMPILE) --constraints requirements.lock --no-annotate \
+		$$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' requirements-run.lock) --output-file requirements-torch.lock -
 
 clean:
 	rm -rf $(VENV) site .nox tools/javascript/node_modules

@@ -29,7 +29,7 @@ import torch
 from reeldex.devices import usable_cores
 from reeldex.extractors import ffmpeg
 from reeldex.extractors.decode import decode
-from reeldex.extractors.engine import WorkTimes, default_decoders, extract
+from reeldex.extractors.engine import default_decoders, extract
 from reeldex.extractors.frames import VideoFeatures, VideoSource
 from reeldex.extractors.hwaccel import hardware_decoders, unusable_reason
 from reeldex.extractors.modules import load_module
@@ -39,6 +39,7 @@ from reeldex.extractors.preprocess import Normalisation
 from reeldex.extractors.registry import EXTRACTORS, extractor
 from reeldex.extractors.runtimes.cuda import CudaNetwork, arithmetic
 from reeldex.extractors.runtimes.network import least_cosine
+from reeldex.extractors.work_times import WorkTimes
 
 NAMES = ("resnet152", "resnext101_3d")
 # GFLOP per row: ResNet-152 on a frame of 224 x 398, ResNeXt-101 3-D on a clip of 16 x 112 x 112.

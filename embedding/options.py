@@ -39,8 +39,8 @@ class WordsOptions(Options):
     file: Annotated[
         Path | None,
         Field(
-            title="File",
-            description="Such as GoogleNews-vectors-negative300.bin. null: word-vectors.bin beside the "
+            title="Word vectors",
+            description="Such as GoogleNews-vectors-negative300.bin. Without one: word-vectors.bin beside the "
             "checkpoint, or the file that it was trained with, or GoogleNews' in the folder of a data set.",
         ),
     ] = None
@@ -71,7 +71,7 @@ class WordsOptions(Options):
     train_own: Annotated[
         bool,
         Field(
-            title="Learn from captions",
+            title="Learn word vectors",
             description="Without a file: learn word vectors from the training captions.",
         ),
     ] = False

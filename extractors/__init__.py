@@ -4,7 +4,7 @@
 - `decode.py`: one ffmpeg process per video; `sampling.py`, `sample_clock.py`, `frame_stream.py`: its filters and pipes.
 - `pictures.py`, `tone_map.py`, `colour.py`: size, shape and colours of a video's pictures; HDR.
 - `ffmpeg.py`, `ffmpeg_process.py`: options for untrusted input, and how ffmpeg is started.
-- `spans.py`: clips of a file, cut from its frames; `containers.py`: endings of video files.
+- `spans.py`: clips of a file, cut from its frames.
 - `probe.py`, `description.py`: container metadata; `thumbnail.py`: a small picture of a video.
 - `file_kinds.py`, `jpeg_files.py`: what a file is that contains no video; photos and motion JPEG.
 - `registry.py`, `spec.py`: the extractors and what defines them; `fingerprint.py`: the fingerprint of a feature space.

@@ -19,6 +19,7 @@ from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBat
 from reeldex.extractors.hwaccel import HardwareDecoders, HardwareDecodingError
 from reeldex.extractors.options import EngineOptions
 from reeldex.extractors.spans import cut, sharing_a_decoding
+from reeldex.extractors.work_times import WorkTimes
 
 if TYPE_CHECKING:
     from reeldex.extractors.spec import ExtractorSpec
@@ -45,16 +46,19 @@ class Message:
 class Decoders:
     """`count` threads that decode videos into one bounded queue."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three by keyword
         self,
         sources: list[VideoSource],
         specs: Sequence[ExtractorSpec],
         options: EngineOptions,
+        *,
         count: int,
+        times: WorkTimes,
         hardware: HardwareDecoders | None = None,
     ) -> None:
         self._video_count = len(sources)
         self._hardware = hardware
+        self._times = times
         groups = sharing_a_decoding(sources)
         self._groups = iter(groups)
         self._specs = specs
@@ -82,6 +86,11 @@ class Decoders:
     def have_nothing_ready(self) -> bool:
         """Whether the queue is empty."""
         return self._messages.empty()
+
+    @property
+    def queue_depth(self) -> int:
+        """The number of messages in the queue, about."""
+        return self._messages.qsize()
 
     def next_message(self) -> Message | None:
         """Wait for the next message of any decoder; return None once all have ended."""
@@ -133,7 +142,7 @@ class Decoders:
                 software_reason=software_reason,
             )
             with contextlib.closing(decoded) as items:
-                for at, item in cut(items, sources, self._specs):
+                for at, item in self._times.decoding(cut(items, sources, self._specs)):
                     if not self._put(Message(numbers[at], item)):
                         return
         except DecodeStoppedError:

@@ -23,19 +23,12 @@ from reeldex.extractors.frames import (
 )
 from reeldex.extractors.hwaccel import HardwareDecoders, hardware_decoders
 from reeldex.extractors.options import EngineOptions
+from reeldex.extractors.work_times import WorkTimes
 
 if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network, PendingRows
 
 _CPU_DECODERS = 2
-
-
-@dataclass
-class WorkTimes:
-    """Time spent by the engine: seconds of waiting for the networks, and for decoded frames."""
-
-    device_seconds: float = 0.0
-    waiting_seconds: float = 0.0
 
 
 @dataclass
@@ -103,13 +96,21 @@ class _Extraction:
                 self._in_flight.popleft()[1].discard()
 
     def _run(self, sources: list[VideoSource]) -> Iterator[VideoFeatures | ExtractionFailure]:
-        with Decoders(sources, self._specs, self._options, self._decoders, self._hardware()) as decoders:
+        with Decoders(
+            sources,
+            self._specs,
+            self._options,
+            count=self._decoders,
+            times=self._times,
+            hardware=self._hardware(),
+        ) as decoders:
             while True:
                 while self._in_flight and decoders.have_nothing_ready:
                     yield from self._collect()
                 started = time.monotonic()
                 message = decoders.next_message()
                 self._times.waiting_seconds += time.monotonic() - started
+                self._times.queue_depth = decoders.queue_depth
                 if message is None:
                     break
                 yield from self._receive(sources[message.video % len(sources)], message)

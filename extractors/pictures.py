@@ -67,11 +67,13 @@ def picture_notes(metadata: VideoMetadata, options: DecodeOptions) -> dict[NoteK
     if options.tone_map and colour.can_be_tone_mapped:
         said = f"The video is HDR ({colour.hdr}), mapped to BT.709."
     elif options.tone_map:
-        said = f"The video is HDR ({colour.hdr}), which decode.tone_map does not map: its colours are wrong."
+        said = (
+            f"The video is HDR ({colour.hdr}), which decode.tone_map (--tone-map) does not map: its colours are wrong."
+        )
     elif colour.can_be_tone_mapped:
         said = (
             f"The video is HDR ({colour.hdr}), processed without tone mapping: it looks flat and dark to the networks. "
-            "decode.tone_map, in a store of its own, maps it to BT.709."
+            "decode.tone_map (--tone-map), in a store of its own, maps it to BT.709."
         )
     else:
         said = f"The video is HDR ({colour.hdr}), processed without its own colour mapping: its colours are wrong."

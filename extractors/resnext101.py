@@ -1,15 +1,13 @@
 """The 3-D network: ResNeXt-101 with 32 groups, trained on Kinetics, on clips of 16 frames.
 
 The architecture is that of the published HowTo100M feature extractor (3-D ResNets of Hara et al.,
-arXiv 1711.09577), assembled from pytorchvideo's blocks. What differs from those blocks' defaults:
-the first convolution of a bottleneck is 1x1x1, the grouped second one is 3x3x3 and carries the
+arXiv 1711.09577): the first convolution of a bottleneck is 1x1x1, the grouped second one is 3x3x3 and carries the
 stride in time, height and width, and the stem pools 3x3x3 with stride 2.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from typing import TYPE_CHECKING
 
 from reeldex.extractors.spec import ExtractorSpec
@@ -38,55 +36,9 @@ _GROUPS = 32
 
 def build() -> nn.Module:
     """Return the network without weights: (B, 3, 16, 112, 112) to (B, 400) through its classifier `fc`."""
-    from torch import nn
+    from reeldex.extractors.resnext3d import resnext3d
 
-    with warnings.catch_warnings():
-        # pytorchvideo compiles some functions with torch.jit at import, which is deprecated in PyTorch.
-        warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
-        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        from pytorchvideo.models.resnet import create_bottleneck_block, create_res_stage
-        from pytorchvideo.models.stem import create_res_basic_stem
-
-    stem = create_res_basic_stem(
-        in_channels=3,
-        out_channels=64,
-        conv_kernel_size=(7, 7, 7),
-        conv_stride=(1, 2, 2),
-        conv_padding=(3, 3, 3),
-        pool_kernel_size=(3, 3, 3),
-        pool_stride=(2, 2, 2),
-        pool_padding=(1, 1, 1),
-    )
-    stages = []
-    channels = 64
-    for index, depth in enumerate(_BLOCKS_PER_STAGE):
-        out_channels = 256 * 2**index
-        stride = 1 if index == 0 else 2
-        stages.append(
-            create_res_stage(
-                depth=depth,
-                dim_in=channels,
-                dim_inner=out_channels // 2,
-                dim_out=out_channels,
-                bottleneck=create_bottleneck_block,
-                conv_a_kernel_size=(1, 1, 1),
-                conv_a_stride=(1, 1, 1),
-                conv_a_padding=(0, 0, 0),
-                conv_b_kernel_size=(3, 3, 3),
-                conv_b_stride=(stride, stride, stride),
-                conv_b_padding=(1, 1, 1),
-                conv_b_num_groups=_GROUPS,
-            )
-        )
-        channels = out_channels
-    network = nn.Sequential()
-    network.add_module("stem", stem)
-    for index, stage in enumerate(stages, start=1):
-        network.add_module(f"stage{index}", stage)
-    network.add_module("pool", nn.AdaptiveAvgPool3d(1))
-    network.add_module("flatten", nn.Flatten())
-    network.add_module("fc", nn.Linear(channels, CLASSES))
-    return network
+    return resnext3d(_BLOCKS_PER_STAGE, _GROUPS, CLASSES)
 
 
 _BLOCK_PARTS = {

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from prefect import flow
+from prefect import runtime
 from prefect.client.schemas.objects import State
+from pydantic import Field
 
-from reeldex.flows.config.pipeline import (
-    ComputeConfig,
-    DecodeOptions,
-    NonEmpty,
-    PipelineConfig,
-    ReasonName,
-    Seconds,
-    ShardNumber,
-    WeightsConfig,
-    WhenBusy,
-)
+from reeldex.flows.config.forms import Form, key_field
+from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, ReasonName, ShardNumber, WhenBusy
 from reeldex.flows.extraction.choice import Choice
 from reeldex.flows.extraction.prepare import PreparedRun, prepare_rerun
 from reeldex.flows.extraction.run_report import RunReport
@@ -26,55 +18,70 @@ from reeldex.flows.extraction.store_lock import store_lock
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
 from reeldex.flows.runs.extraction import report_if_nothing_to_do, run_as_tasks
+from reeldex.flows.runs.form_fields import ExistingStore, LongestWait, WhenStoreBusy
+from reeldex.flows.runs.form_flow import form_flow
 from reeldex.flows.runs.names import rerun_run_name
-from reeldex.flows.runs.states import completed, run_to_state
+from reeldex.flows.runs.states import completed
 from reeldex.flows.runs.tasks import plan_rerun, planning
 from reeldex.storage.schema import REASONS
 
 DESCRIPTION = """\
 **Complete a store**: process shards that are missing, incomplete or damaged.
 
-1. *store*: the folder of features.
-2. *broken_videos*: also retry failed videos; *reasons* limits this to some reasons (none: all).
-3. *shards*, *videos*: instead, extract these again, complete or not.
+1. *Store*: the folder of features.
+2. *Retry failed videos*: also these; *Only failures for these reasons* limits it (none: all).
+3. *Only these shards*, *Only these videos*: instead, extract these again, complete or not.
 4. Press **Submit**. Complete shards are skipped.
 
 Extractors and weights are those each shard was planned for; only device and computation can be configured.
 """
 
 
-@flow(name="rerun-failed", description=DESCRIPTION, flow_run_name=rerun_run_name)
-def rerun(  # noqa: PLR0913, PLR0917 - each is a field of the form in the UI
-    store: NonEmpty,
-    broken_videos: bool = False,  # noqa: FBT001, FBT002
-    reasons: list[ReasonName] = [],  # noqa: B006 - never written to
-    compute: ComputeConfig = ComputeConfig(),  # noqa: B008 - frozen
-    weights: WeightsConfig = WeightsConfig(),  # noqa: B008
-    when_busy: WhenBusy = WhenBusy.WAIT,
-    wait_seconds: Seconds = 86_400.0,
-    decode: DecodeOptions = DecodeOptions(),  # noqa: B008
-    shards: list[ShardNumber] = [],  # noqa: B006 - never written to
-    videos: list[NonEmpty] = [],  # noqa: B006
-) -> State[Any]:
-    """Process missing, incomplete or damaged shards of a store, each in its planned feature spaces.
+FORM = Form(
+    "rerun-failed",
+    ("decode", "compute", "weights"),
+    (key_field("compute.device"),),
+    former={"decode": "decode", "compute": "compute", "weights": "weights"},
+)
 
-    Args:
-        store: The folder of the feature store.
-        broken_videos: Whether to retry failed videos.
-        reasons: Only videos that failed, or were truncated, for these reasons; all if empty.
-        compute: The device, and how to compute.
-        weights: Where the networks' weights are stored.
-        when_busy: What to do while another run uses the store (wait for it, skip this run, or fail).
-        wait_seconds: Maximum time to wait for such a run, in seconds.
-        decode: Which picture of a file is seen, and how.
-        shards: Extract all videos of these shards again, complete or not, and nothing else; numbers as in file names.
-        videos: Extract these videos again, whatever their outcome, and nothing else; their ids.
-    """
-    config = PipelineConfig(decode=decode, compute=compute, weights=weights)
+
+@form_flow(FORM, description=DESCRIPTION, run_name=rerun_run_name, example='{"compute.limits.timeout_seconds": 7200}')
+def rerun(  # noqa: PLR0913 - each is a field of the form in the UI
+    *,
+    store: ExistingStore,
+    broken_videos: Annotated[
+        bool, Field(title="Retry failed videos", description="Also extract the videos that failed.")
+    ] = False,
+    reasons: Annotated[
+        list[ReasonName],
+        Field(
+            title="Only failures for these reasons",
+            description="Limits the retry to videos that failed, or were truncated, for these reasons. Empty: all.",
+        ),
+    ] = [],  # noqa: B006 - never written to
+    shards: Annotated[
+        list[ShardNumber],
+        Field(
+            title="Only these shards",
+            description="Extract all videos of these shards again, complete or not, and nothing else; numbers as in "
+            "file names.",
+        ),
+    ] = [],  # noqa: B006
+    videos: Annotated[
+        list[NonEmpty],
+        Field(
+            title="Only these videos",
+            description="Extract the videos with these ids again, whatever their outcome, and nothing else.",
+        ),
+    ] = [],  # noqa: B006
+    config: PipelineConfig,
+    when_busy: WhenStoreBusy = WhenBusy.WAIT,
+    wait_seconds: LongestWait = 86_400.0,
+) -> State[Any]:
+    """Process missing, incomplete or damaged shards of a store, each in its planned feature spaces."""
     retry = tuple(reasons) or REASONS if broken_videos else ()
     wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
-    choice = Choice(tuple(shards), tuple(videos))
-    return run_to_state(lambda: completed(_rerun(store, config, retry, choice, when_busy, wait)))
+    return completed(_rerun(store, config, retry, Choice(tuple(shards), tuple(videos)), when_busy, wait))
 
 
 def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
@@ -84,7 +91,8 @@ def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
     if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
         return report
     prepared = handed or prepare_rerun(store, config, retry, choice)
-    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
+    request = (retry, choice, config) if runtime.deployment.id else None
+    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds, request):
         prepared = prepared.renewed()
         with planning(prepared):
             shards = plan_rerun(store, retry, choice.shards, choice.videos)["shards"]
@@ -94,19 +102,16 @@ def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
 
 def rerun_as_flow_run(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
     """Create a flow run for a prepared rerun, and return its report or raise its error."""
-    config, retry = prepared.config, list(prepared.retry)
     with progress_bar(), handing_on(prepared):
         return report_of(
             RunReport,
             rerun,
-            str(prepared.store_folder),
-            broken_videos=bool(retry),
-            reasons=retry,
-            compute=config.compute,
-            decode=config.decode,
-            weights=config.weights,
-            when_busy=when_busy,
-            wait_seconds=wait_seconds,
+            store=str(prepared.store_folder),
+            broken_videos=bool(prepared.retry),
+            reasons=list(prepared.retry),
             shards=list(prepared.choice.shards),
             videos=list(prepared.choice.videos),
+            when_busy=when_busy,
+            wait_seconds=wait_seconds,
+            **FORM.parameters(prepared.config),
         )

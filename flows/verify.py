@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from reeldex.flows.config.pipeline import NonEmpty
+from reeldex.flows.config.forms import Form
 from reeldex.flows.extraction.report import damage_rows
 from reeldex.flows.extraction.verification import StoreUnsoundError, verify_store, what_was_read
 from reeldex.flows.progress.sinks import progress_bar
-from reeldex.flows.runs.artifacts import progress_artifact, publish_table
+from reeldex.flows.runs.artifacts import publish_table
 from reeldex.flows.runs.as_flow_run import report_of
+from reeldex.flows.runs.form_fields import ExistingStore
+from reeldex.flows.runs.form_flow import form_flow
 from reeldex.flows.runs.names import verify_run_name
-from reeldex.flows.runs.states import run_to_state
+from reeldex.flows.runs.progress_artifact import progress_artifact
+from reeldex.flows.runs.store_artifact import publish_store
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.verify import VerifyReport
 
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 DESCRIPTION = """\
 **Read every byte** of a store and compare it with the recorded checksums.
 
-1. *store*: the folder of features. Press **Submit**.
+1. *Store*: the folder of features. Press **Submit**.
 
 A store without damage ends as *Completed*. Damage ends as *Failed*, with a table of the files and remedies in the
 *Artifacts* tab; **rerun-failed** extracts damaged shards again. Files that cannot be read (permissions, disk errors)
@@ -33,21 +35,20 @@ end as *Failed* too; they are not known to be damaged.
 """
 
 
-@flow(name="verify", description=DESCRIPTION, flow_run_name=verify_run_name)
-def verify(store: NonEmpty) -> State[Any]:
-    """Read every byte of a store and report damage.
+FORM = Form("verify", (), (), former={})
 
-    Args:
-        store: The folder of the feature store.
-    """
-    return run_to_state(lambda: _verify(FeatureStore(store)))
+
+@form_flow(FORM, description=DESCRIPTION, run_name=verify_run_name)
+def verify(*, store: ExistingStore) -> State[Any]:
+    """Read every byte of a store and report damage."""
+    return _verify(FeatureStore(store))
 
 
 def verify_as_flow_run(store: FeatureStore) -> VerifyReport:
     """Create a flow run that verifies a store, and return its report, also for a damaged store."""
     with progress_bar():
         try:
-            return report_of(VerifyReport, verify, str(store.path))
+            return report_of(VerifyReport, verify, store=str(store.path))
         except StoreUnsoundError as unsound:
             return unsound.report
 
@@ -55,6 +56,7 @@ def verify_as_flow_run(store: FeatureStore) -> VerifyReport:
 def _verify(store: FeatureStore) -> State[Any]:
     with progress_artifact("Reading the store"):
         report = verify_store(store)
+    publish_store(store)
     if report.sound:
         message = f"No damage found: {what_was_read(report)}."
         log.info("%s", message)

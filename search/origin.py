@@ -144,8 +144,8 @@ def space_names(spaces: object) -> dict[str, str]:
     """Return the names of the streams' feature spaces."""
     from reeldex.embedding.features import STREAMS
 
-    held = spaces if isinstance(spaces, dict) else {}
-    return {stream: str(held[stream]["space"]) for stream in STREAMS if stream in held}
+    spaces_of_model = spaces if isinstance(spaces, dict) else {}
+    return {stream: str(spaces_of_model[stream]["space"]) for stream in STREAMS if stream in spaces_of_model}
 
 
 def _names(spaces: object) -> str:

@@ -50,8 +50,8 @@ class Projection:
     @classmethod
     def load(cls, path: Path) -> Projection:
         """Undo `save`."""
-        with np.load(path, allow_pickle=False) as held:
-            return cls(held["mean"], held.get("matrix"))
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["mean"], arrays.get("matrix"))
 
 
 def learn_projection(sample: Floats, dims: int) -> Projection:

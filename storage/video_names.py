@@ -5,9 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from reeldex.containers import TEXT_SUFFIXES
 from reeldex.storage.manifest import Spellings
-
-_VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
 
 
 def name_without_suffix(video_id: str) -> str:
@@ -16,10 +15,8 @@ def name_without_suffix(video_id: str) -> str:
 
 
 def _without_suffix(video_id: str) -> str:
-    for suffix in _VIDEO_SUFFIXES:
-        if video_id.lower().endswith(suffix) and len(video_id) > len(suffix):
-            return video_id[: -len(suffix)]
-    return video_id
+    name, dot, ending = video_id.rpartition(".")
+    return name if name and f"{dot}{ending.lower()}" in TEXT_SUFFIXES else video_id
 
 
 class KnownVideos:

@@ -98,6 +98,7 @@ def _publish_and_remove(folder: str) -> None:
             remove_abandoned(Path(folder))
 
 
+@pytest.mark.slow
 def test_processes_that_remove_and_publish_at_once_leave_a_complete_folder(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_publish_and_remove, args=(str(tmp_path),)) for _ in range(3)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from reeldex.embedding.datasets.candidates import ranked_set
-from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.locations import open_features, require_folders, required, required_file
 from reeldex.embedding.datasets.options import CaptionsOptions
 from reeldex.embedding.datasets.protocols import ProtocolClaim
 from reeldex.embedding.datasets.readers import SpanReader, WholeVideoReader, deduplicate_ids
@@ -34,6 +34,8 @@ from reeldex.storage.video_names import name_without_suffix
 log = logging.getLogger(__name__)
 
 NAME = "captions"
+_OPTION, _PURPOSE = "captions (--captions FILE)", "The data set captions"
+_NO_FEATURES = f"{_PURPOSE} needs features: a store, or folders of .npy files."
 Split = Literal["train", "test", "validation"]
 
 _ALIASES = {
@@ -79,6 +81,21 @@ def open_training(options: CaptionsOptions) -> ClipTrainingSet:
     return ClipTrainingSet(NAME, groups, reader, options.n_pair, unusable)
 
 
+def annotated_videos(options: CaptionsOptions) -> Iterator[str]:
+    """Yield the video of each annotated training sample; raises DatasetError if a file is missing."""
+    require_test_files(options)
+    videos = [each.video_id for each in _of_split(_read(options), "train", options.split)]
+    yield from dict.fromkeys(videos) if options.n_pair > 1 else videos
+
+
+def require_test_files(options: CaptionsOptions) -> None:
+    """Raise DatasetError if the file, which holds all splits, or the features are missing."""
+    required_file(options.captions, _OPTION, _PURPOSE)
+    if options.features is None:
+        raise DatasetError(_NO_FEATURES)
+    require_folders(options.features)
+
+
 def open_evaluation(options: CaptionsOptions) -> EvaluationSet:
     """Open the test captions: each span of a video one candidate, each row a text that has to find it."""
     table = _read(options)
@@ -115,7 +132,7 @@ def _fixed_order(video_id: str) -> tuple[bytes, str]:
 
 
 def _read(options: CaptionsOptions) -> _Table:
-    path = required(options.captions, "captions (--captions FILE)", "The data set captions")
+    path = required(options.captions, _OPTION, _PURPOSE)
     rows = read_table(path, ["video_id", "text"], ["start", "end", "split"], _ALIASES)
     given = [name for name in _TIMES if rows and name in rows[0].values]
     if len(given) == 1:
@@ -173,7 +190,7 @@ def _clips(
     table: _Table, captions: list[AnnotatedSpan], options: CaptionsOptions
 ) -> tuple[list[Clip], SpanReader | WholeVideoReader, UnusableVideos]:
     if options.features is None:
-        raise DatasetError("The data set captions needs features: a store, or folders of .npy files.")
+        raise DatasetError(_NO_FEATURES)
     source: FeatureSource = open_features(options.features)
     share = options.max_missing_share
     unusable = exclude_unusable(NAME, (each.video_id for each in captions), source.problem, share, table.reasons)

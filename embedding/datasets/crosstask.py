@@ -10,7 +10,8 @@ from pathlib import Path
 
 from reeldex.embedding.datasets.crosstask_options import CrosstaskOptions
 from reeldex.embedding.datasets.localization import AnnotatedVideo, Draws, LocalizationSet, StepSpan, Task
-from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.locations import open_features, require_folders, required, required_file
+from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.datasets.records import UnusableVideos, exclude_unusable
 from reeldex.embedding.datasets.tables import read_bare_table, read_text
 from reeldex.embedding.errors import DatasetError
@@ -24,20 +25,33 @@ _LINES_PER_TASK = 5
 _RATE_TOLERANCE = 0.01
 
 
+def require_test_files(options: CrosstaskOptions) -> None:
+    """Raise DatasetError if a file of the test set is missing."""
+    _inputs(options)
+
+
+def _inputs(options: CrosstaskOptions) -> tuple[FeatureLocation, Path, Path, Path]:
+    """Return where the features are, the files of tasks and videos, and the folder of annotations."""
+    if options.features is None:
+        raise DatasetError("CrossTask needs features: a store, or folders of .npy files.")
+    if options.features.skip_damaged:
+        raise DatasetError("CrossTask places steps in every second of a video. Evaluate it without skip_damaged.")
+    require_folders(options.features)
+    tasks = required_file(options.tasks, "tasks", _PURPOSE)
+    folder = required(options.annotations, "annotations", _PURPOSE)
+    if not folder.is_dir():
+        raise DatasetError(f"There is no folder {folder} with annotations. Correct the path.")
+    return options.features, tasks, required_file(options.videos_csv, "videos_csv", _PURPOSE), folder
+
+
 def open_evaluation(options: CrosstaskOptions) -> LocalizationSet:
     """Open the test set: all annotated videos of the tasks except the validation videos.
 
     A video with fewer seconds than its task has steps cannot be used, since each step is placed in a second of its own.
     """
-    if options.features is None:
-        raise DatasetError("CrossTask needs features: a store, or folders of .npy files.")
-    if options.features.skip_damaged:
-        raise DatasetError("CrossTask places steps in every second of a video. Evaluate it without skip_damaged.")
-    tasks = {task.task_id: task for task in read_tasks(required(options.tasks, "tasks", _PURPOSE))}
-    folder = required(options.annotations, "annotations", _PURPOSE)
-    if not folder.is_dir():
-        raise DatasetError(f"There is no folder {folder} with annotations. Correct the path.")
-    listed = _read_videos(required(options.videos_csv, "videos_csv", _PURPOSE))
+    features, tasks_file, videos_file, folder = _inputs(options)
+    tasks = {task.task_id: task for task in read_tasks(tasks_file)}
+    listed = _read_videos(videos_file)
     left_out: set[tuple[str, str]] = set()
     if options.val_csv is not None and not options.include_validation:
         left_out.update(_read_videos(options.val_csv))
@@ -52,7 +66,7 @@ def open_evaluation(options: CrosstaskOptions) -> LocalizationSet:
             f"{folder} has no annotations (<task>_<video>.csv) of the {len(tested)} videos to test on. Check that the "
             "tasks, the videos and the annotations belong together."
         )
-    source = open_features(options.features)
+    source = open_features(features)
     unusable = _unusable(videos, tasks, source, options.max_missing_share)
     return LocalizationSet(
         NAME,

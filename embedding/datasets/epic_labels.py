@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 from reeldex.embedding.datasets.epic_options import EpicLabelOptions
-from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.locations import open_features, require_folders, required
+from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.datasets.readers import SegmentReader, rows_ratio
 from reeldex.embedding.datasets.records import (
     Clip,
@@ -68,6 +69,26 @@ def open_training(options: EpicLabelOptions) -> ClipTrainingSet:
     return ClipTrainingSet(NAME, [[clip] for clip in clips], reader, unusable=unusable)
 
 
+def annotated_videos(options: EpicLabelOptions) -> Iterator[str]:
+    """Yield the video of each annotated training sample; raises DatasetError if a folder is missing."""
+    for video_id, rows in _labels(options, options.train_labels, "train_labels")[1].items():
+        yield from (video_id for _ in join_segments(cut_segments(rows), options))
+
+
+def require_test_files(options: EpicLabelOptions) -> None:
+    """Raise DatasetError if a folder of the test set is missing."""
+    _labels(options, options.test_labels, "test_labels")
+
+
+def _labels(options: EpicLabelOptions, given: Path | None, option: str) -> tuple[FeatureLocation, dict[str, list[str]]]:
+    """Return where the features are, and the labels of each video."""
+    folder = required(given, option, "EPIC-KITCHENS by label files")
+    if options.features is None:
+        raise DatasetError("EPIC-KITCHENS needs features: a store, or folders of .npy files.")
+    require_folders(options.features)
+    return options.features, _read_labels(folder / options.labels if (folder / options.labels).is_dir() else folder)
+
+
 def open_evaluation(options: EpicLabelOptions) -> EvaluationSet:
     """Open the test set: each joined segment and the labels that have to find it."""
     clips, reader, unusable = _open(options, options.test_labels, "test_labels")
@@ -77,11 +98,8 @@ def open_evaluation(options: EpicLabelOptions) -> EvaluationSet:
 def _open(
     options: EpicLabelOptions, given: Path | None, option: str
 ) -> tuple[list[Clip], SegmentReader, UnusableVideos]:
-    folder = required(given, option, "EPIC-KITCHENS by label files")
-    if options.features is None:
-        raise DatasetError("EPIC-KITCHENS needs features: a store, or folders of .npy files.")
-    labels = _read_labels(folder / options.labels if (folder / options.labels).is_dir() else folder)
-    source = open_features(options.features)
+    features, labels = _labels(options, given, option)
+    source = open_features(features)
     unusable = exclude_unusable(
         NAME, labels, lambda video: _problem(source, video, labels[video]), options.max_missing_share
     )
@@ -99,7 +117,7 @@ def _open(
             runs[clip_id] = [(segment.first, segment.stop) for segment in joined]
     if not clips:
         raise DatasetError(
-            f"{folder}: no segment is longer than clips_filter_length = {options.clips_filter_length} rows. Lower it."
+            f"{given}: no segment is longer than clips_filter_length = {options.clips_filter_length} rows. Lower it."
         )
     reader = SegmentReader(source, runs)
     clips, unusable = without_clips(NAME, clips, reader.unusable_clips(clips), unusable, options.max_missing_share)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +10,8 @@ from types import MappingProxyType
 import numpy as np
 
 from reeldex.embedding.datasets.epic_options import EpicRetrievalOptions
-from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.locations import open_features, require_folders, required, required_file
+from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import SpanReader
 from reeldex.embedding.datasets.records import (
@@ -23,7 +24,7 @@ from reeldex.embedding.datasets.records import (
 )
 from reeldex.embedding.datasets.rows import UsableRows, usable_rows
 from reeldex.embedding.datasets.tables import Row, read_table
-from reeldex.embedding.errors import DatasetError, quoted
+from reeldex.embedding.errors import DatasetError, quoted, require_file
 from reeldex.embedding.multi_instance import Action, class_relevance
 
 NAME = "epic-retrieval"
@@ -96,6 +97,27 @@ def open_training(options: EpicRetrievalOptions) -> ClipTrainingSet:
     return ClipTrainingSet(NAME, [[clip] for clip in clips], reader, unusable=unusable)
 
 
+def annotated_videos(options: EpicRetrievalOptions) -> Iterator[str]:
+    """Yield the video of each annotated training sample; raises DatasetError if a file is missing."""
+    path = required_file(options.train_csv, "train_csv", f"Training on {NAME}")
+    require_folders(_features(options))
+    yield from (each.video_id for each in read_annotations(path).actions)
+
+
+def require_test_files(options: EpicRetrievalOptions) -> None:
+    """Raise DatasetError if a file of the test set is missing."""
+    required_file(options.test_csv, "test_csv", f"Evaluating on {NAME}")
+    if options.test_sentence_csv is not None:
+        require_file(options.test_sentence_csv)
+    require_folders(_features(options))
+
+
+def _features(options: EpicRetrievalOptions) -> FeatureLocation:
+    if options.features is None:
+        raise DatasetError(f"{NAME} needs features: a store, or folders of .npy files.")
+    return options.features
+
+
 def open_evaluation(options: EpicRetrievalOptions) -> EvaluationSet:
     """Open the test set: all clips, the distinct sentences, and the relevance of each sentence to each clip.
 
@@ -150,9 +172,7 @@ def _sentences(path: Path | None, annotations: Annotations) -> UsableRows[Narrat
 def _clips(
     annotations: Annotations, options: EpicRetrievalOptions, more_rows: Mapping[str, str] = _NONE
 ) -> tuple[list[Clip], SpanReader, UnusableVideos]:
-    if options.features is None:
-        raise DatasetError(f"{NAME} needs features: a store, or folders of .npy files.")
-    source = open_features(options.features)
+    source = open_features(_features(options))
     actions = annotations.actions
     unusable = exclude_unusable(
         NAME,

@@ -15,7 +15,7 @@ from reeldex.embedding.caption_cache import CaptionFile
 from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.captions import CaptionWindow, VideoCaptions, grow_window
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
-from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.locations import open_features, require_folders, required, required_file
 from reeldex.embedding.datasets.readers import SpanReader, span_damage
 from reeldex.embedding.datasets.records import (
     Clip,
@@ -25,7 +25,7 @@ from reeldex.embedding.datasets.records import (
     draw_generator,
     exclude_unusable,
 )
-from reeldex.embedding.datasets.tables import stream_table
+from reeldex.embedding.datasets.tables import Row, stream_table
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import STREAMS, FeatureSource
 from reeldex.embedding.stop_words import content_words, load_stop_words
@@ -154,6 +154,17 @@ def open_training(options: Howto100mOptions) -> Howto100mTrainingSet:
     return training_set(options, videos, captions, open_features(options.features, videos.paths))
 
 
+def annotated_videos(options: Howto100mOptions) -> Iterator[str]:
+    """Yield the video of each annotated training sample; raises DatasetError if a file is missing."""
+    purpose = "Training on HowTo100M"
+    table = required_file(options.csv, "csv", purpose)
+    required_file(options.captions, "captions", purpose)
+    if options.features is None:
+        raise DatasetError(f"{purpose} needs features: a store, or folders of .npy files.")
+    require_folders(options.features)
+    yield from (row.text("video_id") for row in _listed(table, options.max_rank))
+
+
 @dataclass(frozen=True)
 class ListedVideos:
     """The videos of the published table, and the .npy file of each where it names one."""
@@ -191,14 +202,20 @@ def read_videos(path: Path, max_rank: int | None) -> ListedVideos:
     """Read the table of videos row by row: the published one has 1.2 million."""
     ids: list[str] = []
     paths: dict[str, str] = {}
-    total = 0
-    for row in stream_table(path, ["video_id", *(["rank"] if max_rank is not None else [])], ["path"]):
-        total += 1
-        if max_rank is not None and row.integer("rank") > max_rank:
-            continue
+    for row in _listed(path, max_rank):
         ids.append(row.text("video_id"))
         if "path" in row.values:
             paths[ids[-1]] = row.text("path")
-    if total and not ids:
-        raise DatasetError(f"{path}: no video has a rank of at most {max_rank}. Raise max_rank.")
     return ListedVideos(ids, paths or None)
+
+
+def _listed(path: Path, max_rank: int | None) -> Iterator[Row]:
+    """Yield the rows of the videos of at most a rank; raises DatasetError if all have a higher one."""
+    total, kept = 0, 0
+    for row in stream_table(path, ["video_id", *(["rank"] if max_rank is not None else [])], ["path"]):
+        total += 1
+        if max_rank is None or row.integer("rank") <= max_rank:
+            kept += 1
+            yield row
+    if total and not kept:
+        raise DatasetError(f"{path}: no video has a rank of at most {max_rank}. Raise max_rank.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reeldex.embedding.datasets.options import FeatureLocation
 from reeldex.embedding.datasets.readers import VectorReader, WholeVideoReader, load_vectors
-from reeldex.embedding.errors import DatasetError
+from reeldex.embedding.errors import DatasetError, require_file
 from reeldex.embedding.features import (
     FeatureSource,
     NpyFeatures,
@@ -40,6 +40,28 @@ def required(path: Path | None, option: str, purpose: str) -> Path:
     if path is None:
         raise DatasetError(f"{purpose} needs {option}. Set it, or the folder with files under their published names.")
     return path
+
+
+def required_file(path: Path | None, option: str, purpose: str) -> Path:
+    """Return the path of a required option; raises DatasetError if it is not given, or names no file."""
+    path = required(path, option, purpose)
+    require_file(path)
+    return path
+
+
+def require_vectors(features: FeatureLocation | None, file: Path | None, option: str, purpose: str) -> None:
+    """Raise DatasetError unless there are features, or else the file of published vectors, for `whole_videos`."""
+    if features is None:
+        required_file(file, f"{option}, or a store with features", purpose)
+    else:
+        require_folders(features)
+
+
+def require_folders(features: FeatureLocation) -> None:
+    """Raise DatasetError if features are to come from folders of .npy files that do not exist."""
+    for folder in (features.folder_2d, features.folder_3d):
+        if folder is not None and not folder.is_dir():
+            raise DatasetError(f"There is no folder {folder} with features. Correct the path.")
 
 
 def whole_videos(

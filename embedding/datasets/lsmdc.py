@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from reeldex.embedding.datasets.candidates import ranked_set
-from reeldex.embedding.datasets.locations import required, whole_videos
+from reeldex.embedding.datasets.locations import require_vectors, required, required_file, whole_videos
 from reeldex.embedding.datasets.options import LsmdcOptions
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import VectorReader, WholeVideoReader, deduplicate_ids
@@ -24,6 +25,21 @@ def open_training(options: LsmdcOptions) -> ClipTrainingSet:
     rows = _rows(required(options.train_csv, "train_csv", purpose))
     clips, unusable = _clips(rows, reader, options.max_missing_share)
     return ClipTrainingSet(NAME, [[clip] for clip in clips], reader, unusable=unusable)
+
+
+def annotated_videos(options: LsmdcOptions) -> Iterator[str]:
+    """Yield the video of each annotated training sample; raises DatasetError if a file is missing."""
+    purpose = "Training on LSMDC"
+    path = required_file(options.train_csv, "train_csv", purpose)
+    require_vectors(options.features, options.train_features, "train_features", purpose)
+    yield from (clip for clip, _ in _rows(path).rows)
+
+
+def require_test_files(options: LsmdcOptions) -> None:
+    """Raise DatasetError if a file of the test set is missing."""
+    purpose = "Evaluating on LSMDC"
+    required_file(options.test_csv, "test_csv", purpose)
+    require_vectors(options.features, options.test_features, "test_features", purpose)
 
 
 def open_evaluation(options: LsmdcOptions) -> EvaluationSet:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from reeldex.embedding.datasets.candidates import ranked_set
-from reeldex.embedding.datasets.locations import required, whole_videos
+from reeldex.embedding.datasets.locations import require_vectors, required, required_file, whole_videos
 from reeldex.embedding.datasets.options import MsrvttOptions
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import deduplicate_ids
@@ -47,6 +47,22 @@ def open_training(options: MsrvttOptions) -> ClipTrainingSet:
         for clip_id, video_id in zip(deduplicate_ids(videos), videos, strict=True)
     ]
     return ClipTrainingSet(NAME, groups, reader, unusable=unusable)
+
+
+def annotated_videos(options: MsrvttOptions) -> Iterator[str]:
+    """Yield the video of each annotated training sample; raises DatasetError if a file is missing."""
+    purpose = "Training on MSR-VTT"
+    table = required_file(options.train_csv, "train_csv", purpose)
+    required_file(options.train_json, "train_json", purpose)
+    require_vectors(options.features, options.train_features, "train_features", purpose)
+    yield from _listed(table).rows
+
+
+def require_test_files(options: MsrvttOptions) -> None:
+    """Raise DatasetError if a file of the test set is missing."""
+    purpose = "Evaluating on MSR-VTT"
+    required_file(options.test_csv, "test_csv", purpose)
+    require_vectors(options.features, options.test_features, "test_features", purpose)
 
 
 def open_evaluation(options: MsrvttOptions) -> EvaluationSet:

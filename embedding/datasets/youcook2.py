@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reeldex.embedding.datasets.candidates import ranked_set
-from reeldex.embedding.datasets.locations import open_features, required
+from reeldex.embedding.datasets.locations import open_features, require_folders, required_file
 from reeldex.embedding.datasets.options import FeatureLocation, Youcook2Options
 from reeldex.embedding.datasets.protocols import claimed, require_counts
 from reeldex.embedding.datasets.readers import SpanReader, VectorReader, deduplicate_ids
@@ -59,7 +59,7 @@ class _Clips:
 
 def open_training(options: Youcook2Options) -> ClipTrainingSet:
     """Open the training set: each clip by itself, or with `n_pair` above 1 so many clips of a video at a time."""
-    found = _open(options, options.train_pkl, options.train_csv, "train")
+    found = _open(options, "train")
     groups: Sequence[list[Clip]] = [[clip] for clip in found.clips]
     videos = found.videos
     if options.n_pair > 1:
@@ -70,9 +70,36 @@ def open_training(options: Youcook2Options) -> ClipTrainingSet:
     return ClipTrainingSet(NAME, groups, found.reader, options.n_pair, found.unusable, videos)
 
 
+def annotated_videos(options: Youcook2Options) -> Iterator[str] | None:
+    """Return the video of each annotated training sample; None for published .pkl files, which hold the features too.
+
+    Raises DatasetError if a file is missing.
+    """
+    path = _annotations(options, "train")
+    if options.features is None:
+        return None
+    steps = usable_rows(path, annotation_rows(path, "train"), annotated_span).rows
+    videos = [step.video_id for step in steps]
+    return iter(dict.fromkeys(videos) if options.n_pair > 1 else videos)
+
+
+def require_test_files(options: Youcook2Options) -> None:
+    """Raise DatasetError if a file of the test set is missing."""
+    _annotations(options, "test")
+
+
+def _annotations(options: Youcook2Options, split: str) -> Path:
+    purpose = f"YouCook2's {split} split"
+    pkl, table = (options.train_pkl, options.train_csv) if split == "train" else (options.test_pkl, options.test_csv)
+    if options.features is None:
+        return required_file(pkl, f"{split}_pkl, or features with {split}_csv", purpose)
+    require_folders(options.features)
+    return required_file(table or options.annotations, f"{split}_csv or annotations beside the features", purpose)
+
+
 def open_evaluation(options: Youcook2Options) -> EvaluationSet:
     """Open the test set: each clip one candidate, each row a caption that has to find its clip."""
-    found = _open(options, options.test_pkl, options.test_csv, "test")
+    found = _open(options, "test")
     claim = claimed(NAME, options.protocol, options.published_sha256)
     require_counts(NAME, claim.protocol, *found.annotated, found.path)
     return ranked_set(
@@ -86,14 +113,11 @@ def open_evaluation(options: Youcook2Options) -> EvaluationSet:
     )
 
 
-def _open(options: Youcook2Options, pkl: Path | None, table: Path | None, split: str) -> _Clips:
-    purpose = f"YouCook2's {split} split"
+def _open(options: Youcook2Options, split: str) -> _Clips:
+    path = _annotations(options, split)
     if options.features is not None:
-        needed = f"{split}_csv or annotations beside the features"
-        path = required(table or options.annotations, needed, purpose)
         rows = usable_rows(path, annotation_rows(path, split), annotated_span)
         return _from_steps(path, rows, options.features, options.max_missing_share)
-    path = required(pkl, f"{split}_pkl, or features with {split}_csv", purpose)
     return _from_pickle(path, options.max_missing_share)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from reeldex.embedding.errors import TrainingError
 from reeldex.embedding.loss import ClassTripletLoss, MaxMarginRankingLoss
 from reeldex.embedding.options import TrainingOptions
+from reeldex.embedding.training.startable import require_negatives
 
 
 class BatchLoss(nn.Module):
@@ -17,12 +18,7 @@ class BatchLoss(nn.Module):
 
     def __init__(self, options: TrainingOptions, pairs_per_video: int) -> None:
         super().__init__()
-        weighted = options.loss == "ranking" and options.negative_weighting and pairs_per_video > 1
-        if options.batch_size * pairs_per_video < 2 or (weighted and options.batch_size < 2):
-            raise TrainingError(
-                f"A batch of {options.batch_size} sample with {pairs_per_video} pairs leaves the {options.loss} loss "
-                "without negatives of another sample. Raise batch_size to at least 2."
-            )
+        require_negatives(options, pairs_per_video)
         self._ranking = MaxMarginRankingLoss(options, pairs_per_video=pairs_per_video)
         self._triplet = ClassTripletLoss(options) if options.loss == "triplet" else None
 

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from reeldex.embedding.datasets.records import RetrievalSample, TrainingSet
 from reeldex.embedding.errors import EmbeddingError, TrainingError
 from reeldex.embedding.training.distributed import ProcessRank
+from reeldex.embedding.training.startable import require_full_batch
 from reeldex.embedding.words.vectors import WordVectors
 
 Key = tuple[int, int]  # (epoch, index of the sample)
@@ -154,11 +155,7 @@ class TrainingBatches:
         self._options = options
         self._process = process
         self.steps_per_epoch = self._sample_count // options.batch_size
-        if not self.steps_per_epoch:
-            raise TrainingError(
-                f"{samples.name} has {self._sample_count} samples, fewer than the {options.batch_size} of one batch. "
-                "Lower the batch size."
-            )
+        require_full_batch(samples.name, self._sample_count, options.batch_size)
         if options.batch_size % process.world_size:
             raise TrainingError(
                 f"A batch of {options.batch_size} samples cannot be divided among {process.world_size} processes. "

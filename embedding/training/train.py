@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from reeldex.devices import require_cuda, resolve_device
+from reeldex.devices import resolve_device
 from reeldex.embedding.datasets.records import TrainingSet
 from reeldex.embedding.errors import TrainingError
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
@@ -30,14 +30,12 @@ from reeldex.embedding.training.checkpoint_selection import selection_score
 from reeldex.embedding.training.checks import description, require_fit, require_same
 from reeldex.embedding.training.distributed import ProcessRank, process_group
 from reeldex.embedding.training.scalars import ScalarLog
+from reeldex.embedding.training.startable import BEST, LAST, require_computable
 from reeldex.embedding.training.update import Update
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.storage.schema import JSON
 
 log = logging.getLogger(__name__)
-
-LAST = "last.pth"
-BEST = "best.pth"
 
 Evaluate = Callable[[TextVideoEmbedding], Mapping[str, float]]
 
@@ -107,19 +105,13 @@ def run_training(job: TrainingJob, process: ProcessRank | None = None) -> Traini
     where = process or ProcessRank.from_environment()
     # With several processes each has a device of its own, and there may be fewer.
     device = resolve_device(str(where.device(str(resolve_device(job.options.device)))))
-    require_computable(job.options, device)
+    require_computable(job.options, str(device))
     with process_group(where, device):
         job.model.to(device)
         try:
             return _Trainer(job, where, device).run()
         finally:
             job.model.eval()
-
-
-def require_computable(options: TrainingOptions, device: torch.device) -> None:
-    """Raise DeviceError when a device does not support the options."""
-    if options.mixed_precision:
-        require_cuda("Mixed precision", str(device), "On a CPU float16 is slower than float32: omit it.")
 
 
 class _Trainer:

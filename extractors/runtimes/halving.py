@@ -27,8 +27,8 @@ def in_fitting_parts(
 ) -> list[T]:
     """Return what `start` returns for consecutive parts of `clips`, of at most `network.batch_rows` clips each.
 
-    When `start` runs out of the device's memory, `free` frees what it can, and `batch_rows` is halved. Raises
-    torch.OutOfMemoryError if a single clip does not fit.
+    When `start` runs out of memory, `free` frees what it can, and `batch_rows` is halved: `start` may compute
+    as many rows for a part that is shorter. Raises torch.OutOfMemoryError if a single clip does not fit.
     """
     done: list[T] = []
     position = 0
@@ -39,15 +39,15 @@ def in_fitting_parts(
             position += len(part)
             continue
         except torch.OutOfMemoryError:
-            if len(part) == 1:
+            if network.batch_rows == 1:
                 raise
         # Outside of the handler, whose exception would keep the failed attempt's memory alive.
         free()
-        network.batch_rows = len(part) // 2
+        before, network.batch_rows = network.batch_rows, network.batch_rows // 2
         log.warning(
             "%s: %d clips do not fit into the memory of %s; continuing with %d at a time.",
             network.space,
-            len(part),
+            before,
             network.device,
             network.batch_rows,
         )

@@ -36,9 +36,17 @@ class DatasetsConfig(Options):
 
     def with_store(self, dataset: str, store: str) -> DatasetsConfig:
         """Return this section with a data set's features in a store, with the spaces and skip_damaged set for it."""
-        key = dataset.replace("-", "_")
-        section = getattr(self, key)
+        section = getattr(self, key := _key(dataset))
         kept = {"space_2d", "space_3d", "skip_damaged"}
         settings = {} if section.features is None else section.features.model_dump(include=kept)
         features = FeatureLocation(store=Path(store), **settings)
         return self.model_copy(update={key: section.model_copy(update={"features": features})})
+
+    def with_folder(self, dataset: str, folder: str) -> DatasetsConfig:
+        """Return this section with the folder of a data set's files."""
+        section = getattr(self, key := _key(dataset))
+        return self.model_copy(update={key: section.model_copy(update={"folder": Path(folder)})})
+
+
+def _key(dataset: str) -> str:
+    return dataset.replace("-", "_")

@@ -36,7 +36,7 @@ class TrainConfig(TrainingOptions):
     evaluate_on: Annotated[
         tuple[TestSet, ...],
         Field(
-            title="Evaluate on",
+            title="Test sets",
             description="Test sets (defined in pipeline.yaml) that are evaluated during training and at its end: "
             "msrvtt, youcook2, lsmdc, epic, epic-retrieval, captions, crosstask.",
         ),

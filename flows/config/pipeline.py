@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from reeldex.errors import UsageError
 from reeldex.extractors.options import DecodeOptions
@@ -20,8 +19,12 @@ from reeldex.flows.config.extraction import (
     WeightsConfig,
     WhenBusy,
 )
+from reeldex.flows.config.keys import dotted_keys, nearest
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, WordsConfig
+from reeldex.flows.config.monitoring import MonitoringConfig
+from reeldex.flows.config.notify import NotifyConfig
 from reeldex.flows.config.search import IndexConfig, PageConfig
+from reeldex.flows.config.server import ServerConfig
 from reeldex.options import Options, Seconds
 from reeldex.storage.reasons import REASONS
 
@@ -39,6 +42,7 @@ __all__ = [
     "VideoIdRule",
     "WeightsConfig",
     "WhenBusy",
+    "faults_in_words",
     "load_config",
     "parse_config",
 ]
@@ -77,6 +81,9 @@ class PipelineConfig(Options):
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
     page: PageConfig = PageConfig()
+    notify: NotifyConfig = NotifyConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
+    server: ServerConfig = ServerConfig()
     schedules: Annotated[
         tuple[ScheduleConfig, ...],
         Field(
@@ -104,6 +111,10 @@ edited in the Prefect UI. An edit made there stays until the schedule is changed
     def with_store(self, dataset: str, store: str) -> PipelineConfig:
         """Return this configuration with a data set's features in a store; unchanged if `store` is empty."""
         return self.model_copy(update={"datasets": self.datasets.with_store(dataset, store)}) if store else self
+
+    def with_data_folder(self, dataset: str, folder: str) -> PipelineConfig:
+        """Return this configuration with the folder of a data set's files; unchanged if `folder` is empty."""
+        return self.model_copy(update={"datasets": self.datasets.with_folder(dataset, folder)}) if folder else self
 
 
 def load_config(path: Path | None) -> PipelineConfig:
@@ -134,26 +145,19 @@ def parse_config(content: dict[str, Any], origin: str) -> PipelineConfig:
     try:
         return PipelineConfig.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(_describe(fault) for fault in error.errors())
-        raise UsageError(f"{origin}: {faults}") from error
+        raise UsageError(f"{origin}: {faults_in_words(error)}") from error
+
+
+def faults_in_words(error: ValidationError) -> str:
+    """Return what is wrong with a configuration: each dotted path with the fault, and the nearest valid key."""
+    return "; ".join(_describe(fault) for fault in error.errors())
 
 
 def _describe(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a plain dict
-    location = [str(part) for part in fault["loc"]]
-    dotted = ".".join(location)
+    dotted = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
+        if dotted.partition(".")[0] == "notify":
+            return f"{dotted}: {fault['msg']}"  # what was given may be a secret
         return f"{dotted}: {fault['msg']} (got {fault['input']!r})"
-    near = difflib.get_close_matches(dotted, _dotted_keys(PipelineConfig), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(_dotted_keys(PipelineConfig))}"
-    return f"{dotted}: unknown key; {hint}"
-
-
-def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        # A section that may be absent is a union with None.
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not ScheduleConfig:
-                keys += _dotted_keys(kind, f"{prefix}{name}.")
-    return keys
+    keys = dotted_keys(PipelineConfig)
+    return f"{dotted}: unknown key; {nearest(dotted, keys) or 'valid keys: ' + ', '.join(keys)}"

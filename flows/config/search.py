@@ -15,7 +15,7 @@ __all__ = ["IndexConfig", "PageConfig"]
 class IndexConfig(IndexOptions):
     """The index of moments that `reeldex search` and the search page query."""
 
-    folder: Annotated[Path, Field(title="Folder", description="Folder of the index.")] = Path("index")
+    folder: Annotated[Path, Field(title="Index folder", description="Folder of the index.")] = Path("index")
     captions: Annotated[
         Path | None,
         Field(

@@ -49,12 +49,12 @@ def one_shard_at_a_time(device: str, run: str) -> Iterator[None]:
     folder = lock_folder(device)
     make_writable(folder, "XDG_STATE_HOME")
     waiting = _Waiting(device, folder)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as locks:
         # A run that releases the device between two shards queues behind the run that waits here.
         with contextlib.ExitStack() as queue:
             while not _entered(queue, FileLock(folder / ".queue", timeout=_LOOK_UP_SECONDS, poll_interval=0.2)):
                 waiting.report()
-            while not _entered(held, hold_lock(folder, _LOOK_UP_SECONDS, "device", f"run {run!r}")):
+            while not _entered(locks, hold_lock(folder, _LOOK_UP_SECONDS, "device", f"run {run!r}")):
                 waiting.report()
         waiting.end()
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from reeldex.flows.execution.retries import RetryRule
@@ -14,9 +14,10 @@ OnEvent = Callable[[object], None]
 
 @dataclass(frozen=True)
 class JobStarted:
-    """A job has acquired its device and started."""
+    """A job has acquired its device and started. Two events of one job are equal, whatever their devices."""
 
     job: int
+    device: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,41 @@
-"""The packages' log: its name, and forwarding it from a worker process to its parent."""
+"""The packages' log: its name, JSON lines, and forwarding it from a worker process to its parent."""
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import queue
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 OUR_LOGGER = "reeldex"
 
 log = logging.getLogger(__name__)
+
+
+class JsonLines(logging.Formatter):
+    """Formats records as JSON objects, one per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record's time (UTC), level, logger, message and process; and the trace of its error, if any."""
+        entry: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "process": record.process,
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        elif record.exc_text:  # of a record that a worker process has sent
+            entry["error"] = record.exc_text
+        return json.dumps(entry)
+
+
+def logs_as_json() -> bool:
+    """Whether this process writes our log as JSON lines, among which nothing else may be printed."""
+    return any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger(OUR_LOGGER).handlers)
 
 
 class _Forwarding(logging.handlers.QueueHandler):

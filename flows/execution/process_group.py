@@ -70,21 +70,21 @@ def kill_own_group() -> None:
 
 
 def start_program(
-    module: str, arguments: Sequence[str], log: str, environment: Mapping[str, str | None] | None = None
+    module: str, arguments: Sequence[str], log: str | None, environment: Mapping[str, str | None] | None = None
 ) -> Program:
     """Start `python -m module arguments` as the leader of a process group that ends with this process.
 
-    It first receives SIGTERM, and is killed with its group after 3 seconds. Its output is appended to the file `log`.
-    `environment` overrides variables of the inherited environment; None removes one.
+    It first receives SIGTERM, and is killed with its group after 3 seconds. Its output is appended to the file `log`;
+    None leaves it on standard error. `environment` overrides variables of the inherited environment; None removes one.
     """
     context = multiprocessing.get_context("spawn")
-    told = (module, list(arguments), log, dict(environment or {}))
-    process = context.Process(target=_run_program, args=told, name=module)
+    program = (module, list(arguments), log, dict(environment or {}))
+    process = context.Process(target=_run_program, args=program, name=module)
     process.start()
     return process
 
 
-def _run_program(module: str, arguments: list[str], log: str, environment: dict[str, str | None]) -> None:
+def _run_program(module: str, arguments: list[str], log: str | None, environment: dict[str, str | None]) -> None:
     become_group_leader()
     end_with_parent(_end_own_group)
     for name, value in environment.items():
@@ -93,7 +93,7 @@ def _run_program(module: str, arguments: list[str], log: str, environment: dict[
         else:
             os.environ[name] = value
     os.environ[_PROGRAM] = str(os.getpid())
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    file = 2 if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(file, stream)
     sys.argv = [module, *arguments]

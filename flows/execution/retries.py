@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from reeldex.errors import InfrastructureError, PermanentFaultError
+from reeldex.quantities import duration
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class RetryRule:
         """Wait before an attempt, counted from 1: not before the first; the delay doubles with each retry."""
         if attempt > 1:
             delay_seconds = self.first_delay_seconds * 2 ** (attempt - 2)
-            log.info("Attempt %d starts in %.0f seconds", attempt, delay_seconds)
+            log.info("Attempt %d starts in %s", attempt, duration(delay_seconds))
             pause(delay_seconds)
 
     def call(self, work: Callable[[], T], pause: Callable[[float], None]) -> T:

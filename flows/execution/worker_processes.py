@@ -22,12 +22,12 @@ def run_on_device(job: Job, devices: str, run: str, on_event: OnEvent) -> Any:  
     `run` is the run's name, shown to other runs that wait for the device. Raises what `Worker.run` raises,
     RunStoppedError, and UsageError or InfrastructureError when the device's lock cannot be taken.
     """
-    with POOL.lend(devices) as (device, worker), contextlib.ExitStack() as held:
+    with POOL.lend(devices) as (device, worker), contextlib.ExitStack() as locks:
         try:
-            held.enter_context(one_shard_at_a_time(device, run))
+            locks.enter_context(one_shard_at_a_time(device, run))
         except (OSError, UserError) as error:
             raise as_our_error(error) from error
-        on_event(JobStarted(job.number))
+        on_event(JobStarted(job.number, device))
         try:
             return worker.run(job, device, on_event)
         finally:

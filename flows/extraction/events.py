@@ -31,3 +31,27 @@ class VideoFinished:
 
     shard: int
     outcome: VideoOutcome
+
+
+@dataclass(frozen=True)
+class TimeSpent:
+    """Further seconds that a shard's decoders worked, and that the engine waited for the networks and for frames.
+
+    `queue_depth` is the number of decoded chunks that wait for the networks now.
+    """
+
+    shard: int
+    decode_seconds: float = 0.0
+    device_seconds: float = 0.0
+    waiting_seconds: float = 0.0
+    queue_depth: int = 0
+
+    def since(self, earlier: TimeSpent) -> TimeSpent:
+        """Return what was spent since an earlier sum."""
+        return TimeSpent(
+            self.shard,
+            self.decode_seconds - earlier.decode_seconds,
+            self.device_seconds - earlier.device_seconds,
+            self.waiting_seconds - earlier.waiting_seconds,
+            self.queue_depth,
+        )

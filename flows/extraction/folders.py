@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reeldex.extractors.containers import VIDEO_SUFFIXES
+from reeldex.containers import VIDEO_SUFFIXES
 from reeldex.flows.extraction.file_names import printable as _shown
 from reeldex.flows.extraction.patterns import PathFilter, compiled_name, ending_of, has_pattern
 from reeldex.flows.extraction.search_notes import NoteKind, SearchTally

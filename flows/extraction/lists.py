@@ -81,8 +81,8 @@ def _text_of(listing: Path) -> str:
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield the number and content of each line that is neither blank nor a comment."""
-    for number, ended in enumerate(text.split("\n"), start=1):
-        line = ended.removesuffix("\r")
+    for number, raw_line in enumerate(text.split("\n"), start=1):
+        line = raw_line.removesuffix("\r")
         if line.strip() and not line.lstrip().startswith("#"):
             yield number, line
 

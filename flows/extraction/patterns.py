@@ -1,7 +1,12 @@
-"""File name patterns: which files a run includes."""
+"""File name patterns: which files a run includes.
+
+Single names are compared by `fnmatch`. The libraries that know `**` too (wcmatch, pathspec) give a meaning to a
+backslash, `!` or `#` in the name of a file, and take a reversed range for one that matches nothing.
+"""
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -11,9 +16,12 @@ from functools import cached_property
 from reeldex.errors import UsageError
 
 _MAGIC = re.compile(r"[*?\[]")
-# A set has at least one character, so that `]` may be the first; a bracket that is not closed stands for itself.
-_PIECE = re.compile(r"\[(?:!|(?!!)).[^\]]*\]|.", re.DOTALL)
+# A set as fnmatch reads it: it has at least one character, so that `]` may be the first.
+_SET = re.compile(r"\[!?(.[^\]]*)\]", re.DOTALL)
+_RANGE = re.compile(r"(.)-(.)", re.DOTALL)
 _LITERAL_ENDING = re.compile(r"[^*?\[\]]*(\.[^*?\[\]./]+)")
+
+_MatchesName = Callable[[str], bool]
 
 
 def has_pattern(text: str) -> bool:
@@ -44,15 +52,15 @@ class PathFilter:
 
     def __post_init__(self) -> None:
         for pattern in (*self.include, *self.exclude):
-            _compiled(pattern)
+            _Pattern.of(pattern)
 
     @cached_property
-    def _included(self) -> list[tuple[re.Pattern[str], bool]]:
-        return [_compiled(pattern) for pattern in self.include]
+    def _included(self) -> list[_Pattern]:
+        return [_Pattern.of(pattern) for pattern in self.include]
 
     @cached_property
-    def _excluded(self) -> list[tuple[re.Pattern[str], bool]]:
-        return [_compiled(pattern) for pattern in self.exclude]
+    def _excluded(self) -> list[_Pattern]:
+        return [_Pattern.of(pattern) for pattern in self.exclude]
 
     @cached_property
     def endings(self) -> frozenset[str]:
@@ -70,71 +78,52 @@ class PathFilter:
         return not self.include or _matches(relative, self._included)
 
 
-def _compiled(pattern: str) -> tuple[re.Pattern[str], bool]:
-    """Return a pattern as a regular expression, and whether it is compared with single names."""
-    whole = unicodedata.normalize("NFC", pattern.removeprefix("./").strip("/"))
-    return re.compile(_regular_expression(whole)), "/" not in whole
+@dataclass(frozen=True)
+class _Pattern:
+    """A pattern as the patterns of the names on a path; None for `**`."""
+
+    parts: tuple[_MatchesName | None, ...]
+
+    @classmethod
+    def of(cls, pattern: str) -> _Pattern:
+        parts = pattern.removeprefix("./").strip("/").split("/")
+        return cls(tuple(None if len(parts) > 1 and part == "**" else compiled_name(part) for part in parts))
+
+    def matches(self, names: Sequence[str]) -> bool:
+        """Whether the pattern matches the file with these names on its path, or a folder on it."""
+        if len(self.parts) == 1:
+            (matches_name,) = self.parts
+            return matches_name is not None and any(map(matches_name, names))
+        return any(_match(self.parts, names[: at + 1]) for at in range(len(names)))
 
 
-def _regular_expression(pattern: str) -> str:
-    parts = pattern.split("/")
-    found = ""
-    for at, part in enumerate(parts):
-        last = at == len(parts) - 1
-        if part == "**":
-            found += ".+" if last else "(?:[^/]+/)*"
-        else:
-            found += _one_name(part) + ("" if last else "/")
-    return rf"(?s:{found})"
+def _match(parts: Sequence[_MatchesName | None], names: Sequence[str]) -> bool:
+    """Whether parts match names one by one; `**` matches any number of names, at the end at least one."""
+    if not parts:
+        return not names
+    first, *rest = parts
+    if first is None:
+        return bool(names) if not rest else any(_match(rest, names[at:]) for at in range(len(names)))
+    return bool(names) and first(names[0]) and _match(rest, names[1:])
 
 
-def _one_name(part: str) -> str:
-    """Return a name with wildcards as a regular expression; no wildcard matches a slash."""
-    found = ""
-    for piece in _PIECE.findall(part):
-        if piece == "*":
-            found += "[^/]*"
-        elif piece == "?":
-            found += "[^/]"
-        elif len(piece) > 1:
-            found += _set(piece[1:-1], part)
-        else:
-            found += re.escape(piece)
-    return found
+def compiled_name(part: str) -> _MatchesName:
+    """Return whether a single name matches a pattern without slashes, as a function. Raises as PathFilter does."""
+    pattern = unicodedata.normalize("NFC", part)
+    _refuse_reversed_ranges(pattern)
+    expression = re.compile(fnmatch.translate(pattern))
+    return lambda name: expression.match(unicodedata.normalize("NFC", name)) is not None
 
 
-def _set(characters: str, part: str) -> str:
-    """Return the characters between brackets as a regular expression of one character, which is not a slash."""
-    negated = characters[0] == "!"
-    rest = characters[negated:]
-    found = ""
-    while rest:
-        if len(rest) > 2 and rest[1] == "-":
-            if rest[0] > rest[2]:
-                raise UsageError(
-                    f"The pattern {part!r} has a range that ends before it starts: {rest[:3]!r}. "
-                    f"Write {rest[2::-1]!r}, or put `-` first in the brackets if it stands for itself."
-                )
-            found += f"{re.escape(rest[0])}-{re.escape(rest[2])}"
-            rest = rest[3:]
-        else:
-            found += re.escape(rest[0])
-            rest = rest[1:]
-    return f"(?!/)[{'^' if negated else ''}{found}]"
+def _refuse_reversed_ranges(pattern: str) -> None:
+    for start, end in (bounds for each in _SET.findall(pattern) for bounds in _RANGE.findall(each)):
+        if start > end:
+            raise UsageError(
+                f"The pattern {pattern!r} has a range that ends before it starts: {f'{start}-{end}'!r}. "
+                f"Write {f'{end}-{start}'!r}, or put `-` first in the brackets if it stands for itself."
+            )
 
 
-def compiled_name(part: str) -> Callable[[str], bool]:
-    """Return whether a single name matches a pattern without slashes, as a function."""
-    expression = re.compile(f"(?s:{_one_name(unicodedata.normalize('NFC', part))})")
-    return lambda name: expression.fullmatch(unicodedata.normalize("NFC", name)) is not None
-
-
-def _matches(relative: str, patterns: Sequence[tuple[re.Pattern[str], bool]]) -> bool:
-    if not patterns:
-        return False
-    path = unicodedata.normalize("NFC", relative)
-    names = path.split("/")
-    parents = ["/".join(names[: at + 1]) for at in range(len(names))]
-    return any(
-        any(pattern.fullmatch(each) for each in (names if by_name else parents)) for pattern, by_name in patterns
-    )
+def _matches(relative: str, patterns: Sequence[_Pattern]) -> bool:
+    names = relative.split("/")
+    return any(pattern.matches(names) for pattern in patterns)

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reeldex.devices import require_cuda
 from reeldex.errors import UsageError
-from reeldex.extractors.fingerprint import DECODE, decode_fingerprint, fingerprint
-from reeldex.extractors.options import Precision, WeightsChoice
-from reeldex.extractors.weights import verify
 from reeldex.flows.config.pipeline import PipelineConfig
-from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
-from reeldex.flows.extraction.networks import extractor_record, requested_spaces
-from reeldex.flows.extraction.plan import ShardTask, known_outcomes, plan, stored_spaces, tasks_for, unfinished
+from reeldex.flows.extraction.networks import requested_spaces
+from reeldex.flows.extraction.plan import ShardTask, known_outcomes, plan, tasks_for, unfinished
+from reeldex.flows.extraction.requirements import (
+    require_device,
+    require_fitting_store,
+    warn_of_another_ffmpeg,
+    weights_hashes,
+)
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
 from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
 from reeldex.flows.extraction.sources import find_settled_videos
 from reeldex.flows.extraction.video_ids import known_ids
-from reeldex.flows.progress.downloads import find_or_fetch_shown
 from reeldex.storage.removed import read_removed
-from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
-    from reeldex.extractors.registry import ExtractorRecord
     from reeldex.flows.extraction.sources import FoundVideos
     from reeldex.storage.growth import Growth
     from reeldex.storage.manifest import ShardManifest
@@ -170,11 +168,12 @@ def prepare(
         return prepared
     if prepared.all_tasks and (present := existing()) is not None:
         present.require_writable()
-    hashes = _weights_hashes(spaces, config) if prepared.all_tasks else {}
+    hashes = weights_hashes(spaces, config) if prepared.all_tasks else {}
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
-    _require_fitting_store(prepared.store, config, spaces, hashes)
-    _warn_of_another_ffmpeg(prepared)
+    require_fitting_store(prepared.store, config, spaces, hashes)
+    if prepared.all_tasks:
+        warn_of_another_ffmpeg(prepared.store)
     return prepared
 
 
@@ -203,26 +202,11 @@ def prepare_rerun(
     spaces = tuple(sorted({name for task in tasks for name in task.spaces}))
     if tasks:
         feature_store.require_writable()
-        hashes = _weights_hashes(spaces, config)
+        hashes = weights_hashes(spaces, config)
         require_device(config)
-        _require_fitting_store(feature_store, config, spaces, hashes)
-    prepared = PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
-    _warn_of_another_ffmpeg(prepared)
-    return prepared
-
-
-def _warn_of_another_ffmpeg(prepared: PreparedRun) -> None:
-    """Log a warning if the run will decode with another version of ffmpeg than the store's features."""
-    from reeldex.extractors import ffmpeg
-
-    versions = prepared.store.ffmpeg_versions() if prepared.all_tasks else {}
-    if versions and ffmpeg.version() not in versions:
-        log.warning(
-            "ffmpeg %s is used here, but the store's features were decoded with %s: a few files have different frames "
-            "in each version. Use the same ffmpeg, or another store.",
-            ffmpeg.version(),
-            ", ".join(versions),
-        )
+        require_fitting_store(feature_store, config, spaces, hashes)
+        warn_of_another_ffmpeg(feature_store)
+    return PreparedRun((), folder, config, spaces, None, None, tasks, tuple(retry), stamp, choice=choice)
 
 
 def _tasks_of_rerun(store: FeatureStore, retry: Sequence[str], choice: Choice) -> tuple[ShardTask, ...]:
@@ -245,57 +229,3 @@ def _stamp(store: Path) -> tuple[object, ...]:
     return tuple(
         (folder.name, folder.stat().st_mtime_ns, len(list(folder.iterdir()))) for folder in folders if folder.is_dir()
     )
-
-
-def _weights_hashes(spaces: Sequence[str], config: PipelineConfig) -> dict[str, str]:
-    """Return the SHA-256 of the published weights of these spaces, downloaded if necessary. Raises WeightsError."""
-    hashes = {}
-    for space in spaces:
-        record, weights = extractor_record(space)
-        if weights is WeightsChoice.PRETRAINED:
-            local = config.weights.files.get(record.spec.name)
-            hashes[space] = verify(find_or_fetch_shown(record.pretrained, local, config.weights.folder))
-    return hashes
-
-
-def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
-    """Raise DeviceError or UsageError for a device that is not available or does not support the precision.
-
-    Only a worker process can list CUDA devices.
-    """
-    device, precision = config.compute.device, config.compute.precision
-    # Only the worker resolves `auto`.
-    if device != "auto" and precision not in (Precision.AUTO, Precision.FP32):
-        require_cuda(f"Precision {precision}", device, "Use --precision fp32 or auto.")
-    if device not in ("auto", "cpu") and ask_worker:
-        POOL.devices(device)
-
-
-def _require_fitting_store(
-    store: FeatureStore, config: PipelineConfig, spaces: Sequence[str], hashes: dict[str, str]
-) -> None:
-    """Raise FingerprintError if the store's features in these spaces were made with other settings.
-
-    What only a loaded network knows, such as the precision that `auto` chooses on CUDA, is checked in the worker.
-    """
-    for stored in stored_spaces(store, spaces):
-        if stored.fingerprint:
-            record, _ = extractor_record(stored.name)
-            expected = _expected(record, hashes.get(stored.name), config)
-            fixed = {key: value for key, value in stored.fingerprint.items() if key != DECODE}
-            store.require_fingerprint(FeatureSpace(stored.name, {**fixed, **expected}))
-
-
-def _expected(record: ExtractorRecord, weights_sha256: str | None, config: PipelineConfig) -> dict[str, Any]:
-    """Return the parts of a fingerprint that are known without loading the network."""
-    precision = config.compute.precision
-    if precision is Precision.AUTO and config.compute.device == "cpu":
-        precision = Precision.FP32
-    whole = fingerprint(record.spec, weights_sha256 or "", precision)
-    known: Collection[str] = {
-        "extractor",
-        "rows",
-        *(["weights"] if weights_sha256 else []),
-        *(["precision"] if precision is not Precision.AUTO else []),
-    }
-    return {key: value for key, value in whole.items() if key in known} | decode_fingerprint(config.decode)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reeldex.flows.execution.jobs import JobStarted, JobStopped
 from reeldex.flows.extraction.events import ShardPlanned, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.file_names import printable
+from reeldex.flows.extraction.run_time import Estimate
 from reeldex.flows.progress.progress import Progress, Snapshot, current_sinks
 from reeldex.flows.progress.sinks import LogSink
 from reeldex.quantities import duration
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FEWEST_FINISHED = 2  # videos before an estimate of the whole time
 _WARNINGS_SHOWN = 20  # per shard; a folder of broken files must not flood the log
 
 
@@ -39,14 +41,17 @@ class ExtractionProgress:
         self._warnings: Counter[int] = Counter()
         self._finished = self._failed = 0
         self._seconds = 0.0
+        self._devices: set[str] = set()
+        self._estimate: Estimate | None = None
         self._progress = Progress(self._describe, LogSink(), *current_sinks())
 
     def __call__(self, event: object) -> None:
         """Record an event."""
         with self._lock:
             match event:
-                case JobStarted(shard):
+                case JobStarted(shard, device):
                     self.started.add(shard)
+                    self._devices.add(device)
                     self._progress.rate.started(shard)
                 case JobStopped(shard):
                     self._progress.rate.stopped(shard)
@@ -58,6 +63,7 @@ class ExtractionProgress:
                     self._done[shard] += 1
                     self._finished += 1
                     self._failed += outcome.status == "failed"
+                    self._estimate_once()
                     self._warn(shard, outcome)
         self._progress.update()
 
@@ -65,6 +71,28 @@ class ExtractionProgress:
         """Show the final state; nothing is left to wait for, also if the work was not finished."""
         self._ended = True
         self._progress.update(last=True)
+
+    @property
+    def worked_seconds(self) -> float:
+        """Seconds during which at least one shard was worked on."""
+        return self._progress.rate.worked_seconds
+
+    @property
+    def devices(self) -> int:
+        """The number of devices that have worked."""
+        return len(self._devices)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The total time as it was estimated after a tenth of the videos; None before, and for a few videos."""
+        return self._estimate
+
+    def _estimate_once(self) -> None:
+        left = self._videos - sum(self._done.values())
+        if self._estimate is None and left and self._finished >= max(_FEWEST_FINISHED, (self._finished + left) / 10):
+            rate = self._progress.rate
+            seconds = rate.worked_seconds + (rate.seconds_left(self._finished, left) or 0.0)
+            self._estimate = Estimate(seconds, self._finished)
 
     def _warn(self, shard: int, outcome: VideoOutcome) -> None:
         if not outcome.message:

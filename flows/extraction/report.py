@@ -9,18 +9,19 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.file_names import printable
-from reeldex.quantities import duration
+from reeldex.flows.extraction.markdown import CELL_CHARACTERS, cell, facts, table
+from reeldex.quantities import counted, duration
 from reeldex.storage.ffmpeg_versions import mixture
 from reeldex.storage.reasons import note_words
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
+    from reeldex.flows.extraction.run_time import RunTime
     from reeldex.storage.schema import VideoOutcome
     from reeldex.storage.verify import VerifyReport
 
 MOST_FAILURES_LISTED = 1000
 _MOST_SHARDS_LISTED = 50
-_MESSAGE_CHARACTERS = 400
 _SHEET_COLUMNS = 4
 _NOTE_NAMES = {False: "Not searched", True: "Equal names"}
 
@@ -41,7 +42,8 @@ REMEDIES: Mapping[str, str] = {
 NOTE_REMEDIES: Mapping[str, str] = {
     "video_track": "Nothing, if the track is the right one; otherwise save that track as a file of its own.",
     "timestamps_repaired": "Nothing, if times need not be exact; otherwise convert the video again and run extract.",
-    "hdr": "Nothing, if colours were mapped to BT.709; otherwise extract with decode.tone_map into another store.",
+    "hdr": "Nothing, if colours were mapped to BT.709; otherwise extract with decode.tone_map (--tone-map) into "
+    "another store.",
     "long_gaps": "Nothing, if the video is meant to stand still; otherwise replace the file and run extract again.",
     "damaged_rows": "Play the file at these times; replace it if it is damaged, then run extract again.",
 }
@@ -58,18 +60,19 @@ class Picture:
 
 def summary(report: RunReport) -> str:
     """Return the summary of a run as Markdown."""
-    speed = report.seconds_of_video / report.seconds_of_work if report.seconds_of_work else 0.0
+    time = report.time
     rows = [
-        ("Store", f"`{report.store}`"),
+        ("Store", cell(report.store)),
         ("Shards done in this run", f"{report.shards_done:,}"),
         ("Shards lost", f"{len(report.shards_lost):,}"),
         *([("Shards left, because the run ended early", f"{report.shards_left:,}")] if report.shards_left else []),
         ("Videos extracted in this run", f"{report.extracted_ok:,} ok, {report.extracted_failed:,} failed"),
-        ("Video", f"{duration(report.seconds_of_video)} at {speed:,.2f} s of video per second of work"),
-        ("Bottleneck", _bound(report)),
+        ("Video", f"{duration(report.seconds_of_video)} at {time.speed:,.2f} s of video per second of work"),
+        ("Bottleneck", time.remedy),
+        *(_time_rows(time) if time.bound else []),
         ("Videos in the source", _found(report)),
         ("In the store but not in the source", f"{report.gone:,}"),
-        *((_NOTE_NAMES[note.is_about_ids], _cell(str(note))) for note in report.notes),
+        *((_NOTE_NAMES[note.is_about_ids], cell(str(note))) for note in report.notes),
         ("Truncated, features kept", f"{report.truncated:,}"),
         *((f"Note: {note_words(note)}", f"{count:,}") for note, count in report.noted.items()),
         ("Without features now", f"{report.without_features:,}"),
@@ -77,16 +80,26 @@ def summary(report: RunReport) -> str:
     rows += [(f"- {reason}", f"{count:,}") for reason, count in report.failed_by_reason.items()]
     if pending := report.without_features - sum(report.failed_by_reason.values()):
         rows.append(("- not extracted yet", f"{pending:,}"))
-    lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
+    lines = [facts(rows)]
     if mixed := mixture(report.ffmpeg_versions):
         lines += ["", f"**Several versions of ffmpeg.** {mixed}"]
     if report.shards_lost:
-        lines += ["", "**Lost shards.** Fix the cause, then press Retry.", "", "| shard | reason |", "| --- | --- |"]
-        listed = list(report.shards_lost.items())[:_MOST_SHARDS_LISTED]
-        lines += [f"| {shard:05d} | {_cell(why)} |" for shard, why in listed]
+        listed = [
+            {"shard": f"{shard:05d}", "reason": why}
+            for shard, why in list(report.shards_lost.items())[:_MOST_SHARDS_LISTED]
+        ]
         if len(report.shards_lost) > len(listed):
-            lines.append(f"| ... | {len(report.shards_lost) - len(listed):,} more |")
+            listed.append({"shard": "...", "reason": f"{len(report.shards_lost) - len(listed):,} more"})
+        lines += ["", "**Lost shards.** Fix the cause, then press Retry.", "", table(listed)]
     return "\n".join(lines)
+
+
+def _time_rows(time: RunTime) -> list[tuple[str, str]]:
+    return [
+        ("Time", f"{duration(time.wall_seconds)} on {counted(time.devices, 'device')}: {time.shares}"),
+        ("Video-hours per day and device", f"{time.hours_per_day:,.1f}"),
+        *([("Estimate", time.against_estimate)] if time.estimate else []),
+    ]
 
 
 def _found(report: RunReport) -> str:
@@ -94,18 +107,6 @@ def _found(report: RunReport) -> str:
         f"{report.new:,} new, {report.changed:,} changed, {report.unchanged:,} unchanged, "
         f"{report.duplicates:,} duplicates, {report.unsettled:,} still being written"
     )
-
-
-def _bound(report: RunReport) -> str:
-    total = report.device_seconds + report.waiting_seconds
-    if not total:
-        return "none: nothing was extracted"
-    waiting = report.waiting_seconds / total
-    if waiting > 0.5:
-        return (
-            f"decoding: the networks waited for frames {waiting:.0%} of the time; raise `decoders`, or use faster disks"
-        )
-    return f"the device: its networks were busy {1 - waiting:.0%} of the time"
 
 
 def failure_rows(outcomes: Sequence[VideoOutcome]) -> list[dict[str, str]]:
@@ -116,7 +117,7 @@ def failure_rows(outcomes: Sequence[VideoOutcome]) -> list[dict[str, str]]:
             "video": printable(each.path),
             "reason": ", ".join([*filter(None, [each.reason]), *map(note_words, each.notes)]),
             "what to do": _what_to_do(each),
-            "what happened": each.message[:_MESSAGE_CHARACTERS],
+            "what happened": each.message[:CELL_CHARACTERS],
         }
         for each in troubled[:MOST_FAILURES_LISTED]
     ]
@@ -147,7 +148,7 @@ def contact_sheet(pictures: Sequence[Picture]) -> str:
     for start in range(0, len(pictures), _SHEET_COLUMNS):
         row = pictures[start : start + _SHEET_COLUMNS]
         images = [f"![]({_data_uri(each.jpeg)})" for each in row]
-        names = [f"{_cell(PurePath(each.video_id).name)} {each.at_seconds:.1f} s" for each in row]
+        names = [f"{cell(PurePath(each.video_id).name)} {each.at_seconds:.1f} s" for each in row]
         padding = [""] * (_SHEET_COLUMNS - len(row))
         lines += ["| " + " | ".join([*cells, *padding]) + " |" for cells in (images, names)]
     return "\n".join(lines)
@@ -155,10 +156,3 @@ def contact_sheet(pictures: Sequence[Picture]) -> str:
 
 def _data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-
-
-def _cell(text: str) -> str:
-    """Return text escaped for a cell of a Markdown table."""
-    for character in "\\|`*_<[":
-        text = text.replace(character, "\\" + character)
-    return " ".join(text.split())[:_MESSAGE_CHARACTERS]

@@ -11,12 +11,14 @@ from reeldex.flows.config.pipeline import WhenBusy
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.fault_limit import SAME_FAULTS_IN_A_ROW, FaultLimit
 from reeldex.flows.execution.retries import RetryRule
+from reeldex.flows.extraction.metrics import ExtractionMetrics
 from reeldex.flows.extraction.progress import ExtractionProgress
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError, present_entries, present_outcomes, sum_up
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shard_work import ShardReport
 from reeldex.flows.extraction.store_faults import store_faults
 from reeldex.flows.extraction.store_lock import store_lock
+from reeldex.flows.monitoring.run_file import recorded
 from reeldex.storage.errors import StoreVanishedError
 from reeldex.storage.json_codec import from_json
 from reeldex.storage.presence import has_vanished
@@ -61,12 +63,7 @@ def run_shards(
         for task in tasks
     ]
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
-    results: dict[int, Any] = {}
-    if jobs:
-        try:
-            results = executor.run(jobs, config.compute.device, retry_rule(config.compute), progress)
-        finally:
-            progress.end()
+    results = _run_jobs(jobs, executor, config.compute, progress) if jobs else {}
     for result in results.values():
         if isinstance(result, UserError | StoreVanishedError):
             # A worker that starts now takes a vanished store for a mistyped one.
@@ -84,6 +81,9 @@ def run_shards(
         report,
         videos=len(present_entries(store) if prepared.videos is None else prepared.videos),
         extracted_now=sum(each.ok for each in reports if each.shard in progress.started),
+        wall_seconds=progress.worked_seconds,
+        devices=max(1, progress.devices),
+        estimate=progress.estimate,
     )
     left = len(jobs) - len(reports) - len(lost)
     if lost:
@@ -92,6 +92,27 @@ def run_shards(
         if isinstance(result, RunStoppedError):
             raise result
     return report
+
+
+def _run_jobs(
+    jobs: Sequence[ShardJob], executor: Executor[ShardJob], compute: ComputeConfig, progress: ExtractionProgress
+) -> dict[int, Any]:
+    """Return the result or the error of each shard; its events go to the progress and to the metrics."""
+    with recorded() as run:
+        metrics = ExtractionMetrics(run, ((job.shard, job.videos) for job in jobs))
+
+        def on_event(event: object) -> None:
+            progress(event)
+            metrics(event)
+
+        try:
+            results = executor.run(jobs, compute.device, retry_rule(compute), on_event)
+        finally:
+            progress.end()
+        lost = sum(_is_lost(result) for result in results.values())
+        done = sum(not isinstance(result, BaseException) for result in results.values())
+        metrics.end(done, lost)
+    return results
 
 
 def _is_lost(result: object) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
+from reeldex.flows.extraction.run_time import Estimate, RunTime
 from reeldex.flows.extraction.search_notes import SearchNote, notes_from_json, notes_to_json
 from reeldex.quantities import counted, duration
 from reeldex.storage.json_codec import NotInJson, to_json
@@ -36,7 +37,7 @@ class RunReport:
       and 0 where they are not known.
     - `failed_by_reason` counts all videos of the source (of the store, for a rerun) without features,
       including failures of earlier runs; `truncated` those whose features end early; `noted` those with each note.
-    - `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
+    - `seconds_of_work` to `waiting_seconds`, and `wall_seconds` to `estimate`, are those of `RunTime`.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
     - `notes` count what the search of the source passed over, and files with equal names.
@@ -69,6 +70,9 @@ class RunReport:
     extracted_now: int = 0
     shards_left: int = 0
     ended_by: str = ""
+    wall_seconds: float = 0.0
+    devices: int = 1
+    estimate: Estimate | None = None
     notes: tuple[SearchNote, ...] = ()
     problem_count: Annotated[int, NotInJson] = 0
     problems: Annotated[tuple[VideoOutcome, ...], NotInJson] = ()
@@ -84,14 +88,26 @@ class RunReport:
         """Whether the whole source was searched, every shard is done and every video has its features."""
         return not self.shards_lost and not self.failed_by_reason and not any(note.is_failure for note in self.notes)
 
+    @property
+    def time(self) -> RunTime:
+        """Where the time went."""
+        return RunTime(
+            self.seconds_of_video,
+            self.seconds_of_work,
+            self.device_seconds,
+            self.waiting_seconds,
+            self.wall_seconds,
+            self.devices,
+            self.estimate,
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        found: dict[str, Any] = to_json(self)
+        """Return the fields as JSON values, and the figures of `time`."""
+        found: dict[str, Any] = {**to_json(self), "time": self.time.to_json()}
         return found
 
     def __str__(self) -> str:
         if self.shards_done or self.shards_lost:
-            speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
             extracted = f"{counted(self.extracted_ok, 'video')} extracted"
             if self.videos is not None and self.with_features != self.extracted_ok:
                 extracted = (
@@ -100,7 +116,7 @@ class RunReport:
             text = (
                 f"{extracted}, {self.extracted_failed:,} failed, "
                 f"{counted(self.shards_done, 'shard')} done; "
-                f"{duration(self.seconds_of_video)} of video at {speed:.2f} s of video per second"
+                f"{duration(self.seconds_of_video)} of video at {self.time.speed:.2f} s of video per second"
             )
         else:
             text = "nothing to do"

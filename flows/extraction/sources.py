@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reeldex.containers import VIDEO_SUFFIXES
 from reeldex.errors import UsageError
-from reeldex.extractors.containers import VIDEO_SUFFIXES
 from reeldex.flows.config.pipeline import ExtractConfig
 from reeldex.flows.extraction.file_names import is_url, printable, spelled_as_on_disk
 from reeldex.flows.extraction.folders import FolderSearch, expand
@@ -84,6 +84,11 @@ def find_settled_videos(
         videos=[entry for entry, is_settled in zip(found.videos, settled, strict=True) if is_settled],
         unsettled=[entry for entry, is_settled in zip(found.videos, settled, strict=True) if not is_settled],
     )
+
+
+def require_source(source: str) -> None:
+    """Raise UsageError if a source does not exist, or is a pattern that matches nothing."""
+    _resolved(source, SearchTally())
 
 
 def is_searched(source: str) -> bool:

@@ -1,6 +1,7 @@
 """Training, evaluation and indexing, from the configuration to files and reports. Does not import Prefect.
 
 - `training.py`, `evaluation.py`, `indexing.py`: one run of each; `in_process.py`: the same without a server.
+- `training_request.py`: what is trained, and the checks before it starts.
 - `pipeline.py`: all steps of `reeldex run`; `cached_evaluation.py`: skips an evaluation whose inputs are unchanged.
 - `inputs.py`: data sets and word vectors as the configuration names them.
 - `published_files.py`: the published checkpoint and evaluation data, downloaded once.

@@ -53,10 +53,10 @@ def cached_evaluation(
 
 def _read(note: Path, signature: str) -> CachedEvaluation | None:
     try:
-        held = json.loads(note.read_text(encoding="utf-8"))
-        if held["signature"] != signature:
+        cached = json.loads(note.read_text(encoding="utf-8"))
+        if cached["signature"] != signature:
             return None
-        return replace(from_json(CachedEvaluation, held["answer"]), up_to_date=True)
+        return replace(from_json(CachedEvaluation, cached["answer"]), up_to_date=True)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # missing, or of another version: the evaluation is repeated
 

@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reeldex.devices import resolve_device
+from reeldex.devices import device_name, resolve_device
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
-from reeldex.flows.learning.inputs import dataset_options, open_test_sets, words_of_checkpoint
+from reeldex.flows.learning.inputs import (
+    dataset_options,
+    open_test_sets,
+    require_test_sets,
+    require_words_of_given,
+    words_of_checkpoint,
+)
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.quantities import counted
 
@@ -88,7 +94,7 @@ def require_evaluable(request: EvaluationRequest) -> None:
     """Check a request quickly, before any large file is opened. Raises as `evaluate_checkpoint` does."""
     from reeldex.embedding.errors import CheckpointError
 
-    resolve_device(request.config.evaluate.device)
+    device_name(request.config.evaluate.device)
     for dataset in request.datasets:
         dataset_options(dataset, request.config)
     path = checkpoint_path(request.checkpoint, request.config.weights.folder)
@@ -101,6 +107,8 @@ def require_evaluable(request: EvaluationRequest) -> None:
         if request.ranking.is_dir():
             raise UsageError(f"{request.ranking} is a folder. Name a file for the ranking.")
         _require_writable(request.ranking.parent, "The ranking cannot be written:")
+    require_words_of_given(request.checkpoint, path, request.config)
+    require_test_sets(request.datasets, request.config)
 
 
 def _require_writable(folder: Path, why: str) -> None:

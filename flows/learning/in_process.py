@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest, evaluate_checkpoint
 from reeldex.flows.learning.indexing import IndexingRequest, build_moment_index
 from reeldex.flows.learning.indexing_progress import IndexingProgress
-from reeldex.flows.learning.training import TrainingReport, TrainingRequest, train_embedding
+from reeldex.flows.learning.training import TrainingReport, train_embedding
 from reeldex.flows.learning.training_progress import TrainingProgress
+from reeldex.flows.learning.training_request import TrainingRequest
 from reeldex.flows.progress.sinks import progress_bar
 
 if TYPE_CHECKING:

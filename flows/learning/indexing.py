@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reeldex.devices import resolve_device
+from reeldex.devices import device_name
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.indexing_progress import OnVideos
-from reeldex.flows.learning.inputs import words_of_checkpoint
+from reeldex.flows.learning.inputs import require_words_of_given, words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.search.options import IndexOptions
 from reeldex.storage.store import FeatureStore
@@ -39,7 +39,7 @@ class IndexingRequest:
 def index_options(config: PipelineConfig) -> IndexOptions:
     """Return the options of the index. Raises DeviceError for a device that is not available."""
     given = {name: getattr(config.index, name) for name in IndexOptions.model_fields}
-    return IndexOptions.model_validate({**given, "device": str(resolve_device(config.index.device))})
+    return IndexOptions.model_validate({**given, "device": device_name(config.index.device)})
 
 
 def require_settings(config: PipelineConfig) -> None:
@@ -59,6 +59,7 @@ def require_indexable(request: IndexingRequest) -> None:
     path = checkpoint_path(request.checkpoint, request.config.weights.folder)
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}. Correct the path, or download or train one.")
+    require_words_of_given(request.checkpoint, path, request.config)
 
 
 @infrastructure_errors("the build of the index", "The index in use stays as it was; run it again.")

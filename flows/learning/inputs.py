@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reeldex.devices import resolve_device
+from reeldex.devices import device_name
 from reeldex.embedding.datasets.epic_options import PRESETS, EpicLabelOptions
 from reeldex.embedding.options import TrainingOptions
 from reeldex.errors import UsageError
@@ -52,6 +52,29 @@ def dataset_options(dataset: str, config: PipelineConfig) -> Any:  # noqa: ANN40
     return files.model_copy(update=given)
 
 
+def require_training_samples(dataset: str, config: PipelineConfig) -> None:
+    """Check quickly, by the annotations alone, that the files of a data set exist and hold one batch of samples.
+
+    Raises UsageError or an error of the embedding.
+    """
+    from reeldex.embedding.datasets.registry import DATASETS
+    from reeldex.embedding.training.startable import require_full_batch, require_negatives
+
+    options, train = dataset_options(dataset, config), config.train
+    count = DATASETS[dataset].sample_limit(options, train.validation_share, train.batch_size)
+    if count is not None:
+        require_full_batch(dataset, count, train.batch_size)
+    require_negatives(train, getattr(options, "n_pair", 1))
+
+
+def require_test_sets(datasets: Iterable[str], config: PipelineConfig) -> None:
+    """Check quickly that the files of test sets exist. Raises UsageError or an error of the embedding."""
+    from reeldex.embedding.datasets.registry import DATASETS
+
+    for dataset in datasets:
+        DATASETS[dataset].require_test_set(dataset_options(dataset, config))
+
+
 def open_training_set(dataset: str, config: PipelineConfig) -> TrainingSet:
     """Open the training split of a data set. Raises UsageError or an error of the embedding."""
     from reeldex.embedding.datasets.registry import DATASETS
@@ -63,13 +86,7 @@ def open_test_sets(datasets: Iterable[str], config: PipelineConfig) -> list[Eval
     """Open the test splits of data sets. Raises UsageError or an error of the embedding."""
     from reeldex.embedding.datasets.registry import DATASETS
 
-    opened = []
-    for dataset in dict.fromkeys(datasets):
-        opening = DATASETS[dataset].open_evaluation
-        if opening is None:
-            raise UsageError(f"{dataset} has no test set. Evaluate on another data set.")
-        opened.append(opening(dataset_options(dataset, config)))
-    return opened
+    return [DATASETS[dataset].open_test_set(dataset_options(dataset, config)) for dataset in dict.fromkeys(datasets)]
 
 
 def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
@@ -83,7 +100,7 @@ def training_options(dataset: str, config: PipelineConfig) -> TrainingOptions:
         raise UsageError(
             "train.loss: triplet needs verb classes: the data set epic with labels verb, or epic-retrieval."
         )
-    return TrainingOptions.model_validate({**given, "device": str(resolve_device(config.train.device))})
+    return TrainingOptions.model_validate({**given, "device": device_name(config.train.device)})
 
 
 def with_preset(config: PipelineConfig, datasets: Iterable[str] = ("epic",)) -> PipelineConfig:
@@ -140,6 +157,27 @@ def require_words_of(checkpoint: Checkpoint, file: Path, words: WordVectors, con
     require_known_word_vectors(checkpoint, words, unchecked=known)
 
 
+def require_words(config: PipelineConfig, path: Path, folders: Sequence[Path] = ()) -> None:
+    """Check that word vectors of the checkpoint at `path` exist, or others in `folders`. Raises UsageError.
+
+    Its file is read only if no other word vectors are found.
+    """
+    among = [*folders, path.parent]
+    if _word_file(config, among, None) is not None:
+        word_file(config, among)
+        return
+    from reeldex.embedding.training.checkpoint import load_checkpoint
+
+    word_file(config, among, load_checkpoint(path))
+
+
+def require_words_of_given(given: str, path: Path, config: PipelineConfig) -> None:
+    """Check that `words_of_checkpoint` will find word vectors. Raises UsageError."""
+    if given == PUBLISHED and config.words.file is None:
+        return  # downloaded if necessary
+    require_words(config, path)
+
+
 def word_file(config: PipelineConfig, folders: Iterable[Path], checkpoint: Checkpoint | None = None) -> Path:
     """Return the word vector file to use. Raises UsageError when there is none.
 
@@ -155,6 +193,8 @@ def _require_file(path: Path | None) -> Path:
             "No word vectors specified (words.file). Give --word-vectors FILE, such as "
             f"{GOOGLE_NEWS}, or, for a training, train them on its captions: --train-word-vectors."
         )
+    if not path.is_file():
+        raise UsageError(f"words.file: there is no file {path}. Correct the path of the word vectors.")
     return path
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from reeldex.devices import device_name
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
 from reeldex.flows.config.pipeline import PipelineConfig
@@ -15,11 +16,12 @@ from reeldex.flows.extraction.run_report import RunReport
 from reeldex.flows.learning.cached_evaluation import CachedEvaluation, cached_evaluation
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
 from reeldex.flows.learning.indexing import IndexingRequest, require_indexable, require_settings
-from reeldex.flows.learning.inputs import dataset_options, with_preset
+from reeldex.flows.learning.inputs import require_test_sets, with_preset
 from reeldex.flows.learning.published_files import checkpoint_path
-from reeldex.flows.learning.training import TrainingReport, TrainingRequest, require_startable
+from reeldex.flows.learning.training import TrainingReport
+from reeldex.flows.learning.training_request import TrainingRequest, require_startable
 from reeldex.search.report import BuildReport
-from reeldex.storage.json_codec import to_json
+from reeldex.storage.json_codec import OwnJson, to_json
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.prepare import PreparedRun
@@ -63,8 +65,7 @@ class PipelineRequest:
         """Return the training request; None for a pipeline that uses an existing checkpoint."""
         if self.train_on is None:
             return None
-        # Imported here: it loads PyTorch.
-        from reeldex.embedding.training.train import LAST
+        from reeldex.embedding.training.startable import LAST
 
         config = with_preset(self.config, [self.train_on]).with_store(self.train_on, self.store)
         folder = self.folder / EMBEDDING
@@ -92,8 +93,9 @@ class PipelineRequest:
         """Check all steps quickly; return the prepared extraction, `extraction` if given. Raises as the steps do."""
         require_settings(self.config)
         prepared = extraction or prepare(self.sources, self.store, self.config)
+        device_name(self.config.evaluate.device)
         for each in self.evaluate_on:
-            dataset_options(each, self.config.with_store(each, self.store))
+            require_test_sets([each], self.config.with_store(each, self.store))
         training = self.training()
         if training is not None:
             require_startable(training)
@@ -133,7 +135,7 @@ def run_pipeline(request: PipelineRequest, prepared: PreparedRun, steps: Pipelin
 class PipelineReport:
     """The reports of a pipeline's steps; None for steps that were not requested."""
 
-    extraction: RunReport
+    extraction: Annotated[RunReport, OwnJson]
     training: TrainingReport | None
     evaluation: CachedEvaluation | None
     index: BuildReport
@@ -149,11 +151,19 @@ class PipelineReport:
         figures = evaluation and {**evaluation.figures, "up_to_date": evaluation.up_to_date}
         return {**to_json(self), "evaluation": figures}
 
-    def __str__(self) -> str:
-        lines = [f"features    {self.extraction}"]
+    def by_step(self) -> dict[str, str]:
+        """Return what each step found, by its name."""
+        found = {"features": f"{self.extraction}"}
         if self.training is not None:
-            lines.append(f"embedding   {self.training}")
+            found["embedding"] = f"{self.training}"
         if self.evaluation is not None:
             before = "unchanged, not repeated: " if self.evaluation.up_to_date else ""
-            lines.append(f"evaluation  {before}{self.evaluation.sentence}")
-        return "\n".join([*lines, f"index       {self.index}"])
+            found["evaluation"] = f"{before}{self.evaluation.sentence}"
+        return {**found, "index": f"{self.index}"}
+
+    def sentence(self) -> str:
+        """Return what each step found in a sentence, without its full stop."""
+        return "; ".join(f"{step}: {found.partition(chr(10))[0]}" for step, found in self.by_step().items())
+
+    def __str__(self) -> str:
+        return "\n".join(f"{step:<11} {found}" for step, found in self.by_step().items())

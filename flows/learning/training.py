@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from reeldex.devices import resolve_device
-from reeldex.errors import UsageError
-from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.errors import infrastructure_errors
 from reeldex.flows.learning.evaluation import EvaluationReport, evaluate_model, report_words, require_fit
 from reeldex.flows.learning.inputs import (
     OWN_WORD_VECTORS,
-    dataset_options,
     open_test_sets,
     open_training_set,
     open_words,
@@ -25,8 +22,8 @@ from reeldex.flows.learning.inputs import (
     training_options,
     word_file,
 )
-from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training_progress import OnStep
+from reeldex.flows.learning.training_request import TrainingRequest, require_startable
 from reeldex.quantities import counted
 from reeldex.storage.json_codec import OwnJson, to_json
 
@@ -43,20 +40,6 @@ log = logging.getLogger(__name__)
 
 _COVERAGE_SAMPLES = 10_000
 _AFTER_A_FAULT = "If memory ran out, lower train.batch_size or n_pair. Then continue this training: Retry, or --resume."
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """A training: the data set, the output folder, and the checkpoint to start from, if any.
-
-    `config` has its preset applied.
-    """
-
-    dataset: str
-    folder: Path
-    config: PipelineConfig
-    checkpoint: str | None = None
-    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,41 +76,6 @@ class TrainingReport:
             f"{counted(self.epochs, 'epoch')} ({counted(self.steps, 'step')}) on {counted(self.samples, 'sample')} of "
             f"{self.dataset}{without}: {done}. The best checkpoint is {self.best_checkpoint}"
         )
-
-
-def require_startable(request: TrainingRequest) -> None:
-    """Check a request quickly, before any large file is opened. Raises as `train_embedding` does."""
-    from reeldex.embedding.errors import CheckpointError, TrainingError
-    from reeldex.embedding.training.train import LAST, require_computable
-
-    options = training_options(request.dataset, request.config)
-    require_computable(options, resolve_device(options.device))
-    for dataset in (request.dataset, *request.config.train.evaluate_on):
-        dataset_options(dataset, request.config)
-    if request.folder.exists() and not request.folder.is_dir():
-        raise UsageError(f"{request.folder} is a file. Name a folder for the training.")
-    if (request.folder / LAST).exists() and not request.resume:
-        raise TrainingError(
-            f"{request.folder} already contains a training. Continue it (--resume), or choose another folder."
-        )
-    train = request.config.train
-    if train.validation_share and not train.evaluate_every:
-        raise UsageError(
-            "train.validation_share: the best checkpoint cannot be selected without an evaluation. Raise "
-            "train.evaluate_every, or leave validation_share out."
-        )
-    if train.best_by and not ((train.evaluate_on or train.validation_share) and train.evaluate_every):
-        raise UsageError(
-            f"train.best_by: the best checkpoint cannot be chosen by {train.best_by} without an evaluation. Name test "
-            "sets (train.evaluate_on, --evaluate-on), hold videos out (train.validation_share), or leave it out."
-        )
-    if request.config.words.train_own and request.config.words.file is not None:
-        raise UsageError("words.file and words.train_own exclude each other: give one of them.")
-    start = _start(request)
-    if start is not None and not start.is_file():
-        raise CheckpointError(f"There is no checkpoint at {start}. Correct the path, or download or train one.")
-    if not request.config.words.train_own and start is None:
-        word_file(request.config, [request.folder])
 
 
 @infrastructure_errors("the training", _AFTER_A_FAULT)
@@ -195,10 +143,10 @@ class _TrainingRun:
     def _begun(self) -> Checkpoint | None:
         """Return the checkpoint to resume or start from."""
         from reeldex.embedding.training.checkpoint import load_checkpoint
-        from reeldex.embedding.training.train import LAST
+        from reeldex.embedding.training.startable import LAST
 
         last = self.request.folder / LAST
-        start = last if self.request.resume and last.exists() else _start(self.request)
+        start = last if self.request.resume and last.exists() else self.request.start()
         return None if start is None else load_checkpoint(start, max_words=self.config.train.model.max_words)
 
     def _words(self, begun: Checkpoint | None) -> tuple[Path, WordVectors]:
@@ -213,7 +161,7 @@ class _TrainingRun:
         return path, open_words(path, self.config)
 
     def _word_file(self, begun: Checkpoint | None) -> Path:
-        start = _start(self.request)
+        start = self.request.start()
         return word_file(self.config, [self.request.folder, *([start.parent] if start else [])], begun)
 
     def _own_words(self, path: Path) -> Path:
@@ -316,8 +264,3 @@ class _TrainingRun:
             evaluation=evaluation,
             unusable_rows=len(self.samples.unusable.rows),
         )
-
-
-def _start(request: TrainingRequest) -> Path | None:
-    """Return the file of the checkpoint that a new training starts from, downloaded if it is the published one."""
-    return checkpoint_path(request.checkpoint, request.config.weights.folder) if request.checkpoint else None

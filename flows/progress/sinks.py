@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from reeldex.flows.execution.logs import logs_as_json
 from reeldex.flows.progress.progress import Snapshot, shown_on
 
 log = logging.getLogger(__name__)
@@ -63,8 +64,8 @@ class BarSink:
 
 @contextmanager
 def progress_bar() -> Iterator[None]:
-    """Show the progress of work in the block as a bar on a terminal; without a terminal, the log shows it."""
-    if sys.stderr.isatty():
+    """Show the progress of work in the block as a bar on a terminal; elsewhere, or in JSON, the log shows it."""
+    if sys.stderr.isatty() and not logs_as_json():
         with BarSink() as bar, shown_on(bar):
             yield
     else:

@@ -1,4 +1,4 @@
-"""Artifacts of a run in the Prefect UI: progress, a summary, failed videos, pictures.
+"""Artifacts of a run in the Prefect UI: a summary, failed videos, pictures.
 
 They have no key: a card with a key links to the history of that key over all runs, a card without to its content.
 """
@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import httpx
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
@@ -22,14 +20,12 @@ from prefect.settings import get_current_settings
 from reeldex.extractors.errors import ExtractionError
 from reeldex.extractors.options import DecodeLimits, DecodeOptions
 from reeldex.extractors.thumbnail import thumbnail
+from reeldex.flows.extraction.markdown import table
 from reeldex.flows.extraction.report import Picture, contact_sheet, failure_rows, summary
-from reeldex.flows.progress.progress import shown_on
+from reeldex.flows.runs.form_words import in_form_words
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from reeldex.flows.extraction.run_report import RunReport
-    from reeldex.flows.progress.progress import Snapshot
     from reeldex.storage.schema import VideoOutcome
     from reeldex.storage.store import FeatureStore
 
@@ -56,37 +52,6 @@ def can_be_seen() -> bool:
     return FlowRunContext.get() is not None and get_current_settings().api.url is not None
 
 
-class ArtifactSink:
-    """Shows progress in the UI, as an artifact of the current run. A server error is logged."""
-
-    every_seconds = 5.0
-    shows_last = True
-
-    def __init__(self, description: str) -> None:
-        self._id: UUID | None = None
-        with server_errors_logged("The progress artifact of this run could not be created"):
-            # Awaitable only in asynchronous code.
-            self._id = cast("UUID", create_progress_artifact(0.0, description=f"Progress: {description}"))
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Update the artifact."""
-        if self._id is None:
-            return
-        update = ArtifactUpdate(data=snapshot.percent, description=f"Progress: {snapshot.sentence}")
-        with server_errors_logged("The progress artifact could not be updated"), get_client(sync_client=True) as client:
-            client.update_artifact(self._id, update)
-
-
-@contextmanager
-def progress_artifact(description: str, *, wanted: bool = True) -> Iterator[None]:
-    """Show the progress of the block's work in the UI; `description` is shown until there is any."""
-    if wanted and can_be_seen():
-        with shown_on(ArtifactSink(description)):
-            yield
-    else:
-        yield
-
-
 def publish_report(
     store: FeatureStore, report: RunReport, shards: Sequence[int], limits: DecodeLimits, decode: DecodeOptions
 ) -> None:
@@ -97,22 +62,30 @@ def publish_report(
     if not can_be_seen():
         return
     with server_errors_logged("The report artifact of this run could not be created"):
-        create_markdown_artifact(summary(report), description=f"Summary: {report}")
+        create_markdown_artifact(in_form_words(summary(report)), description=f"Summary: {report}")
         if report.problems:
             said = f"Failed videos: {report.problem_count:,}, including truncated ones and those with notes"
             if report.problem_count > len(report.problems):
                 said += f"; the first {len(report.problems):,}. All: reeldex status {report.store} --failures"
-            create_table_artifact(failure_rows(report.problems), description=said)
+            create_markdown_artifact(in_form_words(table(failure_rows(report.problems))), description=said)
         pictures = list(pictures_of(store, shards, limits, decode))
         if pictures:
             create_markdown_artifact(contact_sheet(pictures), description=f"Pictures: {len(pictures)} of the videos")
 
 
-def publish_table(rows: list[dict[str, Any]], description: str) -> None:
-    """Publish a table, if the server has a UI. A server error is logged."""
+def publish_table(rows: Sequence[Mapping[str, str]], description: str) -> None:
+    """Publish a table, if the server has a UI. A server error is logged.
+
+    As Markdown: the UI shows the cells of a table artifact on one line each, and cuts off the columns on the right.
+    """
+    publish_markdown(table(rows), description)
+
+
+def publish_markdown(text: str, description: str, key: str | None = None) -> None:
+    """Publish Markdown, if the server has a UI; with a `key`, as the next version of its artifact."""
     if can_be_seen():
-        with server_errors_logged(f"The table artifact {description!r} could not be created"):
-            create_table_artifact(rows, description=description)
+        with server_errors_logged(f"The artifact {description!r} could not be created"):
+            create_markdown_artifact(in_form_words(text), key=key, description=in_form_words(description))
 
 
 def pictures_of(

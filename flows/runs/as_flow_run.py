@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prefect import tags
+
 from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice
 from reeldex.flows.extraction.store_lock import RunSkippedError
+from reeldex.flows.runs.names import TAG
 
 if TYPE_CHECKING:
     from reeldex.flows.config.pipeline import PipelineConfig
@@ -24,7 +27,8 @@ _handed: ContextVar[PreparedRun | None] = ContextVar("handed", default=None)
 
 def report_of(kind: type[T], flow: Callable[..., Any], *arguments: object, **named: object) -> T:
     """Create a flow run, and return its report, which is a `kind`, or raise its error or RunSkippedError."""
-    found = flow(*arguments, **named)
+    with tags(TAG):  # which tells runs of reeldex from others if their process dies
+        found = flow(*arguments, **named)
     if isinstance(found, RunSkippedError):
         raise found
     if not isinstance(found, kind):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from reeldex.flows.extraction.plan import ShardTask
 from reeldex.flows.extraction.run import run_shards
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError
-from reeldex.flows.runs.artifacts import progress_artifact, publish_report
+from reeldex.flows.runs.artifacts import publish_report
 from reeldex.flows.runs.prefect_executor import PrefectTasks
+from reeldex.flows.runs.progress_artifact import progress_artifact
+from reeldex.flows.runs.store_artifact import publish_store
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.prepare import PreparedRun
@@ -52,3 +54,4 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
 
 def _publish(prepared: PreparedRun, report: RunReport, shards: Sequence[int]) -> None:
     publish_report(prepared.store, report, shards, prepared.config.compute.limits, prepared.config.decode)
+    publish_store(prepared.store, report.seconds_of_video, report.seconds_of_work)

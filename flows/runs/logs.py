@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 
 from prefect.logging.handlers import APILogHandler
 
 from reeldex.flows.execution.logs import OUR_LOGGER
+from reeldex.flows.runs.form_words import in_form_words
+
+
+class FormWordsHandler(APILogHandler):
+    """Sends records to Prefect in the words of its forms; other handlers keep those of the command line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record."""
+        message = record.getMessage()
+        if (said := in_form_words(message)) != message:
+            record = copy.copy(record)
+            record.msg, record.args = said, ()
+        super().emit(record)
 
 
 def send_to_prefect() -> None:
@@ -16,21 +30,24 @@ def send_to_prefect() -> None:
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
     if not any(isinstance(handler, APILogHandler) for handler in logger.handlers):
-        logger.addHandler(APILogHandler())
+        logger.addHandler(FormWordsHandler())
 
 
 _STARTS_AT_ONCE = re.compile(r" will start immediately$")
+_QUOTED_LINE_END = re.compile(r"(?<!\\)\\n")  # in the repr of a message, which Prefect logs
 
 
-class _Untraced(logging.Filter):
+class _Readable(logging.Filter):
+    """Edits Prefect's own lines: no stack traces of expected errors, no line ends in quotes."""
+
     def __init__(self, expected: tuple[type[BaseException], ...]) -> None:
         super().__init__()
         self._expected = expected
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if _STARTS_AT_ONCE.search(message := record.getMessage()):
-            # Prefect does not know that the next attempt waits first; that attempt says for how long.
-            record.msg, record.args = _STARTS_AT_ONCE.sub("", message), ()
+        # Prefect does not know that the next attempt waits first; that attempt says for how long.
+        message = _STARTS_AT_ONCE.sub("", record.getMessage())
+        record.msg, record.args = _QUOTED_LINE_END.sub("\n", message), ()
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, self._expected):
             return True
@@ -43,5 +60,5 @@ def leave_out_traces(expected: tuple[type[BaseException], ...]) -> None:
     """Leave stack traces of these errors, whose messages are sufficient, out of Prefect's log of a run."""
     for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
         logger = logging.getLogger(name)
-        logger.filters[:] = [each for each in logger.filters if not isinstance(each, _Untraced)]
-        logger.addFilter(_Untraced(expected))
+        logger.filters[:] = [each for each in logger.filters if not isinstance(each, _Readable)]
+        logger.addFilter(_Readable(expected))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-# The work pool of the runs, and the tag of all objects that reeldex creates.
+# The work pool of the runs, and the tags of all objects that reeldex creates and of those of schedules.
 WORK_POOL = "reeldex"
 TAG = "reeldex"
+SCHEDULED_TAG = "scheduled"
 
 
 def extract_run_name() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from prefect.states import Completed, Failed
@@ -13,8 +14,9 @@ from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.extraction.run_report import ShardsLostError
 from reeldex.flows.extraction.store_lock import RunSkippedError
 from reeldex.flows.runs.artifacts import can_be_seen
+from reeldex.flows.runs.form_words import in_form_words
 from reeldex.flows.runs.logs import leave_out_traces, send_to_prefect
-from reeldex.flows.runs.lost_runs import mark_process
+from reeldex.flows.runs.signs_of_life import signs_of_life
 from reeldex.quantities import counted
 
 if TYPE_CHECKING:
@@ -35,20 +37,29 @@ def run_to_state(work: Callable[[], State[Any]]) -> State[Any]:
     leave_out_traces(_EXPECTED)
     if can_be_seen():
         send_to_prefect()
-        mark_process()
     try:
-        return work()
+        with signs_of_life() if can_be_seen() else nullcontext():
+            state = work()
     except RunSkippedError as skipped:
         log.warning("%s", skipped)
-        return Completed(name="Skipped", message=str(skipped), data=skipped)
+        state = Completed(name="Skipped", message=str(skipped), data=skipped)
     except _EXPECTED as error:
         log.error("%s", error)  # noqa: TRY400 - the message says what to do; a stack trace would bury it
-        return Failed(message=str(error), data=error)
+        state = Failed(message=str(error), data=error)
+    state.message = _on_one_line(in_form_words(state.message or ""))
+    return state
+
+
+def _on_one_line(text: str) -> str:
+    """Return a message without line ends, which Prefect's log and lists of runs do not show as such."""
+    return " ".join(line.strip() for line in text.splitlines())
 
 
 def completed(report: RunReport) -> State[Any]:
     """Return the state of a run whose shards are all done; its name tells if videos failed, or nothing was new."""
     log.info("%s", report)
+    for line in report.time.lines():
+        log.info("%s", line)
     text = str(report)
     sentence = f"{text[:1].upper()}{text[1:]}."
     if not report.succeeded:

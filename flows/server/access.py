@@ -17,12 +17,10 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 from reeldex.errors import UsageError
-from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_or_make_secret, secret_file
+from reeldex.flows.server.secret_file import CLIENT_VARIABLE, SERVER_VARIABLE, load_or_make_secret, secret_file
 from reeldex.search.page.access_secret import TOKEN_PARAMETER, AccessSecret
 from reeldex.search.page.request_guard import HEADERS, RequestGuard
 
-# The value that Prefect's own check compares with.
-SERVER_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"
 NO_SECRET_OPTION = "--no-secret"  # noqa: S105 - an option
 
 _HINT = (
@@ -167,10 +165,10 @@ class FirstMessage:
         if not self._holds_secret(first):
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Invalid token"})
             return
-        told = [handshake, first]
+        received = [handshake, first]
 
         async def receive_again() -> _Message:
-            return told.pop(0) if told else await receive()
+            return received.pop(0) if received else await receive()
 
         async def send_once_accepted(message: _Message) -> None:
             if message["type"] != "websocket.accept":

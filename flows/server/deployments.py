@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -21,13 +20,13 @@ from prefect.schedules import Cron, Interval
 from prefect.types.entrypoint import EntrypointType
 
 from reeldex.errors import UsageError
-from reeldex.flows.config.pipeline import ScheduleConfig, WhenBusy
+from reeldex.flows.config.pipeline import ScheduleConfig
 from reeldex.flows.evaluate import evaluate
 from reeldex.flows.extract import extract
 from reeldex.flows.index import index
 from reeldex.flows.pipeline import pipeline
 from reeldex.flows.rerun import rerun
-from reeldex.flows.runs.names import TAG, WORK_POOL
+from reeldex.flows.runs.names import SCHEDULED_TAG, TAG, WORK_POOL
 from reeldex.flows.train import train
 from reeldex.flows.verify import verify
 
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
     from prefect.schedules import Schedule
 
     from reeldex.flows.config.pipeline import PipelineConfig
-
-_SCHEDULED_TAG = "scheduled"
+    from reeldex.flows.runs.form_flow import FormFlow
 
 
 def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> list[RunnerDeployment]:
@@ -45,15 +43,12 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
 
     `job_variables` are those of the work pool, which start a run.
     """
-    settings = config.model_dump(mode="json")
-    compute = {name: settings[name] for name in ("decode", "compute", "weights")}
-    whole = {"options": settings["extract"], **compute}
 
-    def offer(flow: Any, name: str, parameters: dict[str, Any], **more: Any) -> RunnerDeployment:  # noqa: ANN401 - flows differ in their parameters
+    def offer(flow: FormFlow, name: str, filled: PipelineConfig = config, **more: Any) -> RunnerDeployment:  # noqa: ANN401 - fields of a deployment
         return RunnerDeployment.from_flow(
             flow,
             name,
-            parameters=parameters,
+            parameters={**flow.form.parameters(filled), **more.pop("parameters", {})},
             tags=[TAG, *more.pop("tags", ())],
             version=importlib.metadata.version("reeldex"),
             work_pool_name=WORK_POOL,
@@ -62,35 +57,31 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
             **more,
         )
 
-    inputs = {name: settings[name] for name in ("datasets", "words", "weights")}
-    evaluation = {"evaluation": settings["evaluate"], **inputs}
     offers = [
-        offer(extract, "extract", whole),
-        offer(rerun, "rerun-failed", compute),
-        offer(verify, "verify", {}),
-        offer(train, "train", {"options": settings["train"], **evaluation}),
-        offer(evaluate, "evaluate", evaluation),
-        offer(index, "index", {"options": settings["index"], **inputs}),
-        offer(pipeline, "pipeline", {**whole, "training": settings["train"], "index": settings["index"], **evaluation}),
+        offer(extract, "extract"),
+        offer(rerun, "rerun-failed"),
+        offer(verify, "verify"),
+        offer(train, "train"),
+        offer(evaluate, "evaluate"),
+        offer(index, "index"),
+        offer(pipeline, "pipeline"),
     ]
     for schedule in config.schedules:
-        options = {**settings["extract"], "settle_seconds": schedule.settle_seconds}
+        settled = config.extract.model_copy(update={"settle_seconds": schedule.settle_seconds})
         parameters = {
-            **whole,
             "source": str(schedule.source.absolute()),
             "store": str(schedule.store.absolute()),
-            "options": options,
             "when_busy": schedule.when_busy.value,
         }
         offers.append(
             offer(
                 extract,
                 schedule.name,
-                parameters,
-                tags=[_SCHEDULED_TAG],
+                config.model_copy(update={"extract": settled}),
+                parameters=parameters,
+                tags=[SCHEDULED_TAG],
                 schedules=[_schedule(schedule)],
                 description=f"From `{schedule.source}` into `{schedule.store}`.\n\n{extract.description}",
-                concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=_collision(schedule.when_busy)),
             )
         )
     return offers
@@ -117,11 +108,6 @@ def _slug(schedule: ScheduleConfig) -> str:
     return f"{name}-{hashlib.sha256(rhythm.encode()).hexdigest()[:8]}"
 
 
-def _collision(when_busy: WhenBusy) -> ConcurrencyLimitStrategy:
-    waits = when_busy is WhenBusy.WAIT
-    return ConcurrencyLimitStrategy.ENQUEUE if waits else ConcurrencyLimitStrategy.CANCEL_NEW
-
-
 def register(offers: Sequence[RunnerDeployment], job_template: dict[str, Any] | None = None) -> None:
     """Register these deployments on the server, with a process work pool that is created if absent.
 
@@ -144,7 +130,7 @@ def register(offers: Sequence[RunnerDeployment], job_template: dict[str, Any] | 
                     _leave_alone(offer, "schedules")
             offer.apply()
         names = {offer.name for offer in offers}
-        filters = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, _SCHEDULED_TAG]))
+        filters = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, SCHEDULED_TAG]))
         for deployment in client.read_deployments(deployment_filter=filters):
             if deployment.name not in names:
                 client.delete_deployment(deployment.id)

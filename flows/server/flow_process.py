@@ -5,7 +5,9 @@ Prefect starts each flow in a new session, which would survive a killed worker a
 
 from __future__ import annotations
 
+import os
 import runpy
+from uuid import UUID
 
 from reeldex.flows.execution.process_group import become_group_leader, end_group_with_program
 
@@ -14,7 +16,10 @@ def main() -> None:
     """Run the flow run that the environment names, and exit when the worker ends."""
     become_group_leader()
     end_group_with_program()
-    runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    from reeldex.flows.server.former_parameters import take_former_parameters
+
+    if take_former_parameters(UUID(os.environ["PREFECT__FLOW_RUN_ID"])):
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

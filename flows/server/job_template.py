@@ -1,11 +1,24 @@
-"""The job template of our server's work pool, which runs and deployments cannot override."""
+"""How a worker starts runs, and the job template of our server's work pool, which cannot be overridden."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from reeldex.errors import UsageError
+
+
+def run_command() -> str:
+    """Return the command by which a worker on this machine starts a run: with this Python."""
+    return f"{shlex.quote(sys.executable)} -m reeldex.flows.server.flow_process"
+
+
+def job_variables() -> dict[str, object]:
+    """Return how a worker on this machine starts a run: with this Python, in the current folder."""
+    return {"command": run_command(), "working_dir": str(Path.cwd())}
 
 
 def fixed_job_template(job_variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from reeldex.errors import UsageError
-from reeldex.flows.server.secret_file import CLIENT_VARIABLE, load_secret, secret_file
+from reeldex.flows.server.process import configured_setting
+from reeldex.flows.server.secret_file import CLIENT_VARIABLE, SERVER_VARIABLE, load_secret, secret_file
 from reeldex.user_folders import make_writable, state_folder
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -48,7 +49,11 @@ def find_secret(api_url: str) -> None:
 
     A secret that the user has set is kept. Raises UsageError when the file of the secret cannot be used.
     """
-    if CLIENT_VARIABLE not in os.environ and is_running_server(api_url):
+    if configured_setting(os.environ, CLIENT_VARIABLE) is None and is_running_server(api_url):
+        if password := configured_setting(os.environ, SERVER_VARIABLE):
+            # The user has enabled Prefect's own check, also for the running server, unless that was started before.
+            os.environ[CLIENT_VARIABLE] = password
+            return
         with contextlib.suppress(FileNotFoundError):  # a server without a secret
             os.environ[CLIENT_VARIABLE] = load_secret(secret_file())
 

@@ -32,15 +32,20 @@ def prefect_folder(environment: Mapping[str, str]) -> Path:
 
 def configured_api_url(environment: Mapping[str, str]) -> str | None:
     """Return the server of the user's settings: PREFECT_API_URL, or else Prefect's active profile."""
-    if environment.get("PREFECT_API_URL"):
-        return environment["PREFECT_API_URL"]
+    return configured_setting(environment, "PREFECT_API_URL")
+
+
+def configured_setting(environment: Mapping[str, str], name: str) -> str | None:
+    """Return a setting of Prefect's by the name of its variable: from the environment, or else the active profile."""
+    if environment.get(name):
+        return environment[name]
     try:
         profiles = tomllib.loads((prefect_folder(environment) / "profiles.toml").read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError):
         return None
     active = environment.get("PREFECT_PROFILE") or profiles.get("active")
-    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
-    return str(url) if url else None
+    value = profiles.get("profiles", {}).get(active, {}).get(name)
+    return str(value) if value else None
 
 
 def start_server(
@@ -82,13 +87,11 @@ def listens(process_id: int, port: int) -> bool:
     return False
 
 
-def require_alive(name: str, process: Program, log: Path) -> None:
+def require_alive(name: str, process: Program, log: Path | None) -> None:
     """Raise UsageError, with the end of its log, unless a child process is alive."""
     if not process.is_alive():
-        raise UsageError(
-            f"The Prefect {name} ended unexpectedly, with exit status {process.exitcode}. "
-            f"The end of {log}:\n{_last_lines(log)}"
-        )
+        where = "Its log is above." if log is None else f"The end of {log}:\n{_last_lines(log)}"
+        raise UsageError(f"The Prefect {name} ended unexpectedly, with exit status {process.exitcode}. {where}")
 
 
 def is_healthy(api_url: str) -> bool:

@@ -18,6 +18,8 @@ from reeldex.user_folders import make_writable, state_folder
 
 # Environment variable with the value that Prefect's clients send to a server.
 CLIENT_VARIABLE = "PREFECT_API_AUTH_STRING"
+# The value that Prefect's own check compares with.
+SERVER_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"
 # Errors of file systems without hard links: FAT and exFAT, network shares, FUSE.
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _FORM = re.compile(r"reeldex:[A-Za-z0-9_-]{32,}")

@@ -17,9 +17,14 @@ _NAMES = "Use auto, cpu, cuda or cuda:N."
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/kfd")
 
 
+def has_driver() -> bool:
+    """Whether this machine has a driver for PyTorch's CUDA devices."""
+    return any(Path(driver).exists() for driver in _DRIVERS)
+
+
 def has_cuda() -> bool:
     """Whether PyTorch can use a CUDA device on this machine. Without a driver, PyTorch is not imported."""
-    if not any(Path(driver).exists() for driver in _DRIVERS):
+    if not has_driver():
         return False
     import torch
 
@@ -40,9 +45,25 @@ def resolve_device(wanted: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            seen = f"{count} CUDA device{'' if count == 1 else 's'}"
-            raise DeviceError(f"Device {wanted!r} is not available: PyTorch sees {seen}. Use --device cpu or auto.")
+            raise _not_available(wanted, count)
     return device
+
+
+def device_name(wanted: str) -> str:
+    """Return the name of the device for `auto`, `cpu`, `cuda` or `cuda:N`. Raises DeviceError if it is not available.
+
+    As `resolve_device`, without importing PyTorch where no driver is installed.
+    """
+    if wanted == "cpu" or (wanted == "auto" and not has_driver()):
+        return "cpu"
+    if wanted.partition(":")[0] == "cuda" and not has_driver():
+        raise _not_available(wanted, 0)
+    return str(resolve_device(wanted))
+
+
+def _not_available(wanted: str, count: int) -> DeviceError:
+    seen = f"{count} CUDA device{'' if count == 1 else 's'}"
+    return DeviceError(f"Device {wanted!r} is not available: PyTorch sees {seen}. Use --device cpu or auto.")
 
 
 def usable_devices(choice: str) -> tuple[str, ...]:
@@ -53,12 +74,12 @@ def usable_devices(choice: str) -> tuple[str, ...]:
     """
     if choice == "cpu" or (choice == "auto" and not has_cuda()):
         return ("cpu",)
-    import torch
-
     if choice in ("auto", "cuda"):
-        resolve_device("cuda:0")
+        device_name("cuda:0")
+        import torch
+
         return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
-    return tuple(str(resolve_device(name)) for name in choice.split(","))
+    return tuple(device_name(name) for name in choice.split(","))
 
 
 def usable_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 KNOWN = {"105222": ("red one", "the green", "blue"), "16815": ("the round one", "square"), "999": ("striped",)}
 
 
+@pytest.mark.slow
 def test_crosstask_from_a_command_to_its_table_and_report(reeldex: Reeldex, tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path))
     (tmp_path / "crosstask").mkdir()

@@ -40,6 +40,7 @@ def damaged(tmp_path: Path) -> Path:
     return video
 
 
+@pytest.mark.slow
 def test_hdr_is_marked_and_a_store_holds_either_mapped_features_or_not(reeldex: Reeldex, tmp_path: Path) -> None:
     videos, plain, mapped = make(tmp_path / "videos" / "hdr.mp4", *_HDR).parent, tmp_path / "plain", tmp_path / "mapped"
     make(videos / "sdr.mp4", "format=yuv420p")
@@ -65,6 +66,7 @@ def test_hdr_is_marked_and_a_store_holds_either_mapped_features_or_not(reeldex: 
         assert "decode" in answer.err
 
 
+@pytest.mark.slow
 def test_damaged_rows_are_kept_with_the_features(reeldex: Reeldex, tmp_path: Path, damaged: Path) -> None:
     store = tmp_path / "store"
     assert reeldex("extract", damaged.parent, "--store", store, *ONE).status == 0
@@ -82,12 +84,14 @@ def test_damaged_rows_are_kept_with_the_features(reeldex: Reeldex, tmp_path: Pat
     assert reeldex("status", store, "--json").json["noted"] == {"damaged_rows": 1}
 
 
+@pytest.mark.slow
 def test_intact_video_has_no_damaged_rows(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "videos" / "a.mp4")
     assert reeldex("extract", tmp_path / "videos", "--store", tmp_path / "store", *ONE).status == 0
     assert FeatureStore(tmp_path / "store").damaged_rows(SPACE, "a") == ()
 
 
+@pytest.mark.slow
 def test_files_that_are_not_video_or_too_narrow_say_so(reeldex: Reeldex, tmp_path: Path) -> None:
     videos = make(tmp_path / "videos" / "strip.mkv", "format=yuv420p", "-c:v", "ffv1", size="4096x8").parent
     make(videos / "photo.mp4", "null", "-frames:v", "1", "-f", "mjpeg")
@@ -110,6 +114,7 @@ def test_files_that_are_not_video_or_too_narrow_say_so(reeldex: Reeldex, tmp_pat
     assert FeatureStore(tmp_path / "store").ids() == ["motion"]
 
 
+@pytest.mark.slow
 def test_the_track_is_named_and_a_requested_one_makes_other_features(reeldex: Reeldex, tmp_path: Path) -> None:
     small = make(tmp_path / "made" / "small.mp4", "format=yuv420p,hue=s=0", size="80x60")
     large = make(tmp_path / "made" / "large.mp4", "format=yuv420p")
@@ -134,6 +139,7 @@ def test_the_track_is_named_and_a_requested_one_makes_other_features(reeldex: Re
     assert "1 no_video_stream" in failed.out
 
 
+@pytest.mark.slow
 def test_a_store_of_two_versions_of_ffmpeg_is_named(
     reeldex: Reeldex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,6 +18,7 @@ from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM, SPACES, outcomes
 
 
+@pytest.mark.slow
 def test_good_and_broken_files_each_end_in_one_outcome(reeldex: Reeldex, tmp_path: Path, mixed_folder: Path) -> None:
     store = tmp_path / "store"
     answer = reeldex("extract", mixed_folder, "--store", store, *RANDOM, "--shard-videos", 4)
@@ -58,6 +59,7 @@ def test_good_and_broken_files_each_end_in_one_outcome(reeldex: Reeldex, tmp_pat
     assert (again.json["extracted_ok"], again.json["unchanged"], again.json["shards_done"]) == (0, 9, 0)
 
 
+@pytest.mark.slow
 def test_two_files_of_one_name_need_the_path_as_id(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     folder = tmp_path / "videos"
     make_video(folder / "p1" / "cut.mp4", seconds=0.5)
@@ -72,6 +74,7 @@ def test_two_files_of_one_name_need_the_path_as_id(reeldex: Reeldex, tmp_path: P
     assert FeatureStore(tmp_path / "path").ids() == ["p1/cut.mp4", "p2/cut.mp4"]
 
 
+@pytest.mark.slow
 def test_export_and_import_keep_every_byte(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     store, copy = tmp_path / "store", tmp_path / "copy"
     make_video(tmp_path / "videos" / "a b.mp4", seconds=1.5)
@@ -116,6 +119,7 @@ def test_a_dry_run_counts_a_video_that_is_too_narrow_as_one_that_cannot_be_extra
     assert "None of the 1 videos" in answer.err
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_it_would_cost_and_makes_no_store(
     reeldex: Reeldex, tmp_path: Path, mixed_folder: Path
 ) -> None:
@@ -203,6 +207,7 @@ def test_absent_weights_without_network_name_the_file_and_the_way_out(
     assert [row["state"] for row in listed.json["weights"]] == ["missing", "missing"]
 
 
+@pytest.mark.slow
 def test_other_weights_do_not_mix_into_a_space(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     import torch
 
@@ -247,6 +252,7 @@ def test_the_version_is_that_of_the_package() -> None:
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, expected, "")
 
 
+@pytest.mark.slow
 def test_a_password_for_servers_of_ones_own_does_not_lock_a_command_out(
     tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def weights_of(path: Path) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in load_checkpoint(path).weights.items()}
 
 
+@pytest.mark.slow
 def test_from_captions_and_features_to_a_checkpoint_a_table_json_and_a_ranking(
     reeldex: Reeldex, tmp_path: Path
 ) -> None:
@@ -197,11 +198,12 @@ def test_a_checkpoint_is_where_another_training_begins_with_its_sizes_and_words(
     evaluate = ("evaluate", *data, "--checkpoint", tmp_path / "b" / "best.pth", "--word-cache", tmp_path / "cache")
     assert reeldex(*evaluate).status == 0
     other = reeldex("train", *data, "--checkpoint", tmp_path / "a" / "best.pth", "--out", tmp_path / "c",
-                    *own_words(tmp_path), "--word-dim", 7)  # fmt: skip
+                    *own_words(tmp_path), "--word-dim", 7, "--batch-size", 4)  # fmt: skip
     assert other.status == 2
     assert "takes word vectors of 8 dimensions" in other.err
 
 
+@pytest.mark.slow
 def test_howto100m_from_a_store_with_videos_missing(reeldex: Reeldex, tmp_path: Path) -> None:
     videos = {f"{kind}{number}": rows_of_kind(kind, number) for kind in KINDS for number in range(2)}
     make_store(tmp_path, videos)

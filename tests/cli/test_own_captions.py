@@ -15,6 +15,7 @@ from tests.flows.captioned import KINDS, TRAIN, make_captioned, own_words
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.slow
 def test_from_a_table_of_captions_to_figures(reeldex: Reeldex, tmp_path: Path) -> None:
     make_captioned(tmp_path)
     videos = [f"{kind}{number}" for kind in KINDS for number in range(3)]

@@ -31,7 +31,8 @@ Trained = tuple[Path, tuple[object, ...], tuple[object, ...]]
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store, an embedding that knows its kinds, and one that knows nothing."""
     from reeldex.flows.config.pipeline import parse_config
-    from reeldex.flows.learning.training import TrainingRequest, train_embedding
+    from reeldex.flows.learning.training import train_embedding
+    from reeldex.flows.learning.training_request import TrainingRequest
 
     folder = make_captioned(tmp_path_factory.mktemp("learnt"))
     for name, epochs in (("run", 60), ("other", 1)):
@@ -56,6 +57,7 @@ def trained(learnt: Path, tmp_path: Path) -> Trained:
     return folder, index, ("--index", folder / "index", *cache)
 
 
+@pytest.mark.slow
 def test_an_index_is_built_asked_refreshed_and_left_alone(reeldex: Reeldex, trained: Trained) -> None:
     folder, index, asked = trained
     built = reeldex(*index, "--json")
@@ -137,6 +139,7 @@ def test_an_empty_index_folder_is_not_the_present_one(reeldex: Reeldex) -> None:
     assert "--index: the path is empty" in answer.err
 
 
+@pytest.mark.slow
 def test_questions_that_cannot_be_answered_say_why(reeldex: Reeldex, trained: Trained) -> None:
     folder, index, asked = trained
     assert reeldex(*index).status == 0
@@ -195,6 +198,7 @@ def test_make_run_offers_no_index_that_could_not_be_built(
     assert f"reeldex page --index '{tmp_path / 'my store'}-index'" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_page_answers_on_loopback_until_it_is_stopped(reeldex: Reeldex, trained: Trained) -> None:
     folder, index, asked = trained
     assert reeldex(*index).status == 0
@@ -222,6 +226,7 @@ def test_the_page_answers_on_loopback_until_it_is_stopped(reeldex: Reeldex, trai
         process.communicate()
 
 
+@pytest.mark.slow
 def test_run_goes_from_a_folder_to_answers_and_skips_what_is_up_to_date(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def test_deciding_against_a_server_does_not_import_prefect(tmp_path: Path) -> No
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=dict(os.environ))
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_named_and_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -49,6 +50,7 @@ def test_a_server_that_does_not_answer_is_named_and_can_be_left_out(monkeypatch:
         assert not uses_server(wanted=False, verbose=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the cases are outsid
 _FAST = (*RANDOM, "--extractors", "resnet152")
 
 
+@pytest.mark.slow
 def test_files_without_video_are_named_for_what_they_are_and_motion_jpeg_is_video(
     reeldex: Reeldex, tmp_path: Path
 ) -> None:
@@ -65,6 +66,7 @@ def test_hdr_is_marked_and_near_the_same_picture_without_it_once_mapped() -> Non
     assert mapped.std() > 0.8 * expected.std()
 
 
+@pytest.mark.slow
 def test_a_linked_folder_is_searched_and_a_loop_is_not(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "v.mp4", seconds=0.5)
     made = tmp_path / "made"
@@ -75,6 +77,7 @@ def test_a_linked_folder_is_searched_and_a_loop_is_not(reeldex: Reeldex, tmp_pat
     assert "loop" in answer.out + answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [(), ("first",)])
 def test_a_store_and_plain_h5py_read_the_same_file_in_one_process(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo, order: tuple[str, ...]

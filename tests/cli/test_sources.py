@@ -17,6 +17,7 @@ from tests.flows.stores import RANDOM
 _FAST = (*RANDOM, "--extractors", "resnet152")
 
 
+@pytest.mark.slow
 def test_a_path_removed_from_a_list_leaves_and_can_be_forgotten(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -50,6 +51,7 @@ def test_forget_refuses_what_it_cannot_do(
     assert (answer.status, said in answer.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_what_is_not_searched_is_said_by_the_run_and_the_estimate(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -71,6 +73,7 @@ def test_what_is_not_searched_is_said_by_the_run_and_the_estimate(
     assert again.json["unchanged"] == 3
 
 
+@pytest.mark.slow
 def test_the_ids_of_an_older_store_stay(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "v" / "p1" / "a.mp4", seconds=0.5)
     store = tmp_path / "s"
@@ -85,6 +88,7 @@ def test_the_ids_of_an_older_store_stay(reeldex: Reeldex, tmp_path: Path, make_v
     assert FeatureStore(store).searches() == Searches(FeatureStore(store).searches().sources)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_clips_of_a_list_have_rows_of_their_part(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "v.mp4", seconds=4)
     (tmp_path / "clips.csv").write_text(
@@ -105,6 +109,7 @@ def test_clips_of_a_list_have_rows_of_their_part(reeldex: Reeldex, tmp_path: Pat
     assert reeldex("extract", tmp_path / "clips.csv", "--store", store, *_FAST, "--json").json["unchanged"] == 4
 
 
+@pytest.mark.slow
 def test_a_span_of_the_whole_file_is_no_clip(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "v.mp4", seconds=2.4)
     (tmp_path / "clips.csv").write_text("path,start,end\nv.mp4,0,\nv.mp4,2.2,\n", encoding="utf-8")
@@ -118,6 +123,7 @@ def test_a_span_of_the_whole_file_is_no_clip(reeldex: Reeldex, tmp_path: Path, m
     assert list(last.row_seconds) == [1.0]
 
 
+@pytest.mark.slow
 def test_what_left_its_source_is_no_part_of_a_rerun_s_report(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -131,6 +137,7 @@ def test_what_left_its_source_is_no_part_of_a_rerun_s_report(
     assert (report["videos"], report["with_features"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_sources_that_overlap_count_a_file_once_and_in_any_order(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -151,6 +158,7 @@ def test_sources_that_overlap_count_a_file_once_and_in_any_order(
     assert len((FeatureStore(store).searches() or Searches()).sources) == 2
 
 
+@pytest.mark.slow
 def test_nothing_to_do_on_a_store_that_cannot_be_written_is_no_failure(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

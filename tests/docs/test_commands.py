@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reeldex.cli.main import build_app
@@ -61,12 +62,29 @@ def _captions(folder: Path) -> None:
 
 def _extract(folder: Path, make_video: MakeVideo) -> None:
     _videos(folder, make_video)
+    for video in ("disk1/old_video.mp4", "disk2/sub/another_one.mp4", "camera1/day/00001.mts"):
+        make_video(folder / video)
     (folder / "pipeline.yaml").write_text(_EXTRACTION)
 
 
 def _store(folder: Path, make_video: MakeVideo) -> None:
-    _extract(folder, make_video)
+    _videos(folder, make_video)
+    (folder / "pipeline.yaml").write_text(_EXTRACTION)
     _run_commands("reeldex extract videos --store features", folder)
+    for stream, row_count in (("2d", 4), ("3d", 6)):
+        (folder / "howto100m" / stream).mkdir(parents=True)
+        np.save(folder / "howto100m" / stream / "video1.npy", np.full((row_count, 2048), 2048**-0.5, np.float16))
+
+
+def _datasets(folder: Path, _: MakeVideo) -> None:
+    page = (_DOCS / "datasets.md").read_text("utf-8")
+    (table,) = [block.body for block in blocks_of(page) if block.body.startswith("video,start,end,text")]
+    # The words of the sentences that are tested on are said by other videos too.
+    more, words = [f"more{at}" for at in range(4)], " ".join(re.findall(r"\b[a-z]+\b", table))
+    (folder / "my.csv").write_text(table + "".join(f"{video},0,9,{words}\n" for video in more))
+    make_store(folder, {video: rows_of(video, seconds=90) for video in ("cooking01", "garden", *more)})
+    (folder / "store").rename(folder / "features")
+    (folder / "pipeline.yaml").write_text(_LEARNING)
 
 
 def _train(folder: Path, _: MakeVideo) -> None:
@@ -83,7 +101,9 @@ def _search(folder: Path, make_video: MakeVideo) -> None:
 # What the commands of a page find in their folder.
 _SETUPS: dict[str, Callable[[Path, MakeVideo], None]] = {
     "configuration.md": _videos,
+    "datasets.md": _datasets,
     "extract.md": _extract,
+    "monitoring.md": _videos,
     "search.md": _search,
     "store.md": _store,
     "training.md": _train,

@@ -156,6 +156,7 @@ def test_other_sets_check_their_counts_too(tmp_path: Path, store: FeatureLocatio
         youcook2.open_evaluation(Youcook2Options(test_csv=tmp_path / "y.csv", features=store, protocol="validation"))
 
 
+@pytest.mark.slow
 def test_the_full_test_split_of_msrvtt(tmp_path: Path) -> None:
     found = msrvtt_set(tmp_path, pairs_of(2990, 20), protocol="full")
     assert (len(found.clips), len(found.captions)) == (2990, 59800)

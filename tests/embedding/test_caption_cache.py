@@ -150,6 +150,7 @@ def _texts(captions: CaptionFile, video_id: str) -> tuple[str, ...]:
     return captions.captions(video_id).texts
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_worker_processes_read_the_same_cache(tmp_path: Path, method: str) -> None:

@@ -24,7 +24,14 @@ from tests.system_faults import make_unreadable, no_more_files
         ("sub/video7000.MP4", "video7000"),
         ("1000_Movie_00.00.00.000-00.00.01.000.avi", "1000_Movie_00.00.00.000-00.00.01.000"),
         ("1000_Movie_00.00.00.000-00.00.01.000", "1000_Movie_00.00.00.000-00.00.01.000"),
+        ("1000_Movie_00.00.50.000-00.00.54.264", "1000_Movie_00.00.50.000-00.00.54.264"),
+        ("sub/00012.MTS", "00012"),
+        ("tape.dvr-ms", "tape"),
+        ("a.mp4.mkv", "a.mp4"),
+        ("report.txt", "report.txt"),
+        ("sub.mp4/a", "a"),
         (".mp4", ".mp4"),
+        ("mp4", "mp4"),
     ],
 )
 def test_names_of_videos(video_id: str, name: str) -> None:

@@ -121,6 +121,7 @@ def test_a_tie_is_broken_against_the_model() -> None:
 EPIC = Path(__file__).resolve().parents[2].parent / "shared" / "epic"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EPIC.is_dir(), reason="the published annotations lie outside this repository")
 def test_the_published_annotations_are_measured_as_by_the_slow_computation() -> None:
     def rows(name: str) -> list[dict[str, str]]:

@@ -76,6 +76,7 @@ def rows_in(ranges: Ranges) -> set[int]:
     return {row for first, stop in ranges for row in range(first, stop)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODECS)
 def test_rows_with_damaged_pictures_are_found(tmp_path: Path, name: str) -> None:
     intact = make(tmp_path, name)
@@ -97,6 +98,7 @@ def test_rows_with_damaged_pictures_are_found(tmp_path: Path, name: str) -> None
     assert rows, "some clips show damaged pictures"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["h264.mp4", "long.mkv"])
 def test_rows_that_differ_from_run_to_run_are_marked(tmp_path: Path, name: str) -> None:
     video = damage(make(tmp_path, name), at=0.2, seed=1)
@@ -111,6 +113,7 @@ def test_rows_that_differ_from_run_to_run_are_marked(tmp_path: Path, name: str) 
             assert differing_rows(first[spec.name], again[spec.name], spec.frames_per_clip) <= rows_in(ranges)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("-no_such_option",), ("-loglevel", "quiet")])
 def test_a_second_decoding_that_fails_or_says_nothing_leaves_the_features_and_unknown_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
@@ -125,6 +128,7 @@ def test_a_second_decoding_that_fails_or_says_nothing_leaves_the_features_and_un
     assert "resnet152: unknown" in summary.notes[NoteKind.DAMAGED_ROWS]
 
 
+@pytest.mark.slow
 def test_a_video_with_damage_everywhere_has_no_sound_row(tmp_path: Path) -> None:
     video = make(tmp_path, "h264.mp4")
     content = bytearray(video.read_bytes())
@@ -137,6 +141,7 @@ def test_a_video_with_damage_everywhere_has_no_sound_row(tmp_path: Path) -> None
     assert len(rows_in(summary.damaged_rows["resnet152"])) >= len(found["resnet152"]) - 1
 
 
+@pytest.mark.slow
 def test_sound_rows_of_a_damaged_file_are_those_of_the_intact_one(tmp_path: Path, load_tiny: LoadTiny) -> None:
     intact = make(tmp_path, "h264.mp4")
     damaged = damage(intact, at=0.6)
@@ -160,6 +165,7 @@ def test_sound_rows_of_a_damaged_file_are_those_of_the_intact_one(tmp_path: Path
     assert sum(seconds) == pytest.approx(2 * SECONDS, abs=0.1)
 
 
+@pytest.mark.slow
 def test_clips_of_a_damaged_file_know_their_own_rows(tmp_path: Path, load_tiny: LoadTiny) -> None:
     damaged = damage(make(tmp_path, "h264.mp4"), at=0.5)
     whole = VideoSource("whole", str(damaged))

@@ -69,6 +69,7 @@ def ten_bit(folder: Path, make_video: MakeVideo) -> Path:
     return folder / "ten.mkv"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "height", "width"),
     [
@@ -132,6 +133,7 @@ def test_a_size_that_changes_midway_is_scaled_to_the_first(tmp_path: Path, make_
     assert summary.metadata.duration_seconds is None, "a raw stream does not say how long it is"
 
 
+@pytest.mark.slow
 def test_a_file_cut_off_is_marked_and_keeps_its_frames(tmp_path: Path, make_video: MakeVideo) -> None:
     whole = make_video(tmp_path / "whole.mkv", seconds=12, size="320x240")
     assert not decoded(whole)[1].truncated
@@ -143,6 +145,7 @@ def test_a_file_cut_off_is_marked_and_keeps_its_frames(tmp_path: Path, make_vide
     assert summary.metadata.duration_seconds == pytest.approx(12, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -97,6 +97,7 @@ def test_a_third_network_joins_by_one_record(load_tiny: LoadTiny, videos: list[V
         assert len(np.unique(array, axis=0)) == len(array), "the picture moves"
 
 
+@pytest.mark.slow
 def test_rows_lie_in_the_order_of_time_whatever_batches_they_shared(
     load_tiny: LoadTiny, videos: list[VideoSource]
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_broken_video_fails_alone(load_tiny: LoadTiny, videos: list[VideoSourc
     assert "replace or remove it" in failed["broken"].message
 
 
+@pytest.mark.slow
 def test_a_video_that_fails_midway_takes_its_rows_along(
     load_tiny: LoadTiny, videos: list[VideoSource], tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -171,6 +173,7 @@ def test_a_video_that_fails_midway_takes_its_rows_along(
     assert {key: {name: array.tobytes() for name, array in each.items()} for key, each in good.items()} == alone
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_ends_threads_and_ffmpeg(
     load_tiny: LoadTiny, videos: list[VideoSource], tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -184,6 +187,7 @@ def test_a_reader_that_stops_early_ends_threads_and_ffmpeg(
     assert processes_that_name(str(long)) == []
 
 
+@pytest.mark.slow
 def test_seconds_are_told_as_they_are_decoded(load_tiny: LoadTiny, videos: list[VideoSource]) -> None:
     reported: list[float] = []
     results = list(extract(videos, load_tiny(), EngineOptions(), on_decoded=reported.append))
@@ -229,6 +233,7 @@ def failing_decoder(at_fault: str, error: Exception) -> Callable[..., Decode]:
     return decode_then_fail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "disk full"), MemoryError("full"), FfmpegNotFoundError("no ffmpeg")], ids=repr
 )
@@ -241,6 +246,7 @@ def test_a_fault_of_the_machine_is_raised(
     assert raised.value is error
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_device_is_raised(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +259,7 @@ def test_a_fault_of_the_device_is_raised(
         list(extract(videos, networks, EngineOptions(decoders=3)))
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_program_fails_one_video_and_is_called_that(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -305,6 +312,7 @@ def test_no_videos_make_no_results_and_no_networks_are_refused(load_tiny: LoadTi
         EngineOptions(decoders=0)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_run_that_ends_early_leaves_its_networks_ready_for_the_next(
     load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch

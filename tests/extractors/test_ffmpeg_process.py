@@ -45,6 +45,7 @@ def ended(process: int) -> bool:
         return True
 
 
+@pytest.mark.slow
 def test_a_killed_parent_takes_its_ffmpeg_along(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=60)
     parent = subprocess.Popen([sys.executable, "-c", DECODE, str(video)], stdout=subprocess.PIPE, cwd=ROOT)

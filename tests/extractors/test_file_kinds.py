@@ -53,6 +53,7 @@ def frame_counts(path: Path) -> tuple[list[int], DecodeSummary]:
     return list(counts.values()), summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codec", "name"), [("mjpeg", "JPEG"), ("png", "PNG"), ("bmp", "BMP"), ("tiff", "TIFF"), ("libwebp", "WebP")]
 )
@@ -113,6 +114,7 @@ def test_a_name_like_a_pattern_is_not_followed(tmp_path: Path) -> None:
     assert "Rename the file" in str(refusal(pattern))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -116,6 +116,7 @@ def test_the_gap_files_of_others_end_with_an_outcome() -> None:
     assert set(outcomes.values()) == {"too_large"}
 
 
+@pytest.mark.slow
 def test_memory_does_not_depend_on_how_long_a_gap_may_be(tmp_path: Path) -> None:
     outcomes = measured([make_pictures_apart(tmp_path / "gap.mkv", 12 * 3600)], max_gap_seconds=1e6)
     rows = outcomes["gap.mkv"]
@@ -124,6 +125,7 @@ def test_memory_does_not_depend_on_how_long_a_gap_may_be(tmp_path: Path) -> None
     assert rows["resnet152"] == pytest.approx(86_400, abs=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 def test_stills_of_nine_minutes_have_all_their_rows(tmp_path: Path, container: str) -> None:
     stills = tmp_path / f"stills.{container}"

@@ -119,6 +119,7 @@ def test_whole_videos_make_the_published_features(extracted: dict[str, VideoFeat
         assert cosines(rows, wanted).min() >= bound
 
 
+@pytest.mark.slow
 def test_decoding_errors_are_reported(extracted: dict[str, VideoFeatures]) -> None:
     assert extracted["corrupted.mp4"].summary.error_count > 0
     assert "NAL" in extracted["corrupted.mp4"].summary.first_error

@@ -260,6 +260,16 @@ def test_more_clips_than_a_batch_holds_are_taken_in_turn() -> None:
     assert cramped.sizes == [3, 1]
 
 
+def test_a_short_last_part_is_retried_with_smaller_batches_too() -> None:
+    """It is filled up to a whole batch."""
+    clips = noise_clips(1, count=2, side=32)
+    cramped = Cramped(room=4, batch_rows=8)
+    padded = lambda part: cramped.compute(np.resize(part, (cramped.batch_rows, *part.shape[1:])))[: len(part)]  # noqa: E731
+    rows = in_fitting_parts(cramped, clips, padded, cramped.free)
+    assert [row for part in rows for row in part] == [int(clip.sum()) for clip in clips]
+    assert cramped.batch_rows == 4
+
+
 def test_a_single_clip_too_large_for_the_memory_is_the_machines_fault() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         Cramped(room=0, batch_rows=8).run(noise_clips(1, side=32))

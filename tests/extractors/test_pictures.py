@@ -72,6 +72,7 @@ def standard(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float64]:
     return frames(make(path, "scale=out_color_matrix=bt709,format=yuv420p", "-colorspace", "bt709"))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("transfer", "hdr", "largest"), [("smpte2084", "PQ", 20), ("arib-std-b67", "HLG", 35)])
 def test_hdr_looks_like_the_same_video_in_standard_range_if_it_is_mapped(
     tmp_path: Path, standard: NDArray[np.float64], transfer: str, hdr: str, largest: float
@@ -191,6 +192,7 @@ def test_options_that_change_pictures_are_part_of_the_fingerprint() -> None:
     assert decode_fingerprint(SQUARE) == {"decode": {"square_pixels": True}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "aspect", "stored", "square"),
     [

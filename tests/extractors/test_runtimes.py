@@ -245,6 +245,7 @@ os.kill(os.getpid(), signal.SIGUSR1)
 """
 
 
+@pytest.mark.slow
 def test_a_network_that_another_thread_drops_leaves_the_process_able_to_handle_signals(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _DROPPED_BY_A_THREAD, str(tmp_path)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)

@@ -61,6 +61,7 @@ def even(rate: float, count: int, start: float = 0.0) -> list[float | None]:
     return [start + at / rate for at in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1, 3, 24])
 @pytest.mark.parametrize(
     "seconds",

@@ -22,7 +22,7 @@ from reeldex.extractors.frames import (
 )
 from reeldex.extractors.options import DecodeLimits, EngineOptions
 from reeldex.extractors.spans import cut, span_samples
-from reeldex.flows.extraction.shard_work import outcome_of
+from reeldex.flows.extraction.engine_results import outcome_of
 from tests.conftest import MakeVideo
 from tests.extractors.conftest import TINY_2D, TINY_3D, LoadTiny
 
@@ -135,6 +135,7 @@ def test_a_source_refuses_an_impossible_span(start: float, end: float | None) ->
         VideoSource("v", "/v", start, end)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "start", "end", "first_2d"),
     [

@@ -156,6 +156,7 @@ def has_filter_of_times() -> bool:
 needs_setts = pytest.mark.skipif(not has_filter_of_times(), reason="this ffmpeg lacks the bitstream filter setts")
 
 
+@pytest.mark.slow
 @needs_setts
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
 @pytest.mark.parametrize(

@@ -132,6 +132,7 @@ def combine(files: list[Path], path: Path, *options: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv", "avi"])
 @pytest.mark.parametrize("first", ["still", "small", "jpeg"])
 def test_the_moving_picture_is_decoded_wherever_it_is(
@@ -187,6 +188,7 @@ def test_one_track_is_no_choice(tracks: dict[str, Path], tmp_path: Path) -> None
     assert NoteKind.VIDEO_TRACK not in summary.notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codec", "late_seconds", "container", "far"),
     [("mpeg2video", 3, "ts", False), ("libx264", 15, "ts", True), ("mpeg2video", 15, "mpg", None)],
@@ -235,6 +237,7 @@ def test_boxes_say_how_long_a_file_is(tmp_path: Path, content: bytes, *, whole: 
     assert has_all_boxes(str(tmp_path / "a.mp4")) is whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
 def test_sound_that_is_longer_than_the_picture_is_no_truncation(tmp_path: Path, container: str) -> None:
     path = tmp_path / f"long.{container}"
@@ -248,6 +251,7 @@ def test_sound_that_is_longer_than_the_picture_is_no_truncation(tmp_path: Path, 
         assert decoded(tmp_path / f"cut.{container}")[1].truncated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["mkv", "webm", "mp4", "mov"])
 def test_a_file_that_does_not_start_at_zero_is_not_truncated(tmp_path: Path, container: str) -> None:
     path = tmp_path / f"late.{container}"
@@ -265,6 +269,7 @@ def rows_of(name: str) -> tuple[dict[str, int], DecodeSummary]:
     return decoded(CASES / name)
 
 
+@pytest.mark.slow
 @needs_cases
 @pytest.mark.parametrize(
     ("name", "rows", "notes"),

@@ -36,6 +36,7 @@ def said(*texts: str) -> VideoCaptions:
     return VideoCaptions(starts, tuple(start + 5.5 for start in starts), texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [OPTIONS, IVF], ids=["exact", "ivf"])
 def test_adding_changing_and_deleting_gives_the_answers_of_a_fresh_build(
     library: Library, options: IndexOptions
@@ -116,6 +117,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
         monkeypatch.setattr(next_generation, "publish_generation", die)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["amid embedding", "before the structure", "before the videos", "before index.json"])
 def test_a_killed_build_leaves_the_index_unchanged_and_no_leftovers(
     library: Library, monkeypatch: pytest.MonkeyPatch, place: str
@@ -205,6 +207,7 @@ def test_factory_strings_that_cannot_be_used(library: Library, factory: str, mes
     assert not (library.folder / "index/index.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factory", ["Flat", "SQ8", "RR12,IVF4,SQ8", "IVF4,PQ4x4", "IVF4,PQ12x4fs", "PCA8,IVF4,Flat"])
 def test_other_structures_find_moments_too(library: Library, factory: str) -> None:
     options = IVF.replaced(factory=factory, pca_dim=0, nprobe=0, rerank_candidates=60)

@@ -153,6 +153,7 @@ CAUSES: dict[str, tuple[Callable[[], Mapping[str, npt.NDArray[np.floating]]], li
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES)
 def test_the_cause_is_named(tmp_path: Path, cause: str) -> None:
     make, expected = CAUSES[cause]

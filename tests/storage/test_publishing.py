@@ -344,6 +344,7 @@ def clean(root: Path) -> Any:  # noqa: ANN401
     return datasets(root), outcomes.videos, outcomes.seconds_of_work, outcomes.provenance, files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", ["first", "retry", "added space"])
 def test_publishing_may_be_killed_at_any_step(
     *, tmp_path: Path, store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace, three_d: FeatureSpace, scene: str

@@ -73,6 +73,7 @@ def _both_read(mode: str) -> str:
     return _OPENING + "\n".join(f"{line.replace('MODE', mode)}{ending}" for line in _ORDERS.strip().splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "locking"),
     [
@@ -114,6 +115,7 @@ with h5py.File(sys.argv[1] + "/features/net2d.v1/shard-00000.h5", "r+", locking=
 """
 
 
+@pytest.mark.slow
 def test_the_lock_of_another_process_hinders_only_those_who_ask_for_locks(filled: FeatureStore) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _HOLDING, str(filled.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -56,6 +56,17 @@ class PrefectPage:
         if control.get_attribute("aria-checked") != "true":
             control.click()
 
+    def settings(self) -> str:
+        """Return the text of the editor of further settings."""
+        return str(self.page.locator("form .cm-content").inner_text())
+
+    def fill_settings(self, text: str) -> None:
+        """Replace the text of the editor of further settings."""
+        editor = self.page.locator("form .cm-content")
+        editor.click()
+        editor.press("ControlOrMeta+a")
+        self.page.keyboard.insert_text(text)
+
     def submit(self) -> str:
         """Submit the form; return the run's id."""
         with self.page.expect_response(re.compile(r"/create_flow_run$")) as made:

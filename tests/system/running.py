@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -166,15 +165,12 @@ class ReeldexUp:
         self.until(lambda: self.run(run_id)["state"]["type"] in FINAL, seconds)
         return self.run(run_id)["state"]
 
-    def retry(self, run_id: str) -> Any:  # noqa: ANN401 - JSON
+    def retry(self, run_id: str, seconds: float = 240) -> Any:  # noqa: ANN401 - JSON
         """Press Retry and wait for the end."""
-        if self.run(run_id)["state"]["type"] == "CRASHED":
-            # Prefect may report a crash twice, seconds apart; the second report would undo a retry between them.
-            time.sleep(8)  # time is tested: only its passing shows that there is no second report
         before = self.run(run_id)["state_id"]
         self.awaits_retry(run_id)
-        self.until(lambda: self.run(run_id)["state_id"] != before)
-        return self.ended(run_id)
+        self.until(lambda: self.run(run_id)["state_id"] != before, seconds)
+        return self.ended(run_id, seconds)
 
     def cancel(self, run_id: str) -> None:
         """Do what the UI's Cancel does."""
@@ -205,6 +201,15 @@ class ReeldexUp:
         for artifact in self.api("/artifacts/filter", query):
             newest.setdefault(artifact["description"].partition(":")[0], artifact)
         return newest
+
+    def table(self, run_id: str, caption: str) -> list[dict[str, str]]:
+        """Return the rows of the first table of an artifact by their columns, as its page shows them."""
+        lines = [line for line in self.artifacts(run_id)[caption]["data"].splitlines() if line.startswith("| ")]
+        columns, _, *rows = [
+            [re.sub(r"\\(.)", r"\1", cell.replace("\u200b", "")) for cell in re.split(r"(?<!\\) \| ", line[2:-2])]
+            for line in lines
+        ]
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def process_of(self, run_id: str) -> int:
         """Return the id of the process that does a run."""

@@ -25,23 +25,25 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
     ui.open_form("extract")
     for explanation in (
         "A folder of videos, one video, a pattern, or a list (.txt, .csv, .tsv, .jsonl).",
-        "A shard is one task of a run, one HDF5 file per network, and the unit of retries.",
+        "Any other keys of pipeline.yaml for this run, nested or dotted, such as",
         "pretrained: the published weights. random: untrained weights, for testing;",
     ):
         ui.page.get_by_text(explanation).wait_for()
-    assert ui.field("Videos per shard").input_value() == "2", "the default of pipeline.yaml"
+    assert ui.field("Device").input_value() == "cpu", "the default of pipeline.yaml"
+    assert '"shard_videos": 2' in ui.settings(), "the default of pipeline.yaml"
 
-    ui.field("source").fill("kitchen-videos")
-    ui.field("store").fill("kitchen")
-    ui.field("Videos per shard").fill("0")
-    assert any("greater than or equal to 1" in said for said in ui.refused())
-    ui.field("Videos per shard").fill("3")
+    ui.field("Videos").fill("kitchen-videos")
+    ui.field("Store").fill("kitchen")
+    ui.field("Minimum file age (s)").fill("-1")
+    assert any("greater than or equal to 0" in said for said in ui.refused())
+    ui.field("Minimum file age (s)").fill("0")
+    ui.fill_settings('{"extract.shard_videos": 3}')
     run = ui.submit()
     ui.shows_state("Completed with failures")
     ui.page.get_by_text("extract kitchen-videos 2").first.wait_for()  # the run says what it runs
     ui.tab("Task Runs")
     ui.page.get_by_text("shard-00000 (3 videos)").first.wait_for()
-    assert up.run(run)["parameters"]["options"]["shard_videos"] == 3
+    assert up.run(run)["parameters"]["settings"] == {"extract.shard_videos": 3}
 
     ui.open_artifact("Failed videos")
     ui.page.get_by_text("unreadable", exact=True).first.wait_for()
@@ -61,8 +63,8 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
 def test_retry_is_pressed_on_a_run_that_lost_a_shard(up: ReeldexUp, ui: PrefectPage) -> None:
     in_the_way = up.stand_in_the_way("retried", 1)
     ui.open_form("extract")
-    ui.field("source").fill("good")
-    ui.field("store").fill("retried")
+    ui.field("Videos").fill("good")
+    ui.field("Store").fill("retried")
     run = ui.submit()
     ui.shows_state("Failed")
     in_the_way.rmdir()
@@ -76,8 +78,8 @@ def test_broken_videos_are_tried_again_by_rerun_failed(up: ReeldexUp, ui: Prefec
     assert up.ended(up.launch("extract/extract", source="mixed again", store="mixed-store"))["type"] == "COMPLETED"
     shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "mixed again" / "broken.mp4")
     ui.open_form("rerun-failed")
-    ui.field("store").fill("mixed-store")
-    ui.switch_on("broken_videos")
+    ui.field("Store").fill("mixed-store")
+    ui.switch_on("Retry failed videos")
     run = ui.submit()
     ui.shows_state("Completed")
     assert [videos for _, videos in up.worked_on(run)] == [1]
@@ -86,8 +88,8 @@ def test_broken_videos_are_tried_again_by_rerun_failed(up: ReeldexUp, ui: Prefec
 
 def test_cancel_is_pressed_on_a_run_that_goes_on(up: ReeldexUp, ui: PrefectPage) -> None:
     ui.open_form("extract")
-    ui.field("source").fill("long")
-    ui.field("store").fill("cancelled in the browser")
+    ui.field("Videos").fill("long")
+    ui.field("Store").fill("cancelled in the browser")
     run = ui.submit()
     decoders = f"file:{up.folder / 'long'}"
     up.until(lambda: running_processes(decoders))

@@ -11,48 +11,33 @@ from tests.flows.captioned import KINDS, make_captioned, write_rows
 from tests.system.running import ReeldexUp
 
 
-def test_forms_know_their_choices_and_say_what_is_meant(up: ReeldexUp) -> None:
-    schema = up.deployment("train/train")["parameter_openapi_schema"]
-    kinds = schema["definitions"]
-    assert kinds["TrainingDataset"]["enum"][0] == "howto100m"
-    assert schema["required"] == ["dataset", "folder"]
-    assert schema["properties"]["folder"]["minLength"] == 1
-    assert "The data set to train on" in schema["properties"]["dataset"]["description"]
-    assert kinds["TrainConfig"]["properties"]["margin"]["exclusiveMinimum"] == 0
-    assert kinds["EpicLabelOptions"]["properties"]["clips_before"]["maximum"] == 1
-    assert kinds["Youcook2Options"]["properties"]["n_pair"]["type"] == "integer"
-    evaluate = up.deployment("evaluate/evaluate")["parameter_openapi_schema"]
-    sets = ["msrvtt", "youcook2", "lsmdc", "epic", "epic-retrieval", "captions", "crosstask"]
-    assert evaluate["definitions"]["TestSet"]["enum"] == sets
-
-
 def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up: ReeldexUp) -> None:
     folder = make_captioned(up.folder / "captioned")
-    options = up.deployment("train/train")["parameters"]["options"]
-    small = {**options, "model": {**options["model"], "embed_dim": 16}, "epochs": 3, "batch_size": 4, "device": "cpu"}
-    data = {"datasets": {"msrvtt": {"folder": str(folder)}}, "store": str(folder / "store")}
-    words = {"train_own": True, "cache_folder": str(folder / "cache"), "training": {"dim": 8}}
-    given = {"dataset": "msrvtt", "folder": "captioned/run", "words": words, **data}
-    broken = up.launch("train/train", **given, options={**small, "learning_rate": 1e30, "epochs": 50})
+    data = {"data_folder": str(folder), "store": str(folder / "store")}
+    cache = {"words.cache_folder": str(folder / "cache")}
+    small = {"train.model.embed_dim": 16, "words.training.dim": 8, **cache}
+    given = {"dataset": "msrvtt", "learn_word_vectors": True, "batch_size": 4, "epochs": 3, "device": "cpu", **data}
+    given["folder"] = "captioned/run"
+    broken = up.launch("train/train", **{**given, "epochs": 50}, settings={**small, "train": {"learning_rate": 1e30}})
     state = up.ended(broken)
     assert state["type"] == "FAILED"
     assert "The batch held" in state["message"]
     assert not any("Traceback" in line["message"] for line in up.log(broken))
 
     given["folder"] = "captioned/other run"
-    run = up.launch("train/train", **given, options={**small, "evaluate_on": ["msrvtt"]})
+    run = up.launch("train/train", **given, evaluate_on=["msrvtt"], settings=small)
     state = up.ended(run)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed")
     assert "3 epochs (9 steps) on 12 samples of msrvtt" in state["message"]
     assert up.run(run)["name"].startswith("train msrvtt 20")
     artifacts = up.artifacts(run)
     assert artifacts["Progress"]["data"] == 100.0
-    table = json.loads(artifacts["Figures"]["data"])
+    table = up.table(run, "Figures")
     assert [row["direction"] for row in table] == ["text to video", "video to text"]
     assert table[0]["queries"] == str(len(KINDS))
     assert "they cannot be compared" in artifacts["Figures"]["description"]
     assert any("Epoch 3 of 3: mean loss" in line["message"] for line in up.log(run))
-    again = up.launch("train/train", **given, options=small)
+    again = up.launch("train/train", **given, settings=small)
     assert "already contains a training" in up.ended(again)["message"]
     assert "already contains a training" in up.retry(again)["message"], "Retry does not resume another run's training"
 
@@ -62,18 +47,17 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
     assert state["name"] == "Completed"
     assert "msrvtt (no named protocol, 6 videos, 6 sentences), text to video: R@1" in state["message"]
     assert up.run(run)["name"].startswith("evaluate best.pth 20")
-    assert len(json.loads(up.artifacts(run)["Figures"]["data"])) == 2
+    assert len(up.table(run, "Figures")) == 2
 
-    options = {**up.deployment("index/index")["parameters"]["options"], "folder": "captioned/index", "device": "cpu"}
-    given = {"store": str(folder / "store"), "checkpoint": checkpoint, "options": options}
-    run = up.launch("index/index", **given, words={"cache_folder": str(folder / "cache")})
+    given = {"store": str(folder / "store"), "checkpoint": checkpoint, "folder": "captioned/index", "device": "cpu"}
+    run = up.launch("index/index", **given, settings=cache)
     state = up.ended(run)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed"), state
     assert "18 moments of 18 videos" in state["message"]
-    figures = {row["figure"]: row["value"] for row in json.loads(up.artifacts(run)["Figures"]["data"])}
+    figures = {row["figure"]: row["value"] for row in up.table(run, "Figures")}
     assert (figures["videos added"], figures["recall at 10"]) == ("18", "1.0")
     assert up.artifacts(run)["Progress"]["data"] == 100.0
-    run = up.launch("index/index", **given, words={"cache_folder": str(folder / "cache")})
+    run = up.launch("index/index", **given, settings=cache)
     assert up.ended(run)["name"] == "Nothing new"
 
     missing = up.launch("evaluate/evaluate", checkpoint="none.pth", test_sets=["msrvtt"])
@@ -82,16 +66,20 @@ def test_a_training_and_an_evaluation_end_with_a_table_and_say_what_was_wrong(up
 
 def test_a_killed_training_goes_on_when_it_is_retried(up: ReeldexUp) -> None:
     folder = make_captioned(up.folder / "killed")
-    options = up.deployment("train/train")["parameters"]["options"]
-    small = {**options, "model": {**options["model"], "embed_dim": 16}, "batch_size": 4, "device": "cpu"}
     run = up.launch(
         "train/train",
         dataset="msrvtt",
         folder="killed/run",
         store=str(folder / "store"),
-        datasets={"msrvtt": {"folder": str(folder)}},
-        words={"train_own": True, "cache_folder": str(folder / "cache"), "training": {"dim": 8}},
-        options={**small, "epochs": 500},
+        data_folder=str(folder),
+        learn_word_vectors=True,
+        batch_size=4,
+        epochs=500,
+        device="cpu",
+        settings={
+            "train.model.embed_dim": 16,
+            "words": {"cache_folder": str(folder / "cache"), "training": {"dim": 8}},
+        },
     )
     up.until((folder / "run" / "last.pth").exists)
     os.kill(up.process_of(run), signal.SIGKILL)
@@ -112,16 +100,18 @@ def test_a_pipeline_does_every_step_as_a_run_below_it_and_goes_on_when_it_was_ki
     sentences = [{"video_id": name, "caption": f"here is a {name}"} for name in names]
     (folder / "MSRVTT_data.json").write_text(json.dumps({"sentences": sentences}), encoding="utf-8")
     write_rows(folder / "MSRVTT_train.csv", [["video_id"], *([name] for name in names)])
-    given = up.deployment("pipeline/pipeline")["parameters"]
-    sizes = {**given["training"]["model"], "embed_dim": 16}
     parameters = {
         "source": "steps/videos",
         "folder": "steps/all",
         "train_on": "msrvtt",
-        "options": {**given["options"], "extractors": ["resnet152", "resnext101_3d"]},
-        "training": {**given["training"], "model": sizes, "epochs": 600, "batch_size": 4, "device": "cpu"},
-        "datasets": {"msrvtt": {"folder": str(folder)}},
-        "words": {"train_own": True, "cache_folder": str(folder / "cache"), "training": {"dim": 8}},
+        "data_folder": str(folder),
+        "learn_word_vectors": True,
+        "device": "cpu",
+        "settings": {
+            "extract": {"extractors": ["resnet152", "resnext101_3d"], "shard_videos": 2},
+            "train": {"epochs": 600, "batch_size": 4, "model.embed_dim": 16},
+            "words": {"cache_folder": str(folder / "cache"), "training": {"dim": 8}},
+        },
     }
     run = up.launch("pipeline/pipeline", **parameters)
     up.until((folder / "all" / "embedding" / "last.pth").exists)
@@ -130,6 +120,10 @@ def test_a_pipeline_does_every_step_as_a_run_below_it_and_goes_on_when_it_was_ki
     state = up.retry(run)
     assert state["type"] == "COMPLETED", (state, up.log(run)[-5:])
     assert "4 moments of 4 videos" in state["message"]
+    found = up.artifacts(run)["Summary"]["data"]
+    assert [row["step"] for row in up.table(run, "Summary")] == ["features", "embedding", "index"]
+    assert f"reeldex page --index '{up.folder}/steps/all/index'".replace("'", "") in found.replace("'", "")
+    assert not any("\\n" in line["message"] for line in up.log(run))
     below = up.api("/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}})
     assert {each["name"].partition(" ")[0] for each in below} == {"extract", "train", "index"}
     assert all("reeldex" in each["tags"] for each in below)

@@ -52,7 +52,9 @@ def test_damage_is_found_by_verify_and_repaired_by_rerun_failed(up: ReeldexUp, d
     assert up.ended(up.launch("rerun-failed/rerun-failed", store="small/store"))["name"] == "Nothing new"
     found = up.launch("verify/verify", store="small/store")
     assert up.ended(found)["type"] == "FAILED"
-    assert "Run `reeldex rerun`" in up.artifacts(found)["Damages"]["data"]
+    damage = up.table(found, "Damages")[0]
+    assert damage["file"] == "features/resnet152.random/shard-00001.h5"
+    assert damage["what to do"].startswith("Run the deployment `rerun-failed`")
     repair = up.launch("rerun-failed/rerun-failed", store="small/store")
     assert up.ended(repair)["name"] == "Completed"
     assert up.worked_on(repair) == [(1, 2)]

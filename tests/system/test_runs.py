@@ -80,14 +80,13 @@ def test_broken_videos_do_not_fail_a_run_and_are_tried_again_when_asked_for(up: 
 def test_what_a_form_cannot_check_is_said_without_a_stack_trace(up: ReeldexUp) -> None:
     (up.folder / "no videos").mkdir()
     FeatureStore(up.folder / "other", create=True)
-    no_weights = {"folder": str(up.folder / "no weights"), "files": {"resnet152": str(up.folder / "none.pth")}}
-    pretrained = {"extractors": ["resnet152"], "weights": "pretrained"}
+    no_weights = {"weights": {"folder": str(up.folder / "no weights"), "files.resnet152": str(up.folder / "none.pth")}}
     cases: list[tuple[str, dict[str, Any], str]] = [
         ("extract/extract", {"source": "nowhere", "store": "s"}, "There is no file or folder 'nowhere'."),
         ("extract/extract", {"source": "no videos", "store": "s"}, "There are no videos in the folder"),
         (
             "extract/extract",
-            {"source": "good", "store": "s", "options": pretrained, "weights": no_weights},
+            {"source": "good", "store": "s", "network_weights": "pretrained", "settings": no_weights},
             "none.pth, the path given in the configuration",
         ),
         ("extract/extract", {"source": "good", "store": "good"}, "good"),
@@ -108,9 +107,8 @@ def test_what_a_form_cannot_check_is_said_without_a_stack_trace(up: ReeldexUp) -
 def test_a_worker_process_that_dies_takes_only_its_shard_with_it(up: ReeldexUp, make_video: MakeVideo) -> None:
     for index, seconds in enumerate((1, 60, 1)):
         make_video(up.folder / "three" / f"{index}.mp4", seconds=seconds, size="320x240")
-    settings = up.deployment("extract/extract")["parameters"]
-    one_video_shards = {**settings["options"], "shard_videos": 1}
-    run = up.launch("extract/extract", source="three", store="three-store", options=one_video_shards)
+    settings = {"extract.shard_videos": 1, "compute": {"retries": 1, "retry_delay_seconds": 1.0}}
+    run = up.launch("extract/extract", source="three", store="three-store", settings=settings)
     decoder = up.until(lambda: _decoders(up, "three/1.mp4"))[0]
     os.kill(parent(decoder), signal.SIGKILL)
     state = up.ended(run)
@@ -172,7 +170,7 @@ def test_two_runs_share_a_device_shard_by_shard_and_a_store_not_at_all(up: Reeld
 
 def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up: ReeldexUp) -> None:
     deployment = up.deployment("extract/growing folder")
-    assert deployment["global_concurrency_limit"]["limit"] == 1
+    assert deployment["global_concurrency_limit"] is None, "the runs decide by the store's lock"
     assert deployment["schedules"][0]["active"] is False
     shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "growing" / "a.mp4")
     time.sleep(3.5)  # time is tested: the file has to be older than `settle_seconds`
@@ -183,7 +181,8 @@ def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up:
     def ended_runs() -> list[tuple[str, str]]:
         """Return name and message of the states of runs that have ended, in the order of their ends."""
         states = [run["state"] for run in up.api("/flow_runs/filter", query) if run["state"]["type"] == "COMPLETED"]
-        return [(state["name"], state["message"]) for state in reversed(states)]
+        # On a slow machine, a run may begin before the one before it has ended.
+        return [(state["name"], state["message"]) for state in reversed(states) if state["name"] != "Skipped"]
 
     up.until(lambda: [name for name, _ in ended_runs()][:2] == ["Completed", "Nothing new"])
     content = (up.folder / "good" / "good 1.mp4").read_bytes()
@@ -214,7 +213,7 @@ def test_a_run_that_gives_no_sign_of_life_is_crashed_and_can_be_retried(up: Reel
     os.kill(up.process_of(run), signal.SIGSTOP)
     state = up.ended(run, seconds=300)
     assert state["type"] == "CRASHED"
-    assert "No heartbeat for" in state["message"]
+    assert "No sign of life for" in state["message"]
     os.kill(up.process_of(run), signal.SIGKILL)
     up.until(lambda: not _decoders(up, "long"), seconds=10)
 
@@ -222,7 +221,6 @@ def test_a_run_that_gives_no_sign_of_life_is_crashed_and_can_be_retried(up: Reel
 def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(up: ReeldexUp) -> None:
     deployment = up.deployment("extract/nightly")
     assert deployment["schedules"][0]["schedule"]["timezone"] == "Europe/Paris"
-    assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
     edited = {"active": False, "schedule": {"cron": "0 3 * * *", "timezone": "Europe/Paris"}}
     up.api(schedule, edited, method="PATCH")
@@ -250,7 +248,6 @@ def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(
 
 
 def test_a_killed_reeldex_up_leaves_no_process_and_holds_no_device_or_schedule(up: ReeldexUp) -> None:
-    # A deployment of a schedule admits one run at a time, which is a limit of Prefect's.
     run = up.launch("extract/nightly", source="long", store="killed-up")
     up.until(lambda: _decoders(up, "long"))
     processes = up.tree()

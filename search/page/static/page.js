@@ -2,7 +2,7 @@
 // The page: a query in the address, its results as pictures, and the player over it.
 import { at, part, parts } from "./elements.js";
 import * as player from "./player.js";
-import { about, moments, pictureAddress, Refusal } from "./server.js";
+import { about, moments, pictureAddress, RequestError } from "./server.js";
 import { count, span } from "./words.js";
 
 /**
@@ -165,9 +165,9 @@ async function ask(question) {
     again.type = "button";
     again.textContent = "Try again";
     again.addEventListener("click", () => ask(question));
-    const status = error instanceof Refusal ? error.status : 0;
+    const status = error instanceof RequestError ? error.status : 0;
     const badRequest = status >= 400 && status < 500 && status !== 429;
-    if (error instanceof Refusal && error.code === "unknown_words") message("No results: none of these words are in the vocabulary", "Try other words.", { bad: true });
+    if (error instanceof RequestError && error.code === "unknown_words") message("No results: none of these words are in the vocabulary", "Try other words.", { bad: true });
     else message(badRequest ? "Invalid query" : "The search failed", error instanceof Error ? error.message : String(error), { bad: true, extra: badRequest ? [] : [again] });
   } finally {
     if (!signal.aborted) results.removeAttribute("aria-busy");

@@ -15,7 +15,7 @@
  * @typedef {{ q?: string, like?: string, name?: string }} Question
  */
 
-export class Refusal extends Error {
+export class RequestError extends Error {
   /**
    * @param {string} message
    * @param {string | undefined} code
@@ -39,11 +39,11 @@ async function ask(address, signal) {
     answer = await fetch(address, { signal });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new Refusal("The server does not answer. Is it still running?", "network", 0);
+    throw new RequestError("The server does not answer. Is it still running?", "network", 0);
   }
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => null);
-  throw new Refusal(body?.error?.message ?? `The server answered with status ${answer.status}.`, body?.error?.code, answer.status);
+  throw new RequestError(body?.error?.message ?? `The server answered with status ${answer.status}.`, body?.error?.code, answer.status);
 }
 
 /**
@@ -91,7 +91,7 @@ export async function segment(video, delivery, number, signal) {
     try {
       return await (await ask(`/segments/${video}/${delivery}/${number}.mp4`, signal)).arrayBuffer();
     } catch (error) {
-      if (!(error instanceof Refusal) || error.status !== 503 || attempt === 5) throw error;
+      if (!(error instanceof RequestError) || error.status !== 503 || attempt === 5) throw error;
       await new Promise((resolve) => setTimeout(resolve, 1000 * (attempt + 1)));
     }
   }

@@ -13,7 +13,7 @@ from reeldex.extractors.engine import extract as run_engine
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import EngineOptions, NetworkOptions, WeightsChoice
 from reeldex.extractors.registry import EXTRACTORS, extractor
-from reeldex.flows.extraction.shard_work import outcome_of
+from reeldex.flows.extraction.engine_results import outcome_of
 from reeldex.storage.schema import FeatureRows
 
 if TYPE_CHECKING:

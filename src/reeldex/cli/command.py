@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import inspect
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from cyclopts import App, Group, Parameter, Token
 
@@ -42,6 +43,20 @@ _ON_OUTPUT = (
         default=False,
         annotation=Annotated[
             bool, Parameter(name=("--verbose", "-v"), group=_GENERAL, help="Show the log, including Prefect's.")
+        ],
+    ),
+    inspect.Parameter(
+        "log_format",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            Literal["text", "json"] | None,
+            Parameter(
+                name="--log-format",
+                group=_GENERAL,
+                help="Format of the log on standard error; json: one object per line, and no progress bar (default: "
+                "monitoring.log_format of the configuration, or text).",
+            ),
         ],
     ),
 )
@@ -97,6 +112,7 @@ class Output:
 
     as_json: bool = False
     verbose: bool = False
+    log_format: str | None = None
 
     def respond(self, found: dict[str, Any], text: str) -> None:
         """Print the result: as JSON if requested, else as text."""
@@ -109,7 +125,9 @@ class Output:
         """Print the error, also as JSON if requested, and return the exit status."""
         if self.as_json:
             print_json({"error": f"{error}{advice}", "kind": type(error).__name__})
-        sys.stderr.write(f"reeldex: {error}{advice}\n")
+        from reeldex.cli import terminal
+
+        terminal.report(f"{error}{advice}")
         return status
 
 
@@ -154,14 +172,16 @@ def _typed(action: Callable[..., int], name: str, settings: tuple[Setting, ...])
 
     @functools.wraps(action)
     def run(*arguments: Any, **options: Any) -> int:  # noqa: ANN401 - see the signature below
-        output = Output(options.pop("json_", False), options.pop("verbose", False))
+        output = Output(options.pop("json_", False), options.pop("verbose", False), options.pop("log_format", None))
         flags = {each.key: (each, options.pop(each.name, None)) for each in settings}
         file, assignments = options.pop("config_file", None), options.pop("assignments", ())
 
         def act() -> int:
             if takes_configuration:
                 values = {key: each.value(value) for key, (each, value) in flags.items() if value is not None}
-                options["given"] = Given(file, assignments, values)
+                given = Given(file, assignments, values)
+                with _monitored(given, output):
+                    return action(*arguments, **options, given=given, output=output)
             return action(*arguments, **options, output=output)
 
         return report_errors(act, name, output)
@@ -173,6 +193,18 @@ def _typed(action: Callable[..., int], name: str, settings: tuple[Setting, ...])
     return run
 
 
+@contextlib.contextmanager
+def _monitored(given: Given, output: Output) -> Iterator[None]:
+    """Log, and record the metrics of runs, as the configuration says. Raises UsageError for one that is not valid."""
+    from reeldex.cli import terminal
+    from reeldex.flows.monitoring.run_file import recording_in
+
+    monitoring = given.monitoring()
+    terminal.set_up_logging(verbose=output.verbose, log_format=output.log_format or monitoring.log_format)
+    with recording_in(monitoring.metrics_folder):
+        yield
+
+
 def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
     """Run a command and return its exit status. An expected error is printed without a trace.
 
@@ -180,7 +212,7 @@ def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
     """
     from reeldex.cli import terminal
 
-    terminal.set_up_logging(verbose=output.verbose)
+    terminal.set_up_logging(verbose=output.verbose, log_format=output.log_format or "text")
     try:
         return act()
     except UserError as error:
@@ -225,7 +257,9 @@ def _caused_by_interrupt(error: BaseException) -> bool:
 def _stopped(name: str, error: Exception | None = None) -> int:
     """Report a stop by Ctrl-C, and the error that it caused, which may say more than that it was interrupted."""
     caused = "" if error is None else f" (it caused {type(error).__name__}: {error})"
-    sys.stderr.write(f"reeldex: stopped{caused}. {_how_to_continue(name)}\n")
+    from reeldex.cli import terminal
+
+    terminal.report(f"stopped{caused}. {_how_to_continue(name)}")
     return 130
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from reeldex.cli import terminal
 from reeldex.cli.command import NonEmptyPath, Output, command
 from reeldex.cli.settings import pairs
 from reeldex.errors import UsageError
@@ -89,40 +90,54 @@ def import_(  # noqa: PLR0913 - the command's options
 ) -> int:
     """Import .npy features into a store."""
     from reeldex.storage.npy_import import import_spaces
-    from reeldex.storage.npy_space import find_spaces
     from reeldex.storage.store import FeatureStore
 
     if not npy_dir.is_dir():
         raise UsageError(f"No such folder: {str(npy_dir)!r}.")
     given = _given_rates(seconds_per_row)
-    if as_ and not trust:
-        raise UsageError(
-            f"--as {as_[0]}: .npy files do not record how they were made. Add --trust if you know that these are "
-            "such features; the store records it as claimed."
-        )
-    if trust and not as_:
-        raise UsageError("--trust accepts the claim of --as SPACE; name the feature space.")
-    spaces = _claimed(npy_dir, as_, given) if as_ else find_spaces(npy_dir, {**_registered_rates(npy_dir), **given})
+    _require_claim_with_trust(as_, trust=trust)
+    spaces = _spaces(npy_dir, as_, given)
     opened = FeatureStore(store, create=True)
     with opened.lock():
         report = import_spaces(spaces, opened)
+    claimed = sorted(spaces) if as_ else []
+    if claimed and report.not_normalised:
+        terminal.report(
+            f"the rows of {counted(report.not_normalised, 'file')} are not L2-normalised, as those of reeldex and of "
+            "the published extractor are. Check the claim with `reeldex compare`.",
+            logging.WARNING,
+        )
     answer = {
         "imported": report.imported,
         "already_there": report.already_there,
-        "claimed": sorted(spaces) if as_ else [],
+        "claimed": claimed,
         "not_normalised": report.not_normalised,
     }
-    claim = f", recorded as claimed {' and '.join(sorted(spaces))}" if as_ else ""
-    if as_ and report.not_normalised:
-        sys.stderr.write(
-            f"reeldex: the rows of {counted(report.not_normalised, 'file')} are not L2-normalised, as those of "
-            "reeldex and of the published extractor are. Check the claim with `reeldex compare`.\n"
-        )
+    claim = f", recorded as claimed {' and '.join(claimed)}" if claimed else ""
     output.respond(
         answer,
         f"Imported {counted(report.imported, 'video')}, skipped {report.already_there:,} already present{claim}",
     )
     return 0
+
+
+def _require_claim_with_trust(claimed: tuple[str, ...], *, trust: bool) -> None:
+    if claimed and not trust:
+        raise UsageError(
+            f"--as {claimed[0]}: .npy files do not record how they were made. Add --trust if you know that these are "
+            "such features; the store records it as claimed."
+        )
+    if trust and not claimed:
+        raise UsageError("--trust accepts the claim of --as SPACE; name the feature space.")
+
+
+def _spaces(folder: Path, claimed: tuple[str, ...], rates: Mapping[str, float]) -> dict[str, NpySpace]:
+    """Return the feature spaces of a folder, by name: those that are claimed, or else its subfolders."""
+    from reeldex.storage.npy_space import find_spaces
+
+    if claimed:
+        return _claimed(folder, claimed, rates)
+    return find_spaces(folder, {**_registered_rates(folder), **rates})
 
 
 def _given_rates(seconds_per_row: tuple[str, ...]) -> dict[str, float]:

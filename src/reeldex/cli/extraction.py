@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,7 @@ from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.extractors.options import DecodeOptions
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
+from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.quantities import counted
 from reeldex.storage.reasons import REASONS
@@ -35,6 +35,7 @@ _COMPUTE: tuple[Setting, ...] = (
     setting("compute.batch_rows", "Computation"),
     setting("compute.limits.timeout_seconds", "Computation"),
 )
+_MONITORING = (setting("monitoring.metrics_folder", "Monitoring"),)
 _DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
 Store = Annotated[str, Parameter(help="Folder of the feature store.")]
@@ -56,7 +57,7 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
     "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
     "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
-    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE),
+    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE, *_MONITORING),
 )
 def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
@@ -99,7 +100,7 @@ def extract(  # noqa: PLR0913 - each is an option
     "--videos, only these are extracted again, complete or not; their features stay until "
     "the new ones replace them.\n\n" + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    settings=(*_DECODE, *_COMPUTE),
+    settings=(*_DECODE, *_COMPUTE, *_MONITORING),
 )
 def rerun(  # noqa: PLR0913 - each is an option
     store: Store,
@@ -160,7 +161,7 @@ def _shard_numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
-    content = given.load().model_dump(mode="json")
+    content = given.load().model_dump(mode="json", context=REVEALED)
     given.overlay(content)
     content["weights"]["files"].update(pairs(weights_files, "--weights-file EXTRACTOR=PATH"))
     return parse_config(content, "command line")
@@ -177,7 +178,7 @@ def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:
         report = work()
     except ShardsLostError as lost:
         report = lost.report
-        sys.stderr.write(f"reeldex: {lost}\n")
+        terminal.report(str(lost))
     return _report(store, report, output)
 
 
@@ -185,7 +186,7 @@ def _report(store: str, report: RunReport, output: Output) -> int:
     from reeldex.flows.extraction.search_notes import describe_notes
     from reeldex.storage.ffmpeg_versions import mixture
 
-    text = [str(report)]
+    text = [str(report), *(f"  {line}" for line in report.time.lines())]
     if report.problem_count:
         counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
         text.append(f"without features: {counts or 'none'}; truncated, features kept: {report.truncated}")

@@ -13,6 +13,7 @@ from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.embedding.options import ModelOptions
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import EpicPresetName, EvaluateConfig, TestSet, TrainConfig, TrainingDataset
+from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 
 _DATA = "Data set"
@@ -113,8 +114,9 @@ def train(  # noqa: PLR0913 - each is an option
     from reeldex.embedding.errors import LossNotFiniteError
     from reeldex.embedding.training.distributed import ProcessRank
     from reeldex.errors import InfrastructureError
-    from reeldex.flows.learning.training import TrainingRequest, require_startable, train_embedding
+    from reeldex.flows.learning.training import train_embedding
     from reeldex.flows.learning.training_progress import TrainingProgress
+    from reeldex.flows.learning.training_request import TrainingRequest, require_startable
 
     # Under torchrun only the first process prints the result.
     request = TrainingRequest(dataset, out, config, checkpoint, resume)
@@ -202,7 +204,7 @@ def _configuration(
     if preset or without_preset:
         chosen = EpicPresetName(preset) if preset else None
         config = config.model_copy(update={"train": config.train.model_copy(update={"preset": chosen})})
-    content = with_preset(config, datasets).model_dump(mode="json")
+    content = with_preset(config, datasets).model_dump(mode="json", context=REVEALED)
     flags = replace(given, values={key: value for key, value in given.values.items() if key != "train.preset"})
     flags.overlay(content)
     for dataset in datasets:

@@ -32,7 +32,10 @@ _COMMANDS = (
     (_SEARCH, "search:page", "page", "Serve the search page on this machine."),
     (_SETUP, "configuration:config", "config", "Show, describe or create the configuration."),
     (_SETUP, "weights:weights", "weights", "Fetch the published weights, or show where they are stored."),
+    (_SETUP, "monitoring:metrics", "metrics", "Serve the metrics of this machine's runs to Prometheus."),
     (_SETUP, "server:up", "up", "Run everything from the Prefect UI: server, deployments and worker."),
+    (_SETUP, "server:deploy", "deploy", "Register the flows on your own Prefect server, with limits and automations."),
+    (_SETUP, "server:worker", "worker", "Execute runs of your own Prefect server on this machine."),
 )
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shlex
-import sys
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from reeldex.cli import terminal
 from reeldex.cli.command import NonEmptyPath, Output, command
 from reeldex.cli.learning import WORD_SETTINGS, WORD_TRAINING_SETTINGS
 from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import Given, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.flows.config.learning import TestSet, TrainingDataset
+from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, WhenBusy, parse_config
 from reeldex.flows.config.search import IndexConfig
 
@@ -106,9 +108,9 @@ def search(  # noqa: PLR0913 - each is an option
         elif moment is not None:
             results = opened.like(*moment, k, **more)
     if results.unknown_words:
-        sys.stderr.write(f"reeldex: ignored, not in the vocabulary: {', '.join(results.unknown_words)}\n")
+        terminal.report(f"ignored, not in the vocabulary: {', '.join(results.unknown_words)}", logging.WARNING)
     if not results:
-        sys.stderr.write("reeldex: no other moment found.\n")
+        terminal.report("no other moment found.", logging.WARNING)
     output.respond(results.to_json(), _lines(results))
     return 0
 
@@ -169,7 +171,7 @@ def run(  # noqa: PLR0913 - each is an option
 ) -> int:
     """Go from a folder of videos to a searchable index in one command."""
     test_sets = _test_sets(evaluate_on)
-    content = given.load().model_dump(mode="json")
+    content = given.load().model_dump(mode="json", context=REVEALED)
     if data is not None:
         for name in {*test_sets, *([train_on] if train_on else [])}:
             content["datasets"][name.replace("-", "_")]["folder"] = data

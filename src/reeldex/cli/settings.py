@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -20,6 +20,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from reeldex.errors import UsageError
+from reeldex.flows.config.keys import field_at
+from reeldex.flows.config.monitoring import MonitoringConfig
+from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}
@@ -112,9 +115,20 @@ class Given:
 
         Raises UsageError.
         """
-        content = (base or self.load()).model_dump(mode="json")
+        content = (base or self.load()).model_dump(mode="json", context=REVEALED)
         self.overlay(content)
         return parse_config(content, "command line")
+
+    def monitoring(self) -> MonitoringConfig:
+        """Return the section `monitoring` of the file, overridden by --set and the flags. Raises UsageError.
+
+        A flag or --set of another section that is not valid is left to the command, whose message may say more.
+        """
+        content = self.load().model_dump(mode="json")
+        own = tuple(each for each in self.assignments if each.startswith("monitoring."))
+        values = {key: value for key, value in self.values.items() if key.startswith("monitoring.")}
+        Given(None, own, values).overlay(content)
+        return parse_config(content, "command line").monitoring
 
     def overlay(self, content: dict[str, Any]) -> None:
         """Override the content of a configuration by --set and then by the flags. Raises UsageError."""
@@ -167,23 +181,7 @@ def _assign(content: dict[str, Any], dotted: str, text: str) -> None:
 
 def _field(key: str) -> FieldInfo:
     """Return the field at a dotted path; `*` matches the first section that has the rest of the path."""
-    found = next(_fields(PipelineConfig, key.split(".")), None)
-    if found is None:
-        raise LookupError(f"the configuration has no key {key}")
-    return found
-
-
-def _fields(model: type[BaseModel], path: list[str]) -> Iterator[FieldInfo]:
-    name, *rest = path
-    for each in model.model_fields if name == "*" else [name]:
-        found = model.model_fields.get(each)
-        if found is None:
-            continue
-        if not rest:
-            yield found
-        for kind in (found.annotation, *get_args(found.annotation)):
-            if rest and isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _fields(kind, rest)
+    return field_at(PipelineConfig, key)
 
 
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:  # noqa: ANN401 - a type expression

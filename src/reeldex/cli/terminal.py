@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reeldex.flows.execution.logs import OUR_LOGGER
+from reeldex.flows.execution.logs import OUR_LOGGER, JsonLines, logs_as_json
 from reeldex.quantities import counted, data_size, duration
 from reeldex.storage.reasons import note_words
 
@@ -18,25 +18,39 @@ if TYPE_CHECKING:
     from reeldex.storage.status import StoreStatus
 
 
-def set_up_logging(*, verbose: bool) -> None:
-    """Send the packages' log to standard error: warnings, or everything with `verbose`."""
+log = logging.getLogger(__name__)
+
+
+def set_up_logging(*, verbose: bool, log_format: str = "text") -> None:
+    """Send the packages' log to standard error: warnings, or everything with `verbose`.
+
+    As JSON, or where standard error is not a terminal, information is part of it: no bar shows the progress.
+    """
     from rich.console import Console
     from rich.logging import RichHandler
 
-    on_terminal = sys.stderr.isatty()
     handler: logging.Handler
-    if on_terminal:
+    shows_bar = sys.stderr.isatty() and log_format == "text"
+    if shows_bar:
         handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+        handler.setFormatter(JsonLines() if log_format == "json" else text)
     # The command itself prints how a run ended; the log record is for other clients of the server.
     handler.addFilter(lambda record: record.name != "reeldex.flows.runs.states")
     logger = logging.getLogger(OUR_LOGGER)
     logger.handlers[:] = [handler]
     logger.propagate = False  # Prefect installs its own handler on the root logger
-    # On a terminal a bar shows the progress; elsewhere log lines do.
-    logger.setLevel(logging.INFO if verbose or not on_terminal else logging.WARNING)
+    logger.setLevel(logging.INFO if verbose or not shows_bar else logging.WARNING)
+
+
+def report(text: str, level: int = logging.ERROR) -> None:
+    """Print a message of the command on standard error: after `reeldex:`, or as a line of a JSON log."""
+    if logs_as_json():
+        log.log(level, "%s", text)
+    else:
+        sys.stderr.write(f"reeldex: {text}\n")
 
 
 def describe_failure(outcome: VideoOutcome) -> str:

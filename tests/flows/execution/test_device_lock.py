@@ -148,6 +148,7 @@ def test_waiting_is_not_working_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rate.seconds_left(2, 4) == 6.0
 
 
+@pytest.mark.slow
 def test_runs_that_take_turns_say_so_once_a_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

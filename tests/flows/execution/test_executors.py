@@ -47,6 +47,7 @@ def executor() -> Executor[Job]:
     return WorkerProcesses("test")
 
 
+@pytest.mark.slow
 def test_what_the_machine_fails_is_repeated_and_stops_no_other(executor: Executor[Job], tmp_path: Path) -> None:
     jobs = [Attempts(0, tmp_path / "0", 3), Attempts(1, tmp_path / "1", 9), Attempts(2, tmp_path / "2", 1)]
     events: list[object] = []

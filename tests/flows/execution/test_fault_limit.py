@@ -80,6 +80,7 @@ def test_the_same_fault_in_three_jobs_in_a_row_ends_the_run(tmp_path: Path) -> N
     assert attempts(tmp_path) == {0: 1, 1: 1, 2: 1}
 
 
+@pytest.mark.slow
 def test_a_fault_that_may_pass_is_retried_before_it_counts(tmp_path: Path) -> None:
     results = run([Job(at, tmp_path, MemoryError("full")) for at in range(5)], retries=1)
     assert set(results) == {0, 1, 2}
@@ -99,6 +100,7 @@ def test_other_faults_and_successes_between_them_do_not_end_it(tmp_path: Path) -
     assert set(run(jobs)) == set(range(9))
 
 
+@pytest.mark.slow
 def test_jobs_on_other_devices_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(POOL._devices, "two", ("cpu:0", "cpu:1"))  # this machine has but one
     results = run([Job(0, tmp_path, waits=True), Job(1, tmp_path, FULL), Job(2, tmp_path)], devices="two")

@@ -16,6 +16,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_run_at_once_keeps_what_is_finished_and_leaves_no_process(
     tmp_path: Path, make_video: MakeVideo
 ) -> None:

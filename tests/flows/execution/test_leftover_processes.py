@@ -51,6 +51,7 @@ def _leaves_nothing(process: subprocess.Popen[str], number: signal.Signals, fold
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_extraction_leaves_no_worker_or_decoder(
     tmp_path: Path, make_video: MakeVideo, number: signal.Signals
@@ -64,6 +65,7 @@ def test_an_extraction_leaves_no_worker_or_decoder(
     _leaves_nothing(process, number, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_training_leaves_no_reader(tmp_path: Path, number: signal.Signals) -> None:
     data = data_of(make_captioned(tmp_path))

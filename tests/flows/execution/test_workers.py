@@ -53,6 +53,7 @@ def worker() -> Worker:
     return Worker("cpu")
 
 
+@pytest.mark.slow
 def test_a_worker_does_a_shard_and_tells_of_it(
     worker: Worker, tmp_path: Path, make_video: MakeVideo, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_worker_does_a_shard_and_tells_of_it(
     assert worker.process_id == first, "networks are loaded once"
 
 
+@pytest.mark.slow
 def test_wrong_use_is_told_from_a_fault_and_keeps_the_worker(worker: Worker, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a feature store"):
         worker.run(ShardJob(str(tmp_path / "nowhere"), 0, SPACES, CONFIG), "cpu", _ignore)
@@ -95,6 +97,7 @@ class Counting:
         return self.number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [OSError(errno.EPIPE, "Broken pipe"), KeyError("a bug"), InfrastructureError("full")])
 def test_an_event_that_cannot_be_handled_leaves_no_messages_to_the_next_job(worker: Worker, error: Exception) -> None:
     def refuse(_: object) -> None:
@@ -108,6 +111,7 @@ def test_an_event_that_cannot_be_handled_leaves_no_messages_to_the_next_job(work
     assert events == [("cpu", 2)] * 3
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_named_and_replaced(worker: Worker, tmp_path: Path, make_video: MakeVideo) -> None:
     store = _store(tmp_path / "store", make_video(tmp_path / "long.mp4", seconds=600))
     (tmp_path / "short").mkdir()
@@ -127,6 +131,7 @@ def test_a_worker_that_is_killed_is_named_and_replaced(worker: Worker, tmp_path:
     assert worker.process_id not in (None, killed)
 
 
+@pytest.mark.slow
 def test_a_stopped_pool_ends_running_and_waiting_jobs(tmp_path: Path, make_video: MakeVideo) -> None:
     store = _store(tmp_path / "store", make_video(tmp_path / "long.mp4", seconds=600))
     pool = WorkerPool()
@@ -188,6 +193,7 @@ def test_faults_of_the_machine_are_told_from_bugs(error: Exception) -> None:
     assert not is_infrastructure_fault(KeyError("a bug"))
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_its_parent_and_takes_its_decoders_along(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "long.mp4", seconds=600)
     store = _store(tmp_path / "store", video)

@@ -75,10 +75,12 @@ def _three_runs(folder: Path, make_video: MakeVideo, weights: Path, environment:
     assert counted(folder) == _looks((0, 1, 2), (), weights)
 
 
+@pytest.mark.slow
 def test_a_command_looks_at_everything_once(tmp_path: Path, make_video: MakeVideo, weights: Path) -> None:
     _three_runs(tmp_path, make_video, weights, os.environ, "--no-server")
 
 
+@pytest.mark.slow
 def test_a_command_that_creates_a_flow_run_looks_at_everything_once(
     tmp_path: Path, make_video: MakeVideo, weights: Path, server: dict[str, str]
 ) -> None:

@@ -49,6 +49,7 @@ def in_a_process(*arguments: object) -> Answer:
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_once_and_a_rerun_continues(reeldex: Reeldex, videos: Path, disk: SmallDisk) -> None:
     store = disk.folder / "store"
     answer = extract(in_a_process, videos, store, "--json")
@@ -77,6 +78,7 @@ def test_a_full_disk_is_reported_once_and_a_rerun_continues(reeldex: Reeldex, vi
     assert reeldex("verify", store).status == 0
 
 
+@pytest.mark.slow
 def test_a_disk_without_any_space_is_reported_before_anything_starts(
     reeldex: Reeldex, videos: Path, disk: SmallDisk
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_disk_without_any_space_is_reported_before_anything_starts(
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.slow
 def test_a_read_only_store_is_reported_before_any_work(reeldex: Reeldex, videos: Path, disk: SmallDisk) -> None:
     store = disk.folder / "store"
     FeatureStore(store, create=True)
@@ -102,6 +105,7 @@ def test_a_read_only_store_is_reported_before_any_work(reeldex: Reeldex, videos:
     assert extract(reeldex, videos, store).status == 0
 
 
+@pytest.mark.slow
 def test_a_vanished_store_ends_the_run_and_nothing_is_written_in_its_place(
     reeldex: Reeldex, tmp_path: Path, videos: Path, disk: SmallDisk
 ) -> None:

@@ -142,8 +142,8 @@ def test_a_rerun_works_on_each_shard_in_its_own_spaces(tmp_path: Path) -> None:
 def test_an_extraction_on_a_cpu_records_its_device_without_pytorch() -> None:
     script = (
         "import sys\n"
-        "from reeldex.flows.extraction import shard_work\n"
-        "assert shard_work._device_name('cpu').startswith('cpu (')\n"
+        "from reeldex.flows.extraction import engine_results\n"
+        "assert engine_results._device_name('cpu').startswith('cpu (')\n"
         "assert 'torch' not in sys.modules, 'PyTorch takes seconds to import'\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

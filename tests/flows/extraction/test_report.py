@@ -65,9 +65,11 @@ def test_a_run_that_ended_early_says_why_first() -> None:
 
 
 def test_the_summary_says_what_bounds_the_speed() -> None:
-    assert "the device: its networks were busy 75% of the time" in summary(_report())
+    text = summary(_report(wall_seconds=21.0))
+    assert "| the device: its networks were busy 75% of the time |" in text
+    assert "| 21 s on 1 device: networks 75%, waiting for frames 25%, the rest 0% |" in text
     assert "decoding: the networks waited for frames 80% of the time" in summary(
-        _report(device_seconds=1.0, waiting_seconds=4.0)
+        _report(device_seconds=4.0, waiting_seconds=16.0)
     )
     assert "nothing was extracted" in summary(_report(device_seconds=0.0, waiting_seconds=0.0))
     assert "60 s at 3.00 s of video per second" in summary(_report())
@@ -113,7 +115,7 @@ def test_a_contact_sheet_holds_its_pictures_itself(count: int) -> None:
     sheet = contact_sheet([Picture(f"a|b_{index}", 1.25, f"jpeg {index}".encode()) for index in range(count)])
     images = re.findall(r"!\[\]\(data:image/jpeg;base64,([^)]*)\)", sheet)
     assert [base64.b64decode(image).decode() for image in images] == [f"jpeg {index}" for index in range(count)]
-    assert sheet.count("a\\|b\\_") == count
+    assert sheet.count("a\\|b_") == count
     assert {line.replace("\\|", "").count("|") for line in sheet.splitlines()} == {5}, "every row has four cells"
 
 

@@ -57,6 +57,7 @@ def test_what_the_user_has_to_change_is_no_lost_shard(prepared: PreparedRun) -> 
     assert raised.value is error
 
 
+@pytest.mark.slow
 def test_an_error_within_a_shard_ends_its_decoders_at_once(
     prepared: PreparedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

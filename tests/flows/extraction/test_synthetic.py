@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from reeldex.cli.quickstart import TRAINING
 from reeldex.embedding.datasets import msrvtt
@@ -47,6 +48,7 @@ def _a_perfect_model_is_as_good_with_two_sentences_a_video(folder: Path, store: 
     assert recalls[0][1] >= 34 / 36
 
 
+@pytest.mark.slow
 def test_the_embedding_finds_synthetic_videos_it_has_not_seen(reeldex: Reeldex, tmp_path: Path) -> None:
     _, test = synthetic.make_synthetic(tmp_path)
     store = tmp_path / "store"

@@ -20,6 +20,7 @@ from tests.system_faults import make_readable, make_unreadable
 SHARD = "features/resnet152.random/shard-00000.h5"
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_not_made_again(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     store, folder = tmp_path / "store", tmp_path / "videos"
     make_video(folder / "a.mp4", seconds=0.3)

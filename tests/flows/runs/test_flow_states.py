@@ -15,7 +15,6 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
 
-from reeldex.flows.config.pipeline import ComputeConfig, ExtractConfig, WhenBusy
 from reeldex.flows.extract import extract
 from reeldex.flows.rerun import rerun
 from reeldex.flows.runs import artifacts
@@ -26,8 +25,13 @@ from tests.conftest import MakeVideo
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = ExtractConfig(extractors=("resnet152",), weights="random", shard_videos=2)  # type: ignore[arg-type]
-COMPUTE = ComputeConfig(device="cpu", retries=0)
+COMPUTE: dict[str, Any] = {"device": "cpu", "settings": {"compute.retries": 0}}
+OPTIONS: dict[str, Any] = {
+    "extractors": ["resnet152"],
+    "network_weights": "random",
+    "device": "cpu",
+    "settings": {"compute.retries": 0, "extract.shard_videos": 2},
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,13 +47,13 @@ def folder(tmp_path: Path, make_video: MakeVideo) -> Path:
     return tmp_path
 
 
-def _run(flow: Any, *arguments: Any) -> State[Any]:  # noqa: ANN401 - flows differ in their parameters
-    state: State[Any] = flow(*arguments, return_state=True)
+def _run(flow: Any, store: Path, **parameters: Any) -> State[Any]:  # noqa: ANN401 - flows differ in their parameters
+    state: State[Any] = flow(store=str(store), **parameters, return_state=True)
     return state
 
 
-def _extract(folder: Path, *more: Any) -> State[Any]:  # noqa: ANN401 - the flow's
-    return _run(extract, str(folder / "videos"), str(folder / "store"), OPTIONS, COMPUTE, *more)
+def _extract(folder: Path, **more: Any) -> State[Any]:  # noqa: ANN401 - the flow's
+    return _run(extract, folder / "store", source=str(folder / "videos"), **{**OPTIONS, **more})
 
 
 def _run_id(state: State[Any]) -> UUID:
@@ -79,11 +83,14 @@ def test_a_run_is_completed_then_there_is_nothing_new(folder: Path) -> None:
     assert state.result().extracted_ok == 3
     assert _task_names(state) == ["plan", "shard-00000 (2 videos)", "shard-00001 (1 videos)"]
     artifacts = _artifacts(state)
-    assert set(artifacts) == {"Progress", "Summary", "Pictures"}
+    assert set(artifacts) == {"Progress", "Summary", "Pictures", "Store store"}
     assert "| Shards done in this run | 2 |" in artifacts["Summary"]
+    assert "| Videos with features | 3 of 3 |" in artifacts["Store store"]
     state = _extract(folder)
     assert (state.name, state.type.value) == ("Nothing new", "COMPLETED")
     assert state.message == "Nothing to do."
+    first, second = _artifacts(state)["Store store"].splitlines()[-2:]
+    assert (first.count("| - |"), second.count("s of video per second")) == (1, 1), "newest first"
 
 
 def test_a_broken_video_is_counted_in_a_completed_state(folder: Path) -> None:
@@ -103,7 +110,7 @@ def test_a_lost_shard_fails_the_run_and_rerun_failed_finishes_it(folder: Path) -
     assert "1 shard LOST: 00001" in (state.message or "")
     assert "| 00001 |" in _artifacts(state)["Summary"]
     in_the_way.rmdir()
-    state = _run(rerun, str(folder / "store"), *(False, [], COMPUTE))
+    state = _run(rerun, folder / "store", **COMPUTE)
     assert state.name == "Completed"
     assert _task_names(state) == ["plan", "shard-00001 (1 videos)"]
 
@@ -111,32 +118,32 @@ def test_a_lost_shard_fails_the_run_and_rerun_failed_finishes_it(folder: Path) -
 def test_a_store_in_use_is_left_to_a_later_run_or_refused(folder: Path) -> None:
     assert _extract(folder).name == "Completed"
     with FeatureStore(folder / "store").lock():
-        skipped = _extract(folder, {}, WhenBusy.SKIP)
+        skipped = _extract(folder, when_busy="skip")
         assert (skipped.name, skipped.type.value) == ("Skipped", "COMPLETED")
-        refused = _extract(folder, {}, WhenBusy.FAIL)
+        refused = _extract(folder, when_busy="fail")
         assert refused.type.value == "FAILED"
         with pytest.raises(StoreBusyError, match="is in use by process"):
             refused.result()
-        late = _extract(folder, {}, WhenBusy.WAIT, 0.2)
+        late = _extract(folder, when_busy="wait", wait_seconds=0.2)
         assert "is in use by process" in (late.message or "")
 
 
 def test_verify_fails_on_damage_and_lists_it(folder: Path) -> None:
     assert _extract(folder).name == "Completed"
-    state = _run(verify, str(folder / "store"))
+    state = _run(verify, folder / "store")
     assert (state.name, (state.message or "").startswith("No damage found: ")) == ("Completed", True)
     damaged = folder / "store" / "features" / "resnet152.random" / "shard-00000.h5"
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1
     damaged.write_bytes(content)
-    state = _run(verify, str(folder / "store"))
+    state = _run(verify, folder / "store")
     assert state.type.value == "FAILED"
     assert "shard-00000.h5" in _artifacts(state)["Damages"]
-    assert _task_names(_run(rerun, str(folder / "store"), *(False, [], COMPUTE))) == ["plan", "shard-00000 (2 videos)"]
-    assert _run(verify, str(folder / "store")).name == "Completed"
+    assert _task_names(_run(rerun, folder / "store", **COMPUTE)) == ["plan", "shard-00000 (2 videos)"]
+    assert _run(verify, folder / "store").name == "Completed"
     damaged.unlink()
     damaged.symlink_to(folder / "not mounted")
-    state = _run(verify, str(folder / "store"))
+    state = _run(verify, folder / "store")
     assert state.type.value == "FAILED"
     assert (state.message or "").startswith("1 file cannot be read: ")
     assert "mount its disk" in _artifacts(state)["Damages"]
@@ -145,26 +152,26 @@ def test_verify_fails_on_damage_and_lists_it(folder: Path) -> None:
 def test_a_store_made_with_other_settings_is_refused_before_any_work(folder: Path) -> None:
     assert _extract(folder).name == "Completed"
     store = FeatureStore(folder / "store")
-    fp16 = ComputeConfig(device="cpu", precision="fp16")  # type: ignore[arg-type]
-    state = _run(extract, str(folder / "videos"), str(store.path), OPTIONS, fp16)
+    fp16 = {"settings": {**OPTIONS["settings"], "compute.precision": "fp16"}}
+    state = _extract(folder, **fp16)
     assert "needs a CUDA device" in (state.message or "")
-    state = _run(extract, str(folder / "videos"), str(store.path), OPTIONS, ComputeConfig(precision="fp16"))  # type: ignore[arg-type]
+    state = _extract(folder, **fp16, device="auto")
     assert state.type.value == "FAILED"
     assert "precision" in (state.message or "")
     assert _task_names(state) == []
     shutil.rmtree(store.path)
 
 
-def test_a_server_that_takes_no_table_costs_no_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_takes_no_artifact_costs_no_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A server that fails at this one moment is not available otherwise.
     def refuses(*_: object, **__: object) -> None:
         raise httpx.ConnectError("connection refused")
 
     _extract(folder)
     monkeypatch.setattr(artifacts, "can_be_seen", lambda: True)
-    monkeypatch.setattr(artifacts, "create_table_artifact", refuses)
+    monkeypatch.setattr(artifacts, "create_markdown_artifact", refuses)
     damaged = next((folder / "store" / "features").rglob("shard-00000.h5"))
     damaged.write_bytes(damaged.read_bytes()[:-100])
-    state = _run(verify, str(folder / "store"))
+    state = _run(verify, folder / "store")
     assert state.message is not None
     assert state.message.startswith("2 damages found"), "the verdict is the store's, not the server's"

@@ -13,6 +13,7 @@ from tests.flows.stores import RANDOM, SPACES, outcomes
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.slow
 def test_a_growing_folder_costs_only_what_is_new_or_changed(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_growing_folder_costs_only_what_is_new_or_changed(
     assert reeldex(*run).json["shards_done"] == 0
 
 
+@pytest.mark.slow
 def test_an_extractor_added_later_touches_no_old_file(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     folder, store = tmp_path / "videos", tmp_path / "store"
     make_video(folder / "a.mp4", seconds=0.5)
@@ -58,6 +60,7 @@ def test_an_extractor_added_later_touches_no_old_file(reeldex: Reeldex, tmp_path
     assert reeldex("verify", store).status == 0
 
 
+@pytest.mark.slow
 def test_damage_is_named_and_rerun_repairs_what_was_removed(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -86,6 +89,7 @@ def test_damage_is_named_and_rerun_repairs_what_was_removed(
     assert FeatureStore(store).read(SPACES[0], "a").tobytes() == good.tobytes()
 
 
+@pytest.mark.slow
 def test_damage_that_verify_found_is_repaired_without_deleting_a_file(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:
@@ -116,6 +120,7 @@ def test_damage_that_verify_found_is_repaired_without_deleting_a_file(
     assert reeldex("verify", store).status == 0
 
 
+@pytest.mark.slow
 def test_chosen_shards_and_videos_are_extracted_again(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     store = tmp_path / "store"
     for name in "abcd":
@@ -151,6 +156,7 @@ def test_chosen_shards_and_videos_are_extracted_again(reeldex: Reeldex, tmp_path
         assert (refused.status, said in refused.err) == (2, True), refused.err
 
 
+@pytest.mark.slow
 def test_broken_videos_are_tried_again_when_asked_for(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     folder, store = tmp_path / "videos", tmp_path / "store"
     make_video(folder / "a.mp4", seconds=0.5)
@@ -167,6 +173,7 @@ def test_broken_videos_are_tried_again_when_asked_for(reeldex: Reeldex, tmp_path
     assert reeldex("verify", store).status == 0
 
 
+@pytest.mark.slow
 def test_a_lost_shard_is_named_the_others_are_done_and_rerun_finishes_it(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:

@@ -20,6 +20,7 @@ def _answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_run_is_recorded_by_the_server_that_the_settings_name(
     tmp_path: Path, make_video: MakeVideo, server: dict[str, str]
 ) -> None:

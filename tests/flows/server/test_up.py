@@ -13,7 +13,7 @@ import yaml
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
-from reeldex.flows.runs.lost_runs import _process
+from reeldex.flows.execution.process_id import process_of
 from reeldex.flows.server.csp import block_external_requests
 from reeldex.flows.server.process import configured_api_url, listens
 from tests.conftest import Reeldex
@@ -35,17 +35,9 @@ def test_the_forms_have_types_bounds_choices_and_explanations() -> None:
     extract = schemas["extract"]
     assert extract["required"] == ["source", "store"]
     assert extract["properties"]["source"]["minLength"] == 1
-    sections = extract["definitions"]
-    assert sections["ExtractConfig"]["properties"]["shard_videos"]["maximum"] == 100_000
-    assert sections["ExtractConfig"]["properties"]["extractors"]["items"]["enum"] == ["resnet152", "resnext101_3d"]
-    assert sections["WhenBusy"]["enum"] == ["wait", "skip", "fail"]
+    assert extract["properties"]["source"]["title"] == "Videos"
+    assert extract["properties"]["settings"]["type"] == "object"
     assert "duplicate_id" in schemas["rerun-failed"]["properties"]["reasons"]["items"]["enum"]
-    for name, schema in schemas.items():
-        for parameter, field in schema["properties"].items():
-            assert field["description"], f"{name}: {parameter} is not explained"
-        for section, definition in schema["definitions"].items():
-            for field_name, field in definition.get("properties", {}).items():
-                assert field.get("description") or "$ref" in field, f"{name}: {section}.{field_name} is not explained"
 
 
 def test_what_has_to_be_chosen_has_no_default_that_an_empty_field_would_fall_back_to() -> None:
@@ -60,25 +52,42 @@ def test_forms_start_from_pipeline_yaml() -> None:
 
     config = parse_config({"extract": {"shard_videos": 7}, "compute": {"decoders": 3}}, "test")
     extract = deployments(config, {"working_dir": "/w"})[0]
-    assert extract.parameters["options"]["shard_videos"] == 7
-    assert extract.parameters["compute"]["decoders"] == 3
+    assert extract.parameters["settings"] == {"extract": {"shard_videos": 7}, "compute": {"decoders": 3}}
     assert extract.job_variables == {"working_dir": "/w"}
     assert extract.entrypoint == "reeldex.flows.extract.extract"
 
 
-def test_schedules_become_deployments_that_never_overlap() -> None:
+def test_schedules_become_deployments_whose_runs_decide_themselves_what_to_do_when_the_store_is_in_use() -> None:
     from reeldex.flows.server.deployments import deployments
 
     night, often = deployments(parse_config(SCHEDULES, "test"), {})[-2:]
-    assert (night.name, night.flow_name, night.concurrency_limit) == ("every night", "extract", 1)
+    assert (night.name, night.flow_name, night.concurrency_limit) == ("every night", "extract", None)
     assert night.schedules is not None
     assert "timezone='Europe/Paris'" in repr(night.schedules[0].schedule)
     assert night.parameters["source"] == str(Path("a").absolute())
-    assert night.parameters["options"]["settle_seconds"] == 60.0
+    assert night.parameters["settle_seconds"] == 60.0
     assert often.schedules is not None
     assert often.schedules[0].active is False
     assert often.parameters["when_busy"] == "skip"
-    assert str(often.concurrency_options.collision_strategy.value) == "CANCEL_NEW"  # type: ignore[union-attr]
+    # Prefect's own limit would queue each, or cancel it.
+    assert "concurrency_limit" in often.model_fields_set, "an update removes the limit of an earlier release"
+    assert often.concurrency_limit is None
+
+
+def test_a_schedule_over_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
+    from reeldex.flows.server.schedule_sources import absent_sources
+
+    (tmp_path / "there").mkdir()
+    (tmp_path / "list.txt").touch()
+    sources = [tmp_path / "there", tmp_path / "list.txt", tmp_path / "none", tmp_path / "*.avi", tmp_path / "the*"]
+    schedules = [
+        {"name": f"n{at}", "source": str(source), "store": "s", "interval_seconds": 60}
+        for at, source in enumerate(sources)
+    ]
+    said = absent_sources(parse_config({"schedules": schedules}, "test"))
+    assert len(said) == 2
+    assert said[0].startswith(f"The schedule 'n2': There is no file or folder '{tmp_path / 'none'}'.")
+    assert said[1].startswith("The schedule 'n3': There is no file or folder")
 
 
 def test_prefect_yaml_offers_the_same_deployments() -> None:
@@ -140,6 +149,7 @@ def test_the_server_is_the_one_that_the_settings_name(tmp_path: Path) -> None:
     assert configured_api_url({**own, "PREFECT_API_URL": "http://here/api"}) == "http://here/api"
 
 
+@pytest.mark.slow
 def test_up_says_at_once_what_it_cannot_do(reeldex: Reeldex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with socket.socket() as taken:
@@ -162,12 +172,12 @@ def test_up_says_at_once_what_it_cannot_do(reeldex: Reeldex, monkeypatch: pytest
 
 
 def test_a_process_is_told_from_a_later_one_of_its_id() -> None:
-    own = _process(os.getpid())
-    assert own == _process(os.getpid())
+    own = process_of(os.getpid())
+    assert own == process_of(os.getpid())
     assert own.startswith(f"{os.getpid()}@")
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
-    assert _process(child.pid) == f"{child.pid}@gone"
+    assert process_of(child.pid) == f"{child.pid}@gone"
 
 
 def test_the_ui_is_kept_to_its_own_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -193,6 +203,7 @@ def test_only_the_started_process_counts_as_the_server() -> None:
         child.communicate(b"\n")
 
 
+@pytest.mark.slow
 def test_a_server_in_prefects_own_files_is_found(tmp_path: Path) -> None:
     (tmp_path / "prefect.toml").write_text('[api]\nurl = "http://lab:4200/api"\n', encoding="utf-8")
     program = "from reeldex.flows.server.configured import find_server; print(find_server())"

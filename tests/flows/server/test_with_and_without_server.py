@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
 
 
@@ -36,6 +38,7 @@ def without_paths(answer: str, *folders: Path) -> str:
     return answer
 
 
+@pytest.mark.slow
 def test_the_reports_are_the_same_and_only_a_server_knows_of_flow_runs(tmp_path: Path, server: dict[str, str]) -> None:
     data = data_of(make_captioned(tmp_path))
     threads = {"OMP_NUM_THREADS": "1"}
@@ -68,6 +71,7 @@ def test_the_reports_are_the_same_and_only_a_server_knows_of_flow_runs(tmp_path:
     assert names == ["evaluate", "index", "train"]
 
 
+@pytest.mark.slow
 def test_without_a_server_prefect_is_not_imported(tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path))
     train = ("train", *data, "--out", tmp_path / "run", *own_words(tmp_path), *TRAIN, "--epochs", 1)

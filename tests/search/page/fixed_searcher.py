@@ -110,7 +110,8 @@ def make_colours(path: Path, *codec: str, seconds: int = SECONDS_OF_COLOURS) -> 
     planes = ":".join(
         f"{name}='{value.replace('S', 'floor(T+0.001)')}'" for name, value in (("r", red), ("g", green), ("b", blue))
     )
-    picture = f"color=black:s=160x90:r=25:d={seconds},format=gbrp,geq={planes}"
+    # The formulas of geq are evaluated for each pixel: four of them, enlarged, take a quarter of the time.
+    picture = f"color=black:s=2x2:r=25:d={seconds},format=gbrp,geq={planes},scale=160:90:flags=neighbor"
     inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", f"sine=330:d={seconds}"]
     command = [ffmpeg.executable(), "-v", "error", "-y", *inputs, "-pix_fmt", "yuv420p", *codec]
     subprocess.run([*command, ffmpeg.input_url(str(path))], check=True)

@@ -56,6 +56,7 @@ def test_a_picture_shows_the_very_second(page: httpx.Client, name: str, second: 
     assert is_colour_of(second, pixel(answer.content)), "the nearest key frame would be another second's"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["old film", "modern", "wrapped"])
 def test_transcoded_segments_are_exact_parts_of_the_video(page: httpx.Client, name: str) -> None:
     for number in range(3):
@@ -216,6 +217,7 @@ def test_what_takes_too_long_is_ended(fixed_index: FixedSearcher, tmp_path: Path
         assert not any(map(alive, started(tmp_path)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_killed_server_leaves_no_process(fixed_index: FixedSearcher, tmp_path: Path, number: int) -> None:
     # It writes nothing, and so never learns that nobody reads.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reeldex.extractors.containers import VIDEO_SUFFIXES, suffixes_of
+from reeldex.containers import VIDEO_SUFFIXES, suffixes_of
 from reeldex.extractors.ffmpeg import CONTAINERS
 
 _VIDEOS = (

@@ -85,6 +85,10 @@ VIDEO_SUFFIXES = frozenset(f".{ending}" for endings in _ENDINGS.values() for end
 """Lower-case file name suffixes of videos, with their dots."""
 
 
+TEXT_SUFFIXES = frozenset(suffix for suffix in VIDEO_SUFFIXES if not suffix[1:].isdigit())
+"""Those that are no number: `.264` may end a data set's id such as `film_00.00.50.000-00.00.54.264`, a time."""
+
+
 def suffixes_of(demuxer: str) -> frozenset[str]:
     """Return the suffixes of a demuxer's files with moving pictures. Raises KeyError for an unknown demuxer."""
     return frozenset(f".{ending}" for ending in _ENDINGS[_ALIASES.get(demuxer, demuxer)].split())

@@ -1,0 +1,127 @@
+"""Where the time of an extraction went, for people and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from reeldex.quantities import counted, duration
+
+_HALF = 0.5
+_SHORT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The total time that a run was expected to take, in seconds, estimated from its first videos."""
+
+    seconds: float
+    after_videos: int
+
+
+@dataclass(frozen=True)
+class RunTime:
+    """The time of a run, in seconds.
+
+    - `seconds_of_work` is that of its devices, added up: of it `device_seconds` in the networks and `waiting_seconds`
+      waiting for decoded frames; the rest is starting decoders and writing features.
+    - `wall_seconds`: during which at least one of the `devices` had work, the start of its worker included.
+    - `estimate`: None for a run too short for one.
+    """
+
+    seconds_of_video: float
+    seconds_of_work: float
+    device_seconds: float
+    waiting_seconds: float
+    wall_seconds: float = 0.0
+    devices: int = 1
+    estimate: Estimate | None = None
+
+    @property
+    def speed(self) -> float:
+        """Seconds of video per second of work of a device; 0 without any."""
+        return self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
+
+    @property
+    def hours_per_day(self) -> float:
+        """Hours of video per day and device."""
+        return 24 * self.speed
+
+    @property
+    def busy(self) -> float:
+        """The share of the work that the devices spent in the networks, from 0 to 1."""
+        return min(1.0, self.device_seconds / self.seconds_of_work) if self.seconds_of_work else 0.0
+
+    @property
+    def waiting(self) -> float:
+        """The share of the work that the devices waited for decoded frames, from 0 to 1."""
+        return min(1.0 - self.busy, self.waiting_seconds / self.seconds_of_work) if self.seconds_of_work else 0.0
+
+    @property
+    def bound(self) -> str:
+        """What limits the speed: `decoding` or `device`; empty if nothing was computed."""
+        total = self.device_seconds + self.waiting_seconds
+        if not total:
+            return ""
+        return "decoding" if self.waiting_seconds > _HALF * total else "device"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        estimate = self.estimate
+        return {
+            "bound_by": self.bound or None,
+            "seconds_of_video_per_second": self.speed,
+            "video_hours_per_day_and_device": self.hours_per_day,
+            "device_busy_share": self.busy,
+            "decode_wait_share": self.waiting,
+            "wall_seconds": self.wall_seconds,
+            "devices": self.devices,
+            "estimated_seconds": None if estimate is None else estimate.seconds,
+        }
+
+    def lines(self) -> list[str]:
+        """Return where the time went in lines without indentation; none if nothing was computed."""
+        if not self.bound:
+            return []
+        devices = counted(self.devices, "device")
+        return [
+            f"time: {duration(self.wall_seconds)} on {devices}, {self.bound}-bound: {self.shares}",
+            f"speed per device: {self.speed:,.2f} s of video per second, {self.hours_per_day:,.1f} video-hours per day",
+            *([f"estimate: {self.against_estimate}"] if self.estimate else []),
+        ]
+
+    @property
+    def shares(self) -> str:
+        """How the work of the devices divides, in words."""
+        rest = max(0.0, 1.0 - self.busy - self.waiting)
+        return f"networks {self.busy:.0%}, waiting for frames {self.waiting:.0%}, the rest {rest:.0%}"
+
+    @property
+    def remedy(self) -> str:
+        """What limits the speed and what to do about it, in words."""
+        match self.bound:
+            case "decoding":
+                return (
+                    f"decoding: the networks waited for frames {self.waiting:.0%} of the time; raise compute.decoders "
+                    "(--decoders), or use faster disks"
+                )
+            case "device":
+                return f"the device: its networks were busy {self.busy:.0%} of the time"
+            case _:
+                return "none: nothing was extracted"
+
+    @property
+    def against_estimate(self) -> str:
+        """The estimate against the actual time, in words; empty without an estimate."""
+        if self.estimate is None:
+            return ""
+        difference = self.wall_seconds / self.estimate.seconds - 1 if self.estimate.seconds else 0.0
+        return (
+            f"{_exactly(self.estimate.seconds)} after the first {counted(self.estimate.after_videos, 'video')}, "
+            f"actually {_exactly(self.wall_seconds)} ({difference:+.0%})"
+        )
+
+
+def _exactly(seconds: float) -> str:
+    """Return a duration; a short one in seconds, so that two can be compared."""
+    return f"{seconds:.0f} s" if seconds < _SHORT_SECONDS else duration(seconds)

@@ -1,0 +1,1 @@
+"""What the repository is checked and released with; no part of reeldex."""
