@@ -22,7 +22,7 @@ PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions
 # Python keeps what it compiles: each of the many processes would compile PyTorch or Prefect for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-all coverage soak lab-day test-decoding lint lint-python lint-javascript lint-deploy docs bench setup lock clean
+.PHONY: run test test-fast test-all coverage soak lab-day test-decoding lint lint-python lint-javascript lint-deploy docs bench bench-quick bench-long setup lock clean
 
 run: setup
 	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
@@ -88,10 +88,16 @@ tools/javascript/node_modules/.ready: tools/javascript/package-lock.json | setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
+# The table of docs/benchmarks.md, in less than 20 minutes on 2 cores; `bench-quick` in less than 3, for a first look.
 bench: setup
+	$(BIN)/python -m benchmarks.suite --out benchmarks/results.json --docs docs/benchmarks.md
+
+bench-quick: setup
+	$(BIN)/python -m benchmarks.suite --size quick
+
+# Hours: an hour of video, HowTo100M's captions, Prefect with 2,000 shards, a million moments of 6144 dimensions.
+bench-long: setup
 	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.throughput
-	$(BIN)/python -m benchmarks.commands
 	$(BIN)/python -m benchmarks.howto100m_samples --videos 100 --minutes 6.5
 	$(BIN)/python -m benchmarks.word_vectors
 	$(BIN)/python -m benchmarks.howto100m_opening

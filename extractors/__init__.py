@@ -11,7 +11,6 @@
 - `resnet152.py`, `resnet2d.py`, `resnext101.py`: the networks; `modules.py`: their modules with weights.
 - `network.py`, `runtimes/`: networks ready to run, computed by PyTorch or OpenVINO; `preprocess.py`: normalisation.
 - `weights.py`, `file_hashes.py`: published weights; `random_weights.py`, `random_weights_cache.py`: random weights.
-- `cached_files.py`: caches on disk that several processes share, and what is removed from them.
 - `frames.py`, `errors.py`, `options.py`: values, errors and options.
 - `samples.py`, `synthetic.py`: sample videos and a synthetic data set.
 """

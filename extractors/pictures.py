@@ -52,7 +52,8 @@ def picture_change(metadata: VideoMetadata, options: DecodeOptions) -> PictureCh
     """
     colour = metadata.colour
     if not (options.tone_map and colour.can_be_tone_mapped):
-        return PictureChange(square_pixels=options.square_pixels)
+        # With stretched pixels, ffmpeg rounds the width in its own way.
+        return PictureChange(options.square_pixels, size=None if options.square_pixels else metadata.display_size)
     # Without a stated matrix, ffmpeg would take that of SDR video.
     matrix = "bt2020" if colour.matrix is None or colour.matrix.startswith("bt2020") else None
     return PictureChange(options.square_pixels, table_file(colour), matrix)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reeldex.extractors.cached_files import UNUSED_SECONDS, last_used, mark_used, publish_text, published, remove
+from reeldex.cached_files import UNUSED_SECONDS, last_used, mark_used, publish_text, published, remove
 from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.random_weights import random_state
 from reeldex.extractors.weights import cache_folder, load_state, sha256_of_state

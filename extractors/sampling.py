@@ -35,11 +35,13 @@ class PictureChange:
     - `square_pixels`: stretch pictures with non-square pixels to the shape that players show.
     - `colour_table`: path of a table of colours (.cube) that is applied to RGB; `matrix` is ffmpeg's name of the matrix
       from which RGB is computed, None for that of the stream.
+    - `size`: (height, width) of the pictures before they are scaled, None if not known for certain.
     """
 
     square_pixels: bool = False
     colour_table: str | None = None
     matrix: str | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,10 @@ def _scaled(stream: ffmpeg_python.nodes.FilterableStream, spec: ExtractorSpec, c
     )
     if change.colour_table:
         stream = stream.filter("format", "gbrp16le").filter("lut3d", file=change.colour_table, interp="tetrahedral")
+    elif change.size is not None and spec.scaled_size(*change.size)[1] % 2:
+        # In planes, the scaler computes RGB with vector instructions, and the same values where the width is odd. Of an
+        # even width, it computes packed RGB from every other sample of chroma.
+        stream = stream.filter("format", "gbrp")
     if spec.centre_crop:
         stream = stream.filter("crop", side, side, f"trunc((iw-{side})/2)", f"trunc((ih-{side})/2)")
     return stream

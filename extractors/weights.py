@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reeldex.extractors.cached_files import publish_text, published
+from reeldex.cached_files import publish_text, published
 from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.file_hashes import sha256_of_file
 

@@ -26,6 +26,7 @@ EXACT = "SQfp16"
 _EXACT_FACTORIES = frozenset({EXACT, "Flat"})
 
 _LARGE = 20_000_000
+_FAST_SCAN_FROM = 10_000
 _GROWTH = 4
 _PROJECTION_SAMPLE = 16_384
 _TRAINING_PER_LIST = 40
@@ -40,17 +41,19 @@ def is_exact(factory: str) -> bool:
 def choose_factory(options: IndexOptions, moments: int, embed_dim: int) -> str:
     """Return the factory string for a number of moments: the configured one, or one chosen by size.
 
-    An IVF has about 4 sqrt(n) lists, a power of two, as FAISS advises. Codes have one byte per dimension, above
-    20 million moments one byte per four dimensions.
+    An IVF has about 4 sqrt(n) lists, a power of two, as FAISS advises. Codes have two bits per dimension, compared in
+    registers (PQ fast scan): the exact scores of the candidates make up for their coarseness. Fewer moments than are
+    needed to learn such codes have one byte per dimension; above 20 million there is one byte per four dimensions.
     """
     if options.factory != AUTO:
         return options.factory
     if moments < options.exact_below:
         return EXACT
     lists = 2 ** max(2, round(math.log2(4 * math.sqrt(moments))))
-    if moments <= _LARGE:
-        return f"IVF{lists},SQ8"
     dim = options.pca_dim if 0 < options.pca_dim < embed_dim else embed_dim
+    if moments <= _LARGE:
+        learnable = moments >= _FAST_SCAN_FROM and dim % 2 == 0
+        return f"IVF{lists},PQ{dim // 2}x4fs" if learnable else f"IVF{lists},SQ8"
     parts = max(part for part in range(1, max(1, dim // 4) + 1) if dim % part == 0)
     return f"IVF{lists}_HNSW32,PQ{parts}"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -23,7 +23,7 @@ from reeldex.search.moment_table import Floats, Ids, MomentTable
 from reeldex.search.origin import load_recorded, recorded_words, require_checkpoint, require_words, space_names
 from reeldex.search.ranking import Ranked, Ranker
 from reeldex.search.results import IndexedVideo, IndexInfo, Moment, SearchResults
-from reeldex.search.tower import SentenceTower
+from reeldex.search.sentences import SentenceTower, cached_text_tower
 from reeldex.storage.video_names import name_without_suffix
 
 LONGEST_QUERY = 1_000
@@ -86,7 +86,9 @@ class SearchIndex:
         inputs = generation.inputs
         file = require_checkpoint(folder, inputs, checkpoint)
         words = require_words(folder, inputs, word_vectors or recorded_words(folder, Path(inputs.words_cache)))
-        sentences = SentenceTower(lambda: load_recorded(folder, inputs, file), words)
+        sha256 = inputs.checkpoint.sha256
+        tower = functools.partial(cached_text_tower, sha256, lambda: load_recorded(folder, inputs, file))
+        sentences = SentenceTower(tower, words)
         index = cls(folder, generation, table, ann_index, sentences)
         index._given = (checkpoint, word_vectors)
         return index
@@ -153,7 +155,7 @@ class SearchIndex:
         self._require_open()
         return self._videos
 
-    @cached_property
+    @functools.cached_property
     def _videos(self) -> Mapping[str, IndexedVideo]:
         found = {
             record.video_id: IndexedVideo(record.video_id, record.path, record.duration_seconds, record.moments)

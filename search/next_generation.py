@@ -33,8 +33,9 @@ from reeldex.search.moment_table import MomentTable
 from reeldex.search.recall import draw_sample, settle_nprobe
 from reeldex.search.request import IndexRequest
 from reeldex.search.segments import open_segment
+from reeldex.search.sentences import SentenceTower, text_tower
 from reeldex.search.store_videos import Changes
-from reeldex.search.tower import SentenceTower, VideoTower
+from reeldex.search.tower import VideoTower
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class Build:
         kept_ids = {record.video_id for record in changes.kept}
         gone = [record for video_id, record in records.items() if video_id not in kept_ids]
         ann_index, why = self._ann_index(table, gone)
-        sentences = SentenceTower(lambda: self._checkpoint, self.request.words)
+        sentences = SentenceTower(lambda: text_tower(self._checkpoint), self.request.words)
         options = self.request.options
         sample = draw_sample(table, sentences, options.recall_sample)
         nprobe, recall = settle_nprobe(table, ann_index, options.rerank_candidates, options.nprobe, sample)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reeldex.embedding.errors import CheckpointError, WordVectorsError
-from reeldex.embedding.features import STREAMS, StoreFeatures
-from reeldex.embedding.training.checkpoint import Checkpoint, load_checkpoint, require_features, require_word_vectors
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.errors import IndexMismatchError
 from reeldex.search.generation import FileIdentity, Generation, IndexInputs, readable
 from reeldex.search.options import MOMENT_FIELDS, different
 from reeldex.search.request import IndexRequest
-from reeldex.search.store_videos import store_id
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.schema import JSON
 from reeldex.storage.system_errors import remedy_for, require_readable
+
+if TYPE_CHECKING:
+    from reeldex.embedding.features import StoreFeatures
+    from reeldex.embedding.training.checkpoint import Checkpoint
 
 
 def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity:
@@ -42,6 +44,8 @@ def origin_of(
     Raises IndexMismatchError when the index that is `current` was made from something else, unless it is to be rebuilt,
     and CheckpointError when checkpoint, word vectors and features do not belong together.
     """
+    from reeldex.search.store_videos import store_id
+
     inputs = current.inputs if current else None
     identity = identify(request.checkpoint, inputs.checkpoint if inputs else None)
     spaces = source.fingerprints()
@@ -72,6 +76,8 @@ def origin_of(
                 "another folder, or have this one replaced (--rebuild): until the new one is complete the old one is "
                 "in use."
             )
+    from reeldex.embedding.training.checkpoint import load_checkpoint, require_features, require_word_vectors
+
     checkpoint = load_checkpoint(request.checkpoint)
     require_word_vectors(checkpoint, request.words.fingerprint, request.words.dim)
     require_features(checkpoint, spaces, sum(source.stream_dims))
@@ -115,6 +121,8 @@ def require_checkpoint(folder: Path, inputs: IndexInputs, checkpoint: Path | Non
 
 def load_recorded(folder: Path, inputs: IndexInputs, path: Path) -> Checkpoint:
     """Load the checkpoint of an index; raises as `require_checkpoint` unless the loaded file is the index's."""
+    from reeldex.embedding.training.checkpoint import load_checkpoint
+
     checkpoint = load_checkpoint(path)
     # Checked after loading: a training may have replaced the file since the index was opened.
     require_checkpoint(folder, inputs, path)
@@ -134,6 +142,8 @@ def require_words(folder: Path, inputs: IndexInputs, words: WordVectors) -> Word
 
 def space_names(spaces: object) -> dict[str, str]:
     """Return the names of the streams' feature spaces."""
+    from reeldex.embedding.features import STREAMS
+
     spaces_of_model = spaces if isinstance(spaces, dict) else {}
     return {stream: str(spaces_of_model[stream]["space"]) for stream in STREAMS if stream in spaces_of_model}
 

@@ -12,7 +12,7 @@ from reeldex.search.generation import Recall
 from reeldex.search.moment_table import Floats, MomentTable
 from reeldex.search.options import RECALL_TARGET
 from reeldex.search.ranking import Ranker
-from reeldex.search.tower import SentenceTower
+from reeldex.search.sentences import SentenceTower
 
 DEPTH = 10
 _FIRST_PROBES = 4

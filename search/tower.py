@@ -1,9 +1,8 @@
-"""Embeds windows of videos and sentences with the two towers of a checkpoint."""
+"""Embeds windows of videos, and sentences, with the two towers of a checkpoint in PyTorch."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,7 @@ import torch
 
 from reeldex.devices import resolve_device
 from reeldex.embedding.model import TextVideoEmbedding
-from reeldex.embedding.training.checkpoint import Checkpoint
-from reeldex.embedding.words.vectors import WordVectors, tokenise
+from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.moment_table import Floats
 
 _SENTENCES_AT_ONCE = 64
@@ -54,47 +52,6 @@ class VideoTower:
             embedded = self._model.embed_videos(torch.from_numpy(self._batch).to(self._device))
         halves: npt.NDArray[np.float16] = embedded[:count].cpu().numpy().astype(np.float16)
         return halves
-
-
-class SentenceTower:
-    """Embeds sentences; `load` is called for the checkpoint at the first one. Thread-safe."""
-
-    def __init__(self, load: Callable[[], Checkpoint], words: WordVectors) -> None:
-        self.words = words
-        self._load = load
-        self._model: TextVideoEmbedding | None = None
-        self._loading = threading.Lock()
-
-    def knows(self, sentence: str) -> bool:
-        """Return whether any word of a sentence has a vector."""
-        return any(word in self.words for word in tokenise(sentence))
-
-    def unknown(self, sentence: str) -> tuple[str, ...]:
-        """Return the words of a sentence that have no vector, each once."""
-        return tuple(dict.fromkeys(word for word in tokenise(sentence) if word not in self.words))
-
-    def frequent_words(self, count: int) -> list[str]:
-        """Return the first (most frequent) words of the vocabulary that a sentence can contain."""
-        chosen = []
-        for word in self.words:
-            if tokenise(word) == [word]:
-                chosen.append(word)
-            if len(chosen) == count:
-                break
-        return chosen
-
-    def embed(self, sentences: Sequence[str]) -> Floats:
-        """Embed sentences to (n, D) float32, each of norm 1."""
-        return embed_sentences(self._loaded(), self.words, sentences)
-
-    def _loaded(self) -> TextVideoEmbedding:
-        with self._loading:
-            if self._model is None:
-                model = self._load().model()
-                # The other tower is not needed here, and takes half of the memory.
-                del model.GU_video
-                self._model = model
-            return self._model
 
 
 def embed_sentences(model: TextVideoEmbedding, words: WordVectors, sentences: Sequence[str]) -> Floats:

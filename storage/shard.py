@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -69,6 +70,18 @@ class RowTiming:
     seconds_per_row: float
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a video's rows are: their times, the dataset's shape, and the `offset` of its bytes in the file.
+
+    `offset` is None where the rows are not one run of bytes, as in a file that another program has repacked.
+    """
+
+    timing: RowTiming
+    shape: tuple[int, int]
+    offset: int | None
+
+
 class ShardReader:
     """A shard file, open for reading; a context manager.
 
@@ -82,6 +95,8 @@ class ShardReader:
         self.path = path
         self._bytes: npt.NDArray[np.uint8] | None = None
         self._file: h5py.File | None = None
+        # Of videos that have been read: HDF5 looks up a dataset in more time than it takes to read a few rows of it.
+        self._places: dict[str, _Place] = {}
         self._closed = False
         with self._damage_named():
             # Opened, with its header.
@@ -91,6 +106,7 @@ class ShardReader:
         if look_at(self.path) is None:
             raise StoreFileMissingError(self.path)
         self._bytes = None
+        self._places.clear()
         self._file = open_to_read(self.path)
         self._read_header(self._file)
 
@@ -136,19 +152,23 @@ class ShardReader:
         if first < 0 or stop < 0:
             raise ValueError(f"Rows are counted from 0; got {first} to {stop}.")
         with self._damage_named():
-            dataset = self._dataset(video_id)
-            row_count, width = dataset.shape
+            place = self._place(video_id)
+            row_count, width = place.shape
             begin = min(first, row_count)
             end = max(begin, min(stop, row_count))
             rows = room_for((end - begin, width))
-            if rows.size:
-                dataset.read_direct(rows, np.s_[begin:end])
+            if not rows.size:
+                return rows
+            if place.offset is None:
+                self._dataset(video_id).read_direct(rows, np.s_[begin:end])
+            else:
+                self._read_into(rows, place.offset + begin * width * rows.itemsize)
         return rows
 
     def timing(self, video_id: str) -> RowTiming:
         """Return the row count and row times of one video, without reading its rows; raises UnknownVideoError."""
         with self._damage_named():
-            return _timing(self._dataset(video_id))
+            return self._place(video_id).timing
 
     def damaged_rows(self, video_id: str) -> tuple[tuple[int, int], ...] | None:
         """Return `FeatureRows.damaged_rows` of one video, without reading its rows; raises UnknownVideoError."""
@@ -162,13 +182,15 @@ class ShardReader:
         UnknownVideoError.
         """
         with self._damage_named():
-            dataset = self._dataset(video_id)
+            place = self._place(video_id)
+            if place.offset is None:
+                raise StoreDamagedError(f"the rows of {video_id!r} are not stored in one piece")
             if self._bytes is None:
                 self._bytes = np.memmap(self.path, np.uint8, mode="r").view(np.ndarray)
             # Published files are never written again, so the mapped array cannot change or shrink.
-            start, size = dataset.id.get_offset(), dataset.size * dataset.dtype.itemsize
-            rows = self._bytes[start : start + size].view(np.float16).reshape(dataset.shape)
-            return _timing(dataset), rows
+            size = place.shape[0] * place.shape[1] * np.dtype(np.float16).itemsize
+            rows = self._bytes[place.offset : place.offset + size].view(np.float16).reshape(place.shape)
+            return place.timing, rows
 
     def extents(self) -> dict[str, Extent]:
         """Return the extent of each video's rows in the file."""
@@ -215,6 +237,25 @@ class ShardReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _place(self, video_id: str) -> _Place:
+        known = self._places.get(video_id)
+        if known is None:
+            dataset = self._dataset(video_id)
+            known = self._places[video_id] = _Place(_timing(dataset), dataset.shape, dataset.id.get_offset())
+        return known
+
+    def _read_into(self, rows: npt.NDArray[np.float16], offset: int) -> None:
+        """Fill `rows` with the bytes from `offset` on; errors of the system stay what they are, unlike in a mapping."""
+        assert self._file is not None  # noqa: S101 - `_damage_named` has opened it
+        descriptor = self._file.id.get_vfd_handle()
+        wanted = rows.reshape(-1).view(np.uint8).data
+        done = 0
+        while done < len(wanted):
+            count = os.preadv(descriptor, [wanted[done:]], offset + done)
+            if not count:
+                raise StoreDamagedError("the file ends before its rows do")
+            done += count
 
     def _dataset(self, video_id: str) -> h5py.Dataset:
         check_video_id(video_id)

@@ -90,16 +90,24 @@ class WordVectors:
         rows: list[int] = []
         places: list[int] = []
         for row, caption in enumerate(captions):
-            known = [number for word in tokenise(caption) if (number := self._find(word)) >= 0][:max_words]
+            known = self._known(caption, max_words)
             numbers += known
             rows += [row] * len(known)
             places += range(len(known))
         filled[rows, places] = self._mapped.vectors[numbers]
         return filled
 
+    def known_vectors(self, caption: object, max_words: int = _MODEL.max_words) -> npt.NDArray[np.float32]:
+        """Return the vectors of the first `max_words` known words of a caption, (w, dim)."""
+        found: npt.NDArray[np.float32] = self._mapped.vectors[self._known(caption, max_words)]
+        return found
+
     def unknown_words(self, captions: Iterable[object]) -> Counter[str]:
         """Return the counts of the words of captions that have no vector and are ignored."""
         return Counter(word for caption in captions for word in tokenise(caption) if self._find(word) < 0)
+
+    def _known(self, caption: object, max_words: int) -> list[int]:
+        return [number for word in tokenise(caption) if (number := self._find(word)) >= 0][:max_words]
 
     def _find(self, word: str) -> int:
         number = self._remembered.get(word)

@@ -16,8 +16,8 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from reeldex.cached_files import UNUSED_SECONDS, last_used, mark_used, published, remove
 from reeldex.extractors import weights as weight_files
-from reeldex.extractors.cached_files import UNUSED_SECONDS, last_used, mark_used, published, remove
 from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
 from reeldex.extractors.random_weights_cache import RANDOM_WEIGHTS_RULE

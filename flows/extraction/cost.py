@@ -1,49 +1,57 @@
-"""Estimated cost of an extraction, for `--dry-run`: measured on one batch and one video, then extrapolated."""
+"""Estimated cost of an extraction, for `--dry-run`.
+
+Decoding is measured on videos of the source, of each kind the one in the middle; networks on frames of its sizes, once
+per machine (`calibration.py`). On a CPU both share the cores, so that their times add up.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from reeldex.devices import usable_devices
+from reeldex.devices import usable_cores, usable_devices
 from reeldex.errors import UsageError
 from reeldex.extractors.clips import clip_count
-from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError
-from reeldex.extractors.frames import FrameBatch, VideoMetadata, VideoSource
-from reeldex.extractors.options import DecodeLimits, DecodeOptions, WeightsChoice
+from reeldex.extractors.network import cached_network
+from reeldex.extractors.options import WeightsChoice
 from reeldex.extractors.pictures import require_size
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
+from reeldex.flows.extraction.calibration import Calibration, Estimated, load_calibration, save_calibration
+from reeldex.flows.extraction.measuring import DecodeRate, decode_rate, seconds_per_row
 from reeldex.flows.extraction.networks import extractor_record, load_networks, requested_spaces
 from reeldex.quantities import counted, data_size, duration
 from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
+    from reeldex.extractors.frames import VideoMetadata
     from reeldex.extractors.network import Network
     from reeldex.extractors.spec import ExtractorSpec
+    from reeldex.flows.config.pipeline import PipelineConfig
     from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.storage.schema import VideoEntry
 
-_SAMPLE_SECONDS = 3.0  # spent on measuring the decoding speed
 _PROBES_AT_A_TIME = 8
+_MOST_KINDS = 5  # of videos whose decoding is measured
+_MOST_SHAPES = 3  # of frames for which a network is measured
 _BYTES_PER_NUMBER = 2  # float16
+_FILLING_CACHES_SECONDS = 8.0
+_LONGEST_CLASS = 6  # videos of 64 seconds and longer are of one kind
 
 
 @dataclass(frozen=True)
 class Cost:
     """What an extraction would take.
 
-    - `videos` can be opened, `broken` cannot, or their pictures exceed the limits;
-      `unknown_duration` counts videos without a duration, which count as 0 s.
-    - `decode_seconds`: wall-clock time of decoding alone, `device_seconds` of the networks alone; they overlap, so
-      a run takes slightly longer than the larger of the two.
+    - `videos` are to be extracted, those that have their features already are not; `broken` cannot be opened, or their
+      pictures exceed the limits; `unknown_duration` counts videos without a duration, which count as 0 s.
+    - `decode_seconds`: wall-clock time of decoding alone, one video after the other, `device_seconds` of the networks
+      alone; `total_seconds` of the whole run, start included.
     - `bytes_out`: size of the features on disk.
     """
 
@@ -53,6 +61,7 @@ class Cost:
     seconds_of_video: float
     decode_seconds: float
     device_seconds: float
+    total_seconds: float
     rows: Mapping[str, int]
     bytes_out: int
 
@@ -67,10 +76,39 @@ class Cost:
             f"{counted(self.videos, 'video')}, {self.broken:,} that cannot be opened, "
             f"{self.unknown_duration:,} of unknown duration\n"
             f"{duration(self.seconds_of_video)} of video: {rows}\n"
-            f"decoding  about {duration(self.decode_seconds)}\n"
-            f"networks  about {duration(self.device_seconds)} (both run at the same time)\n"
+            f"in all    about {duration(self.total_seconds)}\n"
+            f"decoding  about {duration(self.decode_seconds)} alone\n"
+            f"networks  about {duration(self.device_seconds)} alone (both run at the same time)\n"
             f"on disk   about {data_size(self.bytes_out)}"
         )
+
+
+@dataclass(frozen=True)
+class _Video:
+    entry: VideoEntry
+    metadata: VideoMetadata
+    shape: tuple[int, int]
+
+    @property
+    def seconds(self) -> float:
+        """The length of what is extracted."""
+        span, whole = self.entry.span, self.metadata.duration_seconds or 0.0
+        if span is None:
+            return whole
+        end = whole if span.end_seconds is None else min(whole, span.end_seconds)
+        return max(0.0, end - span.start_seconds)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What decoding depends on. Short videos are kinds of their own: starting ffmpeg takes a time of its own."""
+        metadata = self.metadata
+        length = min(_LONGEST_CLASS, int(max(1.0, metadata.duration_seconds or 0.0)).bit_length())
+        return metadata.codec, metadata.width, metadata.height, round(metadata.frames_per_second or 0), length
+
+    @property
+    def pixels_per_second(self) -> float:
+        """The pixels that are decoded for one second of video."""
+        return self.metadata.width * self.metadata.height * (self.metadata.frames_per_second or 25.0)
 
 
 def estimate(prepared: PreparedRun) -> Cost:
@@ -78,99 +116,155 @@ def estimate(prepared: PreparedRun) -> Cost:
 
     The networks run with random weights, which are as fast as others. Raises UsageError if no video can be extracted.
     """
-    config, videos = prepared.config, prepared.videos or []
-    limits = config.compute.limits
+    config, entries = prepared.config, videos_to_extract(prepared)
     specs = [extractor_record(space)[0].spec for space in requested_spaces(config)]
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
-        probed = list(pool.map(lambda video: _probe(video.path, specs, limits, config.decode), videos))
-    sound = [(video, metadata) for video, metadata in zip(videos, probed, strict=True) if metadata is not None]
-    if not sound:
+        probed = list(pool.map(lambda entry: _probe(entry, specs, config), entries))
+    videos = [video for video in probed if video is not None]
+    if entries and not videos:
         raise UsageError(
-            f"None of the {len(videos)} videos of the source can be extracted. Extract to see the reasons."
+            f"None of the {len(entries)} videos of the source can be extracted. Extract to see the reasons."
         )
-    trial = config.model_copy(update={"extract": config.extract.model_copy(update={"weights": WeightsChoice.RANDOM})})
-    devices = usable_devices(config.compute.device)
-    compute = trial.compute.model_copy(update={"device": devices[0]})
-    networks = load_networks(requested_spaces(trial), trial.model_copy(update={"compute": compute}))
-    rows = dict.fromkeys((network.spec.name for network in networks), 0)
-    device_seconds = 0.0
-    first = sound[0][1]
-    shape = first.square_pixel_size if config.decode.square_pixels else first.display_size
-    for network in networks:
-        spec = network.spec
-        for video, metadata in sound:
-            frames = max(1, round(_seconds(video, metadata) * spec.frames_per_second))
-            rows[spec.name] += clip_count(frames, spec.frames_per_clip)
-        device_seconds += rows[spec.name] * _seconds_per_row(network, shape) / len(devices)
-    seconds_of_video = sum(_seconds(video, metadata) for video, metadata in sound)
-    # All clips of a file are decoded at once, with the whole file.
-    decoded = {
-        video.path if video.span else number: metadata.duration_seconds or 0.0
-        for number, (video, metadata) in enumerate(sound)
+    rows = {
+        spec.name: sum(clip_count(_frames(video, spec), spec.frames_per_clip) for video in videos) for spec in specs
     }
-    longest = max(sound, key=lambda pair: pair[1].duration_seconds or 0.0)[0]
-    source_to_time = VideoSource(longest.video_id, longest.path)
-    return Cost(
-        videos=len(sound),
-        broken=len(videos) - len(sound),
-        unknown_duration=sum(metadata.duration_seconds is None for _, metadata in sound),
-        seconds_of_video=seconds_of_video,
-        decode_seconds=sum(decoded.values())
-        * _decode_seconds_per_second(source_to_time, networks, limits, config.decode),
+    known = load_calibration()
+    known, device_seconds, devices = _network_seconds(known, videos, config)
+    decode_wall, decode_cpu = _decode_seconds(videos, specs, config)
+    uncorrected = _total_seconds(known, device_seconds, decode_cpu, devices) if videos else 0.0
+    cost = Cost(
+        videos=len(videos),
+        broken=len(entries) - len(videos),
+        unknown_duration=sum(video.metadata.duration_seconds is None for video in videos),
+        seconds_of_video=sum(video.seconds for video in videos),
+        decode_seconds=decode_wall,
         device_seconds=device_seconds,
+        total_seconds=uncorrected * known.correction,
         rows=rows,
         bytes_out=sum(count * EXTRACTORS[name].spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),
     )
+    if cost.seconds_of_video and cost.total_seconds:
+        known = known.with_estimate(
+            str(prepared.store_folder.absolute()), Estimated(cost.seconds_of_video, cost.total_seconds, uncorrected)
+        )
+    save_calibration(known)
+    return cost
 
 
-def _seconds(video: VideoEntry, metadata: VideoMetadata) -> float:
-    whole = metadata.duration_seconds or 0.0
-    if video.span is None:
-        return whole
-    end = whole if video.span.end_seconds is None else min(whole, video.span.end_seconds)
-    return max(0.0, end - video.span.start_seconds)
+def videos_to_extract(prepared: PreparedRun) -> list[VideoEntry]:
+    """Return the videos that a run will extract: new and changed ones, and those that incomplete shards lack."""
+    growth = prepared.growth
+    found = [entry for manifest in (growth.new_shards if growth is not None else ()) for entry in manifest.videos]
+    for task in prepared.tasks:
+        manifest = prepared.store.manifests()[task.shard]
+        positions = (
+            range(len(manifest.videos)) if task.inspection is None else task.inspection.pending(task.retry, task.redo)
+        )
+        found += [manifest.videos[position] for position in positions]
+    return [entry for entry in found if entry.duplicate_of is None]
 
 
-def _probe(
-    path: str, specs: list[ExtractorSpec], limits: DecodeLimits, decode_options: DecodeOptions
-) -> VideoMetadata | None:
+def _probe(entry: VideoEntry, specs: Sequence[ExtractorSpec], config: PipelineConfig) -> _Video | None:
+    limits = config.compute.limits
+    square = config.decode.square_pixels
     try:
-        metadata = probe(path, limits=limits, options=decode_options)
+        metadata = probe(entry.path, limits=limits, options=config.decode)
         for spec in specs:
-            require_size(path, spec, metadata, limits, square_pixels=decode_options.square_pixels)
+            require_size(entry.path, spec, metadata, limits, square_pixels=square)
     except ExtractionError:
         return None  # counted as broken; the extraction reports the reason
-    return metadata
+    return _Video(entry, metadata, metadata.square_pixel_size if square else metadata.display_size)
 
 
-def _seconds_per_row(network: Network, shape: tuple[int, int]) -> float:
-    height, width = network.spec.input_size(*shape)
-    clips = np.zeros((network.batch_rows, network.spec.frames_per_clip, height, width, 3), np.uint8)
-    together = max(1, network.batches_in_flight)
-
-    def compute() -> None:
-        for pending in [network.submit(clips) for _ in range(together)]:
-            pending.wait()
-
-    compute()  # the first run also sets up
-    started = time.perf_counter()
-    compute()
-    return (time.perf_counter() - started) / (together * len(clips))
+def _frames(video: _Video, spec: ExtractorSpec) -> int:
+    return max(1, round(video.seconds * spec.frames_per_second))
 
 
-def _decode_seconds_per_second(
-    source: VideoSource, networks: list[Network], limits: DecodeLimits, decode_options: DecodeOptions
-) -> float:
-    """Return the wall-clock seconds per second of video, with one decoder."""
-    finest = max((network.spec for network in networks), key=lambda spec: spec.frames_per_second)
-    started, frames = time.perf_counter(), 0
-    items = decode(source, [network.spec for network in networks], limits, options=decode_options)
-    # A video that cannot be decoded to its end is measured up to that point.
-    with contextlib.suppress(ExtractionError):
-        for item in items:
-            if isinstance(item, FrameBatch) and item.extractor == finest.name:
-                frames += len(item.frames)
-            if time.perf_counter() - started > _SAMPLE_SECONDS:
-                break
-    items.close()
-    return (time.perf_counter() - started) * finest.frames_per_second / max(1, frames)
+def _network_seconds(
+    known: Calibration, videos: Sequence[_Video], config: PipelineConfig
+) -> tuple[Calibration, float, tuple[str, ...]]:
+    """Return the wall-clock time of the networks alone on all devices, and the devices."""
+    devices = usable_devices(config.compute.device)
+    trial = config.model_copy(
+        update={
+            "extract": config.extract.model_copy(update={"weights": WeightsChoice.RANDOM}),
+            "compute": config.compute.model_copy(update={"device": devices[0]}),
+        }
+    )
+    networks, startup_seconds = _loaded(trial)
+    known = replace(known, startup_seconds=min(startup_seconds, known.startup_seconds or startup_seconds))
+    total = 0.0
+    for network in networks:
+        counts: Counter[tuple[int, int]] = Counter()
+        for video in videos:
+            counts[network.spec.input_size(*video.shape)] += clip_count(
+                _frames(video, network.spec), network.spec.frames_per_clip
+            )
+        rates: dict[tuple[int, int], float] = {}
+        for (height, width), _ in counts.most_common(_MOST_SHAPES):
+            key = _network_key(network, height, width)
+            if key not in known.seconds_per_row:
+                known = known.with_rate(key, seconds_per_row(network, height, width))
+            rates[height, width] = known.seconds_per_row[key]
+        for shape, count in counts.items():
+            nearest = min(rates, key=lambda each: abs(each[0] * each[1] - shape[0] * shape[1]))
+            total += count * rates[nearest] * (shape[0] * shape[1]) / (nearest[0] * nearest[1])
+    return known, total / len(devices), devices
+
+
+def _loaded(config: PipelineConfig) -> tuple[list[Network], float]:
+    """Return the networks, and the seconds that a run takes to load them, when the caches are filled."""
+    for _ in range(2):
+        cached_network.cache_clear()
+        started = time.perf_counter()
+        networks = load_networks(requested_spaces(config), config)
+        seconds = time.perf_counter() - started
+        # The first time, weights are made and networks converted.
+        if seconds < _FILLING_CACHES_SECONDS:
+            break
+    return networks, seconds
+
+
+def _network_key(network: Network, height: int, width: int) -> str:
+    about = (network.spec.name, network.runtime, network.device, network.precision, network.batch_rows)
+    return " ".join(map(str, (*about, f"{height}x{width}")))
+
+
+def _decode_seconds(
+    videos: Sequence[_Video], specs: Sequence[ExtractorSpec], config: PipelineConfig
+) -> tuple[float, float]:
+    """Return the wall-clock and CPU time of decoding all files alone."""
+    # All clips of a file are decoded at once, with the whole file.
+    files = {video.entry.path if video.entry.span else number: video for number, video in enumerate(videos)}
+    kinds: dict[tuple[object, ...], list[_Video]] = defaultdict(list)
+    for video in files.values():
+        kinds[video.kind].append(video)
+    weights = {
+        kind: sum((each.metadata.duration_seconds or 0.0) * each.pixels_per_second for each in found)
+        for kind, found in kinds.items()
+    }
+    measured: dict[tuple[object, ...], tuple[float, DecodeRate]] = {}
+    for kind in sorted(kinds, key=lambda each: -weights[each])[:_MOST_KINDS]:
+        ordered = sorted(kinds[kind], key=lambda each: each.metadata.duration_seconds or 0.0)
+        middle = ordered[len(ordered) // 2]
+        rate = decode_rate(middle.entry.path, specs, config.compute.limits, config.decode)
+        if rate is not None:
+            measured[kind] = (middle.pixels_per_second, rate)
+    wall = cpu = 0.0
+    for kind, found in kinds.items() if measured else ():
+        for video in found:
+            pixels, rate = measured.get(kind) or min(
+                measured.values(), key=lambda each: abs(each[0] - video.pixels_per_second)
+            )
+            seconds = (video.metadata.duration_seconds or 0.0) * video.pixels_per_second / pixels
+            wall += seconds * rate.wall_seconds
+            cpu += seconds * rate.cpu_seconds
+    return wall, cpu
+
+
+def _total_seconds(known: Calibration, device_seconds: float, decode_cpu: float, devices: Sequence[str]) -> float:
+    """Return the wall-clock time of a run, before its correction."""
+    decoding = decode_cpu / usable_cores()
+    # On a CPU, networks and decoding share the cores; a device works while the cores decode.
+    work = decoding + device_seconds if devices == ("cpu",) else max(decoding, device_seconds)
+    return work + (known.startup_seconds or 0.0)

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from reeldex.extractors.cached_files import published
+from reeldex.cached_files import published
 from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.weights import PretrainedWeights, cache_folder, file_of
 from reeldex.flows.progress.downloads import find_or_fetch_shown

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,7 +126,26 @@ def test_a_dry_run_says_what_it_would_cost_and_makes_no_store(
     assert cost["bytes_out"] == (11 + 17) * 2048 * 2
     assert cost["decode_seconds"] > 0
     assert cost["device_seconds"] > 0
+    assert cost["total_seconds"] > cost["device_seconds"]
     assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_counts_only_what_the_store_lacks_and_its_run_is_compared_with_it(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    folder, store = tmp_path / "videos", tmp_path / "store"
+    folder.mkdir()
+    make_video(folder / "a.mp4", seconds=2.0)
+    asked = ("extract", folder, "--store", store, *RANDOM)
+    assert reeldex(*asked, "--dry-run", "--json").json["videos"] == 1
+    run = reeldex(*asked, "--verbose")
+    assert run.status == 0
+    assert re.search(r"The run took \d+ s; --dry-run had estimated \d+ s", run.err)
+    nothing = reeldex(*asked, "--dry-run", "--json").json
+    assert (nothing["videos"], nothing["broken"], nothing["total_seconds"]) == (0, 0, 0)
+    make_video(folder / "b.mp4", seconds=3.0)
+    more = reeldex(*asked, "--dry-run", "--json").json
+    assert (more["videos"], more["rows"]["resnet152"]) == (1, 3)
 
 
 @pytest.mark.parametrize(

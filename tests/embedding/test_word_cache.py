@@ -77,7 +77,7 @@ def test_a_conversion_that_is_killed_leaves_no_cache(source: Path, monkeypatch: 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(word_cache, "_write", die)
+    monkeypatch.setattr(word_cache, "write_arrays", die)
     with pytest.raises(KeyboardInterrupt):
         opened(source)
     assert list((source.parent / "cache").iterdir()) == []

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from reeldex.cached_files import UNUSED_SECONDS
 from reeldex.extractors import random_weights_cache
-from reeldex.extractors.cached_files import UNUSED_SECONDS
 from reeldex.extractors.random_weights import random_state
 from reeldex.extractors.random_weights_cache import cached_random_state
 from reeldex.extractors.weights import sha256_of_state

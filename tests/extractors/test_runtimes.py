@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from reeldex import devices
+from reeldex.cached_files import UNUSED_SECONDS
 from reeldex.devices import usable_cores
 from reeldex.errors import DeviceError
 from reeldex.extractors import registry
-from reeldex.extractors.cached_files import UNUSED_SECONDS
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, Runtime, WeightsChoice
 from reeldex.extractors.runtimes import converted

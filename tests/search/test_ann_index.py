@@ -15,8 +15,11 @@ AUTO = IndexOptions()
     ("options", "moments", "factory"),
     [
         (AUTO, 49_999, "SQfp16"),
-        (AUTO, 50_000, "IVF1024,SQ8"),
-        (AUTO, 1_000_000, "IVF4096,SQ8"),
+        (AUTO, 50_000, "IVF1024,PQ128x4fs"),
+        (AUTO, 1_000_000, "IVF4096,PQ128x4fs"),
+        (AUTO.replaced(pca_dim=0), 1_000_000, "IVF4096,PQ3072x4fs"),
+        (AUTO.replaced(pca_dim=33), 1_000_000, "IVF4096,SQ8"),
+        (AUTO.replaced(exact_below=0), 9_999, "IVF512,SQ8"),
         (AUTO, 136_000_000, "IVF65536_HNSW32,PQ64"),
         (AUTO.replaced(pca_dim=0), 136_000_000, "IVF65536_HNSW32,PQ1536"),
         (AUTO.replaced(factory="IVF99,SQ4"), 10, "IVF99,SQ4"),

@@ -208,7 +208,7 @@ def test_factory_strings_that_cannot_be_used(library: Library, factory: str, mes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("factory", ["Flat", "SQ8", "RR12,IVF4,SQ8", "IVF4,PQ4x4", "PCA8,IVF4,Flat"])
+@pytest.mark.parametrize("factory", ["Flat", "SQ8", "RR12,IVF4,SQ8", "IVF4,PQ4x4", "IVF4,PQ12x4fs", "PCA8,IVF4,Flat"])
 def test_other_structures_find_moments_too(library: Library, factory: str) -> None:
     options = IVF.replaced(factory=factory, pca_dim=0, nprobe=0, rerank_candidates=60)
     report = library.build(options=options)

@@ -23,8 +23,9 @@ from reeldex.search.options import IndexOptions
 from reeldex.search.ranking import Ranker
 from reeldex.search.recall import RecallSample, draw_sample, exact_thresholds, measure, settle_nprobe
 from reeldex.search.segments import open_segment, write_segment
+from reeldex.search.sentences import SentenceTower, text_tower
 from reeldex.search.store_videos import captions_of
-from reeldex.search.tower import SentenceTower, VideoTower
+from reeldex.search.tower import VideoTower
 from tests.search.library import SPEC, make_library
 
 DIM = 12
@@ -112,7 +113,7 @@ def test_recall_is_the_share_of_the_ten_best_that_are_found(table: MomentTable) 
 
 def test_the_sample_is_captions_where_there_are_any(tmp_path: Path) -> None:
     library = make_library(tmp_path / "library", {})
-    sentences = SentenceTower(lambda: load_checkpoint(library.checkpoint), library.words)
+    sentences = SentenceTower(lambda: text_tower(load_checkpoint(library.checkpoint)), library.words)
     assert sentences.frequent_words(3) == ["chop", "the", "onion"]
     with write_segment(tmp_path, 3, 24) as writer:
         writer.add_windows([Window(0, 1, "nothing known"), Window(1, 2, "chop"), Window(2, 3, "salt")])

@@ -76,7 +76,10 @@ def test_the_same_checkpoint_elsewhere_is_the_same(library: Library) -> None:
     assert library.build(checkpoint=library.folder / "moved.pth").up_to_date
 
 
-def test_a_checkpoint_that_is_replaced_after_an_index_was_opened_is_not_asked(library: Library) -> None:
+def test_a_checkpoint_that_is_replaced_after_an_index_was_opened_is_not_asked(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no towers"))
     library.build()
     with SearchIndex.open(library.folder / "index") as index:
         write_checkpoint(library.checkpoint, seed=5)

@@ -238,3 +238,47 @@ def test_more_damaged_ranges_than_an_attribute_holds_are_joined_where_they_are_n
         inside[first:stop] = True
     assert inside[firsts].all()
     assert (inside.sum(), len(rows.rows) - inside.sum()) == (9000 + 5000, len(rows.rows) - 14000)
+
+
+def test_hdf5_looks_up_a_video_once(
+    path: Path, two_d: FeatureSpace, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shard(path, two_d, 0, ((video_id, make_rows(video_id)) for video_id in ("a", "b")), {})
+    looked_up = []
+    dataset = ShardReader._dataset
+
+    def counted(reader: ShardReader, video_id: str) -> h5py.Dataset:
+        looked_up.append(video_id)
+        return dataset(reader, video_id)
+
+    monkeypatch.setattr(ShardReader, "_dataset", counted)
+    with ShardReader(path) as reader:
+        for _ in range(3):
+            for video_id in ("a", "b"):
+                assert np.array_equal(reader.read_rows(video_id, 1, 4), make_rows(video_id).rows[1:4])
+                assert np.array_equal(reader.map_rows(video_id)[1], make_rows(video_id).rows)
+                assert reader.timing(video_id).row_count == 6
+    assert looked_up == ["a", "b"]
+
+
+def test_rows_of_a_repacked_file_are_read_by_hdf5(path: Path, two_d: FeatureSpace, make_rows: MakeRows) -> None:
+    rows = make_rows("a").rows
+    write_shard(path, two_d, 0, [("a", make_rows("a"))], {})
+    with h5py.File(path, "r+") as file:
+        attributes = dict(file["features/a"].attrs)
+        del file["features/a"]
+        file.create_dataset("features/a", data=rows, chunks=(2, 8)).attrs.update(attributes)
+    with ShardReader(path) as reader:
+        assert np.array_equal(reader.read_rows("a", 1, 5), rows[1:5])
+        with pytest.raises(StoreDamagedError, match=r"the rows of 'a' are not stored in one piece.*reeldex verify"):
+            reader.map_rows("a")
+
+
+def test_a_file_that_shrinks_while_it_is_open_is_damaged(path: Path, two_d: FeatureSpace, make_rows: MakeRows) -> None:
+    write_shard(path, two_d, 0, [("a", make_rows("a", 500))], {})
+    with ShardReader(path) as reader:
+        assert len(reader.read_rows("a", 0, 500)) == 500
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+        with pytest.raises(StoreDamagedError, match="the file ends before its rows do"):
+            reader.read_rows("a", 0, 500)

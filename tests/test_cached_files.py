@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.extractors.cached_files import (
+from reeldex.cached_files import (
     ABANDONED_SECONDS,
     mark_used,
     publish_text,

@@ -1,0 +1,36 @@
+"""How much the benchmarks measure: the table of `make bench`, the quick one, and a tiny one that the tests run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of one run of the benchmarks.
+
+    - `runs`: repetitions of each measurement.
+    - `clip_seconds`: length of the longest clips; the others are shorter. `short_videos`: how many of 2 seconds.
+    - `scales`: multiples of the smallest number of videos.
+    - `spans`: spans that are read; `stored_videos`: videos of a minute that hold them.
+    - `moments`: of the approximate indexes; `dims`: of their vectors; `queries`: that are timed.
+    - `embed_dim`: of the embedding whose text tower is timed.
+    """
+
+    runs: int
+    clip_seconds: float
+    short_videos: int
+    scales: tuple[int, ...]
+    spans: int
+    stored_videos: int
+    moments: int
+    dims: int
+    queries: int
+    embed_dim: int
+
+
+SIZES = {
+    "full": Size(3, 12.0, 500, (1, 2, 4, 8), 5000, 100, 1_000_000, 256, 200, 6144),
+    "quick": Size(1, 2.0, 60, (1, 2), 2000, 30, 30_000, 256, 100, 6144),
+    "tiny": Size(1, 1.2, 3, (1, 2), 50, 3, 12_000, 128, 10, 64),
+}

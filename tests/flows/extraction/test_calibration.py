@@ -1,0 +1,93 @@
+"""What estimates learn: rates of networks are kept, and runs correct what was estimated for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reeldex.flows.extraction.calibration import (
+    Calibration,
+    Estimated,
+    compare_with_estimate,
+    load_calibration,
+    save_calibration,
+)
+
+STORE = Path("/features")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "reeldex" / "calibration"
+
+
+def _estimated(total: float, uncorrected: float) -> None:
+    save_calibration(load_calibration().with_estimate(str(STORE), Estimated(100.0, total, uncorrected)))
+
+
+def test_what_is_saved_is_loaded() -> None:
+    assert load_calibration() == Calibration()
+    saved = Calibration({"a 1": 0.5}, 2.0, 1.5, {"/s": Estimated(1.0, 2.0, 3.0)})
+    save_calibration(saved)
+    assert load_calibration() == saved
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"seconds_per_row": {"a": -1}, "startup_seconds": 1, "correction": 1}', "null", "\x00"]
+)
+def test_a_damaged_file_is_measured_again(cache: Path, content: str) -> None:
+    save_calibration(Calibration({"a": 1.0}))
+    [path] = cache.iterdir()
+    path.write_text(content)
+    assert load_calibration() == Calibration()
+
+
+def test_nan_is_no_rate(cache: Path) -> None:
+    save_calibration(Calibration(correction=2.0))
+    [path] = cache.iterdir()
+    path.write_text(path.read_text().replace("2.0", "NaN"))
+    assert load_calibration() == Calibration()
+
+
+def test_runs_that_take_longer_make_estimates_longer() -> None:
+    _estimated(10.0, 10.0)
+    assert compare_with_estimate(STORE, 100.0, 20.0) == 10.0
+    assert load_calibration().correction == pytest.approx(2**0.5)
+    assert compare_with_estimate(STORE, 100.0, 20.0) is None, "an estimate is compared once"
+    for _ in range(10):
+        uncorrected = 10.0
+        _estimated(uncorrected * load_calibration().correction, uncorrected)
+        compare_with_estimate(STORE, 100.0, 20.0)
+    assert load_calibration().correction == pytest.approx(2, rel=0.01)
+
+
+def test_one_run_that_was_disturbed_changes_little() -> None:
+    _estimated(10.0, 10.0)
+    compare_with_estimate(STORE, 100.0, 1e6)
+    assert load_calibration().correction == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("store", "seconds"), [(STORE, 50.0), (STORE, 150.0), (Path("/other"), 100.0), (STORE, 0.0)])
+def test_a_run_of_other_videos_is_not_compared(store: Path, seconds: float) -> None:
+    _estimated(10.0, 10.0)
+    assert compare_with_estimate(store, seconds, 20.0) is None
+    assert load_calibration().correction == 1
+
+
+def test_only_the_last_estimates_are_kept(cache: Path) -> None:
+    known = Calibration()
+    for number in range(80):
+        known = known.with_estimate(f"/{number}", Estimated(1.0, 1.0, 1.0))
+    save_calibration(known)
+    [path] = cache.iterdir()
+    assert list(json.loads(path.read_text())["estimates"]) == [f"/{number}" for number in range(30, 80)]
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    save_calibration(Calibration())
+    assert load_calibration() == Calibration()
