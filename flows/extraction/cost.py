@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reeldex.devices import usable_cores, usable_devices
+from reeldex.devices import card, usable_cores, usable_devices
 from reeldex.errors import UsageError
 from reeldex.extractors.clips import clip_count
 from reeldex.extractors.errors import ExtractionError
@@ -226,7 +226,7 @@ def _loaded(config: PipelineConfig) -> tuple[list[Network], float]:
 
 
 def _network_key(network: Network, height: int, width: int) -> str:
-    about = (network.spec.name, network.runtime, network.device, network.precision, network.batch_rows)
+    about = (network.spec.name, network.runtime, card(network.device), network.precision, network.batch_rows)
     return " ".join(map(str, (*about, f"{height}x{width}")))
 
 

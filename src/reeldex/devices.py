@@ -92,6 +92,15 @@ def usable_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return cores
 
 
+def card(device: str) -> str:
+    """Return the name of the card that a CUDA device is; the CPU and other devices as they are."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
 def require_cuda(what: str, device: str, remedy: str) -> None:
     """Raise DeviceError unless `device` is a CUDA device; `what` needs one, `remedy` is the alternative."""
     if device.partition(":")[0] != "cuda":
