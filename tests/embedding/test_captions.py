@@ -136,7 +136,7 @@ def test_caption_files_that_cannot_be_used(tmp_path: Path) -> None:
         ("a.json", b"{v: {}}", "no name of a member stands at character 2"),
         ("a.json", b'{"v": {},}', "no name of a member stands at character 10"),
         ("a.json", b'{"v": {"start": [0 1]}}', "delimiter at character 20"),
-        ("a.json", b'{"v": "\xff"}', "a.json is not UTF-8"),
+        ("a.json", b'{"v": "\xff"}', "a.json, line 1: it is not UTF-8"),
         ("a.json", b'{"a\\u0000b": {}}', "does not map video ids"),
         ("a.csv", b"video_id,start,end\n", "has no column 'text'"),
         ("a.csv", b"video_id,start,end,text\n,0,1,a\n", "line 2, column 'video_id': it is empty"),
@@ -198,7 +198,7 @@ def test_a_caption_with_an_impossible_time_is_dropped_alone(
     assert captions.captions("v") == VideoCaptions((0.0, 2.0), (1.0, 3.0), ("a", "c"))
     assert captions.captions("w").texts == ("a", "b", "c")
     assert captions.dropped == 1
-    assert "1 caption with times that cannot be used left out" in caplog.text
+    assert "1 caption without a video or a possible time left out" in caplog.text
 
 
 def test_the_shared_case_of_captions_without_text(tmp_path: Path, shared: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from reeldex.extractors.frames import (
     VideoFeatures,
     VideoSource,
 )
-from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
+from reeldex.extractors.options import DecodeLimits, EngineOptions
 from reeldex.extractors.runtimes.network import ComputedRows, Network, least_cosine
 from reeldex.extractors.spec import ExtractorSpec
 from tests.conftest import MakeVideo
@@ -222,10 +223,9 @@ def failing_decoder(at_fault: str, error: Exception) -> Callable[..., Decode]:
         limits: DecodeLimits,
         stop: threading.Event,
         chunk_bytes: int,
-        *,
-        options: DecodeOptions,
+        **others: Any,  # noqa: ANN401 - as `decode`
     ) -> Decode:
-        for item in real_decode(source, specs, limits, stop, chunk_bytes, options=options):
+        for item in real_decode(source, specs, limits, stop, chunk_bytes, **others):
             yield item
             if source.video_id == at_fault:
                 raise error

@@ -57,7 +57,7 @@ def worker() -> Worker:
 def test_a_worker_does_a_shard_and_tells_of_it(
     worker: Worker, tmp_path: Path, make_video: MakeVideo, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = _store(tmp_path / "store", make_video(tmp_path / "a.mp4", seconds=2.0), tmp_path / "a.mp4")
+    store = _store(tmp_path / "store", make_video(tmp_path / "a.mp4", seconds=2.0))
     events: list[object] = []
     caplog.set_level(logging.INFO, "reeldex")
     logging.getLogger("reeldex").propagate = True
