@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -87,7 +88,8 @@ def test_without_a_server_prefect_is_not_imported(tmp_path: Path) -> None:
 
 def test_a_server_is_asked_for_in_vain_where_none_is_configured(tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path))
-    answer = reeldex(dict(os.environ), "train", *data, "--out", tmp_path / "o", *own_words(tmp_path), "--server")
+    train = ("train", *data, "--out", tmp_path / "o", *own_words(tmp_path), *TRAIN)
+    answer = reeldex(dict(os.environ), *train, "--server")
     assert answer.returncode == 2
     assert "To configure one, set PREFECT_API_URL" in answer.stderr
 
@@ -101,7 +103,11 @@ def test_a_damaged_store_is_reported_alike_and_fails_the_flow_run(tmp_path: Path
     content = bytearray(file.read_bytes())
     content[-64:] = bytes(64)
     file.write_bytes(content)
-    damaged = [reeldex(server, "verify", store, "--json", flag) for flag in ("--server", "--no-server")]
+    damaged = []
+    for flag in ("--server", "--no-server"):
+        damaged.append(reeldex(server, "verify", store, "--json", flag))
+        # What the first one recorded would be verified by the second, which would count one file more.
+        shutil.rmtree(store / "damage")
     assert [answer.returncode for answer in damaged] == [1, 1]
     assert damaged[0].stdout == damaged[1].stdout
     assert file.name in damaged[0].stdout
