@@ -11,15 +11,14 @@ import argparse
 import contextlib
 import datetime as dt
 import json
-import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -150,26 +149,16 @@ def decoding_speed(path: Path, videos: int, seconds: int, hwaccel: Hwaccel) -> f
     """Return seconds of video per second of decoding alone, with as many decoders as the engine has."""
     specs, options = [EXTRACTORS[name].spec for name in NAMES], EngineOptions(decode=DecodeOptions(hwaccel=hwaccel))
     hardware = hardware_decoders(hwaccel, "cuda:0")
-    waiting = iter(range(videos))
-    lock = threading.Lock()
 
-    def work() -> None:
-        while True:
-            with lock:
-                number = next(waiting, None)
-            if number is None:
-                return
-            source = VideoSource(str(number), str(path))
-            for _ in decode(source, specs, options.limits, options=options.decode, hardware=hardware):
-                pass
+    def decode_all(number: int) -> None:
+        source = VideoSource(str(number), str(path))
+        for _ in decode(source, specs, options.limits, options=options.decode, hardware=hardware):
+            pass
 
-    threads = [threading.Thread(target=work) for _ in range(default_decoders(["cuda:0"]))]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return videos * seconds / (time.perf_counter() - started)
+    with ThreadPoolExecutor(default_decoders(["cuda:0"])) as pool:
+        started = time.perf_counter()
+        list(pool.map(decode_all, range(videos)))
+        return videos * seconds / (time.perf_counter() - started)
 
 
 def whole_speed(path: Path, videos: int, seconds: int, hwaccel: Hwaccel, networks: Sequence[Any]) -> dict[str, Any]:
@@ -197,7 +186,7 @@ def whole_speed(path: Path, videos: int, seconds: int, hwaccel: Hwaccel, network
 @contextlib.contextmanager
 def busy_share() -> Iterator[list[float]]:
     """Yield a list that gets the mean utilisation of the device in percent, if nvidia-smi says it."""
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=200"]
+    command = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=200"]
     mean: list[float] = []
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -209,7 +198,8 @@ def busy_share() -> Iterator[list[float]]:
     finally:
         process.terminate()
         said = process.communicate()[0].split()
-        mean.extend([statistics.fmean(map(float, said))] if said else [])
+        shares = [float(word) for word in said if word.replace(".", "").isdigit()]
+        mean.extend([statistics.fmean(shares)] if shares else [])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -275,7 +265,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in NAMES:
             result["networks"] += measure_network(name, compiled=not options.no_compile)
             save()
-    fastest = {name: max(r["rows_per_second"] for r in result["networks"] if r["network"] == name) for name in NAMES}
+    fastest = {
+        name: max(
+            each["rows_per_second"]
+            for each in result["networks"]
+            if each["network"] == name and each["how"].startswith("reeldex")
+        )
+        for name in NAMES
+    }
     both = 1 / sum(1 / (fastest[name] * EXTRACTORS[name].spec.seconds_per_row) for name in NAMES)
     result["networks_alone_video_seconds_per_second"] = both
     print(f"Networks alone: {both:,.0f} seconds of video per second")
@@ -284,5 +281,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     sys.exit(main())

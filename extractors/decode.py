@@ -94,11 +94,10 @@ def _decode_by_hardware(task: DecodingTask) -> Generator[FrameBatch, None, _Deco
     try:
         decoded = yield from _decode_once(task, traced=False)
     except DecodeError as error:
-        if error.reason is not FailureReason.DECODE_ERROR:
-            raise
-        raise HardwareDecodingError(f"the hardware decoder failed: {error}") from error
+        # Also one about memory or time: software says whether that is due to the file.
+        raise HardwareDecodingError(f"the hardware decoder failed: {error.what_happened.rstrip('.')}") from error
     if decoded.summary.error_count:
-        raise HardwareDecodingError(f"the hardware decoder reported: {decoded.summary.first_error}")
+        raise HardwareDecodingError(f"the hardware decoder reported: {decoded.summary.first_error.rstrip('.')}")
     return decoded
 
 

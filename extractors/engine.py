@@ -56,8 +56,9 @@ def extract(
     """Yield features or a failure for each source, in order of completion.
 
     Memory depends on the options and networks, not on the number or length of videos, apart from the features
-    of videos in progress. `on_decoded(seconds)` is called for each further span of decoded video, and `times` is
-    incremented. Infrastructure errors (out of memory, device lost, no ffmpeg) are raised, errors of a video yielded.
+    of videos in progress. `on_decoded(seconds)` is called for each further span of decoded video, once more if it is
+    decoded again in software, and `times` is incremented. Infrastructure errors (out of memory, device lost, no ffmpeg)
+    are raised, errors of a video yielded.
     """
     if not networks:
         raise ValueError("extraction needs at least one network")

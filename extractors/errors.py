@@ -22,7 +22,8 @@ class FailureReason(StrEnum):
 class ExtractionError(ReeldexError):
     """The features of one video cannot be extracted, because of the file, not the machine.
 
-    `path` is the file, `reason` one of the closed list, `what_to_do` the remedy. `str()` contains all of them.
+    `path` is the file, `reason` one of the closed list. `str()` is `what_happened`, a sentence, and
+    `what_to_do`, the remedy.
     """
 
     stage = "extract"
@@ -31,6 +32,7 @@ class ExtractionError(ReeldexError):
         super().__init__(f"{what_happened} {what_to_do}")
         self.path = path
         self.reason = reason
+        self.what_happened = what_happened
         self.what_to_do = what_to_do
 
 

@@ -14,7 +14,7 @@ DECODE = "decode"
 def fingerprint(spec: ExtractorSpec, weights_sha256: str, precision: Precision) -> dict[str, Any]:
     """Return the fingerprint of the features that `spec` defines, with weights of that SHA-256.
 
-    Both half precisions count as one class; `precision` is the resolved one, not AUTO.
+    fp16, bf16 and TF32 count as one class, `half`; `precision` is the resolved one, not AUTO.
     """
     return {
         "extractor": spec.definition(),

@@ -7,6 +7,7 @@ of software, bit for bit, but not for all, so that such features have a fingerpr
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import logging
 import subprocess
@@ -118,6 +119,10 @@ def hardware_decoders(mode: Hwaccel, device: str | None) -> HardwareDecoders | N
 @functools.cache
 def unusable_reason(device: int) -> str | None:
     """Return why ffmpeg cannot use that CUDA device, None if it can."""
+    try:
+        ctypes.CDLL("libnvcuvid.so.1")
+    except OSError:
+        return "libnvcuvid.so.1 is not available (in a container, add `video` to NVIDIA_DRIVER_CAPABILITIES)"
     arguments = ["-v", "error", "-init_hw_device", f"cuda:{device}", "-f", "lavfi", "-i", "nullsrc", "-frames:v", "1"]
     command = [*ffmpeg_process.command(address_space=False), "-nostdin", *arguments, "-f", "null", "-"]
     try:

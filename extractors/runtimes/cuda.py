@@ -37,10 +37,18 @@ _CAPTURE_AFTER = 3
 _MOST_GRAPHS = 16
 
 
+# The settings below are those of the process, and PyTorch captures one graph at a time.
+_ARITHMETIC = threading.RLock()
+
+
 @contextlib.contextmanager
 def arithmetic(precision: Precision) -> Iterator[None]:
-    """Set how cuDNN and cuBLAS compute: float32 without TF32 unless asked for, each batch by the same algorithm."""
+    """Set how cuDNN and cuBLAS compute: float32 without TF32 unless asked for, each batch by the same algorithm.
+
+    One thread at a time.
+    """
     tf32 = precision is Precision.TF32
+    _ARITHMETIC.acquire()
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     matmul_before = matmul.allow_tf32
     matmul.allow_tf32 = tf32
@@ -49,6 +57,7 @@ def arithmetic(precision: Precision) -> Iterator[None]:
             yield
     finally:
         matmul.allow_tf32 = matmul_before
+        _ARITHMETIC.release()
 
 
 class CudaNetwork:
@@ -68,12 +77,12 @@ class CudaNetwork:
         batch_rows: int,
         space: str,
         weights_sha256: str,
-        fused: bool = False,
+        kernels: str = "",
         graphs: bool = True,
     ) -> None:
         self.spec = spec
         self.device = str(device)
-        self.runtime = f"torch {torch.__version__}{', fused' if fused else ''}"
+        self.runtime = f"torch {torch.__version__}{f', {kernels}' if kernels else ''}"
         self.precision = precision
         self.batch_rows = batch_rows
         self.batches_in_flight = _BATCHES_IN_FLIGHT
@@ -84,8 +93,7 @@ class CudaNetwork:
         self._normalisation = Normalisation(spec, device)
         self._copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._computations = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._graphs = _Graphs(self._forward, self._computations) if graphs else None
-        self._lock = threading.Lock()
+        self._graphs = _Graphs(self._computations) if graphs else None
 
     def new_batch(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Return an array for a batch, not initialised, in pinned memory: it is copied to the device at full speed."""
@@ -94,8 +102,9 @@ class CudaNetwork:
 
     def raw_features(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (B, D) float32 features of (B, T, H, W, 3) uint8 clips, pooled but not normalised."""
-        with torch.inference_mode(), arithmetic(self.precision):
-            raw: NDArray[np.float32] = self._raw(torch.from_numpy(clips).to(self.device)).cpu().numpy()
+        with torch.cuda.device(self.device), torch.inference_mode(), arithmetic(self.precision):
+            on_device = torch.from_numpy(np.ascontiguousarray(clips)).to(self.device)
+            raw: NDArray[np.float32] = self._raw(on_device).cpu().numpy()
         return raw
 
     def submit(self, clips: NDArray[np.uint8]) -> _Submitted:
@@ -103,7 +112,7 @@ class CudaNetwork:
 
         A batch too large for the device's memory is halved, and so are later batches.
         """
-        with self._lock, torch.inference_mode(), arithmetic(self.precision):
+        with torch.cuda.device(self.device), torch.inference_mode(), arithmetic(self.precision):
             return _Submitted(in_fitting_parts(self, clips, self._start, self._free))
 
     def features(self, clips: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -118,7 +127,7 @@ class CudaNetwork:
 
     def _start(self, clips: NDArray[np.uint8]) -> _Part:
         """Start computing at most `batch_rows` clips; always that many are computed, so that shapes do not vary."""
-        count = len(clips)
+        count, clips = len(clips), np.ascontiguousarray(clips)
         if count < self.batch_rows:
             padded = self.new_batch((self.batch_rows, *clips.shape[1:]))
             padded[:count], padded[count:] = clips, 0
@@ -128,7 +137,7 @@ class CudaNetwork:
         self._computations.wait_stream(self._copies)
         with torch.cuda.stream(self._computations):
             on_device.record_stream(self._computations)
-            rows = self._forward(on_device) if self._graphs is None else self._graphs.run(on_device)
+            rows = self._forward(on_device) if self._graphs is None else self._graphs.run(on_device, self._forward)
             on_host = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
             on_host.copy_(rows, non_blocking=True)
             done = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -143,30 +152,25 @@ class CudaNetwork:
         return nn.functional.normalize(self._raw(clips), dim=1).half()
 
 
+_Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
 class _Graphs:
     """Captured computations by the shape of their input, replayed on one stream."""
 
-    def __init__(self, forward: Callable[[torch.Tensor], torch.Tensor], stream: torch.cuda.Stream) -> None:
-        self._forward = forward
+    def __init__(self, stream: torch.cuda.Stream) -> None:
         self._stream = stream
+        # Graphs run one after the other, and their rows are copied at once: they share their memory.
+        self._pool = torch.cuda.graph_pool_handle()
         self._seen: dict[tuple[int, ...], int] = {}
         self._captured: dict[tuple[int, ...], _Captured] = {}
         self._most = _MOST_GRAPHS
 
-    def run(self, clips: torch.Tensor) -> torch.Tensor:
+    def run(self, clips: torch.Tensor, forward: _Forward) -> torch.Tensor:
         """Compute the rows of `clips`, on the current stream, which is that of the constructor."""
-        shape = tuple(clips.shape)
-        captured = self._captured.get(shape)
+        captured = self._captured.get(tuple(clips.shape)) or self._captured_now(clips, forward)
         if captured is None:
-            self._seen[shape] = self._seen.get(shape, 0) + 1
-            if self._seen[shape] <= _CAPTURE_AFTER or len(self._captured) >= self._most:
-                return self._forward(clips)
-            try:
-                captured = self._captured[shape] = self._capture(clips)
-            except RuntimeError as error:
-                self._most = 0
-                log.warning("CUDA graphs are not used from now on: capturing one failed (%s).", error)
-                return self._forward(clips)
+            return forward(clips)
         captured.clips.copy_(clips)
         captured.graph.replay()
         return captured.rows.clone()
@@ -175,14 +179,29 @@ class _Graphs:
         """Forget all graphs and free their memory."""
         self._seen.clear()
         self._captured.clear()
+        self._pool = torch.cuda.graph_pool_handle()
 
-    def _capture(self, clips: torch.Tensor) -> _Captured:
+    def _captured_now(self, clips: torch.Tensor, forward: _Forward) -> _Captured | None:
+        """Capture the shape of `clips` if it has occurred often; return None if it is computed without a graph."""
+        shape = tuple(clips.shape)
+        self._seen[shape] = self._seen.get(shape, 0) + 1
+        if self._seen[shape] <= _CAPTURE_AFTER or len(self._captured) >= self._most:
+            return None
+        try:
+            captured = self._captured[shape] = self._capture(clips, forward)
+        except RuntimeError as error:
+            self._most = len(self._captured)
+            log.warning("No further CUDA graphs are captured, since that failed: %s", error)
+            return None
+        return captured
+
+    def _capture(self, clips: torch.Tensor, forward: _Forward) -> _Captured:
         static = torch.empty_like(clips)
         self._stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        # Other threads may use CUDA meanwhile: those of another network, or of a program that uses this one.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            rows = self._forward(static)
+        # Other threads may use CUDA meanwhile: those of a program that uses this one.
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            rows = forward(static)
         return _Captured(graph, static, rows)
 
 

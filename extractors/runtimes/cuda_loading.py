@@ -14,12 +14,13 @@ from torch import fx, nn
 
 from reeldex.extractors.modules import load_module
 from reeldex.extractors.options import NetworkOptions, Precision
-from reeldex.extractors.runtimes.cuda import CudaNetwork
+from reeldex.extractors.preprocess import Normalisation
+from reeldex.extractors.runtimes.cuda import CudaNetwork, arithmetic
 from reeldex.extractors.runtimes.fused import fused
 from reeldex.extractors.runtimes.network import least_cosine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 _BATCH_ROWS = 64
 # A faster precision is accepted only if its features have at least this cosine to those of float32.
 _LEAST_COSINE = 0.9999
+# Below it a rewritten network is not the same function.
+_LEAST_REWRITTEN_COSINE = 0.99
 # A precision that is not faster than an earlier one by this factor is not preferred to it: rows of one machine should
 # not depend on small differences between two measurements.
 _LEAST_GAIN = 1.1
@@ -51,6 +54,9 @@ class Measured:
     rows_per_second: float
     cosine: float
 
+    def __str__(self) -> str:
+        return f"{self.precision} {self.rows_per_second:,.0f} rows/s (cosine {self.cosine:.6f})"
+
 
 def load(record: ExtractorRecord, options: NetworkOptions, device: torch.device) -> CudaNetwork:
     """Return the network of a record on a CUDA device. Raises WeightsError or DeviceError.
@@ -58,49 +64,63 @@ def load(record: ExtractorRecord, options: NetworkOptions, device: torch.device)
     With precision AUTO, that is the fastest one whose features stay within cosine 0.9999 of those of float32.
     """
     module, sha256 = load_module(record, options)
-    module.to(device)
+    # Triton launches kernels on the current device.
+    with torch.cuda.device(device):
+        module.to(device)
 
-    def on_device(precision: Precision) -> CudaNetwork:
-        computed, rewritten = prepared(module, record.spec, precision)
-        return CudaNetwork(
-            record.spec,
-            computed,
-            device=device,
-            precision=precision,
-            dtype=_DTYPES[precision],
-            batch_rows=options.batch_rows or _BATCH_ROWS,
-            space=record.space(options.weights),
-            weights_sha256=sha256,
-            fused=rewritten,
-        )
+        def on_device(precision: Precision) -> CudaNetwork:
+            computed, kernels = prepared(module, record.spec, precision)
+            return CudaNetwork(
+                record.spec,
+                computed,
+                device=device,
+                precision=precision,
+                dtype=_DTYPES[precision],
+                batch_rows=options.batch_rows or _BATCH_ROWS,
+                space=record.space(options.weights),
+                weights_sha256=sha256,
+                kernels=kernels,
+            )
 
-    if options.precision is not Precision.AUTO:
-        return on_device(options.precision)
+        if options.precision is not Precision.AUTO:
+            return on_device(options.precision)
+        return _measured_best(on_device, record, options)
+
+
+def _measured_best(
+    on_device: Callable[[Precision], CudaNetwork], record: ExtractorRecord, options: NetworkOptions
+) -> CudaNetwork:
     clips = probe_clips(record.spec)
     exact = on_device(Precision.FP32).features(clips)
     networks, measured = {}, []
     for precision in _DTYPES:
-        if precision is Precision.BF16 and not torch.cuda.is_bf16_supported():
+        if precision is Precision.BF16 and not torch.cuda.is_bf16_supported(including_emulation=False):
             continue
         network = networks[precision] = on_device(precision)
         cosine = least_cosine(exact, network.features(clips))
         measured.append(Measured(precision, _rows_per_second(network, clips), cosine))
-    chosen = fastest(measured)
+    chosen = networks[fastest(measured)]
     log.info(
         "%s computes in %s on %s. Measured: %s.",
         record.space(options.weights),
-        chosen,
-        device,
+        chosen.precision,
+        chosen.device,
         ", ".join(
             f"{each.precision} {each.rows_per_second:,.0f} rows/s (cosine {each.cosine:.6f})" for each in measured
         ),
     )
-    return networks[chosen]
+    # The others' memory is for batches.
+    networks.clear()
+    del network
+    torch.cuda.empty_cache()
+    return chosen
 
 
 def fastest(measured: Sequence[Measured]) -> Precision:
     """Return the fastest precision that is accurate enough, an earlier one if it is about as fast."""
     accurate = [each for each in measured if each.cosine >= _LEAST_COSINE]
+    if not accurate:  # damaged weights: their rows are NaN, which the engine reports for each video
+        return Precision.FP32
     best = accurate[0]
     for each in accurate[1:]:
         if each.rows_per_second > _LEAST_GAIN * best.rows_per_second:
@@ -108,37 +128,50 @@ def fastest(measured: Sequence[Measured]) -> Precision:
     return best.precision
 
 
-def prepared(module: nn.Module, spec: ExtractorSpec, precision: Precision) -> tuple[nn.Module, bool]:
-    """Return a module that computes in `precision`, and whether it is the rewritten network."""
+def prepared(module: nn.Module, spec: ExtractorSpec, precision: Precision) -> tuple[nn.Module, str]:
+    """Return a module that computes in `precision`, and which kernels it uses, "" for PyTorch's own."""
     dtype = _DTYPES[precision]
     if dtype is torch.float32:
-        return module, False
-    device = next(module.parameters()).device
-    for triton_kernel in (True, False):
+        return module, ""
+    try:
+        fx.symbolic_trace(module)
+    # Whatever the network's own code raises when its input is a placeholder.
+    except Exception as error:  # noqa: BLE001
+        log.warning("%s: its network cannot be rewritten (%s), so that it is slower.", spec.name, _short(error))
+        return copy.deepcopy(module).to(dtype), ""
+    for triton_kernel, kernels in ((True, "fused, Triton"), (False, "fused, cuDNN")):
         try:
             rewritten = fused(module, dtype, triton_kernel=triton_kernel)
-            _try(rewritten, spec, dtype, device)
+            _require_same(rewritten, module, spec, precision)
         except torch.OutOfMemoryError:
             raise
-        except (fx.proxy.TraceError, TypeError) as error:
-            log.warning("%s: its network cannot be rewritten (%s), so that it is slower.", spec.name, error)
-            break
         # Whatever a compiler, Triton or cuDNN raises: the network still works without it, only slower.
         except Exception as error:  # noqa: BLE001
-            what = "Triton's kernels" if triton_kernel else "cuDNN's fused convolutions"
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            log.warning("%s: %s cannot be used on this machine (%s), so that it is slower.", spec.name, what, reason)
+            log.warning(
+                "%s: the kernels %r cannot be used on this machine (%s), so that it is slower.",
+                spec.name,
+                kernels,
+                _short(error),
+            )
         else:
-            return rewritten, True
-    return copy.deepcopy(module).to(dtype), False
+            return rewritten, kernels
+    return copy.deepcopy(module).to(dtype), ""
 
 
-def _try(module: nn.Module, spec: ExtractorSpec, dtype: torch.dtype, device: torch.device) -> None:
-    size = spec.input_size(spec.short_side_pixels, spec.short_side_pixels)
-    frames = () if spec.frames_per_clip == 1 else (spec.frames_per_clip,)
-    memory = torch.channels_last if spec.frames_per_clip == 1 else torch.channels_last_3d
-    with torch.inference_mode():
-        module(torch.zeros((1, 3, *frames, *size), dtype=dtype, device=device).to(memory_format=memory)).cpu()
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _require_same(rewritten: nn.Module, module: nn.Module, spec: ExtractorSpec, precision: Precision) -> None:
+    """Raise ValueError if a rewritten network computes something else than `module`, beyond rounding."""
+    device = next(module.parameters()).device
+    clips = Normalisation(spec, device)(torch.from_numpy(probe_clips(spec)).to(device))
+    with torch.inference_mode(), arithmetic(precision):
+        expected = module(clips).float().flatten(1)
+        found = rewritten(clips.to(_DTYPES[precision])).float().flatten(1)
+    cosine = float(nn.functional.cosine_similarity(found, expected, dim=1).min())
+    if cosine < _LEAST_REWRITTEN_COSINE:
+        raise ValueError(f"features have only cosine {cosine:.6f} to those of the network itself")
 
 
 def _rows_per_second(network: CudaNetwork, clips: NDArray[np.uint8]) -> float:

@@ -54,12 +54,17 @@ def _only_user(node: fx.Node) -> fx.Node | None:
     return users[0] if len(users) == 1 else None
 
 
+def _is_plain(addition: fx.Node) -> bool:
+    # Not one with a factor: torch.add(x, y, alpha=2).
+    return len(addition.args) == 2 and not addition.kwargs
+
+
 def _fuse(traced: fx.GraphModule, node: fx.Node, dtype: torch.dtype, *, triton_kernel: bool) -> None:
     """Replace a convolution, and the addition and ReLU that alone use it, by one node."""
     convolution = cast("nn.Conv2d | nn.Conv3d", traced.get_submodule(str(node.target)))
     replaced, residual = [node], None
     user = _only_user(node)
-    if user is not None and user.op == "call_function" and user.target in _ADDITIONS and len(user.args) == 2:
+    if user is not None and user.op == "call_function" and user.target in _ADDITIONS and _is_plain(user):
         other = user.args[1] if user.args[0] is node else user.args[0]
         activation = _only_user(user)
         # The sum of two convolutions: the later one adds the earlier one's output.
@@ -107,6 +112,8 @@ class FusedConv2d(nn.Module):
         if not (self._relu and x.is_cuda and c.padding_mode == "zeros" and not isinstance(c.padding, str)):
             return _finished(c(x), residual, relu=self._relu)
         geometry = (c.stride, c.padding, c.dilation, c.groups)
+        if residual is not None and residual.shape != _output_shape(c, x):
+            return _finished(c(x), residual, relu=True)
         if residual is None:
             return torch.cudnn_convolution_relu(x, c.weight, c.bias, *geometry)
         residual = residual.contiguous(memory_format=torch.channels_last)
@@ -197,6 +204,12 @@ class PlainConvolution(nn.Module):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return the output of the convolution."""
         return _finished(self.convolution(x), residual, relu=self._relu)
+
+
+def _output_shape(c: nn.Conv2d, x: Tensor) -> tuple[int, ...]:
+    assert not isinstance(c.padding, str)  # noqa: S101 - the caller has checked it
+    sizes = zip(x.shape[2:], c.kernel_size, c.stride, c.padding, c.dilation, strict=True)
+    return len(x), c.out_channels, *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
 
 
 def _finished(out: Tensor, residual: Tensor | None, *, relu: bool) -> Tensor:

@@ -84,4 +84,7 @@ def least_cosine(first: NDArray[np.float16], second: NDArray[np.float16]) -> flo
     """Return the smallest cosine between rows of the same index of two (R, D) arrays."""
     a, b = first.astype(np.float64), second.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(axis=1) / norms).min())
+    # Two rows of zeros are equal.
+    both_zero = ~a.any(axis=1) & ~b.any(axis=1)
+    with np.errstate(invalid="ignore"):
+        return float(np.where(both_zero, 1.0, (a * b).sum(axis=1) / norms).min())

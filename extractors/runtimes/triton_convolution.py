@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Channels per matrix product of grouped convolutions: smaller blocks leave tensor cores idle, larger ones multiply more
 # zeros. Those of the others are as large as fits.
 _GROUPED_CHANNELS = 32
+_MOST_GROUP_CHANNELS = 64
 _IN_CHANNELS = 64
 _OUT_CHANNELS = 128
 _POSITIONS = 128
@@ -134,7 +135,8 @@ class TritonConvolution(nn.Module):
             return same and size == 2 and blocks and convolution.in_channels % _IN_CHANNELS == 0
         per_group = channels // groups
         powers = per_group & (per_group - 1) == 0 and channels & (channels - 1) == 0
-        return same and size == 3 and convolution.in_channels == channels and powers and channels >= 16
+        is_small = per_group <= _MOST_GROUP_CHANNELS and channels >= 16
+        return same and size == 3 and convolution.in_channels == channels and powers and is_small
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of `x`."""

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from reeldex.extractors.modules import fold_batch_norms
 from reeldex.extractors.options import Precision
 from reeldex.extractors.resnet2d import ResNet
+from reeldex.extractors.runtimes import cuda_loading
+from reeldex.extractors.runtimes import fused as fused_module
 from reeldex.extractors.runtimes.cuda_loading import Measured, fastest, prepared
 from reeldex.extractors.runtimes.fused import FusedConv2d, PointwiseConv3d, StackedFramesConv3d, fused
 from tests.extractors.conftest import TINY_2D, TINY_3D, TinyNetwork
@@ -148,6 +150,40 @@ def test_other_convolutions_stay_3d(convolution: nn.Conv3d) -> None:
         assert (fused(network, torch.float32)(clips) == network(clips)).all()
 
 
+class Weighted(nn.Module):
+    """An addition that is not plain, and one of another shape: neither is part of a convolution's kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1)
+        self.relu, self.pool = nn.ReLU(), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(torch.add(x, self.first(x), alpha=2))
+        return torch.flatten(self.relu(self.second(x) + self.pool(x)), 1)
+
+
+def test_a_weighted_addition_and_one_of_another_shape_stay_what_they_are() -> None:
+    network, frames = Weighted().eval(), torch.randn(2, 3, 8, 9)
+    with torch.inference_mode():
+        assert relative_error(fused(network, torch.float32, triton_kernel=False)(frames), network(frames)) < 1e-6
+
+
+def test_the_shape_of_a_residual_is_that_of_the_output() -> None:
+    for convolution in (nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(3, 8, (3, 5), (1, 2), (0, 3), dilation=(2, 1))):
+        frames = torch.randn(2, 3, 17, 19)
+        assert fused_module._output_shape(convolution, frames) == convolution(frames).shape
+
+
+def test_a_rewritten_network_that_computes_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = TinyNetwork(volumes=False).eval()
+    monkeypatch.setattr(
+        cuda_loading, "fused", lambda module, dtype, **_: nn.Sequential(module, nn.Softmin(1)).to(dtype)
+    )
+    _, kernels = prepared(network, TINY_2D, Precision.BF16)
+    assert not kernels
+
+
 @pytest.mark.slow
 def test_triton_multiplies_what_pytorch_multiplies() -> None:
     """Triton's interpreter runs the kernel on the CPU; it has to be chosen before Triton is imported."""
@@ -161,10 +197,13 @@ cases += [nn.Conv2d(c, o, 3, s, 1) for c, o, s in ((64, 64, 1), (128, 128, 2), (
 with torch.inference_mode():
     for conv in cases:
         assert TritonConvolution.fits(conv), conv
-        x = torch.randn(2, conv.in_channels, *(3, 4, 5)[3 - len(conv.kernel_size):])
-        found, expected = TritonConvolution(conv, relu=True, dtype=torch.float16)(x.half()).float(), conv(x).relu()
-        assert found.shape == expected.shape, conv
-        assert (found - expected).norm() < 1e-3 * expected.norm(), conv
+        # More positions than a block has, at least with stride 1.
+        x = torch.randn(2, conv.in_channels, *(3, 7, 9)[3 - len(conv.kernel_size):])
+        for relu in (True, False):
+            found = TritonConvolution(conv, relu=relu, dtype=torch.float16)(x.half()).float()
+            expected = conv(x).relu() if relu else conv(x)
+            assert found.shape == expected.shape, conv
+            assert (found - expected).norm() < 1e-3 * expected.norm(), conv
 """
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     answer = subprocess.run(
@@ -185,8 +224,9 @@ with torch.inference_mode():
         nn.Conv3d(64, 64, 3, (1, 2, 2), 1, groups=4),
         nn.Conv3d(96, 96, 3, 1, 1, groups=4),
         nn.Conv3d(64, 64, 3, 1, 1),
+        nn.Conv3d(256, 256, 3, 1, 1, groups=2),
     ],
-    ids=["out", "in", "2d-groups", "no-bias", "size", "words", "strides", "no-power", "dense-3d"],
+    ids=["out", "in", "2d-groups", "no-bias", "size", "words", "strides", "no-power", "dense-3d", "wide-groups"],
 )
 def test_triton_is_used_only_where_its_blocks_fit(convolution: nn.Conv2d | nn.Conv3d) -> None:
     from reeldex.extractors.runtimes.triton_convolution import TritonConvolution
@@ -206,6 +246,7 @@ HALF, BRAIN, TF, FULL = Precision.FP16, Precision.BF16, Precision.TF32, Precisio
         ((100, 120, 50, 10), (1, 0.9998, 1, 1), HALF),
         ((100, 120, 300, 10), (0.99989, 0.9, 0.99999, 1), TF),
         ((100, 120, 300, 10), (float("nan"), 0.9, 0.9, 1), FULL),
+        ((100, 120, 300, 10), (float("nan"),) * 4, FULL),  # damaged weights
     ],
 )
 def test_the_fastest_accurate_precision_is_chosen(
@@ -218,17 +259,17 @@ def test_the_fastest_accurate_precision_is_chosen(
 def test_without_a_gpu_for_triton_the_other_kernels_are_used(caplog: pytest.LogCaptureFixture) -> None:
     network = nn.Sequential(nn.Conv3d(3, 64, 3, 1, 1), nn.ReLU(), nn.Conv3d(64, 64, 3, 1, 1, groups=4)).eval()
     with caplog.at_level(logging.WARNING):
-        rewritten, is_fused = prepared(network, TINY_3D, Precision.FP16)
-    assert is_fused
+        rewritten, kernels = prepared(network, TINY_3D, Precision.FP16)
+    assert kernels == "fused, cuDNN"
     assert next(rewritten.parameters()).dtype is torch.float16
-    assert "tiny3d: Triton's kernels cannot be used on this machine" in caplog.text
+    assert "tiny3d: the kernels 'fused, Triton' cannot be used on this machine" in caplog.text
 
 
 def test_a_network_that_cannot_be_traced_is_used_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     network = DependsOnItsInput().eval()
     with caplog.at_level(logging.WARNING):
-        plain, is_fused = prepared(network, TINY_2D, Precision.BF16)
-    assert not is_fused
+        plain, kernels = prepared(network, TINY_2D, Precision.BF16)
+    assert not kernels
     assert isinstance(plain, DependsOnItsInput)
     assert next(plain.parameters()).dtype is torch.bfloat16
     assert next(network.parameters()).dtype is torch.float32
@@ -237,4 +278,4 @@ def test_a_network_that_cannot_be_traced_is_used_as_it_is(caplog: pytest.LogCapt
 
 def test_float32_is_computed_by_the_network_itself() -> None:
     network = TinyNetwork(volumes=False).eval()
-    assert prepared(network, TINY_2D, Precision.FP32) == prepared(network, TINY_2D, Precision.TF32) == (network, False)
+    assert prepared(network, TINY_2D, Precision.FP32) == prepared(network, TINY_2D, Precision.TF32) == (network, "")

@@ -16,6 +16,7 @@ from reeldex.extractors import decode as decoding
 from reeldex.extractors import hwaccel
 from reeldex.extractors.decoding_process import DecodingTask, decode_arguments
 from reeldex.extractors.engine import extract
+from reeldex.extractors.errors import DecodeError, FailureReason
 from reeldex.extractors.frames import VideoFeatures, VideoMetadata, VideoSource
 from reeldex.extractors.hwaccel import Claim, HardwareDecoders, hardware_decoders, refusal
 from reeldex.extractors.notes import NoteKind
@@ -71,6 +72,8 @@ def test_cuda_waits_for_its_turn_and_says_what_it_refuses() -> None:
     with decoders.claim(LARGE) as first:
         waiting = threading.Thread(target=next_one)
         waiting.start()
+        waiting.join(timeout=0.5)
+        assert waiting.is_alive()
         assert (first, claims) == (Claim(0), [])
     waiting.join(timeout=20)
     assert claims == [Claim(0)]
@@ -92,7 +95,7 @@ def test_without_a_cuda_device_cuda_is_an_error_and_auto_is_software(caplog: pyt
     with pytest.raises(DeviceError, match=r"networks do not run on a CUDA device\. Use auto or none"):
         hardware_decoders(Hwaccel.CUDA, None)
     number = 9999  # which no machine has
-    with pytest.raises(DeviceError, match=r"hwaccel cuda cannot be used: .*ffmpeg.* says: "):
+    with pytest.raises(DeviceError, match=r"hwaccel cuda cannot be used: .*(ffmpeg.* says: |libnvcuvid)"):
         hardware_decoders(Hwaccel.CUDA, f"cuda:{number}")
     with caplog.at_level("INFO"):
         assert hardware_decoders(Hwaccel.AUTO, f"cuda:{number}") is None
@@ -129,7 +132,8 @@ def video(tmp_path: Path) -> VideoSource:
 
 
 def rows(networks: Any, sources: list[VideoSource]) -> dict[str, VideoFeatures]:  # noqa: ANN401 - as in `extract`
-    results = extract(sources, networks, EngineOptions())
+    # One clip of frames per chunk, so that a short video has several.
+    results = extract(sources, networks, EngineOptions(chunk_bytes=1))
     return {each.source.video_id: each for each in results if isinstance(each, VideoFeatures)}
 
 
@@ -154,7 +158,8 @@ def test_a_video_on_which_hardware_fails_is_decoded_in_software(
             yield replace(item, frames=np.full_like(item.frames, 200))
             if count == 3 and moment == "after some frames":
                 iterator.close()
-                raise decoding.undecodable(task.path, "the device was lost")
+                raise DecodeError(task.path, FailureReason.TOO_LARGE, "the device's memory is full", "")
+        assert moment == "at the end"
         raise decoding.undecodable(task.path, "an error at the end")
 
     monkeypatch.setattr(decoding, "_decode_once", failing)

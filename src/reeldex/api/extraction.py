@@ -72,7 +72,7 @@ def extract(  # type: ignore[overload-overlap]  # a string is an iterable of str
     weights: Literal["pretrained", "random"] = ...,
     device: str = ...,
     precision: str = ...,
-    decoders: int = ...,
+    decoders: int | None = ...,
 ) -> ExtractedVideo: ...
 
 
@@ -84,7 +84,7 @@ def extract(
     weights: Literal["pretrained", "random"] = ...,
     device: str = ...,
     precision: str = ...,
-    decoders: int = ...,
+    decoders: int | None = ...,
 ) -> list[ExtractedVideo]: ...
 
 
@@ -95,7 +95,7 @@ def extract(  # noqa: PLR0913 - each is an option of the caller
     weights: Literal["pretrained", "random"] = "pretrained",
     device: str = "auto",
     precision: str = "auto",
-    decoders: int = 2,
+    decoders: int | None = None,
 ) -> ExtractedVideo | list[ExtractedVideo]:
     """Extract features of one video, or of several that share batches.
 
@@ -105,8 +105,8 @@ def extract(  # noqa: PLR0913 - each is an option of the caller
 
     - `extractors`: `resnet152` (2-D, one row per second) and `resnext101_3d` (3-D, 1.5 rows per second).
     - `weights`: `pretrained` downloads the published weights once; `random` are untrained weights, for testing.
-    - `device`: `auto`, `cpu`, `cuda` or `cuda:N`; `precision`: `auto`, `fp32`, `fp16` or `bf16`.
-    - `decoders`: videos decoded at the same time.
+    - `device`: `auto`, `cpu`, `cuda` or `cuda:N`; `precision`: `auto`, `fp32`, or on CUDA `tf32`, `fp16`, `bf16`.
+    - `decoders`: videos decoded at the same time; None: 2 on a CPU, one per core on CUDA.
 
     Loaded networks stay in memory for the next call. Raises UsageError for bad arguments, WeightsError and DeviceError.
     """
