@@ -43,6 +43,7 @@ _LOOK_SECONDS = 0.3
 _PAGE = 200  # the most that the server returns at once
 # A worker that cancels a run needs a while to end its process and to say so.
 _CANCEL_SECONDS = 60.0
+_TAKING_SECONDS = 10.0
 # The server stores the states of tasks with a delay; until then one may only seem to be unfinished.
 _TASK_DELAY_SECONDS = 45.0
 _WORKER_NAME = re.compile(r"(?P<host>.*) \((?P<process>\d+@\d+)\)")
@@ -141,6 +142,9 @@ def _is_lost(run: FlowRun) -> bool:
     )
     if of_this_attempt and _PROCESS in labels:
         return labels.get(_HOST) == socket.gethostname() and not is_alive(labels[_PROCESS])
+    # A worker names itself on a run after it has taken it: until then, the name may be that of an earlier, dead worker.
+    if state.type is StateType.PENDING and datetime.now(UTC) - state.timestamp < timedelta(seconds=_TAKING_SECONDS):
+        return False
     worker = _WORKER_NAME.fullmatch(labels.get(_WORKER, ""))
     return worker is not None and worker["host"] == socket.gethostname() and not is_alive(worker["process"])
 

@@ -172,7 +172,13 @@ def the_day_ends(day: LabDay) -> None:
         day.up.until(lambda: all(run["state"]["type"] in FINAL for run in day.scheduled()), PATIENCE_SECONDS)
         names = {run["state"]["name"] for run in day.scheduled() if run["id"] not in day.interrupted}
         known = {"Completed", "Completed with failures", "Nothing new", "Skipped"}
-        day.expect(names <= known, "runs of the schedule ended as %s", names - known)
+        others = [
+            f"{run['name']} ({run['id']}): {run['state']['name']} at {run['state']['timestamp']}, "
+            f"{run['state']['message']} {run['labels']}"
+            for run in day.scheduled()
+            if run["id"] not in day.interrupted and run["state"]["name"] not in known
+        ]
+        day.expect(not others, "runs of the schedule ended otherwise: %s", others)
         history = [row for row in day.store_page("lab").splitlines() if row.startswith("| 20")]
         day.expect(len(history) > 5, "the history of the store has %d runs", len(history))
         for run in [*day.runs, *(run["id"] for run in day.scheduled())]:
