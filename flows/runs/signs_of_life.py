@@ -36,6 +36,8 @@ NOT_RESPONDING = "NotResponding"
 # How messages begin that the server gives to runs which it has marked as crashed for their silence.
 SILENT = "No sign of life"
 _REQUEST_SECONDS = 20.0
+# A run that ends sooner sends no event.
+_FIRST_SECONDS = 2.0
 # Within which the server has handled an event.
 _EVENT_SECONDS = 2.0
 _GUARD = "reeldex.flows.runs.process_guard"
@@ -69,8 +71,9 @@ def signs_of_life() -> Iterator[None]:
 
 
 def _send_until(over: threading.Event, run_id: UUID) -> None:
-    # The state Running is the first sign of life: a run that ends soon sends no other.
-    while not over.wait(ALIVE_SECONDS):
+    pause = _FIRST_SECONDS
+    while not over.wait(pause):
+        pause = ALIVE_SECONDS
         # The next one is sent soon enough; only silence matters.
         with (
             server_errors_logged("The server could not be told that this run is alive"),
