@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -36,10 +35,6 @@ NOT_RESPONDING = "NotResponding"
 # How messages begin that the server gives to runs which it has marked as crashed for their silence.
 SILENT = "No sign of life"
 _REQUEST_SECONDS = 20.0
-# A run that ends sooner sends no event.
-_FIRST_SECONDS = 2.0
-# Within which the server has handled an event.
-_EVENT_SECONDS = 2.0
 _GUARD = "reeldex.flows.runs.process_guard"
 
 
@@ -71,9 +66,7 @@ def signs_of_life() -> Iterator[None]:
 
 
 def _send_until(over: threading.Event, run_id: UUID) -> None:
-    pause = _FIRST_SECONDS
-    while not over.wait(pause):
-        pause = ALIVE_SECONDS
+    while True:
         # The next one is sent soon enough; only silence matters.
         with (
             server_errors_logged("The server could not be told that this run is alive"),
@@ -82,8 +75,8 @@ def _send_until(over: threading.Event, run_id: UUID) -> None:
             _correct_state(client, run_id)
             if not over.is_set():
                 client.request("POST", "/events", json=[_alive(run_id).model_dump(mode="json")]).raise_for_status()
-                # The server handles two events at a time, so that the final state might overtake this one.
-                time.sleep(_EVENT_SECONDS)
+        if over.wait(ALIVE_SECONDS):
+            return
 
 
 def _correct_state(client: SyncPrefectClient, run_id: UUID) -> None:
