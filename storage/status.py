@@ -12,6 +12,7 @@ from reeldex.storage.damage import damaged_files
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.json_codec import to_json
+from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import JSON, VideoOutcome
@@ -74,72 +75,104 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     manifests = catalog.manifests()
     removed = read_removed(root)
     searches = read_searches(root)
-    gone = searches.left if searches is not None else frozenset()
-    left: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    rows: Counter[str] = Counter()
-    noted: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    unreadable: list[Unreadable] = []
-    damaged: list[str] = []
-    done = unreadable_shards = ok = truncated = pending = staged = superseded = 0
-    seconds_of_video = seconds_of_work = 0.0
+    shards = _Shards()
+    videos = _Videos(searches.left if searches is not None else frozenset())
+    superseded = 0
     for manifest in manifests:
-        outcomes = catalog.outcomes(manifest.shard)
-        closed = _unreadable_files(root, outcomes)
-        found_damaged = [outcomes.files[space].name for space in damaged_files(root, outcomes)] if outcomes else []
-        damaged += found_damaged
-        complete = not found_damaged and _is_complete(root, removed.wanted(manifest, outcomes), outcomes, closed)
-        done += complete and not closed
-        unreadable_shards += complete and bool(closed)
-        unreadable += closed
-        uncounted = catalog.uncounted(manifest.shard)
+        outcomes, uncounted = catalog.outcomes(manifest.shard), catalog.uncounted(manifest.shard)
+        shards.add(root, removed.wanted(manifest, outcomes), outcomes)
         superseded += len(uncounted)
         current = [at for at in range(len(manifest.videos)) if at not in uncounted]
         if outcomes is None:
-            there = [at for at in current if manifest.videos[at].video_id not in gone]
-            left["pending"] += len(current) - len(there)
-            current = there
-            pending += len(current)
-            staged += len(set(current).intersection(Staging(root, manifest.shard).positions()))
-            continue
-        seconds_of_work += outcomes.seconds_of_work
-        for space, record in outcomes.files.items():
-            sizes[space] += record.size_bytes
-        for outcome in (outcomes.videos[at] for at in current):
-            rows.update(outcome.rows)
-            if outcome.status == "ok":
-                seconds_of_video += outcome.duration_seconds or 0.0
-            if outcome.video_id in gone:
-                left[outcome.status] += 1
-            elif outcome.status == "ok":
-                ok += 1
-                truncated += outcome.truncated
-                noted.update(outcome.notes)
-            else:
-                failed[_reason(outcome)] += 1
+            videos.add_pending(root, manifest, current)
+        else:
+            videos.add([outcomes.videos[at] for at in current])
     return StoreStatus(
         shards_total=len(manifests),
-        shards_done=done,
-        shards_unfinished=len(manifests) - done - unreadable_shards,
-        shards_unreadable=unreadable_shards,
-        videos_total=ok + failed.total() + pending,
-        ok=ok,
-        truncated=truncated,
-        failed_by_reason=dict(failed.most_common()),
-        pending=pending,
-        staged=staged,
-        seconds_of_video_ok=seconds_of_video,
-        rows_per_space=dict(sorted(rows.items())),
-        bytes_per_space=dict(sorted(sizes.items())),
+        shards_done=shards.done,
+        shards_unfinished=len(manifests) - shards.done - shards.unreadable_count,
+        shards_unreadable=shards.unreadable_count,
+        videos_total=videos.ok + videos.failed.total() + videos.pending,
+        ok=videos.ok,
+        truncated=videos.truncated,
+        failed_by_reason=dict(videos.failed.most_common()),
+        pending=videos.pending,
+        staged=videos.staged,
+        seconds_of_video_ok=videos.seconds,
+        rows_per_space=dict(sorted(videos.rows.items())),
+        bytes_per_space=dict(sorted(shards.sizes.items())),
         superseded=superseded,
-        seconds_of_work=seconds_of_work,
-        unreadable=tuple(unreadable),
-        noted=dict(sorted(noted.items())),
-        damaged=tuple(damaged),
-        left_source=dict(+left),
+        seconds_of_work=shards.seconds_of_work,
+        unreadable=tuple(shards.unreadable),
+        noted=dict(sorted(videos.noted.items())),
+        damaged=tuple(shards.damaged),
+        left_source=dict(+videos.left),
         ffmpeg_versions=store_versions(catalog),
     )
+
+
+@dataclass
+class _Shards:
+    """Counts of shards and their files."""
+
+    done: int = 0
+    unreadable_count: int = 0
+    seconds_of_work: float = 0.0
+    sizes: Counter[str] = field(default_factory=Counter)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+    def add(self, root: Path, wanted: Sequence[str], outcomes: ShardOutcomes | None) -> None:
+        """Count a shard, whose outcomes are None until it is published."""
+        closed = _unreadable_files(root, outcomes)
+        damaged = [outcomes.files[space].name for space in damaged_files(root, outcomes)] if outcomes else []
+        complete = not damaged and _is_complete(root, wanted, outcomes, closed)
+        self.damaged += damaged
+        self.unreadable += closed
+        self.done += complete and not closed
+        self.unreadable_count += complete and bool(closed)
+        if outcomes is not None:
+            self.seconds_of_work += outcomes.seconds_of_work
+            for space, record in outcomes.files.items():
+                self.sizes[space] += record.size_bytes
+
+
+@dataclass
+class _Videos:
+    """Counts of videos; `gone` are the ids of those that have left their source, which are counted in `left` only."""
+
+    gone: frozenset[str]
+    ok: int = 0
+    truncated: int = 0
+    pending: int = 0
+    staged: int = 0
+    seconds: float = 0.0
+    left: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
+
+    def add_pending(self, root: Path, manifest: ShardManifest, current: Sequence[int]) -> None:
+        """Count the videos at the positions `current` of a shard that is not published."""
+        there = [at for at in current if manifest.videos[at].video_id not in self.gone]
+        self.left["pending"] += len(current) - len(there)
+        self.pending += len(there)
+        self.staged += len(set(there).intersection(Staging(root, manifest.shard).positions()))
+
+    def add(self, outcomes: Sequence[VideoOutcome]) -> None:
+        """Count videos by their outcomes. Features count even of videos that have left their source."""
+        for outcome in outcomes:
+            self.rows.update(outcome.rows)
+            if outcome.status == "ok":
+                self.seconds += outcome.duration_seconds or 0.0
+            if outcome.video_id in self.gone:
+                self.left[outcome.status] += 1
+            elif outcome.status == "ok":
+                self.ok += 1
+                self.truncated += outcome.truncated
+                self.noted.update(outcome.notes)
+            else:
+                self.failed[_reason(outcome)] += 1
 
 
 def _is_complete(

@@ -17,6 +17,7 @@ from reeldex.quantities import counted, data_size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reeldex.storage.npy_import import ImportReport
     from reeldex.storage.npy_space import NpySpace
     from reeldex.storage.schema import JSON, FeatureSpace
 
@@ -105,12 +106,7 @@ def import_(  # noqa: PLR0913 - the command's options
     with opened.lock():
         report = import_spaces(spaces, opened)
     claimed = sorted(spaces) if as_ else []
-    if claimed and report.not_normalised:
-        terminal.report(
-            f"the rows of {counted(report.not_normalised, 'file')} are not L2-normalised, as those of reeldex and of "
-            "the published extractor are. Check the claim with `reeldex compare`.",
-            logging.WARNING,
-        )
+    _warn(report, npy_dir, store, claimed=bool(claimed))
     answer = {
         "imported": report.imported,
         "already_there": report.already_there,
@@ -120,6 +116,21 @@ def import_(  # noqa: PLR0913 - the command's options
         "lacking": report.lacking,
     }
     claim = f", recorded as claimed {' and '.join(claimed)}" if claimed else ""
+    output.respond(
+        answer,
+        f"Imported {counted(report.imported, 'video')}, skipped {report.already_there:,} already present{claim}",
+    )
+    return 1 if report.lacking else 0
+
+
+def _warn(report: ImportReport, npy_dir: Path, store: str, *, claimed: bool) -> None:
+    """Report what a user should know of the files that were imported, or were not."""
+    if claimed and report.not_normalised:
+        terminal.report(
+            f"the rows of {counted(report.not_normalised, 'file')} are not L2-normalised, as those of reeldex and of "
+            "the published extractor are. Check the claim with `reeldex compare`.",
+            logging.WARNING,
+        )
     if report.differing:
         terminal.report(
             f"the store has other rows of {counted(report.differing, 'video')} than these files, and keeps them. "
@@ -133,11 +144,6 @@ def import_(  # noqa: PLR0913 - the command's options
             "import again.",
             logging.WARNING,
         )
-    output.respond(
-        answer,
-        f"Imported {counted(report.imported, 'video')}, skipped {report.already_there:,} already present{claim}",
-    )
-    return 1 if report.lacking else 0
 
 
 def _require_claim_with_trust(claimed: tuple[str, ...], *, trust: bool) -> None:
