@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from reeldex.embedding.datasets.feature_options import Space2d, Space3d
 from reeldex.embedding.options import ComputeDevice
 from reeldex.options import Count, NotNegative, Options, Positive
 
@@ -87,14 +88,8 @@ class IndexOptions(ComputeDevice):
             description="drop: videos whose file no longer exists leave the index. keep: they stay.",
         ),
     ] = "drop"
-    space_2d: Annotated[
-        str | None,
-        Field(title="2-D space", description="2-D feature space; null: the store's only one of resnet152."),
-    ] = None
-    space_3d: Annotated[
-        str | None,
-        Field(title="3-D space", description="3-D feature space; null: the store's only one of resnext101_3d."),
-    ] = None
+    space_2d: Space2d = None
+    space_3d: Space3d = None
 
     @model_validator(mode="after")
     def _windows_cover_the_video(self) -> Self:

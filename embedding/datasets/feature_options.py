@@ -13,18 +13,22 @@ PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
 """Rows per second of the published extractors, 2-D and 3-D."""
 
 
+Space2d = Annotated[
+    str | None,
+    Field(title="2-D space", description="2-D feature space; null: the store's only one of resnet152."),
+]
+Space3d = Annotated[
+    str | None,
+    Field(title="3-D space", description="3-D feature space; null: the store's only one of resnext101_3d."),
+]
+
+
 class FeatureLocation(Options):
     """Where rows of features are stored: in a store of reeldex, or in one folder of .npy files per stream."""
 
     store: Annotated[Path | None, Field(title="Store", description="Folder of a feature store.")] = None
-    space_2d: Annotated[
-        str | None,
-        Field(title="2-D space", description="2-D feature space; null: the store's only one of resnet152."),
-    ] = None
-    space_3d: Annotated[
-        str | None,
-        Field(title="3-D space", description="3-D feature space; null: the store's only one of resnext101_3d."),
-    ] = None
+    space_2d: Space2d = None
+    space_3d: Space3d = None
     folder_2d: Annotated[
         Path | None, Field(title="2-D folder", description="Instead of a store: 2-D features, one .npy per video.")
     ] = None

@@ -63,7 +63,8 @@ def arithmetic(precision: Precision) -> Iterator[None]:
 class CudaNetwork:
     """A network on a CUDA device; see `Network`.
 
-    `module` turns (B, 3, H, W) or (B, 3, T, H, W) input of `dtype`, channels-last, into (B, D) features.
+    `module` turns (B, 3, H, W) or (B, 3, T, H, W) input of `dtype`, channels-last, into (B, D) features; `kernels`
+    names what computes them, for `runtime`, if that is not PyTorch alone.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that `load` assembles
@@ -78,7 +79,6 @@ class CudaNetwork:
         space: str,
         weights_sha256: str,
         kernels: str = "",
-        graphs: bool = True,
     ) -> None:
         self.spec = spec
         self.device = str(device)
@@ -93,7 +93,7 @@ class CudaNetwork:
         self._normalisation = Normalisation(spec, device)
         self._copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._computations = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._graphs = _Graphs(self._computations) if graphs else None
+        self._graphs = _Graphs(self._computations)
 
     def new_batch(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Return an array for a batch, not initialised, in pinned memory: it is copied to the device at full speed."""
@@ -121,8 +121,7 @@ class CudaNetwork:
 
     def _free(self) -> None:
         torch.cuda.synchronize(self.device)
-        if self._graphs is not None:
-            self._graphs.clear()
+        self._graphs.clear()
         torch.cuda.empty_cache()
 
     def _start(self, clips: NDArray[np.uint8]) -> _Part:
@@ -137,7 +136,7 @@ class CudaNetwork:
         self._computations.wait_stream(self._copies)
         with torch.cuda.stream(self._computations):
             on_device.record_stream(self._computations)
-            rows = self._forward(on_device) if self._graphs is None else self._graphs.run(on_device, self._forward)
+            rows = self._graphs.run(on_device, self._forward)
             on_host = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
             on_host.copy_(rows, non_blocking=True)
             done = torch.cuda.Event()  # type: ignore[no-untyped-call]

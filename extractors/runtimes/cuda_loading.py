@@ -177,6 +177,7 @@ def _require_same(rewritten: nn.Module, module: nn.Module, spec: ExtractorSpec, 
 def _rows_per_second(network: CudaNetwork, clips: NDArray[np.uint8]) -> float:
     """Measure batches of full size, after one that finds out whether they fit into the memory."""
     network.features(np.resize(clips, (network.batch_rows, *clips.shape[1:])))
+    # It may have been halved.
     batch = np.resize(clips, (network.batch_rows, *clips.shape[1:]))
     times = []
     for _ in range(3):
