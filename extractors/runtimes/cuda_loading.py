@@ -64,6 +64,7 @@ def load(record: ExtractorRecord, options: NetworkOptions, device: torch.device)
     With precision AUTO, that is the fastest one whose features stay within cosine 0.9999 of those of float32.
     """
     module, sha256 = load_module(record, options)
+    device = torch.device("cuda", device.index or 0)
     # Triton launches kernels on the current device.
     with torch.cuda.device(device):
         module.to(device)

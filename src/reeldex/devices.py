@@ -43,7 +43,6 @@ def resolve_device(wanted: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise DeviceError(f"Device {wanted!r} is not supported. {_NAMES}")
     if device.type == "cuda":
-        device = torch.device("cuda", device.index or 0)
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             raise _not_available(wanted, count)

@@ -139,7 +139,6 @@ def test_caption_files_that_cannot_be_used(tmp_path: Path) -> None:
         ("a.json", b'{"v": "\xff"}', "a.json, line 1: it is not UTF-8"),
         ("a.json", b'{"a\\u0000b": {}}', "does not map video ids"),
         ("a.csv", b"video_id,start,end\n", "has no column 'text'"),
-        ("a.csv", b"video_id,start,end,text\n,0,1,a\n", "line 2, column 'video_id': it is empty"),
         ("a.pkl", pickle.dumps({1: 2}), "does not map video ids"),
     ):
         (tmp_path / name).write_bytes(content)
@@ -150,6 +149,13 @@ def test_caption_files_that_cannot_be_used(tmp_path: Path) -> None:
         load_captions(tmp_path / "evil.pickle")
     with pytest.raises(DatasetError, match="There is no file"):
         load_captions(tmp_path / "nothing.json")
+
+
+def test_a_caption_without_a_video_is_dropped_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.csv").write_bytes(b"video_id,start,end,text\n,0,1,a\nv,0,1,b\n")
+    captions = load_captions(tmp_path / "a.csv")
+    assert list(captions) == ["v"]
+    assert "1 caption without a video or a possible time left out" in caplog.text
 
 
 def test_captions_are_read_from_csv_with_the_rows_of_a_video_in_any_order(tmp_path: Path) -> None:
