@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reeldex.extractors.file_hashes import FileIdentity, known_hashes, remember_hashes
@@ -25,6 +26,8 @@ class ShardJob:
       in any case.
     - `inspection` is what the plan saw of the shard on disk; None if it saw nothing.
     - `file_hashes` are known hashes of weights files, so that a worker does not compute them again.
+    - `seen` is a video that the machine of the run sees, for a job that another machine does (empty if it sees none);
+      None for a job of that machine.
     """
 
     store: str
@@ -36,15 +39,29 @@ class ShardJob:
     inspection: Inspection | None = None
     redo: tuple[int, ...] = ()
     file_hashes: Mapping[FileIdentity, str] = field(default_factory=known_hashes)
+    seen: str | None = None
 
     @property
     def number(self) -> int:
         """The shard's number."""
         return self.shard
 
+    def for_another_machine(self) -> ShardJob:
+        """Return the job for a machine that numbers files otherwise, and may not see the same ones."""
+        from reeldex.flows.extraction.same_files import absolute, video_seen_here
+
+        weights = self.config.weights
+        files = {name: Path(absolute(file)) for name, file in weights.files.items()}
+        folder = None if weights.folder is None else Path(absolute(weights.folder))
+        here = {"weights": weights.model_copy(update={"files": files, "folder": folder})}
+        seen = video_seen_here(_store(self.store), self.shard)
+        config = self.config.model_copy(update=here)
+        return replace(self, store=absolute(self.store), config=config, file_hashes={}, seen=seen)
+
     def __call__(self, device: str, on_event: OnEvent) -> dict[str, Any]:
         """Extract the shard's missing features on a device; return the fields of its ShardReport as JSON values."""
         from reeldex.flows.extraction.networks import extractor_record, feature_space, load_networks
+        from reeldex.flows.extraction.same_files import require_same_files, require_store_folder
         from reeldex.flows.extraction.shard_work import run_shard
         from reeldex.flows.extraction.store_faults import require_space, store_faults
 
@@ -52,8 +69,12 @@ class ShardJob:
         compute = self.config.compute.model_copy(update={"device": device})
         for space in self.spaces:
             extractor_record(space)
+        if self.seen is not None:
+            require_store_folder(self.store)
         store = _store(self.store)
         with store_faults(store.path):
+            if self.seen is not None:
+                require_same_files(store, self.shard, self.videos, self.seen)
             # Before anything expensive.
             require_space(store.path, store.staging(self.shard), self.videos)
             networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
