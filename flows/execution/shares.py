@@ -84,7 +84,8 @@ def no_room(nodes: Sequence[ClusterNode], execution: ExecutionConfig, devices: s
         f"{data_size(execution.memory_per_worker_bytes)} of memory" if execution.memory_per_worker_bytes else "",
     ]
     have = "; ".join(
-        f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs, {data_size(int(node.memory_bytes))}" for node in nodes
+        f"{node.name}: {counted(int(node.cpus), 'CPU')}, {counted(int(node.gpus), 'GPU')}, {data_size(node.memory_bytes)}"
+        for node in nodes
     )
     return UsageError(
         f"No node of the Ray cluster has room for a worker, which needs {', '.join(filter(None, needs))} (device "
