@@ -84,7 +84,8 @@ def no_room(nodes: Sequence[ClusterNode], execution: ExecutionConfig, devices: s
         f"{data_size(execution.memory_per_worker_bytes)} of memory" if execution.memory_per_worker_bytes else "",
     ]
     have = "; ".join(
-        f"{node.name}: {counted(int(node.cpus), 'CPU')}, {counted(int(node.gpus), 'GPU')}, {data_size(node.memory_bytes)}"
+        f"{node.name}: {counted(int(node.cpus), 'CPU')}, {counted(int(node.gpus), 'GPU')}, "
+        f"{data_size(node.memory_bytes)}"
         for node in nodes
     )
     return UsageError(

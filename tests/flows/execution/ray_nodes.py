@@ -23,7 +23,8 @@ _ROOT = Path(__file__).resolve().parents[3]
 _FIRST_NODE = "127.0.0.2"
 
 # Ray listens on every address of the machine: nobody without the token is served. Ray reads it when it is imported.
-os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
+os.environ.update(RAY_AUTH_MODE="token", RAY_USAGE_STATS_ENABLED="0")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 class RayNodes:

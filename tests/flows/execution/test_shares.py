@@ -33,12 +33,12 @@ def node(name: str, cpus: float, gpus: float = 0.0, memory: float = 64 * GB) -> 
         # GPUs are shared, but none is split over two.
         ([node("a", 8, 2)], {"gpus_per_worker": 0.5}, "cuda", [(f"a worker {n}", "cuda:0", 2, 0.5) for n in range(4)]),
         ([node("a", 8, 2)], {"gpus_per_worker": 0.6}, "cuda", [(f"a worker {n}", "cuda:0", 4, 0.6) for n in range(2)]),
-        ([node("a", 99, 1)], {"gpus_per_worker": 0.1}, "cuda", [(f"a worker {n}", "cuda:0", 9, 0.1) for n in range(10)]),
+        ([node("a", 9, 1)], {"gpus_per_worker": 0.3}, "cuda", [(f"a worker {n}", "cuda:0", 3, 0.3) for n in range(3)]),
         # CPUs and memory limit the number of workers.
         ([node("a", 1, 4)], {}, "auto", [("a worker 0", "cuda:0", 1, 1.0)]),
         ([node("a", 8, 4)], {"cpus_per_worker": 3}, "auto", [(f"a worker {n}", "cuda:0", 3, 1.0) for n in range(2)]),
-        ([node("a", 8, 4)], {"memory_per_worker_bytes": int(30 * GB)}, "auto", [("a worker 0", "cuda:0", 2, 1.0)] * 1
-         + [("a worker 1", "cuda:0", 2, 1.0)]),
+        ([node("a", 8, 4)], {"memory_per_worker_bytes": int(30 * GB)}, "auto",
+         [("a worker 0", "cuda:0", 2, 1.0), ("a worker 1", "cuda:0", 2, 1.0)]),
         # A head node that takes no work; a node without any GPU for cuda; no node at all.
         ([node("head", 0), node("a", 1)], {}, "auto", [("a worker 0", "cpu", 1, 0.0)]),
         ([node("head", 0, 1), node("a", 1)], {}, "auto", []),
