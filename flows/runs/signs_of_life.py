@@ -22,7 +22,7 @@ from prefect.states import Running
 from reeldex.flows.execution.process_id import own_process
 from reeldex.flows.runs.artifacts import server_errors_logged
 from reeldex.flows.runs.lost_runs import crash_tasks_of, is_own, label_process
-from reeldex.flows.runs.names import NOT_RESPONDING, TAG
+from reeldex.flows.runs.names import TAG
 from reeldex.flows.runs.process_guard import FINISHED
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 ALIVE_EVENT = "reeldex.run.alive"
 ALIVE_SECONDS = 30.0
+# Name of the state, of type Running, of a run of which the server has not heard for a while.
+NOT_RESPONDING = "NotResponding"
 # How messages begin that the server gives to runs which it has marked as crashed for their silence.
 SILENT = "No sign of life"
 _REQUEST_SECONDS = 20.0

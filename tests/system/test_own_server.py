@@ -221,22 +221,6 @@ def test_only_runs_whose_process_is_gone_are_crashed(lab: OwnServer) -> None:
             lab.api(f"/flow_runs/{run}", method="DELETE")
 
 
-def test_a_run_that_had_ended_before_its_silence_was_announced_keeps_its_end(lab: OwnServer) -> None:
-    dead = {"reeldex.host": socket.gethostname(), "reeldex.process": GONE}
-    silent = {"type": "RUNNING", "name": "NotResponding"}
-    final = {"type": "COMPLETED", "name": "Nothing new", "message": "5 of 5 have features."}
-    ended, lost = (noted_run(lab, {"type": "RUNNING", "name": "Running"}, {}) for _ in range(2))
-    for run, states in ((ended, (final, silent)), (lost, (silent,))):
-        for state in states:
-            lab.api(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
-        lab.api(f"/flow_runs/{run}/labels", dead, method="PATCH")
-    lab.until(lambda: {lab.run(run)["state"]["type"] for run in (ended, lost)} == {"COMPLETED", "CRASHED"}, 60)
-    state = lab.run(ended)["state"]
-    assert (state["name"], state["message"]) == ("Nothing new", "5 of 5 have features.")
-    for run in (ended, lost):
-        lab.api(f"/flow_runs/{run}", method="DELETE")
-
-
 def test_a_server_that_was_away_crashes_no_run_that_is_alive(lab: OwnServer) -> None:
     with device_held(lab):
         run = waiting_run(lab, "outlives-the-server")
