@@ -27,7 +27,7 @@ PIPELINE = """
 extract: {weights: random, extractors: [resnet152], shard_videos: 2}
 compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 """
-# What the issue of a lab's day allows for a killed process to be shown.
+# Within which a killed process is shown.
 SHOWN_SECONDS = 120
 GONE = "4194000@1"  # a process that cannot be
 
@@ -285,3 +285,32 @@ def test_prefects_own_deploy_works_with_a_pool_that_fixes_how_runs_start(lab: Ow
     assert done.returncode == 0, done.stdout + done.stderr
     run = lab.launch("verify/verify", store="/nowhere")
     assert "is not a feature store" in lab.ended(run)["message"]
+
+
+def test_automations_learn_at_once_that_a_run_of_a_new_schedule_has_ended(lab: OwnServer) -> None:
+    trigger = {
+        "type": "event",
+        "posture": "Reactive",
+        "threshold": 1,
+        "within": 0,
+        "expect": ["prefect.flow-run.Completed"],
+    }
+    automation = lab.api("/automations/", {"name": "ended", "trigger": trigger, "actions": [{"type": "do-nothing"}]})
+    deployment = lab.deployment("extract/extract")["id"]
+    parameters = {"source": "good", "store": "scheduled"}
+    schedule = {"schedule": {"interval": 10}, "active": True, "parameters": parameters}
+    made = lab.api(f"/deployments/{deployment}/schedules", [schedule])
+    wanted = {
+        "event": {"name": ["prefect.automation.triggered"]},
+        "resource": {"id": [f"prefect.automation.{automation['id']}"]},
+    }
+    try:
+        ours = {"deployment_id": {"any_": [deployment]}, "state": {"type": {"any_": ["COMPLETED"]}}}
+        done = lab.until(
+            lambda: [run for run in lab.api("/flow_runs/filter", {"flow_runs": ours}) if run["auto_scheduled"]]
+        )
+        assert done
+        lab.until(lambda: lab.api("/events/filter", {"filter": wanted})["total"], 30)
+    finally:
+        lab.api(f"/deployments/{deployment}/schedules/{made[0]['id']}", method="DELETE")
+        lab.api(f"/automations/{automation['id']}", method="DELETE")
