@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from reeldex.flows.execution.process_id import process_of
+from reeldex.flows.runs.signs_of_life import ALIVE_SECONDS
 from reeldex.flows.server.job_template import fixed_job_template, job_variables
 from reeldex.storage.lock import hold_lock
 from tests.conftest import MakeVideo
@@ -29,6 +30,8 @@ compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 """
 # Within which a killed process is shown.
 SHOWN_SECONDS = 120
+# For how long the automations wait in place of minutes, in each of their steps: more than from one sign to the next.
+SILENCE_SECONDS = 1.5 * ALIVE_SECONDS
 GONE = "4194000@1"  # a process that cannot be
 
 
@@ -222,14 +225,15 @@ def test_only_runs_whose_process_is_gone_are_crashed(lab: OwnServer) -> None:
 
 
 def test_a_server_that_was_away_crashes_no_run_that_is_alive(lab: OwnServer) -> None:
+    lab.shorten_silence(SILENCE_SECONDS)
     with device_held(lab):
         run = waiting_run(lab, "outlives-the-server")
         worker = lab.process
         lab.kill_server()
-        time.sleep(150)  # time is tested: longer than the automations wait for a sign of life
+        time.sleep(1.5 * SILENCE_SECONDS)  # time is tested: longer than the automations wait for a sign of life
         lab.start_server()
         lab.process = worker
-        time.sleep(60)  # time is tested: the automations have been evaluated
+        time.sleep(1.5 * SILENCE_SECONDS)  # time is tested: the automations have been evaluated
         assert lab.run(run)["state"]["type"] == "RUNNING"
     assert lab.ended(run)["type"] == "COMPLETED"
     assert "Crashed" not in states(lab, run)
