@@ -17,6 +17,7 @@ from reeldex.devices import card, usable_cores, usable_devices
 from reeldex.errors import UsageError
 from reeldex.extractors.clips import clip_count
 from reeldex.extractors.errors import ExtractionError
+from reeldex.extractors.input_descriptions import TOGETHER, describe_together
 from reeldex.extractors.network import cached_network
 from reeldex.extractors.options import WeightsChoice
 from reeldex.extractors.pictures import require_size
@@ -119,8 +120,9 @@ def estimate(prepared: PreparedRun) -> Cost:
     config, entries = prepared.config, videos_to_extract(prepared)
     specs = [extractor_record(space)[0].spec for space in requested_spaces(config)]
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
-        probed = list(pool.map(lambda entry: _probe(entry, specs, config), entries))
-    videos = [video for video in probed if video is not None]
+        groups = [entries[first : first + TOGETHER] for first in range(0, len(entries), TOGETHER)]
+        probed = list(pool.map(lambda group: _probe(group, specs, config), groups))
+    videos = [video for found in probed for video in found]
     if entries and not videos:
         raise UsageError(
             f"None of the {len(entries)} videos of the source can be extracted. Extract to see the reasons."
@@ -164,16 +166,20 @@ def videos_to_extract(prepared: PreparedRun) -> list[VideoEntry]:
     return [entry for entry in found if entry.duplicate_of is None]
 
 
-def _probe(entry: VideoEntry, specs: Sequence[ExtractorSpec], config: PipelineConfig) -> _Video | None:
-    limits = config.compute.limits
-    square = config.decode.square_pixels
-    try:
-        metadata = probe(entry.path, limits=limits, options=config.decode)
-        for spec in specs:
-            require_size(entry.path, spec, metadata, limits, square_pixels=square)
-    except ExtractionError:
-        return None  # counted as broken; the extraction reports the reason
-    return _Video(entry, metadata, metadata.square_pixel_size if square else metadata.display_size)
+def _probe(entries: Sequence[VideoEntry], specs: Sequence[ExtractorSpec], config: PipelineConfig) -> list[_Video]:
+    """Return those of the videos that can be opened; the extraction reports why others cannot."""
+    limits, square = config.compute.limits, config.decode.square_pixels
+    described = describe_together([entry.path for entry in entries], limits)
+    found = []
+    for entry in entries:
+        try:
+            metadata = probe(entry.path, limits=limits, options=config.decode, description=described.get(entry.path))
+            for spec in specs:
+                require_size(entry.path, spec, metadata, limits, square_pixels=square)
+        except ExtractionError:
+            continue
+        found.append(_Video(entry, metadata, metadata.square_pixel_size if square else metadata.display_size))
+    return found
 
 
 def _frames(video: _Video, spec: ExtractorSpec) -> int:
