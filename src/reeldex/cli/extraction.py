@@ -79,10 +79,11 @@ def extract(  # noqa: PLR0913 - each is an option
 
     prepared = prepare(source, store, config, only_estimate=dry_run)
     if dry_run:
+        from reeldex.flows.execution.process_age import process_seconds
         from reeldex.flows.extraction.cost import estimate
         from reeldex.flows.extraction.search_notes import describe_notes, notes_to_json
 
-        cost = estimate(prepared)
+        cost = estimate(prepared, process_seconds())
         notes = prepared.found.notes if prepared.found is not None else ()
         answer = {**cost.to_json(), "notes": notes_to_json(notes)}
         output.respond(answer, "\n".join([str(cost), *describe_notes(notes)]))
