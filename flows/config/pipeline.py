@@ -99,7 +99,7 @@ edited in the Prefect UI. An edit made there stays until the schedule is changed
       store: /data/features
       cron: "0 2 * * *"          # or interval_seconds: 3600
       timezone: Europe/Paris     # of the cron fields; UTC without it
-      when_busy: wait            # or skip, while an earlier run goes on or the store is in use
+      when_busy: wait            # or skip or share, while an earlier run goes on or the store is in use
       settle_seconds: 60         # files modified within so many seconds wait for the next run"""
         ),
     ] = ()

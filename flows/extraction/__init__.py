@@ -15,5 +15,6 @@
 - `run_report.py`: the report on a run; `run_time.py`: where its time went; `report.py`: reports as Markdown and table
   rows; `store_history.py`: a page on a store that grows from run to run; `markdown.py`: tables.
 - `cost.py`: the estimate of `--dry-run`.
-- `store_lock.py`: exclusive write access to a store; `verification.py`: verification of a store.
+- `store_use.py`: a run's use of a store, alone or beside others; `shared_shards.py`: shards that others may process;
+  `verification.py`: verification of a store.
 """

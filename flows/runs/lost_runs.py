@@ -28,8 +28,8 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
-from reeldex.flows.execution.process_id import is_alive, own_process
 from reeldex.flows.runs.names import TAG
+from reeldex.storage.process_id import is_alive, own_process
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -19,12 +19,12 @@ from prefect.runtime import flow_run as this_run
 from prefect.settings import get_current_settings
 from prefect.states import Running
 
-from reeldex.flows.execution.process_id import own_process
 from reeldex.flows.runs.artifacts import server_errors_logged
 from reeldex.flows.runs.lost_runs import crash_tasks_of, is_own, label_process
 from reeldex.flows.runs.names import TAG
 from reeldex.flows.runs.process_guard import FINISHED
 from reeldex.flows.runs.state_events import send_missing_state_event
+from reeldex.storage.process_id import own_process
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from reeldex.flows.execution.process_id import process_of
 from reeldex.flows.runs.signs_of_life import ALIVE_SECONDS
 from reeldex.flows.server.job_template import fixed_job_template, job_variables
 from reeldex.storage.lock import hold_lock
+from reeldex.storage.process_id import process_of
 from tests.conftest import MakeVideo
 from tests.system.own_server import OwnServer
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 _FAILURES_SHOWN = 20
 _SHARD_RANGE = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 _MOST_SHARDS = 10_000_000  # a mistyped range must not fill the memory
-_EXITS = "Exit status: 0 all videos have features; 1 finished, but something failed; 2 wrong usage or configuration."
+_EXITS = (
+    "Exit status: 0 all videos have features, or skipped (--when-busy skip); 1 finished, but something failed; 2 wrong "
+    "usage or configuration."
+)
 _COMPUTE: tuple[Setting, ...] = (
     setting("compute.device", "Computation"),
     setting("compute.precision", "Computation"),
@@ -50,6 +53,14 @@ WeightsFiles = Annotated[
     ),
 ]
 Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another run that uses the store.")]
+BusyChoice = Annotated[
+    WhenBusy | None,
+    Parameter(
+        name="--when-busy",
+        help="What to do while another run uses the store: wait, skip, fail, or share its shards (default: fail; wait "
+        "with --wait). Runs that share may be on several machines; each ends when all its shards are done.",
+    ),
+]
 
 
 @command(
@@ -68,6 +79,7 @@ def extract(  # noqa: PLR0913 - each is an option
     store: Annotated[str, Parameter(metavar="DIR", help="Folder of the feature store; created if absent.")],
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
+    when_busy: BusyChoice = None,
     server: ServerChoice = None,
     dry_run: Annotated[bool, Parameter(help="Estimate the cost without extracting.")] = False,
     given: Given,
@@ -92,7 +104,7 @@ def extract(  # noqa: PLR0913 - each is an option
         from reeldex.flows.extract import extract_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *_when_busy(when_busy, wait)), store, output)
 
 
 @command(
@@ -124,6 +136,7 @@ def rerun(  # noqa: PLR0913 - each is an option
     ] = (),
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
+    when_busy: BusyChoice = None,
     server: ServerChoice = None,
     given: Given,
     output: Output,
@@ -144,7 +157,7 @@ def rerun(  # noqa: PLR0913 - each is an option
         from reeldex.flows.rerun import rerun_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *_when_busy(when_busy, wait)), store, output)
 
 
 def _shard_numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
@@ -170,15 +183,25 @@ def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
     return parse_config(content, "command line")
 
 
-def _when_busy(wait: float) -> tuple[WhenBusy, float]:
-    return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
+def _when_busy(choice: WhenBusy | None, wait: float) -> tuple[WhenBusy, float]:
+    if choice is None:
+        return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
+    if choice is WhenBusy.WAIT and not wait:
+        raise UsageError("--when-busy wait: say how many seconds to wait, such as --wait 3600.")
+    if wait and choice in {WhenBusy.SKIP, WhenBusy.FAIL}:
+        raise UsageError(f"--when-busy {choice} does not wait: leave out --wait.")
+    return (choice, wait)
 
 
 def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:
     from reeldex.flows.extraction.run_report import ShardsLostError
+    from reeldex.flows.extraction.store_use import RunSkippedError
 
     try:
         report = work()
+    except RunSkippedError as skipped:
+        output.respond({"skipped": str(skipped)}, str(skipped))
+        return 0
     except ShardsLostError as lost:
         report = lost.report
         terminal.report(str(lost))
