@@ -69,9 +69,9 @@ class ShardJob:
         files = {name: Path(absolute(file)) for name, file in weights.files.items()}
         folder = None if weights.folder is None else Path(absolute(weights.folder))
         here = {"weights": weights.model_copy(update={"files": files, "folder": folder})}
-        seen = video_seen_here(_store(self.store), self.shard)
-        config = self.config.model_copy(update=here)
-        return replace(self, store=absolute(self.store), config=config, file_hashes={}, seen=seen)
+        config, store = self.config.model_copy(update=here), absolute(self.store)
+        seen = video_seen_here(_store(store), self.shard)
+        return replace(self, store=store, config=config, file_hashes={}, seen=seen)
 
     def __call__(self, device: str, on_event: OnEvent) -> dict[str, Any]:
         """Extract the shard's missing features on a device; return the fields of its ShardReport as JSON values.

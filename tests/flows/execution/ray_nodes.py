@@ -56,7 +56,12 @@ class RayNodes:
         command = [
             *(sys.executable, str(Path(sysconfig.get_path("scripts")) / "ray"), "start", "--block"),
             *(where if name == _FIRST_NODE else [f"--address={self.address}"]),
-            *(f"--node-ip-address={name}", "--num-cpus=1", f"--num-gpus={gpus}", "--object-store-memory=80000000"),
+            *(
+                f"--node-ip-address={name}",
+                f"--num-cpus={max(1, gpus)}",
+                f"--num-gpus={gpus}",
+                "--object-store-memory=80000000",
+            ),
             # Ports that the system chooses: Ray's own range is that of all clusters of the machine.
             *("--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"),
         ]
