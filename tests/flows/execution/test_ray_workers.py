@@ -40,10 +40,12 @@ def execution(nodes: RayNodes | None = None, **options: Any) -> ExecutionConfig:
     return ExecutionConfig(**{"engine": Engine.RAY, "address": address, **options})
 
 
-def run(nodes: RayNodes, jobs: list[ClusterJob], events: list[object] | None = None) -> dict[int, Any]:
+def run(
+    nodes: RayNodes, jobs: list[ClusterJob], events: list[object] | None = None, devices: str = "auto"
+) -> dict[int, Any]:
     on_event = (lambda _: None) if events is None else events.append
     executor = ThreadExecutor(workers_of(execution(nodes), "test"))
-    results: dict[int, Any] = executor.run(jobs, "auto", RETRY, on_event)
+    results: dict[int, Any] = executor.run(jobs, devices, RETRY, on_event)
     return results
 
 
@@ -162,7 +164,7 @@ def test_a_program_that_is_connected_already_stays_so(nodes: RayNodes, tmp_path:
 
     ray.init(address=nodes.address, log_to_driver=False)
     try:
-        assert isinstance(run(nodes, [ClusterJob(0, tmp_path / "0")])[0], Done)
+        assert isinstance(run(nodes, [ClusterJob(0, tmp_path / "0")], devices="cpu")[0], Done)
         assert ray.is_initialized()
     finally:
         ray.shutdown()
