@@ -41,11 +41,12 @@ process, out of memory), the run is *Failed*; press **Retry** to process only th
 
 FORM = Form(
     "extract",
-    ("extract", "decode", "compute", "weights"),
+    ("extract", "decode", "compute", "execution", "weights"),
     (
         key_field("extract.extractors"),
         key_field("extract.weights", "network_weights"),
         key_field("compute.device"),
+        key_field("execution.engine"),
         key_field("extract.include"),
         key_field("extract.exclude"),
         key_field("extract.settle_seconds"),

@@ -40,8 +40,8 @@ configured.
 
 FORM = Form(
     "rerun-failed",
-    ("decode", "compute", "weights"),
-    (key_field("compute.device"),),
+    ("decode", "compute", "execution", "weights"),
+    (key_field("compute.device"), key_field("execution.engine")),
     former={"decode": "decode", "compute": "compute", "weights": "weights"},
 )
 

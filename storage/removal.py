@@ -57,7 +57,7 @@ def remove_space(store: FeatureStore, space: str, *, dry_run: bool = False) -> R
             if video.status == "ok" and set(video.rows) == {space}:
                 raise _only_space(space, video.video_id)
     for manifest in unfinished:
-        if set(read_removed(store.path).wanted(manifest, None)) == {space}:
+        if set(read_removed(store.path).wanted(manifest.shard, manifest.spaces, ())) == {space}:
             raise _only_space(space, manifest.videos[0].video_id)
     found = Removal(
         sum(space in video.rows for held in holding.values() for video in held.videos),

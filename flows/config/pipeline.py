@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, mod
 from reeldex.errors import UsageError
 from reeldex.extractors.options import DecodeOptions
 from reeldex.flows.config.datasets import DatasetsConfig
+from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.config.extraction import (
     ComputeConfig,
     ExtractConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "CONFIG_FILE_NAME",
     "ComputeConfig",
     "DecodeOptions",
+    "ExecutionConfig",
     "ExtractConfig",
     "NonEmpty",
     "PipelineConfig",
@@ -74,6 +76,7 @@ class PipelineConfig(Options):
     extract: ExtractConfig = ExtractConfig()
     decode: DecodeOptions = DecodeOptions()
     compute: ComputeConfig = ComputeConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     weights: WeightsConfig = WeightsConfig()
     datasets: DatasetsConfig = DatasetsConfig()
     words: WordsConfig = WordsConfig()

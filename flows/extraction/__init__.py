@@ -9,6 +9,7 @@
 - `run.py`: runs the shards of a prepared run on an executor; `in_process.py`: the same without a server.
 - `shard_job.py`: one shard as a job; `shard_work.py`: extracts, stages and publishes its videos; `engine_results.py`:
   what is recorded of each.
+- `same_files.py`: whether another machine sees the store and the videos of the run.
 - `networks.py`: loads the networks of feature spaces, once per process.
 - `events.py`, `progress.py`: events of a shard, and the progress shown from them.
 - `run_report.py`: the report on a run; `run_time.py`: where its time went; `report.py`: reports as Markdown and table

@@ -11,10 +11,12 @@ from reeldex.flows.config.pipeline import WhenBusy
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.fault_limit import SAME_FAULTS_IN_A_ROW, FaultLimit
 from reeldex.flows.execution.retries import RetryRule
+from reeldex.flows.extraction.calibration import compare_with_estimate
 from reeldex.flows.extraction.events import ShardPlanned
 from reeldex.flows.extraction.metrics import ExtractionMetrics
 from reeldex.flows.extraction.progress import ExtractionProgress
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError, present_entries, present_outcomes, sum_up
+from reeldex.flows.extraction.run_time import Estimate
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shard_work import ShardReport
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
@@ -101,7 +103,14 @@ def run_shards(
     for result in results.values():
         if isinstance(result, RunStoppedError):
             raise result
-    return report
+    return _compared(prepared, report)
+
+
+def _compared(prepared: PreparedRun, report: RunReport) -> RunReport:
+    """Return the report with the estimate of `--dry-run`, if there was one, in place of that after the first videos."""
+    work_seconds = report.seconds_of_work / report.devices
+    seconds = compare_with_estimate(prepared.store_folder, report.seconds_of_video, report.wall_seconds, work_seconds)
+    return report if seconds is None else replace(report, estimate=Estimate(seconds))
 
 
 def _job(store: FeatureStore, config: PipelineConfig, task: ShardTask) -> ShardJob:

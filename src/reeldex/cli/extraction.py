@@ -14,6 +14,7 @@ from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.extractors.options import DecodeOptions
+from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
 from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
@@ -38,6 +39,7 @@ _COMPUTE: tuple[Setting, ...] = (
     setting("compute.batch_rows", "Computation"),
     setting("compute.limits.timeout_seconds", "Computation"),
 )
+_EXECUTION = settings_of("execution", ExecutionConfig, "Execution", address="--ray-address")
 _MONITORING = (setting("monitoring.metrics_folder", "Monitoring"),)
 _DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
@@ -68,7 +70,7 @@ BusyChoice = Annotated[
     "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
     "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
-    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE, *_MONITORING),
+    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE, *_EXECUTION, *_MONITORING),
 )
 def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
@@ -89,10 +91,11 @@ def extract(  # noqa: PLR0913 - each is an option
 
     prepared = prepare(source, store, config, only_estimate=dry_run)
     if dry_run:
+        from reeldex.flows.execution.process_age import process_seconds
         from reeldex.flows.extraction.cost import estimate
         from reeldex.flows.extraction.search_notes import describe_notes, notes_to_json
 
-        cost = estimate(prepared)
+        cost = estimate(prepared, process_seconds())
         notes = prepared.found.notes if prepared.found is not None else ()
         answer = {**cost.to_json(), "notes": notes_to_json(notes)}
         output.respond(answer, "\n".join([str(cost), *describe_notes(notes)]))
@@ -112,7 +115,7 @@ def extract(  # noqa: PLR0913 - each is an option
     "--videos, only these are extracted again, complete or not; their features stay until "
     "the new ones replace them.\n\n" + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    settings=(*_DECODE, *_COMPUTE, *_MONITORING),
+    settings=(*_DECODE, *_COMPUTE, *_EXECUTION, *_MONITORING),
 )
 def rerun(  # noqa: PLR0913 - each is an option
     store: Store,
