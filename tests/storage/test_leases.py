@@ -237,3 +237,21 @@ def test_foreign_files_in_the_folder_are_left_alone(leases: Leases, folder: Path
     (folder / "shard-00007.9.json.d").mkdir()
     assert leases.live("") == []
     assert acquire(leases).counter == 1
+
+
+def test_a_process_that_proc_hides_is_not_taken_for_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As /proc mounted with hidepid does with processes of other users, which may not be signalled either.
+    owner = replace(ME, process="4194000@5")
+    assert owner.has_ended
+
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not owner.has_ended
+    assert replace(ME, process="1@5").has_ended, "one that is shown, with another start, is another process"
+
+
+@pytest.mark.parametrize("process", ["", "x@1", "99999999999999999999@1", "@"])
+def test_an_owner_of_any_text_is_compared(process: str) -> None:
+    assert replace(ME, process=process).has_ended
