@@ -81,7 +81,7 @@ class PreparedRun:
     ) -> bool:
         """Whether preparing a run with these arguments would return this one, unless files have changed since."""
         # A rerun extracts what the shards were planned for.
-        used = ("extract", "decode", "compute", "weights") if source else ("decode", "compute", "weights")
+        used = (*(("extract",) if source else ()), "decode", "compute", "execution", "weights")
         given = (tuple(source), Path(store), tuple(retry), choice)
         return (self.source, self.store_folder, self.retry, self.choice) == given and all(
             getattr(self.config, name) == getattr(config, name) for name in used
