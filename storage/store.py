@@ -19,6 +19,7 @@ from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import publish_shard
 from reeldex.storage.readable_store import ReadableStore, nearest
 from reeldex.storage.records import set_aside_damaged
+from reeldex.storage.remote_path import store_path
 from reeldex.storage.schema import JSON, FeatureSpace
 from reeldex.storage.searches import SearchedSource, Searches, read_searched_ids, read_searches, write_searches
 from reeldex.storage.staging import Staging
@@ -30,6 +31,8 @@ from reeldex.storage.verify_report import VerifyReport
 class FeatureStore(ReadableStore):
     """A folder of features: read them by video and span, add videos, publish shards, verify files.
 
+    The folder is on a disk, or in an object store: a URL such as `s3://bucket/store`.
+
     Reading needs no lock and sees what other processes publish; hold `lock()` while writing. With `create`, an absent
     or empty folder becomes a store. Raises NotAStoreError for a folder that is not a store. Methods raise
     StoreDamagedError when a file that they need is damaged, and StoreUnreadableError when the system does not allow
@@ -38,10 +41,11 @@ class FeatureStore(ReadableStore):
     """
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
+        folder = store_path(path)
         if create:
-            create_folders(Path(path))
-        require_folders(Path(path))
-        super().__init__(Path(path))
+            create_folders(folder)
+        require_folders(folder)
+        super().__init__(folder)
 
     def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path]]:
         return FeatureStore, (self.path,)
