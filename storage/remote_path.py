@@ -18,7 +18,7 @@ from pathlib import Path, PosixPath
 from typing import IO, Any, NoReturn
 
 from reeldex.remote_faults import RemoteError, attempted
-from reeldex.remote_files import RemoteUrl, is_url, open_file_system
+from reeldex.remote_files import RemoteUrl, open_file_system
 from reeldex.storage import remote_listings as listings
 from reeldex.storage.errors import StoreError
 from reeldex.storage.remote_ranges import RangeReader
@@ -243,21 +243,6 @@ class RemotePath(PosixPath):
             f"{what} needs files on a disk, and {self} is in an object store. Copy the store to a folder of this "
             "machine, and use that."
         )
-
-
-def store_path(text: str | Path) -> Path:
-    """Return the path of a store, of which the text is a path or a URL; raises UsageError for a bad URL."""
-    if isinstance(text, RemotePath) or not is_url(str(text)):
-        return Path(text) if isinstance(text, str) else text
-    url = RemoteUrl.parse(str(text))
-    if url.is_web:
-        raise RemoteStoreError(
-            f"{url} cannot hold a store: the web has no folders. Use a URL such as s3://bucket/store."
-        )
-    path = RemotePath(str(url))
-    if ".." in path.parts:
-        raise RemoteStoreError(f"{url} contains `..`, which object stores do not resolve. Write the URL without it.")
-    return path
 
 
 def local_side(root: Path) -> Path:

@@ -13,13 +13,13 @@ from reeldex.storage.fingerprints import require_fingerprints
 from reeldex.storage.forgotten import add_forgotten, entries_of
 from reeldex.storage.housekeeping import create_folders, require_folders, require_writable_folders, sweep
 from reeldex.storage.inspection import Inspection, ShardState, inspect_shard, renew
+from reeldex.storage.location import store_path
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import publish_shard
 from reeldex.storage.readable_store import ReadableStore, nearest
 from reeldex.storage.records import set_aside_damaged
-from reeldex.storage.remote_path import store_path
 from reeldex.storage.schema import JSON, FeatureSpace
 from reeldex.storage.searches import SearchedSource, Searches, read_searched_ids, read_searches, write_searches
 from reeldex.storage.staging import Staging
