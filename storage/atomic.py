@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reeldex.storage.remote_path import RemotePath
+from reeldex.storage.system_errors import look_at
 from reeldex.storage.write_errors import lasting_fault
 
 _PREFIX = ".publishing-"
@@ -50,6 +51,20 @@ def publish_text(path: Path, text: str) -> None:
     """Publish a UTF-8 text file."""
     with publish(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def publish_new_text(path: Path, text: str) -> bool:
+    """Publish a UTF-8 text file unless the name exists, and return whether it was published.
+
+    On a disk, this needs the store's lock: in an object store, of several writers one succeeds in any case.
+    """
+    if isinstance(path, RemotePath):
+        with _lasting_faults_named(path):
+            return path.create(text.encode("utf-8"))
+    if look_at(path) is not None:
+        return False
+    publish_text(path, text)
+    return True
 
 
 def make_folder(folder: Path) -> None:

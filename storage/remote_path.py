@@ -76,6 +76,10 @@ class RemotePath(PosixPath):
         """Return this path."""
         return self
 
+    def relative_to(self, *other: Any, **options: Any) -> Path:  # type: ignore[override] # noqa: ANN401 - as pathlib has it
+        """Return the path below another one; it is no URL."""
+        return Path(*super().relative_to(*other, **options).parts)
+
     # What is there
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - there are no links
@@ -131,6 +135,9 @@ class RemotePath(PosixPath):
 
     def read_bytes(self) -> bytes:
         """Return the content of a file; raises FileNotFoundError."""
+        if self._entry() is None:
+            # Most that are asked for and absent are known to be, from the listing of their folder.
+            raise FileNotFoundError(2, "No such file or directory", str(self))
         system, path = open_file_system(self.url)
         content: bytes = attempted(lambda: system.cat_file(path), self.url)
         return content
@@ -250,6 +257,12 @@ def local_side(root: Path) -> Path:
     if not isinstance(root, RemotePath):
         return root
     return cache_folder("stores") / hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+def refresh(root: Path) -> None:
+    """Let what other processes have written to a store at a URL be seen from now on."""
+    if isinstance(root, RemotePath):
+        listings.forget(root.url)
 
 
 def remove_dead_drafts(root: RemotePath) -> None:

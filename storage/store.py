@@ -20,6 +20,7 @@ from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import publish_shard
 from reeldex.storage.readable_store import ReadableStore, nearest
 from reeldex.storage.records import set_aside_damaged
+from reeldex.storage.remote_path import refresh
 from reeldex.storage.schema import JSON, FeatureSpace
 from reeldex.storage.searches import SearchedSource, Searches, read_searched_ids, read_searches, write_searches
 from reeldex.storage.staging import Staging
@@ -42,6 +43,7 @@ class FeatureStore(ReadableStore):
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
         folder = store_path(path)
+        refresh(folder)
         if create:
             create_folders(folder)
         require_folders(folder)
@@ -61,6 +63,7 @@ class FeatureStore(ReadableStore):
         """
         require_present(self.path)
         with hold_lock(self.path, wait_seconds):
+            refresh(self.path)
             sweep(self.path)
             yield
 
@@ -165,6 +168,7 @@ class FeatureStore(ReadableStore):
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
         """Re-read every byte and report damage; `progress` is called with (files checked, files in total)."""
+        refresh(self.path)
         return verify_store(self.path, progress)
 
     def set_aside_records(self) -> list[str]:
