@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import logging
+import os
 import queue
 import threading
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ from reeldex.extractors.decoding_process import DecodeStoppedError
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
 from reeldex.extractors.hwaccel import HardwareDecoders, HardwareDecodingError
+from reeldex.extractors.input_descriptions import TOGETHER, Description, describe_together
 from reeldex.extractors.options import EngineOptions
 from reeldex.extractors.spans import cut, sharing_a_decoding
 from reeldex.extractors.work_times import WorkTimes
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EDQUOT}
 _QUEUE_POLL_SECONDS = 0.2
+_SMALL_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,7 @@ class Decoders:
         self._video_count = len(sources)
         self._hardware = hardware
         self._times = times
-        groups = sharing_a_decoding(sources)
-        self._groups = iter(groups)
+        self._groups = collections.deque(sharing_a_decoding(sources))
         self._specs = specs
         self._options = options
         self._lock = threading.Lock()
@@ -68,7 +71,7 @@ class Decoders:
         self._messages: queue.Queue[Message | None] = queue.Queue(maxsize=2 * count)
         self._threads = [
             threading.Thread(target=self._work, name=f"decoder-{index}", daemon=True)
-            for index in range(min(count, max(1, len(groups))))
+            for index in range(min(count, max(1, len(self._groups))))
         ]
         self._running = len(self._threads)
 
@@ -103,29 +106,49 @@ class Decoders:
 
     def _work(self) -> None:
         try:
-            while not self._stop.is_set():
-                with self._lock:
-                    group = next(self._groups, None)
-                if group is None:
-                    return
-                self._decode(group)
+            while groups := self._next_groups():
+                described = self._described(groups)
+                for group in groups:
+                    if self._stop.is_set():
+                        return
+                    self._decode(group, described.get(_path(group)))
         finally:
             self._put(None)  # or the engine would wait forever
 
-    def _decode(self, group: Mapping[int, VideoSource]) -> None:
+    def _next_groups(self) -> list[dict[int, VideoSource]]:
+        """Take the sources of the next file; if it is small, also of small ones after it, up to a share of the rest."""
+        with self._lock:
+            most = min(TOGETHER, len(self._groups) // (2 * len(self._threads)))
+            groups = [self._groups.popleft()] if self._groups else []
+            while self._groups and len(groups) < most and _is_small(groups[-1]) and _is_small(self._groups[0]):
+                groups.append(self._groups.popleft())
+            return groups
+
+    def _described(self, groups: Sequence[Mapping[int, VideoSource]]) -> Mapping[str, Description]:
+        """Return the descriptions of several files, of which any may be missing."""
+        # What does not concern a single file occurs again when each is decoded, and is reported then.
+        with contextlib.suppress(OSError, MemoryError, FfmpegNotFoundError), self._times.decoding_work():
+            return describe_together([_path(group) for group in groups], self._options.limits)
+        return {}
+
+    def _decode(self, group: Mapping[int, VideoSource], description: Description | None) -> None:
         """Decode a file once, for all sources in it, by their numbers; once more if the hardware decoder fails."""
         try:
-            self._decode_by(self._hardware, group)
+            self._decode_by(self._hardware, group, description)
         except HardwareDecodingError as error:
-            log.info("%s: decoding it again in software: %s", next(iter(group.values())).path, error)
+            log.info("%s: decoding it again in software: %s", _path(group), error)
             for number in group:
                 self._put(Message(number, DecodingRestarted()))
             # New numbers: rows of the first decoding may still be computed.
             again = {number + self._video_count: source for number, source in group.items()}
-            self._decode_by(None, again, software_reason=str(error))
+            self._decode_by(None, again, description, software_reason=str(error))
 
     def _decode_by(
-        self, hardware: HardwareDecoders | None, group: Mapping[int, VideoSource], software_reason: str = ""
+        self,
+        hardware: HardwareDecoders | None,
+        group: Mapping[int, VideoSource],
+        description: Description | None,
+        software_reason: str = "",
     ) -> None:
         numbers, sources = list(group), list(group.values())
         source = sources[0]
@@ -140,6 +163,7 @@ class Decoders:
                 options=options.decode,
                 hardware=hardware,
                 software_reason=software_reason,
+                description=description,
             )
             with contextlib.closing(decoded) as items:
                 for at, item in self._times.decoding(cut(items, sources, self._specs)):
@@ -172,6 +196,18 @@ class Decoders:
                 continue
             return True
         return False
+
+
+def _path(group: Mapping[int, VideoSource]) -> str:
+    return next(iter(group.values())).path
+
+
+def _is_small(group: Mapping[int, VideoSource]) -> bool:
+    """Whether starting a process is a large part of the decoding of a file, as far as its size tells."""
+    try:
+        return os.stat(_path(group)).st_size <= _SMALL_BYTES  # noqa: PTH116 - paths may hold bytes that are not UTF-8
+    except (OSError, ValueError):
+        return True  # it fails soon
 
 
 def affects_all_videos(error: BaseException) -> bool:

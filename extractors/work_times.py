@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -25,16 +26,23 @@ class WorkTimes:
     queue_depth: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
+    @contextmanager
+    def decoding_work(self) -> Iterator[None]:
+        """Count the time of the block as work of a decoder; decoders may be several threads."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.decode_seconds += time.monotonic() - started
+
     def decoding(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items of a decoder, and count the time of waiting for each; decoders may be several threads."""
+        """Yield the items of a decoder, and count the time of waiting for each."""
         iterator = iter(items)
         while True:
-            started = time.monotonic()
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-            finally:
-                with self._lock:
-                    self.decode_seconds += time.monotonic() - started
+            with self.decoding_work():
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
             yield item
