@@ -180,7 +180,7 @@ def test_sections_that_were_parameters_become_settings() -> None:
         ("extract", "sources", "did you mean 'source'?"),
         ("extract", "training", "extract has no parameter 'training'"),
         ("verify", "settings", "verify has no parameter 'settings'"),
-        ("verify", "qwertz", "its parameters: set_aside_records, store"),
+        ("verify", "qwertz", "its parameters: sample, seed, set_aside_records, store"),
     ],
 )
 def test_a_parameter_that_a_flow_does_not_have_is_named(flow: str, name: str, said: str) -> None:
