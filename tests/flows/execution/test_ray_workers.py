@@ -17,6 +17,7 @@ from reeldex.flows.config.execution import Engine, ExecutionConfig
 from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.jobs import JobStarted, JobStopped
+from reeldex.flows.execution.ray_cluster import ray_cluster
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.execution.thread_executor import ThreadExecutor
 from tests.flows.execution.ray_jobs import ClusterJob, Done
@@ -156,6 +157,8 @@ def test_with_gpus_in_the_cluster_each_gets_a_worker_that_sees_no_other(nodes: R
         assert devices == {"127.0.0.4 worker 0", "127.0.0.4 worker 1"}
     finally:
         nodes.kill("127.0.0.4")
+        with ray_cluster(nodes.address) as cluster:
+            wait_until(lambda: "127.0.0.4" not in [node.name for node in cluster.nodes()], 120)
 
 
 @slow
