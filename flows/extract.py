@@ -59,7 +59,10 @@ FORM = Form(
 def extract(  # noqa: PLR0913 - each is a field of the form in the UI
     *,
     source: Source,
-    store: Annotated[NonEmpty, Field(title="Store", description="Folder of the feature store; created if absent.")],
+    store: Annotated[
+        NonEmpty,
+        Field(title="Store", description="Folder of the feature store, or its URL (s3://...); created if absent."),
+    ],
     more_sources: MoreSources = [],  # noqa: B006 - never written to
     config: PipelineConfig,
     when_busy: WhenStoreBusy = WhenBusy.WAIT,
@@ -90,7 +93,7 @@ def _extract(
             prepared = prepare(source, store, config) if use.waited else prepared.renewed()
             with planning(prepared):
                 plan = plan_extraction(*asked)
-                if any(shard >= len(prepared.store.manifests()) for shard in plan["shards"]):
+                if any(shard >= prepared.store.shard_count() for shard in plan["shards"]):
                     # A retried run reuses its persisted plan, but the store has been removed since.
                     plan = plan_extraction.with_options(refresh_cache=True)(*asked)
         return run_as_tasks(prepared, plan["shards"], plan["found"])

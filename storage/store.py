@@ -22,10 +22,12 @@ from reeldex.storage.housekeeping import (
 )
 from reeldex.storage.inspection import Inspection, ShardState, inspect_shard, renew
 from reeldex.storage.leases import LEASE_SECONDS
+from reeldex.storage.location import store_path
 from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.publishing import publish_shard
 from reeldex.storage.readable_store import ReadableStore, nearest
 from reeldex.storage.records import set_aside_damaged
+from reeldex.storage.remote_path import refresh
 from reeldex.storage.run_claims import RunClaim, join_runs, waiting_place
 from reeldex.storage.schema import JSON, FeatureSpace
 from reeldex.storage.searches import SearchedSource, Searches, read_searched_ids, read_searches, write_searches
@@ -34,10 +36,13 @@ from reeldex.storage.status import StoreStatus, collect_status
 from reeldex.storage.system_errors import look_at
 from reeldex.storage.verify import verify_store
 from reeldex.storage.verify_report import VerifyReport
+from reeldex.storage.verify_sample import Sample
 
 
 class FeatureStore(ReadableStore):
     """A folder of features: read them by video and span, add videos, publish shards, verify files.
+
+    The folder is on a disk, or in an object store: a URL such as `s3://bucket/store`.
 
     Reading needs no lock and sees what other processes publish; hold `lock()` while writing. With `create`, an absent
     or empty folder becomes a store. Raises NotAStoreError for a folder that is not a store. Methods raise
@@ -47,10 +52,12 @@ class FeatureStore(ReadableStore):
     """
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
+        folder = store_path(path)
+        refresh(folder)
         if create:
-            create_folders(Path(path))
-        require_folders(Path(path))
-        super().__init__(Path(path))
+            create_folders(folder)
+        require_folders(folder)
+        super().__init__(folder)
 
     def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path]]:
         return FeatureStore, (self.path,)
@@ -65,6 +72,7 @@ class FeatureStore(ReadableStore):
         the store cannot be written, StoreVanishedError when it is gone.
         """
         with alone(self.path, wait_seconds):
+            refresh(self.path)
             sweep(self.path)
             yield
 
@@ -200,9 +208,13 @@ class FeatureStore(ReadableStore):
         """Count shards, videos, failures, rows and bytes."""
         return collect_status(self.path, self._catalog)
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-        """Re-read every byte and report damage; `progress` is called with (files checked, files in total)."""
-        return verify_store(self.path, progress)
+    def verify(self, progress: Callable[[int, int], None] | None = None, sample: Sample | None = None) -> VerifyReport:
+        """Re-read every byte, or that of a sample of the shards, and report damage.
+
+        `progress` is called with (files checked, files in total).
+        """
+        refresh(self.path)
+        return verify_store(self.path, progress, sample)
 
     def set_aside_records(self) -> list[str]:
         """Rename damaged records of forgotten videos, removed spaces and searches; return a sentence on each.
