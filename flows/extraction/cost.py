@@ -142,8 +142,9 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     videos = _probe_all(sample, specs, config)
     if sample and not videos and not known_lengths:
         raise UsageError(
-            f"None of {_of(len(sample), len(entries))} of the source can be opened. Extract to see the reasons. To "
-            "estimate from a list alone, state the length of every video in its column `seconds`."
+            f"None of the {len(sample)} videos {'opened ' if len(sample) < len(entries) else ''}of the source can be "
+            "extracted. Extract to see the reasons. To estimate from a list alone, state the length of every video in "
+            "its column `seconds`."
         )
     assumptions = _assumptions(len(sample), videos, len(entries), hardware)
     measured = {video.entry.path: video.metadata.duration_seconds or 0.0 for video in videos}
