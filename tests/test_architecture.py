@@ -25,20 +25,32 @@ ALLOWED = {
     "flows": {"extractors", "storage", "embedding", "search"},
 }
 # Modules beside the packages that import none of them: every package may import them.
-LEAVES = {"cached_files", "containers", "devices", "errors", "options", "quantities", "untrusted_files", "user_folders"}
+LEAVES = {
+    "cached_files",
+    "containers",
+    "devices",
+    "errors",
+    "options",
+    "quantities",
+    "remote_faults",
+    "remote_files",
+    "untrusted_files",
+    "user_folders",
+}
 FLOWS = {"extract", "rerun", "verify", "train", "evaluate", "index", "pipeline"}
 HEAVY = {"torch", "torchvision", "prefect", "h5py", "numpy"}
 # Library -> the packages, folders or files that may import it.
 HOMES = {
     "apprise": {"flows/server"},
     "prefect": {f"flows/{flow}.py" for flow in FLOWS} | {"flows/runs", "flows/server"},
-    "ray": {"flows/execution"},
+    "ray": {"flows/execution/ray_cluster.py"},
     "h5py": {"storage"},
     "openvino": {"extractors/runtimes"},
     "cyclopts": {"cli"},
     "platformdirs": {"user_folders.py"},
     "multiprocessing": {"flows/execution"},
     "faiss": {"search"},
+    "fsspec": {"remote_files.py"},
     "fastapi": {"search"},
     "starlette": {"search"},
     "gensim": {"embedding/words"},

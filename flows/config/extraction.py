@@ -12,6 +12,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 from reeldex.extractors.options import DecodeLimits, DecoderOptions, DeviceOptions, WeightsOptions
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.options import Options, Seconds
+from reeldex.storage.location import StorePath
 
 RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
 """Names of the deployments that always exist."""
@@ -29,11 +30,12 @@ class VideoIdRule(StrEnum):
 
 
 class WhenBusy(StrEnum):
-    """What a run does when another run uses its store: wait, skip the run, or fail."""
+    """What a run does when another run uses its store: wait, skip the run, fail, or share the work with it."""
 
     WAIT = "wait"
     SKIP = "skip"
     FAIL = "fail"
+    SHARE = "share"
 
 
 class ExtractConfig(WeightsOptions):
@@ -120,6 +122,16 @@ class ComputeConfig(DecoderOptions, DeviceOptions):
             description="Delay before the first retry; it doubles with each further retry.",
         ),
     ] = 10.0
+    lease_seconds: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=86_400,
+            title="Lease (s)",
+            description="A shard whose worker shows no sign of life for this long is taken over by another run that "
+            "works on the same store. The end of a worker on the same machine is noticed at once.",
+        ),
+    ] = 60.0
 
 
 class WeightsConfig(Options):
@@ -147,7 +159,7 @@ class ScheduleConfig(Options):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$", description="Name of the deployment.")]
     source: Annotated[Path, Field(description="Folder of videos, or list.")]
-    store: Annotated[Path, Field(description="Folder of the feature store.")]
+    store: Annotated[StorePath, Field(description="Folder of the feature store, or its URL.")]
     cron: Annotated[str | None, Field(description="Five cron fields.")] = None
     interval_seconds: Annotated[
         Annotated[float, Field(ge=10)] | None, Field(description="Instead of cron: seconds between runs.")
@@ -156,7 +168,7 @@ class ScheduleConfig(Options):
         str | None, Field(description="Time zone of the cron fields, such as Europe/Paris; null is UTC.")
     ] = None
     when_busy: Annotated[
-        WhenBusy, Field(description="While an earlier run is active, or the store is in use: wait or skip.")
+        WhenBusy, Field(description="While an earlier run is active, or the store is in use: wait, skip or share.")
     ] = WhenBusy.WAIT
     settle_seconds: Annotated[
         Seconds, Field(description="Files modified within this many seconds are left to the next run.")

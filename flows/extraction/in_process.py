@@ -1,10 +1,11 @@
-"""Extraction by commands without a Prefect server, in worker processes of this process."""
+"""Extraction by commands without a Prefect server, on the workers of the configured engine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reeldex.flows.execution.worker_processes import WorkerProcesses
+from reeldex.flows.execution.engines import workers_of
+from reeldex.flows.execution.thread_executor import ThreadExecutor
 from reeldex.flows.extraction.run import run_prepared
 from reeldex.flows.progress.sinks import progress_bar
 
@@ -24,4 +25,5 @@ def run_here(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) ->
         return report
     name = f"on {prepared.store_folder.name or prepared.store_folder}"
     with progress_bar():
-        return run_prepared(prepared, WorkerProcesses(name), when_busy, wait_seconds)
+        executor = ThreadExecutor(workers_of(prepared.config.execution, name))
+        return run_prepared(prepared, executor, when_busy, wait_seconds)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.storage.errors import StoreDamagedError, UnknownSpaceError
-from reeldex.storage.growth import Growth, plan_growth
+from reeldex.storage.growth import Growth, StoreSize, plan_growth
 from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 
 if TYPE_CHECKING:
     from reeldex.extractors.options import DecodeOptions
     from reeldex.storage.inspection import Inspection
-    from reeldex.storage.outcomes import ShardOutcomes
     from reeldex.storage.schema import JSON, VideoEntry
     from reeldex.storage.store import FeatureStore
 
@@ -41,16 +40,22 @@ class ShardTask:
     decode: DecodeOptions | None = None
 
 
-def plan(
+def plan(  # noqa: PLR0913 - facts about one scan, the last by keyword
     store: FeatureStore | None,
     found: Sequence[VideoEntry],
     spaces: Sequence[str],
     videos_per_shard: int,
     decode: DecodeOptions,
+    *,
+    settling: Collection[str] = (),
 ) -> Growth:
-    """Return what the videos `found` add to the store (None: an empty store). Writes nothing."""
+    """Return what the videos `found` add to the store (None: an empty store). Writes nothing.
+
+    `settling` are the ids of videos that are left to the next run. Of the store, only shards with these ids are read.
+    """
+    ids = [*(entry.video_id for entry in found), *settling]
     return plan_growth(
-        store.manifests() if store is not None else (),
+        store.manifests_with(ids) if store is not None else (),
         found,
         videos_per_shard=videos_per_shard,
         spaces=spaces,
@@ -58,6 +63,8 @@ def plan(
         has_features=lambda video_id: store is not None and _has_features(store, video_id),
         forgotten=store.forgotten().positions if store is not None else (),
         decode=decode.definition(),
+        size=StoreSize(store.shard_count(), store.video_count()) if store is not None else None,
+        settling=settling,
     )
 
 
@@ -90,7 +97,7 @@ def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], names: Sequence[
     spaces = stored_spaces(store, names)
     return [
         ShardTask(manifest.shard, len(manifest.videos), tuple(names), inspection=inspection)
-        for manifest in store.manifests()
+        for manifest in store.manifests_with(ids)
         if any(entry.video_id in ids for entry in manifest.videos)
         and (inspection := inspect_if_incomplete(store, manifest.shard, spaces)) is not None
     ]
@@ -105,7 +112,8 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     tasks = []
     removed = read_removed(store.path)
     for manifest in store.manifests():
-        names = removed.wanted(manifest, known_outcomes(store, manifest.shard)) if removed.spaces else manifest.spaces
+        made = published_spaces(store, manifest.shard) if removed.spaces else ()
+        names = removed.wanted(manifest.shard, manifest.spaces, made)
         if names not in known:
             known[names] = stored_spaces(store, names)
         inspection = inspect_if_incomplete(store, manifest.shard, known[names], retry)
@@ -114,10 +122,11 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     return tasks
 
 
-def known_outcomes(store: FeatureStore, shard: int) -> ShardOutcomes | None:
-    """Return the outcomes of a shard; None if it has none yet, or damaged ones."""
+def published_spaces(store: FeatureStore, shard: int) -> tuple[str, ...]:
+    """Return the spaces of a shard's outcomes; none if it has no outcomes yet, or damaged ones."""
     try:
-        return store.outcomes(shard)
+        outcomes = store.outcomes(shard)
     except StoreDamagedError:
         # The inspection of the shard reports it.
-        return None
+        return ()
+    return tuple(outcomes.files) if outcomes is not None else ()

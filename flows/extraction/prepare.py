@@ -16,7 +16,7 @@ from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
 from reeldex.flows.extraction.decoding import require_planned_decoding, with_recorded_decoding
 from reeldex.flows.extraction.known_stores import remember_store, require_not_vanished
 from reeldex.flows.extraction.networks import requested_spaces
-from reeldex.flows.extraction.plan import ShardTask, known_outcomes, plan, tasks_for, unfinished
+from reeldex.flows.extraction.plan import ShardTask, plan, published_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.requirements import (
     require_device,
     require_fitting_store,
@@ -27,6 +27,7 @@ from reeldex.flows.extraction.run_report import RunReport, count_found, present_
 from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
 from reeldex.flows.extraction.sources import find_settled_videos
 from reeldex.flows.extraction.video_ids import known_ids
+from reeldex.storage.location import store_path
 from reeldex.storage.removed import read_removed
 from reeldex.storage.store import FeatureStore
 
@@ -81,8 +82,8 @@ class PreparedRun:
     ) -> bool:
         """Whether preparing a run with these arguments would return this one, unless files have changed since."""
         # A rerun extracts what the shards were planned for.
-        used = ("extract", "decode", "compute", "weights") if source else ("decode", "compute", "weights")
-        given = (tuple(source), Path(store), tuple(retry), choice)
+        used = (*(("extract",) if source else ()), "decode", "compute", "execution", "weights")
+        given = (tuple(source), store_path(store), tuple(retry), choice)
         return (self.source, self.store_folder, self.retry, self.choice) == given and all(
             getattr(self.config, name) == getattr(config, name) for name in used
         )
@@ -91,7 +92,9 @@ class PreparedRun:
         """Return the task of a shard that is not one of `tasks`, such as one that an earlier attempt completed."""
         if self.found is not None:
             return ShardTask(manifest.shard, len(manifest.videos), self.spaces, self.retry)
-        spaces = read_removed(self.store.path).wanted(manifest, known_outcomes(self.store, manifest.shard))
+        spaces = read_removed(self.store.path).wanted(
+            manifest.shard, manifest.spaces, published_spaces(self.store, manifest.shard)
+        )
         task = ShardTask(manifest.shard, len(manifest.videos), spaces, self.retry)
         return with_recorded_decoding(self.store, [task], self.config.decode)[0]
 
@@ -165,7 +168,7 @@ def prepare(
 
     Raises UsageError, WeightsError, DeviceError, FingerprintError, StoreError, or StoreVanishedError.
     """
-    folder = Path(store)
+    folder = store_path(store)
     if not config.extract.new_store:
         require_not_vanished(folder, expected=retried)
 
@@ -173,7 +176,7 @@ def prepare(
     def existing() -> FeatureStore | None:
         return FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
 
-    found = find_settled_videos(source, config.extract, lambda: known_ids(existing()))
+    found = find_settled_videos(source, config.extract, lambda files: known_ids(existing(), files))
     log_notes(found.notes)
     spaces = requested_spaces(config)
     growth, tasks, stamp = _planned(existing(), found, spaces, config)
@@ -211,7 +214,7 @@ def prepare_rerun(
             "Chosen shards and videos are extracted again whatever their outcome: leave out the option to retry failed "
             "videos (--failed-videos), or the shards and videos."
         )
-    folder = Path(store)
+    folder = store_path(store)
     require_not_vanished(folder, expected=True)
     feature_store = FeatureStore(store)
     stamp = _stamp(folder)
@@ -238,7 +241,8 @@ def _planned(
 ) -> tuple[Growth, tuple[ShardTask, ...], tuple[object, ...]]:
     """Return what the videos add to a store (None: an empty one), its incomplete shards, and its stamp."""
     stamp = _stamp(store.path) if store is not None else ()
-    growth = plan(store, found.videos, spaces, config.extract.shard_videos, config.decode)
+    settling = [entry.video_id for entry in found.unsettled]
+    growth = plan(store, found.videos, spaces, config.extract.shard_videos, config.decode, settling=settling)
     tasks = tuple(tasks_for(store, found.videos, spaces)) if store is not None else ()
     if store is not None:
         require_planned_decoding(store, tasks, config.decode)

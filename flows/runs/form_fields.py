@@ -18,7 +18,9 @@ Source = Annotated[
 MoreSources = Annotated[
     list[NonEmpty], Field(title="More videos", description="Further folders, videos, patterns or lists.")
 ]
-ExistingStore = Annotated[NonEmpty, Field(title="Store", description="Folder of the feature store.")]
+ExistingStore = Annotated[
+    NonEmpty, Field(title="Store", description="Folder of the feature store, or its URL (s3://...).")
+]
 StoreOfDataset = Annotated[
     str,
     Field(
@@ -41,7 +43,7 @@ WhenStoreBusy = Annotated[
     WhenBusy,
     Field(
         title="If the store is in use",
-        description="While another run uses the store: wait for it, skip this run, or fail.",
+        description="While another run uses the store: wait for it, skip this run, fail, or share its shards.",
     ),
 ]
 LongestWait = Annotated[Seconds, Field(title="Longest wait (s)", description="How long to wait for such a run.")]

@@ -14,6 +14,7 @@ from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.extractors.options import DecodeOptions
+from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
 from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
 
 _FAILURES_SHOWN = 20
 _SHARD_RANGE = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
+# For a command that has the store alone, such as `reeldex rm`: runs that share it wait for no run.
+_SHARING_WAITS_SECONDS = 3600.0
 _MOST_SHARDS = 10_000_000  # a mistyped range must not fill the memory
-_EXITS = "Exit status: 0 all videos have features; 1 finished, but something failed; 2 wrong usage or configuration."
+_EXITS = (
+    "Exit status: 0 all videos have features, or skipped (--when-busy skip); 1 finished, but something failed; 2 wrong "
+    "usage or configuration."
+)
 _COMPUTE: tuple[Setting, ...] = (
     setting("compute.device", "Computation"),
     setting("compute.precision", "Computation"),
@@ -35,10 +41,11 @@ _COMPUTE: tuple[Setting, ...] = (
     setting("compute.batch_rows", "Computation"),
     setting("compute.limits.timeout_seconds", "Computation"),
 )
+_EXECUTION = settings_of("execution", ExecutionConfig, "Execution", address="--ray-address")
 _MONITORING = (setting("monitoring.metrics_folder", "Monitoring"),)
 _DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
-Store = Annotated[str, Parameter(help="Folder of the feature store.")]
+Store = Annotated[str, Parameter(help="Folder of the feature store, or its URL (s3://...).")]
 WeightsFiles = Annotated[
     tuple[str, ...],
     Parameter(
@@ -48,6 +55,14 @@ WeightsFiles = Annotated[
     ),
 ]
 Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another run that uses the store.")]
+BusyChoice = Annotated[
+    WhenBusy | None,
+    Parameter(
+        name="--when-busy",
+        help="What to do while another run uses the store: wait, skip, fail, or share its shards (default: fail; wait "
+        "with --wait). Runs that share may be on several machines; each ends when all its shards are done.",
+    ),
+]
 
 
 @command(
@@ -57,22 +72,25 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
     "start and end for clips). Several are extracted as one. New and changed videos are extracted, the others are "
     "skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
-    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE, *_MONITORING),
+    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE, *_EXECUTION, *_MONITORING),
 )
 def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
     /,
     *,
-    store: Annotated[str, Parameter(metavar="DIR", help="Folder of the feature store; created if absent.")],
+    store: Annotated[
+        str, Parameter(metavar="DIR", help="Folder of the feature store, or its URL (s3://...); created if absent.")
+    ],
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
+    when_busy: BusyChoice = None,
     server: ServerChoice = None,
     dry_run: Annotated[bool, Parameter(help="Estimate the cost without extracting.")] = False,
     given: Given,
     output: Output,
 ) -> int:
     """Extract features of all new and changed videos."""
-    config = _config(given, weights_file)
+    config, busy = _config(given, weights_file), _when_busy(when_busy, wait)
     from reeldex.flows.extraction.prepare import prepare
 
     prepared = prepare(source, store, config, only_estimate=dry_run)
@@ -90,7 +108,7 @@ def extract(  # noqa: PLR0913 - each is an option
         from reeldex.flows.extract import extract_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *busy), store, output)
 
 
 @command(
@@ -101,7 +119,7 @@ def extract(  # noqa: PLR0913 - each is an option
     "--videos, only these are extracted again, complete or not; their features stay until "
     "the new ones replace them.\n\n" + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    settings=(*_DECODE, *_COMPUTE, *_MONITORING),
+    settings=(*_DECODE, *_COMPUTE, *_EXECUTION, *_MONITORING),
 )
 def rerun(  # noqa: PLR0913 - each is an option
     store: Store,
@@ -122,6 +140,7 @@ def rerun(  # noqa: PLR0913 - each is an option
     ] = (),
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
+    when_busy: BusyChoice = None,
     server: ServerChoice = None,
     given: Given,
     output: Output,
@@ -132,7 +151,7 @@ def rerun(  # noqa: PLR0913 - each is an option
         raise UsageError(f"Unknown reason {unknown[0]!r}. Reasons are: {', '.join(REASONS)}.")
     if reason and not failed_videos:
         raise UsageError("--reason requires --failed-videos.")
-    config = _config(given, weights_file)
+    config, busy = _config(given, weights_file), _when_busy(when_busy, wait)
     reasons = (reason or REASONS) if failed_videos else ()
     from reeldex.flows.extraction.choice import Choice
     from reeldex.flows.extraction.prepare import prepare_rerun
@@ -142,7 +161,7 @@ def rerun(  # noqa: PLR0913 - each is an option
         from reeldex.flows.rerun import rerun_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *busy), store, output)
 
 
 def _shard_numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
@@ -168,15 +187,25 @@ def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
     return parse_config(content, "command line")
 
 
-def _when_busy(wait: float) -> tuple[WhenBusy, float]:
-    return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
+def _when_busy(choice: WhenBusy | None, wait: float) -> tuple[WhenBusy, float]:
+    if choice is None:
+        return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
+    if choice is WhenBusy.WAIT and not wait:
+        raise UsageError("--when-busy wait: say how many seconds to wait, such as --wait 3600.")
+    if wait and choice in {WhenBusy.SKIP, WhenBusy.FAIL}:
+        raise UsageError(f"--when-busy {choice} does not wait: leave out --wait.")
+    return (choice, wait or (_SHARING_WAITS_SECONDS if choice is WhenBusy.SHARE else 0.0))
 
 
 def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:
     from reeldex.flows.extraction.run_report import ShardsLostError
+    from reeldex.flows.extraction.store_use import RunSkippedError
 
     try:
         report = work()
+    except RunSkippedError as skipped:
+        output.respond({"skipped": str(skipped)}, str(skipped))
+        return 0
     except ShardsLostError as lost:
         report = lost.report
         terminal.report(str(lost))
