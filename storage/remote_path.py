@@ -11,20 +11,23 @@ import io
 import os
 import shutil
 import stat
-import tempfile
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PosixPath
 from typing import IO, Any, NoReturn
 
+from reeldex.cached_files import ABANDONED_SECONDS, last_used
 from reeldex.remote_faults import RemoteError, attempted
 from reeldex.remote_files import RemoteUrl, open_file_system
 from reeldex.storage import remote_listings as listings
 from reeldex.storage.errors import StoreError
+from reeldex.storage.lease_owner import this_machine
+from reeldex.storage.process_id import is_alive, own_process
 from reeldex.storage.remote_ranges import RangeReader
 from reeldex.user_folders import cache_folder, make_writable
 
-_DRAFTS = "drafts"
 # Their client passes the condition on.
 _COMPARING = frozenset({"s3", "s3a"})
 
@@ -189,11 +192,8 @@ class RemotePath(PosixPath):
     @contextmanager
     def draft(self) -> Iterator[Path]:
         """Yield the path of a file on this machine, to be written and uploaded; it is removed when the block ends."""
-        folder = make_writable(local_side(self) / _DRAFTS, "XDG_CACHE_HOME")
-        descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
-        os.close(descriptor)
-        path = Path(name)
-        path.unlink()
+        folder = make_writable(_drafts(), "XDG_CACHE_HOME")
+        path = folder / f"{_machine()}-{own_process()}-{uuid.uuid4().hex}"
         try:
             yield path
         finally:
@@ -315,14 +315,23 @@ def refresh(root: Path) -> None:
         listings.forget(root.url)
 
 
-def remove_dead_drafts(root: RemotePath) -> None:
-    """Remove the drafts of processes of this machine that were killed."""
-    folder = local_side(root) / _DRAFTS
+def remove_dead_drafts() -> None:
+    """Remove the drafts of processes that were killed, of other machines that share the folder after a day."""
+    folder = _drafts()
     for path in folder.iterdir() if folder.is_dir() else ():
-        process = path.name.partition("-")[0]
-        if process.isdecimal() and not Path("/proc", process).exists():
+        machine, _, process = path.name.rpartition("-")[0].partition("-")
+        dead = not is_alive(process) if machine == _machine() else last_used(path) < time.time() - ABANDONED_SECONDS
+        if dead:
             with suppress(OSError):
                 path.unlink()
+
+
+def _drafts() -> Path:
+    return cache_folder("stores") / "drafts"
+
+
+def _machine() -> str:
+    return hashlib.sha256(this_machine().encode()).hexdigest()[:12]
 
 
 def remote_error(error: BaseException) -> RemoteError | None:

@@ -253,12 +253,21 @@ publish(FeatureStore(URL), 0)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("large", [False, True])
-def test_a_kill_during_an_upload_leaves_nothing_that_counts(s3: ObjectStore, large: bool) -> None:  # noqa: FBT001
+def test_a_kill_during_an_upload_leaves_nothing_that_counts(
+    s3: ObjectStore,
+    tmp_path: Path,
+    large: bool,  # noqa: FBT001
+) -> None:
     store = FeatureStore(URL, create=True)
     plan(store, range(2))
     # In one piece, or in parts of 50 MB.
     stage(store, 0, row_count=60_000 if large else 40)
-    slow = Fault(seconds=30.0, meant=lambda request: request.method == "PUT" and "/features/net2d" in request.path)
+    slow = Fault(
+        500,
+        "InternalError",
+        seconds=30.0,
+        meant=lambda request: request.method == "PUT" and "/features/net2d" in request.path,
+    )
     s3.fail(slow)
     root = str(Path(__file__).parents[2])
     child = subprocess.Popen([sys.executable, "-c", _UPLOADING, root])
@@ -276,7 +285,7 @@ def test_a_kill_during_an_upload_leaves_nothing_that_counts(s3: ObjectStore, lar
     store = FeatureStore(URL)
     assert store.status().staged == 2
     assert store.verify().sound
-    drafts = local_side(store.path) / "drafts"
+    drafts = tmp_path / "cache" / "reeldex" / "stores" / "drafts"
     assert len(list(drafts.iterdir())) == 1
     with store.lock():
         assert list(drafts.iterdir()) == []
