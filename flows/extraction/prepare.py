@@ -176,7 +176,7 @@ def prepare(
     def existing() -> FeatureStore | None:
         return FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
 
-    found = find_settled_videos(source, config.extract, lambda: known_ids(existing()))
+    found = find_settled_videos(source, config.extract, lambda files: known_ids(existing(), files))
     log_notes(found.notes)
     spaces = requested_spaces(config)
     growth, tasks, stamp = _planned(existing(), found, spaces, config)
@@ -241,7 +241,8 @@ def _planned(
 ) -> tuple[Growth, tuple[ShardTask, ...], tuple[object, ...]]:
     """Return what the videos add to a store (None: an empty one), its incomplete shards, and its stamp."""
     stamp = _stamp(store.path) if store is not None else ()
-    growth = plan(store, found.videos, spaces, config.extract.shard_videos, config.decode)
+    settling = [entry.video_id for entry in found.unsettled]
+    growth = plan(store, found.videos, spaces, config.extract.shard_videos, config.decode, settling=settling)
     tasks = tuple(tasks_for(store, found.videos, spaces)) if store is not None else ()
     if store is not None:
         require_planned_decoding(store, tasks, config.decode)

@@ -33,13 +33,15 @@ class FoundVideos:
 
 
 def find_videos(
-    source: str | Sequence[str], options: ExtractConfig, known: Callable[[], KnownIds] = KnownIds
+    source: str | Sequence[str],
+    options: ExtractConfig,
+    known: Callable[[Sequence[FoundFile]], KnownIds] = lambda _: KnownIds(),
 ) -> FoundVideos:
     """Return the videos of the sources, in the order of their paths (of a list: in its own order).
 
     A folder is searched with its subfolders, also linked ones, for files with a video's ending; hidden files and
     folders are skipped. A list is described by `read_list`; relative paths in it are relative to its folder. A source
-    that does not exist and contains `*`, `?` or `[` is a pattern. `known` returns the ids of the store.
+    that does not exist and contains `*`, `?` or `[` is a pattern. `known` returns what the store knows of the files.
     Raises UsageError if there is nothing to extract.
     """
     sources = [source] if isinstance(source, str) else list(source)
@@ -48,7 +50,7 @@ def find_videos(
     files = _once([list(_files_of(path, patterns, tally)) for each in sources for path in _resolved(each, tally)])
     if not files:
         raise UsageError(_nothing_found(sources, tally))
-    ids = assign_ids(files, options.video_id, known(), os.path.exists, tally)
+    ids = assign_ids(files, options.video_id, known(files), os.path.exists, tally)
     return FoundVideos([_entry(file, each) for file, each in zip(files, ids, strict=True)], [], tally.notes())
 
 
@@ -68,7 +70,9 @@ def _once(found: Sequence[Sequence[FoundFile]]) -> list[FoundFile]:
 
 
 def find_settled_videos(
-    source: str | Sequence[str], options: ExtractConfig, known: Callable[[], KnownIds] = KnownIds
+    source: str | Sequence[str],
+    options: ExtractConfig,
+    known: Callable[[Sequence[FoundFile]], KnownIds] = lambda _: KnownIds(),
 ) -> FoundVideos:
     """Find videos as `find_videos` does, and separate those that were modified within `settle_seconds`.
 
