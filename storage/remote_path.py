@@ -1,7 +1,7 @@
 """The path of a file in an object store, with the methods of `pathlib.Path` that stores use.
 
-So the code of stores is one for disks and object stores. What an object store does not offer (renaming, mapping into
-memory, a lock of the system) raises RemoteStoreError, which says so.
+So the code of stores is one for disks and object stores. What an object store does not offer (renaming in one step, a
+path for other libraries) raises RemoteStoreError, which says so.
 """
 
 from __future__ import annotations
@@ -293,7 +293,20 @@ class RemotePath(PosixPath):
         """Raise RemoteStoreError: object stores do not rename."""
         self._needs_a_disk(f"Renaming it to {target}")
 
-    replace = rename
+    def replace(self, target: Any) -> RemotePath:  # noqa: ANN401 - as pathlib has it
+        """Move a file to another place of the same object store, by a copy and its removal, and return that place.
+
+        Unlike on a disk, a kill leaves both.
+        """
+        if not isinstance(target, RemotePath) or target.parts[:2] != self.parts[:2]:
+            self._needs_a_disk(f"Moving it to {target}")
+        system, path = open_file_system(self.url)
+        try:
+            attempted(lambda: system.cp_file(path, open_file_system(target.url)[1]), self.url)
+        finally:
+            listings.forget(target.url)
+        self.unlink()
+        return target
 
     def _needs_a_disk(self, what: str) -> NoReturn:
         raise RemoteStoreError(

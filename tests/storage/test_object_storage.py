@@ -22,6 +22,8 @@ from reeldex.errors import UsageError
 from reeldex.remote_faults import RemoteError
 from reeldex.storage.errors import NotAStoreError, StoreError, StoreUnreadableError
 from reeldex.storage.growth import plan_growth
+from reeldex.storage.npy_export import export_npy
+from reeldex.storage.npy_import import import_npy
 from reeldex.storage.remote_path import RemotePath, RemoteStoreError, local_side
 from reeldex.storage.remote_ranges import HEAD_BYTES
 from reeldex.storage.removal import remove_videos
@@ -354,6 +356,30 @@ def test_records_videos_and_spaces_are_removed(s3: ObjectStore) -> None:
     assert store.ids() == [f"v{at}" for at in (0, 1, 4, 5, 6, 7)]
     assert store.verify().sound
     np.testing.assert_array_equal(store.read(SPACE.name, "v1"), features(1).rows)
+
+
+def test_a_damaged_record_is_set_aside(s3: ObjectStore) -> None:
+    store = filled(URL, videos=4)
+    with store.lock():
+        store.forget(["v3"])
+    client(s3).put_object(Bucket="lab", Key="some/store/forgotten.json", Body=b"{}")
+    store = FeatureStore(URL)
+    with store.lock():
+        (sentence,) = store.set_aside_records()
+    assert "forgotten videos count again" in sentence
+    assert content_of(s3, "some/store/forgotten.json.damaged") == b"{}"
+    assert "some/store/forgotten.json" not in keys(s3)
+    assert FeatureStore(URL).status().ok == 4
+
+
+def test_npy_files_are_exchanged(s3: ObjectStore, tmp_path: Path) -> None:
+    report = export_npy(filled(URL), tmp_path / "npy")
+    assert report.written == 8
+    imported = FeatureStore("s3://lab/imported", create=True)
+    with imported.lock():
+        import_npy(tmp_path / "npy", imported, seconds_per_row={})
+    np.testing.assert_array_equal(FeatureStore("s3://lab/imported").read(SPACE.name, "v3"), features(3).rows)
+    assert imported.verify().sound
 
 
 def test_what_another_process_publishes_is_seen(s3: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
