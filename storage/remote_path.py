@@ -26,6 +26,7 @@ from reeldex.storage.errors import StoreError
 from reeldex.storage.lease_owner import this_machine
 from reeldex.storage.process_id import is_alive, own_process
 from reeldex.storage.remote_ranges import RangeReader
+from reeldex.storage.remote_read_ahead import content_ahead
 from reeldex.user_folders import cache_folder, make_writable
 
 # Their client passes the condition on.
@@ -164,10 +165,12 @@ class RemotePath(PosixPath):
 
     def read_bytes(self) -> bytes:
         """Return the content of a file; raises FileNotFoundError."""
-        if self._entry() is None:
+        entry = self._entry()
+        if entry is None:
             # Most that are asked for and absent are known to be, from the listing of their folder.
             raise FileNotFoundError(2, "No such file or directory", str(self))
-        return self.read_now()
+        content = content_ahead(self.parent.url, self.name, entry)
+        return self.read_now() if content is None else content
 
     def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str:  # noqa: ARG002
         """Return the content of a text file; raises FileNotFoundError."""

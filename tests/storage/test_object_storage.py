@@ -24,6 +24,7 @@ from reeldex.storage.errors import NotAStoreError, StoreError, StoreUnreadableEr
 from reeldex.storage.growth import plan_growth
 from reeldex.storage.npy_export import export_npy
 from reeldex.storage.npy_import import import_npy
+from reeldex.storage.remote_listings import forget
 from reeldex.storage.remote_path import RemotePath, RemoteStoreError, local_side
 from reeldex.storage.remote_ranges import HEAD_BYTES
 from reeldex.storage.removal import remove_videos
@@ -150,6 +151,28 @@ def test_status_lists_instead_of_asking_for_each_file(s3: ObjectStore) -> None:
     # 12 manifests and 12 outcomes are read, and nothing of features.
     assert len(s3.asked("GET", "/shard-")) == 24
     assert len(s3.requests) < 24 + 35
+
+
+def test_documents_that_are_read_in_order_are_fetched_together(s3: ObjectStore) -> None:
+    before = filled(URL, videos=48).status()
+    s3.requests.clear()
+    s3.most_at_once = 0
+    s3.fail(Fault(seconds=0.3, meant=lambda request: "/shard-" in request.path and request.method == "GET"))
+    assert FeatureStore(URL).status() == before
+    assert s3.most_at_once >= 6
+    # An answer of the folder's content counts for two seconds, and what was fetched with it.
+    assert len(s3.asked("GET", "/shard-")) <= 24 + 8
+    s3.heal()
+    # Another version than the one that was fetched ahead is not taken.
+    store = FeatureStore(URL)
+    paths = [store.path / "manifest" / f"shard-{at:05d}.json" for at in range(12)]
+    listed = [path.name for path in sorted((store.path / "manifest").iterdir())]
+    assert listed == [path.name for path in paths]
+    assert all(path.read_bytes() for path in paths[:3])
+    client(s3).put_object(Bucket="lab", Key="some/store/manifest/shard-00005.json", Body=b"new")
+    forget()
+    assert [path.name for path in sorted((store.path / "manifest").iterdir())] == listed
+    assert paths[5].read_bytes() == b"new"
 
 
 @pytest.mark.parametrize(
