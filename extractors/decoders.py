@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reeldex.errors import InfrastructureError
@@ -18,6 +18,7 @@ from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotF
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
 from reeldex.extractors.hwaccel import HardwareDecoders, HardwareDecodingError
 from reeldex.extractors.options import EngineOptions
+from reeldex.extractors.source_files import ReadyFile, SourceFiles
 from reeldex.extractors.spans import cut, sharing_a_decoding
 from reeldex.extractors.work_times import WorkTimes
 
@@ -54,31 +55,33 @@ class Decoders:
         *,
         count: int,
         times: WorkTimes,
+        files: SourceFiles,
         hardware: HardwareDecoders | None = None,
     ) -> None:
         self._video_count = len(sources)
         self._hardware = hardware
         self._times = times
-        groups = sharing_a_decoding(sources)
-        self._groups = iter(groups)
+        self._files = files
+        self._groups = sharing_a_decoding(sources)
         self._specs = specs
         self._options = options
-        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._messages: queue.Queue[Message | None] = queue.Queue(maxsize=2 * count)
         self._threads = [
             threading.Thread(target=self._work, name=f"decoder-{index}", daemon=True)
-            for index in range(min(count, max(1, len(groups))))
+            for index in range(min(count, max(1, len(self._groups))))
         ]
         self._running = len(self._threads)
 
     def __enter__(self) -> Decoders:
+        self._files.start([next(iter(group.values())).path for group in self._groups])
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._files.close()
         for thread in self._threads:
             thread.join()
 
@@ -104,35 +107,41 @@ class Decoders:
     def _work(self) -> None:
         try:
             while not self._stop.is_set():
-                with self._lock:
-                    group = next(self._groups, None)
-                if group is None:
+                with self._times.without_file():
+                    file = self._files.next_ready()
+                if file is None:
                     return
-                self._decode(group)
+                try:
+                    with self._times.with_file():
+                        self._decode(self._groups[file.number], file)
+                finally:
+                    self._files.release(file.number)
         finally:
             self._put(None)  # or the engine would wait forever
 
-    def _decode(self, group: Mapping[int, VideoSource]) -> None:
+    def _decode(self, group: Mapping[int, VideoSource], file: ReadyFile) -> None:
         """Decode a file once, for all sources in it, by their numbers; once more if the hardware decoder fails."""
+        if file.error is not None:
+            self._end(group, file.error)
+            return
         try:
-            self._decode_by(self._hardware, group)
+            self._decode_by(self._hardware, group, file.path)
         except HardwareDecodingError as error:
             log.info("%s: decoding it again in software: %s", next(iter(group.values())).path, error)
             for number in group:
                 self._put(Message(number, DecodingRestarted()))
             # New numbers: rows of the first decoding may still be computed.
             again = {number + self._video_count: source for number, source in group.items()}
-            self._decode_by(None, again, software_reason=str(error))
+            self._decode_by(None, again, file.path, software_reason=str(error))
 
     def _decode_by(
-        self, hardware: HardwareDecoders | None, group: Mapping[int, VideoSource], software_reason: str = ""
+        self, hardware: HardwareDecoders | None, group: Mapping[int, VideoSource], path: str, software_reason: str = ""
     ) -> None:
         numbers, sources = list(group), list(group.values())
-        source = sources[0]
         try:
             options = self._options
             decoded = decode(
-                source,
+                replace(sources[0], path=path),
                 self._specs,
                 options.limits,
                 self._stop,
@@ -149,13 +158,17 @@ class Decoders:
             return  # the engine has stopped
         except HardwareDecodingError:
             raise
-        except ExtractionError as error:
+        except Exception as error:  # noqa: BLE001 - classified there
+            self._end(group, error)
+
+    def _end(self, group: Mapping[int, VideoSource], error: Exception) -> None:
+        """End the sources of a file by an error: as failed videos, or the whole run."""
+        if isinstance(error, ExtractionError):
             self._fail(group, error.reason, str(error))
-        except Exception as error:
-            if affects_all_videos(error):
-                self._put(Message(numbers[0], error))
-                return
-            log.exception("Bug in reeldex while decoding %r", source.path)
+        elif affects_all_videos(error):
+            self._put(Message(next(iter(group)), error))
+        else:
+            log.error("Bug in reeldex while decoding %r", next(iter(group.values())).path, exc_info=error)
             message = f"Bug in reeldex: {type(error).__name__}: {error}. Please report it with the log."
             self._fail(group, FailureReason.INTERNAL_ERROR, message)
 
