@@ -1,0 +1,101 @@
+"""Sizes and versions of many files at URLs, for the plan of a run: by a request for each, or by a listing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from reeldex.extractors.errors import FailureReason
+from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
+from reeldex.flows.fetching.remote_file import RemoteFile
+from reeldex.remote_files import RemoteUrl
+
+if TYPE_CHECKING:
+    from reeldex.flows.fetching.patience import Patience
+    from reeldex.flows.fetching.services import Services
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_AT_A_TIME = 16
+_WORTH_A_LISTING = 50  # files of one folder
+
+
+def look_at_all(urls: Iterable[str], services: Services) -> dict[str, RemoteFile | None]:
+    """Return what the services say of each file; None for one that is missing or that they do not let us see.
+
+    Raises InfrastructureError when a service does not work.
+    """
+    urls = list(dict.fromkeys(urls))
+    found: dict[str, RemoteFile | None] = {}
+    for folder, members in _by_folder(urls).items():
+        if len(members) >= _WORTH_A_LISTING:
+            listed = _listed(folder, services)
+            found |= {url: listed[url] for url in members if url in listed}
+    left = [url for url in urls if url not in found]
+    stop = threading.Event()
+    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="look") as pool:
+        try:
+            found |= zip(left, pool.map(lambda url: look_at(url, services, left, stop), left), strict=True)
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return found
+
+
+def look_at(
+    url: str, services: Services, others: Sequence[str] = (), stop: threading.Event | None = None
+) -> RemoteFile | None:
+    """Return what the service says of a file; None if it is missing, or if we may not see it."""
+    try:
+        return asked(url, services, lambda patience: services.of(url).look_at(url, patience), others, stop)
+    except FetchError as error:
+        log.info("%s: %s", url, error)
+        return None
+
+
+def asked(
+    url: str,
+    services: Services,
+    request: Callable[[Patience], T],
+    others: Sequence[str] = (),
+    stop: threading.Event | None = None,
+) -> T:
+    """Return what a request about a URL returns. Raises FetchError and InfrastructureError when it keeps failing."""
+    try:
+        return services.patience(url, stop, brief=True).attempted(request, url)
+    except ServiceFault as fault:
+        if fault.kind in {FaultKind.SILENT, FaultKind.CUT}:
+            # As for its content; the extraction, which waits longer, finds the reason.
+            raise FetchError(url, FailureReason.TIMEOUT, f"{fault.why}.", fault.remedy) from fault
+        raise services.judged(url, fault, others) from fault
+
+
+def _by_folder(urls: Sequence[str]) -> dict[str, list[str]]:
+    """Return the URLs of object stores by their folders."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for url in urls:
+        if not RemoteUrl.parse(url).is_web:
+            folders[url.rpartition("/")[0]].append(url)
+    return folders
+
+
+def _listed(folder: str, services: Services) -> dict[str, RemoteFile]:
+    """Return what a listing says of the files of a folder; nothing where it may not be listed."""
+    store = services.store(RemoteUrl.parse(folder))
+    try:
+        entries = asked(folder, services, lambda patience: store.entries(folder, patience))
+    except FetchError:
+        return {}
+    root = store.path(folder).rstrip("/")
+    return {
+        f"{folder}/{str(entry['name']).removeprefix(root).lstrip('/')}": RemoteFile.from_listing(entry)
+        for entry in entries
+        if entry.get("type") == "file"
+    }
