@@ -40,7 +40,7 @@ configured.
 
 FORM = Form(
     "rerun-failed",
-    ("decode", "compute", "weights"),
+    ("decode", "compute", "fetch", "weights"),
     (key_field("compute.device"),),
     former={"decode": "decode", "compute": "compute", "weights": "weights"},
 )

@@ -60,7 +60,7 @@ class FetchConfig(Options):
             description="Further attempts after a request that failed at the service or on the way (503, throttling, a "
             "connection that is refused or cut). A download continues where it stopped if the server allows it.",
         ),
-    ] = 6
+    ] = 5
     retry_delay_seconds: Annotated[
         float,
         Field(

@@ -19,6 +19,7 @@ from reeldex.flows.config.extraction import (
     WeightsConfig,
     WhenBusy,
 )
+from reeldex.flows.config.fetching import FetchConfig
 from reeldex.flows.config.keys import dotted_keys, nearest
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, WordsConfig
 from reeldex.flows.config.monitoring import MonitoringConfig
@@ -33,6 +34,7 @@ __all__ = [
     "ComputeConfig",
     "DecodeOptions",
     "ExtractConfig",
+    "FetchConfig",
     "NonEmpty",
     "PipelineConfig",
     "ReasonName",
@@ -74,6 +76,7 @@ class PipelineConfig(Options):
     extract: ExtractConfig = ExtractConfig()
     decode: DecodeOptions = DecodeOptions()
     compute: ComputeConfig = ComputeConfig()
+    fetch: FetchConfig = FetchConfig()
     weights: WeightsConfig = WeightsConfig()
     datasets: DatasetsConfig = DatasetsConfig()
     words: WordsConfig = WordsConfig()

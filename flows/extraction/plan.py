@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
@@ -41,20 +41,25 @@ class ShardTask:
     decode: DecodeOptions | None = None
 
 
-def plan(
+def plan(  # noqa: PLR0913 - all but five by keyword
     store: FeatureStore | None,
     found: Sequence[VideoEntry],
     spaces: Sequence[str],
     videos_per_shard: int,
     decode: DecodeOptions,
+    *,
+    exists: Callable[[str], bool] = os.path.exists,
 ) -> Growth:
-    """Return what the videos `found` add to the store (None: an empty store). Writes nothing."""
+    """Return what the videos `found` add to the store (None: an empty store). Writes nothing.
+
+    `exists` is asked about files that the store knows.
+    """
     return plan_growth(
         store.manifests() if store is not None else (),
         found,
         videos_per_shard=videos_per_shard,
         spaces=spaces,
-        exists=lambda path: Path(path).exists(),
+        exists=exists,
         has_features=lambda video_id: store is not None and _has_features(store, video_id),
         forgotten=store.forgotten().positions if store is not None else (),
         decode=decode.definition(),

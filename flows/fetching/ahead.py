@@ -38,7 +38,8 @@ class _Wanted:
 class FetchedFiles:
     """Hands out the files of a shard: those of this machine at once, those at URLs as they arrive.
 
-    `sizes` are the known sizes in bytes, by URL. Thread-safe, as `SourceFiles` requires.
+    `sizes` are the sizes in bytes of the shard's videos, as far as they are known, by URL. Thread-safe, as
+    `SourceFiles` requires.
     """
 
     def __init__(self, config: FetchConfig, sizes: Mapping[str, int | None]) -> None:
@@ -50,6 +51,9 @@ class FetchedFiles:
         self._ready: queue.SimpleQueue[ReadyFile | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting: deque[_Wanted] = deque()
+        # Other videos that are asked for when one cannot be fetched: first those that could.
+        self._arrived: list[str] = []
+        self._asked_for: list[str] = [*sizes]
         self._held: dict[int, tuple[Path, int]] = {}
         self._outstanding = 0
         self._threads: list[threading.Thread] = []
@@ -63,6 +67,7 @@ class FetchedFiles:
         for number, path in enumerate(paths):
             if is_url(path):
                 self._waiting.append(_Wanted(number, path, self._sizes.get(path) or None))
+                self._asked_for.append(path)
             else:
                 self._put(ReadyFile(number, path))
         if self._waiting:
@@ -117,7 +122,8 @@ class FetchedFiles:
             except FetchStoppedError:
                 return
             except ServiceFault as fault:
-                self._put(ReadyFile(wanted.number, error=self._services.judged(wanted.url, fault, self._sizes)))
+                error = self._services.judged(wanted.url, fault, [*self._arrived, *self._asked_for])
+                self._put(ReadyFile(wanted.number, error=error))
             except Exception as error:  # noqa: BLE001 - a decoder raises it
                 self._put(ReadyFile(wanted.number, error=error))
 
@@ -148,6 +154,7 @@ class FetchedFiles:
             self._budget.give_back(room - size)
             with self._lock:
                 self._held[wanted.number] = (target, size)
+                self._arrived.append(wanted.url)
             self._put(ReadyFile(wanted.number, str(target)))
 
     def _give_up(self, target: Path, room: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.remote_file import RemoteFile
+from reeldex.quantities import data_size
 from reeldex.remote_files import RemoteUrl
 
 if TYPE_CHECKING:
@@ -75,6 +76,36 @@ def asked(
             # As for its content; the extraction, which waits longer, finds the reason.
             raise FetchError(url, FailureReason.TIMEOUT, f"{fault.why}.", fault.remedy) from fault
         raise services.judged(url, fault, others) from fault
+
+
+def content_of(url: str, services: Services, most_bytes: int) -> bytes:
+    """Return the content of a small file. Raises FetchError, also for a larger one, and InfrastructureError."""
+
+    def read(patience: Patience) -> bytes:
+        content = bytearray()
+        with services.of(url).opened(url, 0, None, patience) as body:
+            for block in body.blocks:
+                content += block
+                if len(content) > most_bytes:
+                    what = f"It is larger than {data_size(most_bytes)}."
+                    raise FetchError(url, FailureReason.TOO_LARGE, what, "Divide it into several.")
+            if body.file.size_bytes not in {None, len(content)}:
+                raise ServiceFault(FaultKind.FAILED, "the connection ended early", "Run it again later.")
+        return bytes(content)
+
+    return asked(url, services, read)
+
+
+def exists(url: str, services: Services) -> bool:
+    """Return whether a file is still at a URL; also if that cannot be seen, so that nothing counts as gone by mistake.
+
+    Raises InfrastructureError when its service does not work.
+    """
+    try:
+        asked(url, services, lambda patience: services.of(url).look_at(url, patience))
+    except FetchError as error:
+        return error.reason is not FailureReason.MISSING
+    return True
 
 
 def _by_folder(urls: Sequence[str]) -> dict[str, list[str]]:

@@ -229,6 +229,8 @@ def _requesting(url: str, target: httpx.URL, patience: Patience) -> Iterator[Non
     except httpx.RemoteProtocolError as error:
         if "location" in str(error).lower():
             raise _unreadable(url, "the server redirects to an invalid address", "Correct the URL.") from error
+        if patience.is_over:
+            raise _silent() from error
         raise ServiceFault(FaultKind.FAILED, f"{host} closed the connection without an answer", _LATER) from error
     except (httpx.HTTPError, OSError) as error:
         if patience.is_over:
