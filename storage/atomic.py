@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reeldex.storage.remote_path import RemotePath
+from reeldex.storage.system_errors import look_at
 from reeldex.storage.write_errors import lasting_fault
 
 _PREFIX = ".publishing-"
@@ -19,11 +21,17 @@ _PREFIX = ".publishing-"
 def publish(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` when the block ends.
 
+    In an object store, the temporary is a file of this machine, and replacing is one upload.
     The file is fsynced before the rename and the folder after it, so that after a power cut the name holds
     either the old content or the new one. When the block raises, the temporary is removed and `path` stays as
     it was. Missing parent folders are created. Raises FileNotFoundError when the block wrote nothing, and
     UnwritableError, which is an OSError, for a full disk, a read-only one or missing permission.
     """
+    if isinstance(path, RemotePath):
+        with _lasting_faults_named(path), path.draft() as draft:
+            yield draft
+            path.upload(draft)
+        return
     make_folder(path.parent)
     temporary = path.parent / f"{_PREFIX}{uuid.uuid4().hex}"
     with _lasting_faults_named(path):
@@ -45,9 +53,27 @@ def publish_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def publish_new_text(path: Path, text: str) -> bool:
+    """Publish a UTF-8 text file unless the name exists, and return whether it was published.
+
+    On a disk, this needs the store's lock: in an object store, of several writers one succeeds in any case.
+    """
+    if isinstance(path, RemotePath):
+        with _lasting_faults_named(path):
+            return path.create(text.encode("utf-8"))
+    if look_at(path) is not None:
+        return False
+    publish_text(path, text)
+    return True
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and its parents, each fsynced before the next; raises UnwritableError as `publish` does."""
     if folder.is_dir():
+        return
+    if isinstance(folder, RemotePath):
+        with _lasting_faults_named(folder):
+            folder.mkdir(exist_ok=True)
         return
     make_folder(folder.parent)
     with _lasting_faults_named(folder):

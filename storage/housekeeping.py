@@ -11,6 +11,7 @@ from reeldex.storage.errors import NotAStoreError, StoreDamagedError
 from reeldex.storage.lock import HOLDER, LOCK
 from reeldex.storage.manifest import read_manifest
 from reeldex.storage.outcomes import read_outcomes
+from reeldex.storage.remote_path import RemotePath, remove_dead_drafts
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import is_folder, list_folder, look_at
 from reeldex.storage.write_errors import require_writable
@@ -47,7 +48,11 @@ def create_folders(path: Path) -> None:
             "folder with --store, or remove its content."
         )
     for name in layout.FOLDERS:
-        make_folder(path / name)
+        if name != layout.STAGING:
+            make_folder(path / name)
+    make_folder(layout.staging_root(path))
+    if isinstance(path, RemotePath):
+        (path / layout.MANIFEST).require_conditional_writes()
 
 
 def require_writable_folders(path: Path) -> None:
@@ -63,9 +68,14 @@ def sweep(path: Path) -> None:
 
     Needs the lock.
     """
-    folders = [path, *(path / name for name in layout.FOLDERS)]
-    for parent in (layout.FEATURES, layout.STAGING):
-        folders += [folder for folder in list_folder(path / parent) if is_folder(folder)]
+    staging = layout.staging_root(path)
+    folders = [staging, *(folder for folder in list_folder(staging) if is_folder(folder))]
+    if isinstance(path, RemotePath):
+        # There, nothing has a temporary name.
+        remove_dead_drafts(path)
+    else:
+        folders += [path, *(path / name for name in layout.FOLDERS if name != layout.STAGING)]
+        folders += [folder for folder in list_folder(path / layout.FEATURES) if is_folder(folder)]
     for folder in folders:
         remove_leftovers(folder)
     for shard in layout.staged_shards(path):

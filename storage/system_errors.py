@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reeldex.remote_faults import RemoteError
 from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.remote_path import RemotePath
 
 # Errors of a system call whose arguments came from a damaged file; all others are system errors.
 ASKED_WRONGLY = frozenset({errno.EINVAL, errno.EFAULT, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT})
@@ -68,11 +70,13 @@ class Unreadable:
 
 def remedy_for(error: OSError) -> str:
     """Return the remedy for a system error, as a sentence."""
-    return _REMEDIES.get(error.errno or 0, _ANY)
+    return error.fault.remedy if isinstance(error, RemoteError) else _REMEDIES.get(error.errno or 0, _ANY)
 
 
 def reason(error: OSError) -> str:
     """Return the system's message for an error, such as "Permission denied"."""
+    if isinstance(error, RemoteError):
+        return error.fault.why
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -147,9 +151,16 @@ def all_below(folder: Path) -> Iterator[Path]:
 
 
 def require_readable(path: Path) -> None:
-    """Raise StoreUnreadableError unless a file can be opened and its first byte read; FileNotFoundError if absent."""
-    with reading(path), path.open("rb", buffering=0) as file:
-        file.read(1)
+    """Raise StoreUnreadableError unless a file can be opened and its first byte read; FileNotFoundError if absent.
+
+    In an object store it is only looked at: who may list a file there may read it, unless it is archived.
+    """
+    with reading(path):
+        if isinstance(path, RemotePath):
+            path.stat()
+            return
+        with path.open("rb", buffering=0) as file:
+            file.read(1)
 
 
 def reading_error(path: Path) -> OSError | None:

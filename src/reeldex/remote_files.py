@@ -35,6 +35,8 @@ _EXTRAS = {
     **dict.fromkeys(("gs", "gcs"), "gs"),
     **dict.fromkeys(("az", "abfs", "abfss", "adl"), "az"),
 }
+# `remote_faults.attempted` repeats requests, with pauses; five attempts of the client for each would take minutes.
+_CLIENT_OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
 _CREDENTIALS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, in the environment of every process that "
     "opens it; FSSPEC_S3_ANON=true reads a public bucket without any.",
@@ -129,7 +131,8 @@ def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFil
     import fsspec.core
 
     try:
-        system, path = fsspec.core.url_to_fs(str(url), use_listings_cache=False, **options)
+        defaults = _CLIENT_OPTIONS.get(_EXTRAS.get(url.scheme, ""), {})
+        system, path = fsspec.core.url_to_fs(str(url), use_listings_cache=False, **{**defaults, **options})
     except ImportError as error:
         raise UsageError(f"{url} needs {_missing(url.scheme, error)}") from error
     except ValueError as error:

@@ -44,7 +44,7 @@ _FETCH: tuple[Setting, ...] = (
 _MONITORING = (setting("monitoring.metrics_folder", "Monitoring"),)
 _DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
-Store = Annotated[str, Parameter(help="Folder of the feature store.")]
+Store = Annotated[str, Parameter(help="Folder of the feature store, or its URL (s3://...).")]
 WeightsFiles = Annotated[
     tuple[str, ...],
     Parameter(
@@ -70,7 +70,9 @@ def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists, or URLs of these.")],
     /,
     *,
-    store: Annotated[str, Parameter(metavar="DIR", help="Folder of the feature store; created if absent.")],
+    store: Annotated[
+        str, Parameter(metavar="DIR", help="Folder of the feature store, or its URL (s3://...); created if absent.")
+    ],
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
     server: ServerChoice = None,
