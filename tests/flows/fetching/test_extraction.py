@@ -53,7 +53,7 @@ def rows(store: Path) -> dict[str, bytes]:
 
 def outcomes(store: Path) -> dict[str, tuple[str, str | None, str]]:
     opened = FeatureStore(store)
-    found = {}
+    found: dict[str, tuple[str, str | None, str]] = {}
     for manifest in opened.manifests():
         shard = opened.outcomes(manifest.shard)
         assert shard is not None
@@ -61,7 +61,7 @@ def outcomes(store: Path) -> dict[str, tuple[str, str | None, str]]:
     return found
 
 
-def test_a_bucket_and_a_list_give_the_features_of_the_files(
+def test_a_bucket_and_a_list_give_the_features_of_the_files(  # noqa: PLR0917 - fixtures
     reeldex: Reeldex,
     s3: ObjectStore,
     web: Site,

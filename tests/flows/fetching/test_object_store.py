@@ -163,7 +163,7 @@ def test_an_object_that_changes_while_it_is_fetched_is_never_mixed(
     monkeypatch.setattr(fetching_object_store, "_PIECE_BYTES", 200_000)
     (url,) = put(s3, "a.mp4")
     new = CONTENT[::-1] + bytes(32)
-    changed = []
+    changed: list[Request] = []
 
     def replace_once(each: Request) -> bool:
         if each.range.startswith("bytes=400000") and not changed:
