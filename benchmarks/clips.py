@@ -1,4 +1,4 @@
-"""Clips of several sizes, shapes and lengths, made by ffmpeg, on which the benchmarks of extraction run."""
+"""Clips of several sizes, shapes and lengths, on which the benchmarks of extraction run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from benchmarks.sizes import Size
 from reeldex.extractors import ffmpeg
 
 # Size, frames per second, and length as a share of the longest.
@@ -16,6 +17,19 @@ _CLIPS = (
     ("854x480", 25, 0.6),
     ("1280x720", 30, 0.5),
     ("1920x1080", 30, 0.4),
+)
+
+
+_REAL_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "videos"
+# H.264, AV1, VP9 and HEVC of 10 bits, from 180p to 720p, one rotated.
+_REAL = (
+    "nasa_13013.mp4",
+    "flipping_a_pancake.mkv",
+    "test_clip_10s.mp4",
+    "av1_video.mkv",
+    "testsrc2_vp9.webm",
+    "h265_10bits.mp4",
+    "nasa_13013_rotated.mp4",
 )
 
 
@@ -35,6 +49,17 @@ def make_mixed(folder: Path, longest_seconds: float) -> list[Path]:
         make_clip(folder / f"{size}-{rate}.mp4", size, rate, max(1.2, longest_seconds * share))
         for size, rate, share in _CLIPS
     ]
+
+
+def mixed_clips(folder: Path, size: Size) -> tuple[list[Path], str]:
+    """Return clips up to 1080p in a folder, and what they are: real ones, if the size wants them and there are some."""
+    if not size.real_clips or not all((_REAL_FOLDER / name).is_file() for name in _REAL):
+        clips = make_mixed(folder, size.clip_seconds)
+        return clips, f"{len(clips)} synthetic clips"
+    folder.mkdir(parents=True)
+    real = [Path(shutil.copy(_REAL_FOLDER / name, folder)) for name in _REAL]
+    large = make_clip(folder / "1080p.mp4", "1920x1080", 30, 0.4 * size.clip_seconds)
+    return [*real, large], f"{len(real)} real clips and a synthetic one of 1080p"
 
 
 def make_copies(folder: Path, count: int, seconds: float, size: str = "320x240") -> list[Path]:

@@ -28,6 +28,7 @@ from reeldex.extractors.ffmpeg_process import (
 from reeldex.extractors.frame_stream import FrameStream, GapError, MissingPicturesError, TimelineReader
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoMetadata, VideoSource
 from reeldex.extractors.hwaccel import Claim, HardwareDecoders, HardwareDecodingError
+from reeldex.extractors.input_descriptions import Description
 from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, DecodeOptions, EngineOptions
 from reeldex.extractors.pictures import damage_note, picture_notes, require_size
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from reeldex.extractors.spec import ExtractorSpec
 
 
-def decode(  # noqa: PLR0913 - all but four by keyword
+def decode(  # noqa: PLR0913 - all but five by keyword
     source: VideoSource,
     specs: Sequence[ExtractorSpec],
     limits: DecodeLimits,
@@ -49,6 +50,7 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
     hardware: HardwareDecoders | None = None,
     software_reason: str = "",
+    description: Description | None = None,
 ) -> Generator[FrameBatch | DecodeSummary, None, None]:
     """Yield the frames of a video for each extractor as they are decoded, and a DecodeSummary last.
 
@@ -57,11 +59,12 @@ def decode(  # noqa: PLR0913 - all but four by keyword
     the frames are those of the first decoding, as in the published extractor. Several threads may decode damaged
     pictures differently from run to run.
     `hardware` decodes the video if it can; `software_reason` is the reason if it was tried before. Then, or if it
-    reports errors, HardwareDecodingError is raised, and all frames are invalid.
+    reports errors, HardwareDecodingError is raised, and all frames are invalid. `description` is that of the file, if
+    it is known.
     Raises ProbeError or DecodeError; frames yielded before a DecodeError are invalid. Raises DecodeStoppedError soon
     after another thread has set `stop`, even while ffmpeg writes nothing.
     """
-    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits, options)
+    metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits, options, description)
     for spec in specs:
         require_size(source.path, spec, metadata, limits, square_pixels=options.square_pixels)
     task = DecodingTask(source.path, metadata, specs, limits, options, stop, chunk_bytes)

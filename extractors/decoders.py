@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import queue
 import threading
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,9 @@ from reeldex.extractors.decoding_process import DecodeStoppedError
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
 from reeldex.extractors.hwaccel import HardwareDecoders, HardwareDecodingError
+from reeldex.extractors.input_descriptions import TOGETHER, Description, describe_together
 from reeldex.extractors.options import EngineOptions
-from reeldex.extractors.source_files import ReadyFile, SourceFiles
+from reeldex.extractors.source_files import LocalFiles, ReadyFile, SourceFiles
 from reeldex.extractors.spans import cut, sharing_a_decoding
 from reeldex.extractors.work_times import WorkTimes
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EDQUOT}
 _QUEUE_POLL_SECONDS = 0.2
+_SMALL_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,18 @@ class Decoders:
         *,
         count: int,
         times: WorkTimes,
-        files: SourceFiles,
+        files: SourceFiles | None = None,
         hardware: HardwareDecoders | None = None,
     ) -> None:
         self._video_count = len(sources)
         self._hardware = hardware
         self._times = times
-        self._files = files
+        self._files = files or LocalFiles()
         self._groups = sharing_a_decoding(sources)
+        self._left = len(self._groups)
         self._specs = specs
         self._options = options
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._messages: queue.Queue[Message | None] = queue.Queue(maxsize=2 * count)
         self._threads = [
@@ -74,7 +79,7 @@ class Decoders:
         self._running = len(self._threads)
 
     def __enter__(self) -> Decoders:
-        self._files.start([next(iter(group.values())).path for group in self._groups])
+        self._files.start([_path(group) for group in self._groups])
         for thread in self._threads:
             thread.start()
         return self
@@ -106,36 +111,65 @@ class Decoders:
 
     def _work(self) -> None:
         try:
-            while not self._stop.is_set():
-                with self._times.without_file():
-                    file = self._files.next_ready()
-                if file is None:
-                    return
-                try:
-                    with self._times.with_file():
-                        self._decode(self._groups[file.number], file)
-                finally:
-                    self._files.release(file.number)
+            while files := self._next_files():
+                described = self._described(files)
+                for file in files:
+                    try:
+                        if self._stop.is_set():
+                            return
+                        with self._times.with_file():
+                            self._decode(self._groups[file.number], file, described.get(file.path))
+                    finally:
+                        self._files.release(file.number)
         finally:
             self._put(None)  # or the engine would wait forever
 
-    def _decode(self, group: Mapping[int, VideoSource], file: ReadyFile) -> None:
+    def _next_files(self) -> list[ReadyFile]:
+        """Take the next file; if it is small, also small ones that are ready after it, up to a share of the rest."""
+        with self._times.without_file():
+            first = self._files.next_ready()
+        files = [] if first is None else [first]
+        with self._lock:
+            # What is left with the first: no decoder takes so many that the others have none.
+            most = min(TOGETHER, self._left // (2 * len(self._threads)))
+            while files and _is_small(files[-1].path) and len(files) < most:
+                another = self._files.another_ready(_is_small)
+                if another is None:
+                    break
+                files.append(another)
+            self._left -= len(files)
+        return files
+
+    def _described(self, files: Sequence[ReadyFile]) -> Mapping[str, Description]:
+        """Return the descriptions of several files, of which any may be missing."""
+        # What does not concern a single file occurs again when each is decoded, and is reported then.
+        with contextlib.suppress(OSError, MemoryError, FfmpegNotFoundError), self._times.decoding_work():
+            return describe_together([file.path for file in files if not file.error], self._options.limits)
+        return {}
+
+    def _decode(self, group: Mapping[int, VideoSource], file: ReadyFile, description: Description | None) -> None:
         """Decode a file once, for all sources in it, by their numbers; once more if the hardware decoder fails."""
         if file.error is not None:
             self._end(group, file.error)
             return
         try:
-            self._decode_by(self._hardware, group, file.path)
+            self._decode_by(self._hardware, group, file.path, description)
         except HardwareDecodingError as error:
-            log.info("%s: decoding it again in software: %s", next(iter(group.values())).path, error)
+            log.info("%s: decoding it again in software: %s", _path(group), error)
             for number in group:
                 self._put(Message(number, DecodingRestarted()))
             # New numbers: rows of the first decoding may still be computed.
             again = {number + self._video_count: source for number, source in group.items()}
-            self._decode_by(None, again, file.path, software_reason=str(error))
+            self._decode_by(None, again, file.path, description, software_reason=str(error))
 
     def _decode_by(
-        self, hardware: HardwareDecoders | None, group: Mapping[int, VideoSource], path: str, software_reason: str = ""
+        self,
+        hardware: HardwareDecoders | None,
+        group: Mapping[int, VideoSource],
+        path: str,
+        description: Description | None,
+        *,
+        software_reason: str = "",
     ) -> None:
         numbers, sources = list(group), list(group.values())
         try:
@@ -149,6 +183,7 @@ class Decoders:
                 options=options.decode,
                 hardware=hardware,
                 software_reason=software_reason,
+                description=description,
             )
             with contextlib.closing(decoded) as items:
                 for at, item in self._times.decoding(cut(items, sources, self._specs)):
@@ -185,6 +220,18 @@ class Decoders:
                 continue
             return True
         return False
+
+
+def _path(group: Mapping[int, VideoSource]) -> str:
+    return next(iter(group.values())).path
+
+
+def _is_small(path: str) -> bool:
+    """Whether starting a process is a large part of the decoding of a file, as far as its size tells."""
+    try:
+        return os.stat(path).st_size <= _SMALL_BYTES  # noqa: PTH116 - paths may hold bytes that are not UTF-8
+    except (OSError, ValueError):
+        return True  # it fails soon
 
 
 def affects_all_videos(error: BaseException) -> bool:

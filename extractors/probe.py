@@ -8,23 +8,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from reeldex.extractors import ffmpeg, ffmpeg_process, file_kinds, jpeg_files
+from reeldex.extractors import ffmpeg, file_kinds, jpeg_files
 from reeldex.extractors.description import (
     has_sound,
     is_excluded,
     no_video,
     parse_description,
     require_container,
-    without_name,
 )
 from reeldex.extractors.errors import FailureReason, ProbeError
 from reeldex.extractors.ffmpeg_process import require_memory
 from reeldex.extractors.frames import VideoMetadata
+from reeldex.extractors.input_descriptions import Description, describe
 from reeldex.extractors.options import DecodeLimits, DecodeOptions
 from reeldex.extractors.packets import first_packet_seconds, single_pictures
 from reeldex.extractors.video_tracks import VideoTrack, candidates, choice_sentence, choose, video_tracks
@@ -45,8 +44,11 @@ def probe(
     timeout_seconds: float = PROBE_TIMEOUT_SECONDS,
     limits: DecodeLimits | None = None,
     options: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+    description: Description | None = None,
 ) -> VideoMetadata:
     """Return the container metadata of the video track of the file at `path` that is to be decoded.
+
+    `description` is that of `describe_together`, which spares a process; it is not used if the file has changed since.
 
     Raises ProbeError with the reason `missing`, `unreadable`, `no_video_stream`, `timeout`, `too_large` or, if ffmpeg
     itself is killed, `decode_error`.
@@ -54,7 +56,10 @@ def probe(
     require_readable_file(path)
     limits = limits or DecodeLimits()
     until = time.monotonic() + timeout_seconds
-    text = _describe(path, limits, timeout_seconds)
+    if description is not None and description.is_current(path):
+        text = description.text
+    else:
+        text = describe(path, limits, timeout_seconds)
     if is_excluded(text):
         raise _excluded(path, limits, until - time.monotonic())
     try:
@@ -62,7 +67,7 @@ def probe(
         far = not _is_found(text, options)
         if far:
             # In a stream without a header, a picture that begins late is not seen yet.
-            text = _describe(path, limits, until - time.monotonic(), ffmpeg.far_probe_options())
+            text = describe(path, limits, until - time.monotonic(), ffmpeg.far_probe_options())
         tracks = video_tracks(text)
         preferred = candidates(tracks)
         stills: frozenset[int] = frozenset()
@@ -113,42 +118,9 @@ def _requested(path: str, tracks: Sequence[VideoTrack], number: int) -> VideoTra
     )
 
 
-def _describe(path: str, limits: DecodeLimits, timeout_seconds: float, more: Mapping[str, object] | None = None) -> str:
-    """Return ffmpeg's description of the file, with INPUT in place of its name. Raises ProbeError if it is killed."""
-    source = ffmpeg.local_input(limits.max_frame_pixels, **(more or {}))
-    command = ffmpeg.with_path(source.output("-", format="null").get_args(), path)
-    inputs_only = command[: command.index("-i") + 2]
-    try:
-        answer = subprocess.run(
-            [*ffmpeg_process.command(limits.ffmpeg_memory_bytes), "-hide_banner", "-nostdin", *inputs_only],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=max(0.0, timeout_seconds),
-            check=False,  # without an output, ffmpeg describes its input and always exits with status 1
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ProbeError(
-            path,
-            FailureReason.TIMEOUT,
-            f"ffmpeg did not describe the file within {timeout_seconds:.0f} seconds.",
-            "Check that its disk or network share responds, or raise compute.limits.timeout_seconds.",
-        ) from error
-    text = without_name(path, answer.stderr)
-    if answer.returncode < 0:
-        require_memory(ProbeError, path, text, limits.ffmpeg_memory_bytes)
-        raise ProbeError(
-            path,
-            FailureReason.DECODE_ERROR,
-            f"ffmpeg was killed by signal {-answer.returncode} while it described the file.",
-            "If the machine ran out of memory, use fewer decoders. If the file is large, raise "
-            "compute.limits.ffmpeg_memory_bytes. Otherwise it may be malformed.",
-        )
-    return text
-
-
 def _excluded(path: str, limits: DecodeLimits, timeout_seconds: float) -> ProbeError:
     """Return the error for a file in an excluded format, which ffmpeg names in its debug messages only."""
-    text = _describe(path, limits, timeout_seconds, {"loglevel": "debug"})
+    text = describe(path, limits, timeout_seconds, {"loglevel": "debug"})
     return file_kinds.excluded_format(path, file_kinds.probed_format(text), _head(path), ffmpeg.version())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,9 @@ class SourceFiles(Protocol):
     def next_ready(self) -> ReadyFile | None:
         """Wait for the next file; return None when all have been handed out, or after `close`."""
 
+    def another_ready(self, accept: Callable[[str], bool]) -> ReadyFile | None:
+        """Return the next file if one is ready now, and `accept(path)`; otherwise None, and it stays the next."""
+
     def release(self, number: int) -> None:
         """Give back a file that was handed out: it is not read any more."""
 
@@ -53,6 +56,14 @@ class LocalFiles:
         """Return the next file; None after the last one."""
         with self._lock:
             if self._next >= len(self._paths):
+                return None
+            self._next += 1
+            return ReadyFile(self._next - 1, self._paths[self._next - 1])
+
+    def another_ready(self, accept: Callable[[str], bool]) -> ReadyFile | None:
+        """Return the next file if its path is accepted."""
+        with self._lock:
+            if self._next >= len(self._paths) or not accept(self._paths[self._next]):
                 return None
             self._next += 1
             return ReadyFile(self._next - 1, self._paths[self._next - 1])

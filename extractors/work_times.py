@@ -56,18 +56,25 @@ class WorkTimes:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     _idle: _IdleShare = field(default_factory=_IdleShare, repr=False, compare=False)
 
+    @contextmanager
+    def decoding_work(self) -> Iterator[None]:
+        """Count the time of the block as work of a decoder; decoders may be several threads."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.decode_seconds += time.monotonic() - started
+
     def decoding(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items of a decoder, and count the time of waiting for each; decoders may be several threads."""
+        """Yield the items of a decoder, and count the time of waiting for each."""
         iterator = iter(items)
         while True:
-            started = time.monotonic()
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-            finally:
-                with self._lock:
-                    self.decode_seconds += time.monotonic() - started
+            with self.decoding_work():
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
             yield item
 
     @contextmanager

@@ -13,7 +13,7 @@ from reeldex.flows.config.pipeline import NonEmpty, PipelineConfig, WhenBusy
 from reeldex.flows.extraction.prepare import PreparedRun, prepare
 from reeldex.flows.extraction.run_report import RunReport
 from reeldex.flows.extraction.store_faults import store_faults
-from reeldex.flows.extraction.store_lock import store_lock
+from reeldex.flows.extraction.store_use import store_use
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
 from reeldex.flows.runs.extraction import report_if_nothing_to_do, run_as_tasks
@@ -41,11 +41,12 @@ process, out of memory), the run is *Failed*; press **Retry** to process only th
 
 FORM = Form(
     "extract",
-    ("extract", "decode", "compute", "fetch", "weights"),
+    ("extract", "decode", "compute", "fetch", "execution", "weights"),
     (
         key_field("extract.extractors"),
         key_field("extract.weights", "network_weights"),
         key_field("compute.device"),
+        key_field("execution.engine"),
         key_field("extract.include"),
         key_field("extract.exclude"),
         key_field("extract.settle_seconds"),
@@ -68,8 +69,7 @@ def extract(  # noqa: PLR0913 - each is a field of the form in the UI
     wait_seconds: LongestWait = 86_400.0,
 ) -> State[Any]:
     """Extract features of every video in a folder, file or list that the store does not have yet."""
-    wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
-    return completed(_extract((source, *more_sources), store, config, when_busy, wait))
+    return completed(_extract((source, *more_sources), store, config, when_busy, wait_seconds))
 
 
 def _extract(
@@ -83,14 +83,19 @@ def _extract(
     # One source is a text, as in runs of older releases, whose plans a retry reuses.
     asked = (source[0] if len(source) == 1 else source, store, prepared.spaces, settings)
     request = asked if runtime.deployment.id else None
-    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds, request) as waited:
-        # While it waited, videos may have come, for which no other run has waited.
-        prepared = prepare(source, store, config) if waited else prepared.renewed()
-        with planning(prepared):
-            plan = plan_extraction(*asked)
-            if any(shard >= len(prepared.store.manifests()) for shard in plan["shards"]):
-                # A retried run reuses its persisted plan, but the store has been removed since.
-                plan = plan_extraction.with_options(refresh_cache=True)(*asked)
+    lease_seconds = config.compute.lease_seconds
+    with (
+        store_faults(prepared.store.path),
+        store_use(prepared.store, when_busy, wait_seconds, lease_seconds, request) as use,
+    ):
+        with use.planning():
+            # While it waited, videos may have come, for which no other run has waited.
+            prepared = prepare(source, store, config) if use.waited else prepared.renewed()
+            with planning(prepared):
+                plan = plan_extraction(*asked)
+                if any(shard >= len(prepared.store.manifests()) for shard in plan["shards"]):
+                    # A retried run reuses its persisted plan, but the store has been removed since.
+                    plan = plan_extraction.with_options(refresh_cache=True)(*asked)
         return run_as_tasks(prepared, plan["shards"], plan["found"])
 
 

@@ -14,7 +14,7 @@ from reeldex.flows.extraction.choice import Choice
 from reeldex.flows.extraction.prepare import PreparedRun, prepare_rerun
 from reeldex.flows.extraction.run_report import RunReport
 from reeldex.flows.extraction.store_faults import store_faults
-from reeldex.flows.extraction.store_lock import store_lock
+from reeldex.flows.extraction.store_use import store_use
 from reeldex.flows.progress.sinks import progress_bar
 from reeldex.flows.runs.as_flow_run import handed_on, handing_on, report_of
 from reeldex.flows.runs.extraction import report_if_nothing_to_do, run_as_tasks
@@ -40,8 +40,8 @@ configured.
 
 FORM = Form(
     "rerun-failed",
-    ("decode", "compute", "fetch", "weights"),
-    (key_field("compute.device"),),
+    ("decode", "compute", "fetch", "execution", "weights"),
+    (key_field("compute.device"), key_field("execution.engine")),
     former={"decode": "decode", "compute": "compute", "weights": "weights"},
 )
 
@@ -81,8 +81,7 @@ def rerun(  # noqa: PLR0913 - each is a field of the form in the UI
 ) -> State[Any]:
     """Process missing, incomplete or damaged shards of a store, each in its planned feature spaces."""
     retry = tuple(reasons) or REASONS if broken_videos else ()
-    wait = wait_seconds if when_busy is WhenBusy.WAIT else 0.0
-    return completed(_rerun(store, config, retry, Choice(tuple(shards), tuple(videos)), when_busy, wait))
+    return completed(_rerun(store, config, retry, Choice(tuple(shards), tuple(videos)), when_busy, wait_seconds))
 
 
 def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
@@ -93,10 +92,15 @@ def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
         return report
     prepared = handed or prepare_rerun(store, config, retry, choice)
     request = (retry, choice, config) if runtime.deployment.id else None
-    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds, request):
-        prepared = prepared.renewed()
-        with planning(prepared):
-            shards = plan_rerun(store, retry, choice.shards, choice.videos)["shards"]
+    lease_seconds = config.compute.lease_seconds
+    with (
+        store_faults(prepared.store.path),
+        store_use(prepared.store, when_busy, wait_seconds, lease_seconds, request) as use,
+    ):
+        with use.planning():
+            prepared = prepared.renewed()
+            with planning(prepared):
+                shards = plan_rerun(store, retry, choice.shards, choice.videos)["shards"]
         known = range(len(prepared.store.manifests()))
         return run_as_tasks(prepared, [shard for shard in shards if shard in known], {})
 

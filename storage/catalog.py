@@ -1,13 +1,17 @@
-"""An in-memory cache of a store's manifests and outcomes, invalidated when they change on disk."""
+"""A store's manifests and outcomes, each read when it is needed and again when it has changed on disk."""
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from reeldex.quantities import counted
 from reeldex.storage import layout
+from reeldex.storage.derived import DerivedRows
 from reeldex.storage.durations import with_durations
+from reeldex.storage.entry_index import EntryIndex, EntryKeys
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.forgotten import NOTHING_FORGOTTEN, Forgotten, read_forgotten
 from reeldex.storage.manifest import (
@@ -20,33 +24,47 @@ from reeldex.storage.manifest import (
 )
 from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
 from reeldex.storage.schema import VideoEntry
-from reeldex.storage.system_errors import FileVersion, file_version, look_at
+from reeldex.storage.system_errors import FileVersion, file_version, file_versions, look_at
 
 # Timestamps of files are coarser than the clock; a folder changed this recently may change again unseen.
 _SETTLED_AFTER_NS = 1_000_000_000
+
+_ENTRIES = "entries"
+# The outcomes of a video take about 1 kB.
+_MOST_VIDEOS_KEPT = 250_000
 
 
 class Catalog:
     """Manifests and outcomes of a store; each file is read once per version.
 
-    Every method raises StoreDamagedError when a file it needs is damaged, and StoreUnreadableError when the system does
-    not allow reading it.
+    Looking up a video reads the manifests that may name it, and not the others. Every method raises StoreDamagedError
+    when a file it needs is damaged, and StoreUnreadableError when the system does not allow reading it.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._stamp: int | None = None
-        self._manifests: tuple[ShardManifest, ...] = ()
+        self._shards = 0
+        self._manifests: dict[int, ShardManifest] = {}
+        self._all: tuple[ShardManifest, ...] = ()
+        self._index = EntryIndex(())
+        self._found: dict[str, tuple[str, int, int, VideoEntry]] = {}
+        self._found_in: tuple[object, ...] = ()
         self._latest: dict[str, tuple[int, int, VideoEntry]] = {}
-        self._spellings = Spellings(())
         self._latest_of: tuple[object, ...] = ()
         self._forgotten: tuple[FileVersion | None, Forgotten] = (None, NOTHING_FORGOTTEN)
         self._uncounted: dict[int, frozenset[int]] = {}
         self._uncounted_of: tuple[object, ...] = ()
-        self._outcomes: dict[int, tuple[FileVersion, ShardOutcomes]] = {}
+        self._outcomes: OrderedDict[int, tuple[FileVersion, ShardOutcomes]] = OrderedDict()
+        self._videos_kept = 0
 
-    def manifests(self) -> tuple[ShardManifest, ...]:
-        """Return all manifests in the order of their shards."""
+    @property
+    def root(self) -> Path:
+        """The folder of the store."""
+        return self._root
+
+    def shard_count(self) -> int:
+        """Return the number of shards; lists the manifests if their folder has changed."""
         folder = self._root / layout.MANIFEST
         status = look_at(folder)
         if status is None:
@@ -54,22 +72,63 @@ class Catalog:
         stamp = status.st_mtime_ns
         if stamp != self._stamp:
             settled = time.time_ns() - stamp > _SETTLED_AFTER_NS
-            shards = list_shards(self._root)
-            if len(shards) != len(self._manifests):
-                # A manifest never changes once it is written, so that only new ones have to be read.
-                new = [read_manifest(layout.manifest_file(self._root, at)) for at in shards[len(self._manifests) :]]
-                self._manifests = (*self._manifests[: len(shards)], *new)
+            self._shards = len(list_shards(self._root))
             self._stamp = stamp if settled else None
-        return self._manifests
+        return self._shards
 
     def manifest(self, shard: int) -> ShardManifest:
         """Return the manifest of one shard; raises ValueError when there is no such shard."""
-        manifests = self.manifests()
-        if not 0 <= shard < len(manifests):
-            raise ValueError(
-                f"{self._root} has no shard {shard}; it has {counted(len(manifests), 'shard')}, numbered from 0."
-            )
-        return manifests[shard]
+        count = self.shard_count()
+        if not 0 <= shard < count:
+            raise ValueError(f"{self._root} has no shard {shard}; it has {counted(count, 'shard')}, numbered from 0.")
+        known = self._manifests.get(shard)
+        if known is None:
+            # A manifest never changes once it is written.
+            known = self._manifests[shard] = read_manifest(layout.manifest_file(self._root, shard))
+        return known
+
+    def manifests(self) -> tuple[ShardManifest, ...]:
+        """Return all manifests in the order of their shards. Of a large store, this takes seconds, and memory."""
+        count = self.shard_count()
+        if len(self._all) != count:
+            self._all = tuple(self.manifest(shard) for shard in range(count))
+        return self._all
+
+    def manifests_with(self, ids: Iterable[str] = (), paths: Iterable[str] = ()) -> list[ShardManifest]:
+        """Return the manifests with an entry of one of these ids or paths, in order, and maybe a few others."""
+        return [self.manifest(shard) for shard in self.index().shards_with(ids, paths)]
+
+    def index(self) -> EntryIndex:
+        """Return the index of all entries: of a large store, from the cache on disk and the manifests new to it."""
+        count = self.shard_count()
+        known = self._index.shards[:count]
+        if len(known) != count or len(self._index.shards) != count:
+            self._index = EntryIndex([*known, *self._keys_of(range(len(known), count))])
+        return self._index
+
+    def _keys_of(self, shards: range) -> list[EntryKeys]:
+        rows = DerivedRows(self._root, shards.stop)
+        if not rows.used:
+            return [EntryKeys.of(self.manifest(shard)) for shard in shards]
+        cached = rows.read(_ENTRIES)
+        versions = file_versions(self._root / layout.MANIFEST)
+        found, new = [], {}
+        for shard in shards:
+            path = layout.manifest_file(self._root, shard)
+            version = str(versions.get(path.name))
+            known_version, content = cached.get(shard, ("", b""))
+            if known_version == version:
+                found.append(EntryKeys.from_bytes(content))
+            else:
+                # Not kept in memory: a store may have a million videos.
+                found.append(EntryKeys.of(self._manifests.get(shard) or read_manifest(path)))
+                new[shard] = (version, found[-1].to_bytes())
+        rows.write(_ENTRIES, new)
+        return found
+
+    def video_count(self) -> int:
+        """Return the number of videos, each counted once whatever its versions; without forgotten ones."""
+        return self.index().video_count(self.forgotten().positions)
 
     def forgotten(self) -> Forgotten:
         """Return the entries that were forgotten."""
@@ -81,33 +140,47 @@ class Catalog:
     def latest(self) -> dict[str, tuple[int, int, VideoEntry]]:
         """Map each video id to the (shard, position, entry) of its latest version; without forgotten ones."""
         current = (self.manifests(), self.forgotten())
-        if len(self._latest_of) != 2 or any(a is not b for a, b in zip(current, self._latest_of, strict=True)):
+        if not _same(current, self._latest_of):
             self._latest = latest_entries(current[0], current[1].positions)
-            self._spellings = Spellings(self._latest)
             self._latest_of = current
         return self._latest
 
     def uncounted(self, shard: int) -> frozenset[int]:
         """Return the positions of a shard whose videos do not count: those of superseded and of forgotten entries."""
-        manifests, forgotten = self.manifests(), self.forgotten()
-        if len(self._uncounted_of) != 2 or any(
-            a is not b for a, b in zip((manifests, forgotten), self._uncounted_of, strict=True)
-        ):
+        return self.uncounted_by_shard().get(shard, frozenset())
+
+    def uncounted_by_shard(self) -> Mapping[int, frozenset[int]]:
+        """Return what `uncounted` does of each shard with such positions."""
+        index, forgotten = self.index(), self.forgotten()
+        if not _same((index, forgotten), self._uncounted_of):
             found: dict[int, set[int]] = {}
-            for at, position in superseded_positions(manifests, forgotten.positions) | forgotten.positions:
+            repeated = [self.manifest(each) for each in index.shards_with_repeated_ids(forgotten.positions)]
+            for at, position in superseded_positions(repeated, forgotten.positions) | forgotten.positions:
                 found.setdefault(at, set()).add(position)
             self._uncounted = {at: frozenset(positions) for at, positions in found.items()}
-            self._uncounted_of = (manifests, forgotten)
-        return self._uncounted.get(shard, frozenset())
+            self._uncounted_of = (index, forgotten)
+        return self._uncounted
 
     def find(self, video_id: str) -> tuple[str, int, int, VideoEntry] | None:
         """Return the (id, shard, position, entry) of a video's latest version; None for an unknown id.
 
         Accents in another Unicode form match; the id returned is the store's spelling.
         """
-        latest = self.latest()
-        spelled = self._spellings.of(video_id)
-        return (spelled, *latest[spelled]) if spelled in latest else None
+        index, forgotten = self.index(), self.forgotten()
+        if not _same((index, forgotten), self._found_in):
+            self._found, self._found_in = {}, (index, forgotten)
+        known = self._found.get(video_id)
+        if known is None:
+            versions: dict[str, tuple[int, int, VideoEntry]] = {}
+            for shard, position in index.places_of(video_id):
+                entry = self.manifest(shard).videos[position]
+                if entry.duplicate_of is None and (shard, position) not in forgotten.positions:
+                    versions[entry.video_id] = (shard, position, entry)
+            spelled = Spellings(versions).of(video_id)
+            if spelled not in versions:
+                return None
+            known = self._found[video_id] = (spelled, *versions[spelled])
+        return known
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
         """Return a shard's outcomes, or None if it has none yet; durations that they lack are taken from the rows."""
@@ -116,11 +189,37 @@ class Catalog:
             return None
         known = self._outcomes.get(shard)
         if known and known[0] == version:
+            self._outcomes.move_to_end(shard)
             return known[1]
-        outcomes = read_outcomes(self._root, shard)
+        outcomes = self.read_outcomes(shard)
         if outcomes is not None:
-            if disagreement := outcomes.disagreement(self.manifest(shard)):
-                raise StoreDamagedError(disagreement)
-            outcomes = with_durations(self._root, outcomes)
-            self._outcomes[shard] = (version, outcomes)
+            self._keep(shard, version, outcomes)
         return outcomes
+
+    def read_outcomes(self, shard: int) -> ShardOutcomes | None:
+        """Return what `outcomes` does, read now and not kept in memory: for going through all shards once."""
+        outcomes = read_outcomes(self._root, shard)
+        if outcomes is None:
+            return None
+        if not self._is_of_entries(outcomes) and (disagreement := outcomes.disagreement(self.manifest(shard))):
+            raise StoreDamagedError(disagreement)
+        return with_durations(self._root, outcomes)
+
+    def _is_of_entries(self, outcomes: ShardOutcomes) -> bool:
+        """Whether outcomes are known to be those of their manifest, without reading it."""
+        shards = self.index().shards
+        return outcomes.shard < len(shards) and shards[outcomes.shard].are_of(outcomes)
+
+    def _keep(self, shard: int, version: FileVersion, outcomes: ShardOutcomes) -> None:
+        """Keep the outcomes of a shard in memory, and forget those used least recently if they are too many."""
+        if before := self._outcomes.pop(shard, None):
+            self._videos_kept -= len(before[1].videos)
+        self._outcomes[shard] = (version, outcomes)
+        self._videos_kept += len(outcomes.videos)
+        while self._videos_kept > _MOST_VIDEOS_KEPT and len(self._outcomes) > 1:
+            _, (_, oldest) = self._outcomes.popitem(last=False)
+            self._videos_kept -= len(oldest.videos)
+
+
+def _same(now: tuple[object, ...], then: tuple[object, ...]) -> bool:
+    return len(now) == len(then) and all(a is b for a, b in zip(now, then, strict=True))

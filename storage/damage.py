@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reeldex.storage import layout
+from reeldex.storage.atomic import remove_file
 from reeldex.storage.documents import read_document, refuse, write_document
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.json_codec import Integer, Text, to_json
@@ -111,4 +112,4 @@ def forget_damage(root: Path, shard: int, spaces: Collection[str]) -> None:
 
 
 def _clear(root: Path, shard: int) -> None:
-    layout.damage_file(root, shard).unlink(missing_ok=True)
+    remove_file(layout.damage_file(root, shard))

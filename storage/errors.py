@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reeldex.errors import PermanentFaultError, UserError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UserError
 
 
 class StoreError(UserError):
@@ -17,6 +17,45 @@ class NotAStoreError(StoreError):
 
 class StoreBusyError(StoreError):
     """Another process holds the store's lock."""
+
+
+class ClaimHeldError(StoreBusyError):
+    """Another live process holds a claim, such as one on a shard. `holder` names it, and says since when."""
+
+    def __init__(self, what: str, holder: str) -> None:
+        super().__init__(f"{what} is claimed by {holder}.")
+        self.what, self.holder = what, holder
+
+    def __reduce__(self) -> tuple[type[ClaimHeldError], tuple[str, str]]:
+        return ClaimHeldError, (self.what, self.holder)
+
+
+class ClaimLostError(InfrastructureError):
+    """Another process took over a claim, because this one had shown no sign of life. Nothing was changed since."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}: another process took it over, because this one had not renewed its claim in time (it was paused, "
+            "or its file system did not answer). Nothing was written since. Run it again."
+        )
+        self.what = what
+
+    def __reduce__(self) -> tuple[type[ClaimLostError], tuple[str]]:
+        return ClaimLostError, (self.what,)
+
+
+class RunLostError(PermanentFaultError):
+    """Others took a whole run for dead, and may change the store without waiting for it."""
+
+    def __init__(self, root: Path, work: str) -> None:
+        super().__init__(
+            f"Another process took this run ({work}) for dead, because it had not renewed its claim on the store "
+            f"{root} in time: it was paused, or its file system did not answer. Finished work is kept. Run it again."
+        )
+        self.root, self.work = root, work
+
+    def __reduce__(self) -> tuple[type[RunLostError], tuple[Path, str]]:
+        return RunLostError, (self.root, self.work)
 
 
 class StoreVanishedError(PermanentFaultError):

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.errors import StoreDamagedError
-from reeldex.storage.outcomes import ShardOutcomes
-
-
-def versions_of(outcomes: Iterable[ShardOutcomes | None]) -> dict[str, int]:
-    """Return the number of shards by the version of ffmpeg that decoded them last; without those that name none."""
-    named = [each.provenance.get("ffmpeg") for each in outcomes if each is not None]
-    return dict(sorted(Counter(version for version in named if isinstance(version, str)).items()))
+from reeldex.storage.shard_summary import Summaries
 
 
 def store_versions(catalog: Catalog) -> dict[str, int]:
-    """Return the number of shards of a store by the version of ffmpeg, without those whose outcomes are damaged.
+    """Return the number of shards by the version of ffmpeg that decoded them last.
 
-    Raises StoreUnreadableError.
+    Those that name none, and those whose outcomes are damaged, do not count. Raises StoreUnreadableError.
     """
-    return versions_of(_outcomes(catalog, manifest.shard) for manifest in catalog.manifests())
-
-
-def _outcomes(catalog: Catalog, shard: int) -> ShardOutcomes | None:
-    # A run must be able to start that repairs them; whoever inspects the shard reports the damage.
-    with contextlib.suppress(StoreDamagedError):
-        return catalog.outcomes(shard)
-    return None
+    found: Counter[str] = Counter()
+    summaries = Summaries(catalog)
+    for shard in range(catalog.shard_count()):
+        # A run must be able to start that repairs damaged outcomes; whoever inspects the shard reports the damage.
+        with contextlib.suppress(StoreDamagedError):
+            summary = summaries.files_of(shard)
+            if summary is not None and summary.ffmpeg is not None:
+                found[summary.ffmpeg] += 1
+    summaries.keep()
+    return dict(sorted(found.items()))
 
 
 def mixture(versions: Mapping[str, int]) -> str | None:

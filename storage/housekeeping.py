@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 
 from reeldex.storage import layout
 from reeldex.storage.atomic import make_folder, remove_leftovers
+from reeldex.storage.claims import live_tokens
 from reeldex.storage.errors import NotAStoreError, StoreDamagedError
-from reeldex.storage.lock import HOLDER, LOCK
 from reeldex.storage.manifest import read_manifest
 from reeldex.storage.outcomes import read_outcomes
 from reeldex.storage.remote_path import RemotePath, remove_dead_drafts
@@ -18,6 +19,7 @@ from reeldex.storage.write_errors import require_writable
 
 log = logging.getLogger(__name__)
 
+_LOCKS_OF_OLDER_RELEASES = (".lock", ".lock-holder.json")
 _NEEDED = (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)
 
 
@@ -40,7 +42,7 @@ def create_folders(path: Path) -> None:
         raise NotAStoreError(f"{path} is a file, not a folder. Pass the path of a store with --store.")
     present = {entry.name for entry in list_folder(path)}
     # A store whose creation was killed has some of the folders, and nothing else.
-    if foreign := sorted(present - {*layout.FOLDERS, LOCK, HOLDER}):
+    if foreign := sorted(present - {*layout.FOLDERS, layout.CLAIMS, *_LOCKS_OF_OLDER_RELEASES}):
         if set(_NEEDED) <= present:
             return
         raise NotAStoreError(
@@ -57,7 +59,8 @@ def create_folders(path: Path) -> None:
 
 def require_writable_folders(path: Path) -> None:
     """Raise UnwritableError if a folder of a store may not be written by this user; writes nothing."""
-    folders = [path, *(path / name for name in layout.FOLDERS), *list_folder(path / layout.FEATURES)]
+    names = (*layout.FOLDERS, layout.CLAIMS)
+    folders = [path, *(path / name for name in names), *list_folder(path / layout.FEATURES)]
     for folder in folders:
         if is_folder(folder):
             require_writable(folder)
@@ -66,7 +69,17 @@ def require_writable_folders(path: Path) -> None:
 def sweep(path: Path) -> None:
     """Remove leftovers of killed runs: temporaries, and staged videos that are damaged or that outcomes include.
 
-    Needs the lock.
+    Requires the store's lock, or a run that plans and is the only one.
+    """
+    remove_temporaries(path)
+    for shard in layout.staged_shards(path):
+        sweep_shard(path, shard)
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove temporaries of killed runs, except those in the workspaces of live claims.
+
+    Requires the store's lock, or a run that plans, perhaps beside others: runs write through workspaces.
     """
     staging = layout.staging_root(path)
     folders = [staging, *(folder for folder in list_folder(staging) if is_folder(folder))]
@@ -74,13 +87,16 @@ def sweep(path: Path) -> None:
         # There, nothing has a temporary name.
         remove_dead_drafts(path)
     else:
-        folders += [path, *(path / name for name in layout.FOLDERS if name != layout.STAGING)]
+        folders += [path, *(path / name for name in (*layout.FOLDERS, layout.CLAIMS) if name != layout.STAGING)]
         folders += [folder for folder in list_folder(path / layout.FEATURES) if is_folder(folder)]
     for folder in folders:
-        remove_leftovers(folder)
-    for shard in layout.staged_shards(path):
-        _discard_damaged(path, shard)
-        _clear_absorbed(path, shard)
+        remove_leftovers(folder, functools.partial(live_tokens, path))
+
+
+def sweep_shard(path: Path, shard: int) -> None:
+    """Remove staged videos of a shard that are damaged or that its outcomes include. Requires the shard's claim."""
+    _discard_damaged(path, shard)
+    _clear_absorbed(path, shard)
 
 
 def _discard_damaged(path: Path, shard: int) -> None:

@@ -14,7 +14,9 @@ OUTCOMES = "outcomes"
 STAGING = "staging"
 DAMAGE = "damage"
 SEARCHES = "searches"
+CLAIMS = "claims"
 FOLDERS = (MANIFEST, FEATURES, OUTCOMES, STAGING)
+CHANGED_FOLDERS = (*FOLDERS, DAMAGE, SEARCHES)
 
 _SHARD_STEM = re.compile(r"shard-(\d{5}|[1-9]\d{5,})")
 _STAGED_NAME = re.compile(r"(\d{5}|[1-9]\d{5,})\.h5")
@@ -56,6 +58,11 @@ def searches_file(root: Path) -> Path:
 def searched_ids_file(root: Path, sha256: str) -> Path:
     """Return the path of the ids that a search of a large source found, named by the SHA-256 of its content."""
     return root / SEARCHES / f"{sha256}.json"
+
+
+def claims_folder(root: Path) -> Path:
+    """Return the folder of the claims of running processes, which is empty when nobody uses the store."""
+    return root / CLAIMS
 
 
 def outcomes_file(root: Path, shard: int) -> Path:

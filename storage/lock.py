@@ -14,9 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from reeldex.storage.atomic import make_folder, publish_text
+from reeldex.storage.atomic import publish_text
 from reeldex.storage.errors import StoreBusyError
-from reeldex.storage.remote_path import local_side
 from reeldex.storage.write_errors import UnwritableError, lasting_fault
 
 LOCK = ".lock"
@@ -31,9 +30,6 @@ def hold_lock(root: Path, wait_seconds: float, what: str = "store", work: str | 
     command line. The operating system releases the lock when its holder ends. Raises StoreBusyError naming the holder,
     and UnwritableError where the folder cannot be written.
     """
-    if local_side(root) != root:
-        root = local_side(root)
-        make_folder(root)
     lock = FileLock(root / LOCK, timeout=max(0.0, wait_seconds))
     try:
         lock.acquire()

@@ -72,8 +72,15 @@ class IdTree:
 
     def add(self, video_id: str) -> bool:
         """Add the id and return True, or return False if it conflicts with another one."""
+        if video_id in self._ids or video_id in self._folders:
+            return False
+        parent = video_id.rpartition("/")[0]
+        if parent in self._folders:
+            # So are the folders above it, and none of them is an id.
+            self._ids.add(video_id)
+            return True
         folders = [video_id[: match.start()] for match in re.finditer("/", video_id)]
-        if video_id in self._ids or video_id in self._folders or not self._ids.isdisjoint(folders):
+        if not self._ids.isdisjoint(folders):
             return False
         self._ids.add(video_id)
         self._folders.update(folders)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.reading import OpenShards, span_rows
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.shard import RowTiming
+from reeldex.storage.shard_summary import Summaries
 from reeldex.storage.video_table import VideoTable, list_videos
 
 _MOST_COMPARED = 50_000
@@ -35,7 +36,7 @@ class ReadableStore:
 
     def __repr__(self) -> str:
         try:
-            videos, shards = len(self._catalog.latest()), len(self.manifests())
+            videos, shards = self._catalog.video_count(), self._catalog.shard_count()
             held = f"videos={videos}, shards={shards}, spaces={self.spaces()}"
         except StoreError as error:
             held = f"{type(error).__name__}: {error}"
@@ -45,9 +46,28 @@ class ReadableStore:
         """Close the feature files that are kept open; they are reopened when needed."""
         self._open_shards.close()
 
+    def shard_count(self) -> int:
+        """Return the number of shards."""
+        return self._catalog.shard_count()
+
+    def video_count(self) -> int:
+        """Return the number of videos, each counted once whatever its versions; without forgotten ones."""
+        return self._catalog.video_count()
+
+    def manifest(self, shard: int) -> ShardManifest:
+        """Return the manifest of one shard; raises ValueError when there is no such shard."""
+        return self._catalog.manifest(shard)
+
     def manifests(self) -> tuple[ShardManifest, ...]:
-        """Return the manifests of all shards in order."""
+        """Return the manifests of all shards in order. Of a million videos, this takes seconds, and memory."""
         return self._catalog.manifests()
+
+    def manifests_with(self, ids: Iterable[str] = (), paths: Iterable[str] = ()) -> list[ShardManifest]:
+        """Return the manifests of all shards with an entry of one of these ids or paths, in order.
+
+        Maybe those of a few others, too. For a few videos of many, this is faster than `manifests`.
+        """
+        return self._catalog.manifests_with(ids, paths)
 
     def forgotten(self) -> Forgotten:
         """Return the entries of manifests that no longer count."""
@@ -68,9 +88,11 @@ class ReadableStore:
     def spaces(self) -> list[str]:
         """Return the names of the spaces with published features, sorted."""
         held: set[str] = set()
-        for manifest in self.manifests():
-            outcomes = self._catalog.outcomes(manifest.shard)
-            held.update(outcomes.files if outcomes else ())
+        summaries = Summaries(self._catalog)
+        for shard in range(self.shard_count()):
+            summary = summaries.files_of(shard)
+            held.update(summary.files if summary else ())
+        summaries.keep()
         return sorted(held)
 
     def fingerprint(self, space: str) -> dict[str, JSON]:

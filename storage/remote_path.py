@@ -25,6 +25,8 @@ from reeldex.storage.remote_ranges import RangeReader
 from reeldex.user_folders import cache_folder, make_writable
 
 _DRAFTS = "drafts"
+# Their client passes the condition on.
+_COMPARING = frozenset({"s3", "s3a"})
 
 
 class RemoteStoreError(StoreError):
@@ -133,14 +135,36 @@ class RemotePath(PosixPath):
 
     # Reading
 
+    def is_absent(self) -> bool:
+        """Return whether there is no file now, whatever is remembered."""
+        return self.version_now() is None
+
+    def version_now(self) -> str | None:
+        """Return the version of a file as the object store reports it now; None for an absent one."""
+        system, path = open_file_system(self.url)
+        try:
+            info = attempted(lambda: system.info(path), self.url)
+        except FileNotFoundError:
+            return None
+        return None if info.get("type") == "directory" else str(info.get("ETag", ""))
+
+    def names_now(self) -> list[str]:
+        """Return the names of what a folder holds now, whatever is remembered; none for an absent one."""
+        listings.forget(self.url)
+        return [each.name for each in self.iterdir()] if listings.entries_of(self.url) else []
+
+    def read_now(self) -> bytes:
+        """Return the content of a file as it is now, whatever is remembered; raises FileNotFoundError."""
+        system, path = open_file_system(self.url)
+        content: bytes = attempted(lambda: system.cat_file(path), self.url)
+        return content
+
     def read_bytes(self) -> bytes:
         """Return the content of a file; raises FileNotFoundError."""
         if self._entry() is None:
             # Most that are asked for and absent are known to be, from the listing of their folder.
             raise FileNotFoundError(2, "No such file or directory", str(self))
-        system, path = open_file_system(self.url)
-        content: bytes = attempted(lambda: system.cat_file(path), self.url)
-        return content
+        return self.read_now()
 
     def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str:  # noqa: ARG002
         """Return the content of a text file; raises FileNotFoundError."""
@@ -181,6 +205,32 @@ class RemotePath(PosixPath):
         system, path = open_file_system(self.url)
         try:
             attempted(lambda: system.put_file(str(file), path), self.url)
+        finally:
+            listings.forget(self.url)
+
+    def upload_new(self, file: Path) -> bool:
+        """Put a file of this machine here if there is nothing here, and return whether it was put.
+
+        After a lost answer, it may have been put although the value is False.
+        """
+        system, path = open_file_system(self.url)
+        try:
+            attempted(lambda: system.put_file(str(file), path, mode="create"), self.url)
+        except FileExistsError:
+            return False
+        finally:
+            listings.forget(self.url)
+        return True
+
+    def replace_version(self, content: bytes, version: str) -> None:
+        """Put these bytes here if the file still has this version; where the object store cannot compare, in any case.
+
+        Raises RemoteError (PreconditionFailed) for another version, and FileNotFoundError for an absent file.
+        """
+        system, path = open_file_system(self.url)
+        condition = {"IfMatch": version} if self.url.scheme in _COMPARING and version else {}
+        try:
+            attempted(lambda: system.pipe_file(path, content, **condition), self.url)
         finally:
             listings.forget(self.url)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reeldex.storage import layout
+from reeldex.storage.atomic import remove_file
 from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.forgotten import entries_of
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes, write_outcomes
@@ -56,7 +57,7 @@ def remove_space(store: FeatureStore, space: str, *, dry_run: bool = False) -> R
             if video.status == "ok" and set(video.rows) == {space}:
                 raise _only_space(space, video.video_id)
     for manifest in unfinished:
-        if set(read_removed(store.path).wanted(manifest, None)) == {space}:
+        if set(read_removed(store.path).wanted(manifest.shard, manifest.spaces, ())) == {space}:
             raise _only_space(space, manifest.videos[0].video_id)
     found = Removal(
         sum(space in video.rows for held in holding.values() for video in held.videos),
@@ -71,7 +72,7 @@ def remove_space(store: FeatureStore, space: str, *, dry_run: bool = False) -> R
         if (recorded := read_outcomes(store.path, shard)) is not None and space in recorded.files:
             videos = tuple(_without(video, {space}) for video in recorded.videos)
             write_outcomes(store.path, replace(recorded, videos=videos, files=_files(recorded, {space})))
-        layout.features_file(store.path, space, shard).unlink(missing_ok=True)
+        remove_file(layout.features_file(store.path, space, shard))
     store.close()
     return found
 
@@ -166,7 +167,7 @@ def _rewrite(root: Path, outcomes: ShardOutcomes, doomed: Collection[int]) -> in
     )
     write_outcomes(root, replace(outcomes, videos=videos, files=files))
     for space in emptied:
-        layout.features_file(root, space, outcomes.shard).unlink(missing_ok=True)
+        remove_file(layout.features_file(root, space, outcomes.shard))
     return sum(record.size_bytes for record in files.values())
 
 

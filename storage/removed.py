@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.storage import layout
 from reeldex.storage.documents import read_document, write_document
 from reeldex.storage.json_codec import Integer, Text, to_json
-from reeldex.storage.manifest import ShardManifest
-from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.schema import check_space_name
 
 _KIND = "removed"
@@ -33,11 +31,10 @@ class Removed:
 
     spaces: tuple[RemovedSpace, ...] = field(default_factory=tuple)
 
-    def wanted(self, manifest: ShardManifest, outcomes: ShardOutcomes | None) -> tuple[str, ...]:
-        """Return the spaces that a shard is to have: its manifest's, without removed ones that were not made again."""
-        made = outcomes.files if outcomes else {}
-        removed = {each.space for each in self.spaces if manifest.shard in each.shards} - set(made)
-        return tuple(space for space in manifest.spaces if space not in removed)
+    def wanted(self, shard: int, planned: Sequence[str], made: Collection[str]) -> tuple[str, ...]:
+        """Return the spaces that a shard is to have: those planned, without removed ones that were not `made` again."""
+        removed = {each.space for each in self.spaces if shard in each.shards} - set(made)
+        return tuple(space for space in planned if space not in removed)
 
 
 def read_removed(root: Path) -> Removed:

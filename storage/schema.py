@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -33,8 +34,11 @@ COLOUR_PROPERTIES = ("range", "matrix", "primaries", "transfer")
 
 _SPACE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _LONGEST_COMPONENT_BYTES = 255
+# Most ids: checking a million of them by what is wrong with each would take seconds.
+_PLAIN_ID = re.compile(r"(?!\.{1,2}(?:/|$))[ -.0-~]{1,255}(?:/(?!\.{1,2}(?:/|$))[ -.0-~]{1,255})*")
 
 
+@lru_cache(maxsize=256)
 def check_space_name(name: str) -> None:
     """Raise ValueError unless `name` is `<network>.<tag>` in lower-case letters, digits and underscores."""
     if not _SPACE_NAME.fullmatch(name):
@@ -46,6 +50,8 @@ def check_space_name(name: str) -> None:
 
 def check_video_id(video_id: str) -> None:
     """Raise ValueError unless the id is valid both as a dataset name below /features and as a relative file path."""
+    if _PLAIN_ID.fullmatch(video_id):
+        return
     problem = None
     if not video_id:
         problem = "it is empty"
@@ -259,6 +265,8 @@ class VideoOutcome:
                 self._refuse(f"the number of rows in {space} must be at least 1, not {count}")
 
     def _check_notes(self) -> None:
+        if not self.notes:
+            return
         if bad := [note for note in self.notes if not _NOTE.fullmatch(note)]:
             self._refuse(f"notes are words of lower-case letters, digits and underscores, not {bad}")
         if len(set(self.notes)) < len(self.notes):

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 
 from reeldex.storage import layout
-from reeldex.storage.atomic import publish, remove_folder
+from reeldex.storage.atomic import publish, remove_file, remove_folder
 from reeldex.storage.errors import FingerprintError, StoreDamagedError
 from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_to_read, raise_system_error
 from reeldex.storage.json_codec import from_json, to_json
@@ -90,9 +90,9 @@ class Staging:
         return outcome
 
     def discard_damaged(self, manifest: ShardManifest) -> list[str]:
-        """Remove the staged videos that are not what was written; return what was wrong. Requires the store's lock.
+        """Remove the staged videos that are not what was written; return what was wrong.
 
-        Reads all rows.
+        Requires the shard's claim, or the store's lock. Reads all rows.
         """
         problems = []
         for position in self.positions():
@@ -102,13 +102,13 @@ class Staging:
                     self.rows(position, space)
             except StoreDamagedError as error:
                 problems.append(str(error))
-                (self._folder / layout.staged_name(position)).unlink()
+                remove_file(self._folder / layout.staged_name(position))
         return problems
 
     def discard(self, positions: Collection[int]) -> None:
         """Remove the staged videos at these positions. Requires the store's lock."""
         for position in positions:
-            (self._folder / layout.staged_name(position)).unlink(missing_ok=True)
+            remove_file(self._folder / layout.staged_name(position))
 
     def token(self, position: int) -> str:
         """Return the unique token of this staged file."""

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from reeldex.storage import layout
 from reeldex.storage.catalog import Catalog
 from reeldex.storage.damage import damaged_files
 from reeldex.storage.errors import StoreUnreadableError
-from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import ShardManifest
-from reeldex.storage.outcomes import ShardOutcomes
-from reeldex.storage.removed import read_removed
-from reeldex.storage.schema import JSON, VideoOutcome
+from reeldex.storage.removed import Removed, read_removed
+from reeldex.storage.schema import JSON
 from reeldex.storage.searches import read_searches
+from reeldex.storage.shard_summary import ShardSummary, Summaries, SummarizedFile
 from reeldex.storage.staging import Staging
-from reeldex.storage.system_errors import Unreadable, look_at, require_readable
+from reeldex.storage.system_errors import Unreadable, list_folder, readable_size
 
 
 @dataclass(frozen=True)
@@ -70,27 +71,28 @@ class StoreStatus:
 def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
     """Return the counts; reads manifests, outcomes, and the sizes and first bytes of feature files.
 
-    Raises StoreDamagedError and StoreUnreadableError for manifests, outcomes and folders.
+    Manifests and outcomes of a large store whose size and time of modification are those of an earlier reading are not
+    read again. Raises StoreDamagedError and StoreUnreadableError for manifests, outcomes and folders.
     """
-    manifests = catalog.manifests()
-    removed = read_removed(root)
     searches = read_searches(root)
-    shards = _Shards()
-    videos = _Videos(searches.left if searches is not None else frozenset())
-    superseded = 0
-    for manifest in manifests:
-        outcomes, uncounted = catalog.outcomes(manifest.shard), catalog.uncounted(manifest.shard)
-        shards.add(root, removed.wanted(manifest, outcomes), outcomes)
-        superseded += len(uncounted)
-        current = [at for at in range(len(manifest.videos)) if at not in uncounted]
-        if outcomes is None:
-            videos.add_pending(root, manifest, current)
+    gone = searches.left if searches is not None else frozenset[str]()
+    summaries = Summaries(catalog, gone)
+    shards = _Shards(root, read_removed(root))
+    videos = _Videos(gone)
+    uncounted_of = catalog.uncounted_by_shard()
+    for shard, entries in enumerate(catalog.index().shards):
+        summary, uncounted = summaries.of(shard), uncounted_of.get(shard, frozenset[int]())
+        damaged = _damaged(root, catalog, shard) if shard in shards.with_damage else []
+        shards.add(shard, entries.spaces, summary, damaged)
+        if summary is None:
+            videos.add_pending(root, catalog.manifest(shard), uncounted)
         else:
-            videos.add([outcomes.videos[at] for at in current])
+            videos.add(summary)
+    summaries.keep()
     return StoreStatus(
-        shards_total=len(manifests),
+        shards_total=catalog.shard_count(),
         shards_done=shards.done,
-        shards_unfinished=len(manifests) - shards.done - shards.unreadable_count,
+        shards_unfinished=catalog.shard_count() - shards.done - shards.unreadable_count,
         shards_unreadable=shards.unreadable_count,
         videos_total=videos.ok + videos.failed.total() + videos.pending,
         ok=videos.ok,
@@ -101,40 +103,57 @@ def collect_status(root: Path, catalog: Catalog) -> StoreStatus:
         seconds_of_video_ok=videos.seconds,
         rows_per_space=dict(sorted(videos.rows.items())),
         bytes_per_space=dict(sorted(shards.sizes.items())),
-        superseded=superseded,
+        superseded=sum(map(len, uncounted_of.values())),
         seconds_of_work=shards.seconds_of_work,
         unreadable=tuple(shards.unreadable),
         noted=dict(sorted(videos.noted.items())),
         damaged=tuple(shards.damaged),
         left_source=dict(+videos.left),
-        ffmpeg_versions=store_versions(catalog),
+        ffmpeg_versions=dict(sorted(shards.ffmpeg.items())),
     )
+
+
+def _damaged(root: Path, catalog: Catalog, shard: int) -> list[str]:
+    """Return the files of a shard that a verification found damaged."""
+    outcomes = catalog.outcomes(shard)
+    return [outcomes.files[space].name for space in damaged_files(root, outcomes)] if outcomes is not None else []
 
 
 @dataclass
 class _Shards:
     """Counts of shards and their files."""
 
+    root: Path
+    removed: Removed
     done: int = 0
     unreadable_count: int = 0
     seconds_of_work: float = 0.0
     sizes: Counter[str] = field(default_factory=Counter)
+    ffmpeg: Counter[str] = field(default_factory=Counter)
     unreadable: list[Unreadable] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
 
-    def add(self, root: Path, wanted: Sequence[str], outcomes: ShardOutcomes | None) -> None:
-        """Count a shard, whose outcomes are None until it is published."""
-        closed = _unreadable_files(root, outcomes)
-        damaged = [outcomes.files[space].name for space in damaged_files(root, outcomes)] if outcomes else []
-        complete = not damaged and _is_complete(root, wanted, outcomes, closed)
+    @cached_property
+    def with_damage(self) -> frozenset[int | None]:
+        """The shards with a record of damage."""
+        return frozenset(layout.parse_shard_stem(path.stem) for path in list_folder(self.root / layout.DAMAGE))
+
+    def add(self, shard: int, planned: Sequence[str], summary: ShardSummary | None, damaged: Sequence[str]) -> None:
+        """Count a shard, whose summary is None until it is published."""
+        if summary is None:
+            return
+        files = summary.files
+        closed, sizes_fit = _look_at_files(self.root, files.values())
+        has_all = set(self.removed.wanted(shard, planned, files)) <= set(files)
+        complete = not damaged and has_all and sizes_fit
         self.damaged += damaged
         self.unreadable += closed
         self.done += complete and not closed
         self.unreadable_count += complete and bool(closed)
-        if outcomes is not None:
-            self.seconds_of_work += outcomes.seconds_of_work
-            for space, record in outcomes.files.items():
-                self.sizes[space] += record.size_bytes
+        self.seconds_of_work += summary.seconds_of_work
+        self.sizes.update({space: file.size_bytes for space, file in files.items()})
+        if summary.ffmpeg is not None:
+            self.ffmpeg[summary.ffmpeg] += 1
 
 
 @dataclass
@@ -152,55 +171,36 @@ class _Videos:
     rows: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
 
-    def add_pending(self, root: Path, manifest: ShardManifest, current: Sequence[int]) -> None:
-        """Count the videos at the positions `current` of a shard that is not published."""
+    def add_pending(self, root: Path, manifest: ShardManifest, uncounted: Collection[int]) -> None:
+        """Count the videos of a shard that is not published, without those at the positions `uncounted`."""
+        current = [at for at in range(len(manifest.videos)) if at not in uncounted]
         there = [at for at in current if manifest.videos[at].video_id not in self.gone]
         self.left["pending"] += len(current) - len(there)
         self.pending += len(there)
         self.staged += len(set(there).intersection(Staging(root, manifest.shard).positions()))
 
-    def add(self, outcomes: Sequence[VideoOutcome]) -> None:
-        """Count videos by their outcomes. Features count even of videos that have left their source."""
-        for outcome in outcomes:
-            self.rows.update(outcome.rows)
-            if outcome.status == "ok":
-                self.seconds += outcome.duration_seconds or 0.0
-            if outcome.video_id in self.gone:
-                self.left[outcome.status] += 1
-            elif outcome.status == "ok":
-                self.ok += 1
-                self.truncated += outcome.truncated
-                self.noted.update(outcome.notes)
-            else:
-                self.failed[_reason(outcome)] += 1
+    def add(self, summary: ShardSummary) -> None:
+        """Count the videos of a published shard."""
+        self.ok += summary.ok
+        self.truncated += summary.truncated
+        self.seconds += summary.seconds
+        for counts, more in (
+            (self.left, summary.left),
+            (self.failed, summary.failed),
+            (self.rows, summary.rows),
+            (self.noted, summary.noted),
+        ):
+            counts.update(more)
 
 
-def _is_complete(
-    root: Path, wanted: Sequence[str], outcomes: ShardOutcomes | None, unreadable: Sequence[Unreadable]
-) -> bool:
-    """Return whether a shard is complete, as far as its files can be read."""
-    if outcomes is None or not set(wanted) <= set(outcomes.files):
-        return False
-    unknown = {each.file for each in unreadable}
-    records = [record for record in outcomes.files.values() if record.name not in unknown]
-    found = [look_at(root / record.name) for record in records]
-    return all(at is not None and at.st_size == each.size_bytes for at, each in zip(found, records, strict=True))
-
-
-def _unreadable_files(root: Path, outcomes: ShardOutcomes | None) -> list[Unreadable]:
-    found = []
-    for record in outcomes.files.values() if outcomes else ():
+def _look_at_files(root: Path, files: Iterable[SummarizedFile]) -> tuple[list[Unreadable], bool]:
+    """Return the files of a shard that cannot be read, and whether all others have the recorded size."""
+    closed, sizes_fit = [], True
+    for file in files:
         try:
-            require_readable(root / record.name)
+            sizes_fit &= readable_size(root / file.name) == file.size_bytes
         except StoreUnreadableError as error:
-            found.append(Unreadable.of(root, error))
+            closed.append(Unreadable.of(root, error))
         except FileNotFoundError:
-            # Then the shard is not complete.
-            continue
-    return found
-
-
-def _reason(outcome: VideoOutcome) -> str:
-    if outcome.reason is None:
-        raise ValueError(f"The failed video {outcome.video_id!r} has no reason.")
-    return outcome.reason
+            sizes_fit = False
+    return closed, sizes_fit

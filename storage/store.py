@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from reeldex.storage import layout
+from reeldex.storage.claims import RunId, alone, claim_shard, shard_holder
 from reeldex.storage.damage import record_findings
 from reeldex.storage.errors import UnknownVideoError
 from reeldex.storage.ffmpeg_versions import store_versions
 from reeldex.storage.fingerprints import require_fingerprints
 from reeldex.storage.forgotten import add_forgotten, entries_of
-from reeldex.storage.housekeeping import create_folders, require_folders, require_writable_folders, sweep
+from reeldex.storage.housekeeping import (
+    create_folders,
+    require_folders,
+    require_writable_folders,
+    sweep,
+    sweep_shard,
+)
 from reeldex.storage.inspection import Inspection, ShardState, inspect_shard, renew
+from reeldex.storage.leases import LEASE_SECONDS
 from reeldex.storage.location import store_path
-from reeldex.storage.lock import hold_lock
 from reeldex.storage.manifest import ShardManifest, write_manifest
-from reeldex.storage.presence import require_present
 from reeldex.storage.publishing import publish_shard
 from reeldex.storage.readable_store import ReadableStore, nearest
 from reeldex.storage.records import set_aside_damaged
 from reeldex.storage.remote_path import refresh
+from reeldex.storage.run_claims import RunClaim, join_runs, waiting_place
 from reeldex.storage.schema import JSON, FeatureSpace
 from reeldex.storage.searches import SearchedSource, Searches, read_searched_ids, read_searches, write_searches
 from reeldex.storage.staging import Staging
 from reeldex.storage.status import StoreStatus, collect_status
+from reeldex.storage.system_errors import look_at
 from reeldex.storage.verify import verify_store
 from reeldex.storage.verify_report import VerifyReport
 
@@ -61,11 +70,43 @@ class FeatureStore(ReadableStore):
         Raises StoreBusyError, naming the holder, when it is not released within `wait_seconds`; UnwritableError where
         the store cannot be written, StoreVanishedError when it is gone.
         """
-        require_present(self.path)
-        with hold_lock(self.path, wait_seconds):
+        with alone(self.path, wait_seconds):
             refresh(self.path)
             sweep(self.path)
             yield
+
+    @contextmanager
+    def claim(self, shard: int, *, run: RunId | None = None, lease_seconds: float = LEASE_SECONDS) -> Iterator[None]:
+        """Hold the claim on a shard while the block runs, in which this thread may change the shard.
+
+        On entry, its damaged staged videos are removed. `run` is the run that this process works for, `lease_seconds`
+        how long it may show no sign of life. Raises ClaimHeldError when another live process has the claim, and
+        ClaimLostError when another one has taken it over meanwhile: nothing has been changed since.
+        """
+        with claim_shard(self.path, shard, run=run, lease_seconds=lease_seconds):
+            if look_at(layout.staging_folder(self.path, shard)) is not None:
+                sweep_shard(self.path, shard)
+            yield
+
+    @contextmanager
+    def join(
+        self, *, share: bool = False, wait_seconds: float = 0, lease_seconds: float = LEASE_SECONDS
+    ) -> Iterator[RunClaim]:
+        """Use the store as a run while the block runs: as the only one or, with `share`, beside other runs.
+
+        Raises StoreBusyError, naming who uses the store, unless that ends within `wait_seconds`.
+        """
+        with join_runs(self.path, share=share, wait_seconds=wait_seconds, lease_seconds=lease_seconds) as claim:
+            yield claim
+
+    def waiting_place(self, request: str) -> AbstractContextManager[None]:
+        """Hold the place of the run that waits with this request. Raises ClaimHeldError if another run holds it."""
+        return waiting_place(self.path, request)
+
+    def shard_holder(self, shard: int) -> str | None:
+        """Return who works on a shard and since when; None if nobody alive does."""
+        holder = shard_holder(self.path, shard)
+        return None if holder is None else str(holder)
 
     def require_writable(self) -> None:
         """Raise UnwritableError if a folder of the store may not be written by this user; writes nothing."""

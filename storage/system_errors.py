@@ -124,6 +124,25 @@ def file_version(path: Path) -> FileVersion | None:
     return None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
+def file_versions(folder: Path) -> dict[str, FileVersion]:
+    """Return `file_version` of all that a folder contains, by name; empty when it is absent.
+
+    Raises StoreUnreadableError.
+    """
+    found = {}
+    if isinstance(folder, RemotePath):
+        versions = ((path.name, file_version(path)) for path in list_folder(folder))
+        return {name: version for name, version in versions if version is not None}
+    try:
+        with reading(folder), os.scandir(folder) as entries:
+            for entry in entries:
+                if (version := file_version(Path(entry.path))) is not None:
+                    found[entry.name] = version
+    except FileNotFoundError:
+        return {}
+    return found
+
+
 def is_folder(path: Path) -> bool:
     """Return whether the path is an existing folder; raises StoreUnreadableError where that cannot be read."""
     status = look_at(path)
@@ -151,16 +170,21 @@ def all_below(folder: Path) -> Iterator[Path]:
 
 
 def require_readable(path: Path) -> None:
-    """Raise StoreUnreadableError unless a file can be opened and its first byte read; FileNotFoundError if absent.
+    """Raise StoreUnreadableError unless a file can be opened and its first byte read; FileNotFoundError if absent."""
+    readable_size(path)
+
+
+def readable_size(path: Path) -> int:
+    """Return the size in bytes of a file that can be opened and its first byte read; raises as `require_readable`.
 
     In an object store it is only looked at: who may list a file there may read it, unless it is archived.
     """
     with reading(path):
         if isinstance(path, RemotePath):
-            path.stat()
-            return
+            return path.stat().st_size
         with path.open("rb", buffering=0) as file:
             file.read(1)
+            return os.fstat(file.fileno()).st_size
 
 
 def reading_error(path: Path) -> OSError | None:
@@ -175,6 +199,10 @@ def reading_error(path: Path) -> OSError | None:
 
 
 def _dangling(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if not path.is_symlink() and path.parent.exists():
+            # Merely absent, as most often.
+            return False
     for each in (path, *path.absolute().parents):
         # A folder that may not be entered shows nothing.
         with contextlib.suppress(OSError):

@@ -43,7 +43,7 @@ HEAVY = {"torch", "torchvision", "prefect", "h5py", "numpy"}
 HOMES = {
     "apprise": {"flows/server"},
     "prefect": {f"flows/{flow}.py" for flow in FLOWS} | {"flows/runs", "flows/server"},
-    "ray": {"flows/execution"},
+    "ray": {"flows/execution/ray_cluster.py"},
     "h5py": {"storage"},
     "openvino": {"extractors/runtimes"},
     "cyclopts": {"cli"},

@@ -18,7 +18,7 @@ from benchmarks.measuring import Figure, alternated, ratios, seconds
 from benchmarks.sizes import Size
 from reeldex.extractors.clips import to_clips
 from reeldex.extractors.decode import decode
-from reeldex.extractors.engine import extract
+from reeldex.extractors.engine import default_decoders, extract
 from reeldex.extractors.frames import FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import DecodeLimits, EngineOptions, NetworkOptions, WeightsChoice
@@ -40,7 +40,7 @@ def decoded(videos: Sequence[Path], specs: Sequence[ExtractorSpec]) -> Frames:
                 parts[item.extractor].append(item.frames)
         return {(video.name, name): np.concatenate(frames) for name, frames in parts.items()}
 
-    with ThreadPoolExecutor(EngineOptions().decoders) as pool:
+    with ThreadPoolExecutor(default_decoders(["cpu"])) as pool:
         return {key: frames for found in pool.map(one, videos) for key, frames in found.items()}
 
 

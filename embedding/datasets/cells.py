@@ -6,8 +6,9 @@ import math
 import re
 from numbers import Real
 
+from reeldex.quantities import clock_seconds
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d)|(\d+)):([0-5]?\d(?:[.,]\d+)?)", re.ASCII)
 # How programs write that there is no text. The lower-case word none may be a caption.
 _NO_TEXT = frozenset({"", "nan", "NaN", "NAN", "null", "Null", "NULL", "None", "<NA>", "N/A", "#N/A"})
 
@@ -29,9 +30,8 @@ def seconds_of(value: object) -> float | None:
             seconds = float(value)
         except OverflowError:  # a whole number of JSON may have any size
             return None
-    elif isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
-        hours, minutes = int(clock[1] or 0), int(clock[2] or clock[3])
-        seconds = hours * 3600 + minutes * 60 + float(clock[4].replace(",", "."))
+    elif isinstance(value, str) and (clock := clock_seconds(value.strip())) is not None:
+        seconds = clock
     else:
         return None
     return seconds if 0 <= seconds < math.inf else None

@@ -30,11 +30,12 @@ class VideoIdRule(StrEnum):
 
 
 class WhenBusy(StrEnum):
-    """What a run does when another run uses its store: wait, skip the run, or fail."""
+    """What a run does when another run uses its store: wait, skip the run, fail, or share the work with it."""
 
     WAIT = "wait"
     SKIP = "skip"
     FAIL = "fail"
+    SHARE = "share"
 
 
 class ExtractConfig(WeightsOptions):
@@ -121,6 +122,16 @@ class ComputeConfig(DecoderOptions, DeviceOptions):
             description="Delay before the first retry; it doubles with each further retry.",
         ),
     ] = 10.0
+    lease_seconds: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=86_400,
+            title="Lease (s)",
+            description="A shard whose worker shows no sign of life for this long is taken over by another run that "
+            "works on the same store. The end of a worker on the same machine is noticed at once.",
+        ),
+    ] = 60.0
 
 
 class WeightsConfig(Options):
@@ -157,7 +168,7 @@ class ScheduleConfig(Options):
         str | None, Field(description="Time zone of the cron fields, such as Europe/Paris; null is UTC.")
     ] = None
     when_busy: Annotated[
-        WhenBusy, Field(description="While an earlier run is active, or the store is in use: wait or skip.")
+        WhenBusy, Field(description="While an earlier run is active, or the store is in use: wait, skip or share.")
     ] = WhenBusy.WAIT
     settle_seconds: Annotated[
         Seconds, Field(description="Files modified within this many seconds are left to the next run.")

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, mod
 from reeldex.errors import UsageError
 from reeldex.extractors.options import DecodeOptions
 from reeldex.flows.config.datasets import DatasetsConfig
+from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.config.extraction import (
     ComputeConfig,
     ExtractConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "CONFIG_FILE_NAME",
     "ComputeConfig",
     "DecodeOptions",
+    "ExecutionConfig",
     "ExtractConfig",
     "FetchConfig",
     "NonEmpty",
@@ -77,6 +79,7 @@ class PipelineConfig(Options):
     decode: DecodeOptions = DecodeOptions()
     compute: ComputeConfig = ComputeConfig()
     fetch: FetchConfig = FetchConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     weights: WeightsConfig = WeightsConfig()
     datasets: DatasetsConfig = DatasetsConfig()
     words: WordsConfig = WordsConfig()
@@ -99,7 +102,7 @@ edited in the Prefect UI. An edit made there stays until the schedule is changed
       store: /data/features
       cron: "0 2 * * *"          # or interval_seconds: 3600
       timezone: Europe/Paris     # of the cron fields; UTC without it
-      when_busy: wait            # or skip, while an earlier run goes on or the store is in use
+      when_busy: wait            # or skip or share, while an earlier run goes on or the store is in use
       settle_seconds: 60         # files modified within so many seconds wait for the next run"""
         ),
     ] = ()

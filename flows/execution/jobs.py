@@ -1,10 +1,11 @@
-"""Protocols of jobs and executors, and the events of a job."""
+"""Protocols of jobs, workers and executors, and the events of a job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from reeldex.flows.execution.retries import RetryRule
 
@@ -38,11 +39,43 @@ class Job(Protocol):
         """Do the work on a device such as `cpu` or `cuda:0`, and return its result."""
 
 
+@runtime_checkable
+class MovableJob(Job, Protocol):
+    """A job that takes notes along when it goes to another machine."""
+
+    def for_another_machine(self) -> Job:
+        """Return the job as a worker on another machine needs it."""
+
+
+class Workers(Protocol):
+    """The workers of a run: processes of this machine or of others, each of which runs one job at a time."""
+
+    @property
+    def count(self) -> int:
+        """How many jobs run at a time."""
+
+    def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the job is
+        """Return the result of a job, run by a free worker; waits for one. Safe to call from several threads.
+
+        `on_event` is called, and log records are handled, in the calling thread. Raises InfrastructureError when the
+        worker or its machine fails, UsageError, InternalError, and RunStoppedError once the workers are stopped.
+        """
+
+    def stop(self) -> None:
+        """End the workers and all that they started."""
+
+    def pause(self, seconds: float) -> None:
+        """Sleep. Raises RunStoppedError as soon as the workers are stopped."""
+
+
+OpenWorkers = Callable[[str], AbstractContextManager[Workers]]
+"""Returns the workers for the user's choice of devices, for the duration of a block. Raises UsageError."""
+
 J_contra = TypeVar("J_contra", bound=Job, contravariant=True)
 
 
 class Executor(Protocol[J_contra]):
-    """Runs jobs: in worker processes, or as Prefect tasks."""
+    """Runs jobs: in threads of this process, or as Prefect tasks."""
 
     def run(
         self, jobs: Sequence[J_contra], devices: str, retries: RetryRule, on_event: OnEvent

@@ -9,10 +9,12 @@
 - `run.py`: runs the shards of a prepared run on an executor; `in_process.py`: the same without a server.
 - `shard_job.py`: one shard as a job; `shard_work.py`: extracts, stages and publishes its videos; `engine_results.py`:
   what is recorded of each.
+- `same_files.py`: whether another machine sees the store and the videos of the run.
 - `networks.py`: loads the networks of feature spaces, once per process.
 - `events.py`, `progress.py`: events of a shard, and the progress shown from them.
 - `run_report.py`: the report on a run; `run_time.py`: where its time went; `report.py`: reports as Markdown and table
   rows; `store_history.py`: a page on a store that grows from run to run; `markdown.py`: tables.
 - `cost.py`: the estimate of `--dry-run`.
-- `store_lock.py`: exclusive write access to a store; `verification.py`: verification of a store.
+- `store_use.py`: a run's use of a store, alone or beside others; `shared_shards.py`: shards that others may process;
+  `verification.py`: verification of a store.
 """

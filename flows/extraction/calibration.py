@@ -28,7 +28,7 @@ _LEAST_CORRECTION, _MOST_CORRECTION = 0.25, 4.0
 
 @dataclass(frozen=True)
 class Estimated:
-    """An estimate that waits for its run: of how much video, the estimate, and without the correction of then."""
+    """An estimate that waits for its run: of how much video, the estimate, and that of the work without correction."""
 
     seconds_of_video: float
     total_seconds: float
@@ -40,8 +40,9 @@ class Calibration:
     """The speed of one machine.
 
     - `seconds_per_row`: of each network alone, by its space, runtime, device, precision, batch and size of frames.
-    - `startup_seconds`: until the networks are loaded.
-    - `correction`: what estimates have to be multiplied with, as runs have shown; 1 before the first.
+    - `startup_seconds`: from the start of a run until its worker has loaded the networks.
+    - `correction`: what estimates of the work after that have to be multiplied with, as runs have shown; 1 before the
+      first.
     - `estimates`: the last estimate for each store, by its path.
     """
 
@@ -60,10 +61,16 @@ class Calibration:
         kept = dict(list(others.items())[-(_MOST_ESTIMATES - 1) :])
         return replace(self, estimates={**kept, store: estimated})
 
-    def learnt(self, estimated: Estimated, actual_seconds: float) -> Calibration:
-        """Return it with a correction halfway (as a ratio) to the one that would have made an estimate right."""
-        right = min(_MOST_CORRECTION, max(_LEAST_CORRECTION, actual_seconds / estimated.uncorrected_seconds))
-        return replace(self, correction=(self.correction * right) ** 0.5)
+    def learnt(self, estimated: Estimated, startup_seconds: float, work_seconds: float) -> Calibration:
+        """Return it halfway (as a ratio) to the correction and the start that would have made an estimate right.
+
+        Workers that were still running start at once: a start of less than half is not learnt.
+        """
+        known = self.startup_seconds
+        if known is not None and startup_seconds > known / 2:
+            known = (known * min(startup_seconds, _MOST_CORRECTION * known)) ** 0.5
+        right = min(_MOST_CORRECTION, max(_LEAST_CORRECTION, work_seconds / estimated.uncorrected_seconds))
+        return replace(self, startup_seconds=known, correction=(self.correction * right) ** 0.5)
 
 
 def load_calibration() -> Calibration:
@@ -86,20 +93,27 @@ def load_calibration() -> Calibration:
         return Calibration()
 
 
-def compare_with_estimate(store: Path, seconds_of_video: float, actual_seconds: float) -> float | None:
+def compare_with_estimate(
+    store: Path, seconds_of_video: float, actual_seconds: float, work_seconds: float
+) -> float | None:
     """Return what `--dry-run` had estimated for the run that has just ended, and let later estimates learn from it.
 
     None if there was no estimate for this store, or of another amount of video: then the run was another one.
-    `actual_seconds` is the wall-clock time of the run, the start of its workers included.
+    `actual_seconds` is the wall-clock time of the run, the start of its workers included, and `work_seconds` the part
+    of it after that.
     """
     known, key = load_calibration(), str(store.absolute())
     estimated = known.estimates.get(key)
-    if estimated is None or abs(seconds_of_video - estimated.seconds_of_video) > max(
-        _SAME_SECONDS, _SAME_SHARE * estimated.seconds_of_video
+    if (
+        not work_seconds
+        or estimated is None
+        or abs(seconds_of_video - estimated.seconds_of_video)
+        > max(_SAME_SECONDS, _SAME_SHARE * estimated.seconds_of_video)
     ):
         return None
     rest = {path: each for path, each in known.estimates.items() if path != key}
-    save_calibration(replace(known.learnt(estimated, actual_seconds), estimates=rest))
+    learnt = known.learnt(estimated, actual_seconds - work_seconds, work_seconds)
+    save_calibration(replace(learnt, estimates=rest))
     return estimated.total_seconds
 
 

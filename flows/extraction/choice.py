@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reeldex.errors import UsageError
-from reeldex.flows.extraction.plan import ShardTask, known_outcomes, stored_spaces
+from reeldex.flows.extraction.plan import ShardTask, published_spaces, stored_spaces
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.quantities import counted
 from reeldex.storage.manifest import latest_entries
@@ -63,7 +63,7 @@ def chosen(store: FeatureStore, choice: Choice) -> list[ShardTask]:
 
 
 def _redone(store: FeatureStore, manifest: ShardManifest, redo: Collection[int]) -> ShardTask:
-    spaces = read_removed(store.path).wanted(manifest, known_outcomes(store, manifest.shard))
+    spaces = read_removed(store.path).wanted(manifest.shard, manifest.spaces, published_spaces(store, manifest.shard))
     inspection = inspect_if_incomplete(store, manifest.shard, stored_spaces(store, spaces))
     return ShardTask(
         manifest.shard,

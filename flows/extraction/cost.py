@@ -6,7 +6,6 @@ per machine (`calibration.py`). On a CPU both share the cores, so that their tim
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +16,19 @@ from reeldex.devices import card, usable_cores, usable_devices
 from reeldex.errors import UsageError
 from reeldex.extractors.clips import clip_count
 from reeldex.extractors.errors import ExtractionError
-from reeldex.extractors.network import cached_network
+from reeldex.extractors.input_descriptions import TOGETHER, describe_together
 from reeldex.extractors.options import WeightsChoice
 from reeldex.extractors.pictures import require_size
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.calibration import Calibration, Estimated, load_calibration, save_calibration
-from reeldex.flows.extraction.measuring import DecodeRate, decode_rate, seconds_per_row
+from reeldex.flows.extraction.measuring import (
+    DecodeRate,
+    WorkerStart,
+    decode_rate,
+    seconds_per_row,
+    worker_start_seconds,
+)
 from reeldex.flows.extraction.networks import extractor_record, load_networks, requested_spaces
 from reeldex.quantities import counted, data_size, duration
 from reeldex.storage.json_codec import to_json
@@ -40,7 +45,6 @@ _PROBES_AT_A_TIME = 8
 _MOST_KINDS = 5  # of videos whose decoding is measured
 _MOST_SHAPES = 3  # of frames for which a network is measured
 _BYTES_PER_NUMBER = 2  # float16
-_FILLING_CACHES_SECONDS = 8.0
 _LONGEST_CLASS = 6  # videos of 64 seconds and longer are of one kind
 
 
@@ -111,16 +115,18 @@ class _Video:
         return self.metadata.width * self.metadata.height * (self.metadata.frames_per_second or 25.0)
 
 
-def estimate(prepared: PreparedRun) -> Cost:
+def estimate(prepared: PreparedRun, command_seconds: float = 0.0) -> Cost:
     """Measure decoding and the networks briefly, and extrapolate. Extracts nothing.
 
-    The networks run with random weights, which are as fast as others. Raises UsageError if no video can be extracted.
+    The networks run with random weights, which are as fast as others. `command_seconds` is what the command takes
+    before the run begins. Raises UsageError if no video can be extracted.
     """
     config, entries = prepared.config, videos_to_extract(prepared)
     specs = [extractor_record(space)[0].spec for space in requested_spaces(config)]
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
-        probed = list(pool.map(lambda entry: _probe(entry, specs, config), entries))
-    videos = [video for video in probed if video is not None]
+        groups = [entries[first : first + TOGETHER] for first in range(0, len(entries), TOGETHER)]
+        probed = list(pool.map(lambda group: _probe(group, specs, config), groups))
+    videos = [video for found in probed for video in found]
     if entries and not videos:
         raise UsageError(
             f"None of the {len(entries)} videos of the source can be extracted. Extract to see the reasons."
@@ -131,7 +137,8 @@ def estimate(prepared: PreparedRun) -> Cost:
     known = load_calibration()
     known, device_seconds, devices = _network_seconds(known, videos, config)
     decode_wall, decode_cpu = _decode_seconds(videos, specs, config)
-    uncorrected = _total_seconds(known, device_seconds, decode_cpu, devices) if videos else 0.0
+    work_seconds = _work_seconds(device_seconds, decode_cpu, devices)
+    run_seconds = (known.startup_seconds or 0.0) + work_seconds * known.correction
     cost = Cost(
         videos=len(videos),
         broken=len(entries) - len(videos),
@@ -139,14 +146,13 @@ def estimate(prepared: PreparedRun) -> Cost:
         seconds_of_video=sum(video.seconds for video in videos),
         decode_seconds=decode_wall,
         device_seconds=device_seconds,
-        total_seconds=uncorrected * known.correction,
+        total_seconds=command_seconds + run_seconds if videos else 0.0,
         rows=rows,
         bytes_out=sum(count * EXTRACTORS[name].spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),
     )
-    if cost.seconds_of_video and cost.total_seconds:
-        known = known.with_estimate(
-            str(prepared.store_folder.absolute()), Estimated(cost.seconds_of_video, cost.total_seconds, uncorrected)
-        )
+    if cost.seconds_of_video and work_seconds:
+        estimated = Estimated(cost.seconds_of_video, run_seconds, work_seconds)
+        known = known.with_estimate(str(prepared.store_folder.absolute()), estimated)
     save_calibration(known)
     return cost
 
@@ -164,16 +170,20 @@ def videos_to_extract(prepared: PreparedRun) -> list[VideoEntry]:
     return [entry for entry in found if entry.duplicate_of is None]
 
 
-def _probe(entry: VideoEntry, specs: Sequence[ExtractorSpec], config: PipelineConfig) -> _Video | None:
-    limits = config.compute.limits
-    square = config.decode.square_pixels
-    try:
-        metadata = probe(entry.path, limits=limits, options=config.decode)
-        for spec in specs:
-            require_size(entry.path, spec, metadata, limits, square_pixels=square)
-    except ExtractionError:
-        return None  # counted as broken; the extraction reports the reason
-    return _Video(entry, metadata, metadata.square_pixel_size if square else metadata.display_size)
+def _probe(entries: Sequence[VideoEntry], specs: Sequence[ExtractorSpec], config: PipelineConfig) -> list[_Video]:
+    """Return those of the videos that can be opened; the extraction reports why others cannot."""
+    limits, square = config.compute.limits, config.decode.square_pixels
+    described = describe_together([entry.path for entry in entries], limits)
+    found = []
+    for entry in entries:
+        try:
+            metadata = probe(entry.path, limits=limits, options=config.decode, description=described.get(entry.path))
+            for spec in specs:
+                require_size(entry.path, spec, metadata, limits, square_pixels=square)
+        except ExtractionError:
+            continue
+        found.append(_Video(entry, metadata, metadata.square_pixel_size if square else metadata.display_size))
+    return found
 
 
 def _frames(video: _Video, spec: ExtractorSpec) -> int:
@@ -191,8 +201,11 @@ def _network_seconds(
             "compute": config.compute.model_copy(update={"device": devices[0]}),
         }
     )
-    networks, startup_seconds = _loaded(trial)
-    known = replace(known, startup_seconds=min(startup_seconds, known.startup_seconds or startup_seconds))
+    # The first time, weights are made and networks converted, which a run then finds in the caches.
+    networks = load_networks(requested_spaces(trial), trial)
+    if known.startup_seconds is None:
+        start = WorkerStart(requested_spaces(trial), trial)
+        known = replace(known, startup_seconds=worker_start_seconds(start, devices[0]))
     total = 0.0
     for network in networks:
         counts: Counter[tuple[int, int]] = Counter()
@@ -210,19 +223,6 @@ def _network_seconds(
             nearest = min(rates, key=lambda each: abs(each[0] * each[1] - shape[0] * shape[1]))
             total += count * rates[nearest] * (shape[0] * shape[1]) / (nearest[0] * nearest[1])
     return known, total / len(devices), devices
-
-
-def _loaded(config: PipelineConfig) -> tuple[list[Network], float]:
-    """Return the networks, and the seconds that a run takes to load them, when the caches are filled."""
-    for _ in range(2):
-        cached_network.cache_clear()
-        started = time.perf_counter()
-        networks = load_networks(requested_spaces(config), config)
-        seconds = time.perf_counter() - started
-        # The first time, weights are made and networks converted.
-        if seconds < _FILLING_CACHES_SECONDS:
-            break
-    return networks, seconds
 
 
 def _network_key(network: Network, height: int, width: int) -> str:
@@ -262,9 +262,8 @@ def _decode_seconds(
     return wall, cpu
 
 
-def _total_seconds(known: Calibration, device_seconds: float, decode_cpu: float, devices: Sequence[str]) -> float:
-    """Return the wall-clock time of a run, before its correction."""
+def _work_seconds(device_seconds: float, decode_cpu: float, devices: Sequence[str]) -> float:
+    """Return the wall-clock time of a run after its start, before its correction."""
     decoding = decode_cpu / usable_cores()
     # On a CPU, networks and decoding share the cores; a device works while the cores decode.
-    work = decoding + device_seconds if devices == ("cpu",) else max(decoding, device_seconds)
-    return work + (known.startup_seconds or 0.0)
+    return decoding + device_seconds if devices == ("cpu",) else max(decoding, device_seconds)

@@ -1,23 +1,18 @@
-"""Extraction by commands without a Prefect server, in worker processes of this process."""
+"""Extraction by commands without a Prefect server, on the workers of the configured engine."""
 
 from __future__ import annotations
 
-import logging
-import time
 from typing import TYPE_CHECKING
 
-from reeldex.flows.execution.worker_processes import WorkerProcesses
-from reeldex.flows.extraction.calibration import compare_with_estimate
+from reeldex.flows.execution.engines import workers_of
+from reeldex.flows.execution.thread_executor import ThreadExecutor
 from reeldex.flows.extraction.run import run_prepared
 from reeldex.flows.progress.sinks import progress_bar
-from reeldex.quantities import duration
 
 if TYPE_CHECKING:
     from reeldex.flows.config.pipeline import WhenBusy
     from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.flows.extraction.run_report import RunReport
-
-log = logging.getLogger(__name__)
 
 
 def run_here(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) -> RunReport:
@@ -29,11 +24,6 @@ def run_here(prepared: PreparedRun, when_busy: WhenBusy, wait_seconds: float) ->
     if report is not None:
         return report
     name = f"on {prepared.store_folder.name or prepared.store_folder}"
-    started = time.monotonic()
     with progress_bar():
-        report = run_prepared(prepared, WorkerProcesses(name), when_busy, wait_seconds)
-    seconds = time.monotonic() - started
-    estimated = compare_with_estimate(prepared.store_folder, report.seconds_of_video, seconds)
-    if estimated is not None:
-        log.info("The run took %s; --dry-run had estimated %s", duration(seconds), duration(estimated))
-    return report
+        executor = ThreadExecutor(workers_of(prepared.config.execution, name))
+        return run_prepared(prepared, executor, when_busy, wait_seconds)

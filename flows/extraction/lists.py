@@ -15,6 +15,7 @@ from typing import Any
 
 from reeldex.errors import UsageError
 from reeldex.flows.extraction.file_names import printable
+from reeldex.quantities import clock_seconds
 from reeldex.remote_files import is_url
 from reeldex.storage.schema import Span
 
@@ -25,7 +26,6 @@ _PATH_COLUMNS = ("videopath", "path", "file")
 _ID_COLUMN, _START_COLUMN, _END_COLUMN = "videoid", "start", "end"
 _READ_COLUMNS = "video_path, path or file"
 _SHOWN_CHARACTERS = 100
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,3}):(\d{1,2}(?:\.\d*)?)")
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,8 @@ def _seconds(where: str, text: str, column: str) -> float | None:
     text = text.strip()
     if not text:
         return None
-    if clock := _CLOCK.fullmatch(text):
-        return 3600.0 * int(clock[1] or 0) + 60.0 * int(clock[2]) + float(clock[3])
+    if (clock := clock_seconds(text)) is not None:
+        return clock
     try:
         seconds = float(text)
     except ValueError:

@@ -15,12 +15,15 @@ import numpy as np
 from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError
 from reeldex.extractors.frames import FrameBatch, VideoSource
+from reeldex.flows.execution.workers import Worker
 
 if TYPE_CHECKING:
     from reeldex.extractors.network import Network
     from reeldex.extractors.options import DecodeLimits, DecodeOptions
     from reeldex.extractors.runtimes.network import PendingRows
     from reeldex.extractors.spec import ExtractorSpec
+    from reeldex.flows.config.pipeline import PipelineConfig
+    from reeldex.flows.execution.jobs import OnEvent
 
 DECODE_SAMPLE_SECONDS = 3.0
 """Wall-clock time spent on the decoding of one video."""
@@ -71,6 +74,32 @@ def seconds_per_row(network: Network, height: int, width: int) -> float:
     for pending in in_flight:
         pending.wait()
     return (time.perf_counter() - started) / (batches * len(clips))
+
+
+@dataclass(frozen=True)
+class WorkerStart:
+    """A job that only loads the networks of a run, as its worker process does first."""
+
+    spaces: Sequence[str]
+    config: PipelineConfig
+    number: int = 0
+
+    def __call__(self, device: str, on_event: OnEvent) -> None:  # noqa: ARG002 - a job
+        """Load the networks on a device."""
+        from reeldex.flows.extraction.networks import load_networks
+
+        compute = self.config.compute.model_copy(update={"device": device})
+        load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
+
+
+def worker_start_seconds(job: WorkerStart, device: str) -> float:
+    """Return how long a worker process takes until it has loaded the networks."""
+    worker, started = Worker("estimate"), time.perf_counter()
+    try:
+        worker.run(job, device, lambda _: None)
+        return time.perf_counter() - started
+    finally:
+        worker.kill()
 
 
 def _cpu_seconds() -> float:

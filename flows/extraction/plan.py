@@ -16,7 +16,6 @@ from reeldex.storage.schema import FeatureSpace
 if TYPE_CHECKING:
     from reeldex.extractors.options import DecodeOptions
     from reeldex.storage.inspection import Inspection
-    from reeldex.storage.outcomes import ShardOutcomes
     from reeldex.storage.schema import JSON, VideoEntry
     from reeldex.storage.store import FeatureStore
 
@@ -110,7 +109,8 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     tasks = []
     removed = read_removed(store.path)
     for manifest in store.manifests():
-        names = removed.wanted(manifest, known_outcomes(store, manifest.shard)) if removed.spaces else manifest.spaces
+        made = published_spaces(store, manifest.shard) if removed.spaces else ()
+        names = removed.wanted(manifest.shard, manifest.spaces, made)
         if names not in known:
             known[names] = stored_spaces(store, names)
         inspection = inspect_if_incomplete(store, manifest.shard, known[names], retry)
@@ -119,10 +119,11 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     return tasks
 
 
-def known_outcomes(store: FeatureStore, shard: int) -> ShardOutcomes | None:
-    """Return the outcomes of a shard; None if it has none yet, or damaged ones."""
+def published_spaces(store: FeatureStore, shard: int) -> tuple[str, ...]:
+    """Return the spaces of a shard's outcomes; none if it has no outcomes yet, or damaged ones."""
     try:
-        return store.outcomes(shard)
+        outcomes = store.outcomes(shard)
     except StoreDamagedError:
         # The inspection of the shard reports it.
-        return None
+        return ()
+    return tuple(outcomes.files) if outcomes is not None else ()

@@ -17,7 +17,7 @@ from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
 from reeldex.flows.extraction.decoding import require_planned_decoding, with_recorded_decoding
 from reeldex.flows.extraction.known_stores import remember_store, require_not_vanished
 from reeldex.flows.extraction.networks import requested_spaces
-from reeldex.flows.extraction.plan import ShardTask, known_outcomes, plan, tasks_for, unfinished
+from reeldex.flows.extraction.plan import ShardTask, plan, published_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.requirements import (
     require_device,
     require_fitting_store,
@@ -83,7 +83,7 @@ class PreparedRun:
     ) -> bool:
         """Whether preparing a run with these arguments would return this one, unless files have changed since."""
         # A rerun extracts what the shards were planned for.
-        used = ("decode", "compute", "fetch", "weights", *(("extract",) if source else ()))
+        used = (*(("extract",) if source else ()), "decode", "compute", "fetch", "execution", "weights")
         given = (tuple(source), store_path(store), tuple(retry), choice)
         return (self.source, self.store_folder, self.retry, self.choice) == given and all(
             getattr(self.config, name) == getattr(config, name) for name in used
@@ -93,7 +93,9 @@ class PreparedRun:
         """Return the task of a shard that is not one of `tasks`, such as one that an earlier attempt completed."""
         if self.found is not None:
             return ShardTask(manifest.shard, len(manifest.videos), self.spaces, self.retry)
-        spaces = read_removed(self.store.path).wanted(manifest, known_outcomes(self.store, manifest.shard))
+        spaces = read_removed(self.store.path).wanted(
+            manifest.shard, manifest.spaces, published_spaces(self.store, manifest.shard)
+        )
         task = ShardTask(manifest.shard, len(manifest.videos), spaces, self.retry)
         return with_recorded_decoding(self.store, [task], self.config.decode)[0]
 

@@ -10,6 +10,7 @@ from reeldex.devices import has_driver, require_cuda, usable_devices
 from reeldex.extractors.fingerprint import DECODE, decode_fingerprint, fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.weights import verify
+from reeldex.flows.config.execution import Engine
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.networks import extractor_record
@@ -38,13 +39,13 @@ def weights_hashes(spaces: Sequence[str], config: PipelineConfig) -> dict[str, s
 def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
     """Raise DeviceError or UsageError for a device that is not available or does not support the precision.
 
-    Only a worker process can list CUDA devices.
+    Only a worker process can list CUDA devices. On a cluster, its nodes are asked when the run starts.
     """
     device, precision = config.compute.device, config.compute.precision
     # Only the worker resolves `auto`.
     if device != "auto" and precision not in (Precision.AUTO, Precision.FP32):
         require_cuda(f"Precision {precision}", device, "Use --precision fp32 or auto.")
-    if device in ("auto", "cpu") or not ask_worker:
+    if device in ("auto", "cpu") or not ask_worker or config.execution.engine is not Engine.LOCAL:
         return
     if not has_driver():
         usable_devices(device)  # raises, without the seconds that a worker process needs to start

@@ -11,13 +11,17 @@ from reeldex.flows.config.pipeline import WhenBusy
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.fault_limit import SAME_FAULTS_IN_A_ROW, FaultLimit
 from reeldex.flows.execution.retries import RetryRule
+from reeldex.flows.extraction.calibration import compare_with_estimate
+from reeldex.flows.extraction.events import ShardPlanned
 from reeldex.flows.extraction.metrics import ExtractionMetrics
 from reeldex.flows.extraction.progress import ExtractionProgress
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError, present_entries, present_outcomes, sum_up
+from reeldex.flows.extraction.run_time import Estimate
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shard_work import ShardReport
+from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
 from reeldex.flows.extraction.store_faults import store_faults
-from reeldex.flows.extraction.store_lock import store_lock
+from reeldex.flows.extraction.store_use import store_use
 from reeldex.flows.monitoring.run_file import recorded
 from reeldex.storage.errors import StoreVanishedError
 from reeldex.storage.json_codec import from_json
@@ -34,10 +38,15 @@ if TYPE_CHECKING:
 def run_prepared(
     prepared: PreparedRun, executor: Executor[ShardJob], when_busy: WhenBusy, wait_seconds: float
 ) -> RunReport:
-    """Run a prepared extraction and return its report. Raises as `run_shards` and `store_lock` do."""
-    with store_faults(prepared.store.path), store_lock(prepared.store, when_busy, wait_seconds):
-        renewed = prepared.renewed()
-        renewed.file_new_shards()
+    """Run a prepared extraction and return its report. Raises as `run_shards` and `store_use` do."""
+    lease_seconds = prepared.config.compute.lease_seconds
+    with (
+        store_faults(prepared.store.path),
+        store_use(prepared.store, when_busy, wait_seconds, lease_seconds) as use,
+    ):
+        with use.planning():
+            renewed = prepared.renewed()
+            renewed.file_new_shards()
         return run_shards(renewed, renewed.all_tasks, executor, renewed.found_counts)
 
 
@@ -54,14 +63,18 @@ def run_shards(
 ) -> RunReport:
     """Process these shards and return the report on the run; a lost shard does not stop the others.
 
-    A fault that no retry heals, and the same fault in three shards in a row, end the run: the report counts the shards
-    that were left. Requires the store's lock. Raises ShardsLostError, with the report, when a shard was lost; UserError
-    when no shard can be processed before the user has changed something, StoreVanishedError when the store is gone.
+    Shards that other runs have claimed are waited for: they are done when the others have published them, and taken
+    over when those have ended. A fault that no retry heals, and the same fault in three shards in a row, end the run:
+    the report counts the shards that were left. Requires `store_use`. Raises ShardsLostError, with the report, when a
+    shard was lost; UserError when no shard can be processed before the user has changed something, StoreVanishedError
+    when the store is gone.
     """
     store, config = prepared.store, prepared.config
     jobs = [_job(store, config, task) for task in tasks]
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
-    results = _run_jobs(jobs, executor, config.compute, progress) if jobs else {}
+    incomplete = {task.shard for task in prepared.all_tasks if not task.complete}
+    shared = SharedShards(store, jobs, incomplete)
+    results = _run_jobs(shared, jobs, executor, config.compute, progress) if jobs else {}
     for result in results.values():
         if isinstance(result, UserError | StoreVanishedError):
             # A worker that starts now takes a vanished store for a mistyped one.
@@ -82,14 +95,22 @@ def run_shards(
         wall_seconds=progress.worked_seconds,
         devices=max(1, progress.devices),
         estimate=progress.estimate,
+        shards_elsewhere=len(shared.elsewhere),
     )
-    left = len(jobs) - len(reports) - len(lost)
+    left = len(jobs) - len(reports) - len(lost) - len(shared.elsewhere)
     if lost:
         raise ShardsLostError(replace(report, shards_left=left, ended_by=_ended_by(results)))
     for result in results.values():
         if isinstance(result, RunStoppedError):
             raise result
-    return report
+    return _compared(prepared, report)
+
+
+def _compared(prepared: PreparedRun, report: RunReport) -> RunReport:
+    """Return the report with the estimate of `--dry-run`, if there was one, in place of that after the first videos."""
+    work_seconds = report.seconds_of_work / report.devices
+    seconds = compare_with_estimate(prepared.store_folder, report.seconds_of_video, report.wall_seconds, work_seconds)
+    return report if seconds is None else replace(report, estimate=Estimate(seconds))
 
 
 def _job(store: FeatureStore, config: PipelineConfig, task: ShardTask) -> ShardJob:
@@ -98,7 +119,11 @@ def _job(store: FeatureStore, config: PipelineConfig, task: ShardTask) -> ShardJ
 
 
 def _run_jobs(
-    jobs: Sequence[ShardJob], executor: Executor[ShardJob], compute: ComputeConfig, progress: ExtractionProgress
+    shared: SharedShards,
+    jobs: Sequence[ShardJob],
+    executor: Executor[ShardJob],
+    compute: ComputeConfig,
+    progress: ExtractionProgress,
 ) -> dict[int, Any]:
     """Return the result or the error of each shard; its events go to the progress and to the metrics."""
     with recorded() as run:
@@ -109,7 +134,12 @@ def _run_jobs(
             metrics(event)
 
         try:
-            results = executor.run(jobs, compute.device, retry_rule(compute), on_event)
+            results = run_until_done(
+                shared,
+                jobs,
+                lambda each: executor.run(each, compute.device, retry_rule(compute), on_event),
+                lambda job: on_event(ShardPlanned(job.shard, 0, job.videos)),
+            )
         finally:
             progress.end()
         lost = sum(_is_lost(result) for result in results.values())

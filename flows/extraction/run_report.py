@@ -31,6 +31,7 @@ class RunReport:
 
     - `shards_lost` maps the shards that did not finish to the reason. `ended_by` is the fault that ended the run early,
       if one did, and `shards_left` the number of shards that were then not started or not finished.
+    - `shards_elsewhere` is the number of shards that other runs completed meanwhile.
     - `extracted_ok`, `extracted_failed` count the videos processed in this run; `extracted_now` those of `extracted_ok`
       that its latest attempt processed.
     - `videos` counts the videos of the source (of the store, for a rerun), `with_features` those with features; None
@@ -69,6 +70,7 @@ class RunReport:
     with_features: int = 0
     extracted_now: int = 0
     shards_left: int = 0
+    shards_elsewhere: int = 0
     ended_by: str = ""
     wall_seconds: float = 0.0
     devices: int = 1
@@ -109,7 +111,7 @@ class RunReport:
         return found
 
     def __str__(self) -> str:
-        if self.shards_done or self.shards_lost:
+        if self.shards_done or self.shards_lost or self.shards_elsewhere:
             extracted = f"{counted(self.extracted_ok, 'video')} extracted"
             if self.videos is not None and self.with_features != self.extracted_ok:
                 extracted = (
@@ -122,6 +124,8 @@ class RunReport:
             )
         else:
             text = "nothing to do"
+        if self.shards_elsewhere:
+            text += f"; {counted(self.shards_elsewhere, 'shard')} completed by other runs"
         if self.unsettled:
             text += f"; {counted(self.unsettled, 'video')} left to the next run, because modified just now"
         if self.shards_lost:

@@ -13,10 +13,15 @@ _SHORT_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """The total time that a run was expected to take, in seconds, estimated from its first videos."""
+    """The total time that a run was expected to take, in seconds, after its first videos or by `--dry-run`."""
 
     seconds: float
-    after_videos: int
+    after_videos: int | None = None
+
+    @property
+    def origin(self) -> str:
+        """What it was estimated from, in words."""
+        return "by --dry-run" if self.after_videos is None else f"after the first {counted(self.after_videos, 'video')}"
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,8 @@ class RunTime:
             return ""
         difference = self.wall_seconds / self.estimate.seconds - 1 if self.estimate.seconds else 0.0
         return (
-            f"{_exactly(self.estimate.seconds)} after the first {counted(self.estimate.after_videos, 'video')}, "
-            f"actually {_exactly(self.wall_seconds)} ({difference:+.0%})"
+            f"{_exactly(self.estimate.seconds)} {self.estimate.origin}, actually "
+            f"{_exactly(self.wall_seconds)} ({difference:+.0%})"
         )
 
 

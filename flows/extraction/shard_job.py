@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reeldex.extractors.file_hashes import FileIdentity, known_hashes, remember_hashes
 from reeldex.flows.config.pipeline import PipelineConfig
+from reeldex.flows.extraction.store_use import current_run
+from reeldex.storage.errors import ClaimHeldError, ClaimLostError
 
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.storage.claims import RunId
     from reeldex.storage.inspection import Inspection
     from reeldex.storage.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+_CLAIMED_BY = "claimed_by"
+
+
+def was_claimed(result: object) -> bool:
+    """Whether the result of a job is that another process has claimed its shard, or has taken it over."""
+    return isinstance(result, dict) and _CLAIMED_BY in result
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,9 @@ class ShardJob:
       in any case.
     - `inspection` is what the plan saw of the shard on disk; None if it saw nothing.
     - `file_hashes` are known hashes of weights files, so that a worker does not compute them again.
+    - `run` is the run that claims the shard; None outside of one.
+    - `seen` is a video that the machine of the run sees, for a job that another machine does (empty if it sees none);
+      None for a job of that machine.
     """
 
     store: str
@@ -36,41 +53,76 @@ class ShardJob:
     inspection: Inspection | None = None
     redo: tuple[int, ...] = ()
     file_hashes: Mapping[FileIdentity, str] = field(default_factory=known_hashes)
+    run: RunId | None = field(default_factory=current_run)
+    seen: str | None = None
 
     @property
     def number(self) -> int:
         """The shard's number."""
         return self.shard
 
+    def for_another_machine(self) -> ShardJob:
+        """Return the job for a machine that numbers files otherwise, and may not see the same ones."""
+        from reeldex.flows.extraction.same_files import absolute, video_seen_here
+
+        weights = self.config.weights
+        files = {name: Path(absolute(file)) for name, file in weights.files.items()}
+        folder = None if weights.folder is None else Path(absolute(weights.folder))
+        here = {"weights": weights.model_copy(update={"files": files, "folder": folder})}
+        seen = video_seen_here(_store(self.store), self.shard)
+        config = self.config.model_copy(update=here)
+        return replace(self, store=absolute(self.store), config=config, file_hashes={}, seen=seen)
+
     def __call__(self, device: str, on_event: OnEvent) -> dict[str, Any]:
-        """Extract the shard's missing features on a device; return the fields of its ShardReport as JSON values."""
-        from reeldex.flows.extraction.networks import extractor_record, feature_space, load_networks
-        from reeldex.flows.extraction.shard_work import run_shard
-        from reeldex.flows.extraction.store_faults import require_space, store_faults
+        """Extract the shard's missing features on a device; return the fields of its ShardReport as JSON values.
+
+        The shard is claimed before anything expensive is done. If another process has the claim, or takes it over, the
+        result says so instead (see `was_claimed`), and nothing is changed.
+        """
+        from reeldex.flows.extraction.networks import extractor_record
+        from reeldex.flows.extraction.same_files import require_store_folder
+        from reeldex.flows.extraction.store_faults import store_faults
 
         remember_hashes(self.file_hashes)
-        compute = self.config.compute.model_copy(update={"device": device})
         for space in self.spaces:
             extractor_record(space)
+        if self.seen is not None:
+            require_store_folder(self.store)
         store = _store(self.store)
-        with store_faults(store.path):
-            # Before anything expensive.
-            require_space(store.path, store.staging(self.shard), self.videos)
-            networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
-            decode = self.config.decode
-            store.require_fingerprint(*(feature_space(network, decode) for network in networks))
-            return run_shard(
-                store,
-                networks,
-                shard=self.shard,
-                compute=compute,
-                decode=decode,
-                fetch=self.config.fetch,
-                on_event=on_event,
-                retry=self.retry,
-                redo=self.redo,
-                known=self.inspection,
-            ).to_json()
+        lease_seconds = self.config.compute.lease_seconds
+        try:
+            with store_faults(store.path), store.claim(self.shard, run=self.run, lease_seconds=lease_seconds):
+                return self._extract(store, device, on_event)
+        except (ClaimHeldError, ClaimLostError) as error:
+            log.info("%s", error)
+            return {"shard": self.shard, _CLAIMED_BY: str(error)}
+
+    def _extract(self, store: FeatureStore, device: str, on_event: OnEvent) -> dict[str, Any]:
+        from reeldex.flows.extraction.networks import feature_space, load_networks
+        from reeldex.flows.extraction.same_files import require_same_files
+        from reeldex.flows.extraction.shard_work import run_shard
+        from reeldex.flows.extraction.store_faults import require_space
+
+        compute = self.config.compute.model_copy(update={"device": device})
+        if self.seen is not None:
+            require_same_files(store, self.shard, self.videos, self.seen)
+        # Before anything expensive.
+        require_space(store.path, store.staging(self.shard), self.videos)
+        networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))
+        decode = self.config.decode
+        store.require_fingerprint(*(feature_space(network, decode) for network in networks))
+        return run_shard(
+            store,
+            networks,
+            shard=self.shard,
+            compute=compute,
+            decode=decode,
+            fetch=self.config.fetch,
+            on_event=on_event,
+            retry=self.retry,
+            redo=self.redo,
+            known=self.inspection,
+        ).to_json()
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,8 +47,9 @@ class FetchedFiles:
         self._services = Services(config)
         self._budget = ByteBudget(config.cache_bytes)
         self._stop = threading.Event()
-        self._ready: queue.SimpleQueue[ReadyFile | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._ready: deque[ReadyFile] = deque()
         self._waiting: deque[_Wanted] = deque()
         # Other videos that are asked for when one cannot be fetched: first those that could.
         self._arrived: list[str] = []
@@ -62,8 +62,6 @@ class FetchedFiles:
     def start(self, paths: Sequence[str]) -> None:
         """Begin to fetch the files of these paths, in their order. Raises UnwritableError for the cache."""
         self._outstanding = len(paths)
-        if not paths:
-            self._ready.put(None)
         for number, path in enumerate(paths):
             if is_url(path):
                 self._waiting.append(_Wanted(number, path, self._sizes.get(path) or None))
@@ -79,10 +77,16 @@ class FetchedFiles:
 
     def next_ready(self) -> ReadyFile | None:
         """Wait for the next file; return None when all have been handed out, or after `close`."""
-        found = self._ready.get()
-        if found is None:
-            self._ready.put(None)  # for the other decoders
-        return found
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or not self._outstanding or self._stop.is_set())
+            return self._ready.popleft() if self._ready and not self._stop.is_set() else None
+
+    def another_ready(self, accept: Callable[[str], bool]) -> ReadyFile | None:
+        """Return the next file if one is ready now, and its path is accepted."""
+        with self._lock:
+            if not self._ready or self._ready[0].error is not None or not accept(self._ready[0].path):
+                return None
+            return self._ready.popleft()
 
     def release(self, number: int) -> None:
         """Remove a video that has been decoded."""
@@ -96,7 +100,8 @@ class FetchedFiles:
         """Give up what has not been fetched, and remove what has."""
         self._stop.set()
         self._budget.close()
-        self._ready.put(None)
+        with self._changed:
+            self._changed.notify_all()
         for thread in self._threads:
             # One that waits for a service ends with its request; what it still writes is removed already.
             thread.join(timeout=1.0)
@@ -104,12 +109,10 @@ class FetchedFiles:
             self._folder.remove()
 
     def _put(self, file: ReadyFile) -> None:
-        self._ready.put(file)
-        with self._lock:
+        with self._changed:
+            self._ready.append(file)
             self._outstanding -= 1
-            is_last = not self._outstanding
-        if is_last:
-            self._ready.put(None)
+            self._changed.notify_all()
 
     def _work(self) -> None:
         while not self._stop.is_set():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prefect import tags
 
 from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice
-from reeldex.flows.extraction.store_lock import RunSkippedError
+from reeldex.flows.extraction.store_use import RunSkippedError
 from reeldex.flows.runs.names import TAG
 
 if TYPE_CHECKING:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from prefect.runtime import flow_run
+
+from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.extraction.run import run_shards
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError
 from reeldex.flows.runs.artifacts import publish_report
@@ -39,7 +42,8 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     lacking = {task.shard for task in prepared.all_tasks if not task.complete}
     try:
         with progress_artifact("Starting", wanted=any(task.shard in planned for task in tasks)):
-            report = run_shards(prepared, tasks, PrefectTasks(lacking), found_counts)
+            workers = workers_of(prepared.config.execution, flow_run.name or "unnamed")
+            report = run_shards(prepared, tasks, PrefectTasks(workers, lacking), found_counts)
     except ShardsLostError as lost:
         _publish(prepared, lost.report, shards)
         raise

@@ -44,7 +44,7 @@ WhenStoreBusy = Annotated[
     WhenBusy,
     Field(
         title="If the store is in use",
-        description="While another run uses the store: wait for it, skip this run, or fail.",
+        description="While another run uses the store: wait for it, skip this run, fail, or share its shards.",
     ),
 ]
 LongestWait = Annotated[Seconds, Field(title="Longest wait (s)", description="How long to wait for such a run.")]

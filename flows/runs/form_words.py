@@ -21,7 +21,11 @@ _DEPLOYMENTS: Mapping[str, str] = {
     "run": "pipeline",
 }
 # Flags of other names than their keys -> the key.
-_KEYS: Mapping[str, str] = {"word-vectors": "words.file", "train-word-vectors": "words.train_own"}
+_KEYS: Mapping[str, str] = {
+    "word-vectors": "words.file",
+    "train-word-vectors": "words.train_own",
+    "ray-address": "execution.address",
+}
 # Flags that are no key of the configuration -> the field of the form.
 _FIELDS: Mapping[str, str] = {
     "store": "Store",
@@ -32,7 +36,7 @@ _FIELDS: Mapping[str, str] = {
     "save-ranking": "Ranking",
 }
 # The sections whose keys have flags of their names, the one that is meant first.
-_SECTIONS = ("extract", "decode", "compute", "train", "evaluate", "index", "words", "fetch")
+_SECTIONS = ("extract", "decode", "compute", "execution", "train", "evaluate", "index", "words", "fetch")
 
 _COMMAND = re.compile(r"`reeldex (\w+)([^`\n]*)`")
 _FLAG = re.compile(r"(?<![\w/.-])--([a-z][a-z-]*[a-z])(?!\w|\.\w)(?: (?!(?:or|and|to|of|in|is|if|with)\b)(?=['*\w]))?")

@@ -24,12 +24,12 @@ from prefect.client.schemas.filters import (
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
-from reeldex.flows.execution.process_id import is_alive, own_process
-from reeldex.flows.runs.names import NOT_RESPONDING, TAG
+from reeldex.flows.runs.names import TAG
+from reeldex.storage.process_id import is_alive, own_process
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -71,8 +71,7 @@ def crash_lost_runs(message: str, process: str | None = None) -> int:
 
     Also runs that a worker of this host had taken but not started when it ended. Runs that wait, are queued or await a
     retry have no process and are left alone. A run that was being cancelled is cancelled, once its worker has had time
-    to say so. A run that had ended before the server announced its silence gets its final state back. `process`: only
-    runs of that process.
+    to say so. `process`: only runs of that process.
     """
     with get_client(sync_client=True) as client:
         lost = [run for run in _going_on(client, process) if _is_lost(run)]
@@ -156,28 +155,11 @@ def _end(client: SyncPrefectClient, seen: FlowRun, message: str) -> bool:
         run = client.read_flow_run(seen.id)
         if run.state_id != seen.state_id or run.labels.get(_PROCESS) != seen.labels.get(_PROCESS):
             return False
-        if (ended := _state_before_silence(client, run)) is not None:
-            client.set_flow_run_state(run.id, ended, force=True)
-            return False
         final = Cancelled if run.state_type is StateType.CANCELLING else Crashed
         client.set_flow_run_state(run.id, final(message=message), force=True)
     except ObjectNotFound:  # deleted meanwhile
         return False
     return True
-
-
-def _state_before_silence(client: SyncPrefectClient, run: FlowRun) -> State | None:
-    """Return the state in which a run had ended before the server announced its silence; None if it had not.
-
-    The server handles events one by one, and may take one of a run's last moments for a sign that more will follow.
-    """
-    if run.state_name != NOT_RESPONDING:
-        return None
-    states = sorted(client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
-    before = [state for state in states if state.name != NOT_RESPONDING]
-    if not before or before[-1].type not in TERMINAL_STATES:
-        return None
-    return State(type=before[-1].type, name=before[-1].name, message=before[-1].message)
 
 
 def _crash_tasks(client: SyncPrefectClient, flow_runs: FlowRunFilter, message: str) -> int:

@@ -8,8 +8,6 @@ from pathlib import PurePath
 WORK_POOL = "reeldex"
 TAG = "reeldex"
 SCHEDULED_TAG = "scheduled"
-# The state, of type Running, of a run of which the server has not heard for a while.
-NOT_RESPONDING = "NotResponding"
 
 
 def extract_run_name() -> str:

@@ -8,46 +8,45 @@ from typing import TYPE_CHECKING, Any
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from reeldex.flows.execution.fault_limit import run_until_fault
-from reeldex.flows.execution.workers import POOL
 from reeldex.flows.runs.tasks import extract_shard, submitting
 
 if TYPE_CHECKING:
     from prefect.futures import PrefectConcurrentFuture
 
-    from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.flows.execution.jobs import OnEvent, OpenWorkers
     from reeldex.flows.execution.retries import RetryRule
     from reeldex.flows.extraction.shard_job import ShardJob
 
 
 class PrefectTasks:
-    """Runs shards as tasks of the current flow run, in worker processes of this machine.
+    """Runs shards as tasks of the current flow run, on workers, which it opens for each `run`.
 
     Shards in `lacking` are processed regardless of persisted results; for other shards, results that
     an earlier attempt of this flow run persisted are reused.
     """
 
-    def __init__(self, lacking: Collection[int]) -> None:
+    def __init__(self, open_workers: OpenWorkers, lacking: Collection[int]) -> None:
+        self._open_workers = open_workers
         self._lacking = frozenset(lacking)
 
     def run(
         self, jobs: Sequence[ShardJob], devices: str, retries: RetryRule, on_event: OnEvent
     ) -> dict[int, Any | BaseException]:
         """Return the result or the error of each shard by its number, as `Executor.run` does."""
-        POOL.resume()
-        at_once = len(POOL.devices(devices))
-        threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(at_once)
-        with threads as runner, submitting(jobs, on_event):
-            try:
-                return run_until_fault(
-                    jobs,
-                    at_once,
-                    lambda job: self._submit(runner, job, retries),
-                    lambda future: future.result(raise_on_failure=False),
-                    POOL.stop,
-                )
-            except BaseException:
-                POOL.stop()  # or the tasks' threads would continue, and this block would wait for them
-                raise
+        with self._open_workers(devices) as workers:
+            threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(workers.count)
+            with threads as runner, submitting(jobs, workers, on_event):
+                try:
+                    return run_until_fault(
+                        jobs,
+                        workers.count,
+                        lambda job: self._submit(runner, job, retries),
+                        lambda future: future.result(raise_on_failure=False),
+                        workers.stop,
+                    )
+                except BaseException:
+                    workers.stop()  # or the tasks' threads would continue, and this block would wait for them
+                    raise
 
     def _submit(
         self, runner: ThreadPoolTaskRunner[Any], job: ShardJob, retries: RetryRule

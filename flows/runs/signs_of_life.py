@@ -19,17 +19,20 @@ from prefect.runtime import flow_run as this_run
 from prefect.settings import get_current_settings
 from prefect.states import Running
 
-from reeldex.flows.execution.process_id import own_process
 from reeldex.flows.runs.artifacts import server_errors_logged
 from reeldex.flows.runs.lost_runs import crash_tasks_of, is_own, label_process
-from reeldex.flows.runs.names import NOT_RESPONDING, TAG
+from reeldex.flows.runs.names import TAG
 from reeldex.flows.runs.process_guard import FINISHED
+from reeldex.flows.runs.state_events import send_missing_state_event
+from reeldex.storage.process_id import own_process
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 ALIVE_EVENT = "reeldex.run.alive"
 ALIVE_SECONDS = 30.0
+# Name of the state, of type Running, of a run of which the server has not heard for a while.
+NOT_RESPONDING = "NotResponding"
 # How messages begin that the server gives to runs which it has marked as crashed for their silence.
 SILENT = "No sign of life"
 _REQUEST_SECONDS = 20.0
@@ -49,6 +52,7 @@ def signs_of_life() -> Iterator[None]:
         get_client(sync_client=True) as client,
     ):
         label_process(client, run_id)
+        send_missing_state_event(client, run_id)
     _start_guard()
     with server_errors_logged("Tasks of an earlier attempt could not be marked as crashed"):
         crash_tasks_of(run_id, "The process of an earlier attempt of the run ended during this task.")

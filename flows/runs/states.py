@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from reeldex.errors import InfrastructureError, UserError
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.extraction.run_report import ShardsLostError
-from reeldex.flows.extraction.store_lock import RunSkippedError
+from reeldex.flows.extraction.store_use import RunSkippedError
 from reeldex.flows.runs.artifacts import can_be_seen
 from reeldex.flows.runs.form_words import in_form_words
 from reeldex.flows.runs.logs import leave_out_traces, send_to_prefect

@@ -11,22 +11,21 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
-from prefect.runtime import flow_run, task_run
+from prefect.runtime import task_run
 
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.retries import may_be_repeated
-from reeldex.flows.execution.worker_processes import run_on_device
-from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.run import retry_rule
 from reeldex.flows.extraction.shard_job import ShardJob
 
 if TYPE_CHECKING:
-    from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.flows.execution.jobs import OnEvent, Workers
     from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.storage.inspection import Inspection
 
 # Objects that tasks need and that cannot be parameters; Prefect runs tasks in copies of the context.
 _prepared: ContextVar[PreparedRun] = ContextVar("prepared")
+_workers: ContextVar[Workers] = ContextVar("workers")
 _on_event: ContextVar[OnEvent] = ContextVar("on_event")
 _inspections: ContextVar[Mapping[int, Inspection]] = ContextVar("inspections")
 
@@ -42,20 +41,24 @@ def planning(prepared: PreparedRun) -> Iterator[None]:
 
 
 @contextmanager
-def submitting(jobs: Sequence[ShardJob], on_event: OnEvent) -> Iterator[None]:
-    """Hand the plan's inspections to the tasks of these jobs, submitted in the block; send their events to `on_event`.
+def submitting(jobs: Sequence[ShardJob], workers: Workers, on_event: OnEvent) -> Iterator[None]:
+    """Hand workers and the plan's inspections to the tasks of these jobs, submitted in the block.
+
+    Their events go to `on_event`.
 
     An inspection is not a parameter of the task: it would be part of its cache key, and of what the UI shows.
     """
     tokens = (
+        _workers.set(workers),
         _on_event.set(on_event),
         _inspections.set({job.shard: job.inspection for job in jobs if job.inspection is not None}),
     )
     try:
         yield
     finally:
-        _on_event.reset(tokens[0])
-        _inspections.reset(tokens[1])
+        _workers.reset(tokens[0])
+        _on_event.reset(tokens[1])
+        _inspections.reset(tokens[2])
 
 
 @task(name="plan", task_run_name="plan", persist_result=True, result_serializer="json")
@@ -96,11 +99,11 @@ def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and
     retry: tuple[str, ...],
     redo: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """Extract the missing features of a shard of `videos` videos in a worker process; return its ShardReport."""
+    """Extract the missing features of a shard of `videos` videos on a worker; return its ShardReport."""
     config = PipelineConfig(**settings)
     # Not Prefect's retry delay, whose sleep cannot be interrupted when the run is stopped.
-    retry_rule(config.compute).wait_before(task_run.run_count, POOL.pause)
+    retry_rule(config.compute).wait_before(task_run.run_count, _workers.get().pause)
     known = _inspections.get().get(shard)
     job = ShardJob(store, shard, spaces, config, tuple(retry), videos, known, tuple(redo))
-    result: dict[str, Any] = run_on_device(job, config.compute.device, flow_run.name or "unnamed", _on_event.get())
+    result: dict[str, Any] = _workers.get().run(job, _on_event.get())
     return result

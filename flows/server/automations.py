@@ -19,8 +19,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from reeldex.flows.runs.names import NOT_RESPONDING, TAG
-from reeldex.flows.runs.signs_of_life import ALIVE_EVENT, ALIVE_SECONDS, SILENT
+from reeldex.flows.runs.names import TAG
+from reeldex.flows.runs.signs_of_life import ALIVE_EVENT, ALIVE_SECONDS, NOT_RESPONDING, SILENT
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

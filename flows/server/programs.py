@@ -15,9 +15,9 @@ from types import FrameType
 
 from reeldex.flows.execution.logs import logs_as_json
 from reeldex.flows.execution.process_group import Program, start_program
-from reeldex.flows.execution.process_id import process_of
 from reeldex.flows.server.process import require_alive, start_server, wait_for_server
 from reeldex.quantities import counted
+from reeldex.storage.process_id import process_of
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from reeldex.flows.execution.process_id import own_process
 from reeldex.flows.runs.lost_runs import worker_name
 from reeldex.flows.runs.names import WORK_POOL
 from reeldex.flows.server.job_template import run_command
+from reeldex.storage.process_id import own_process
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun

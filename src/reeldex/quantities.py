@@ -1,6 +1,10 @@
-"""Counts, durations and sizes as text for people; raw numbers belong in JSON."""
+"""Counts, durations and sizes as text for people, and times as people write them; raw numbers belong in JSON."""
 
 from __future__ import annotations
+
+import re
+
+_CLOCK = re.compile(r"(?:(?:(\d{1,6}):)?([0-5]?\d)|(\d{1,6})):([0-5]?\d(?:[.,]\d*)?)", re.ASCII)
 
 
 def counted(count: int, noun: str) -> str:
@@ -26,3 +30,15 @@ def data_size(size_bytes: float) -> str:
             return f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def clock_seconds(text: str) -> float | None:
+    """Return the seconds of a time such as `1:02`, `75:30` or `1:02:03.5`; None for any other text.
+
+    Only the first of the numbers may be 60 or more.
+    """
+    clock = _CLOCK.fullmatch(text)
+    if clock is None:
+        return None
+    hours, minutes = int(clock[1] or 0), int(clock[2] or clock[3])
+    return hours * 3600.0 + minutes * 60.0 + float(clock[4].replace(",", "."))

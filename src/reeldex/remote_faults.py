@@ -124,6 +124,17 @@ def fault_of(error: BaseException, url: RemoteUrl) -> RemoteFault | None:
     return _described(kind, url, next((text for cause in causes if (text := _code(cause)) is not None), None), error)
 
 
+def response_code(error: BaseException) -> str | None:
+    """Return the code of the response that an error is due to, or its HTTP status; None if there was none."""
+    for cause in _causes(error):
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code") or "") or None
+        if isinstance(status := getattr(cause, "status", None), int):
+            return str(status)
+    return None
+
+
 def attempted(request: Callable[[], T], url: RemoteUrl) -> T:
     """Return what a request to a URL returns; a transient fault is retried with growing pauses.
 

@@ -140,7 +140,7 @@ def test_a_dry_run_counts_only_what_the_store_lacks_and_its_run_is_compared_with
     assert reeldex(*asked, "--dry-run", "--json").json["videos"] == 1
     run = reeldex(*asked, "--verbose")
     assert run.status == 0
-    assert re.search(r"The run took \d+ s; --dry-run had estimated \d+ s", run.err)
+    assert re.search(r"estimate: \d+ s by --dry-run, actually \d+ s \(", run.out)
     nothing = reeldex(*asked, "--dry-run", "--json").json
     assert (nothing["videos"], nothing["broken"], nothing["total_seconds"]) == (0, 0, 0)
     make_video(folder / "b.mp4", seconds=3.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,10 @@ class LateFiles:
             self.handed_out.append(number)
             found = self.files[number]
             return ReadyFile(number, found) if isinstance(found, str) else ReadyFile(number, error=found)
+
+    def another_ready(self, accept: Callable[[str], bool]) -> ReadyFile | None:
+        del accept
+        return None
 
     def release(self, number: int) -> None:
         self.released.append(number)
@@ -117,7 +121,8 @@ def test_waiting_for_files_is_told_from_waiting_for_decoders(load_tiny: LoadTiny
 def test_files_of_this_machine_are_ready_at_once() -> None:
     files = LocalFiles()
     files.start(["a", "b", "c"])
-    assert [files.next_ready(), files.next_ready()] == [ReadyFile(0, "a"), ReadyFile(1, "b")]
+    assert [files.next_ready(), files.another_ready("b".__eq__)] == [ReadyFile(0, "a"), ReadyFile(1, "b")]
+    assert files.another_ready("b".__eq__) is None
     files.close()
     assert files.next_ready() is None
     with pytest.raises(ValueError, match="either a path or an error"):

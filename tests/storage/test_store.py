@@ -24,6 +24,7 @@ from reeldex.storage.errors import (
     UnknownSpaceError,
     UnknownVideoError,
 )
+from reeldex.storage.process_id import own_process
 from reeldex.storage.readable_store import nearest
 from reeldex.storage.reading import span_rows
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
@@ -288,20 +289,13 @@ def test_the_lock_names_its_holder_and_dies_with_it(store: FeatureStore) -> None
         holder.kill()
         holder.communicate()
     with store.lock(wait_seconds=5):
-        description = json.loads((store.path / ".lock-holder.json").read_text())
-        assert description["pid"] == os.getpid()
+        (claim,) = (store.path / "claims").glob("*.json")
+        assert json.loads(claim.read_text())["owner"]["process"] == own_process()
         with pytest.raises(StoreBusyError), FeatureStore(store.path).lock():
             pass
-    assert not (store.path / ".lock-holder.json").exists()
+    assert list((store.path / "claims").iterdir()) == []
     with store.lock():
         pass
-
-
-def test_an_unreadable_holder_file_does_not_hide_that_the_store_is_busy(store: FeatureStore) -> None:
-    with store.lock():
-        (store.path / ".lock-holder.json").write_text("{")
-        with pytest.raises(StoreBusyError, match="not recorded its name yet"), store.lock():
-            pass
 
 
 def test_an_error_under_the_lock_frees_it(store: FeatureStore) -> None:

@@ -172,6 +172,14 @@ class ReeldexUp:
         self.until(lambda: self.run(run_id)["state_id"] != before, seconds)
         return self.ended(run_id, seconds)
 
+    def shorten_silence(self, seconds: float) -> None:
+        """Let each step of the server's automations for silent hosts take so long, in place of minutes."""
+        for automation in self.api("/automations/filter", {}):
+            if automation["name"].startswith("reeldex: a run whose host"):
+                body = {name: automation[name] for name in ("name", "description", "enabled", "trigger", "actions")}
+                body["trigger"]["within"] = seconds
+                self.api(f"/automations/{automation['id']}", body, method="PUT")
+
     def cancel(self, run_id: str) -> None:
         """Do what the UI's Cancel does."""
         self.api(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from reeldex.flows.execution.process_id import process_of
+from reeldex.flows.runs.signs_of_life import ALIVE_SECONDS
 from reeldex.flows.server.job_template import fixed_job_template, job_variables
 from reeldex.storage.lock import hold_lock
+from reeldex.storage.process_id import process_of
 from tests.conftest import MakeVideo
 from tests.system.own_server import OwnServer
 
@@ -27,8 +28,10 @@ PIPELINE = """
 extract: {weights: random, extractors: [resnet152], shard_videos: 2}
 compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 """
-# What the issue of a lab's day allows for a killed process to be shown.
+# Within which a killed process is shown.
 SHOWN_SECONDS = 120
+# For how long the automations wait in place of minutes, in each of their steps: more than from one sign to the next.
+SILENCE_SECONDS = 1.5 * ALIVE_SECONDS
 GONE = "4194000@1"  # a process that cannot be
 
 
@@ -221,31 +224,16 @@ def test_only_runs_whose_process_is_gone_are_crashed(lab: OwnServer) -> None:
             lab.api(f"/flow_runs/{run}", method="DELETE")
 
 
-def test_a_run_that_had_ended_before_its_silence_was_announced_keeps_its_end(lab: OwnServer) -> None:
-    dead = {"reeldex.host": socket.gethostname(), "reeldex.process": GONE}
-    silent = {"type": "RUNNING", "name": "NotResponding"}
-    final = {"type": "COMPLETED", "name": "Nothing new", "message": "5 of 5 have features."}
-    ended, lost = (noted_run(lab, {"type": "RUNNING", "name": "Running"}, {}) for _ in range(2))
-    for run, states in ((ended, (final, silent)), (lost, (silent,))):
-        for state in states:
-            lab.api(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
-        lab.api(f"/flow_runs/{run}/labels", dead, method="PATCH")
-    lab.until(lambda: {lab.run(run)["state"]["type"] for run in (ended, lost)} == {"COMPLETED", "CRASHED"}, 60)
-    state = lab.run(ended)["state"]
-    assert (state["name"], state["message"]) == ("Nothing new", "5 of 5 have features.")
-    for run in (ended, lost):
-        lab.api(f"/flow_runs/{run}", method="DELETE")
-
-
 def test_a_server_that_was_away_crashes_no_run_that_is_alive(lab: OwnServer) -> None:
+    lab.shorten_silence(SILENCE_SECONDS)
     with device_held(lab):
         run = waiting_run(lab, "outlives-the-server")
         worker = lab.process
         lab.kill_server()
-        time.sleep(150)  # time is tested: longer than the automations wait for a sign of life
+        time.sleep(1.5 * SILENCE_SECONDS)  # time is tested: longer than the automations wait for a sign of life
         lab.start_server()
         lab.process = worker
-        time.sleep(60)  # time is tested: the automations have been evaluated
+        time.sleep(1.5 * SILENCE_SECONDS)  # time is tested: the automations have been evaluated
         assert lab.run(run)["state"]["type"] == "RUNNING"
     assert lab.ended(run)["type"] == "COMPLETED"
     assert "Crashed" not in states(lab, run)
@@ -301,3 +289,32 @@ def test_prefects_own_deploy_works_with_a_pool_that_fixes_how_runs_start(lab: Ow
     assert done.returncode == 0, done.stdout + done.stderr
     run = lab.launch("verify/verify", store="/nowhere")
     assert "is not a feature store" in lab.ended(run)["message"]
+
+
+def test_automations_learn_at_once_that_a_run_of_a_new_schedule_has_ended(lab: OwnServer) -> None:
+    trigger = {
+        "type": "event",
+        "posture": "Reactive",
+        "threshold": 1,
+        "within": 0,
+        "expect": ["prefect.flow-run.Completed"],
+    }
+    automation = lab.api("/automations/", {"name": "ended", "trigger": trigger, "actions": [{"type": "do-nothing"}]})
+    deployment = lab.deployment("extract/extract")["id"]
+    parameters = {"source": "good", "store": "scheduled"}
+    schedule = {"schedule": {"interval": 10}, "active": True, "parameters": parameters}
+    made = lab.api(f"/deployments/{deployment}/schedules", [schedule])
+    wanted = {
+        "event": {"name": ["prefect.automation.triggered"]},
+        "resource": {"id": [f"prefect.automation.{automation['id']}"]},
+    }
+    try:
+        ours = {"deployment_id": {"any_": [deployment]}, "state": {"type": {"any_": ["COMPLETED"]}}}
+        done = lab.until(
+            lambda: [run for run in lab.api("/flow_runs/filter", {"flow_runs": ours}) if run["auto_scheduled"]]
+        )
+        assert done
+        lab.until(lambda: lab.api("/events/filter", {"filter": wanted})["total"], 30)
+    finally:
+        lab.api(f"/deployments/{deployment}/schedules/{made[0]['id']}", method="DELETE")
+        lab.api(f"/automations/{automation['id']}", method="DELETE")

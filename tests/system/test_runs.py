@@ -12,11 +12,15 @@ from typing import Any
 
 import yaml
 
+from reeldex.flows.runs.signs_of_life import ALIVE_SECONDS, NOT_RESPONDING
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.system.running import ReeldexUp, parent, running_processes
 from tests.waiting import wait_until
+
+# For how long the automations wait in place of minutes, in each of their steps: more than from one sign to the next.
+SILENCE_SECONDS = 1.5 * ALIVE_SECONDS
 
 
 def _decoders(up: ReeldexUp, folder: str) -> list[int]:
@@ -206,12 +210,14 @@ def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up:
     assert [[entry.video_id for entry in manifest.videos] for manifest in manifests] == [["a"], ["b"]]
 
 
-def test_a_run_that_gives_no_sign_of_life_is_crashed_and_can_be_retried(up: ReeldexUp) -> None:
+def test_a_run_that_gives_no_sign_of_life_is_crashed(up: ReeldexUp) -> None:
+    up.shorten_silence(SILENCE_SECONDS)
     run = up.launch("extract/extract", source="long", store="frozen")
     up.until(lambda: _decoders(up, "long"))
     # As good as a machine that is switched off: nobody who could tell of it is told.
     os.kill(up.process_of(run), signal.SIGSTOP)
-    state = up.ended(run, seconds=300)
+    up.until(lambda: up.run(run)["state"]["name"] == NOT_RESPONDING, 60 + SILENCE_SECONDS)
+    state = up.ended(run, 60 + SILENCE_SECONDS)
     assert state["type"] == "CRASHED"
     assert "No sign of life for" in state["message"]
     os.kill(up.process_of(run), signal.SIGKILL)

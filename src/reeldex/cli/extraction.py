@@ -14,6 +14,7 @@ from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.cli.settings import Given, Setting, pairs, setting, settings_of
 from reeldex.errors import UsageError
 from reeldex.extractors.options import DecodeOptions
+from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
 from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 _FAILURES_SHOWN = 20
 _SHARD_RANGE = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 _MOST_SHARDS = 10_000_000  # a mistyped range must not fill the memory
-_EXITS = "Exit status: 0 all videos have features; 1 finished, but something failed; 2 wrong usage or configuration."
+_EXITS = (
+    "Exit status: 0 all videos have features, or skipped (--when-busy skip); 1 finished, but something failed; 2 wrong "
+    "usage or configuration."
+)
 _COMPUTE: tuple[Setting, ...] = (
     setting("compute.device", "Computation"),
     setting("compute.precision", "Computation"),
@@ -41,6 +45,7 @@ _FETCH: tuple[Setting, ...] = (
     setting("fetch.max_video_bytes", "Videos at URLs"),
     setting("fetch.downloads", "Videos at URLs"),
 )
+_EXECUTION = settings_of("execution", ExecutionConfig, "Execution", address="--ray-address")
 _MONITORING = (setting("monitoring.metrics_folder", "Monitoring"),)
 _DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
@@ -54,6 +59,14 @@ WeightsFiles = Annotated[
     ),
 ]
 Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another run that uses the store.")]
+BusyChoice = Annotated[
+    WhenBusy | None,
+    Parameter(
+        name="--when-busy",
+        help="What to do while another run uses the store: wait, skip, fail, or share its shards (default: fail; wait "
+        "with --wait). Runs that share may be on several machines; each ends when all its shards are done.",
+    ),
+]
 
 
 @command(
@@ -64,7 +77,14 @@ Wait = Annotated[float, Parameter(metavar="S", help="Seconds to wait for another
     "their videos are fetched ahead of the decoders. Several are extracted as one. New and changed videos are "
     "extracted, the others are skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
-    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE, *_FETCH, *_MONITORING),
+    settings=(
+        *settings_of("extract", ExtractConfig, "Extraction"),
+        *_DECODE,
+        *_COMPUTE,
+        *_FETCH,
+        *_EXECUTION,
+        *_MONITORING,
+    ),
 )
 def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists, or URLs of these.")],
@@ -75,6 +95,7 @@ def extract(  # noqa: PLR0913 - each is an option
     ],
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
+    when_busy: BusyChoice = None,
     server: ServerChoice = None,
     dry_run: Annotated[bool, Parameter(help="Estimate the cost without extracting.")] = False,
     given: Given,
@@ -86,10 +107,11 @@ def extract(  # noqa: PLR0913 - each is an option
 
     prepared = prepare(source, store, config, only_estimate=dry_run)
     if dry_run:
+        from reeldex.flows.execution.process_age import process_seconds
         from reeldex.flows.extraction.cost import estimate
         from reeldex.flows.extraction.search_notes import describe_notes, notes_to_json
 
-        cost = estimate(prepared)
+        cost = estimate(prepared, process_seconds())
         notes = prepared.found.notes if prepared.found is not None else ()
         answer = {**cost.to_json(), "notes": notes_to_json(notes)}
         output.respond(answer, "\n".join([str(cost), *describe_notes(notes)]))
@@ -98,7 +120,7 @@ def extract(  # noqa: PLR0913 - each is an option
         from reeldex.flows.extract import extract_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *_when_busy(when_busy, wait)), store, output)
 
 
 @command(
@@ -109,7 +131,7 @@ def extract(  # noqa: PLR0913 - each is an option
     "--videos, only these are extracted again, complete or not; their features stay until "
     "the new ones replace them.\n\n" + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    settings=(*_DECODE, *_COMPUTE, *_FETCH, *_MONITORING),
+    settings=(*_DECODE, *_COMPUTE, *_FETCH, *_EXECUTION, *_MONITORING),
 )
 def rerun(  # noqa: PLR0913 - each is an option
     store: Store,
@@ -130,6 +152,7 @@ def rerun(  # noqa: PLR0913 - each is an option
     ] = (),
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
+    when_busy: BusyChoice = None,
     server: ServerChoice = None,
     given: Given,
     output: Output,
@@ -150,7 +173,7 @@ def rerun(  # noqa: PLR0913 - each is an option
         from reeldex.flows.rerun import rerun_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *_when_busy(when_busy, wait)), store, output)
 
 
 def _shard_numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
@@ -176,15 +199,25 @@ def _config(given: Given, weights_files: tuple[str, ...]) -> PipelineConfig:
     return parse_config(content, "command line")
 
 
-def _when_busy(wait: float) -> tuple[WhenBusy, float]:
-    return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
+def _when_busy(choice: WhenBusy | None, wait: float) -> tuple[WhenBusy, float]:
+    if choice is None:
+        return (WhenBusy.WAIT if wait else WhenBusy.FAIL, wait)
+    if choice is WhenBusy.WAIT and not wait:
+        raise UsageError("--when-busy wait: say how many seconds to wait, such as --wait 3600.")
+    if wait and choice in {WhenBusy.SKIP, WhenBusy.FAIL}:
+        raise UsageError(f"--when-busy {choice} does not wait: leave out --wait.")
+    return (choice, wait)
 
 
 def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:
     from reeldex.flows.extraction.run_report import ShardsLostError
+    from reeldex.flows.extraction.store_use import RunSkippedError
 
     try:
         report = work()
+    except RunSkippedError as skipped:
+        output.respond({"skipped": str(skipped)}, str(skipped))
+        return 0
     except ShardsLostError as lost:
         report = lost.report
         terminal.report(str(lost))

@@ -143,6 +143,7 @@ def page(*, checkpoint: MovedCheckpoint = None, given: Given, output: Output) ->
     example="reeldex run ~/videos --out ~/searchable --checkpoint published",
     settings=(
         setting("extract.weights", "Steps"),
+        setting("execution.engine", "Steps"),
         setting("index.captions", "Steps"),
         *WORD_SETTINGS,
         *WORD_TRAINING_SETTINGS,

@@ -49,7 +49,7 @@ def test_the_fields_have_the_bounds_choices_and_words_of_their_options() -> None
     assert extract["settle_seconds"]["minimum"] == 0
     assert extract["extractors"]["items"]["enum"] == ["resnet152", "resnext101_3d"]
     assert extract["extractors"]["minItems"] == 1
-    assert extract["when_busy"]["enum"] == ["wait", "skip", "fail"]
+    assert extract["when_busy"]["enum"] == ["wait", "skip", "fail", "share"]
     assert extract["network_weights"]["description"].startswith("pretrained: the published weights.")
     assert train["batch_size"]["title"] == "Batch size"
     assert train["batch_size"]["minimum"] == 1

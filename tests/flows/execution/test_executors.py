@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from reeldex.errors import InfrastructureError, UsageError
+from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.execution import worker_processes
+from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.execution.errors import InternalError
 from reeldex.flows.execution.jobs import Job, JobStarted, JobStopped
 from reeldex.flows.execution.retries import RetryRule
-from reeldex.flows.execution.worker_processes import WorkerProcesses
+from reeldex.flows.execution.thread_executor import ThreadExecutor
 
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import Executor, OnEvent
@@ -44,7 +46,7 @@ class Attempts:
 
 @pytest.fixture
 def executor() -> Executor[Job]:
-    return WorkerProcesses("test")
+    return ThreadExecutor(workers_of(ExecutionConfig(), "test"))
 
 
 @pytest.mark.slow

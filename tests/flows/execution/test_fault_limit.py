@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from reeldex.errors import InfrastructureError, PermanentFaultError, UsageError
+from reeldex.flows.config.execution import ExecutionConfig
+from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.execution.errors import InternalError, RunStoppedError, as_our_error
 from reeldex.flows.execution.fault_limit import FaultLimit, fault_kind
 from reeldex.flows.execution.retries import RetryRule, may_be_repeated
-from reeldex.flows.execution.worker_processes import WorkerProcesses
+from reeldex.flows.execution.thread_executor import ThreadExecutor
 from reeldex.flows.execution.workers import POOL
 from reeldex.storage.errors import StoreVanishedError
 from reeldex.storage.write_errors import UnwritableError
@@ -42,7 +44,9 @@ class Job:
 
 
 def run(jobs: list[Job], retries: int = 2, devices: str = "cpu") -> dict[int, Any]:
-    results: dict[int, Any] = WorkerProcesses("test").run(jobs, devices, RetryRule(retries, 0.01), lambda _: None)
+    results: dict[int, Any] = ThreadExecutor(workers_of(ExecutionConfig(), "test")).run(
+        jobs, devices, RetryRule(retries, 0.01), lambda _: None
+    )
     return results
 
 

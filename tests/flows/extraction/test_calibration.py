@@ -54,26 +54,45 @@ def test_nan_is_no_rate(cache: Path) -> None:
 
 def test_runs_that_take_longer_make_estimates_longer() -> None:
     _estimated(10.0, 10.0)
-    assert compare_with_estimate(STORE, 100.0, 20.0) == 10.0
+    assert compare_with_estimate(STORE, 100.0, 22.0, 20.0) == 10.0
     assert load_calibration().correction == pytest.approx(2**0.5)
-    assert compare_with_estimate(STORE, 100.0, 20.0) is None, "an estimate is compared once"
+    assert compare_with_estimate(STORE, 100.0, 22.0, 20.0) is None, "an estimate is compared once"
     for _ in range(10):
         uncorrected = 10.0
         _estimated(uncorrected * load_calibration().correction, uncorrected)
-        compare_with_estimate(STORE, 100.0, 20.0)
+        compare_with_estimate(STORE, 100.0, 22.0, 20.0)
     assert load_calibration().correction == pytest.approx(2, rel=0.01)
 
 
 def test_one_run_that_was_disturbed_changes_little() -> None:
     _estimated(10.0, 10.0)
-    compare_with_estimate(STORE, 100.0, 1e6)
+    compare_with_estimate(STORE, 100.0, 2e6, 1e6)
     assert load_calibration().correction == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("start", "learnt"),
+    [(4.0, 4.0), (8.0, 32**0.5), (3.0, 12**0.5), (1.0, 4.0), (0.0, 4.0), (1e6, 8.0)],
+    ids=["as known", "longer", "shorter", "worker was running", "at once", "disturbed"],
+)
+def test_the_start_of_a_run_is_learnt_apart_from_its_work(start: float, learnt: float) -> None:
+    save_calibration(Calibration(startup_seconds=4.0))
+    _estimated(14.0, 10.0)
+    assert compare_with_estimate(STORE, 100.0, start + 10.0, 10.0) == 14.0
+    found = load_calibration()
+    assert found.startup_seconds == pytest.approx(learnt)
+    assert found.correction == pytest.approx(1)
+
+
+def test_a_run_without_work_is_not_compared() -> None:
+    _estimated(10.0, 10.0)
+    assert compare_with_estimate(STORE, 100.0, 5.0, 0.0) is None
 
 
 @pytest.mark.parametrize(("store", "seconds"), [(STORE, 50.0), (STORE, 150.0), (Path("/other"), 100.0), (STORE, 0.0)])
 def test_a_run_of_other_videos_is_not_compared(store: Path, seconds: float) -> None:
     _estimated(10.0, 10.0)
-    assert compare_with_estimate(store, seconds, 20.0) is None
+    assert compare_with_estimate(store, seconds, 22.0, 20.0) is None
     assert load_calibration().correction == 1
 
 

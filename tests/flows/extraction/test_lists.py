@@ -87,6 +87,7 @@ def test_what_a_list_may_look_like(tmp_path: Path, name: str, content: str | byt
         ("l.csv", "path,start,end\na.mp4,5,5\n", "line 2: a clip needs 0 <= start < end"),
         ("l.csv", "path,start,end\na.mp4,-1,5\n", "line 2: a clip needs 0 <= start < end"),
         ("l.csv", "path,start\na.mp4,nan\n", "not a time"),
+        ("l.csv", "path,start\na.mp4,1:75\n", "the column start is '1:75', which is not a time"),
         ("l.csv", 'path\n"a.mp4\n', "line 2: not valid CSV"),
         ("l.csv", "path,video_id\n,x\n", "line 2: there is no path"),
         ("l.jsonl", '{"path": "a"}\n{"path": 3}\n', "line 2: path cannot be 3"),

@@ -21,6 +21,7 @@ def test_the_time_is_said_in_lines() -> None:
         "estimate: 400 s after the first 3 videos, actually 510 s (+27%)",
     ]
     assert replace(TIME, estimate=None).lines() == TIME.lines()[:2]
+    assert replace(TIME, estimate=Estimate(400.0)).lines()[2] == "estimate: 400 s by --dry-run, actually 510 s (+27%)"
     assert RunTime(0.0, 0.0, 0.0, 0.0).lines() == []
 
 

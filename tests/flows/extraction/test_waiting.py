@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reeldex.flows.config.pipeline import WhenBusy
-from reeldex.flows.extraction.store_lock import RunSkippedError, store_lock
+from reeldex.flows.extraction.store_use import RunSkippedError, store_use
 from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.store import FeatureStore
 from tests.waiting import wait_until
@@ -20,8 +20,8 @@ def _wait(store: FeatureStore, request: object, ended: list[bool]) -> threading.
     """Wait for the store in a thread, which records whether it waited."""
 
     def work() -> None:
-        with store_lock(store, WhenBusy.WAIT, 60, request) as waited:
-            ended.append(waited)
+        with store_use(store, WhenBusy.WAIT, 60, 60, request) as use:
+            ended.append(use.waited)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -31,20 +31,20 @@ def _wait(store: FeatureStore, request: object, ended: list[bool]) -> threading.
 def test_a_second_run_with_the_request_of_one_that_waits_is_skipped(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "store", create=True)
     ended: list[bool] = []
-    with store_lock(store, WhenBusy.WAIT, 60, REQUEST) as waited:
-        assert not waited
+    with store_use(store, WhenBusy.WAIT, 60, 60, REQUEST) as use:
+        assert not use.waited
         first = _wait(store, REQUEST, ended)
-        wait_until(lambda: list((store.path / ".waiting").glob("*/.lock-holder.json")), 20)
+        wait_until(lambda: list((store.path / "claims").glob("waiting-*.json")), 20)
         with pytest.raises(RunSkippedError, match="already waits to do the same"):
-            store_lock(store, WhenBusy.WAIT, 60, REQUEST).__enter__()
+            store_use(store, WhenBusy.WAIT, 60, 60, REQUEST).__enter__()
         other = _wait(store, (("other videos",), "settings"), ended)
         each = _wait(store, None, ended)
-        wait_until(lambda: len(list((store.path / ".waiting").glob("*/.lock-holder.json"))) == 2, 20)
+        wait_until(lambda: len(list((store.path / "claims").glob("waiting-*.json"))) == 2, 20)
     for thread in (first, other, each):
         thread.join(60)
     assert ended == [True, True, True]
-    with store_lock(store, WhenBusy.WAIT, 60, REQUEST) as waited:
-        assert not waited, "the place is free again"
+    with store_use(store, WhenBusy.WAIT, 60, 60, REQUEST) as use:
+        assert not use.waited, "the place is free again"
     assert store.ids() == []
 
 
@@ -52,5 +52,5 @@ def test_a_second_run_with_the_request_of_one_that_waits_is_skipped(tmp_path: Pa
 def test_other_runs_do_not_wait(tmp_path: Path, when_busy: WhenBusy, error: type[Exception]) -> None:
     store = FeatureStore(tmp_path / "store", create=True)
     with store.lock(), pytest.raises(error, match="is in use by process"):
-        store_lock(store, when_busy, 60, REQUEST).__enter__()
-    assert not (store.path / ".waiting").exists()
+        store_use(store, when_busy, 60, 60, REQUEST).__enter__()
+    assert list((store.path / "claims").iterdir()) == []

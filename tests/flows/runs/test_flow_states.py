@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
 
 from reeldex.flows.extract import extract
+from reeldex.flows.extraction.calibration import Estimated, load_calibration, save_calibration
 from reeldex.flows.rerun import rerun
 from reeldex.flows.runs import artifacts
 from reeldex.flows.verify import verify
@@ -91,6 +92,16 @@ def test_a_run_is_completed_then_there_is_nothing_new(folder: Path) -> None:
     assert state.message == "Nothing to do."
     first, second = _artifacts(state)["Store store"].splitlines()[-2:]
     assert (first.count("| - |"), second.count("s of video per second")) == (1, 1), "newest first"
+
+
+def test_a_run_is_compared_with_the_estimate_of_a_dry_run(folder: Path) -> None:
+    estimated = Estimated(seconds_of_video=1.2, total_seconds=1000.0, uncorrected_seconds=900.0)
+    save_calibration(load_calibration().with_estimate(str(folder / "store"), estimated))
+    state = _extract(folder)
+    report = state.result()
+    assert (report.estimate.seconds, report.estimate.after_videos) == (1000.0, None)
+    assert "1000 s by --dry-run, actually" in _artifacts(state)["Summary"]
+    assert str(folder / "store") not in load_calibration().estimates
 
 
 def test_a_broken_video_is_counted_in_a_completed_state(folder: Path) -> None:

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
-from reeldex.flows.execution.process_id import own_process
 from reeldex.flows.runs.lost_runs import _is_lost, worker_name
+from reeldex.storage.process_id import own_process
 
 GONE = "4194304@1"
 

@@ -13,9 +13,9 @@ import yaml
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
-from reeldex.flows.execution.process_id import process_of
 from reeldex.flows.server.csp import block_external_requests
 from reeldex.flows.server.process import configured_api_url, listens
+from reeldex.storage.process_id import process_of
 from tests.conftest import Reeldex
 
 ROOT = Path(__file__).resolve().parents[3]

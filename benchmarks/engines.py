@@ -1,0 +1,133 @@
+"""The cost of a shard with each engine, without extraction, and the time until the first shard.
+
+The videos of the list do not exist: each shard of one video ends as `missing`, nothing is decoded or computed. The rest
+is the engine, the store's files of a shard, and, with a server, a Prefect task per shard on SQLite. Ray's two nodes are
+processes of this machine. If prefect-ray is installed, its tasks, which do nothing at all, are measured beside.
+
+    python -m benchmarks.engines --shards 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.measuring import machine_facts
+from tests.flows.execution.ray_nodes import ray_nodes
+from tests.waiting import wait_until
+
+_DONE = re.compile(r"^(\S+ \S+) INFO .*Shard \d+: 0 videos ok, 1 failed", re.MULTILINE)
+_PORT = 14221
+
+
+def main() -> None:
+    """Measure in temporary folders and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", type=int, default=1000)
+    parser.add_argument("--prefect-ray", metavar="ADDRESS", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.prefect_ray:
+        _tasks_of_prefect_ray(arguments.shards, arguments.prefect_ray)
+        return
+    print(f"{arguments.shards} shards; {machine_facts()}")
+    print(f"{'':34}{'start-up':>10}{'per shard':>12}{'in all':>10}")
+    with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as server:
+        _extract("local", arguments.shards, os.environ)
+        _extract("local, Prefect tasks", arguments.shards, server, "--server")
+        started = time.monotonic()
+        with ray_nodes("127.0.0.2", "127.0.0.3") as nodes:
+            print(f"two Ray nodes, started together    {time.monotonic() - started:8.1f} s")
+            ray = ("--engine", "ray", "--ray-address", nodes.address)
+            _extract("ray, 2 nodes", arguments.shards, nodes.environment, *ray)
+            environment = {**nodes.environment, **_prefect_settings(server)}
+            _extract("ray, 2 nodes, Prefect tasks", arguments.shards, environment, "--server", *ray)
+            command = ("-m", "benchmarks.engines", "--prefect-ray", nodes.address, "--shards", str(arguments.shards))
+            subprocess.run([sys.executable, *command], env=environment, check=True)
+
+
+def _extract(what: str, shards: int, environment: Mapping[str, str], *options: str) -> None:
+    server = () if "--server" in options else ("--no-server",)
+    with tempfile.TemporaryDirectory() as folder:
+        names = "".join(f"{folder}/absent/{number:06d}.mp4\n" for number in range(shards))
+        (Path(folder) / "list.txt").write_text(names, encoding="utf-8")
+        command = [*(sys.executable, "-m", "reeldex", "extract", "list.txt", "--store", "store"), *server, *options]
+        settings = ("--weights", "random", "--extractors", "resnet152", "--shard-videos", "1", "--device", "cpu")
+        started = time.time()
+        done = subprocess.run(
+            [*command, *settings], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        seconds = time.time() - started
+    at = [datetime.strptime(each, "%Y-%m-%d %H:%M:%S,%f").timestamp() for each in _DONE.findall(done.stderr)]  # noqa: DTZ007
+    if len(at) != shards:
+        raise RuntimeError(f"{what}: {len(at)} of {shards} shards were done:\n{done.stderr[-4000:]}")
+    _print(what, min(at) - started, (max(at) - min(at)) / max(1, shards - 1), seconds)
+
+
+def _print(what: str, startup: float, per_shard: float, seconds: float) -> None:
+    print(f"{what:34}{startup:8.1f} s{1000 * per_shard:9.1f} ms{seconds:8.1f} s", flush=True)
+
+
+def _tasks_of_prefect_ray(shards: int, address: str) -> None:
+    try:
+        from prefect_ray import RayTaskRunner
+    except ImportError:
+        print("prefect-ray is not installed")
+        return
+    from prefect import flow, task
+
+    @task(log_prints=False)
+    def nothing(number: int) -> int:
+        return number
+
+    @flow(task_runner=RayTaskRunner(address=address, init_kwargs={"log_to_driver": False}))
+    def empty_tasks() -> tuple[float, float]:
+        nothing.submit(0).wait()
+        first = time.time()
+        for future in [nothing.submit(number) for number in range(1, shards)]:
+            future.wait()
+        return first, time.time()
+
+    started = time.time()
+    first, last = empty_tasks()
+    _print("prefect-ray, tasks that do nothing", first - started, (last - first) / (shards - 1), time.time() - started)
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[dict[str, str]]:
+    """Start a Prefect server on loopback; return the environment that names it."""
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(_PORT)]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        said = (folder / "server.log").read_text
+        wait_until(lambda: "Check out the dashboard" in said(), 120, process=process, details=said)
+        yield {**environment, "PREFECT_API_URL": f"http://127.0.0.1:{_PORT}/api"}
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+
+
+def _prefect_settings(server: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in server.items() if name.startswith("PREFECT_")}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""The connection to a Ray cluster, and its actors. The only file that imports Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from reeldex.errors import InfrastructureError, UsageError
+from reeldex.flows.config.execution import AUTO, OF_THIS_RUN
+from reeldex.flows.execution.errors import InternalError
+from reeldex.flows.execution.messages import Failure, Message
+from reeldex.flows.execution.remote_worker import RemoteWorker, WorkerFacts
+from reeldex.flows.execution.shares import ClusterNode, Share
+
+if TYPE_CHECKING:
+    from reeldex.flows.execution.jobs import Job
+
+log = logging.getLogger(__name__)
+
+_NAMESPACE = "reeldex"
+_CONNECT_SECONDS = 10.0
+# Only messages pass through Ray; its default is a third of the memory.
+_OBJECT_STORE_BYTES = 128 << 20
+
+
+@contextmanager
+def ray_cluster(address: str) -> Iterator[RayCluster]:
+    """Connect to the Ray cluster at `address` for the duration of a block. Raises UsageError if that is not possible.
+
+    A program that is connected already stays so; its cluster is used.
+    """
+    ray = _ray()
+    if ray.is_initialized():
+        yield RayCluster(ray)
+        return
+    _connect(ray, address)
+    try:
+        yield RayCluster(ray)
+    finally:
+        ray.shutdown()
+
+
+class RayCluster:
+    """The cluster to which this process is connected."""
+
+    def __init__(self, ray: ModuleType) -> None:
+        self._ray = ray
+
+    def nodes(self) -> list[ClusterNode]:
+        """Return the nodes that are alive."""
+        return [
+            ClusterNode(
+                node["NodeID"],
+                node.get("NodeName") or node["NodeManagerAddress"],
+                node["Resources"].get("CPU", 0.0),
+                node["Resources"].get("GPU", 0.0),
+                node["Resources"].get("memory", 0.0),
+            )
+            for node in self._ray.nodes()
+            if node["Alive"]
+        ]
+
+    def start(self, share: Share) -> RayWorker:
+        """Start a worker on its share of a node; Ray waits until no other program uses it."""
+        return RayWorker(self._ray, share)
+
+
+class RayWorker:
+    """An actor: a process on a node of the cluster, which ends with this process at the latest."""
+
+    def __init__(self, ray: ModuleType, share: Share) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self.share = share
+        self._ray = ray
+        self._actor = (
+            ray.remote(RemoteWorker)
+            .options(
+                num_cpus=share.cpus,
+                num_gpus=share.gpus,
+                memory=share.memory_bytes or None,
+                max_restarts=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(share.node.id, soft=False),
+            )
+            .remote(share.index, share.cpus)
+        )
+        self._facts = self._actor.facts.remote()
+
+    def when_started(self, action: Callable[[RayWorker, WorkerFacts | Exception], None]) -> None:
+        """Call `action` in another thread with the facts of the worker once it has started, or with its error."""
+
+        def done(future: Any) -> None:  # noqa: ANN401 - concurrent.futures.Future of anything
+            error = future.exception()
+            action(self, self._start_error(error) if isinstance(error, Exception) else future.result())
+
+        self._facts.future().add_done_callback(done)
+
+    def messages(self, job: Job) -> Iterator[Message]:
+        """Run a job, and yield its messages. Raises InfrastructureError when the worker or its node dies.
+
+        InternalError when the worker cannot read the job or its answer cannot be read.
+        """
+        exceptions = self._ray.exceptions
+        try:
+            for batch in self._actor.run.options(num_returns="streaming").remote(job, self.share.device):
+                yield from map(self._located, self._ray.get(batch))
+        except exceptions.RayTaskError as error:
+            raise InternalError(f"On {self.share.node.name}: {error}") from error
+        except exceptions.RayError as error:
+            raise InfrastructureError(f"{self._how_it_died(error)} Finished work is kept.") from error
+
+    def kill(self) -> None:
+        """Kill the process and its children, which follow it."""
+        self._ray.kill(self._actor, no_restart=True)
+
+    def _located(self, message: Message) -> Message:
+        """Return a message, with the name of the node in an error."""
+        if not isinstance(message, Failure):
+            return message
+        return Failure(type(message.error)(f"On {self.share.node.name}: {message.error}"))
+
+    def _start_error(self, error: Exception) -> Exception:
+        text = str(error)
+        if "No module named 'reeldex" in text:
+            return UsageError(
+                f"reeldex is not installed on {self.share.node.name}, in the Python that runs Ray there. Install the "
+                "same version on every node: pip install 'reeldex[ray]'."
+            )
+        if isinstance(error, self._ray.exceptions.RayTaskError) or "error raised in its creation task" in text:
+            return UsageError(f"A worker cannot start on {self.share.node.name}: {text}")
+        return InfrastructureError(self._how_it_died(error))
+
+    def _how_it_died(self, error: Exception) -> str:
+        if isinstance(error, self._ray.exceptions.OutOfMemoryError):
+            return f"The {self.share.name} was killed by Ray, since the memory of its node was almost full."
+        if all(node.id != self.share.node.id for node in RayCluster(self._ray).nodes()):
+            return f"The node {self.share.node.name} died: it was shut down, has lost power or cannot be reached."
+        detail = str(error).partition("Worker exit detail: ")[2].partition(". Some common causes")[0]
+        return f"The {self.share.name} died{f': {detail}' if detail else f' ({type(error).__name__})'}."
+
+
+def _ray() -> ModuleType:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise UsageError(
+            "The engine ray needs the package ray, which is not installed here. Install reeldex with it on every node: "
+            "pip install 'reeldex[ray]'; or use --engine local."
+        ) from error
+    return ray
+
+
+def _connect(ray: ModuleType, address: str) -> None:
+    settings: dict[str, Any] = {"address": address}
+    if address == OF_THIS_RUN:
+        settings |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+    elif address != AUTO:
+        _require_answer(address)
+    # Ray prints what happens to workers to standard output, which holds the answers of commands.
+    ray._private.worker._worker_logs_enabled = False  # noqa: SLF001 - Ray has no public setting for it
+    try:
+        with _own_signals():
+            ray.init(namespace=_NAMESPACE, log_to_driver=False, configure_logging=False, **settings)
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        if address == AUTO:
+            remedy = "Start one with `ray start --head`, or name its head node with --ray-address HOST:PORT"
+        else:
+            remedy = "Run this on a node of that cluster, with the same releases of Ray and Python"
+        why = f"{error}".strip() or type(error).__name__
+        raise UsageError(f"There is no usable Ray cluster at the address {address!r}: {why} {remedy}.") from error
+
+
+def _require_answer(address: str) -> None:
+    """Raise UsageError if nothing answers there, for which Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS):
+            return
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"No Ray cluster answers at {address} ({error}). `ray start --head` prints the address of its head node."
+        ) from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, which Ray replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)

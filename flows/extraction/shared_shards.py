@@ -1,0 +1,128 @@
+"""The shards of a run that other runs may work on, too: which are open, claimed or done elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from reeldex.errors import PermanentFaultError, UserError
+from reeldex.flows.execution.errors import RunStoppedError
+from reeldex.flows.execution.fault_limit import FaultLimit
+from reeldex.flows.extraction.plan import stored_spaces
+from reeldex.flows.extraction.shard_job import ShardJob, was_claimed
+from reeldex.quantities import counted
+from reeldex.storage import layout
+from reeldex.storage.system_errors import file_version
+
+if TYPE_CHECKING:
+    from reeldex.storage.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+RunJobs = Callable[[Sequence[ShardJob]], dict[int, Any]]
+"""Runs jobs, and returns the result or the error of each by its number, as an executor does."""
+
+_LOOK_SECONDS = 1.0
+_REPORT_SECONDS = 60.0
+
+
+class SharedShards:
+    """Decides which jobs of a run are open. `incomplete` are the shards of which the plan found something missing."""
+
+    def __init__(self, store: FeatureStore, jobs: Sequence[ShardJob], incomplete: Collection[int]) -> None:
+        self._store = store
+        self._incomplete = frozenset(incomplete)
+        self._before = {job.shard: self._version(job.shard) for job in jobs}
+        self.elsewhere: set[int] = set()
+        """The shards that other runs completed since."""
+
+    def holder(self, job: ShardJob) -> str | None:
+        """Return who works on a job's shard; None if nobody alive does."""
+        return self._store.shard_holder(job.shard)
+
+    def is_open(self, job: ShardJob) -> bool:
+        """Whether a job is still to be done and nobody else does it."""
+        return self.holder(job) is None and not self.is_done_elsewhere(job)
+
+    def is_done_elsewhere(self, job: ShardJob) -> bool:
+        """Whether another run has completed a shard since. Videos that a person chose are extracted in any case."""
+        if job.shard not in self._incomplete or job.redo or self._version(job.shard) == self._before[job.shard]:
+            return job.shard in self.elsewhere
+        state = self._store.shard_state(job.shard, stored_spaces(self._store, job.spaces))
+        if state.done and not state.staged_positions:
+            self.elsewhere.add(job.shard)
+        return job.shard in self.elsewhere
+
+    def _version(self, shard: int) -> object:
+        return file_version(layout.outcomes_file(self._store.path, shard))
+
+
+class OpenJobs(Sequence[ShardJob]):
+    """Jobs whose iteration leaves out those that are not open at that moment."""
+
+    def __init__(self, jobs: Sequence[ShardJob], shards: SharedShards) -> None:
+        self._jobs, self._shards = jobs, shards
+
+    def __iter__(self) -> Iterator[ShardJob]:
+        return (job for job in self._jobs if self._shards.is_open(job))
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> ShardJob: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ShardJob]: ...
+    def __getitem__(self, index: int | slice) -> ShardJob | Sequence[ShardJob]:
+        return self._jobs[index]
+
+
+def run_until_done(
+    shards: SharedShards,
+    jobs: Sequence[ShardJob],
+    run_jobs: RunJobs,
+    on_elsewhere: Callable[[ShardJob], None],
+) -> dict[int, Any]:
+    """Run jobs until each shard is done, by this run or by another one, and return the results of this run's.
+
+    Shards that others have claimed are looked at again until they are published or abandoned; `on_elsewhere` is called
+    for each that another run has completed. Ends early, as an executor does, when a fault ends the run.
+    """
+    results: dict[int, Any] = {}
+    left = list(jobs)
+    while left:
+        found = run_jobs(OpenJobs(left, shards))
+        results.update({number: result for number, result in found.items() if not was_claimed(result)})
+        if _ended_early(found):
+            break
+        left = _next_open(shards, [job for job in left if job.shard not in results])
+    for job in jobs:
+        if job.shard in shards.elsewhere:
+            on_elsewhere(job)
+    return results
+
+
+def _ended_early(results: Mapping[int, object]) -> bool:
+    limit = FaultLimit()
+    for result in results.values():
+        limit.record(result)
+    stopped = any(isinstance(result, RunStoppedError | PermanentFaultError | UserError) for result in results.values())
+    return stopped or limit.fault is not None
+
+
+def _next_open(shards: SharedShards, left: list[ShardJob]) -> list[ShardJob]:
+    """Wait until one of the jobs is open, and return those that are not done; none if all are done elsewhere."""
+    reported = -_REPORT_SECONDS
+    while left := [job for job in left if not shards.is_done_elsewhere(job)]:
+        holders = {job.shard: shards.holder(job) for job in left}
+        if None in holders.values():
+            return left
+        if time.monotonic() - reported >= _REPORT_SECONDS:
+            reported = time.monotonic()
+            shard, holder = next(iter(holders.items()))
+            held = counted(len(left), "shard")
+            log.info("Waiting for %s that others process: shard %05d is claimed by %s", held, shard, holder)
+        time.sleep(_LOOK_SECONDS)
+    return []

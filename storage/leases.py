@@ -1,0 +1,246 @@
+"""Leases: exclusive, renewed while their holder lives, and taken over once it has shown no sign of life.
+
+A lease on `shard-00007` is the file `shard-00007.3.json`, whose 3 is the fencing counter: who takes it over from its
+holder creates `shard-00007.4.json`, exclusively. Only its owner writes a file. Clocks are never compared: a lease is
+abandoned when its observer has seen no renewal for the time that the owner promised, by the observer's own clock, or at
+once when the owner's process is one of this machine and has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from reeldex.storage.errors import ClaimHeldError
+from reeldex.storage.json_codec import Integer, Number, Text, from_json, to_json
+from reeldex.storage.lease_medium import LeaseMedium
+from reeldex.storage.lease_owner import LeaseOwner
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 60.0
+"""How long a holder may show no sign of life, unless it says otherwise."""
+
+_RENEWALS_PER_LEASE = 6
+_NAME = re.compile(r"(?P<key>[a-z][a-z0-9-]*)\.(?P<counter>[1-9]\d*)\.json", re.ASCII)
+# Room for more digits, so that a renewal overwrites all of the former content.
+_PADDED_BYTES = 1024
+_UNNAMED = "another process, whose claim cannot be read"
+
+
+@dataclass(frozen=True)
+class LeaseRecord:
+    """What the file of a lease holds. `token` is unique; `renewals` grows while the owner lives."""
+
+    purpose: Text
+    token: Text
+    lease_seconds: Number
+    renewals: Integer
+    owner: LeaseOwner
+
+    def content(self) -> bytes:
+        """Return the content of the file."""
+        return json.dumps(to_json(self), indent=1).encode("ascii").ljust(_PADDED_BYTES) + b"\n"
+
+
+@dataclass(frozen=True)
+class FoundLease:
+    """A lease as it was found; `record` is None for a file that cannot be read, such as one that is being written."""
+
+    key: str
+    counter: int
+    content: bytes
+    record: LeaseRecord | None = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return f"{self.key}.{self.counter}.json"
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long its owner may show no sign of life."""
+        return self.record.lease_seconds if self.record is not None else LEASE_SECONDS
+
+    @property
+    def purpose(self) -> str:
+        """What it is held for."""
+        return self.record.purpose if self.record is not None else ""
+
+    def __str__(self) -> str:
+        return str(self.record.owner) if self.record is not None else _UNNAMED
+
+
+Fence = Callable[[FoundLease], None]
+"""What makes it impossible for the holder of an abandoned lease to change anything."""
+
+
+class Lease:
+    """A lease that this process holds, and renews in a thread, until it is released or another process takes it."""
+
+    def __init__(self, medium: LeaseMedium, key: str, counter: int, record: LeaseRecord) -> None:
+        self.key, self.counter, self.record = key, counter, record
+        self._lost = False
+        self._medium = medium
+        self._released = threading.Event()
+        self._writing = threading.Lock()
+        threading.Thread(target=self._renew, name=f"lease of {key}", daemon=True).start()
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return f"{self.key}.{self.counter}.json"
+
+    def is_held(self) -> bool:
+        """Whether no other process has taken it."""
+        return not self._lost and self._is_ours()
+
+    def release(self) -> None:
+        """Give it back; does nothing if it was taken."""
+        self._released.set()
+        with self._writing:
+            if self._is_ours():
+                self._medium.delete(self.name)
+
+    def _is_ours(self) -> bool:
+        return _token(self._medium.read(self.name)) == self.record.token
+
+    def _renew(self) -> None:
+        failing = False
+        while not self._released.wait(self.record.lease_seconds / _RENEWALS_PER_LEASE):
+            try:
+                with self._writing:
+                    if self._released.is_set():
+                        return
+                    renewed = replace(self.record, renewals=self.record.renewals + 1)
+                    if not self._medium.replace(self.name, renewed.content()):
+                        self._lost = True
+                        return
+                    self.record, failing = renewed, False
+            except OSError as error:
+                if not failing:
+                    log.warning("The claim %s could not be renewed, and is tried again: %s", self.name, error)
+                failing = True
+
+
+class Leases:
+    """The leases of one medium. An instance remembers when it last saw a renewal: keep it while observing."""
+
+    def __init__(self, medium: LeaseMedium) -> None:
+        self._medium = medium
+        self._seen: dict[str, tuple[bytes, float, bool]] = {}
+
+    def acquire(  # noqa: PLR0913 - all but three by keyword
+        self,
+        key: str,
+        purpose: str,
+        owner: LeaseOwner,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        fence: Fence = lambda _: None,
+        opened: Callable[[LeaseRecord], None] = lambda _: None,
+    ) -> Lease:
+        """Return a new lease on `key`. Abandoned ones are taken over: `fence` is called for each, then it is deleted.
+
+        `opened` prepares what the holder works in. Raises ClaimHeldError, naming the holder.
+        """
+        former = self._of(key)
+        if live := [each for each in former if not self.is_abandoned(each)]:
+            raise ClaimHeldError(key, str(live[-1]))
+        counter = former[-1].counter + 1 if former else 1
+        record = LeaseRecord(purpose, uuid.uuid4().hex, lease_seconds, 0, owner)
+        mine = FoundLease(key, counter, record.content(), record)
+        if not self._medium.create(mine.name, mine.content):
+            raise ClaimHeldError(key, str(self._find(mine.name) or _UNNAMED))
+        try:
+            opened(record)
+            self._require_alone(mine, former)
+            for each in former:
+                fence(each)
+                self._medium.delete(each.name)
+        except BaseException:
+            fence(mine)
+            self._medium.delete(mine.name)
+            raise
+        return Lease(self._medium, key, counter, record)
+
+    def _require_alone(self, mine: FoundLease, former: Sequence[FoundLease]) -> None:
+        """Raise ClaimHeldError if there is a lease besides `mine` and those that were found abandoned.
+
+        This process may have been paused before it created its own. Of two that find each other, both give up.
+        """
+        known = {mine.name, *(each.name for each in former)}
+        tokens = {_token(each.content) for each in (mine, *former)}
+        for each in self._of(mine.key):
+            if each.name not in known or _token(each.content) not in tokens:
+                raise ClaimHeldError(mine.key, str(each))
+        if self._find(mine.name) is None:
+            raise ClaimHeldError(mine.key, _UNNAMED)
+
+    def live(self, prefix: str) -> list[FoundLease]:
+        """Return the leases that are not abandoned, of the keys that begin with `prefix`."""
+        return [each for each in self._all(prefix) if not self.is_abandoned(each)]
+
+    def clear(self, prefix: str, owner: LeaseOwner, fence: Fence) -> None:
+        """Take over the abandoned leases of the keys that begin with `prefix`, and release them."""
+        for key in {each.key for each in self._all(prefix) if self.is_abandoned(each)}:
+            try:
+                self.acquire(key, "clearing", owner, fence=fence).release()
+            except ClaimHeldError:
+                continue  # another process does it
+
+    def is_abandoned(self, found: FoundLease) -> bool:
+        """Whether the holder has ended, or this instance has seen no renewal for the time that it promised."""
+        now = time.monotonic()
+        content, since, _ = self._seen.get(found.name, (b"", now, False))
+        if content != found.content:
+            same = content != b"" and _token(content) == _token(found.content)
+            self._seen[found.name] = (found.content, now, same)
+            since = now
+        ended = found.record is not None and found.record.owner.has_ended
+        return ended or now - since > found.lease_seconds
+
+    def is_seen_alive(self, found: FoundLease) -> bool:
+        """Whether the holder is known to live: its process is one of this machine, or it renewed the lease meanwhile.
+
+        Of a holder on another machine this is not known when its lease is first seen.
+        """
+        if found.record is not None and found.record.owner.is_here:
+            return not found.record.owner.has_ended
+        return self._seen.get(found.name, (b"", 0.0, False))[2]
+
+    def exists(self, key: str, token: str) -> bool:
+        """Whether a lease of this key with this token exists, abandoned or not."""
+        return any(_token(each.content) == token for each in self._of(key))
+
+    def _of(self, key: str) -> list[FoundLease]:
+        return sorted((each for each in self._all(key) if each.key == key), key=lambda each: each.counter)
+
+    def _all(self, prefix: str) -> list[FoundLease]:
+        found = [self._find(name) for name in self._medium.list() if name.startswith(prefix)]
+        return [each for each in found if each is not None]
+
+    def _find(self, name: str) -> FoundLease | None:
+        match = _NAME.fullmatch(name)
+        content = self._medium.read(name) if match else None
+        if match is None or content is None:
+            return None
+        return FoundLease(match["key"], int(match["counter"]), content, _record(content))
+
+
+def _record(content: bytes | None) -> LeaseRecord | None:
+    try:
+        return from_json(LeaseRecord, json.loads(content or b""))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _token(content: bytes | None) -> str | None:
+    record = _record(content)
+    return record.token if record is not None else None

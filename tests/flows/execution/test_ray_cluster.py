@@ -1,0 +1,114 @@
+"""Runs on a real Ray cluster of two nodes on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reeldex.storage.store import FeatureStore
+from tests.conftest import MakeVideo
+from tests.flows.execution.ray_nodes import RayNodes, ray_nodes
+from tests.flows.killable import processes_that_name
+from tests.flows.stores import outcomes
+from tests.waiting import wait_until
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
+pytestmark = pytest.mark.slow
+
+HEAD, OTHER = "127.0.0.2", "127.0.0.3"
+SETTINGS = ("--weights", "random", "--extractors", "resnet152", "--shard-videos", "2", "--no-server")
+SPACE = "resnet152.random"
+
+
+@pytest.fixture
+def nodes() -> Iterator[RayNodes]:
+    with ray_nodes(HEAD, OTHER) as found:
+        yield found
+
+
+@pytest.fixture
+def videos(tmp_path: Path, make_video: MakeVideo) -> Path:
+    """Eleven videos, one of them broken: six shards."""
+    folder = tmp_path / "videos"
+    for index in range(10):
+        make_video(folder / f"{index:02d}.mp4", seconds=2.0 + index % 3, size=("160x120", "96x128")[index % 2])
+    (folder / "broken.mp4").write_bytes(b"no video")
+    return folder
+
+
+class Extraction:
+    """`reeldex extract` on the cluster, in a process of its own; `log` is what it has written to standard error."""
+
+    def __init__(self, nodes: RayNodes, videos: Path, store: Path, *options: str) -> None:
+        self._log = store.with_name(f"{store.name}.log")
+        command = [sys.executable, "-m", "reeldex", "extract", str(videos), "--store", str(store), *SETTINGS, "--json"]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "--engine", "ray", "--ray-address", nodes.address, *options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=nodes.environment,
+                text=True,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def said(self, text: str) -> None:
+        """Wait until the log holds a text."""
+        wait_until(lambda: text in self.log, 240, process=self.process, details=lambda: self.log)
+
+    def ended(self, status: int) -> str:
+        """Wait for the end, and return standard output."""
+        out, _ = self.process.communicate(timeout=300)
+        assert self.process.returncode == status, self.log
+        return out
+
+
+def rows(store: Path) -> dict[str, bytes]:
+    opened = FeatureStore(store)
+    return {video_id: opened.read(SPACE, video_id).tobytes() for video_id in opened.ids(SPACE)}
+
+
+def test_the_shards_of_a_killed_node_restart_on_the_other_and_the_bytes_are_those_of_one_machine(
+    nodes: RayNodes, videos: Path, tmp_path: Path
+) -> None:
+    local = [sys.executable, "-m", "reeldex", "extract", str(videos), "--store", str(tmp_path / "local"), *SETTINGS]
+    assert subprocess.run(local, check=False, stderr=subprocess.PIPE, timeout=300).returncode == 1
+    delay = ("--set", "compute.retry_delay_seconds=0.5")
+    extraction = Extraction(nodes, videos, tmp_path / "store", *delay)
+    extraction.said(f"{OTHER} worker 0: Shard ")
+    nodes.kill(OTHER)
+    report = json.loads(extraction.ended(1))  # a video is broken
+    assert f"The node {OTHER} died" in extraction.log
+    assert (report["shards_done"], report["extracted_ok"], report["extracted_failed"]) == (6, 10, 1)
+    assert outcomes(tmp_path / "store") == outcomes(tmp_path / "local")
+    assert len(outcomes(tmp_path / "store")) == 11
+    assert rows(tmp_path / "store") == rows(tmp_path / "local")
+    assert len(rows(tmp_path / "store")) == 10
+    assert FeatureStore(tmp_path / "store").verify().damages == ()
+
+
+def test_ctrl_c_ends_the_workers_and_their_ffmpeg_and_leaves_the_cluster(
+    nodes: RayNodes, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    videos = tmp_path / "videos"
+    for index in range(4):
+        make_video(videos / f"long {index}.mp4", seconds=600, rate=1)
+    before = set(nodes.processes())
+    for number in (signal.SIGINT, signal.SIGKILL):
+        extraction = Extraction(nodes, videos, tmp_path / "store")
+        wait_until(lambda: len(processes_that_name(str(videos))) > 1, 120, process=extraction.process)
+        os.kill(extraction.process.pid, number)
+        extraction.ended(130 if number == signal.SIGINT else -signal.SIGKILL)
+        wait_until(lambda: not processes_that_name(str(videos)), 30)
+        assert number != signal.SIGINT or "Finished work is kept" in extraction.log
+    assert before <= set(nodes.processes()), "the cluster goes on"

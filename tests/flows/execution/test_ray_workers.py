@@ -1,0 +1,172 @@
+"""Workers on a Ray cluster: results, events, log, errors and ends of jobs, as with the processes of one machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reeldex.errors import InfrastructureError, UsageError
+from reeldex.flows.config.execution import Engine, ExecutionConfig
+from reeldex.flows.execution.engines import workers_of
+from reeldex.flows.execution.errors import InternalError, RunStoppedError
+from reeldex.flows.execution.jobs import JobStarted, JobStopped
+from reeldex.flows.execution.retries import RetryRule
+from reeldex.flows.execution.thread_executor import ThreadExecutor
+from tests.flows.execution.ray_jobs import ClusterJob
+from tests.flows.execution.ray_nodes import RayNodes, ray_nodes
+from tests.waiting import wait_until
+
+slow = pytest.mark.slow
+HEAD, OTHER = "127.0.0.2", "127.0.0.3"
+RETRY = RetryRule(retries=2, first_delay_seconds=0.1)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[RayNodes]:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    with ray_nodes(HEAD, OTHER) as found:
+        yield found
+
+
+def execution(nodes: RayNodes | None = None, **options: Any) -> ExecutionConfig:  # noqa: ANN401
+    address = nodes.address if nodes is not None else "auto"
+    return ExecutionConfig(**{"engine": Engine.RAY, "address": address, **options})
+
+
+def run(nodes: RayNodes, jobs: list[ClusterJob], events: list[object] | None = None) -> dict[int, Any]:
+    on_event = (lambda _: None) if events is None else events.append
+    executor = ThreadExecutor(workers_of(execution(nodes), "test"))
+    results: dict[int, Any] = executor.run(jobs, "auto", RETRY, on_event)
+    return results
+
+
+@slow
+def test_jobs_return_and_fail_as_on_one_machine(
+    nodes: RayNodes, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO, "reeldex")
+    endings = ("return", "die", "bug", "fail", "return", "lose", "return")
+    jobs = [ClusterJob(number, tmp_path / str(number), ending, 50) for number, ending in enumerate(endings)]
+    events: list[object] = []
+    results = run(nodes, jobs, events)
+    assert [type(results[number]) for number in range(7)] == [
+        *(tuple, tuple, InternalError, tuple, tuple, InfrastructureError, tuple)
+    ]
+    assert results[0][:1] == ("cpu",)
+    assert results[0][1] != os.getpid()
+    assert "ZeroDivisionError" in str(results[2])
+    assert "the device is lost" in str(results[5])
+    assert str(results[5]).startswith("On 127.0.0.")
+    attempts = {0: 1, 1: 2, 2: 1, 3: 2, 4: 1, 5: 3, 6: 1}
+    for number, count in attempts.items():
+        assert events.count(JobStarted(number)) == events.count(JobStopped(number)) == count
+    assert len([each for each in events if isinstance(each, int)]) >= 50 * (sum(attempts.values()) - 1)
+    assert any(": 100 % of job 4" in record.getMessage() for record in caplog.records)
+    assert any(" worker 0 died" in record.getMessage() for record in caplog.records)
+    assert capfd.readouterr().out == "", "standard output is for answers"
+
+
+@slow
+def test_jobs_use_the_cores_of_their_share_and_processes_are_kept(nodes: RayNodes, tmp_path: Path) -> None:
+    results = run(nodes, [ClusterJob(number, tmp_path / str(number)) for number in range(40)])
+    assert len({process for _, process, _ in results.values()}) <= 2
+    assert {cores for _, _, cores in results.values()} == {1}
+
+
+@slow
+def test_what_the_user_has_to_change_ends_the_run(nodes: RayNodes, tmp_path: Path) -> None:
+    jobs = [ClusterJob(0, tmp_path / "0", "refuse"), *(ClusterJob(n, tmp_path / str(n), "wait") for n in range(1, 5))]
+    results = run(nodes, jobs)
+    assert isinstance(results[0], UsageError)
+    assert "not like this" in str(results[0])
+    assert all(isinstance(results[number], RunStoppedError) for number in results if number)
+    assert len(results) == 2
+
+
+@slow
+def test_a_stop_ends_jobs_that_run_and_jobs_that_wait_for_a_worker(nodes: RayNodes, tmp_path: Path) -> None:
+    with workers_of(execution(nodes), "test")("auto") as workers:
+        found: list[BaseException] = []
+
+        def work(number: int) -> None:
+            try:
+                workers.run(ClusterJob(number, tmp_path / str(number), "wait"), lambda _: None)
+            except BaseException as error:  # noqa: BLE001 - looked at below
+                found.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2, 60)
+        workers.stop()
+        for thread in threads:
+            thread.join(30)
+        assert [type(error) for error in found] == [RunStoppedError] * 4
+
+
+@slow
+def test_a_node_that_comes_back_is_used_again(
+    nodes: RayNodes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with workers_of(execution(nodes), "test")("cpu") as workers:
+        events: list[object] = []
+        wait_until(lambda: workers.run(ClusterJob(0, tmp_path / "0"), events.append), 60)
+        nodes.kill(OTHER)
+        nodes.start(OTHER)
+
+        def worker() -> str:
+            devices = list[str]()
+
+            def on_event(event: object) -> None:
+                if isinstance(event, JobStarted):
+                    devices.append(event.device)
+
+            try:
+                workers.run(ClusterJob(0, tmp_path / "0"), on_event)
+            except InfrastructureError:
+                return ""
+            return devices[0]
+
+        jobs = [threading.Thread(target=worker) for _ in range(2)]
+        for job in jobs:
+            job.start()
+        wait_until(lambda: worker() == f"{OTHER} worker 0", 120)
+        for job in jobs:
+            job.join(60)
+
+
+@slow
+def test_a_cluster_without_room_for_a_worker_is_refused(nodes: RayNodes) -> None:
+    for options, devices, said in (
+        ({"cpus_per_worker": 64}, "auto", "64 CPUs"),
+        ({}, "cuda", "1 GPU"),
+        ({"memory_per_worker_bytes": 1 << 50}, "cpu", "of memory"),
+    ):
+        with (
+            pytest.raises(UsageError, match=said) as refused,
+            workers_of(execution(nodes, **options), "test")(devices),
+        ):
+            pass
+        assert f"{OTHER}: 1 CPU, 0 GPUs" in str(refused.value)
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    with (
+        pytest.raises(UsageError, match=r"No Ray cluster answers at 127\.0\.0\.1:9 "),
+        workers_of(execution(address="127.0.0.1:9"), "test")("auto"),
+    ):
+        pass
+
+
+def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'reeldex\[ray\]'"), workers_of(execution(), "test")("auto"):
+        pass

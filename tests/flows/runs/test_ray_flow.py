@@ -1,0 +1,52 @@
+"""A flow run whose shards a Ray cluster extracts: one Prefect task per shard, one worker per node."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reeldex.storage.store import FeatureStore
+from tests.conftest import MakeVideo
+from tests.flows.execution.ray_nodes import ray_nodes
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
+pytestmark = pytest.mark.slow
+
+
+def api(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    request = urllib.request.Request(  # noqa: S310 - our own server
+        server["PREFECT_API_URL"] + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        return json.load(response)
+
+
+def test_a_flow_run_extracts_its_shards_on_the_cluster(
+    server: dict[str, str], tmp_path: Path, make_video: MakeVideo
+) -> None:
+    for name in "abcd":
+        make_video(tmp_path / "videos" / f"{name}.mp4", seconds=1.0)
+    extract = [*("extract", "videos", "--store", "store", "--weights", "random", "--extractors", "resnet152", "--json")]
+    with ray_nodes("127.0.0.2", "127.0.0.3") as nodes:
+        environment = {**nodes.environment, **server}
+        cluster = ("--shard-videos", "1", "--server", "--engine", "ray", "--ray-address", nodes.address)
+        command = [sys.executable, "-m", "reeldex", *extract, *cluster]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["shards_done"], report["extracted_ok"]) == (4, 4)
+    assert FeatureStore(tmp_path / "store").verify().damages == ()
+    tasks = api(server, "/task_runs/filter", {"task_runs": {"name": {"like_": "shard-"}}})
+    assert sorted(task["name"] for task in tasks) == [f"shard-{number:05d} (1 videos)" for number in range(4)]
+    assert {task["state"]["type"] for task in tasks} == {"COMPLETED"}
+    logs = " ".join(entry["message"] for entry in api(server, "/logs/filter", {"limit": 200}))
+    assert "127.0.0.2 worker 0: Shard" in logs
+    assert "127.0.0.3 worker 0: Shard" in logs
