@@ -31,6 +31,7 @@ from reeldex.flows.extraction.measuring import (
 )
 from reeldex.flows.extraction.networks import extractor_record, load_networks, requested_spaces
 from reeldex.quantities import counted, data_size, duration
+from reeldex.remote_files import is_url
 from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
@@ -122,6 +123,11 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0) -> Cost:
     before the run begins. Raises UsageError if no video can be extracted.
     """
     config, entries = prepared.config, videos_to_extract(prepared)
+    if remote := sum(is_url(entry.path) for entry in entries):
+        raise UsageError(
+            f"{counted(remote, 'video')} of the source {'is' if remote == 1 else 'are'} at URLs: their decoding is "
+            "measured only where they are files of this machine. Download a few, and estimate these with --dry-run."
+        )
     specs = [extractor_record(space)[0].spec for space in requested_spaces(config)]
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
         groups = [entries[first : first + TOGETHER] for first in range(0, len(entries), TOGETHER)]

@@ -11,12 +11,12 @@ from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.object_store import ObjectFiles
 from reeldex.flows.fetching.patience import Patience, deadline_in
-from reeldex.flows.fetching.web import WebFiles
 from reeldex.remote_files import RemoteUrl
 
 if TYPE_CHECKING:
     from reeldex.flows.config.fetching import FetchConfig
     from reeldex.flows.fetching.service import Service
+    from reeldex.flows.fetching.web import WebFiles
 
 _ASKED = 3  # other files, to find out what a fault concerns
 _WITNESS_SECONDS = 30.0
@@ -40,6 +40,8 @@ class Services:
             return self.store(parsed)
         with self._lock:
             if self._web is None:
+                from reeldex.flows.fetching.web import WebFiles
+
                 self._web = WebFiles(self._config.admits_host)
             return self._web
 
