@@ -118,7 +118,7 @@ class _StoreSearch:
         """Return the names and entries directly in a folder, sorted."""
         url = f"{self._url}/{folder}".rstrip("/")
         try:
-            entries = asked(url, self._services, lambda patience: self._store.entries(url, patience))
+            entries = asked(url, self._services, lambda patience: self._store.entries(url, patience), brief=False)
         except FetchError as error:
             if not folder:
                 raise UsageError(f"The folder {url} cannot be read. {error}") from error

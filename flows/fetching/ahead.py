@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from reeldex.remote_files import is_url
 if TYPE_CHECKING:
     from reeldex.flows.config.fetching import FetchConfig
 
+_ENDING_SECONDS = 1.0
 _MOST_SIZES = 3  # that a video may have had before it counts as one that changes all the time
 
 
@@ -102,9 +104,10 @@ class FetchedFiles:
         self._budget.close()
         with self._changed:
             self._changed.notify_all()
+        ends = time.monotonic() + _ENDING_SECONDS
         for thread in self._threads:
             # One that waits for a service ends with its request; what it still writes is removed already.
-            thread.join(timeout=1.0)
+            thread.join(timeout=max(0.0, ends - time.monotonic()))
         if self._folder is not None:
             self._folder.remove()
 

@@ -53,29 +53,32 @@ def look_at_all(urls: Iterable[str], services: Services) -> dict[str, RemoteFile
 def look_at(
     url: str, services: Services, others: Sequence[str] = (), stop: threading.Event | None = None
 ) -> RemoteFile | None:
-    """Return what the service says of a file; None if it is missing, or if we may not see it."""
+    """Return what the service says of a file; None if it is missing, if we may not see it, or if it does not say it.
+
+    Then the extraction, which waits longer, finds the reason.
+    """
+    patience = services.patience(url, stop, brief=True)
     try:
-        return asked(url, services, lambda patience: services.of(url).look_at(url, patience), others, stop)
+        return patience.attempted(lambda patience: services.of(url).look_at(url, patience), url)
     except FetchError as error:
         log.info("%s: %s", url, error)
-        return None
-
-
-def asked(
-    url: str,
-    services: Services,
-    request: Callable[[Patience], T],
-    others: Sequence[str] = (),
-    stop: threading.Event | None = None,
-) -> T:
-    """Return what a request about a URL returns. Raises FetchError and InfrastructureError when it keeps failing."""
-    try:
-        return services.patience(url, stop, brief=True).attempted(request, url)
     except ServiceFault as fault:
-        if fault.kind in {FaultKind.SILENT, FaultKind.CUT}:
-            # As for its content; the extraction, which waits longer, finds the reason.
-            raise FetchError(url, FailureReason.TIMEOUT, f"{fault.why}.", fault.remedy) from fault
-        raise services.judged(url, fault, others) from fault
+        if fault.kind not in {FaultKind.SILENT, FaultKind.CUT}:
+            judged = services.judged(url, fault, others)
+            if not isinstance(judged, FetchError):
+                raise judged from fault
+    return None
+
+
+def asked(url: str, services: Services, request: Callable[[Patience], T], *, brief: bool = True) -> T:
+    """Return what a request about a URL returns; without `brief`, it may take as long as a download.
+
+    Raises FetchError, and InfrastructureError when it keeps failing.
+    """
+    try:
+        return services.patience(url, brief=brief).attempted(request, url)
+    except ServiceFault as fault:
+        raise services.judged(url, fault, ()) from fault
 
 
 def content_of(url: str, services: Services, most_bytes: int) -> bytes:
@@ -93,7 +96,7 @@ def content_of(url: str, services: Services, most_bytes: int) -> bytes:
                 raise ServiceFault(FaultKind.FAILED, "the connection ended early", "Run it again later.")
         return bytes(content)
 
-    return asked(url, services, read)
+    return asked(url, services, read, brief=False)
 
 
 def exists(url: str, services: Services) -> bool:
@@ -121,7 +124,7 @@ def _listed(folder: str, services: Services) -> dict[str, RemoteFile]:
     """Return what a listing says of the files of a folder; nothing where it may not be listed."""
     store = services.store(RemoteUrl.parse(folder))
     try:
-        entries = asked(folder, services, lambda patience: store.entries(folder, patience))
+        entries = asked(folder, services, lambda patience: store.entries(folder, patience), brief=False)
     except FetchError:
         return {}
     root = store.path(folder).rstrip("/")

@@ -56,12 +56,12 @@ class ObjectFiles:
 
     def entries(self, url: str, patience: Patience) -> list[dict[str, Any]]:
         """Return what the store says of the objects and folders directly in a folder."""
-
-        def listed(seconds: float) -> list[dict[str, Any]]:
-            found: list[dict[str, Any]] = self._call("ls", self.path(url), seconds, detail=True)
-            return found
-
-        return self._asked(url, patience, listed)
+        path = self.path(url)
+        # For millions of objects these are many requests, each of which the client gives its own time.
+        found: list[dict[str, Any]] = self._asked(
+            url, patience, lambda _: self._call("ls", path, patience.seconds_left, detail=True)
+        )
+        return found
 
     @contextmanager
     def opened(self, url: str, offset: int, known: RemoteFile | None, patience: Patience) -> Iterator[Body]:

@@ -16,7 +16,9 @@ from reeldex.flows.fetching import object_store as fetching_object_store
 from reeldex.flows.fetching.ahead import FetchedFiles
 from reeldex.flows.fetching.faults import FetchError
 from reeldex.flows.fetching.looking import exists
+from reeldex.flows.fetching.patience import Patience, deadline_in
 from reeldex.flows.fetching.services import Services
+from reeldex.remote_files import RemoteUrl
 from tests.flows.fetching.conftest import Config
 from tests.flows.fetching.test_ahead import fetched, reason
 from tests.flows.fetching.web_server import Page, Site
@@ -27,8 +29,9 @@ CONTENT = bytes(range(256)) * 4096
 
 def put(store: ObjectStore, *keys: str, content: bytes = CONTENT) -> list[str]:
     """Upload objects, each with some bytes of its own; return their URLs."""
+    bucket = client(store)
     for key in keys:
-        client(store).put_object(Bucket="lab", Key=key, Body=content + hashlib.sha256(key.encode()).digest())
+        bucket.put_object(Bucket="lab", Key=key, Body=content + hashlib.sha256(key.encode()).digest())
     store.requests.clear()
     return [f"s3://lab/{key}" for key in keys]
 
@@ -103,6 +106,20 @@ def test_many_objects_of_one_folder_are_looked_at_by_one_listing(
     (alone,) = found(config, str(tmp_path / "one.txt")).videos
     assert listed[urls[3]] == (alone.size_bytes, alone.mtime_ns), "a listing and a request for one agree"
     assert listed["s3://lab/v/gone.mp4"] == (None, None)
+
+
+def test_a_listing_may_take_longer_than_a_request(
+    s3: ObjectStore, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(s3, "v/a.mp4", content=b"x")
+    monkeypatch.setattr(fetching_object_store, "_SILENCE_SECONDS", 0.5)
+    store = Services(config()).store(RemoteUrl.parse("s3://lab/v"))
+    s3.fail(Fault(seconds=1.5), times=1)
+    assert len(store.entries("s3://lab/v", Patience(0, 0.0, deadline_in(20)))) == 1
+    s3.heal()
+    s3.fail(Fault(seconds=1.5), times=1)
+    with pytest.raises(InfrastructureError, match="the service did not answer in time"):
+        found(config, "s3://lab/v", retries=0)
 
 
 def test_what_changes_has_another_version_and_what_moves_keeps_it(s3: ObjectStore, config: Config) -> None:
