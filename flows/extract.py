@@ -93,7 +93,7 @@ def _extract(
             prepared = prepare(source, store, config) if use.waited else prepared.renewed()
             with planning(prepared):
                 plan = plan_extraction(*asked)
-                if any(shard >= len(prepared.store.manifests()) for shard in plan["shards"]):
+                if any(shard >= prepared.store.shard_count() for shard in plan["shards"]):
                     # A retried run reuses its persisted plan, but the store has been removed since.
                     plan = plan_extraction.with_options(refresh_cache=True)(*asked)
         return run_as_tasks(prepared, plan["shards"], plan["found"])

@@ -101,7 +101,7 @@ def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
             prepared = prepared.renewed()
             with planning(prepared):
                 shards = plan_rerun(store, retry, choice.shards, choice.videos)["shards"]
-        known = range(len(prepared.store.manifests()))
+        known = range(prepared.store.shard_count())
         return run_as_tasks(prepared, [shard for shard in shards if shard in known], {})
 
 

@@ -1,4 +1,4 @@
-"""The flow `verify`: read every byte of a store and report damage."""
+"""The flow `verify`: read every byte of a store, or of a sample of its shards, and report damage."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ from reeldex.storage.verify_report import VerifyReport
 log = logging.getLogger(__name__)
 
 DESCRIPTION = """\
-**Read every byte** of a store and compare it with the recorded checksums.
+**Read every byte** of a store, or of a sample of its shards, and compare it with the recorded checksums.
 
 1. *Store*: the folder of features.
 2. *Set aside damaged records*: rename damaged records of forgotten videos, removed spaces and searches, without which
-   the store works again. Press **Submit**.
+   the store works again.
+3. *Sample*: of a large store, read only a share of the shards (`1%`) or a number of them (`50`); the rest is not
+   checked. Another *seed of the sample* reads others. Press **Submit**.
 
 A store without damage ends as *Completed*. Damage ends as *Failed*, with a table of the files and remedies in the
 *Artifacts* tab; **rerun-failed** extracts damaged shards again. Files that cannot be read (permissions, disk errors)
@@ -53,23 +55,42 @@ def verify(
             "continue without them.",
         ),
     ] = False,
+    sample: Annotated[
+        str,
+        Field(
+            title="Sample",
+            description="Share of the shards (1%) or number of them (50) to read; empty: all. The rest is not checked.",
+        ),
+    ] = "",
+    seed: Annotated[
+        int, Field(title="Seed of the sample", description="The same seed reads the same shards again.")
+    ] = 0,
 ) -> State[Any]:
-    """Read every byte of a store and report damage."""
-    return _verify(FeatureStore(store), set_aside_records=set_aside_records)
+    """Read every byte of a store, or of a sample of its shards, and report damage."""
+    return _verify(FeatureStore(store), set_aside_records=set_aside_records, sample=sample, seed=seed)
 
 
-def verify_as_flow_run(store: FeatureStore, *, set_aside_records: bool = False) -> VerifyReport:
+def verify_as_flow_run(
+    store: FeatureStore, *, set_aside_records: bool = False, sample: str = "", seed: int = 0
+) -> VerifyReport:
     """Create a flow run that verifies a store, and return its report, also for a damaged store."""
     with progress_bar():
         try:
-            return report_of(VerifyReport, verify, store=str(store.path), set_aside_records=set_aside_records)
+            return report_of(
+                VerifyReport,
+                verify,
+                store=str(store.path),
+                set_aside_records=set_aside_records,
+                sample=sample,
+                seed=seed,
+            )
         except StoreUnsoundError as unsound:
             return unsound.report
 
 
-def _verify(store: FeatureStore, *, set_aside_records: bool) -> State[Any]:
+def _verify(store: FeatureStore, *, set_aside_records: bool, sample: str, seed: int) -> State[Any]:
     with progress_artifact("Reading the store"):
-        report = verify_store(store, set_aside_records=set_aside_records)
+        report = verify_store(store, set_aside_records=set_aside_records, sample=sample, seed=seed)
     publish_store(store)
     if report.sound:
         message = f"No damage found: {what_was_read(report)}."

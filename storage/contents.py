@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reeldex.storage.documents import canonical_json
@@ -84,13 +84,12 @@ def space_contents(store: FeatureStore, space: str) -> SpaceContents:
 
 def video_contents(store: FeatureStore, video_id: str) -> VideoContents:
     """Return what a store holds of a video's latest version; raises UnknownVideoError for an unknown id."""
-    entry = store.entry(video_id)
-    shard = next((shard for shard, known in _entries(store) if known == entry), None)
-    if entry is None or shard is None:
+    entry, place = store.entry(video_id), store.place(video_id)
+    if entry is None or place is None:
         raise UnknownVideoError(
             f"{store.path} has no video {video_id!r}. `reeldex ls {store.path}` lists the ids of its videos."
         )
-    outcome, rows = store.outcome(video_id), {}
+    shard, outcome, rows = place[0], store.outcome(video_id), {}
     for space in outcome.rows if outcome else ():
         path = store.feature_file(space, video_id)
         outcomes = store.outcomes(shard)
@@ -106,13 +105,6 @@ def video_contents(store: FeatureStore, video_id: str) -> VideoContents:
                 reader.provenance,
             )
     return VideoContents(entry, shard, outcome, rows)
-
-
-def _entries(store: FeatureStore) -> Iterator[tuple[int, VideoEntry]]:
-    """Yield all entries with their shards, the latest first."""
-    for manifest in reversed(store.manifests()):
-        for entry in reversed(manifest.videos):
-            yield manifest.shard, entry
 
 
 def _origin(fingerprint: Mapping[str, JSON]) -> str:

@@ -19,7 +19,7 @@ class Growth:
     """What a scan adds to a store.
 
     `new` + `changed` + `unchanged` + `duplicates` is the number of videos found. `duplicates` counts those to
-    be recorded now; a duplicate recorded before is unchanged. `gone` lists the ids of the store whose files
+    be recorded now; a duplicate recorded before is unchanged. `gone` is the number of ids of the store whose files
     the scan did not find; the store keeps them.
     """
 
@@ -28,7 +28,15 @@ class Growth:
     changed: int
     unchanged: int
     duplicates: int
-    gone: tuple[str, ...]
+    gone: int
+
+
+@dataclass(frozen=True)
+class StoreSize:
+    """The number of shards of a store, and of its videos: `FeatureStore.shard_count` and `video_count`."""
+
+    shards: int
+    videos: int
 
 
 def plan_growth(  # noqa: PLR0913 - facts about one scan, all but two by keyword
@@ -41,6 +49,8 @@ def plan_growth(  # noqa: PLR0913 - facts about one scan, all but two by keyword
     has_features: Callable[[str], bool] | None = None,
     forgotten: Collection[tuple[int, int]] = (),
     decode: Mapping[str, JSON] = MappingProxyType({}),
+    size: StoreSize | None = None,
+    settling: Collection[str] = (),
 ) -> Growth:
     """Assign found videos to new shards; pure, touches no file.
 
@@ -51,6 +61,9 @@ def plan_growth(  # noqa: PLR0913 - facts about one scan, all but two by keyword
     means the file and the span; another span of the same file is a change unless this scan also finds the old one.
     Two ids that differ only in the Unicode form of accents are one: the store's spelling stays. Entries that are
     `forgotten` count as absent. `decode` is recorded in the new shards.
+
+    With the `size` of the store, `manifests` need only be those with an id of `found` or `settling`, as of a large
+    store. `settling` are the ids of videos that are there and left to the next scan, so that they are not gone.
 
     With `has_features(id)`, a moved video counts as unchanged only when the store has its features; otherwise it
     is planned again under its new path, because the old one can no longer be read.
@@ -72,17 +85,18 @@ def plan_growth(  # noqa: PLR0913 - facts about one scan, all but two by keyword
         planned += scan.plan(entry, verdict)
         if verdict == "absent":
             absent.add(entry.video_id)
-    found_ids = {entry.video_id for entry in found} - absent
+    size = size or StoreSize(len(manifests), len(latest))
+    there = ({entry.video_id for entry in found} - absent) | set(map(spellings.of, settling))
     return Growth(
         new_shards=tuple(
             replace(shard, decode=dict(decode))
-            for shard in _pack(planned, len(manifests), videos_per_shard, tuple(spaces))
+            for shard in _pack(planned, size.shards, videos_per_shard, tuple(spaces))
         ),
         new=verdicts["new"],
         changed=verdicts["changed"],
         unchanged=verdicts["unchanged"] + verdicts["absent"],
         duplicates=verdicts["duplicate"],
-        gone=tuple(video_id for video_id in latest if video_id not in found_ids),
+        gone=size.videos - len(latest.keys() & there),
     )
 
 

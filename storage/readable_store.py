@@ -146,6 +146,11 @@ class ReadableStore:
         found = self._catalog.find(video_id)
         return found[3] if found else None
 
+    def place(self, video_id: str) -> tuple[int, int] | None:
+        """Return the shard of a video's latest version and its position there; None when it is unknown."""
+        found = self._catalog.find(video_id)
+        return found[1:3] if found else None
+
     def outcome(self, video_id: str) -> VideoOutcome | None:
         """Return the outcome of the latest version of a video; None when it is unknown or not extracted yet."""
         found = self._catalog.find(video_id)

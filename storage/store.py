@@ -36,6 +36,7 @@ from reeldex.storage.status import StoreStatus, collect_status
 from reeldex.storage.system_errors import look_at
 from reeldex.storage.verify import verify_store
 from reeldex.storage.verify_report import VerifyReport
+from reeldex.storage.verify_sample import Sample
 
 
 class FeatureStore(ReadableStore):
@@ -207,10 +208,13 @@ class FeatureStore(ReadableStore):
         """Count shards, videos, failures, rows and bytes."""
         return collect_status(self.path, self._catalog)
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-        """Re-read every byte and report damage; `progress` is called with (files checked, files in total)."""
+    def verify(self, progress: Callable[[int, int], None] | None = None, sample: Sample | None = None) -> VerifyReport:
+        """Re-read every byte, or that of a sample of the shards, and report damage.
+
+        `progress` is called with (files checked, files in total).
+        """
         refresh(self.path)
-        return verify_store(self.path, progress)
+        return verify_store(self.path, progress, sample)
 
     def set_aside_records(self) -> list[str]:
         """Rename damaged records of forgotten videos, removed spaces and searches; return a sentence on each.

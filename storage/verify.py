@@ -1,4 +1,4 @@
-"""Re-reads every byte of a store and reports what is damaged."""
+"""Re-reads every byte of a store, or of a sample of its shards, and reports what is damaged."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import is_folder, list_folder, look_at
 from reeldex.storage.verify_features import REEXTRACT, FeatureFiles, latest_outcomes
 from reeldex.storage.verify_report import Findings, VerifyReport
+from reeldex.storage.verify_sample import Sample
 
 _UNNAMED = "Run `reeldex rerun`, which extracts what the outcomes lack, or move this file out of the store."
 _MANIFEST = "Restore this file from a backup: it is the only record of which videos the shard holds."
 _UNEXPECTED = "Move this file out of the store; reeldex did not create it."
 
 
-def verify_store(root: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+def verify_store(
+    root: Path, progress: Callable[[int, int], None] | None = None, sample: Sample | None = None
+) -> VerifyReport:
     """Check manifests, outcomes, feature files and staged videos of a store against each other and their hashes.
 
     Also its records of forgotten videos, removed spaces, searches and damage. Looks for unexpected files inside the
     store's four folders. Temporaries of killed runs and of a running one are not damage, and neither is what a running
     one publishes meanwhile. `progress` is called with (files checked, files in total).
+
+    With a `sample`, reads the files of its shards, and those that belong to no shard.
     """
     findings = Findings(root, progress)
-    _Check(root, findings, FeatureFiles(root, findings)).run()
-    return findings.report()
+    _Check(root, findings, FeatureFiles(root, findings), sample).run()
+    return findings.report(sample)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class _Check:
     root: Path
     found: Findings
     feature_files: FeatureFiles
+    sample: Sample | None
 
     def run(self) -> None:
         folders: list[Path] = []
@@ -50,10 +56,14 @@ class _Check:
         records: list[Record] = []
         with self.found.readable():
             records = records_of(self.root)
+        shards = self._shards([*folders, *files])
+        chosen = shards if self.sample is None else self.sample.of(shards)
+        files = _without(files, {*shards}.difference(chosen), self.root)
+        self.found.checked_shards, self.found.total_shards = len(chosen), len(shards)
         self.found.total = len(files) + len(records)
         for path, kind, read in records:
             self._record(path, kind, read)
-        for shard in self._shards([*folders, *files]):
+        for shard in chosen:
             self._shard(shard)
         for path in files:
             # What is gone was published since, or removed.
@@ -85,9 +95,7 @@ class _Check:
 
     def _shards(self, present: list[Path]) -> list[int]:
         """Return every shard that any file belongs to, and every number below the highest."""
-        stems = {part.removesuffix(".json") for path in present for part in path.relative_to(self.root).parts[1:]}
-        stems |= {path.stem for path in present if path.suffix == ".h5"}
-        numbers = {number for stem in stems if (number := layout.parse_shard_stem(stem)) is not None}
+        numbers = {shard for path in present for shard in _shards_of(path, self.root)}
         manifests = [path.stem for path in present if path.parent.name == layout.MANIFEST]
         highest = max((layout.parse_shard_stem(stem) or 0 for stem in manifests), default=-1)
         return sorted(numbers | set(range(highest + 1)))
@@ -173,3 +181,15 @@ class _Check:
         videos = manifest.videos if manifest else ()
         if manifest and (position >= len(videos) or videos[position].video_id != outcome.video_id):
             self.found.damage(path, "the manifest has another video at this position", remedy, outcome.video_id)
+
+
+def _shards_of(path: Path, root: Path) -> set[int]:
+    """Return the shard that a file or folder of a store belongs to, by the names on its path; empty if to none."""
+    parts = path.relative_to(root).parts[1:]
+    stems = [*(part.removesuffix(".json") for part in parts), *([path.stem] if path.suffix == ".h5" else [])]
+    return {number for stem in stems if (number := layout.parse_shard_stem(stem)) is not None}
+
+
+def _without(files: list[Path], shards: set[int], root: Path) -> list[Path]:
+    """Return the files that belong to none of these shards."""
+    return [path for path in files if not _shards_of(path, root) & shards] if shards else files

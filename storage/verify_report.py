@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reeldex.quantities import counted
 from reeldex.storage.damage import DamagedFile
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.system_errors import Unreadable, reading
+from reeldex.storage.verify_sample import Sample
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class VerifyReport:
 
     `unreadable` lists what the system did not allow reading: not checked, and not known to be damaged. Feature files
     whose content is not the recorded one are in `damaged_files` by shard and feature space, those that were read
-    without a finding in `intact_files`: `FeatureStore.record_damage` records both.
+    without a finding in `intact_files`: `FeatureStore.record_damage` records both. Of `total_shards`, `checked_shards`
+    were read: all, or those of a `sample` (its size and seed), which says nothing about the others.
     """
 
     checked_files: int
@@ -38,10 +41,22 @@ class VerifyReport:
     unreadable: tuple[Unreadable, ...] = ()
     damaged_files: Mapping[int, Mapping[str, DamagedFile]] = field(default_factory=dict)
     intact_files: frozenset[tuple[int, str]] = frozenset()
+    checked_shards: int = 0
+    total_shards: int = 0
+    sample: str | None = None
+
+    @property
+    def unchecked(self) -> str:
+        """A sentence on the shards that were not checked, empty if all were."""
+        left = self.total_shards - self.checked_shards
+        if not left:
+            return ""
+        read = f"{self.checked_shards:,} of {counted(self.total_shards, 'shard')} ({self.sample})"
+        return f"Sample: {read} read; the other {left:,} {'was' if left == 1 else 'were'} NOT checked."
 
     @property
     def sound(self) -> bool:
-        """Whether every file was read and none is damaged."""
+        """Whether every file that was to be read was read, and none is damaged."""
         return not self.damages and not self.unreadable
 
 
@@ -60,6 +75,8 @@ class Findings:
     known: set[Path] = field(default_factory=set)
     damaged: dict[int, dict[str, DamagedFile]] = field(default_factory=dict)
     intact: set[tuple[int, str]] = field(default_factory=set)
+    checked_shards: int = 0
+    total_shards: int = 0
 
     @contextmanager
     def readable(self) -> Iterator[None]:
@@ -84,8 +101,8 @@ class Findings:
         file = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
         self.damages.append(Damage(file, video_id, what, remedy))
 
-    def report(self) -> VerifyReport:
-        """Return what was found."""
+    def report(self, sample: Sample | None) -> VerifyReport:
+        """Return what was found; `sample` is what was to be read of the shards, None for all."""
         return VerifyReport(
             self.files,
             self.videos,
@@ -94,4 +111,7 @@ class Findings:
             tuple(self.unreadable.values()),
             self.damaged,
             frozenset(self.intact),
+            self.checked_shards,
+            self.total_shards,
+            str(sample) if sample is not None else None,
         )

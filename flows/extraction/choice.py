@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from reeldex.errors import UsageError
 from reeldex.flows.extraction.plan import ShardTask, published_spaces, stored_spaces
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.quantities import counted
-from reeldex.storage.manifest import latest_entries
+from reeldex.storage.readable_store import nearest
 from reeldex.storage.removed import read_removed
 
 if TYPE_CHECKING:
@@ -39,27 +38,25 @@ def chosen(store: FeatureStore, choice: Choice) -> list[ShardTask]:
     Duplicates, and videos that are superseded or forgotten, are not extracted. Raises UsageError for a shard or video
     that the store does not have.
     """
-    manifests = store.manifests()
+    count = store.shard_count()
     positions: dict[int, set[int]] = {}
     for shard in choice.shards:
-        if not 0 <= shard < len(manifests):
-            numbers = f", numbered 0 to {len(manifests) - 1}" if manifests else ""
-            raise UsageError(f"{store.path} has no shard {shard}; it has {counted(len(manifests), 'shard')}{numbers}.")
+        if not 0 <= shard < count:
+            numbers = f", numbered 0 to {count - 1}" if count else ""
+            raise UsageError(f"{store.path} has no shard {shard}; it has {counted(count, 'shard')}{numbers}.")
         positions.setdefault(shard, set()).update(
             at
-            for at, entry in enumerate(manifests[shard].videos)
+            for at, entry in enumerate(store.manifest(shard).videos)
             if entry.duplicate_of is None and at not in store.uncounted(shard)
         )
-    latest = latest_entries(manifests, store.forgotten().positions)
     for video_id in choice.videos:
-        entry = store.entry(video_id)
-        if entry is None:
-            near = difflib.get_close_matches(video_id, latest, n=3)
-            guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        place = store.place(video_id)
+        if place is None:
+            guess = nearest(video_id, [entry.video_id for entry in store.current_entries()])
             raise UsageError(f"{store.path} has no video {video_id!r}.{guess} `reeldex ls` shows what it holds.")
-        shard, at, _ = latest[entry.video_id]
+        shard, at = place
         positions.setdefault(shard, set()).add(at)
-    return [_redone(store, manifests[shard], redo) for shard, redo in sorted(positions.items()) if redo]
+    return [_redone(store, store.manifest(shard), redo) for shard, redo in sorted(positions.items()) if redo]
 
 
 def _redone(store: FeatureStore, manifest: ShardManifest, redo: Collection[int]) -> ShardTask:

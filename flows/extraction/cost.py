@@ -168,7 +168,7 @@ def videos_to_extract(prepared: PreparedRun) -> list[VideoEntry]:
     growth = prepared.growth
     found = [entry for manifest in (growth.new_shards if growth is not None else ()) for entry in manifest.videos]
     for task in prepared.tasks:
-        manifest = prepared.store.manifests()[task.shard]
+        manifest = prepared.store.manifest(task.shard)
         positions = (
             range(len(manifest.videos)) if task.inspection is None else task.inspection.pending(task.retry, task.redo)
         )

@@ -34,7 +34,7 @@ def with_recorded_decoding(
     settings = _Recorded(store)
     found = []
     for task in tasks:
-        recorded = settings.of_shard(store.manifests()[task.shard], task.spaces)
+        recorded = settings.of_shard(store.manifest(task.shard), task.spaces)
         if given.definition() == recorded:
             found.append(replace(task, decode=given))
         elif given.definition():
@@ -52,7 +52,7 @@ def require_planned_decoding(store: FeatureStore, tasks: Sequence[ShardTask], gi
     """
     settings = _Recorded(store)
     for task in tasks:
-        manifest = store.manifests()[task.shard]
+        manifest = store.manifest(task.shard)
         planned = [space for space in task.spaces if space in manifest.spaces and settings.of_space(space) is None]
         if planned and manifest.decode and manifest.decode != given.definition():
             raise _difference(store, task.shard, manifest.decode, given.definition())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.storage.errors import StoreDamagedError, UnknownSpaceError
-from reeldex.storage.growth import Growth, plan_growth
+from reeldex.storage.growth import Growth, StoreSize, plan_growth
 from reeldex.storage.removed import read_removed
 from reeldex.storage.schema import FeatureSpace
 
@@ -40,21 +40,24 @@ class ShardTask:
     decode: DecodeOptions | None = None
 
 
-def plan(  # noqa: PLR0913 - all but five by keyword
+def plan(  # noqa: PLR0913 - facts about one scan, the last by keyword
     store: FeatureStore | None,
     found: Sequence[VideoEntry],
     spaces: Sequence[str],
     videos_per_shard: int,
     decode: DecodeOptions,
     *,
+    settling: Collection[str] = (),
     exists: Callable[[str], bool] = os.path.exists,
 ) -> Growth:
     """Return what the videos `found` add to the store (None: an empty store). Writes nothing.
 
+    `settling` are the ids of videos that are left to the next run. Of the store, only shards with these ids are read.
     `exists` is asked about files that the store knows.
     """
+    ids = [*(entry.video_id for entry in found), *settling]
     return plan_growth(
-        store.manifests() if store is not None else (),
+        store.manifests_with(ids) if store is not None else (),
         found,
         videos_per_shard=videos_per_shard,
         spaces=spaces,
@@ -62,6 +65,8 @@ def plan(  # noqa: PLR0913 - all but five by keyword
         has_features=lambda video_id: store is not None and _has_features(store, video_id),
         forgotten=store.forgotten().positions if store is not None else (),
         decode=decode.definition(),
+        size=StoreSize(store.shard_count(), store.video_count()) if store is not None else None,
+        settling=settling,
     )
 
 
@@ -94,7 +99,7 @@ def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], names: Sequence[
     spaces = stored_spaces(store, names)
     return [
         ShardTask(manifest.shard, len(manifest.videos), tuple(names), inspection=inspection)
-        for manifest in store.manifests()
+        for manifest in store.manifests_with(ids)
         if any(entry.video_id in ids for entry in manifest.videos)
         and (inspection := inspect_if_incomplete(store, manifest.shard, spaces)) is not None
     ]

@@ -179,7 +179,7 @@ def prepare(
         return FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
 
     services = Services(config.fetch)
-    found = sources.find_videos(source, config.extract, lambda: known_ids(existing()), services)
+    found = sources.find_videos(source, config.extract, lambda files: known_ids(existing(), files), services)
     log_notes(found.notes)
     spaces = requested_spaces(config)
     growth, tasks, stamp = _planned(existing(), found, spaces, config, services)
@@ -250,6 +250,7 @@ def _planned(
         spaces,
         config.extract.shard_videos,
         config.decode,
+        settling=[entry.video_id for entry in found.unsettled],
         exists=lambda path: sources.exists(path, services),
     )
     tasks = tuple(tasks_for(store, found.videos, spaces)) if store is not None else ()

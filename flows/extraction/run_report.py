@@ -199,14 +199,13 @@ def sum_up(
 
 def count_found(growth: Growth, found: FoundVideos) -> dict[str, Any]:
     """Return the fields of RunReport that say what a source holds, as JSON values."""
-    unsettled = {entry.video_id for entry in found.unsettled}
     return {
         "new": growth.new,
         "changed": growth.changed,
         "unchanged": growth.unchanged,
         "duplicates": growth.duplicates,
-        "gone": len(set(growth.gone) - unsettled),
-        "unsettled": len(unsettled),
+        "gone": growth.gone,
+        "unsettled": len(found.unsettled),
         "notes": notes_to_json(found.notes),
     }
 
@@ -230,7 +229,8 @@ def present_outcomes(store: FeatureStore, found: Sequence[VideoEntry] | None = N
     """
     by_place: dict[tuple[str, Span | None], VideoOutcome] = {}
     forgotten = store.forgotten().positions
-    for manifest in store.manifests():
+    manifests = store.manifests() if found is None else store.manifests_with(paths={entry.path for entry in found})
+    for manifest in manifests:
         outcomes = store.outcomes(manifest.shard)
         for position, entry in enumerate(manifest.videos):
             by_place.pop(entry.place, None)

@@ -57,7 +57,7 @@ def record_search(store: FeatureStore, key: str | None, found: FoundVideos, *, n
     With `needs_lock`, takes the store's lock, unless another run holds it: that run's plan is then as recent as this.
     """
     recorded = store.searches()
-    before = recorded or Searches(equal_names_get_paths=not store.manifests())
+    before = recorded or Searches(equal_names_get_paths=not store.shard_count())
     after = before
     if key is not None:
         ids = {entry.video_id for entry in (*found.videos, *found.unsettled)}

@@ -108,7 +108,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     missing = inspection.state().missing_spaces
     # Retried videos are extracted in all spaces they lack; other videos only if they are not published.
     active = [network for network in networks if retry or redo or network.space in missing]
-    entries, positions = store.manifests()[shard].videos, inspection.pending(retry, redo)
+    entries, positions = store.manifest(shard).videos, inspection.pending(retry, redo)
     on_event(ShardPlanned(shard, len(positions), len(entries)))
     log.info("Shard %05d: %d of %d videos to extract", shard, len(positions), len(entries))
     shard_staging = _ShardStaging(

@@ -42,7 +42,7 @@ class FoundVideos:
 def find_videos(
     source: str | Sequence[str],
     options: ExtractConfig,
-    known: Callable[[], KnownIds] = KnownIds,
+    known: Callable[[Sequence[FoundFile]], KnownIds] = lambda _: KnownIds(),
     services: Services | None = None,
 ) -> FoundVideos:
     """Return the videos of the sources, in the order of their paths (of a list: in its own order).
@@ -50,7 +50,7 @@ def find_videos(
     A folder is searched with its subfolders, also linked ones, for files with a video's ending; hidden files and
     folders are skipped. A list is described by `read_list`; relative paths in it are relative to its folder. A source
     that does not exist and contains `*`, `?` or `[` is a pattern. Sources and paths in lists may be URLs, whose
-    `services` are asked. `known` returns the ids of the store.
+    `services` are asked. `known` returns what the store knows of the files.
     Raises UsageError if there is nothing to extract, and InfrastructureError for a service that does not work.
     """
     sources = [source] if isinstance(source, str) else list(source)
@@ -61,7 +61,7 @@ def find_videos(
     if not files:
         raise UsageError(_nothing_found(sources, tally))
     files = _with_facts(files, services)
-    ids = assign_ids(files, options.video_id, known(), lambda path: exists(path, services), tally)
+    ids = assign_ids(files, options.video_id, known(files), lambda path: exists(path, services), tally)
     entries = [_entry(file, each) for file, each in zip(files, ids, strict=True)]
     if not options.settle_seconds:
         return FoundVideos(entries, [], tally.notes())

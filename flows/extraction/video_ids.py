@@ -16,6 +16,7 @@ from reeldex.remote_files import is_url
 
 if TYPE_CHECKING:
     from reeldex.flows.fetching.remote_file import RemoteFile
+    from reeldex.storage.manifest import ShardManifest
     from reeldex.storage.schema import Span
     from reeldex.storage.store import FeatureStore
 
@@ -75,11 +76,17 @@ class KnownIds:
         return VideoIdRule.STEM if rule is VideoIdRule.AUTO and not self.equal_names_get_paths else rule
 
 
-def known_ids(store: FeatureStore | None) -> KnownIds:
-    """Return what a store knows of ids; None is a store that does not exist yet."""
+def known_ids(store: FeatureStore | None, files: Sequence[FoundFile]) -> KnownIds:
+    """Return what a store knows of these files and of ids that they may have; None is a store that does not exist."""
     if store is None:
         return KnownIds()
-    manifests, forgotten = store.manifests(), store.forgotten().positions
+    manifests: Sequence[ShardManifest] = ()
+    if len(files) > store.video_count() // 4:
+        manifests = store.manifests()
+    else:
+        ids = {file.candidate(level) for file in files for level in range(_LEVELS)}
+        manifests = store.manifests_with(ids, {file.path for file in files})
+    forgotten = store.forgotten().positions
     by_place: dict[Place, str] = {}
     holders: dict[str, Place] = {}
     for manifest in manifests:
@@ -90,7 +97,7 @@ def known_ids(store: FeatureStore | None) -> KnownIds:
             if entry.duplicate_of is None:
                 holders[composed(entry.video_id)] = entry.place
     searches = store.searches()
-    newest = searches.equal_names_get_paths if searches is not None else not manifests
+    newest = searches.equal_names_get_paths if searches is not None else not store.shard_count()
     return KnownIds(by_place, holders, newest)
 
 

@@ -114,7 +114,7 @@ def _spread(store: FeatureStore, shards: Sequence[int]) -> list[tuple[VideoOutco
     some = shards[:: max(1, len(shards) // _PICTURES)][:_PICTURES]
     for number, shard in enumerate(some):
         outcomes = store.outcomes(shard)
-        pairs = zip(outcomes.videos, store.manifests()[shard].videos, strict=True) if outcomes is not None else ()
+        pairs = zip(outcomes.videos, store.manifest(shard).videos, strict=True) if outcomes is not None else ()
         ok = [
             (outcome, entry.span.start_seconds if entry.span else 0.0)
             for outcome, entry in pairs

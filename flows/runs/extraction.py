@@ -36,9 +36,8 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     A shard that an earlier attempt of the run completed is not processed again, unless it has become incomplete.
     Requires the store's lock. Raises as `run_shards` does.
     """
-    manifests = prepared.store.manifests()
     planned = {task.shard: task for task in prepared.all_tasks}
-    tasks = [planned.get(shard) or prepared.task_of(manifests[shard]) for shard in shards]
+    tasks = [planned.get(shard) or prepared.task_of(prepared.store.manifest(shard)) for shard in shards]
     lacking = {task.shard for task in prepared.all_tasks if not task.complete}
     try:
         with progress_artifact("Starting", wanted=any(task.shard in planned for task in tasks)):

@@ -115,6 +115,25 @@ def test_rm_removes_videos_and_spaces(reeldex: Reeldex, store: Path) -> None:
     assert reeldex("verify", store).status == 0
 
 
+def test_verify_reads_a_sample_and_says_what_it_did_not_check(reeldex: Reeldex, store: Path) -> None:
+    answer = reeldex("verify", store, "--sample", "1%", "--seed", "7", "--json")
+    assert (answer.status, answer.json["checked_shards"], answer.json["total_shards"]) == (0, 1, 2)
+    assert answer.json["sample"] == "1%, seed 7"
+    assert (
+        "Sample: 1 of 2 shards (1, seed 0) read; the other 1 was NOT checked."
+        in reeldex("verify", store, "--sample", "1").out
+    )
+    assert "NOT checked" not in reeldex("verify", store, "--sample", "100%").out
+    for arguments, said in [
+        (("--sample", "0%"), "above 0% and at most 100%"),
+        (("--sample", "some"), "'some' is neither a share of the shards, such as 1%, nor a number of them, such as 50"),
+        (("--seed", "1"), "--seed chooses the shards of a --sample; give both."),
+    ]:
+        refused = reeldex("verify", store, *arguments)
+        assert refused.status == 2
+        assert said in refused.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

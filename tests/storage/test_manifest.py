@@ -11,7 +11,7 @@ import pytest
 from reeldex.storage import layout
 from reeldex.storage.documents import write_document
 from reeldex.storage.errors import StoreDamagedError, StoreError
-from reeldex.storage.growth import Growth, plan_growth
+from reeldex.storage.growth import Growth, StoreSize, plan_growth
 from reeldex.storage.json_codec import to_json
 from reeldex.storage.manifest import (
     ShardManifest,
@@ -108,10 +108,25 @@ def test_verdicts(
     assert (growth.new, growth.changed, growth.unchanged, growth.duplicates) == counts
     assert sum(counts) == len(found)
     assert [video for shard in growth.new_shards for video in shard.videos] == planned
-    assert growth.gone == gone
+    assert growth.gone == len(gone)
     assert [shard.shard for shard in growth.new_shards] == list(
         range(len(manifests), len(manifests) + len(growth.new_shards))
     )
+
+
+def test_the_manifests_of_the_videos_found_are_enough_with_the_size_of_the_store() -> None:
+    others = manifest(1, entry("b"), entry("c"))
+    found = [entry("a", size=9), entry("d")]
+
+    def growth(manifests: Sequence[ShardManifest], size: StoreSize | None, settling: Sequence[str] = ()) -> Growth:
+        return plan_growth(
+            manifests, found, videos_per_shard=3, spaces=(), exists=lambda _: True, size=size, settling=settling
+        )
+
+    whole = growth((*HELD, others), None)
+    assert (whole.new, whole.changed, whole.gone, whole.new_shards[0].shard) == (1, 1, 2, 2)
+    assert growth(HELD, StoreSize(2, 3)) == whole
+    assert growth((*HELD, others), None, ["b", "new"]).gone == growth((*HELD, others), StoreSize(2, 3), ["b"]).gone == 1
 
 
 def test_a_rescan_of_the_same_files_adds_nothing() -> None:
@@ -313,4 +328,4 @@ def test_an_id_in_another_unicode_form_is_the_stored_one() -> None:
     assert plan(held, [entry(composed, "/v")], ["/v"]).unchanged == 1
     grown = plan(held, [entry(composed, "/v", size=9)], ["/v"])
     assert [video.video_id for shard in grown.new_shards for video in shard.videos] == [decomposed]
-    assert grown.gone == ()
+    assert grown.gone == 0

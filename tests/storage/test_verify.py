@@ -17,6 +17,7 @@ from reeldex.storage.searches import Searches
 from reeldex.storage.shard import ShardReader, write_shard
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.verify_report import Damage
+from reeldex.storage.verify_sample import Sample
 
 MakeRows = Callable[..., FeatureRows]
 Act = Callable[..., None]
@@ -252,3 +253,64 @@ def test_a_file_that_is_written_again_meanwhile_is_no_damage(
     before = read_outcomes(filled.path, 0)
     assert filled.verify(on_file).damages == ()
     assert before != read_outcomes(filled.path, 0)
+
+
+def test_a_sample_reads_some_shards_and_says_so(
+    store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace, tmp_path: Path
+) -> None:
+    grow(*"abcdefghij", videos_per_shard=1)
+    for shard in range(9):
+        fill(shard, (two_d,))
+    fill(9, (two_d,), publish=False)
+    sample = Sample.parse("30%", seed=3)
+    chosen = sample.of(range(10))
+    told: list[tuple[int, int]] = []
+    report = store.verify(lambda done, total: told.append((done, total)), sample)
+    assert (report.checked_shards, report.total_shards, report.sample) == (3, 10, "30%, seed 3")
+    assert report.unchecked == "Sample: 3 of 10 shards (30%, seed 3) read; the other 7 were NOT checked."
+    # Manifest, outcomes and features of each; the last one has a staged video instead of the last two.
+    files = 9 - (9 in chosen)
+    assert (report.checked_files, report.checked_videos) == (files, 3)
+    assert told == [(done, files) for done in range(1, files + 1)]
+    assert store.verify(sample=sample) == report
+    whole = store.verify()
+    assert (whole.checked_shards, whole.unchecked, whole.sample) == (10, "", None)
+    for shard in range(9):
+        flip(store.path / f"features/net2d.v1/shard-{shard:05d}.h5", -1)
+    damaged = store.verify(sample=sample)
+    assert sorted(damaged.damaged_files) == [shard for shard in chosen if shard < 9]
+    # What an earlier verification recorded of the others stays.
+    store.record_damage(store.verify())
+    store.record_damage(damaged)
+    assert len(store.status().damaged) == 9
+    (store.path / "manifest/notes.txt").write_text("not a shard's")
+    assert "manifest/notes.txt" in {each.file for each in store.verify(sample=Sample(count=1)).damages}
+
+
+def test_samples_are_chosen_by_their_seed() -> None:
+    shards = range(1000)
+    assert Sample.parse("1%") == Sample(share=0.01)
+    assert Sample.parse(" 50 ", 7) == Sample(count=50, seed=7)
+    assert [len(Sample.parse(text).of(shards)) for text in ("1%", "0.01 %", "100%", "50", "5000", ".5%")] == [
+        10,
+        1,
+        1000,
+        50,
+        1000,
+        5,
+    ]
+    ten, twenty = Sample.parse("1%", 1).of(shards), Sample.parse("2%", 1).of(shards)
+    assert set(ten) < set(twenty)
+    assert ten != Sample.parse("1%", 2).of(shards)
+    assert ten == sorted(ten)
+    # As on all machines and with all releases of Python.
+    assert Sample(count=3).of(range(20)) == [4, 6, 14]
+    assert Sample.parse("7%").of([]) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "%", "0", "0%", "101%", "-1", "1.5", "a", "1e3", "50 shards", "\u0661%", "nan%", "1%%"]
+)
+def test_what_is_no_sample_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"shard"):
+        Sample.parse(text)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _FAILURES_SHOWN = 20
 _SHARD_RANGE = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
+# For a command that has the store alone, such as `reeldex rm`: runs that share it wait for no run.
+_SHARING_WAITS_SECONDS = 3600.0
 _MOST_SHARDS = 10_000_000  # a mistyped range must not fill the memory
 _EXITS = (
     "Exit status: 0 all videos have features, or skipped (--when-busy skip); 1 finished, but something failed; 2 wrong "
@@ -102,7 +104,7 @@ def extract(  # noqa: PLR0913 - each is an option
     output: Output,
 ) -> int:
     """Extract features of all new and changed videos."""
-    config = _config(given, weights_file)
+    config, busy = _config(given, weights_file), _when_busy(when_busy, wait)
     from reeldex.flows.extraction.prepare import prepare
 
     prepared = prepare(source, store, config, only_estimate=dry_run)
@@ -120,7 +122,7 @@ def extract(  # noqa: PLR0913 - each is an option
         from reeldex.flows.extract import extract_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(when_busy, wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *busy), store, output)
 
 
 @command(
@@ -163,7 +165,7 @@ def rerun(  # noqa: PLR0913 - each is an option
         raise UsageError(f"Unknown reason {unknown[0]!r}. Reasons are: {', '.join(REASONS)}.")
     if reason and not failed_videos:
         raise UsageError("--reason requires --failed-videos.")
-    config = _config(given, weights_file)
+    config, busy = _config(given, weights_file), _when_busy(when_busy, wait)
     reasons = (reason or REASONS) if failed_videos else ()
     from reeldex.flows.extraction.choice import Choice
     from reeldex.flows.extraction.prepare import prepare_rerun
@@ -173,7 +175,7 @@ def rerun(  # noqa: PLR0913 - each is an option
         from reeldex.flows.rerun import rerun_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(when_busy, wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *busy), store, output)
 
 
 def _shard_numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
@@ -206,7 +208,7 @@ def _when_busy(choice: WhenBusy | None, wait: float) -> tuple[WhenBusy, float]:
         raise UsageError("--when-busy wait: say how many seconds to wait, such as --wait 3600.")
     if wait and choice in {WhenBusy.SKIP, WhenBusy.FAIL}:
         raise UsageError(f"--when-busy {choice} does not wait: leave out --wait.")
-    return (choice, wait)
+    return (choice, wait or (_SHARING_WAITS_SECONDS if choice is WhenBusy.SHARE else 0.0))
 
 
 def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:

@@ -84,11 +84,12 @@ def forget(
 
 @command(
     "verify",
-    details="Files that cannot be read are listed separately: they are not known to be damaged.\n\n"
+    details="Files that cannot be read are listed separately: they are not known to be damaged. With --sample, only "
+    "part of the shards are read; nothing is known of the others.\n\n"
     "Exit status: 0 no damage found; 1 something is damaged or cannot be read; 2 wrong usage.",
     example="reeldex verify ~/features",
 )
-def verify(
+def verify(  # noqa: PLR0913 - each is an option
     store: Store,
     /,
     *,
@@ -99,24 +100,36 @@ def verify(
             "that the store works without them; what it no longer knows is stated."
         ),
     ] = False,
+    sample: Annotated[
+        str, Parameter(metavar="N|N%", help="Read only this number or share of the shards, such as 50 or 1%.")
+    ] = "",
+    seed: Annotated[
+        int | None,
+        Parameter(metavar="N", help="Choice of the sample's shards, by default 0; the same seed repeats it."),
+    ] = None,
     server: ServerChoice = None,
     output: Output,
 ) -> int:
-    """Read every byte of a store and report damage."""
+    """Read every byte of a store, or of a sample of its shards, and report damage."""
+    from reeldex.flows.extraction.verification import sample_of
     from reeldex.storage.json_codec import to_json
     from reeldex.storage.store import FeatureStore
 
+    if seed is not None and not sample:
+        raise UsageError("--seed chooses the shards of a --sample; give both.")
+    sample_of(sample, seed or 0)  # refused before a run is created
     opened = FeatureStore(store)
     if uses_server(server, verbose=output.verbose):
         from reeldex.flows.verify import verify_as_flow_run as run_verification
     else:
         from reeldex.flows.extraction.verification import verify_here as run_verification
-    report = run_verification(opened, set_aside_records=set_aside_records)
+    report = run_verification(opened, set_aside_records=set_aside_records, sample=sample, seed=seed or 0)
     found = [f"{len(report.damages)} DAMAGED"] if report.damages else []
     found += [f"{len(report.unreadable)} CANNOT BE READ"] if report.unreadable else []
     lines = [
         f"{counted(report.checked_files, 'file')}, {counted(report.checked_videos, 'video')}, "
-        f"{data_size(report.checked_bytes)} read: " + (", ".join(found) or "no damage found")
+        f"{data_size(report.checked_bytes)} read: " + (", ".join(found) or "no damage found"),
+        *([report.unchecked] if report.unchecked else []),
     ]
     for each in report.damages:
         video = f", video {each.video_id!r}" if each.video_id else ""

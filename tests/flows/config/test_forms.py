@@ -47,6 +47,7 @@ def test_a_form_has_few_fields_whose_labels_are_words_and_which_are_explained(na
 def test_the_fields_have_the_bounds_choices_and_words_of_their_options() -> None:
     extract, train = _schema("extract")["properties"], _schema("train")["properties"]
     assert extract["settle_seconds"]["minimum"] == 0
+    assert extract["engine"]["enum"] == _schema("rerun")["properties"]["engine"]["enum"] == ["local", "ray"]
     assert extract["extractors"]["items"]["enum"] == ["resnet152", "resnext101_3d"]
     assert extract["extractors"]["minItems"] == 1
     assert extract["when_busy"]["enum"] == ["wait", "skip", "fail", "share"]
@@ -179,7 +180,7 @@ def test_sections_that_were_parameters_become_settings() -> None:
         ("extract", "sources", "did you mean 'source'?"),
         ("extract", "training", "extract has no parameter 'training'"),
         ("verify", "settings", "verify has no parameter 'settings'"),
-        ("verify", "qwertz", "its parameters: set_aside_records, store"),
+        ("verify", "qwertz", "its parameters: sample, seed, set_aside_records, store"),
     ],
 )
 def test_a_parameter_that_a_flow_does_not_have_is_named(flow: str, name: str, said: str) -> None:

@@ -307,7 +307,7 @@ def test_a_store_keeps_its_ids_and_older_ones_their_rule(tmp_path: Path) -> None
     place, other = (str(first), None), (str(second), None)
 
     def with_store(known: KnownIds) -> list[str]:
-        return [each.video_id for each in find_videos(str(tmp_path), ExtractConfig(), lambda: known).videos]
+        return [each.video_id for each in find_videos(str(tmp_path), ExtractConfig(), lambda _: known).videos]
 
     assert with_store(KnownIds({place: "cut"}, {"cut": place})) == ["cut", "p2/cut.mp4"]
     assert with_store(KnownIds({other: "cut"}, {"cut": other})) == ["p1/cut.mp4", "cut"]

@@ -37,7 +37,7 @@ def put(store: ObjectStore, *keys: str, content: bytes = CONTENT) -> list[str]:
 
 
 def found(config: Config, *sources: str, options: ExtractConfig | None = None, **changes: object) -> FoundVideos:
-    return find_videos(sources, options or ExtractConfig(), KnownIds, Services(config(**changes)))
+    return find_videos(sources, options or ExtractConfig(), lambda _: KnownIds(), Services(config(**changes)))
 
 
 def ids(videos: FoundVideos) -> dict[str, str]:
