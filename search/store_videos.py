@@ -13,13 +13,13 @@ from reeldex.embedding.caption_cache import CaptionFile
 from reeldex.embedding.captions import VideoCaptions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import features_readable
+from reeldex.remote_files import is_url
 from reeldex.search.errors import NothingToIndexError, VideosVanishedError
 from reeldex.search.generation import VideoRecord
 from reeldex.search.request import Captions
 from reeldex.storage import layout
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.hashing import file_sha256
-from reeldex.storage.manifest import latest_entries
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.schema import JSON, VideoOutcome
 from reeldex.storage.store import FeatureStore
@@ -97,36 +97,44 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
 
     One whose captions cannot be used is indexed like one without.
     """
-    manifests = store.manifests()
     found = []
     unusable = {}
-    for video_id, (shard, position, entry) in latest_entries(manifests, store.forgotten().positions).items():
-        outcomes = store.outcomes(shard)
-        outcome = outcomes.videos[position] if outcomes else None
-        if outcomes is None or outcome is None or outcome.status != "ok":
-            continue
-        if all(space in outcome.rows for space in spaces):
+    for manifest, outcomes in store.walk():
+        uncounted = store.uncounted(manifest.shard)
+        for position, entry in enumerate(manifest.videos if outcomes is not None else ()):
+            if outcomes is None or position in uncounted or entry.duplicate_of is not None:
+                continue
+            outcome = outcomes.videos[position]
+            if outcome.status != "ok" or not all(space in outcome.rows for space in spaces):
+                continue
             try:
-                said = captions_of(captions, video_id)
+                said = captions_of(captions, entry.video_id)
             except DatasetError as error:
                 log.warning("%s It is indexed without captions.", error)
-                unusable[video_id], said = str(error), None
+                unusable[entry.video_id], said = str(error), None
             signature = _signature(outcomes, outcome, spaces, said)
-            length = outcome.duration_seconds
-            video = StoreVideo(video_id, entry.path, length, signature, shard, captioned=said is not None)
-            found.append(((shard, position), video))
-    return Usable(tuple(video for _, video in sorted(found, key=lambda each: each[0])), unusable)
+            found.append(
+                StoreVideo(
+                    entry.video_id,
+                    entry.path,
+                    outcome.duration_seconds,
+                    signature,
+                    manifest.shard,
+                    captioned=said is not None,
+                )
+            )
+    return Usable(tuple(found), unusable)
 
 
 def with_files(
     videos: Sequence[StoreVideo], held: Mapping[str, VideoRecord], missing_files: Literal["drop", "keep"]
 ) -> list[StoreVideo]:
-    """Leave out videos whose file no longer exists, unless they are to be kept.
+    """Leave out videos whose file no longer exists, unless they are to be kept. One at a URL counts as existing.
 
     Raises VideosVanishedError when that would remove more than half of the videos of an index, and
     NothingToIndexError when no video is left.
     """
-    there = [video for video in videos if missing_files == "keep" or Path(video.path).exists()]
+    there = [video for video in videos if missing_files == "keep" or is_url(video.path) or Path(video.path).exists()]
     ids = {video.video_id for video in there}
     gone = [video for video in videos if video.video_id not in ids]
     vanishing = [video for video in gone if video.video_id in held]

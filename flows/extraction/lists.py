@@ -10,12 +10,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reeldex.errors import UsageError
-from reeldex.flows.extraction.file_names import is_url, printable
+from reeldex.flows.extraction.file_names import printable
 from reeldex.quantities import clock_seconds
+from reeldex.remote_files import is_url
 from reeldex.storage.schema import Span
 
 log = logging.getLogger(__name__)
@@ -23,31 +24,35 @@ log = logging.getLogger(__name__)
 LIST_SUFFIXES = frozenset((".txt", ".csv", ".tsv", ".jsonl", ".ndjson"))
 _PATH_COLUMNS = ("videopath", "path", "file")
 _ID_COLUMN, _START_COLUMN, _END_COLUMN = "videoid", "start", "end"
+_SECONDS_COLUMN = "seconds"  # of the whole file
 _READ_COLUMNS = "video_path, path or file"
 _SHOWN_CHARACTERS = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListedVideo:
-    """A row of a list: its line, the path as written, the id if it has one, and the span of a clip."""
+    """A row of a list: its line, the path as written, the id if it has one, the span of a clip, the file's length."""
 
     line: int
     path: str
     video_id: str | None = None
     span: Span | None = None
+    seconds: float | None = None
 
 
-def read_list(listing: Path) -> list[ListedVideo]:
+def read_list(listing: Path | str, content: bytes | None = None) -> list[ListedVideo]:
     r"""Return the rows of a list in its order. Raises UsageError that names the line of what cannot be used.
 
+    `content` is that of a list that is not a file of this machine; `listing` then is its URL.
+
     A `.txt` list has one path per line. A `.csv` list has a header with the column `video_path`, `path` or `file`, and
-    optionally `video_id`, `start` and `end`; names of columns are compared without case, spaces and underscores. Its
-    separator is a comma, a semicolon or a tab; that of `.tsv` is a tab. Each line of a `.jsonl` list is an object with
-    these keys, or a path. Lines end with `\n` or `\r\n` alone. Blank lines, and lines that
-    begin with `#`, are not videos.
+    optionally `video_id`, `start` and `end`, and `seconds`, the length of the file, which estimates use. Names of
+    columns are compared without case, spaces and underscores. Its separator is a comma, a semicolon or a tab; that of
+    `.tsv` is a tab. Each line of a `.jsonl` list is an object with these keys, or a path. Lines end with `\n` or `\r\n`
+    alone. Blank lines, and lines that begin with `#`, are not videos.
     """
-    suffix = listing.suffix.lower()
-    text = _text_of(listing)
+    suffix = list_suffix(str(listing))
+    listing, text = str(listing), _text_of(str(listing), _content_of(Path(listing)) if content is None else content)
     if suffix == ".txt":
         rows = [ListedVideo(number, line) for number, line in _lines(text)]
     elif suffix in {".jsonl", ".ndjson"}:
@@ -61,20 +66,22 @@ def read_list(listing: Path) -> list[ListedVideo]:
                 "with LF or CRLF."
             )
         raise UsageError(f"The list {str(listing)!r} names no video.")
-    for row in rows:
-        if is_url(row.path):
-            raise UsageError(
-                f"{listing}, line {row.line}: {_shown(row.path)} is a URL. reeldex reads files of this machine: "
-                "download the video and name its file."
-            )
     return rows
 
 
-def _text_of(listing: Path) -> str:
+def list_suffix(name: str) -> str:
+    """Return the ending of a list's path or URL, in lower case."""
+    return PurePosixPath(re.split(r"[?#]", name)[0] if is_url(name) else name).suffix.lower()
+
+
+def _content_of(listing: Path) -> bytes:
     try:
-        content = listing.read_bytes()
+        return listing.read_bytes()
     except OSError as error:
         raise UsageError(f"The list {listing} cannot be read: {error.strerror}.") from error
+
+
+def _text_of(listing: str, content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
     # File names that are not UTF-8 are preserved.
@@ -113,7 +120,7 @@ class _RecordLines:
         return next((line for line in self._lines if line.strip() and not line.lstrip().startswith("#")), "")
 
 
-def _separated_rows(listing: Path, text: str, separator: str | None) -> Iterator[ListedVideo]:
+def _separated_rows(listing: str, text: str, separator: str | None) -> Iterator[ListedVideo]:
     lines = _RecordLines(text)
     separator = separator or _separator(lines.first())
     reader = csv.reader(iter(lines), delimiter=separator, skipinitialspace=True, strict=True)
@@ -144,7 +151,7 @@ def _separator(header: str) -> str:
     )
 
 
-def _columns(listing: Path, names: Sequence[str]) -> list[str]:
+def _columns(listing: str, names: Sequence[str]) -> list[str]:
     columns = [_plain(name) for name in names]
     if not set(columns) & set(_PATH_COLUMNS):
         shown = ", ".join(_shown(name.strip()) for name in names[:10])
@@ -152,7 +159,7 @@ def _columns(listing: Path, names: Sequence[str]) -> list[str]:
             f"The list {listing} has no column {_READ_COLUMNS}; its first line has: {shown}. Name the columns in the "
             "first line, or use a .txt list, which is one path per line."
         )
-    for name in (*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN):
+    for name in (*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN, _SECONDS_COLUMN):
         if columns.count(name) > 1:
             raise UsageError(f"The list {listing} has {columns.count(name)} columns named {name}; keep one of them.")
     if "id" in columns and _ID_COLUMN not in columns:
@@ -165,7 +172,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_\-\ufeff\"]", "", name).casefold()
 
 
-def _json_rows(listing: Path, text: str) -> Iterator[ListedVideo]:
+def _json_rows(listing: str, text: str) -> Iterator[ListedVideo]:
     for line, content in _lines(text):
         try:
             value = json.loads(content)
@@ -179,8 +186,8 @@ def _json_rows(listing: Path, text: str) -> Iterator[ListedVideo]:
         yield _listed(listing, line, {key: _json_text(listing, line, key, each) for key, each in known.items()})
 
 
-def _json_text(listing: Path, line: int, key: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
-    if key not in {*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN}:
+def _json_text(listing: str, line: int, key: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if key not in {*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN, _SECONDS_COLUMN}:
         return ""
     if isinstance(value, str):
         return value
@@ -189,7 +196,7 @@ def _json_text(listing: Path, line: int, key: str, value: Any) -> str:  # noqa: 
     return str(value)
 
 
-def _listed(listing: Path, line: int, row: Mapping[str, str]) -> ListedVideo:
+def _listed(listing: str, line: int, row: Mapping[str, str]) -> ListedVideo:
     column = next((name for name in _PATH_COLUMNS if name in row), None)
     if column is None or not row[column].strip():
         raise UsageError(f"{listing}, line {line}: there is no path (column {_READ_COLUMNS}).")
@@ -201,7 +208,16 @@ def _listed(listing: Path, line: int, row: Mapping[str, str]) -> ListedVideo:
             span = Span(start or 0.0, end)
         except ValueError as error:
             raise UsageError(f"{where}: {error}.") from error
-    return ListedVideo(line, row[column], row.get(_ID_COLUMN, "").strip() or None, span)
+    seconds = _length(where, row.get(_SECONDS_COLUMN, ""))
+    return ListedVideo(line, row[column], row.get(_ID_COLUMN, "").strip() or None, span, seconds)
+
+
+def _length(where: str, text: str) -> float | None:
+    """Return the length of a file; None where it is not known. Raises UsageError."""
+    seconds = _seconds(where, text, _SECONDS_COLUMN)
+    if seconds is not None and seconds < 0:
+        raise UsageError(f"{where}: the column {_SECONDS_COLUMN} is {_shown(text)}; a video is not shorter than 0 s.")
+    return seconds or None
 
 
 def _seconds(where: str, text: str, column: str) -> float | None:
