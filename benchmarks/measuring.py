@@ -132,6 +132,26 @@ def cpu_seconds() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
+class OtherPrograms:
+    """Measures which share of the CPU time of this machine other programs use, from its creation on."""
+
+    def __init__(self) -> None:
+        self._began, self._busy, self._own = time.perf_counter(), _busy_seconds(), cpu_seconds()
+
+    def share(self) -> float:
+        """Return the share, from 0 to 1; child processes that are still running count as other programs."""
+        available = (time.perf_counter() - self._began) * (os.cpu_count() or 1)
+        others = (_busy_seconds() - self._busy) - (cpu_seconds() - self._own)
+        return min(1.0, max(0.0, others / available)) if available else 0.0
+
+
+def _busy_seconds() -> float:
+    """Return the CPU time that all programs have used since the machine started; 0 if the system does not tell."""
+    # proc(5): user, nice, system, idle, iowait, irq, softirq, steal.
+    total = next((line.split()[1:9] for line in _lines("/proc/stat") if line.startswith("cpu ")), [])
+    return sum(int(each) for at, each in enumerate(total) if at not in (3, 4)) / os.sysconf("SC_CLK_TCK")
+
+
 def machine_facts() -> dict[str, Any]:
     """Return what figures depend on: processor, cores, memory, versions, load."""
     cpu = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]

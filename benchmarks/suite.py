@@ -1,6 +1,6 @@
 """One table of figures, measured in one run: `make bench`, or in less than 3 minutes `make bench-quick`.
 
-    python -m benchmarks.suite [--size full|quick|tiny] [--only PART ...] [--out FILE] [--docs PAGE]
+    python -m benchmarks.suite [--size full|quick|tiny] [--only PART ...] [--out FILE] [--docs PAGE] [--table-of FILE]
 
 Each part runs in a process of its own, checks outputs before it measures, and prints its figures as it goes; a part
 that fails is stated, and the others go on. The figures, medians with the least and the most, and the facts of the
@@ -17,10 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import Figure, machine_facts
+from benchmarks.measuring import Figure, OtherPrograms, machine_facts
 from benchmarks.sizes import SIZES
 
 PARTS = {
@@ -33,6 +34,7 @@ PARTS = {
     "query": "query_latency",
 }
 _MOST_SECONDS = {"full": 900, "quick": 240, "tiny": 600}
+_QUIET_SHARE = 0.1
 _BEGIN, _END = "<!-- table of make bench -->", "<!-- end of table -->"
 
 
@@ -66,10 +68,10 @@ def run_all(names: list[str], size: str) -> dict[str, Any]:
     """Run parts one after the other, each in a process; return figures, failures, seconds and facts of the machine."""
     machine, started = machine_facts(), time.perf_counter()
     figures: list[dict[str, Any]] = []
-    failures, part_seconds = {}, {}
+    failures, part_seconds, others = {}, {}, {}
     for number, name in enumerate(names, 1):
         print(f"[{number}/{len(names)}] {name}, after {time.perf_counter() - started:.0f} s", flush=True)
-        begun = time.perf_counter()
+        begun, other_programs = time.perf_counter(), OtherPrograms()
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "figures.json"
             try:
@@ -81,6 +83,7 @@ def run_all(names: list[str], size: str) -> dict[str, Any]:
                 why = f"not done after {_MOST_SECONDS[size]} s"
             figures += json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
         part_seconds[name] = round(time.perf_counter() - begun, 1)
+        others[name] = round(other_programs.share(), 3)
         if why:
             failures[name] = why
             print(f"  {name} FAILED: {why}", flush=True)
@@ -89,6 +92,7 @@ def run_all(names: list[str], size: str) -> dict[str, Any]:
         "size": size,
         "seconds": round(time.perf_counter() - started, 1),
         "seconds_of_parts": part_seconds,
+        "other_programs": others,
         "failures": failures,
         "figures": figures,
     }
@@ -110,9 +114,21 @@ def table(found: dict[str, Any]) -> str:
     about = (
         f"Measured on {machine['date']} on {machine['cores']} cores ({machine['processor']}, load "
         f"{machine['load_before']} before), ffmpeg {machine['ffmpeg']}, OpenVINO {machine['openvino']}, "
-        f"PyTorch {machine['torch']}, in {found['seconds'] / 60:.0f} min."
+        f"PyTorch {machine['torch']}, in {found['seconds'] / 60:.0f} min. {disturbance(found['other_programs'])}"
     )
     return "\n".join([about, "", *lines])
+
+
+def disturbance(others: Mapping[str, float]) -> str:
+    """Return what other programs used of the CPU while each part was measured, in words."""
+    disturbed = {name: share for name, share in others.items() if share > _QUIET_SHARE}
+    if not disturbed:
+        return f"Other programs used at most {max(others.values(), default=0.0):.0%} of the CPU time."
+    listed = ", ".join(f"{name} {share:.0%}" for name, share in disturbed.items())
+    return (
+        f"**Disturbed**: other programs used a large share of the CPU time ({listed}), which slows down programs that "
+        "wait for all their threads, such as eager PyTorch, more than others. Measure again on a quiet machine."
+    )
 
 
 def fill_page(page: Path, text: str) -> None:
@@ -133,14 +149,18 @@ def main() -> int:
     parser.add_argument("--part", choices=PARTS, help="measure this one in this process")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON")
     parser.add_argument("--docs", type=Path, metavar="PAGE", help="page to fill in")
+    parser.add_argument("--table-of", type=Path, metavar="FILE", help="measure nothing; take the figures of this JSON")
     arguments = parser.parse_args()
     if arguments.part:
         run_part(arguments.part, arguments.size, arguments.out)
         return 0
-    found = run_all(arguments.only, arguments.size)
+    if arguments.table_of:
+        found = json.loads(arguments.table_of.read_text(encoding="utf-8"))
+    else:
+        found = run_all(arguments.only, arguments.size)
     text = table(found)
     print(f"\n{text}")
-    if arguments.out:
+    if arguments.out and not arguments.table_of:
         arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if arguments.docs:
         fill_page(arguments.docs, text)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reeldex.devices import usable_cores
 from reeldex.errors import InfrastructureError
 from reeldex.extractors.decode import decode
 from reeldex.extractors.decoding_process import DecodeStoppedError
@@ -74,6 +75,7 @@ class Decoders:
             for index in range(min(count, max(1, len(self._groups))))
         ]
         self._running = len(self._threads)
+        self._working = len(self._threads)
 
     def __enter__(self) -> Decoders:
         for thread in self._threads:
@@ -113,6 +115,8 @@ class Decoders:
                         return
                     self._decode(group, described.get(_path(group)))
         finally:
+            with self._lock:
+                self._working -= 1
             self._put(None)  # or the engine would wait forever
 
     def _next_groups(self) -> list[dict[int, VideoSource]]:
@@ -123,6 +127,12 @@ class Decoders:
             while self._groups and len(groups) < most and _is_small(groups[-1]) and _is_small(self._groups[0]):
                 groups.append(self._groups.popleft())
             return groups
+
+    def _cores(self) -> int | None:
+        """Return the cores for each of the files that are decoded at the same time from now on; None if it is one."""
+        with self._lock:
+            at_a_time = min(len(self._threads), self._working + len(self._groups))
+        return max(1, usable_cores() // at_a_time) if at_a_time > 1 else None
 
     def _described(self, groups: Sequence[Mapping[int, VideoSource]]) -> Mapping[str, Description]:
         """Return the descriptions of several files, of which any may be missing."""
@@ -164,6 +174,7 @@ class Decoders:
                 hardware=hardware,
                 software_reason=software_reason,
                 description=description,
+                cores=self._cores(),
             )
             with contextlib.closing(decoded) as items:
                 for at, item in self._times.decoding(cut(items, sources, self._specs)):

@@ -59,7 +59,10 @@ FORM = Form(
 def extract(  # noqa: PLR0913 - each is a field of the form in the UI
     *,
     source: Source,
-    store: Annotated[NonEmpty, Field(title="Store", description="Folder of the feature store; created if absent.")],
+    store: Annotated[
+        NonEmpty,
+        Field(title="Store", description="Folder of the feature store, or its URL (s3://...); created if absent."),
+    ],
     more_sources: MoreSources = [],  # noqa: B006 - never written to
     config: PipelineConfig,
     when_busy: WhenStoreBusy = WhenBusy.WAIT,

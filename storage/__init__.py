@@ -14,6 +14,8 @@
 - Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard` and
   `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).
 - Reading: `hdf5` (opening files), `reading` (spans of seconds, files kept open), `batch_reading`, `hashing`.
-- The file system, for every package: `atomic` (complete files only), `lock`, `documents` and `json_codec` (JSON files),
-  `system_errors` (unreadable is not damaged).
+- Who may write: `claims` and `run_claims` (shards, runs, commands) on `leases`, `lease_owner`, `process_id` and
+  `lease_medium`; `workspace` (what keeps an overtaken holder from writing).
+- The file system, for every package: `atomic` (complete files only), `lock` (on one machine), `documents` and
+  `json_codec` (JSON files), `system_errors` (unreadable is not damaged).
 """

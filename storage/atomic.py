@@ -12,6 +12,8 @@ from pathlib import Path
 
 from reeldex.storage.errors import ClaimLostError
 from reeldex.storage.presence import has_vanished
+from reeldex.storage.remote_path import RemotePath
+from reeldex.storage.system_errors import look_at
 from reeldex.storage.workspace import PREFIX, Workspace, workspace_of
 from reeldex.storage.write_errors import lasting_fault
 
@@ -20,13 +22,19 @@ from reeldex.storage.write_errors import lasting_fault
 def publish(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` when the block ends.
 
-    While a claim on the store is held, the temporary is in the claim's workspace instead. The file is fsynced before
-    the rename and the folder after it, so that after a power cut the name holds either the old content or the new one.
-    When the block raises, the temporary is removed and `path` stays as it was. Missing parent folders are created.
-    Raises FileNotFoundError when the block wrote nothing, and UnwritableError, which is an OSError, for a full disk, a
-    read-only one or missing permission; ClaimLostError when the claim was overtaken, and then changes nothing.
+    While a claim on the store is held, the temporary is in the claim's workspace instead; of a store at a URL, it is a
+    file of this machine, and replacing is one upload. The file is fsynced before the rename and the folder after it, so
+    that after a power cut the name holds either the old content or the new one. When the block raises, the temporary is
+    removed and `path` stays as it was. Missing parent folders are created. Raises FileNotFoundError when the block
+    wrote nothing, and UnwritableError, which is an OSError, for a full disk, a read-only one or missing permission;
+    ClaimLostError when the claim was overtaken, and then changes nothing.
     """
     workspace = workspace_of(path)
+    if isinstance(path, RemotePath):
+        with lasting_faults_named(path), path.draft() as draft:
+            yield draft
+            _upload(draft, path, workspace)
+        return
     temporary = _temporary_for(path, workspace)
     make_folder(path.parent)
     with lasting_faults_named(path, temporary), _loss_named(workspace):
@@ -48,9 +56,29 @@ def publish_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def publish_new_text(path: Path, text: str) -> bool:
+    """Publish a UTF-8 text file unless the name exists, and return whether it was published.
+
+    On a disk, this needs the store's lock: in an object store, of several writers one succeeds in any case.
+    """
+    if isinstance(path, RemotePath):
+        if (workspace := workspace_of(path)) is not None:
+            workspace.require()
+        with lasting_faults_named(path):
+            return path.create(text.encode("utf-8"))
+    if look_at(path) is not None:
+        return False
+    publish_text(path, text)
+    return True
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and its parents, each fsynced before the next; raises UnwritableError as `publish` does."""
     if folder.is_dir():
+        return
+    if isinstance(folder, RemotePath):
+        with lasting_faults_named(folder):
+            folder.mkdir(exist_ok=True)
         return
     make_folder(folder.parent)
     with lasting_faults_named(folder):
@@ -77,7 +105,9 @@ def remove_file(path: Path) -> None:
     """Remove a file, if it exists. Raises ClaimLostError as `publish` does."""
     workspace = workspace_of(path)
     with lasting_faults_named(path), _loss_named(workspace), contextlib.suppress(FileNotFoundError):
-        if workspace is None:
+        if isinstance(path, RemotePath) and workspace is not None:
+            workspace.require()
+        if workspace is None or isinstance(path, RemotePath):
             path.unlink()
         else:
             doomed = _temporary_for(path, workspace)
@@ -85,6 +115,22 @@ def remove_file(path: Path) -> None:
             doomed.unlink()
     if workspace is not None:
         workspace.require()
+
+
+def _upload(draft: Path, path: RemotePath, workspace: Workspace | None) -> None:
+    """Put a file where `path` is. Raises ClaimLostError when the workspace's claim was overtaken.
+
+    Nothing in an object store makes a check and an upload one step, except for a file that is new: that is created by
+    one of several writers. So a former holder that wakes up after the check replaces nothing that is there by then.
+    """
+    if workspace is not None:
+        workspace.require()
+    if path.is_absent():
+        if path.upload_new(draft):
+            return
+        if workspace is not None:
+            workspace.require()
+    path.upload(draft)
 
 
 def _temporary_for(path: Path, workspace: Workspace | None) -> Path:
@@ -135,7 +181,7 @@ def _loss_named(workspace: Workspace | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if workspace is not None and not workspace.folder.is_dir() and not has_vanished(workspace.root):
+        if workspace is not None and not workspace.is_held() and not has_vanished(workspace.root):
             raise ClaimLostError(workspace.what) from error
         raise
 

@@ -20,10 +20,12 @@ from pathlib import Path
 from reeldex.storage import layout
 from reeldex.storage.errors import ClaimHeldError, ClaimLostError, RunLostError, StoreBusyError, StoreVanishedError
 from reeldex.storage.lease_medium import LeaseFolder
+from reeldex.storage.lease_objects import LeaseObjects
 from reeldex.storage.lease_owner import LeaseOwner
 from reeldex.storage.leases import LEASE_SECONDS, Fence, FoundLease, Lease, LeaseRecord, Leases
 from reeldex.storage.presence import has_vanished, require_present
-from reeldex.storage.workspace import Workspace
+from reeldex.storage.remote_path import RemotePath
+from reeldex.storage.workspace import Workspace, workspace_for
 from reeldex.storage.write_errors import UnwritableError, lasting_fault
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,8 @@ class RunId:
 @functools.cache
 def leases_of(root: Path) -> Leases:
     """Return the leases of a store, one instance per process: it remembers what it has seen."""
-    return Leases(LeaseFolder(layout.claims_folder(root)))
+    folder = layout.claims_folder(root)
+    return Leases(LeaseObjects(folder) if isinstance(folder, RemotePath) else LeaseFolder(folder))
 
 
 def shard_holder(root: Path, shard: int) -> FoundLease | None:
@@ -113,7 +116,7 @@ def working(root: Path, key: str, purpose: str, owner: LeaseOwner, lease_seconds
     except Exception as error:
         if (
             isinstance(error, (ClaimLostError, RunLostError, StoreVanishedError))
-            or workspace.folder.is_dir()
+            or workspace.is_held()
             or has_vanished(root)
         ):
             raise
@@ -126,7 +129,7 @@ def working(root: Path, key: str, purpose: str, owner: LeaseOwner, lease_seconds
 
 
 def _workspace(root: Path, key: str, record: LeaseRecord) -> Workspace:
-    return Workspace(root, record.token, f"The store {root}" if key == STORE else f"{key} of {root}")
+    return workspace_for(root, record.token, f"The store {root}" if key == STORE else f"{key} of {root}")
 
 
 def fence_of(root: Path) -> Fence:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import orjson
 
-from reeldex.storage.atomic import publish_text
+from reeldex.storage.atomic import publish_new_text, publish_text
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.json_codec import from_json
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, JSON
@@ -39,14 +39,24 @@ def canonical_json(value: JSON) -> str:
 
 
 def write_document(path: Path, kind: str, body: Mapping[str, JSON]) -> None:
-    """Publish `body` as a JSON file of this kind.
+    """Publish `body` as a JSON file of this kind, see `_document`."""
+    publish_text(path, _document(kind, body))
+
+
+def write_new_document(path: Path, kind: str, body: Mapping[str, JSON]) -> bool:
+    """Publish `body` as a JSON file of this kind unless it exists, and return whether it was published."""
+    return publish_new_text(path, _document(kind, body))
+
+
+def _document(kind: str, body: Mapping[str, JSON]) -> str:
+    """Return the text of a JSON file of this kind.
 
     The field `sha256` is the SHA-256 of the canonical JSON of all other fields; file names that are not UTF-8
     stay intact because every non-ASCII character is escaped.
     """
     content: dict[str, JSON] = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, **body}
     content["sha256"] = _checksum(content)
-    publish_text(path, json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+    return json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def read_document(path: Path, kind: str, content: type[T]) -> T:

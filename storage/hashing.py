@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,15 @@ class Extent:
     row_count: Integer
     width: Integer
     sha256: Text
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A feature file that was written: its size in bytes, its SHA-256 (hex), and the extent of each video's rows."""
+
+    size_bytes: int
+    sha256: str
+    extents: Mapping[str, Extent]
 
 
 def extent_is_intact(path: Path, extent: Extent) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +14,8 @@ from pathlib import Path
 import h5py
 
 from reeldex.storage.errors import StoreFileMissingError
+from reeldex.storage.remote_path import RemotePath, remote_error
+from reeldex.storage.remote_ranges import RangeReader
 from reeldex.storage.system_errors import ASKED_WRONGLY, look_at, reading_error, unreadable
 
 # What h5py raises for a damaged file or a system error, depending on where it occurs.
@@ -21,6 +25,7 @@ _DRIVER = "reeldex-reading"
 # The HDF5 library appends this to its message for each failed system call.
 _SYSTEM_CALL = re.compile(r"\berrno = (\d+)")
 _PROBE_BYTES = 64 << 20
+_LEAST_METADATA_BYTES = 2048
 
 
 def _set_driver(access: h5py.h5p.PropFAID) -> None:
@@ -39,13 +44,36 @@ def open_to_read(path: Path) -> h5py.File:
     Published files are never written again, so reading needs no lock, which many network file systems lack. Raises
     what h5py raises.
     """
+    if isinstance(path, RemotePath):
+        return open_ranges(RangeReader(path.url))
     return h5py.File(path, "r", driver=_DRIVER, locking=False)
 
 
+def open_ranges(ranges: RangeReader) -> h5py.File:
+    """Open an HDF5 file in an object store, of which only what is used is fetched. Raises what h5py raises."""
+    file = h5py.File(ranges, "r")
+    _OPEN_RANGES.add(file)
+    return file
+
+
+# When Python ends, the HDF5 library closes what is open, and would call Python for it.
+_OPEN_RANGES: weakref.WeakSet[h5py.File] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_ranges() -> None:
+    for file in list(_OPEN_RANGES):
+        with suppress(*H5PY_ERRORS):
+            file.close()
+
+
 @contextmanager
-def create(path: Path) -> Iterator[h5py.File]:
-    """Create an HDF5 file, and close it when the block ends. Raises what h5py raises."""
-    file = h5py.File(path, "w", locking=False)
+def create(path: Path, metadata_bytes: int = 0) -> Iterator[h5py.File]:
+    """Create an HDF5 file, and close it when the block ends. Raises what h5py raises.
+
+    Room for metadata is reserved in pieces of `metadata_bytes`, if that is more than the library's 2 KiB.
+    """
+    file = h5py.File(path, "w", locking=False, meta_block_size=max(metadata_bytes, _LEAST_METADATA_BYTES))
     try:
         yield file
         file.close()
@@ -65,7 +93,7 @@ def raise_system_error(path: Path, error: BaseException) -> None:
     A failed system call is identified by its error number. Without one, the whole file is read without HDF5:
     it is damaged only if that succeeds.
     """
-    found = _system_call(error) or _out_of_memory(error) or reading_error(path)
+    found = remote_error(error) or _system_call(error) or _out_of_memory(error) or reading_error(path)
     if isinstance(found, FileNotFoundError) and look_at(path) is None:
         raise StoreFileMissingError(path) from error
     if found is not None:

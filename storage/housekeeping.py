@@ -12,6 +12,7 @@ from reeldex.storage.claims import live_tokens
 from reeldex.storage.errors import NotAStoreError, StoreDamagedError
 from reeldex.storage.manifest import read_manifest
 from reeldex.storage.outcomes import read_outcomes
+from reeldex.storage.remote_path import RemotePath, remove_dead_drafts
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import is_folder, list_folder, look_at
 from reeldex.storage.write_errors import require_writable
@@ -49,7 +50,11 @@ def create_folders(path: Path) -> None:
             "folder with --store, or remove its content."
         )
     for name in layout.FOLDERS:
-        make_folder(path / name)
+        if name != layout.STAGING:
+            make_folder(path / name)
+    make_folder(layout.staging_root(path))
+    if isinstance(path, RemotePath):
+        (path / layout.MANIFEST).require_conditional_writes()
 
 
 def require_writable_folders(path: Path) -> None:
@@ -76,9 +81,14 @@ def remove_temporaries(path: Path) -> None:
 
     Requires the store's lock, or a run that plans, perhaps beside others: runs write through workspaces.
     """
-    folders = [path, *(path / name for name in (*layout.FOLDERS, layout.CLAIMS))]
-    for parent in (layout.FEATURES, layout.STAGING):
-        folders += [folder for folder in list_folder(path / parent) if is_folder(folder)]
+    staging = layout.staging_root(path)
+    folders = [staging, *(folder for folder in list_folder(staging) if is_folder(folder))]
+    if isinstance(path, RemotePath):
+        # There, nothing has a temporary name.
+        remove_dead_drafts(path)
+    else:
+        folders += [path, *(path / name for name in (*layout.FOLDERS, layout.CLAIMS) if name != layout.STAGING)]
+        folders += [folder for folder in list_folder(path / layout.FEATURES) if is_folder(folder)]
     for folder in folders:
         remove_leftovers(folder, functools.partial(live_tokens, path))
 

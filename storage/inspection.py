@@ -174,6 +174,9 @@ def _staged(
                 staged[position] = staging.outcome_of(position, manifest)
         except StoreDamagedError as error:
             problems.append(str(error))
+        except KeyError:
+            # Another run, which has claimed the shard, has published or discarded it since the folder was listed.
+            continue
     return staged
 
 

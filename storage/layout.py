@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from reeldex.storage.remote_path import local_side
 from reeldex.storage.system_errors import list_folder
 
 MANIFEST = "manifest"
@@ -80,14 +81,19 @@ def features_file(root: Path, space: str, shard: int) -> Path:
 
 
 def staging_folder(root: Path, shard: int) -> Path:
-    """Return the folder of the finished videos of an unfinished shard."""
-    return root / STAGING / shard_stem(shard)
+    """Return the folder of the finished videos of an unfinished shard; of a store at a URL, one of this machine."""
+    return staging_root(root) / shard_stem(shard)
+
+
+def staging_root(root: Path) -> Path:
+    """Return the folder with the staging folders of all shards."""
+    return local_side(root) / STAGING
 
 
 def staged_shards(root: Path) -> list[int]:
     """Return the numbers of the shards with a staging folder, in order; raises StoreUnreadableError."""
     # A store that was copied without its empty folders has none.
-    found = list_folder(root / STAGING)
+    found = list_folder(staging_root(root))
     return sorted(shard for path in found if (shard := parse_shard_stem(path.name)) is not None)
 
 

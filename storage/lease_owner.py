@@ -47,11 +47,23 @@ class LeaseOwner:
     @property
     def has_ended(self) -> bool:
         """Whether the owner has certainly ended. False for one that cannot be seen from here."""
-        return self.is_here and not is_alive(self.process)
+        return self.is_here and not is_alive(self.process) and not _is_hidden(self.process)
 
     def __str__(self) -> str:
         process = self.process.partition("@")[0]
         return f"process {process} on {self.host} since {self.since} ({self.work})"
+
+
+def _is_hidden(process: str) -> bool:
+    """Whether a process may exist although /proc does not show it: that of another user, where /proc hides those."""
+    process_id = process.partition("@")[0]
+    try:
+        os.kill(int(process_id), 0)
+    except PermissionError:
+        return not Path(f"/proc/{process_id}").exists()
+    except (ProcessLookupError, ValueError, OverflowError):
+        pass
+    return False
 
 
 @functools.cache

@@ -198,11 +198,11 @@ class Leases:
     def is_abandoned(self, found: FoundLease) -> bool:
         """Whether the holder has ended, or this instance has seen no renewal for the time that it promised."""
         now = time.monotonic()
-        content, since, _ = self._seen.get(found.name, (b"", now, False))
-        if content != found.content:
-            same = content != b"" and _token(content) == _token(found.content)
-            self._seen[found.name] = (found.content, now, same)
-            since = now
+        seen = self._seen.get(found.name)
+        if seen is None or seen[0] != found.content:
+            renewed = seen is not None and _token(seen[0]) == _token(found.content)
+            seen = self._seen[found.name] = (found.content, now, renewed)
+        since = seen[1]
         ended = found.record is not None and found.record.owner.has_ended
         return ended or now - since > found.lease_seconds
 
@@ -213,7 +213,7 @@ class Leases:
         """
         if found.record is not None and found.record.owner.is_here:
             return not found.record.owner.has_ended
-        return self._seen.get(found.name, (b"", 0.0, False))[2]
+        return found.name in self._seen and self._seen[found.name][2]
 
     def exists(self, key: str, token: str) -> bool:
         """Whether a lease of this key with this token exists, abandoned or not."""

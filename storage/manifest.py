@@ -10,11 +10,11 @@ from pathlib import Path
 
 from reeldex.storage import layout
 from reeldex.storage.atomic import is_leftover
-from reeldex.storage.documents import read_document, refuse, write_document
+from reeldex.storage.documents import read_document, refuse, write_new_document
 from reeldex.storage.errors import StoreDamagedError, StoreError
 from reeldex.storage.json_codec import Integer, Text, to_json
 from reeldex.storage.schema import JSONObject, Span, VideoEntry, check_space_name
-from reeldex.storage.system_errors import list_folder, look_at
+from reeldex.storage.system_errors import list_folder
 
 _KIND = "manifest"
 
@@ -90,18 +90,17 @@ class IdTree:
 def write_manifest(root: Path, manifest: ShardManifest) -> None:
     """Publish a shard's manifest; raises StoreError when the shard has one: manifests are immutable."""
     path = layout.manifest_file(root, manifest.shard)
-    if look_at(path) is not None:
-        raise StoreError(
-            f"{path} already exists, and manifests are immutable. Plan again from the store's current "
-            "manifests; was this planned without holding the store's lock?"
-        )
     body = to_json(manifest)
     # As in the manifests of all releases, unless there is something to record.
     names = ["shard", "spaces", *(["decode"] if manifest.decode else []), "videos"]
     for video in body["videos"]:
         if video["span"] is None:
             del video["span"]
-    write_document(path, _KIND, {name: body[name] for name in names})
+    if not write_new_document(path, _KIND, {name: body[name] for name in names}):
+        raise StoreError(
+            f"{path} already exists, and manifests are immutable. Plan again from the store's current "
+            "manifests; was this planned without holding the store's lock?"
+        )
 
 
 def read_manifest(path: Path) -> ShardManifest:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reeldex.storage import layout
 from reeldex.storage.documents import REMEDIES, read_document, refuse, write_document
-from reeldex.storage.hashing import Extent, file_sha256
+from reeldex.storage.hashing import Extent, WrittenFile, file_sha256
 from reeldex.storage.json_codec import Integer, Number, Text, to_json
 from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.schema import JSONObject, VideoOutcome, check_space_name
@@ -29,6 +29,11 @@ class FileRecord:
     size_bytes: Integer
     sha256: Text
     extents: Mapping[str, Extent]
+
+    @classmethod
+    def written(cls, root: Path, path: Path, file: WrittenFile) -> FileRecord:
+        """Return the record of a file below `root` that was just written."""
+        return cls(path.relative_to(root).as_posix(), file.size_bytes, file.sha256, file.extents)
 
     @classmethod
     def of(cls, root: Path, path: Path, extents: Mapping[str, Extent]) -> FileRecord:

@@ -53,9 +53,8 @@ def publish_shard(
             counts.pop(space.name, None)
         path = layout.features_file(root, space.name, manifest.shard)
         items = _assemble(root, inspection, space, rows)
-        write_shard(path, space, manifest.shard, items, provenance)
-        with ShardReader(path) as reader:
-            files[space.name] = FileRecord.of(root, path, reader.extents())
+        written = write_shard(path, space, manifest.shard, items, provenance, video_count=len(manifest.videos))
+        files[space.name] = FileRecord.written(root, path, written)
     wanted = [space.name for space in inspection.spaces]
     videos = tuple(
         outcome_of_uncounted(entry, previous[at] or inspection.staged.get(at), rows[at])

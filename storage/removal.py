@@ -155,9 +155,9 @@ def _rewrite(root: Path, outcomes: ShardOutcomes, doomed: Collection[int]) -> in
             emptied.add(space)
             continue
         with ShardReader(path) as reader:
-            write_shard(path, reader.space, outcomes.shard, _others(reader, ids), reader.provenance)
-        with ShardReader(path) as reader:
-            files[space] = FileRecord.of(root, path, reader.extents())
+            others, count = _others(reader, ids), len(record.extents)
+            written = write_shard(path, reader.space, outcomes.shard, others, reader.provenance, video_count=count)
+        files[space] = FileRecord.written(root, path, written)
     if emptied:
         for space in sorted(emptied):
             add_removed(root, space, [outcomes.shard])

@@ -17,21 +17,32 @@ import numpy.typing as npt
 
 from reeldex.storage.atomic import publish
 from reeldex.storage.errors import StoreDamagedError, StoreFileMissingError, StoreUnreadableError, UnknownVideoError
-from reeldex.storage.hashing import Extent
-from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_to_read, raise_system_error
+from reeldex.storage.hashing import Extent, WrittenFile, file_sha256
+from reeldex.storage.hdf5 import H5PY_ERRORS, create, open_ranges, open_to_read, raise_system_error
+from reeldex.storage.remote_path import RemotePath
+from reeldex.storage.remote_ranges import RangeReader
 from reeldex.storage.row_datasets import damaged_rows, is_plausible, read_rows, room_for, write_rows
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, JSON, FeatureRows, FeatureSpace, check_video_id
 from reeldex.storage.system_errors import look_at
 
+# Dataset headers and links; the limit bounds the unused rest of it.
+_METADATA_BYTES_PER_VIDEO = 2048
+_MOST_METADATA_BYTES = 4 << 20
 
-def write_shard(
+
+def write_shard(  # noqa: PLR0913 - what the file holds, and a hint
     path: Path,
     space: FeatureSpace,
     shard: int,
     items: Iterable[tuple[str, FeatureRows]],
     provenance: Mapping[str, JSON],
-) -> None:
+    *,
+    video_count: int = 0,
+) -> WrittenFile:
     """Publish the features of a shard's videos as one HDF5 file; keeps one video in memory at a time.
+
+    With `video_count`, about the number of items, what HDF5 needs to find rows is in one piece near the start of the
+    file: from an object store, it is then fetched by one request.
 
     Writes `/features/<video id>`, (R, D) float16, contiguous, with the attributes start_seconds,
     seconds_per_row, duration_seconds (NaN when unknown), truncated, source, position (the video's place in
@@ -41,24 +52,30 @@ def write_shard(
     Raises ValueError for an id that is invalid, occurs twice or is a folder of another, and for rows of different
     dimensions.
     """
-    with publish(path) as temporary, create(temporary) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["space"] = space.name
-        file.attrs["fingerprint"] = space.fingerprint_json()
-        file.attrs["provenance"] = json.dumps(dict(provenance), sort_keys=True)
-        file.attrs["shard"] = shard
-        file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        features = file.create_group("features", track_order=True)
-        width: int | None = None
-        for position, (video_id, rows) in enumerate(items):
-            check_video_id(video_id)
-            width = width or rows.rows.shape[1]
-            if rows.rows.shape[1] != width:
-                raise ValueError(
-                    f"The rows of {video_id!r} have dimension {rows.rows.shape[1]}, others of {space.name} {width}."
-                )
-            write_rows(_parent(features, video_id), video_id.rpartition("/")[2], rows, position)
+    with publish(path) as temporary:
+        with create(temporary, min(_METADATA_BYTES_PER_VIDEO * video_count, _MOST_METADATA_BYTES)) as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["format_version"] = FORMAT_VERSION
+            file.attrs["space"] = space.name
+            file.attrs["fingerprint"] = space.fingerprint_json()
+            file.attrs["provenance"] = json.dumps(dict(provenance), sort_keys=True)
+            file.attrs["shard"] = shard
+            file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+            _write_features(file.create_group("features", track_order=True), space, items)
+        with ShardReader(temporary) as reader:
+            return WrittenFile(temporary.stat().st_size, file_sha256(temporary), reader.extents())
+
+
+def _write_features(features: h5py.Group, space: FeatureSpace, items: Iterable[tuple[str, FeatureRows]]) -> None:
+    width: int | None = None
+    for position, (video_id, rows) in enumerate(items):
+        check_video_id(video_id)
+        width = width or rows.rows.shape[1]
+        if rows.rows.shape[1] != width:
+            raise ValueError(
+                f"The rows of {video_id!r} have dimension {rows.rows.shape[1]}, others of {space.name} {width}."
+            )
+        write_rows(_parent(features, video_id), video_id.rpartition("/")[2], rows, position)
 
 
 @dataclass(frozen=True)
@@ -95,6 +112,7 @@ class ShardReader:
         self.path = path
         self._bytes: npt.NDArray[np.uint8] | None = None
         self._file: h5py.File | None = None
+        self._ranges: RangeReader | None = None
         # Of videos that have been read: HDF5 looks up a dataset in more time than it takes to read a few rows of it.
         self._places: dict[str, _Place] = {}
         self._closed = False
@@ -107,7 +125,9 @@ class ShardReader:
             raise StoreFileMissingError(self.path)
         self._bytes = None
         self._places.clear()
-        self._file = open_to_read(self.path)
+        if isinstance(self.path, RemotePath):
+            self._ranges = RangeReader(self.path.url)
+        self._file = open_to_read(self.path) if self._ranges is None else open_ranges(self._ranges)
         self._read_header(self._file)
 
     def _discard(self) -> None:
@@ -178,13 +198,18 @@ class ShardReader:
     def map_rows(self, video_id: str) -> tuple[RowTiming, npt.NDArray[np.float16]]:
         """Return the row times of one video and its rows as a read-only memory-mapped (R, D) float16 array.
 
-        Pages are read when they are used, so the SHA-256 is not checked. The array stays valid after `close`. Raises
-        UnknownVideoError.
+        Pages are read when they are used, so the SHA-256 is not checked; from an object store, all rows are fetched at
+        once. The array stays valid after `close`. Raises UnknownVideoError.
         """
         with self._damage_named():
             place = self._place(video_id)
             if place.offset is None:
                 raise StoreDamagedError(f"the rows of {video_id!r} are not stored in one piece")
+            if self._ranges is not None:
+                rows = room_for(place.shape)
+                self._read_into(rows, place.offset)
+                rows.flags.writeable = False
+                return place.timing, rows
             if self._bytes is None:
                 self._bytes = np.memmap(self.path, np.uint8, mode="r").view(np.ndarray)
             # Published files are never written again, so the mapped array cannot change or shrink.
@@ -247,9 +272,12 @@ class ShardReader:
 
     def _read_into(self, rows: npt.NDArray[np.float16], offset: int) -> None:
         """Fill `rows` with the bytes from `offset` on; errors of the system stay what they are, unlike in a mapping."""
+        wanted = rows.reshape(-1).view(np.uint8).data
+        if self._ranges is not None:
+            wanted[:] = self._ranges.read_exactly(offset, len(wanted))
+            return
         assert self._file is not None  # noqa: S101 - `_damage_named` has opened it
         descriptor = self._file.id.get_vfd_handle()
-        wanted = rows.reshape(-1).view(np.uint8).data
         done = 0
         while done < len(wanted):
             count = os.preadv(descriptor, [wanted[done:]], offset + done)

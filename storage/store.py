@@ -22,10 +22,12 @@ from reeldex.storage.housekeeping import (
 )
 from reeldex.storage.inspection import Inspection, ShardState, inspect_shard, renew
 from reeldex.storage.leases import LEASE_SECONDS
+from reeldex.storage.location import store_path
 from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.publishing import publish_shard
 from reeldex.storage.readable_store import ReadableStore, nearest
 from reeldex.storage.records import set_aside_damaged
+from reeldex.storage.remote_path import refresh
 from reeldex.storage.run_claims import RunClaim, join_runs, waiting_place
 from reeldex.storage.schema import JSON, FeatureSpace
 from reeldex.storage.searches import SearchedSource, Searches, read_searched_ids, read_searches, write_searches
@@ -40,6 +42,8 @@ from reeldex.storage.verify_sample import Sample
 class FeatureStore(ReadableStore):
     """A folder of features: read them by video and span, add videos, publish shards, verify files.
 
+    The folder is on a disk, or in an object store: a URL such as `s3://bucket/store`.
+
     Reading needs no lock and sees what other processes publish; hold `lock()` while writing. With `create`, an absent
     or empty folder becomes a store. Raises NotAStoreError for a folder that is not a store. Methods raise
     StoreDamagedError when a file that they need is damaged, and StoreUnreadableError when the system does not allow
@@ -48,10 +52,12 @@ class FeatureStore(ReadableStore):
     """
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
+        folder = store_path(path)
+        refresh(folder)
         if create:
-            create_folders(Path(path))
-        require_folders(Path(path))
-        super().__init__(Path(path))
+            create_folders(folder)
+        require_folders(folder)
+        super().__init__(folder)
 
     def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path]]:
         return FeatureStore, (self.path,)
@@ -66,6 +72,7 @@ class FeatureStore(ReadableStore):
         the store cannot be written, StoreVanishedError when it is gone.
         """
         with alone(self.path, wait_seconds):
+            refresh(self.path)
             sweep(self.path)
             yield
 
@@ -206,6 +213,7 @@ class FeatureStore(ReadableStore):
 
         `progress` is called with (files checked, files in total).
         """
+        refresh(self.path)
         return verify_store(self.path, progress, sample)
 
     def set_aside_records(self) -> list[str]:

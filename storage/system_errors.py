@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reeldex.remote_faults import RemoteError
 from reeldex.storage.errors import StoreUnreadableError
+from reeldex.storage.remote_path import RemotePath
 
 # Errors of a system call whose arguments came from a damaged file; all others are system errors.
 ASKED_WRONGLY = frozenset({errno.EINVAL, errno.EFAULT, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT})
@@ -68,11 +70,13 @@ class Unreadable:
 
 def remedy_for(error: OSError) -> str:
     """Return the remedy for a system error, as a sentence."""
-    return _REMEDIES.get(error.errno or 0, _ANY)
+    return error.fault.remedy if isinstance(error, RemoteError) else _REMEDIES.get(error.errno or 0, _ANY)
 
 
 def reason(error: OSError) -> str:
     """Return the system's message for an error, such as "Permission denied"."""
+    if isinstance(error, RemoteError):
+        return error.fault.why
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -126,6 +130,9 @@ def file_versions(folder: Path) -> dict[str, FileVersion]:
     Raises StoreUnreadableError.
     """
     found = {}
+    if isinstance(folder, RemotePath):
+        versions = ((path.name, file_version(path)) for path in list_folder(folder))
+        return {name: version for name, version in versions if version is not None}
     try:
         with reading(folder), os.scandir(folder) as entries:
             for entry in entries:
@@ -168,10 +175,16 @@ def require_readable(path: Path) -> None:
 
 
 def readable_size(path: Path) -> int:
-    """Return the size in bytes of a file that can be opened and its first byte read; raises as `require_readable`."""
-    with reading(path), path.open("rb", buffering=0) as file:
-        file.read(1)
-        return os.fstat(file.fileno()).st_size
+    """Return the size in bytes of a file that can be opened and its first byte read; raises as `require_readable`.
+
+    In an object store it is only looked at: who may list a file there may read it, unless it is archived.
+    """
+    with reading(path):
+        if isinstance(path, RemotePath):
+            return path.stat().st_size
+        with path.open("rb", buffering=0) as file:
+            file.read(1)
+            return os.fstat(file.fileno()).st_size
 
 
 def reading_error(path: Path) -> OSError | None:

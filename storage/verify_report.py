@@ -97,7 +97,9 @@ class Findings:
 
     def damage(self, path: Path, what: str, remedy: str, video_id: str | None = None) -> None:
         """Record damage of a file, or of a video in it."""
-        self.damages.append(Damage(path.relative_to(self.root).as_posix(), video_id, what, remedy))
+        # Of a store at a URL, videos are staged on this machine.
+        file = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        self.damages.append(Damage(file, video_id, what, remedy))
 
     def report(self, sample: Sample | None) -> VerifyReport:
         """Return what was found; `sample` is what was to be read of the shards, None for all."""

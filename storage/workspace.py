@@ -20,6 +20,7 @@ from pathlib import Path
 from reeldex.storage import layout
 from reeldex.storage.errors import ClaimLostError
 from reeldex.storage.presence import require_present
+from reeldex.storage.remote_path import RemotePath, local_side
 
 PREFIX = ".publishing-"
 """The beginning of the names of all temporaries."""
@@ -65,9 +66,17 @@ class Workspace:
         place = self._in(max(inside, key=lambda each: len(each.parts))) if inside else self.folder
         return place / uuid.uuid4().hex
 
+    def is_held(self) -> bool:
+        """Whether the claim is held, and was not overtaken."""
+        return self.folder.is_dir()
+
+    def contains(self, path: Path) -> bool:
+        """Whether `path` is to be changed through this workspace."""
+        return self.root in path.parents
+
     def require(self) -> None:
         """Raise ClaimLostError if the claim was overtaken, StoreVanishedError if the store is gone."""
-        if not self.folder.is_dir():
+        if not self.is_held():
             require_present(self.root)
             raise ClaimLostError(self.what)
 
@@ -93,7 +102,53 @@ class Workspace:
         return []
 
 
+class RemoteWorkspace(Workspace):
+    """The workspace of a claim on a store in an object store: an object that exists as long as the claim is held.
+
+    Files of the store are put where they are by `atomic`, which asks for the object before. What is staged on this
+    machine goes through a folder there.
+    """
+
+    def create(self) -> None:
+        """Create the object."""
+        _as_remote(self.folder).create(b"")
+
+    def remove(self) -> None:
+        """Remove the object, and the folder on this machine."""
+        _as_remote(self.folder).unlink(missing_ok=True)
+        shutil.rmtree(self._staged, ignore_errors=True)
+
+    def temporary_for(self, path: Path) -> Path:  # noqa: ARG002 - all that is staged is on one file system
+        """Return a new path on this machine. Raises ClaimLostError."""
+        self.require()
+        self._staged.mkdir(parents=True, exist_ok=True)
+        return self._staged / uuid.uuid4().hex
+
+    def is_held(self) -> bool:
+        """Whether the object is there."""
+        return not _as_remote(self.folder).is_absent()
+
+    def contains(self, path: Path) -> bool:
+        """Whether `path` is to be changed through this workspace."""
+        return self.root in path.parents or local_side(self.root) in path.parents
+
+    @property
+    def _staged(self) -> Path:
+        return self._in(layout.staging_root(self.root))
+
+
+def _as_remote(path: Path) -> RemotePath:
+    if not isinstance(path, RemotePath):
+        raise TypeError(f"{path} is not in an object store")
+    return path
+
+
+def workspace_for(root: Path, token: str, what: str) -> Workspace:
+    """Return the workspace of a claim on the store `root`."""
+    return (RemoteWorkspace if isinstance(root, RemotePath) else Workspace)(root, token, what)
+
+
 def workspace_of(path: Path) -> Workspace | None:
     """Return the workspace through which `path` is to be changed; None if no claim is held on what contains it."""
     workspace = _current.get()
-    return workspace if workspace is not None and workspace.root in path.parents else None
+    return workspace if workspace is not None and workspace.contains(path) else None

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 from reeldex.errors import PermanentFaultError
 from reeldex.quantities import data_size
+from reeldex.remote_faults import RemoteError, RemoteFault
+from reeldex.storage.remote_path import RemotePath, local_side
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # What no retry heals.
@@ -30,7 +33,7 @@ class UnwritableError(PermanentFaultError, OSError):
         self.path, self.errno, self.needed_bytes, self.work = path, number, needed_bytes, work
         self.strerror, self.filename = os.strerror(number), str(path)
 
-    def __reduce__(self) -> tuple[type[UnwritableError], tuple[Path, int, float | None, str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return UnwritableError, (self.path, self.errno or 0, self.needed_bytes, self.work)
 
     def __str__(self) -> str:
@@ -46,11 +49,29 @@ class UnwritableError(PermanentFaultError, OSError):
         return UnwritableError(folder, self.errno or 0, needed_bytes, work)
 
 
+class RemoteUnwritableError(UnwritableError):
+    """An object store refuses a write, and will until a person has changed something. `fault` says why."""
+
+    def __init__(self, path: Path, fault: RemoteFault) -> None:
+        super().__init__(path, errno.EACCES)
+        self._message = f"{path} cannot be written: {fault.why}. {fault.remedy}"
+        self.fault = fault
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteUnwritableError, (self.path, self.fault)
+
+    def about(self, folder: Path, needed_bytes: float | None = None, work: str = "shard") -> UnwritableError:  # noqa: ARG002
+        """Return the same fault as one of the whole `folder`."""
+        return RemoteUnwritableError(folder, self.fault)
+
+
 def lasting_fault(path: Path, error: BaseException) -> UnwritableError | None:
     """Return a failed write of `path` as a lasting fault; None for any other error.
 
     An error that names a file elsewhere, such as one that was being read, is not one of writing `path`.
     """
+    if isinstance(error, RemoteError):
+        return None if error.fault.transient else RemoteUnwritableError(path, error.fault)
     if isinstance(error, UnwritableError) or not isinstance(error, OSError) or error.errno not in LASTING:
         return None
     if isinstance(error.filename, str | bytes):
@@ -66,7 +87,11 @@ def full_disk(folder: Path, needed_bytes: float, work: str = "shard") -> Unwrita
 
 
 def free_bytes(path: Path) -> int | None:
-    """Return the space that this user may still fill on the disk that holds `path`, which may not exist yet."""
+    """Return the space that this user may still fill on the disk that holds `path`, which may not exist yet.
+
+    Of a store in an object store, it is the disk for what waits to be uploaded.
+    """
+    path = local_side(path)
     for each in (path, *path.absolute().parents):
         try:
             found = os.statvfs(each)
@@ -87,7 +112,12 @@ def refuse_if_full(path: Path, size_bytes: int) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise UnwritableError if entries of an existing folder may not be created; writes nothing."""
+    """Raise UnwritableError if entries of an existing folder may not be created; writes nothing.
+
+    Object stores say so only when something is written.
+    """
+    if isinstance(folder, RemotePath):
+        return
     if os.access(folder, os.W_OK | os.X_OK):
         return
     read_only = bool(os.statvfs(folder).f_flag & os.ST_RDONLY)

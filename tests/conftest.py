@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests import object_store
+from tests.object_store import ObjectStore
+
 # Before anything imports Prefect: its settings and database are this run's own.
 for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]
@@ -169,3 +172,39 @@ def mixed_folder(tmp_path: Path, make_video: MakeVideo) -> Path:
     (folder / "truncated.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
     os.mkfifo(folder / "pipe.mp4")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _object_store() -> Iterator[ObjectStore]:
+    pytest.importorskip("s3fs", reason="the client of S3 is not installed (reeldex[s3])")
+    pytest.importorskip("moto", reason="the server of S3 for tests is not installed")
+    with object_store.running() as running:
+        yield running
+
+
+@pytest.fixture
+def s3(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ObjectStore]:
+    """A server of S3 with an empty bucket `lab`, which the environment names; retries of requests do not wait long."""
+    import s3fs
+
+    from reeldex import remote_faults
+    from reeldex.storage import remote_listings
+
+    settings = {"AWS_ENDPOINT_URL": _object_store.url, "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+    keys = {"AWS_ACCESS_KEY_ID": object_store.KEY, "AWS_SECRET_ACCESS_KEY": object_store.SECRET}
+    for name, value in {**settings, **keys, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote_faults, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 2)
+    _object_store.heal()
+    client = object_store.client(_object_store)
+    client.create_bucket(Bucket="lab")
+    remote_listings.forget()
+    _object_store.requests.clear()
+    yield _object_store
+    _object_store.heal()
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket="lab"):
+        for each in page.get("Contents", []):
+            client.delete_object(Bucket="lab", Key=each["Key"])
+    client.delete_bucket(Bucket="lab")
+    remote_listings.forget()

@@ -25,7 +25,18 @@ ALLOWED = {
     "flows": {"extractors", "storage", "embedding", "search"},
 }
 # Modules beside the packages that import none of them: every package may import them.
-LEAVES = {"cached_files", "containers", "devices", "errors", "options", "quantities", "untrusted_files", "user_folders"}
+LEAVES = {
+    "cached_files",
+    "containers",
+    "devices",
+    "errors",
+    "options",
+    "quantities",
+    "remote_faults",
+    "remote_files",
+    "untrusted_files",
+    "user_folders",
+}
 FLOWS = {"extract", "rerun", "verify", "train", "evaluate", "index", "pipeline"}
 HEAVY = {"torch", "torchvision", "prefect", "h5py", "numpy"}
 # Library -> the packages, folders or files that may import it.
@@ -39,6 +50,7 @@ HOMES = {
     "platformdirs": {"user_folders.py"},
     "multiprocessing": {"flows/execution"},
     "faiss": {"search"},
+    "fsspec": {"remote_files.py"},
     "fastapi": {"search"},
     "starlette": {"search"},
     "gensim": {"embedding/words"},

@@ -40,8 +40,7 @@ def tower(size: Size, folder: Path) -> Iterator[Figure]:
     generator = np.random.default_rng(1)
     sentences = [" ".join(generator.choice(vocabulary(10_000), 6)) for _ in range(20 * size.runs)]
     with torch.inference_mode():
-        vectors = torch.from_numpy(words.sentence_vectors(sentences, spec.max_words))
-        expected = model.embed_sentences(vectors).numpy()
+        expected = model.embed_sentences(torch.from_numpy(words.sentence_vectors(sentences, spec.max_words))).numpy()
     found = np.concatenate([mapped.embed(words, [each]) for each in sentences])
     difference = float(np.abs(found - expected).max())
     assert difference < 1e-5, difference
@@ -49,6 +48,17 @@ def tower(size: Size, folder: Path) -> Iterator[Figure]:
     checked = f"PyTorch's embeddings, largest difference {difference:.0e}"
     what = f"text tower, {size.embed_dim} dimensions"
     yield Figure("a query", what, "ms", Spread.of(times), checked, "at most", 4)
+    matrices = [layer[0] for layer in (mapped.word, mapped.joint, mapped.gate)]
+    vectors = [np.ones(matrix.shape[1], np.float32) for matrix in matrices]
+    limit = [
+        1000 * seconds(lambda: [matrix @ vector for matrix, vector in zip(matrices, vectors, strict=True)])
+        for _ in sentences
+    ]
+    size_mb = sum(matrix.nbytes for matrix in matrices) / 1e6
+    yield Figure(
+        "a query", f"its limit: reading its {size_mb:.0f} MB of weights, one product each", "ms", Spread.of(limit),
+        checked,
+    )  # fmt: skip
 
 
 def widths(factory: str) -> list[Any]:

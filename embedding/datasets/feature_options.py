@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from reeldex.options import Options, Positive
+from reeldex.storage.location import StorePath
 
 PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
 """Rows per second of the published extractors, 2-D and 3-D."""
@@ -26,7 +27,9 @@ Space3d = Annotated[
 class FeatureLocation(Options):
     """Where rows of features are stored: in a store of reeldex, or in one folder of .npy files per stream."""
 
-    store: Annotated[Path | None, Field(title="Store", description="Folder of a feature store.")] = None
+    store: Annotated[StorePath | None, Field(title="Store", description="Folder of a feature store, or its URL.")] = (
+        None
+    )
     space_2d: Space2d = None
     space_3d: Space3d = None
     folder_2d: Annotated[

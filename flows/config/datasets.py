@@ -14,6 +14,7 @@ from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youcook2Options
 from reeldex.options import Options
+from reeldex.storage.location import store_path
 
 
 class DatasetsConfig(Options):
@@ -35,7 +36,7 @@ class DatasetsConfig(Options):
         section = getattr(self, key := _key(dataset))
         kept = {"space_2d", "space_3d", "skip_damaged"}
         settings = {} if section.features is None else section.features.model_dump(include=kept)
-        features = FeatureLocation(store=Path(store), **settings)
+        features = FeatureLocation(store=store_path(store), **settings)
         return self.model_copy(update={key: section.model_copy(update={"features": features})})
 
     def with_folder(self, dataset: str, folder: str) -> DatasetsConfig:

@@ -12,6 +12,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 from reeldex.extractors.options import DecodeLimits, DecoderOptions, DeviceOptions, WeightsOptions
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.options import Options, Seconds
+from reeldex.storage.location import StorePath
 
 RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
 """Names of the deployments that always exist."""
@@ -158,7 +159,7 @@ class ScheduleConfig(Options):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$", description="Name of the deployment.")]
     source: Annotated[Path, Field(description="Folder of videos, or list.")]
-    store: Annotated[Path, Field(description="Folder of the feature store.")]
+    store: Annotated[StorePath, Field(description="Folder of the feature store, or its URL.")]
     cron: Annotated[str | None, Field(description="Five cron fields.")] = None
     interval_seconds: Annotated[
         Annotated[float, Field(ge=10)] | None, Field(description="Instead of cron: seconds between runs.")

@@ -33,6 +33,8 @@ _LOOK_SECONDS = 5.0
 _REPORT_SECONDS = 60.0
 # For how long a job waits while no node is left that could run it.
 _PATIENCE_SECONDS = 300.0
+# As many workers in a row, and at least as many as the run has, may fail to start before a job fails for it.
+_FAILED_STARTS = 3
 
 
 class ClusterWorker(Protocol):
@@ -88,6 +90,7 @@ class ClusterWorkers:
         self._idle: deque[ClusterWorker] = deque()
         self._refused: UserError | None = None
         self._stopped = False
+        self._failed_starts = 0  # since one succeeded
         self._looked = self._alive = time.monotonic()
         nodes = cluster.nodes()
         shares = shares_of(nodes, execution, devices)
@@ -104,14 +107,12 @@ class ClusterWorkers:
         worker = self._lend()
         on_event(JobStarted(job.number, worker.share.name))
         try:
-            return _answer(worker, job, on_event)
-        except InfrastructureError:
-            self._discard(worker)  # state that a failure leaves behind, such as a lost device, ends with the process
-            self._refuse_if_stopped()
-            raise
-        except BaseException:
-            self._discard(worker)  # the job may still run there
-            raise
+            answer = self._answer(worker, job, on_event)
+            if isinstance(answer, Result):
+                return answer.value
+            if isinstance(answer.error, InfrastructureError):
+                self._discard(worker)  # state that it leaves behind, such as a lost device, ends with the process
+            raise answer.error
         finally:
             on_event(JobStopped(job.number))
             self._give_back(worker)
@@ -131,6 +132,14 @@ class ClusterWorkers:
         with self._changed:
             self._changed.wait_for(lambda: self._stopped, timeout=seconds)
         self._refuse_if_stopped()
+
+    def _answer(self, worker: ClusterWorker, job: Job, on_event: OnEvent) -> Result | Failure:
+        try:
+            return _answer(worker, job, on_event)
+        except BaseException:
+            self._discard(worker)  # the job may still run there
+            self._refuse_if_stopped()
+            raise
 
     def _refuse_if_stopped(self) -> None:
         if self._stopped:
@@ -181,8 +190,10 @@ class ClusterWorkers:
                 self._refused = found
             elif isinstance(found, Exception):
                 del self._workers[worker.share.key]
+                self._failed_starts += 1
                 log.warning("%s", found)
             else:
+                self._failed_starts = 0
                 self._idle.append(worker)
             self._changed.notify_all()
 
@@ -191,6 +202,9 @@ class ClusterWorkers:
         if len(self._workers) >= self.count or time.monotonic() - self._looked < _LOOK_SECONDS:
             return
         self._looked = time.monotonic()
+        if self._failed_starts >= max(_FAILED_STARTS, self.count):
+            self._failed_starts = 0
+            raise InfrastructureError("No worker of the cluster starts; the log says why. Finished work is kept.")
         # A cluster without its GPUs does not go on with its CPUs, whose rows differ.
         devices = "cpu" if self._device == "cpu" else "cuda"
         shares = shares_of(self._cluster.nodes(), self._execution, devices)
@@ -211,7 +225,7 @@ class ClusterWorkers:
             log.warning("Waiting for a node: none is alive that could run a worker")
 
 
-def _answer(worker: ClusterWorker, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the job is
+def _answer(worker: ClusterWorker, job: Job, on_event: OnEvent) -> Result | Failure:
     moved = job.for_another_machine() if isinstance(job, MovableJob) else job
     for message in worker.messages(moved):
         match message:
@@ -220,10 +234,8 @@ def _answer(worker: ClusterWorker, job: Job, on_event: OnEvent) -> Any:  # noqa:
             case LogEvent(record):
                 record.msg, record.args = f"{worker.share.name}: {record.getMessage()}", ()
                 replay(record)
-            case Result(value):
-                return value
-            case Failure(error):
-                raise error
+            case Result() | Failure():
+                return message
     raise InfrastructureError(f"The {worker.share.name} ended without an answer. Finished work is kept.")
 
 

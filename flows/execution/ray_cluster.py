@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 
 _NAMESPACE = "reeldex"
 _CONNECT_SECONDS = 10.0
+_REMEDY = (
+    "Start one with `ray start --head`, or name its head node with --ray-address HOST:PORT. This machine has to be a "
+    "node of it, with the same releases of Ray and Python, and with its token if it asks for one (RAY_AUTH_TOKEN)."
+)
 # Only messages pass through Ray; its default is a third of the memory.
 _OBJECT_STORE_BYTES = 128 << 20
 
@@ -122,9 +126,10 @@ class RayWorker:
 
     def _located(self, message: Message) -> Message:
         """Return a message, with the name of the node in an error."""
-        if not isinstance(message, Failure):
-            return message
-        return Failure(type(message.error)(f"On {self.share.node.name}: {message.error}"))
+        if isinstance(message, Failure):
+            # Not a new error: each class has its own arguments.
+            message.error.args = (f"On {self.share.node.name}: {message.error}",)
+        return message
 
     def _start_error(self, error: Exception) -> Exception:
         text = str(error)
@@ -137,10 +142,17 @@ class RayWorker:
             return UsageError(f"A worker cannot start on {self.share.node.name}: {text}")
         return InfrastructureError(self._how_it_died(error))
 
+    def _nodes(self) -> set[str]:
+        """Return the ids of the nodes that are alive; none if the head node does not answer."""
+        try:
+            return {node.id for node in RayCluster(self._ray).nodes()}
+        except (self._ray.exceptions.RayError, ConnectionError, RuntimeError):
+            return set()
+
     def _how_it_died(self, error: Exception) -> str:
         if isinstance(error, self._ray.exceptions.OutOfMemoryError):
             return f"The {self.share.name} was killed by Ray, since the memory of its node was almost full."
-        if all(node.id != self.share.node.id for node in RayCluster(self._ray).nodes()):
+        if self.share.node.id not in self._nodes():
             return f"The node {self.share.node.name} died: it was shut down, has lost power or cannot be reached."
         detail = str(error).partition("Worker exit detail: ")[2].partition(". Some common causes")[0]
         return f"The {self.share.name} died{f': {detail}' if detail else f' ({type(error).__name__})'}."
@@ -171,12 +183,8 @@ def _connect(ray: ModuleType, address: str) -> None:
         with _own_signals():
             ray.init(namespace=_NAMESPACE, log_to_driver=False, configure_logging=False, **settings)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-        if address == AUTO:
-            remedy = "Start one with `ray start --head`, or name its head node with --ray-address HOST:PORT"
-        else:
-            remedy = "Run this on a node of that cluster, with the same releases of Ray and Python"
-        why = f"{error}".strip() or type(error).__name__
-        raise UsageError(f"There is no usable Ray cluster at the address {address!r}: {why} {remedy}.") from error
+        why = str(error).strip().rstrip(".") or type(error).__name__
+        raise UsageError(f"There is no usable Ray cluster at the address {address!r}: {why}. {_REMEDY}") from error
 
 
 def _require_answer(address: str) -> None:

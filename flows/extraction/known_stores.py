@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reeldex.storage.atomic import publish_text
 from reeldex.storage.errors import StoreVanishedError
+from reeldex.storage.remote_path import RemotePath
 from reeldex.storage.system_errors import list_folder
 from reeldex.user_folders import FolderNotWritableError, make_writable, state_folder
 
@@ -22,7 +23,7 @@ def remember_store(store: Path) -> None:
     """Record that there is a store at this path, and on which disk."""
     try:
         path = _record(store)
-        record = {"path": os.path.abspath(store), "device": store.stat().st_dev}  # noqa: PTH100 - not its target
+        record = {"path": _absolute(store), "device": store.stat().st_dev}
         if _known(store) == (record["device"],):
             return
         make_writable(path.parent, "XDG_STATE_HOME")
@@ -50,8 +51,12 @@ def require_not_vanished(store: Path, *, expected: bool) -> None:
 
 
 def _record(store: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(os.path.abspath(store))).hexdigest()[:32]  # noqa: PTH100
+    name = hashlib.sha256(os.fsencode(_absolute(store))).hexdigest()[:32]
     return state_folder() / "stores" / f"{name}.json"
+
+
+def _absolute(store: Path) -> str:
+    return str(store) if isinstance(store, RemotePath) else os.path.abspath(store)  # noqa: PTH100 - not its target
 
 
 def _known(store: Path) -> tuple[int] | None:
@@ -62,7 +67,9 @@ def _known(store: Path) -> tuple[int] | None:
 
 
 def _device(store: Path) -> int | None:
-    """Return the device number of the disk that a folder at this path is on, or would be."""
+    """Return the device number of the disk that a folder at this path is on, or would be; 0 for one at a URL."""
+    if isinstance(store, RemotePath):
+        return 0
     for folder in (store, *store.absolute().parents):
         with suppress(FileNotFoundError, NotADirectoryError):
             return folder.stat().st_dev

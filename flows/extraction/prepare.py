@@ -27,6 +27,7 @@ from reeldex.flows.extraction.run_report import RunReport, count_found, present_
 from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
 from reeldex.flows.extraction.sources import find_settled_videos
 from reeldex.flows.extraction.video_ids import known_ids
+from reeldex.storage.location import store_path
 from reeldex.storage.removed import read_removed
 from reeldex.storage.store import FeatureStore
 
@@ -82,7 +83,7 @@ class PreparedRun:
         """Whether preparing a run with these arguments would return this one, unless files have changed since."""
         # A rerun extracts what the shards were planned for.
         used = (*(("extract",) if source else ()), "decode", "compute", "execution", "weights")
-        given = (tuple(source), Path(store), tuple(retry), choice)
+        given = (tuple(source), store_path(store), tuple(retry), choice)
         return (self.source, self.store_folder, self.retry, self.choice) == given and all(
             getattr(self.config, name) == getattr(config, name) for name in used
         )
@@ -167,7 +168,7 @@ def prepare(
 
     Raises UsageError, WeightsError, DeviceError, FingerprintError, StoreError, or StoreVanishedError.
     """
-    folder = Path(store)
+    folder = store_path(store)
     if not config.extract.new_store:
         require_not_vanished(folder, expected=retried)
 
@@ -213,7 +214,7 @@ def prepare_rerun(
             "Chosen shards and videos are extracted again whatever their outcome: leave out the option to retry failed "
             "videos (--failed-videos), or the shards and videos."
         )
-    folder = Path(store)
+    folder = store_path(store)
     require_not_vanished(folder, expected=True)
     feature_store = FeatureStore(store)
     stamp = _stamp(folder)

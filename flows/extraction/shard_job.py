@@ -39,9 +39,9 @@ class ShardJob:
       in any case.
     - `inspection` is what the plan saw of the shard on disk; None if it saw nothing.
     - `file_hashes` are known hashes of weights files, so that a worker does not compute them again.
-    - `run` is the run that claims the shard; None outside of one.
     - `seen` is a video that the machine of the run sees, for a job that another machine does (empty if it sees none);
       None for a job of that machine.
+    - `run` is the run that claims the shard; None outside of one.
     """
 
     store: str
@@ -53,8 +53,8 @@ class ShardJob:
     inspection: Inspection | None = None
     redo: tuple[int, ...] = ()
     file_hashes: Mapping[FileIdentity, str] = field(default_factory=known_hashes)
-    run: RunId | None = field(default_factory=current_run)
     seen: str | None = None
+    run: RunId | None = field(default_factory=current_run)
 
     @property
     def number(self) -> int:
@@ -69,9 +69,9 @@ class ShardJob:
         files = {name: Path(absolute(file)) for name, file in weights.files.items()}
         folder = None if weights.folder is None else Path(absolute(weights.folder))
         here = {"weights": weights.model_copy(update={"files": files, "folder": folder})}
-        seen = video_seen_here(_store(self.store), self.shard)
-        config = self.config.model_copy(update=here)
-        return replace(self, store=absolute(self.store), config=config, file_hashes={}, seen=seen)
+        config, store = self.config.model_copy(update=here), absolute(self.store)
+        seen = video_seen_here(_store(store), self.shard)
+        return replace(self, store=store, config=config, file_hashes={}, seen=seen)
 
     def __call__(self, device: str, on_event: OnEvent) -> dict[str, Any]:
         """Extract the shard's missing features on a device; return the fields of its ShardReport as JSON values.
@@ -80,7 +80,7 @@ class ShardJob:
         result says so instead (see `was_claimed`), and nothing is changed.
         """
         from reeldex.flows.extraction.networks import extractor_record
-        from reeldex.flows.extraction.same_files import require_store_folder
+        from reeldex.flows.extraction.same_files import require_same_files, require_store_folder
         from reeldex.flows.extraction.store_faults import store_faults
 
         remember_hashes(self.file_hashes)
@@ -89,6 +89,8 @@ class ShardJob:
         if self.seen is not None:
             require_store_folder(self.store)
         store = _store(self.store)
+        if self.seen is not None:
+            require_same_files(store, self.shard, self.videos, self.seen)
         lease_seconds = self.config.compute.lease_seconds
         try:
             with store_faults(store.path), store.claim(self.shard, run=self.run, lease_seconds=lease_seconds):
@@ -99,13 +101,10 @@ class ShardJob:
 
     def _extract(self, store: FeatureStore, device: str, on_event: OnEvent) -> dict[str, Any]:
         from reeldex.flows.extraction.networks import feature_space, load_networks
-        from reeldex.flows.extraction.same_files import require_same_files
         from reeldex.flows.extraction.shard_work import run_shard
         from reeldex.flows.extraction.store_faults import require_space
 
         compute = self.config.compute.model_copy(update={"device": device})
-        if self.seen is not None:
-            require_same_files(store, self.shard, self.videos, self.seen)
         # Before anything expensive.
         require_space(store.path, store.staging(self.shard), self.videos)
         networks = load_networks(self.spaces, self.config.model_copy(update={"compute": compute}))

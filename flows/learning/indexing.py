@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.devices import device_name
@@ -15,6 +14,7 @@ from reeldex.flows.learning.indexing_progress import OnVideos
 from reeldex.flows.learning.inputs import require_words_of_given, words_of_checkpoint
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.search.options import IndexOptions
+from reeldex.storage.location import store_path
 from reeldex.storage.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def build_moment_index(request: IndexingRequest, on_videos: OnVideos) -> BuildRe
     words = words_of_checkpoint(request.checkpoint, path, load_checkpoint(path), config)
     captions = config.index.captions
     wanted = IndexRequest(
-        store=Path(request.store),
+        store=store_path(request.store),
         checkpoint=path,
         words=words,
         out=config.index.folder,

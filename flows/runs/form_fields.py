@@ -18,7 +18,9 @@ Source = Annotated[
 MoreSources = Annotated[
     list[NonEmpty], Field(title="More videos", description="Further folders, videos, patterns or lists.")
 ]
-ExistingStore = Annotated[NonEmpty, Field(title="Store", description="Folder of the feature store.")]
+ExistingStore = Annotated[
+    NonEmpty, Field(title="Store", description="Folder of the feature store, or its URL (s3://...).")
+]
 StoreOfDataset = Annotated[
     str,
     Field(

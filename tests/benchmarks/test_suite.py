@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks import suite
-from benchmarks.measuring import Figure, Spread, alternated, machine_facts, ratios, run_module
+from benchmarks.measuring import Figure, OtherPrograms, Spread, alternated, machine_facts, ratios, run_module
 from benchmarks.parts.scaling import exponent
 from benchmarks.sizes import SIZES
 
@@ -98,10 +100,44 @@ def test_a_part_that_fails_is_stated_and_the_others_go_on(monkeypatch: pytest.Mo
     monkeypatch.setattr(suite, "part_command", command)
     found = suite.run_all(["short", "storage"], "tiny")
     assert found["failures"] == {"short": "exit status 3"}
+    assert all(0 <= found["other_programs"][name] <= 1 for name in ("short", "storage"))
     assert {each["part"] for each in found["figures"]} == {"storage, against .npy files"}
     text = suite.table(found)
     assert "| **short** | failed: exit status 3 | | |" in text
     assert "random spans of 7.5 s" in text
+
+
+def test_a_table_says_when_other_programs_disturbed_it() -> None:
+    assert suite.disturbance({"short": 0.04, "query": 0.02}) == "Other programs used at most 4% of the CPU time."
+    assert "(query 55%)" in suite.disturbance({"short": 0.04, "query": 0.55})
+
+
+def test_other_programs_are_told_from_ones_own_work() -> None:
+    others = OtherPrograms()
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            pass
+        share = others.share()
+    finally:
+        busy.kill()
+        busy.wait()
+    assert share > 0.3 / (os.cpu_count() or 1), "a child process that is still running"
+    alone = OtherPrograms()
+    subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
+    assert alone.share() < 1
+
+
+def test_a_page_is_filled_from_earlier_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = Figure("a part", "a thing", "ms", Spread(2.0, 1.0, 3.0), "outputs").to_json()
+    shares = {"other_programs": {"short": 0.01}, "seconds": 60.0, "failures": {}}
+    results, page = tmp_path / "results.json", tmp_path / "page.md"
+    results.write_text(json.dumps({"machine": machine_facts(), "figures": [figure], **shares}), encoding="utf-8")
+    page.write_text(f"{suite._BEGIN}\n{suite._END}\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["suite", "--table-of", str(results), "--docs", str(page)])
+    assert suite.main() == 0
+    assert "| a thing | 2 (1 to 3) ms |  | outputs |" in page.read_text(encoding="utf-8")
 
 
 def test_a_page_gets_the_table_between_its_marks(tmp_path: Path) -> None:

@@ -234,6 +234,48 @@ def test_a_second_run_says_who_holds_the_store(reeldex: Reeldex, tmp_path: Path,
     assert FeatureStore(store).manifests() == ()
 
 
+def test_a_run_is_skipped_waits_or_shares_as_it_was_told(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    store = tmp_path / "store"
+    make_video(tmp_path / "videos" / "a.mp4", seconds=0.2)
+    extract = ("extract", tmp_path / "videos", "--store", store, *RANDOM, "--extractors", "resnet152", "--json")
+    with FeatureStore(store, create=True).join():
+        skipped = reeldex(*extract, "--when-busy", "skip")
+        assert skipped.status == 0
+        assert "in use by process" in skipped.json["skipped"]
+        late = reeldex(*extract, "--when-busy", "wait", "--wait", "0.3")
+        assert late.status == 2
+        assert "in use by process" in late.json["error"]
+        assert FeatureStore(store).manifests() == ()
+        shared = reeldex(*extract, "--when-busy", "share")
+        assert shared.status == 0
+        assert shared.json["extracted_ok"] == 1
+        assert shared.json["shards_elsewhere"] == 0
+        removed = reeldex("forget", store, "a")
+        assert removed.status == 2
+        assert "in use by process" in removed.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--when-busy", "wait"), "such as --wait 3600"),
+        (("--when-busy", "skip", "--wait", "5"), "does not wait"),
+        (("--when-busy", "fail", "--wait", "5"), "does not wait"),
+        (("--when-busy", "queue"), "wait"),
+    ],
+)
+def test_what_to_do_while_busy_is_checked_before_any_work(
+    reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo, options: tuple[str, ...], said: str
+) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", seconds=0.2)
+    answer = reeldex("extract", tmp_path / "videos", "--store", tmp_path / "store", *RANDOM, *options)
+    assert answer.status == 2
+    assert said in answer.err
+    assert not (tmp_path / "store").exists()
+
+
 def test_json_answers_an_error_too(reeldex: Reeldex) -> None:
     answer = reeldex("status", "nowhere", "--json")
     assert answer.status == 2

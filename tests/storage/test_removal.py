@@ -100,11 +100,11 @@ def test_a_killed_removal_is_finished_by_the_same(
     before = everything(filled)
     real, calls = getattr(removal, step), []
 
-    def dying(*arguments: object) -> None:
+    def dying(*arguments: object, **named: object) -> object:
         calls.append(arguments)
         if len(calls) == 2 or step == "write_outcomes":
             raise KeyboardInterrupt
-        real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(removal, step, dying)
     with pytest.raises(KeyboardInterrupt):

@@ -108,13 +108,19 @@ class OwnServer(ReeldexUp):
         """Start `reeldex worker`, with further options, and wait until it executes runs."""
         self.first = self.start_worker("worker", *options)
 
-    def start_worker(self, name: str, *options: str) -> subprocess.Popen[bytes]:
-        """Start a `reeldex worker` that logs to `name`.log; return it once it executes runs."""
+    def start_worker(
+        self, name: str, *options: str, environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a `reeldex worker` that logs to `name`.log; return it once it executes runs.
+
+        `environment` are further variables of it.
+        """
         log = self.folder / f"{name}.log"
         command = [sys.executable, "-m", "reeldex", "worker", "--home", str(self.folder / name), *options]
+        variables = {**self.environment, **(environment or {})}
         with log.open("wb") as file:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment, stdout=file, stderr=file, start_new_session=True
+                command, cwd=self.folder, env=variables, stdout=file, stderr=file, start_new_session=True
             )
         self.process = process
         self.until(lambda: b"This machine executes runs" in log.read_bytes(), seconds=120)

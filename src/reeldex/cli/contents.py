@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reeldex.storage.contents import SpaceContents, VideoContents
     from reeldex.storage.video_table import StoredVideo
 
-Store = Annotated[str, Parameter(help="Folder of the feature store.")]
+Store = Annotated[str, Parameter(help="Folder of the feature store, or its URL (s3://...).")]
 
 
 @command(

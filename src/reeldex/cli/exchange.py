@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     example="reeldex export ~/features ~/npy",
 )
 def export(
-    store: Annotated[str, Parameter(help="Folder of the feature store.")],
+    store: Annotated[str, Parameter(help="Folder of the feature store, or its URL (s3://...).")],
     out: Annotated[Path, Parameter(help="Folder for the .npy files.")],
     /,
     *,
@@ -66,7 +66,7 @@ def export(
 )
 def import_(  # noqa: PLR0913 - the command's options
     npy_dir: Annotated[NonEmptyPath, Parameter(help="Folder with one folder of .npy files per feature space.")],
-    store: Annotated[str, Parameter(help="Folder of the feature store; created if absent.")],
+    store: Annotated[str, Parameter(help="Folder of the feature store, or its URL (s3://...); created if absent.")],
     /,
     *,
     as_: Annotated[

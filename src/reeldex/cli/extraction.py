@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _FAILURES_SHOWN = 20
 _SHARD_RANGE = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
+# For a command that has the store alone, such as `reeldex rm`: runs that share it wait for no run.
+_SHARING_WAITS_SECONDS = 3600.0
 _MOST_SHARDS = 10_000_000  # a mistyped range must not fill the memory
 _EXITS = (
     "Exit status: 0 all videos have features, or skipped (--when-busy skip); 1 finished, but something failed; 2 wrong "
@@ -44,7 +46,7 @@ _EXECUTION = settings_of("execution", ExecutionConfig, "Execution", address="--r
 _MONITORING = (setting("monitoring.metrics_folder", "Monitoring"),)
 _DECODE = settings_of("decode", DecodeOptions, "Decoding")
 
-Store = Annotated[str, Parameter(help="Folder of the feature store.")]
+Store = Annotated[str, Parameter(help="Folder of the feature store, or its URL (s3://...).")]
 WeightsFiles = Annotated[
     tuple[str, ...],
     Parameter(
@@ -77,7 +79,9 @@ def extract(  # noqa: PLR0913 - each is an option
     source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
     /,
     *,
-    store: Annotated[str, Parameter(metavar="DIR", help="Folder of the feature store; created if absent.")],
+    store: Annotated[
+        str, Parameter(metavar="DIR", help="Folder of the feature store, or its URL (s3://...); created if absent.")
+    ],
     weights_file: WeightsFiles = (),
     wait: Wait = 0.0,
     when_busy: BusyChoice = None,
@@ -101,7 +105,7 @@ def extract(  # noqa: PLR0913 - each is an option
     if not dry_run and (at_speed, machines) != (None, None):
         raise UsageError("--at-speed and --machines are about estimates; give --dry-run, too.")
     hardware = Hardware(at_speed, 1 if machines is None else machines)
-    config = _config(given, weights_file)
+    config, busy = _config(given, weights_file), _when_busy(when_busy, wait)
     from reeldex.flows.extraction.prepare import prepare
 
     prepared = prepare(source, store, config, only_estimate=dry_run)
@@ -119,7 +123,7 @@ def extract(  # noqa: PLR0913 - each is an option
         from reeldex.flows.extract import extract_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(when_busy, wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *busy), store, output)
 
 
 @command(
@@ -162,7 +166,7 @@ def rerun(  # noqa: PLR0913 - each is an option
         raise UsageError(f"Unknown reason {unknown[0]!r}. Reasons are: {', '.join(REASONS)}.")
     if reason and not failed_videos:
         raise UsageError("--reason requires --failed-videos.")
-    config = _config(given, weights_file)
+    config, busy = _config(given, weights_file), _when_busy(when_busy, wait)
     reasons = (reason or REASONS) if failed_videos else ()
     from reeldex.flows.extraction.choice import Choice
     from reeldex.flows.extraction.prepare import prepare_rerun
@@ -172,7 +176,7 @@ def rerun(  # noqa: PLR0913 - each is an option
         from reeldex.flows.rerun import rerun_as_flow_run as run_extraction
     else:
         from reeldex.flows.extraction.in_process import run_here as run_extraction
-    return _run(lambda: run_extraction(prepared, *_when_busy(when_busy, wait)), store, output)
+    return _run(lambda: run_extraction(prepared, *busy), store, output)
 
 
 def _shard_numbers(texts: tuple[str, ...]) -> tuple[int, ...]:
@@ -205,7 +209,7 @@ def _when_busy(choice: WhenBusy | None, wait: float) -> tuple[WhenBusy, float]:
         raise UsageError("--when-busy wait: say how many seconds to wait, such as --wait 3600.")
     if wait and choice in {WhenBusy.SKIP, WhenBusy.FAIL}:
         raise UsageError(f"--when-busy {choice} does not wait: leave out --wait.")
-    return (choice, wait)
+    return (choice, wait or (_SHARING_WAITS_SECONDS if choice is WhenBusy.SHARE else 0.0))
 
 
 def _run(work: Callable[[], RunReport], store: str, output: Output) -> int:

@@ -36,6 +36,7 @@ _COMMANDS = (
     (_SETUP, "server:up", "up", "Run everything from the Prefect UI: server, deployments and worker."),
     (_SETUP, "server:deploy", "deploy", "Register the flows on your own Prefect server, with limits and automations."),
     (_SETUP, "server:worker", "worker", "Execute runs of your own Prefect server on this machine."),
+    (_SETUP, "server:flow_run", "flow-run", "Execute one run of a Prefect server, in a container of a work pool."),
 )
 
 

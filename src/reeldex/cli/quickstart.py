@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reeldex.cli import main as cli
 from reeldex.quantities import data_size
+from reeldex.remote_files import is_url, redacted
 
 _QUESTIONS = (
     "a flashing white ring on a plain green ground",
@@ -37,13 +38,21 @@ These features were computed with RANDOM weights. They separate colours and patt
 preserve the appearance of their input; they are useless for real videos."""
 
 
+def _folder(text: str) -> str:
+    if is_url(text):
+        raise argparse.ArgumentTypeError(
+            f"{redacted(text)} is a URL, and this makes a store on a disk. Use `reeldex extract SOURCE --store URL`."
+        )
+    return text
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Extract, show status, verify and index; without --videos, also train and evaluate an embedding.
 
     Returns the worst exit status of all commands.
     """
     parser = argparse.ArgumentParser(prog="python -m reeldex.cli.quickstart", description=main.__doc__)
-    parser.add_argument("--store", required=True, help="folder of features; created if absent")
+    parser.add_argument("--store", required=True, type=_folder, help="folder of features; created if absent")
     parser.add_argument("--videos", help="folder of videos or list; without it, sample videos are made")
     arguments = parser.parse_args(argv)
     if arguments.videos is None:

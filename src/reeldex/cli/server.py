@@ -1,7 +1,8 @@
-"""`reeldex up`, `reeldex deploy` and `reeldex worker`."""
+"""`reeldex up`, `reeldex deploy`, `reeldex worker` and `reeldex flow-run`."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -118,6 +119,27 @@ def worker(
     config = given.configuration()
     monitoring = config.monitoring.replaced(log_format=output.log_format or config.monitoring.log_format)
     program.worker(runs, home, config.server.retention_days, monitoring)
+    return 0
+
+
+@command(
+    "flow-run",
+    details="The command of Docker and Kubernetes work pools: their worker starts a container per run, and names the "
+    "run in its environment (PREFECT__FLOW_RUN_ID).\n\n"
+    "Exit status: 0 the run has ended, in whatever state; 2 wrong usage.",
+    example="reeldex flow-run",
+)
+def flow_run(*, output: Output) -> int:
+    """Execute one run of a Prefect server in this process, in a container of a work pool."""
+    del output  # the run's log is the server's
+    if "PREFECT__FLOW_RUN_ID" not in os.environ:
+        raise UsageError(
+            "PREFECT__FLOW_RUN_ID is not set: this is the command of a Docker or Kubernetes work pool, whose worker "
+            "sets it. `reeldex worker` executes runs on this machine."
+        )
+    from reeldex.flows.server.flow_process import main
+
+    main()
     return 0
 
 

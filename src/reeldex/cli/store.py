@@ -12,7 +12,7 @@ from reeldex.cli.server_choice import ServerChoice, uses_server
 from reeldex.errors import UsageError
 from reeldex.quantities import counted, data_size
 
-Store = Annotated[str, Parameter(help="Folder of the feature store.")]
+Store = Annotated[str, Parameter(help="Folder of the feature store, or its URL (s3://...).")]
 
 
 @command(

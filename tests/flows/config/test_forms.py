@@ -47,6 +47,7 @@ def test_a_form_has_few_fields_whose_labels_are_words_and_which_are_explained(na
 def test_the_fields_have_the_bounds_choices_and_words_of_their_options() -> None:
     extract, train = _schema("extract")["properties"], _schema("train")["properties"]
     assert extract["settle_seconds"]["minimum"] == 0
+    assert extract["engine"]["enum"] == _schema("rerun")["properties"]["engine"]["enum"] == ["local", "ray"]
     assert extract["extractors"]["items"]["enum"] == ["resnet152", "resnext101_3d"]
     assert extract["extractors"]["minItems"] == 1
     assert extract["when_busy"]["enum"] == ["wait", "skip", "fail", "share"]

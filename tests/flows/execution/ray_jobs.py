@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Done:
+    """Where a job ran: device, process, number of cores, and the GPUs that it saw."""
+
+    device: str
+    process: int
+    cores: int
+    gpus: str
+
+
+@dataclass(frozen=True)
 class ClusterJob:
     """A job that reports `events` events and a line of the log, and then does what `ending` says.
 
@@ -28,7 +38,7 @@ class ClusterJob:
     ending: str = "return"
     events: int = 0
 
-    def __call__(self, device: str, on_event: OnEvent) -> tuple[str, int, int]:
+    def __call__(self, device: str, on_event: OnEvent) -> Done:
         for event in range(self.events):
             on_event(event)
         logging.getLogger("reeldex.test").info("100 %% of job %d", self.number)
@@ -46,4 +56,6 @@ class ClusterJob:
             raise InfrastructureError("the device is lost")
         if self.ending == "wait":
             time.sleep(600)
-        return device, os.getpid(), len(os.sched_getaffinity(0))
+        if self.ending == "linger":
+            time.sleep(1)
+        return Done(device, os.getpid(), len(os.sched_getaffinity(0)), os.environ.get("CUDA_VISIBLE_DEVICES", ""))

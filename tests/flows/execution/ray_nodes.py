@@ -41,22 +41,27 @@ class RayNodes:
             "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, gpus: int = 0) -> None:
         """Start the nodes at these loopback addresses, such as 127.0.0.3; the head node is 127.0.0.2."""
         for name in names:
-            self._start(name)
+            self._start(name, gpus)
             if name == _FIRST_NODE:
                 wait_until(self._answers, 120, process=self._nodes[name], details=self._log(name).read_text)
         for name in names:
             text = self._log(name).read_text
             wait_until(lambda text=text: "Ray runtime started" in text(), 120, process=self._nodes[name], details=text)  # type: ignore[misc]
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, gpus: int) -> None:
         where = ["--head", f"--port={self._port}", "--include-dashboard=false", f"--temp-dir={self._folder}"]
         command = [
             *(sys.executable, str(Path(sysconfig.get_path("scripts")) / "ray"), "start", "--block"),
             *(where if name == _FIRST_NODE else [f"--address={self.address}"]),
-            *(f"--node-ip-address={name}", "--num-cpus=1", "--object-store-memory=80000000"),
+            *(
+                f"--node-ip-address={name}",
+                f"--num-cpus={max(1, gpus)}",
+                f"--num-gpus={gpus}",
+                "--object-store-memory=80000000",
+            ),
             # Ports that the system chooses: Ray's own range is that of all clusters of the machine.
             *("--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"),
         ]

@@ -19,7 +19,7 @@ from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.jobs import JobStarted, JobStopped
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.execution.thread_executor import ThreadExecutor
-from tests.flows.execution.ray_jobs import ClusterJob
+from tests.flows.execution.ray_jobs import ClusterJob, Done
 from tests.flows.execution.ray_nodes import RayNodes, ray_nodes
 from tests.waiting import wait_until
 
@@ -57,10 +57,10 @@ def test_jobs_return_and_fail_as_on_one_machine(
     events: list[object] = []
     results = run(nodes, jobs, events)
     assert [type(results[number]) for number in range(7)] == [
-        *(tuple, tuple, InternalError, tuple, tuple, InfrastructureError, tuple)
+        *(Done, Done, InternalError, Done, Done, InfrastructureError, Done)
     ]
-    assert results[0][:1] == ("cpu",)
-    assert results[0][1] != os.getpid()
+    assert results[0].device == "cpu"
+    assert results[0].process != os.getpid()
     assert "ZeroDivisionError" in str(results[2])
     assert "the device is lost" in str(results[5])
     assert str(results[5]).startswith("On 127.0.0.")
@@ -76,8 +76,8 @@ def test_jobs_return_and_fail_as_on_one_machine(
 @slow
 def test_jobs_use_the_cores_of_their_share_and_processes_are_kept(nodes: RayNodes, tmp_path: Path) -> None:
     results = run(nodes, [ClusterJob(number, tmp_path / str(number)) for number in range(40)])
-    assert len({process for _, process, _ in results.values()}) <= 2
-    assert {cores for _, _, cores in results.values()} == {1}
+    assert len({done.process for done in results.values()}) <= 2
+    assert {done.cores for done in results.values()} == {1}
 
 
 @slow
@@ -140,6 +140,32 @@ def test_a_node_that_comes_back_is_used_again(
         wait_until(lambda: worker() == f"{OTHER} worker 0", 120)
         for job in jobs:
             job.join(60)
+
+
+@slow
+def test_with_gpus_in_the_cluster_each_gets_a_worker_that_sees_no_other(nodes: RayNodes, tmp_path: Path) -> None:
+    nodes.start("127.0.0.4", gpus=2)  # Ray counts GPUs, and looks for none
+    try:
+        events: list[object] = []
+        results = run(nodes, [ClusterJob(number, tmp_path / str(number), "linger") for number in range(12)], events)
+        assert {(done.device, done.gpus) for done in results.values()} == {("cuda:0", "0"), ("cuda:0", "1")}
+        assert len({done.process for done in results.values()}) == 2
+        devices = {event.device for event in events if isinstance(event, JobStarted)}
+        assert devices == {"127.0.0.4 worker 0", "127.0.0.4 worker 1"}
+    finally:
+        nodes.kill("127.0.0.4")
+
+
+@slow
+def test_a_program_that_is_connected_already_stays_so(nodes: RayNodes, tmp_path: Path) -> None:
+    import ray
+
+    ray.init(address=nodes.address, log_to_driver=False)
+    try:
+        assert isinstance(run(nodes, [ClusterJob(0, tmp_path / "0")])[0], Done)
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
 
 
 @slow

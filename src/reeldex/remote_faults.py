@@ -1,0 +1,216 @@
+"""What went wrong with a request to an object store or a host, and whether a retry may succeed.
+
+Clients raise errors of many classes; they are recognised by their codes, so that no client has to be loaded.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from reeldex.remote_files import RemoteUrl, credentials_advice, redacted
+
+log = logging.getLogger(__name__)
+
+FaultKind = Literal[
+    "no_place", "forbidden", "no_credentials", "refused_credentials", "misdirected", "throttled", "unavailable",
+    "unreachable", "timeout", "other",
+]  # fmt: skip
+T = TypeVar("T")
+
+ATTEMPTS = 6
+FIRST_WAIT_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 20.0
+_LONGEST_MESSAGE = 300
+
+_TRANSIENT = frozenset({"throttled", "unavailable", "unreachable", "timeout"})
+_NUMBERS: dict[FaultKind, int] = {
+    "no_place": errno.ENXIO,
+    "forbidden": errno.EACCES,
+    "no_credentials": errno.EACCES,
+    "refused_credentials": errno.EACCES,
+    "misdirected": errno.EINVAL,
+    "throttled": errno.EAGAIN,
+    "unavailable": errno.EAGAIN,
+    "unreachable": errno.EHOSTUNREACH,
+    "timeout": errno.ETIMEDOUT,
+    "other": errno.EIO,
+}
+# Codes of S3, Google Cloud and Azure; the HTTP status where a response has no code.
+_CODES: dict[str, FaultKind] = {
+    **dict.fromkeys(("NoSuchBucket", "ContainerNotFound", "InvalidBucketName"), "no_place"),
+    **dict.fromkeys(
+        ("AccessDenied", "AllAccessDisabled", "AuthorizationFailure", "AuthorizationPermissionMismatch",
+         "InvalidObjectState", "403"), "forbidden"),
+    **dict.fromkeys(
+        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired",
+         "RequestTimeTooSkewed", "AuthenticationFailed", "401"), "refused_credentials"),
+    **dict.fromkeys(
+        ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed",
+         "IllegalLocationConstraintException", "301", "307"), "misdirected"),
+    **dict.fromkeys(
+        ("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "ServerBusy",
+         "RequestThrottled", "429"), "throttled"),
+    **dict.fromkeys(
+        ("InternalError", "ServiceUnavailable", "OperationAborted", "OperationTimedOut", "ConditionalRequestConflict",
+         "500", "502", "503", "504"), "unavailable"),
+    **dict.fromkeys(("RequestTimeout", "RequestTimeTooLong", "408"), "timeout"),
+}  # fmt: skip
+# Classes of clients' errors without a code: botocore, aiohttp, google-auth, azure-core.
+_CLASSES: dict[str, FaultKind] = {
+    **dict.fromkeys(("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"), "no_credentials"),
+    **dict.fromkeys(("CredentialRetrievalError", "RefreshError", "ClientAuthenticationError"), "refused_credentials"),
+    **dict.fromkeys(
+        ("EndpointConnectionError", "ClientConnectorError", "ClientConnectorDNSError", "ServiceRequestError",
+         "ConnectionRefusedError", "gaierror", "ProxyConnectionError", "ClientProxyConnectionError"), "unreachable"),
+    **dict.fromkeys(
+        ("ConnectTimeoutError", "ReadTimeoutError", "ServerTimeoutError", "FSTimeoutError", "TimeoutError",
+         "ServiceResponseTimeoutError"), "timeout"),
+    **dict.fromkeys(
+        ("ConnectionClosedError", "HTTPClientError", "ClientPayloadError", "ClientOSError", "ServerDisconnectedError",
+         "IncompleteRead", "IncompleteReadError", "ResponseParserError", "ConnectionResetError",
+         "ResponseStreamingError", "ServiceResponseError", "ChecksumError", "FlexibleChecksumError"), "unavailable"),
+    **dict.fromkeys(("InvalidRegionError", "NoRegionError", "InvalidEndpointURL"), "misdirected"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RemoteFault:
+    """What went wrong, as a clause without a full stop; what to do, as a sentence."""
+
+    kind: FaultKind
+    why: str
+    remedy: str
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may succeed later without anybody doing anything."""
+        return self.kind in _TRANSIENT
+
+
+class RemoteError(OSError):
+    """A request to an object store or a host failed, in the end.
+
+    `url` is what was asked for, `fault` what went wrong; `errno` is the system's number that comes nearest to it.
+    """
+
+    def __init__(self, url: str, fault: RemoteFault) -> None:
+        super().__init__(_NUMBERS[fault.kind], fault.why, url)
+        self.url, self.fault = url, fault
+
+    def __reduce__(self) -> tuple[type[RemoteError], tuple[str, RemoteFault]]:
+        return RemoteError, (self.url, self.fault)
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.fault.why}. {self.fault.remedy}"
+
+
+def fault_of(error: BaseException, url: RemoteUrl) -> RemoteFault | None:
+    """Return what a client's error means for a URL; None where the file is merely absent or is there already.
+
+    An absent bucket is a fault.
+    """
+    causes = list(_causes(error))
+    kind = next((found for cause in causes if (found := _kind(cause)) is not None), None)
+    if kind is None:
+        if isinstance(error, FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError):
+            return None
+        kind = "forbidden" if isinstance(error, PermissionError) else "other"
+    return _described(kind, url, next((text for cause in causes if (text := _code(cause)) is not None), None), error)
+
+
+def response_code(error: BaseException) -> str | None:
+    """Return the code of the response that an error is due to, or its HTTP status; None if there was none."""
+    for cause in _causes(error):
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code") or "") or None
+        if isinstance(status := getattr(cause, "status", None), int):
+            return str(status)
+    return None
+
+
+def attempted(request: Callable[[], T], url: RemoteUrl) -> T:
+    """Return what a request to a URL returns; a transient fault is retried with growing pauses.
+
+    Raises RemoteError for a fault, and the client's own FileNotFoundError and FileExistsError.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return request()
+        except Exception as error:
+            fault = fault_of(error, url)
+            if fault is None:
+                raise
+            if not fault.transient or attempt + 1 == ATTEMPTS:
+                raise RemoteError(str(url), fault) from error
+            pause = min(_LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
+            log.info("%s: %s. Trying again in %.1f s.", url, fault.why, pause)
+            time.sleep(pause)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__
+
+
+def _kind(error: BaseException) -> FaultKind | None:
+    if (code := _code(error)) is not None and code in _CODES:
+        return _CODES[code]
+    if isinstance(error, FileNotFoundError) and "bucket does not exist" in str(error):
+        # s3fs drops the code of a listing that failed.
+        return "no_place"
+    return next((_CLASSES[each.__name__] for each in type(error).__mro__ if each.__name__ in _CLASSES), None)
+
+
+def _code(error: BaseException) -> str | None:
+    """Return the code of a response: of S3's errors, of Azure's, or the HTTP status."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        code = str(response.get("Error", {}).get("Code") or "")
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return code if code in _CODES or status is None else str(status)
+    for name in ("error_code", "code", "status", "status_code"):
+        value = getattr(error, name, None)
+        if isinstance(value, int | str) and str(value) in _CODES:
+            return str(value)
+    return None
+
+
+def _described(kind: FaultKind, url: RemoteUrl, code: str | None, error: BaseException) -> RemoteFault:
+    named = "" if code is None else f" ({code})"
+    whys: dict[FaultKind, str] = {
+        "no_place": f"the bucket or container {url.place!r} does not exist",
+        "forbidden": f"access is denied{named}",
+        "no_credentials": "no credentials were found",
+        "refused_credentials": f"the credentials were refused{named}",
+        "misdirected": f"the bucket is in another region or at another endpoint{named}",
+        "throttled": f"the service asks for fewer requests{named}",
+        "unavailable": f"the service failed{named or f' ({type(error).__name__})'}",
+        "unreachable": "the service cannot be reached",
+        "timeout": "the service did not answer in time",
+        "other": f"{type(error).__name__}: {redacted(str(error))[:_LONGEST_MESSAGE].rstrip('.') or 'no message'}",
+    }
+    remedies: dict[FaultKind, str] = {
+        "no_place": "Create it, or correct the URL; with another endpoint or region it may be absent, too.",
+        "forbidden": "Grant these credentials the right to list, read and write there, or use others.",
+        "no_credentials": credentials_advice(url.scheme),
+        "refused_credentials": "Check that they are right and have not expired. " + credentials_advice(url.scheme),
+        "misdirected": "Set the region or the endpoint in the environment (AWS_REGION, AWS_ENDPOINT_URL).",
+        "throttled": "Run it again later, or with fewer workers.",
+        "unavailable": "Run it again later.",
+        "unreachable": "Check the network, the URL, and the endpoint in the environment (AWS_ENDPOINT_URL).",
+        "timeout": "Check the network, and run it again later.",
+        "other": "Remove the cause, and run it again.",
+    }
+    return RemoteFault(kind, whys[kind], remedies[kind])

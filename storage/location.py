@@ -1,0 +1,44 @@
+"""Where a store is: a folder of a disk, or a URL such as `s3://bucket/store`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ValidatorFunctionWrapHandler, WrapValidator
+
+from reeldex.errors import UserError
+from reeldex.remote_files import RemoteUrl, is_url
+from reeldex.storage.remote_path import RemotePath, RemoteStoreError
+
+
+def store_path(text: str | Path) -> Path:
+    """Return the path of a store, of which the text is a path or a URL; raises UsageError for a bad URL."""
+    if isinstance(text, Path):
+        return text
+    if not is_url(text):
+        return Path(text)
+    url = RemoteUrl.parse(text)
+    if url.is_web:
+        raise RemoteStoreError(
+            f"{url} cannot hold a store: the web has no folders. Use a URL such as s3://bucket/store."
+        )
+    path = RemotePath(str(url))
+    if ".." in path.parts:
+        raise RemoteStoreError(f"{url} contains `..`, which object stores do not resolve. Write the URL without it.")
+    return path
+
+
+def _validated(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - what a document holds
+    if isinstance(given, RemotePath):
+        return given
+    if not (isinstance(given, str) and is_url(given)):
+        return handler(given)
+    try:
+        return store_path(given)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
+StorePath = Annotated[Path, WrapValidator(_validated)]
+"""The type of an option that names a store."""

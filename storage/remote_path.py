@@ -1,0 +1,335 @@
+"""The path of a file in an object store, with the methods of `pathlib.Path` that stores use.
+
+So the code of stores is one for disks and object stores. What an object store does not offer (renaming, mapping into
+memory, a lock of the system) raises RemoteStoreError, which says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PosixPath
+from typing import IO, Any, NoReturn
+
+from reeldex.remote_faults import RemoteError, attempted
+from reeldex.remote_files import RemoteUrl, open_file_system
+from reeldex.storage import remote_listings as listings
+from reeldex.storage.errors import StoreError
+from reeldex.storage.remote_ranges import RangeReader
+from reeldex.user_folders import cache_folder, make_writable
+
+_DRAFTS = "drafts"
+# Their client passes the condition on.
+_COMPARING = frozenset({"s3", "s3a"})
+
+
+class RemoteStoreError(StoreError):
+    """What was asked for needs files on a disk, and this store is in an object store."""
+
+
+class RemotePath(PosixPath):
+    """A file or folder at a URL such as `s3://bucket/store`.
+
+    All methods raise RemoteError, an OSError, when the object store cannot be asked or refuses. A folder is there while
+    there is a file below it. `unlink`, `write_bytes` and `upload` replace a file at once: no reader sees half of it.
+    """
+
+    __slots__ = ()
+
+    @property
+    def url(self) -> RemoteUrl:
+        """The URL of this path; raises UsageError for one that carries credentials."""
+        scheme, *rest = self.parts
+        return RemoteUrl(scheme.removesuffix(":"), "/".join(rest))
+
+    def __str__(self) -> str:
+        scheme, *rest = self.parts
+        return f"{scheme}//{'/'.join(rest)}"
+
+    def __repr__(self) -> str:
+        return f"RemotePath({str(self)!r})"
+
+    def __fspath__(self) -> str:
+        self._needs_a_disk("This")
+
+    def as_posix(self) -> str:
+        """Return the URL."""
+        return str(self)
+
+    def as_uri(self) -> str:
+        """Return the URL."""
+        return str(self)
+
+    def is_absolute(self) -> bool:
+        """Return True: a URL does not depend on the working directory."""
+        return True
+
+    def absolute(self) -> RemotePath:
+        """Return this path."""
+        return self
+
+    def resolve(self, strict: bool = False) -> RemotePath:  # noqa: ARG002, FBT001, FBT002 - as pathlib has it
+        """Return this path."""
+        return self
+
+    def relative_to(self, *other: Any, **options: Any) -> Path:  # type: ignore[override] # noqa: ANN401 - as pathlib has it
+        """Return the path below another one; it is no URL."""
+        return Path(*super().relative_to(*other, **options).parts)
+
+    # What is there
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - there are no links
+        """Return size and time of a file or folder; raises FileNotFoundError.
+
+        `st_ino` is a digest of the version that the object store reports, of a folder of its content.
+        """
+        entry = self._entry()
+        if entry is None:
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        mode = stat.S_IFDIR | 0o755 if entry.is_folder else stat.S_IFREG | 0o644
+        number = int(hashlib.sha256(entry.version.encode()).hexdigest()[:15], 16)
+        seconds = entry.modified_ns / 1_000_000_000
+        whole = int(seconds)
+        times = (whole, whole, whole, seconds, seconds, seconds, *(entry.modified_ns,) * 3)
+        return os.stat_result((mode, number, 0, 1, 0, 0, entry.size_bytes, *times))
+
+    def exists(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
+        """Return whether there is a file or folder."""
+        return self._entry() is not None
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
+        """Return whether there is a folder."""
+        entry = self._entry()
+        return entry is not None and entry.is_folder
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
+        """Return whether there is a file."""
+        entry = self._entry()
+        return entry is not None and not entry.is_folder
+
+    def is_symlink(self) -> bool:
+        """Return False."""
+        return False
+
+    def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override] # typeshed has Generator or Iterator by version
+        """Yield what a folder holds; raises FileNotFoundError for an absent one."""
+        entries = listings.entries_of(self.url)
+        if not entries and self._entry() is None:
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        yield from (self / name for name in entries if name != listings.FOLDER_MARK)
+
+    def _entry(self) -> listings.RemoteEntry | None:
+        below_place = len(self.parts) > 2
+        # The names of files end in these; a folder is not asked for as a file first.
+        if below_place and self.suffix in {".json", ".h5"}:
+            return listings.entry_of(self.parent.url, self.name)
+        if entries := listings.entries_of(self.url):
+            return listings.folder_entry(entries)
+        return listings.entry_of(self.parent.url, self.name) if below_place else None
+
+    # Reading
+
+    def is_absent(self) -> bool:
+        """Return whether there is no file now, whatever is remembered."""
+        return self.version_now() is None
+
+    def version_now(self) -> str | None:
+        """Return the version of a file as the object store reports it now; None for an absent one."""
+        system, path = open_file_system(self.url)
+        try:
+            info = attempted(lambda: system.info(path), self.url)
+        except FileNotFoundError:
+            return None
+        return None if info.get("type") == "directory" else str(info.get("ETag", ""))
+
+    def names_now(self) -> list[str]:
+        """Return the names of what a folder holds now, whatever is remembered; none for an absent one."""
+        listings.forget(self.url)
+        return [each.name for each in self.iterdir()] if listings.entries_of(self.url) else []
+
+    def read_now(self) -> bytes:
+        """Return the content of a file as it is now, whatever is remembered; raises FileNotFoundError."""
+        system, path = open_file_system(self.url)
+        content: bytes = attempted(lambda: system.cat_file(path), self.url)
+        return content
+
+    def read_bytes(self) -> bytes:
+        """Return the content of a file; raises FileNotFoundError."""
+        if self._entry() is None:
+            # Most that are asked for and absent are known to be, from the listing of their folder.
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        return self.read_now()
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str:  # noqa: ARG002
+        """Return the content of a text file; raises FileNotFoundError."""
+        return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
+
+    def open(self, mode: str = "r", *_: Any, **__: Any) -> IO[Any]:  # type: ignore[override] # noqa: ANN401
+        """Open a file to read its bytes, in large pieces; raises FileNotFoundError."""
+        if mode != "rb":
+            self._needs_a_disk(f"Opening a file with mode {mode!r}")
+        return io.BufferedReader(RangeReader(self.url), 8 << 20)
+
+    @contextmanager
+    def downloaded(self) -> Iterator[Path]:
+        """Yield a copy of a file on this machine, which is removed when the block ends; raises FileNotFoundError."""
+        with self.draft() as copy:
+            with self.open("rb") as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target, 8 << 20)
+            yield copy
+
+    # Writing
+
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """Yield the path of a file on this machine, to be written and uploaded; it is removed when the block ends."""
+        folder = make_writable(local_side(self) / _DRAFTS, "XDG_CACHE_HOME")
+        descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
+        os.close(descriptor)
+        path = Path(name)
+        path.unlink()
+        try:
+            yield path
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def upload(self, file: Path) -> None:
+        """Put a file of this machine here, replacing what was here; readers see the whole of it, or what was here."""
+        system, path = open_file_system(self.url)
+        try:
+            attempted(lambda: system.put_file(str(file), path), self.url)
+        finally:
+            listings.forget(self.url)
+
+    def upload_new(self, file: Path) -> bool:
+        """Put a file of this machine here if there is nothing here, and return whether it was put.
+
+        After a lost answer, it may have been put although the value is False.
+        """
+        system, path = open_file_system(self.url)
+        try:
+            attempted(lambda: system.put_file(str(file), path, mode="create"), self.url)
+        except FileExistsError:
+            return False
+        finally:
+            listings.forget(self.url)
+        return True
+
+    def replace_version(self, content: bytes, version: str) -> None:
+        """Put these bytes here if the file still has this version; where the object store cannot compare, in any case.
+
+        Raises RemoteError (PreconditionFailed) for another version, and FileNotFoundError for an absent file.
+        """
+        system, path = open_file_system(self.url)
+        condition = {"IfMatch": version} if self.url.scheme in _COMPARING and version else {}
+        try:
+            attempted(lambda: system.pipe_file(path, content, **condition), self.url)
+        finally:
+            listings.forget(self.url)
+
+    def create(self, content: bytes) -> bool:
+        """Put these bytes here if there is nothing here, and return whether they were put."""
+        system, path = open_file_system(self.url)
+        tried = 0
+
+        def put() -> bool:
+            nonlocal tried
+            tried += 1
+            try:
+                system.pipe_file(path, content, mode="create")
+            except FileExistsError:
+                # The answer to an earlier attempt may have been lost.
+                return tried > 1 and system.cat_file(path) == content
+            return True
+
+        try:
+            return attempted(put, self.url)
+        finally:
+            listings.forget(self.url)
+
+    def require_conditional_writes(self) -> None:
+        """Raise RemoteStoreError unless the object store refuses to create what is there: in this existing folder."""
+        if (self / listings.FOLDER_MARK).create(b"") and (self / listings.FOLDER_MARK).create(b""):
+            raise RemoteStoreError(
+                f"The object store of {self} does not support conditional writes (If-None-Match), without which two "
+                "runs could write the same file. Use a release of it that does, or a store on a disk."
+            )
+
+    def write_bytes(self, data: Any) -> int:  # noqa: ANN401 - as pathlib has it
+        """Put these bytes here, replacing what was here."""
+        system, path = open_file_system(self.url)
+        content = bytes(data)
+        try:
+            attempted(lambda: system.pipe_file(path, content), self.url)
+        finally:
+            listings.forget(self.url)
+        return len(content)
+
+    def unlink(self, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - as pathlib has it
+        """Remove a file."""
+        system, path = open_file_system(self.url)
+        try:
+            attempted(lambda: system.rm_file(path), self.url)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+        finally:
+            listings.forget(self.url)
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Make a folder, which stays without files; raises FileExistsError if it is there."""
+        made = (self / listings.FOLDER_MARK).create(b"")
+        if not made and not exist_ok:
+            raise FileExistsError(17, "File exists", str(self))
+
+    def rename(self, target: Any) -> NoReturn:  # noqa: ANN401 - as pathlib has it
+        """Raise RemoteStoreError: object stores do not rename."""
+        self._needs_a_disk(f"Renaming it to {target}")
+
+    replace = rename
+
+    def _needs_a_disk(self, what: str) -> NoReturn:
+        raise RemoteStoreError(
+            f"{what} needs files on a disk, and {self} is in an object store. Copy the store to a folder of this "
+            "machine, and use that."
+        )
+
+
+def local_side(root: Path) -> Path:
+    """Return this machine's folder for a store: the store itself, or of one at a URL a folder of the user's caches."""
+    if not isinstance(root, RemotePath):
+        return root
+    return cache_folder("stores") / hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+def refresh(root: Path) -> None:
+    """Let what other processes have written to a store at a URL be seen from now on."""
+    if isinstance(root, RemotePath):
+        listings.forget(root.url)
+
+
+def remove_dead_drafts(root: RemotePath) -> None:
+    """Remove the drafts of processes of this machine that were killed."""
+    folder = local_side(root) / _DRAFTS
+    for path in folder.iterdir() if folder.is_dir() else ():
+        process = path.name.partition("-")[0]
+        if process.isdecimal() and not Path("/proc", process).exists():
+            with suppress(OSError):
+                path.unlink()
+
+
+def remote_error(error: BaseException) -> RemoteError | None:
+    """Return the error of an object store that is a cause of another one, such as of h5py's."""
+    each: BaseException | None = error
+    while each is not None:
+        if isinstance(each, RemoteError):
+            return each
+        each = each.__cause__ or each.__context__
+    return None

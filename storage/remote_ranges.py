@@ -1,0 +1,124 @@
+"""Reads ranges of a file in an object store: small reads in cached blocks, large ones in one request."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import OrderedDict
+from typing import Any
+
+from reeldex.remote_faults import RemoteError, RemoteFault, attempted
+from reeldex.remote_files import RemoteUrl, open_file_system
+
+BLOCK_BYTES = 64 << 10
+HEAD_BYTES = 512 << 10
+"""The first block: of a feature file, what HDF5 needs to find the rows of about 250 videos."""
+_BLOCKS = 64
+_REPLACED = RemoteFault(
+    "unavailable", "the file was replaced while it was read", "Read it again: the new file is complete."
+)
+
+
+class RangeReader(io.RawIOBase):
+    """A file in an object store, open for reading; a new file of that name is not mixed with the one opened.
+
+    Reads shorter than a block fetch whole blocks, which are kept, the first of which is larger; others are one request
+    of just these bytes.
+    `requests` counts both. Raises FileNotFoundError and RemoteError.
+    """
+
+    def __init__(self, url: RemoteUrl) -> None:
+        super().__init__()
+        self._url = url
+        system, path = open_file_system(url)
+        # Asks for the file's size and version. With a client that can, reads of another version are refused.
+        self._file: Any = attempted(lambda: system.open(path, "rb", cache_type="none"), url)
+        self.size = int(self._file.size)
+        self.requests = 0
+        self._at = 0
+        self._first: bytes | None = None
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position; no request is made."""
+        self._at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
+        """Fill a buffer from the position on; return the number of bytes, fewer only at the end of the file."""
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self.size - self._at))
+        if count:
+            view[:count] = self.read_range(self._at, count)
+        self._at += count
+        return count
+
+    def read_range(self, offset: int, count: int) -> bytes:
+        """Return `count` bytes from `offset` on; raises EOFError when the file has fewer."""
+        if offset + count > self.size:
+            raise EOFError(f"The file has {self.size} bytes.")
+        if count >= BLOCK_BYTES or offset + count <= HEAD_BYTES:
+            return self.read_exactly(offset, count)
+        first, last = offset // BLOCK_BYTES, (offset + count - 1) // BLOCK_BYTES
+        content = b"".join(self._block(number) for number in range(first, last + 1))
+        start = offset - first * BLOCK_BYTES
+        return content[start : start + count]
+
+    def read_exactly(self, offset: int, count: int) -> bytes:
+        """Return `count` bytes from `offset` on, by one request for just these unless they are in the first block."""
+        if offset + count <= min(HEAD_BYTES, self.size):
+            return self._head()[offset : offset + count]
+        if offset + count > self.size:
+            raise EOFError(f"The file has {self.size} bytes.")
+        return self._fetched(offset, count)
+
+    def _head(self) -> bytes:
+        if self._first is None:
+            self._first = self._fetched(0, min(HEAD_BYTES, self.size))
+        return self._first
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            self._blocks.clear()
+            self._file.close()
+        super().close()
+
+    def _block(self, number: int) -> bytes:
+        block = self._blocks.pop(number, None)
+        if block is None:
+            start = number * BLOCK_BYTES
+            block = self._fetched(start, min(BLOCK_BYTES, self.size - start))
+            if len(self._blocks) >= _BLOCKS:
+                self._blocks.popitem(last=False)
+        self._blocks[number] = block
+        return block
+
+    def _fetched(self, offset: int, count: int) -> bytes:
+        def fetch() -> bytes:
+            self._file.seek(offset)
+            content: bytes = self._file.read(count)
+            return content
+
+        self.requests += 1
+        try:
+            content = attempted(fetch, self._url)
+        except RemoteError as error:
+            if "FileExpired" in {type(each).__name__ for each in (error.__cause__, error)}:
+                raise RemoteError(str(self._url), _REPLACED) from error
+            raise
+        if len(content) != count:
+            raise RemoteError(str(self._url), _REPLACED)
+        return content

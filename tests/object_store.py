@@ -1,0 +1,133 @@
+"""A server of S3 on this machine, for the real client: it counts requests, and fails as it is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+KEY, SECRET = "AKIAREELDEXTEST", "the-secret-of-the-tests-0123456789"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request: its method, path with the query, and range (`bytes=0-9`, or empty)."""
+
+    method: str
+    path: str
+    range: str
+
+    @property
+    def bytes_asked(self) -> int | None:
+        """The length of its range; None without one."""
+        if not self.range:
+            return None
+        first, _, last = self.range.removeprefix("bytes=").partition("-")
+        return int(last) - int(first) + 1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An answer in place of the server's, to requests that are `meant`, after `seconds`; without a status, none."""
+
+    status: int | None = None
+    code: str = ""
+    seconds: float = 0.0
+    meant: Callable[[Request], bool] = lambda _: True
+
+
+@dataclass
+class ObjectStore:
+    """The server: its address, what it was asked, and how it is to fail, `times` for each fault.
+
+    Unless it is `conditional`, it does not know If-None-Match, like servers of some makers.
+    """
+
+    url: str = ""
+    requests: list[Request] = field(default_factory=list)
+    faults: list[list[Any]] = field(default_factory=list)
+    conditional: bool = True
+
+    def fail(self, fault: Fault, times: int = 1_000_000) -> None:
+        """Answer the next `times` requests that are meant with a fault."""
+        self.faults.append([fault, times])
+
+    def heal(self) -> None:
+        """Answer as a server does."""
+        self.faults.clear()
+        self.conditional = True
+
+    def asked(self, method: str, part: str = "") -> list[Request]:
+        """Return the requests so far with this method and this part of the path."""
+        return [each for each in self.requests if each.method == method and part in each.path]
+
+    def _fault_of(self, request: Request) -> Fault | None:
+        for entry in self.faults:
+            if entry[1] > 0 and entry[0].meant(request):
+                entry[1] -= 1
+                found: Fault = entry[0]
+                return found
+        return None
+
+    def application(self, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        """Return a WSGI application around the server's."""
+
+        def answer(environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            query = environment.get("QUERY_STRING", "")
+            path = environment["PATH_INFO"] + (f"?{query}" if query else "")
+            request = Request(environment["REQUEST_METHOD"], path, environment.get("HTTP_RANGE", ""))
+            self.requests.append(request)
+            fault = self._fault_of(request)
+            if fault is not None:
+                time.sleep(fault.seconds)
+                if fault.status is not None:
+                    environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
+                    body = f"<Error><Code>{fault.code}</Code><Message>as the test says</Message></Error>".encode()
+                    start(
+                        f"{fault.status} Fault",
+                        [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))],
+                    )
+                    return [b"" if request.method == "HEAD" else body]
+            if not self.conditional:
+                environment.pop("HTTP_IF_NONE_MATCH", None)
+            return inner(environment, start)
+
+        return answer
+
+
+@contextmanager
+def running() -> Iterator[ObjectStore]:
+    """Run the server while the block runs."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Silent(WSGIRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log(self, *_: object) -> None:
+            pass
+
+    store = ObjectStore()
+    application = store.application(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Silent)
+    store.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield store
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def client(store: ObjectStore) -> Any:  # noqa: ANN401 - botocore makes its classes when asked
+    """Return a plain client of the server, which does not go through reeldex."""
+    import botocore.session
+
+    return botocore.session.get_session().create_client(
+        "s3", "us-east-1", endpoint_url=store.url, aws_access_key_id=KEY, aws_secret_access_key=SECRET
+    )

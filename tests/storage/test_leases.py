@@ -1,0 +1,257 @@
+"""Leases: one holder, whatever happens between two steps; abandoned ones are taken over; clocks are never compared."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reeldex.storage.errors import ClaimHeldError
+from reeldex.storage.lease_medium import LeaseFolder
+from reeldex.storage.lease_owner import LeaseOwner
+from reeldex.storage.leases import FoundLease, Lease, LeaseRecord, Leases
+from reeldex.storage.process_id import process_of
+from tests.waiting import wait_until
+
+ME = LeaseOwner.this_process("the test")
+ELSEWHERE = LeaseOwner("node2", "another boot", "7@7", "reeldex extract", "1999-01-01T00:00:00+00:00")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "claims"
+
+
+@pytest.fixture
+def leases(folder: Path) -> Leases:
+    return Leases(LeaseFolder(folder))
+
+
+def record(owner: LeaseOwner, lease_seconds: float = 0.4, renewals: int = 0) -> LeaseRecord:
+    return LeaseRecord("shard", "token", lease_seconds, renewals, owner)
+
+
+def leave(folder: Path, owner: LeaseOwner, lease_seconds: float = 0.4, *, counter: int = 3) -> Path:
+    """Create the lease of a process that renews nothing."""
+    content = record(owner, lease_seconds).content()
+    assert LeaseFolder(folder).create(f"shard-00007.{counter}.json", content)
+    return folder / f"shard-00007.{counter}.json"
+
+
+def acquire(leases: Leases, fenced: list[str] | None = None) -> Lease:
+    def fence(found: FoundLease) -> None:
+        if fenced is not None:
+            fenced.append(found.name)
+
+    return leases.acquire("shard-00007", "shard", ME, fence=fence)
+
+
+def ended_process() -> str:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    found = process_of(process.pid)
+    process.communicate()
+    return found
+
+
+def test_a_lease_has_one_holder_who_is_named_and_leaves_nothing(leases: Leases, folder: Path) -> None:
+    lease = acquire(leases)
+    assert [path.name for path in folder.iterdir()] == ["shard-00007.1.json"]
+    with pytest.raises(ClaimHeldError, match=rf"claimed by process {os.getpid()} on .* since 2.*\(the test\)"):
+        acquire(Leases(LeaseFolder(folder)))
+    assert leases.acquire("shard-00008", "shard", ME).is_held()
+    lease.release()
+    lease.release()
+    assert [path.name for path in folder.iterdir()] == ["shard-00008.1.json"]
+    assert not lease.is_held()
+
+
+def test_the_lease_of_an_ended_process_of_this_machine_is_taken_over_at_once(leases: Leases, folder: Path) -> None:
+    leave(folder, replace(ME, process=ended_process()), lease_seconds=86_400)
+    fenced: list[str] = []
+    lease = acquire(leases, fenced)
+    assert fenced == ["shard-00007.3.json"]
+    assert [path.name for path in folder.iterdir()] == ["shard-00007.4.json"]
+    assert lease.is_held()
+
+
+@pytest.mark.parametrize("since", ["1970-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"])
+def test_the_lease_of_another_machine_is_abandoned_after_its_time_of_silence(
+    leases: Leases, folder: Path, since: str
+) -> None:
+    leave(folder, replace(ELSEWHERE, since=since))
+    started = time.monotonic()
+    with pytest.raises(ClaimHeldError, match="process 7 on node2"):
+        acquire(leases)
+    time.sleep(0.2)
+    with pytest.raises(ClaimHeldError):
+        acquire(leases)
+    assert wait_until(lambda: not leases.live("shard-"), 20)
+    assert time.monotonic() - started >= 0.4
+    with pytest.raises(ClaimHeldError):
+        acquire(Leases(LeaseFolder(folder)))  # an observer that has just begun to look
+    assert acquire(leases).counter == 4
+
+
+def test_a_renewed_lease_is_kept(leases: Leases, folder: Path) -> None:
+    path = leave(folder, ELSEWHERE)
+    for renewals in range(1, 8):
+        assert leases.live("shard-")
+        assert LeaseFolder(folder).replace(path.name, record(ELSEWHERE, renewals=renewals).content())
+        time.sleep(0.1)
+    (found,) = leases.live("shard-")
+    assert leases.is_seen_alive(found)
+    holder = leases.acquire("shard-00001", "shard", ME, lease_seconds=0.3)
+    observer = Leases(LeaseFolder(folder))
+    for _ in range(8):
+        assert observer.live("shard-00001.")
+        time.sleep(0.1)
+    holder.release()
+
+
+def test_a_machine_with_the_same_name_is_another_machine(leases: Leases, folder: Path) -> None:
+    # As two containers, or one host before and after a reboot: the process may not be looked for here.
+    leave(folder, replace(ELSEWHERE, host=ME.host, process=ended_process()))
+    assert leases.live("shard-")
+
+
+def test_the_file_of_a_lease_that_cannot_be_read_counts_like_a_silent_one(
+    leases: Leases, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A power cut leaves empty files.
+    monkeypatch.setattr("reeldex.storage.leases.LEASE_SECONDS", 0.3)
+    folder.mkdir()
+    (folder / "shard-00007.2.json").write_bytes(b"")
+    with pytest.raises(ClaimHeldError, match="whose claim cannot be read"):
+        acquire(leases)
+    wait_until(lambda: not leases.live("shard-"), 20)
+    assert acquire(leases).counter == 3
+
+
+@pytest.mark.parametrize("abandoned", [False, True])
+def test_of_many_who_want_it_one_gets_it(folder: Path, *, abandoned: bool) -> None:
+    for _ in range(20):
+        if abandoned:
+            leave(folder, replace(ME, process="1@gone"))
+        start = threading.Barrier(16)
+
+        def attempt(start: threading.Barrier = start) -> Lease | None:
+            start.wait()
+            try:
+                return acquire(Leases(LeaseFolder(folder)))
+            except ClaimHeldError:
+                return None
+
+        with ThreadPoolExecutor(16) as pool:
+            got = [lease for lease in pool.map(lambda _: attempt(), range(16)) if lease is not None]
+        assert len(got) == 1
+        assert [path.name for path in folder.iterdir()] == [got[0].name]
+        got[0].release()
+
+
+class Interrupted(LeaseFolder):
+    """A folder of leases where others act just before this process creates a file."""
+
+    def __init__(self, folder: Path, others: Callable[[], None]) -> None:
+        super().__init__(folder)
+        self._others = others
+
+    def create(self, name: str, content: bytes) -> bool:
+        self._others()
+        return super().create(name, content)
+
+
+@pytest.mark.parametrize("counter", [1, 4])
+def test_who_was_paused_before_creating_a_lease_finds_that_another_holds_it(folder: Path, counter: int) -> None:
+    """Another process has taken over the abandoned lease, released it, and a third one holds a new one."""
+    abandoned = leave(folder, replace(ME, process="1@gone"))
+
+    def others() -> None:
+        abandoned.unlink()
+        leave(folder, ELSEWHERE, counter=counter)
+
+    with pytest.raises(ClaimHeldError, match="node2"):
+        acquire(Leases(Interrupted(folder, others)))
+    assert [path.name for path in folder.iterdir()] == [f"shard-00007.{counter}.json"]
+
+
+def test_a_holder_that_was_overtaken_knows_it_and_brings_nothing_back(leases: Leases, folder: Path) -> None:
+    late = leases.acquire("shard-00007", "shard", ME, lease_seconds=0.3)
+    (folder / late.name).unlink()
+    assert not late.is_held()
+    time.sleep(0.3)  # several renewals
+    late.release()
+    assert list(folder.iterdir()) == []
+
+
+def test_creation_is_exclusive_without_hard_links(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    medium = LeaseFolder(folder)
+    assert medium.create("a.1.json", b"mine")
+    assert not medium.create("a.1.json", b"other")
+    assert medium.read("a.1.json") == b"mine"
+    assert medium.list() == ["a.1.json"]
+
+
+def test_a_link_whose_answer_was_lost_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def link_and_fail(source: Path, target: Path) -> None:
+        link(source, target)
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", link_and_fail)
+    assert LeaseFolder(folder).create("a.1.json", b"mine")
+
+
+def test_a_temporary_that_was_swept_is_written_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+    swept: list[Path] = []
+
+    def sweep_and_link(source: Path, target: Path) -> None:
+        if not swept:
+            swept.append(source)
+            Path(source).unlink()
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", sweep_and_link)
+    assert LeaseFolder(folder).create("a.1.json", b"mine")
+    assert len(swept) == 1
+
+
+def test_foreign_files_in_the_folder_are_left_alone(leases: Leases, folder: Path) -> None:
+    folder.mkdir()
+    for name in ("README", "shard-00007.json", "shard-00007.0.json", "shard-00007.x.json", ".nfs0001"):
+        (folder / name).write_text("x")
+    (folder / "shard-00007.9.json.d").mkdir()
+    assert leases.live("") == []
+    assert acquire(leases).counter == 1
+
+
+def test_a_process_that_proc_hides_is_not_taken_for_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As /proc mounted with hidepid does with processes of other users, which may not be signalled either.
+    owner = replace(ME, process="4194000@5")
+    assert owner.has_ended
+
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not owner.has_ended
+    assert replace(ME, process="1@5").has_ended, "one that is shown, with another start, is another process"
+
+
+@pytest.mark.parametrize("process", ["", "x@1", "99999999999999999999@1", "@"])
+def test_an_owner_of_any_text_is_compared(process: str) -> None:
+    assert replace(ME, process=process).has_ended

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import errno
+import pickle
+import sys
+
+import pytest
+
+from reeldex import remote_faults
+from reeldex.errors import UsageError
+from reeldex.remote_faults import RemoteError, attempted, fault_of
+from reeldex.remote_files import RemoteUrl, carries_credentials, is_url, open_file_system, redacted
+
+BUCKET = RemoteUrl.parse("s3://lab/store")
+
+SECRETS = [
+    "https://user:hunter2@host/a.mp4",
+    "https://hunter2@host/a.mp4",
+    "HTTPS://user:hunter2@host/a.mp4",
+    "ftp://user:hunter2@host/a.mp4",
+    "sftp://user:hun@ter2@host/a.mp4",
+    "s3://AKIA:hunter2@bucket/a.mp4",
+    "https://host/a.mp4?X-Amz-Signature=hunter2",
+    "https://host/a.mp4?x=1&X-Amz-Security-Token=hunter2&y=2",
+    "s3://bucket/a.mp4?AWSAccessKeyId=hunter2&Signature=hunter2",
+    "https://acc.blob.core.windows.net/c/a.mp4?sv=2024&sig=hunter2",
+    "https://storage.googleapis.com/b/a.mp4?X-Goog-Credential=hunter2",
+    "https://host/a.mp4?access_token=hunter2",
+    "https://host/a.mp4#access_token=hunter2",
+    "https://host/a.mp4?apikey=hunter2;b=1",
+    "https://host/a.mp4?v=hunter2" + "0123456789abcdef" * 4,
+    "https://host?token=hunter2",
+    "https://host/a.mp4?%74oken=hunter2",
+]
+HARMLESS = [
+    "s3://bucket/what is this? a film.mp4",
+    "s3://bucket/a=b&c?.mp4",
+    "https://host/watch?id=3&part=2",
+    "https://host/a@b.mp4",
+    "sftp://me@host/a.mp4",
+    "abfs://container@account.dfs.core.windows.net/a.mp4",
+    "gs://bucket/#1.mp4",
+    "https://host:8080/a.mp4",
+]
+
+
+@pytest.mark.parametrize("url", SECRETS)
+def test_a_url_with_credentials_is_refused_and_never_shown(url: str) -> None:
+    assert carries_credentials(url)
+    with pytest.raises(UsageError) as refusal:
+        RemoteUrl.parse(url)
+    assert "hunter2" not in str(refusal.value)
+    assert "ter2" not in str(refusal.value)
+    assert "carries credentials" in str(refusal.value)
+    shown = redacted(f"Cannot read '{url}' (again): {url}")
+    assert "ter2" not in shown
+    assert shown.endswith("***") or "***@" in shown
+
+
+@pytest.mark.parametrize("url", HARMLESS)
+def test_other_urls_are_taken_and_shown_as_they_are(url: str) -> None:
+    assert str(RemoteUrl.parse(url)) == url
+    assert redacted(f"Reading {url} failed.") == f"Reading {url} failed."
+
+
+@pytest.mark.parametrize(
+    "text", ["/data/a.mp4", "a.mp4", "s3:/bucket/a", "C:\\a.mp4", "", "://a", "1s3://a", "what? a://b"]
+)
+def test_a_path_is_not_a_url(text: str) -> None:
+    assert not is_url(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/data", "not a URL"),
+        ("s3://", "no bucket"),
+        ("s3:///a", "no bucket"),
+        ("file:///data/a.mp4", "Pass its path"),
+        ("simplecache::s3://bucket/a", "one file system"),
+    ],
+)
+def test_what_names_no_place_elsewhere_is_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        RemoteUrl.parse(text)
+
+
+def test_an_unknown_scheme_and_an_absent_client_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="s5://bucket/a cannot be opened"):
+        open_file_system(RemoteUrl.parse("s5://bucket/a"))
+    # As Python does for a package that is not installed.
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(UsageError, match=r"needs the package gcsfs. .*pip install 'reeldex\[gs\]'"):
+        open_file_system(RemoteUrl.parse("gs://bucket/a"))
+
+
+class ClientError(Exception):
+    def __init__(self, code: str, status: int) -> None:
+        super().__init__(f"An error occurred ({code}) at https://user:hunter2@host/")
+        self.response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+
+class NoCredentialsError(Exception):
+    pass
+
+
+class EndpointConnectionError(Exception):
+    pass
+
+
+class ClientResponseError(Exception):
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def caused(outer: Exception, cause: Exception) -> Exception:
+    outer.__cause__ = cause
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "transient"),
+    [
+        (caused(FileNotFoundError("gone"), ClientError("NoSuchBucket", 404)), "no_place", False),
+        (FileNotFoundError("The specified bucket does not exist"), "no_place", False),
+        (caused(PermissionError("no"), ClientError("AccessDenied", 403)), "forbidden", False),
+        (PermissionError("Forbidden"), "forbidden", False),
+        (caused(PermissionError("no"), ClientError("InvalidAccessKeyId", 403)), "refused_credentials", False),
+        (NoCredentialsError("Unable to locate credentials"), "no_credentials", False),
+        (caused(OSError(errno.EBUSY, "slow"), ClientError("SlowDown", 503)), "throttled", True),
+        (ClientError("Unheard", 503), "unavailable", True),
+        (ClientError("Unheard", 418), "other", False),
+        (ClientResponseError(429), "throttled", True),
+        (EndpointConnectionError("Could not connect"), "unreachable", True),
+        (ConnectionRefusedError("no"), "unreachable", True),
+        (ConnectionResetError("no"), "unavailable", True),
+        (TimeoutError("no"), "timeout", True),
+        (ValueError("at https://user:hunter2@host/"), "other", False),
+    ],
+)
+def test_errors_of_clients_are_told_apart(error: Exception, kind: str, transient: bool) -> None:  # noqa: FBT001
+    fault = fault_of(error, BUCKET)
+    assert fault is not None
+    assert (fault.kind, fault.transient) == (kind, transient)
+    raised = RemoteError(str(BUCKET), fault)
+    assert "hunter2" not in str(raised)
+    assert str(pickle.loads(pickle.dumps(raised))) == str(raised)  # noqa: S301 - our own
+    assert str(raised).startswith("s3://lab/store: ")
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("a"), FileExistsError("a"), ClientError("NoSuchKey", 404)])
+def test_an_absent_file_is_not_a_fault(error: Exception) -> None:
+    found = error if isinstance(error, OSError) else caused(FileNotFoundError("a"), error)
+    assert fault_of(found, BUCKET) is None
+
+
+def test_a_transient_fault_is_retried_and_a_lasting_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_faults, "FIRST_WAIT_SECONDS", 0.0)
+    asked: list[Exception] = [ClientError("SlowDown", 503), ClientError("InternalError", 500)]
+
+    def healing() -> str:
+        if asked:
+            raise asked.pop()
+        return "done"
+
+    assert attempted(healing, BUCKET) == "done"
+    count = 0
+
+    def failing() -> None:
+        nonlocal count
+        count += 1
+        raise failure
+
+    failure: Exception = ClientError("SlowDown", 503)
+    with pytest.raises(RemoteError, match="asks for fewer requests"):
+        attempted(failing, BUCKET)
+    assert count == remote_faults.ATTEMPTS
+    count, failure = 0, ClientError("AccessDenied", 403)
+    with pytest.raises(RemoteError, match=r"access is denied \(AccessDenied\)"):
+        attempted(failing, BUCKET)
+    assert count == 1
+    count, failure = 0, FileNotFoundError("absent")
+    with pytest.raises(FileNotFoundError):
+        attempted(failing, BUCKET)
+    assert count == 1
