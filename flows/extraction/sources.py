@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reeldex.containers import VIDEO_SUFFIXES
@@ -24,12 +24,14 @@ from reeldex.storage.schema import Span, VideoEntry
 class FoundVideos:
     """Videos of a source: `videos` to process now, and `unsettled` ones that may still be being written.
 
-    `notes` count what the search passed over, and files with equal names.
+    `notes` count what the search passed over, and files with equal names. `listed_seconds` are the lengths that lists
+    state, by path.
     """
 
     videos: list[VideoEntry]
     unsettled: list[VideoEntry]
     notes: tuple[SearchNote, ...] = ()
+    listed_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_videos(
@@ -51,7 +53,8 @@ def find_videos(
     if not files:
         raise UsageError(_nothing_found(sources, tally))
     ids = assign_ids(files, options.video_id, known(files), os.path.exists, tally)
-    return FoundVideos([_entry(file, each) for file, each in zip(files, ids, strict=True)], [], tally.notes())
+    listed = {file.path: file.seconds for file in files if file.seconds is not None}
+    return FoundVideos([_entry(file, each) for file, each in zip(files, ids, strict=True)], [], tally.notes(), listed)
 
 
 def _once(found: Sequence[Sequence[FoundFile]]) -> list[FoundFile]:
@@ -172,7 +175,14 @@ def _listed(listing: Path, patterns: PathFilter, tally: SearchTally) -> Iterator
             continue
         where = f"{listing}, line {row.line}"
         yield FoundFile(
-            path, relative, Path(folder).name, is_listed=True, given_id=row.video_id, span=row.span, where=where
+            path,
+            relative,
+            Path(folder).name,
+            is_listed=True,
+            given_id=row.video_id,
+            span=row.span,
+            where=where,
+            seconds=row.seconds,
         )
 
 
