@@ -48,10 +48,11 @@ class ExtractionMetrics:
                 case VideoFinished(shard, outcome):
                     self._left[shard] = max(0, self._left.get(shard, 0) - 1)
                     self._count(outcome)
-                case TimeSpent(shard, decode_seconds, device_seconds, waiting_seconds, depth):
+                case TimeSpent(shard, decode_seconds, device_seconds, waiting_seconds, depth, fetching_seconds):
                     self._run.add(metrics.DECODE_SECONDS, decode_seconds)
                     self._run.add(metrics.DEVICE_SECONDS, device_seconds)
                     self._run.add(metrics.WAITING_SECONDS, waiting_seconds)
+                    self._run.add(metrics.FETCHING_SECONDS, fetching_seconds)
                     self._depths[shard] = depth
             self._show()
 
