@@ -1,28 +1,31 @@
-"""A store of a million videos: how long `status`, planning, listing, a random span and recording a search take.
+"""A store of a million videos: how long its uses take, and the memory of those that go through all of it.
 
 python -m benchmarks.million_videos FOLDER [--shards 5000] [--videos-per-shard 240]
 
-The store is synthetic: real manifests and outcomes, and real feature files for a few shards; those of the others are
-holes of the recorded size. It is made once and used again. Prints CPU seconds as JSON.
+The store is synthetic: real manifests, outcomes, and feature files of tiny rows. It is made once, which takes minutes
+at full size, and used again. Each use runs in a process of its own. Prints JSON: CPU and wall-clock seconds, and the
+peak memory of the process, which includes that of Python and the libraries.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
+import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from reeldex.extractors.options import DecodeOptions
-from reeldex.flows.extraction.plan import plan, tasks_for
 from reeldex.storage import layout
-from reeldex.storage.hashing import Extent
 from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, write_outcomes
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
@@ -32,25 +35,46 @@ from reeldex.storage.store import FeatureStore
 
 SPACE = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1})
 _ROWS, _WIDTH = 4, 8
-_REAL_SHARDS = 4
-_HOLE_BYTES = 400_000
 _NEW_VIDEOS = 1000
+_SPANS = 200
+_SAMPLE = "1%"
 
 
 def main() -> None:
     """Make the store if it is absent, measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shards", type=int, default=5000)
     parser.add_argument("--videos-per-shard", type=int, default=240)
+    parser.add_argument("--use", choices=USES, help="measure only this use, in this process")
     arguments = parser.parse_args()
-    root = arguments.folder / f"store-{arguments.shards}x{arguments.videos_per_shard}"
+    shards, per_shard = arguments.shards, arguments.videos_per_shard
+    root = arguments.folder / f"store-{shards}x{per_shard}"
     complete = root / "complete"
     if not complete.exists():
-        make_store(root, arguments.shards, arguments.videos_per_shard)
+        make_store(root, shards, per_shard)
         complete.touch()
-    figures = {name: round(seconds, 4) for name, seconds in measure(root, arguments.videos_per_shard).items()}
-    print(json.dumps({"videos": arguments.shards * arguments.videos_per_shard, **figures}, indent=2))
+    if arguments.use is not None:
+        print(json.dumps(_measured(lambda: USES[arguments.use](root, shards, per_shard))))
+        return
+    cache = arguments.folder / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    common = [str(arguments.folder), "--shards", str(shards), "--videos-per-shard", str(per_shard)]
+    print(json.dumps({"videos": shards * per_shard, "load": os.getloadavg()}), flush=True)
+    for use in USES:
+        command = [sys.executable, "-m", "benchmarks.million_videos", *common, "--use", use]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+        out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+        print(json.dumps({use: json.loads(out)}), flush=True)
+    print(json.dumps({"load": os.getloadavg()}))
+
+
+def _measured(work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    started, cpu = time.perf_counter(), time.process_time()
+    found = work() or {}
+    spent = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - started}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**{name: round(value, 3) for name, value in spent.items()}, "peak_mib": round(peak), **found}
 
 
 def video_id(shard: int, position: int) -> str:
@@ -59,24 +83,24 @@ def video_id(shard: int, position: int) -> str:
 
 
 def make_store(root: Path, shards: int, videos_per_shard: int) -> None:
-    """Write a complete store; of the feature files, the first few are real."""
+    """Write a complete store."""
     shutil.rmtree(root, ignore_errors=True)
     FeatureStore(root, create=True)
     for shard in range(shards):
         names = [video_id(shard, position) for position in range(videos_per_shard)]
         entries = tuple(VideoEntry(name, f"/videos/{name}", 1_000_000, 1_700_000_000_000_000_000) for name in names)
         write_manifest(root, ShardManifest(shard, entries, (SPACE.name,)))
-        record = _real_file(root, shard, names) if shard < _REAL_SHARDS else _hole(root, shard, names)
         outcomes = tuple(
             VideoOutcome(
                 each.video_id, each.path, "ok", None, "", 1, duration_seconds=float(_ROWS), rows={SPACE.name: _ROWS}
             )
             for each in entries
         )
+        record = _feature_file(root, shard, names)
         write_outcomes(root, ShardOutcomes(shard, outcomes, {SPACE.name: record}, 1.0, {"ffmpeg": "9.0.2"}))
 
 
-def _real_file(root: Path, shard: int, names: list[str]) -> FileRecord:
+def _feature_file(root: Path, shard: int, names: list[str]) -> FileRecord:
     rows = np.full((_ROWS, _WIDTH), 0.5, np.float16)
     features = FeatureRows(rows, 0.0, 1.0, float(_ROWS), truncated=False, source="/videos")
     path = layout.features_file(root, SPACE.name, shard)
@@ -85,52 +109,100 @@ def _real_file(root: Path, shard: int, names: list[str]) -> FileRecord:
         return FileRecord.of(root, path, reader.extents())
 
 
-def _hole(root: Path, shard: int, names: list[str]) -> FileRecord:
-    path = layout.features_file(root, SPACE.name, shard)
-    with path.open("wb") as file:
-        file.truncate(_HOLE_BYTES)
-    extents = {name: Extent(4096 + 64 * at, _ROWS, _WIDTH, "0" * 64) for at, name in enumerate(names)}
-    return FileRecord(path.relative_to(root).as_posix(), _HOLE_BYTES, "0" * 64, extents)
+def _status(root: Path, shards: int, videos_per_shard: int) -> None:
+    status = FeatureStore(root).status()
+    if (status.shards_done, status.ok) != (shards, shards * videos_per_shard):
+        raise ValueError(f"The status is not that of the store: {status}")
 
 
-def measure(root: Path, videos_per_shard: int) -> dict[str, float]:
-    """Return the CPU seconds of each use of the store, each with nothing in memory unless its name says otherwise."""
+def _plan(root: Path, shards: int, videos_per_shard: int) -> None:
+    from reeldex.extractors.options import DecodeOptions
+    from reeldex.flows.extraction.plan import plan, tasks_for
+
     store = FeatureStore(root)
-    found = {"manifests": _seconds(store.manifests), "status": _seconds(lambda: FeatureStore(root).status())}
-    found["planning of 1,000 new videos"] = _seconds(lambda: _plan(FeatureStore(root)))
-    chance = random.Random(0)  # noqa: S311 - a choice of videos
-
-    def span() -> None:
-        name = video_id(chance.randrange(_REAL_SHARDS), chance.randrange(videos_per_shard))
-        if len(store.read_span(SPACE.name, name, 1.0, 2.0)) != 2:
-            raise ValueError(f"The span of {name} has another number of rows.")
-
-    found["first span"] = _seconds(span)
-    found["span of an open store, median"] = statistics.median(_seconds(span) for _ in range(200))
-    found["ls"] = _seconds(lambda: FeatureStore(root).videos())
-    ids = {entry.video_id for entry in store.current_entries()}
-    found["first record of a search"] = _seconds(lambda: _search(root, ids))
-    found["record of the same search"] = _seconds(lambda: _search(root, ids))
-    found["reading what has left"] = _seconds(lambda: (FeatureStore(root).searches() or Searches()).left)
-    return found
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
-
-
-def _plan(store: FeatureStore) -> None:
     new = [VideoEntry(f"new/{at}.mp4", f"/videos/new/{at}.mp4", 10, 20) for at in range(_NEW_VIDEOS)]
-    growth = plan(store, new, [SPACE.name], 240, DecodeOptions())
-    if growth.new != _NEW_VIDEOS or tasks_for(store, new, [SPACE.name]):
+    growth = plan(store, new, [SPACE.name], videos_per_shard, DecodeOptions())
+    if (growth.new, growth.gone) != (_NEW_VIDEOS, shards * videos_per_shard) or tasks_for(store, new, [SPACE.name]):
         raise ValueError("The plan is not that of new videos.")
 
 
-def _search(root: Path, ids: set[str]) -> None:
+def _spans(root: Path, shards: int, videos_per_shard: int) -> dict[str, Any]:
+    store, chance = FeatureStore(root), random.Random(0)  # noqa: S311 - a choice of videos
+
+    def span() -> float:
+        name = video_id(chance.randrange(shards), chance.randrange(videos_per_shard))
+        started = time.perf_counter()
+        if len(store.read_span(SPACE.name, name, 1.0, 2.0)) != 2:
+            raise ValueError(f"The span of {name} has another number of rows.")
+        return time.perf_counter() - started
+
+    first, others = span(), sorted(span() for _ in range(_SPANS))
+    return {
+        "first_s": round(first, 4),
+        "median_s": round(statistics.median(others), 4),
+        "95_percent_s": round(others[int(0.95 * len(others))], 4),
+    }
+
+
+def _shard(root: Path, shards: int, _: int) -> None:
+    store = FeatureStore(root)
+    store.manifest(shards // 2)
+    store.inspect(shards // 2, [SPACE]).pending(())
+
+
+def _verify(root: Path, *_: int) -> dict[str, Any]:
+    from reeldex.storage.verify_sample import Sample
+
+    report = FeatureStore(root).verify(sample=Sample.parse(_SAMPLE))
+    return {"shards": report.checked_shards, "sound": report.sound}
+
+
+def _index_videos(root: Path, *_: int) -> dict[str, Any]:
+    from reeldex.search.store_videos import usable_videos
+
+    return {"videos": len(usable_videos(FeatureStore(root), [SPACE.name], None).videos)}
+
+
+def _ls(root: Path, *_: int) -> None:
+    FeatureStore(root).videos()
+
+
+def _search(root: Path, shards: int, videos_per_shard: int) -> None:
+    ids = {video_id(shard, position) for shard in range(shards) for position in range(videos_per_shard)}
     store = FeatureStore(root)
     store.record_searches((store.searches() or Searches()).with_search("/videos", ids, store.searched_ids))
+
+
+def _dry_run(root: Path, shards: int, videos_per_shard: int) -> dict[str, Any]:
+    from reeldex.flows.config.pipeline import PipelineConfig
+    from reeldex.flows.extraction.cost import estimate
+    from reeldex.flows.extraction.hardware import Hardware
+    from reeldex.flows.extraction.prepare import prepare
+
+    listing = root.with_suffix(".csv")
+    if not listing.exists():
+        rows = (f"/elsewhere/{at:011d}.mp4,{60 + at % 700}.5" for at in range(shards * videos_per_shard))
+        listing.write_text("\n".join(["path,seconds", *rows]))
+    config = PipelineConfig()
+    cost = estimate(
+        prepare(str(listing), str(root.with_suffix(".none")), config, only_estimate=True), 0.0, Hardware(150.0, 10)
+    )
+    return {"rows": cost.videos, "shards": cost.shards, "hours": round(cost.total_seconds / 3600, 1)}
+
+
+USES: dict[str, Callable[[Path, int, int], dict[str, Any] | None]] = {
+    "first status, nothing cached": _status,
+    "status": _status,
+    "planning of 1,000 new videos": _plan,
+    "random spans": _spans,
+    "a worker opens a shard": _shard,
+    "verify --sample 1%": _verify,
+    "dry run of a list": _dry_run,
+    "videos to index": _index_videos,
+    "ls": _ls,
+    "first record of a search": _search,
+    "record of the same search": _search,
+}
 
 
 if __name__ == "__main__":

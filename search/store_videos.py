@@ -20,7 +20,6 @@ from reeldex.search.request import Captions
 from reeldex.storage import layout
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.hashing import file_sha256
-from reeldex.storage.manifest import latest_entries
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.schema import JSON, VideoOutcome
 from reeldex.storage.store import FeatureStore
@@ -98,25 +97,33 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
 
     One whose captions cannot be used is indexed like one without.
     """
-    manifests = store.manifests()
     found = []
     unusable = {}
-    for video_id, (shard, position, entry) in latest_entries(manifests, store.forgotten().positions).items():
-        outcomes = store.outcomes(shard)
-        outcome = outcomes.videos[position] if outcomes else None
-        if outcomes is None or outcome is None or outcome.status != "ok":
-            continue
-        if all(space in outcome.rows for space in spaces):
+    for manifest, outcomes in store.walk():
+        uncounted = store.uncounted(manifest.shard)
+        for position, entry in enumerate(manifest.videos if outcomes is not None else ()):
+            if outcomes is None or position in uncounted or entry.duplicate_of is not None:
+                continue
+            outcome = outcomes.videos[position]
+            if outcome.status != "ok" or not all(space in outcome.rows for space in spaces):
+                continue
             try:
-                said = captions_of(captions, video_id)
+                said = captions_of(captions, entry.video_id)
             except DatasetError as error:
                 log.warning("%s It is indexed without captions.", error)
-                unusable[video_id], said = str(error), None
+                unusable[entry.video_id], said = str(error), None
             signature = _signature(outcomes, outcome, spaces, said)
-            length = outcome.duration_seconds
-            video = StoreVideo(video_id, entry.path, length, signature, shard, captioned=said is not None)
-            found.append(((shard, position), video))
-    return Usable(tuple(video for _, video in sorted(found, key=lambda each: each[0])), unusable)
+            found.append(
+                StoreVideo(
+                    entry.video_id,
+                    entry.path,
+                    outcome.duration_seconds,
+                    signature,
+                    manifest.shard,
+                    captioned=said is not None,
+                )
+            )
+    return Usable(tuple(found), unusable)
 
 
 def with_files(

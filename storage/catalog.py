@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from reeldex.quantities import counted
@@ -204,6 +204,12 @@ class Catalog:
         if not self._is_of_entries(outcomes) and (disagreement := outcomes.disagreement(self.manifest(shard))):
             raise StoreDamagedError(disagreement)
         return with_durations(self._root, outcomes)
+
+    def walk(self) -> Iterator[tuple[ShardManifest, ShardOutcomes | None]]:
+        """Yield the manifest and the outcomes of each shard in order; keeps one shard in memory at a time."""
+        for shard in range(self.shard_count()):
+            manifest = self._manifests.get(shard) or read_manifest(layout.manifest_file(self._root, shard))
+            yield manifest, self.read_outcomes(shard)
 
     def _is_of_entries(self, outcomes: ShardOutcomes) -> bool:
         """Whether outcomes are known to be those of their manifest, without reading it."""

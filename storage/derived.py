@@ -87,7 +87,7 @@ class DerivedRows:
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:
-            remove(path)
+            remove(path, path.with_name(f"{path.name}-journal"))
             raise
 
 

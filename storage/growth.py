@@ -75,7 +75,7 @@ def plan_growth(  # noqa: PLR0913 - facts about one scan, all but two by keyword
     latest = {video_id: entry for video_id, (_, _, entry) in latest_entries(manifests, forgotten).items()}
     spellings = Spellings(latest)
     scan = _Scan(dict(latest), _recorded(manifests, forgotten), {entry.place for entry in found}, exists, has_features)
-    found = [replace(entry, video_id=spellings.of(entry.video_id)) for entry in found]
+    found = [_spelled(entry, spellings.of(entry.video_id)) for entry in found]
     verdicts: Counter[_Verdict] = Counter()
     absent: set[str] = set()
     planned: list[VideoEntry] = []
@@ -88,16 +88,17 @@ def plan_growth(  # noqa: PLR0913 - facts about one scan, all but two by keyword
     size = size or StoreSize(len(manifests), len(latest))
     there = ({entry.video_id for entry in found} - absent) | set(map(spellings.of, settling))
     return Growth(
-        new_shards=tuple(
-            replace(shard, decode=dict(decode))
-            for shard in _pack(planned, size.shards, videos_per_shard, tuple(spaces))
-        ),
+        new_shards=_pack(planned, size.shards, videos_per_shard, tuple(spaces), decode),
         new=verdicts["new"],
         changed=verdicts["changed"],
         unchanged=verdicts["unchanged"] + verdicts["absent"],
         duplicates=verdicts["duplicate"],
         gone=size.videos - len(latest.keys() & there),
     )
+
+
+def _spelled(entry: VideoEntry, video_id: str) -> VideoEntry:
+    return entry if video_id == entry.video_id else replace(entry, video_id=video_id)
 
 
 _Place = tuple[str, Span | None]
@@ -192,7 +193,11 @@ def _judge(
 
 
 def _pack(
-    planned: Sequence[VideoEntry], first_shard: int, videos_per_shard: int, spaces: tuple[str, ...]
+    planned: Sequence[VideoEntry],
+    first_shard: int,
+    videos_per_shard: int,
+    spaces: tuple[str, ...],
+    decode: Mapping[str, JSON],
 ) -> tuple[ShardManifest, ...]:
     """Fill shards in order; a video goes into the first one with room and without a conflicting id.
 
@@ -216,4 +221,6 @@ def _pack(
         shards[shard].append(entry)
         if len(shards[shard]) == videos_per_shard:
             open_shards.remove(shard)
-    return tuple(ShardManifest(first_shard + number, tuple(videos), spaces) for number, videos in enumerate(shards))
+    return tuple(
+        ShardManifest(first_shard + number, tuple(videos), spaces, dict(decode)) for number, videos in enumerate(shards)
+    )

@@ -75,7 +75,7 @@ class IdTree:
         if video_id in self._ids or video_id in self._folders:
             return False
         parent = video_id.rpartition("/")[0]
-        if parent in self._folders:
+        if not parent or parent in self._folders:
             # So are the folders above it, and none of them is an id.
             self._ids.add(video_id)
             return True

@@ -69,6 +69,13 @@ class ReadableStore:
         """
         return self._catalog.manifests_with(ids, paths)
 
+    def walk(self) -> Iterator[tuple[ShardManifest, ShardOutcomes | None]]:
+        """Yield the manifest of each shard in order, and its outcomes, None if it has none yet.
+
+        Keeps one shard in memory at a time, so that a store may have any size.
+        """
+        return self._catalog.walk()
+
     def forgotten(self) -> Forgotten:
         """Return the entries of manifests that no longer count."""
         return self._catalog.forgotten()

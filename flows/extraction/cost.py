@@ -22,6 +22,7 @@ from reeldex.extractors.pictures import require_size
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.calibration import Calibration, Estimated, load_calibration, save_calibration
+from reeldex.flows.extraction.hardware import THIS_MACHINE, Hardware
 from reeldex.flows.extraction.measuring import (
     DecodeRate,
     WorkerStart,
@@ -30,6 +31,7 @@ from reeldex.flows.extraction.measuring import (
     worker_start_seconds,
 )
 from reeldex.flows.extraction.networks import extractor_record, load_networks, requested_spaces
+from reeldex.flows.extraction.video_lengths import Lengths, extracted_seconds, frames_of, sample_of
 from reeldex.quantities import counted, data_size, duration
 from reeldex.remote_files import is_url
 from reeldex.storage.json_codec import to_json
@@ -46,6 +48,7 @@ _PROBES_AT_A_TIME = 8
 _MOST_KINDS = 5  # of videos whose decoding is measured
 _MOST_SHAPES = 3  # of frames for which a network is measured
 _BYTES_PER_NUMBER = 2  # float16
+_USUAL_SHAPE = (360, 640)  # of videos that cannot be opened here
 _LONGEST_CLASS = 6  # videos of 64 seconds and longer are of one kind
 
 
@@ -58,6 +61,8 @@ class Cost:
     - `decode_seconds`: wall-clock time of decoding alone, one video after the other, `device_seconds` of the networks
       alone; `total_seconds` of the whole run, start included.
     - `bytes_out`: size of the features on disk.
+    - `shards` have videos to extract. `opened` of the videos were looked at, `stated` have the length that a list
+      states; the other figures are extrapolated, as `assumptions` say. `machines` share the work.
     """
 
     videos: int
@@ -69,6 +74,11 @@ class Cost:
     total_seconds: float
     rows: Mapping[str, int]
     bytes_out: int
+    shards: int
+    opened: int
+    stated: int
+    machines: int = 1
+    assumptions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -77,15 +87,21 @@ class Cost:
 
     def __str__(self) -> str:
         rows = ", ".join(f"{count:,} rows of {name}" for name, count in self.rows.items())
-        return (
-            f"{counted(self.videos, 'video')}, {self.broken:,} that cannot be opened, "
+        machines = f" on {self.machines:,} machines" if self.machines > 1 else ""
+        text = (
+            f"{counted(self.videos, 'video')} in {counted(self.shards, 'shard')}, "
+            f"{self.broken:,} that cannot be opened, "
             f"{self.unknown_duration:,} of unknown duration\n"
             f"{duration(self.seconds_of_video)} of video: {rows}\n"
-            f"in all    about {duration(self.total_seconds)}\n"
-            f"decoding  about {duration(self.decode_seconds)} alone\n"
-            f"networks  about {duration(self.device_seconds)} alone (both run at the same time)\n"
-            f"on disk   about {data_size(self.bytes_out)}"
+            f"in all    about {duration(self.total_seconds)}{machines}\n"
         )
+        if self.decode_seconds or self.device_seconds:
+            text += (
+                f"decoding  about {duration(self.decode_seconds)} alone\n"
+                f"networks  about {duration(self.device_seconds)} alone (both run at the same time)\n"
+            )
+        text += f"on disk   about {data_size(self.bytes_out)}"
+        return "\n".join([text, *(f"Assumed: {each}" for each in self.assumptions)])
 
 
 @dataclass(frozen=True)
@@ -97,11 +113,7 @@ class _Video:
     @property
     def seconds(self) -> float:
         """The length of what is extracted."""
-        span, whole = self.entry.span, self.metadata.duration_seconds or 0.0
-        if span is None:
-            return whole
-        end = whole if span.end_seconds is None else min(whole, span.end_seconds)
-        return max(0.0, end - span.start_seconds)
+        return extracted_seconds(self.entry.span, self.metadata.duration_seconds or 0.0)
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -116,11 +128,12 @@ class _Video:
         return self.metadata.width * self.metadata.height * (self.metadata.frames_per_second or 25.0)
 
 
-def estimate(prepared: PreparedRun, command_seconds: float = 0.0) -> Cost:
+def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hardware = THIS_MACHINE) -> Cost:
     """Measure decoding and the networks briefly, and extrapolate. Extracts nothing.
 
     The networks run with random weights, which are as fast as others. `command_seconds` is what the command takes
-    before the run begins. Raises UsageError if no video can be extracted.
+    before the run begins. Of many videos, a sample is opened. On hardware of a stated speed, nothing is measured, and
+    no video is opened whose length a list states. Raises UsageError if no video can be extracted.
     """
     config, entries = prepared.config, videos_to_extract(prepared)
     if remote := sum(is_url(entry.path) for entry in entries):
@@ -129,38 +142,94 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0) -> Cost:
             "measured only where they are files of this machine. Download a few, and estimate these with --dry-run."
         )
     specs = [extractor_record(space)[0].spec for space in requested_spaces(config)]
-    with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
-        groups = [entries[first : first + TOGETHER] for first in range(0, len(entries), TOGETHER)]
-        probed = list(pool.map(lambda group: _probe(group, specs, config), groups))
-    videos = [video for found in probed for video in found]
-    if entries and not videos:
+    listed = prepared.found.listed_seconds if prepared.found is not None else {}
+    known_lengths = all(entry.path in listed for entry in entries)
+    sample = [] if hardware.speed is not None and known_lengths else sample_of(entries)
+    videos = _probe_all(sample, specs, config)
+    if sample and not videos and not known_lengths:
         raise UsageError(
-            f"None of the {len(entries)} videos of the source can be extracted. Extract to see the reasons."
+            f"None of the {len(sample)} videos {'opened ' if len(sample) < len(entries) else ''}of the source can be "
+            "extracted. Extract to see the reasons. To estimate from a list alone, state the length of every video in "
+            "its column `seconds`."
         )
-    rows = {
-        spec.name: sum(clip_count(_frames(video, spec), spec.frames_per_clip) for video in videos) for spec in specs
-    }
+    assumptions = _assumptions(len(sample), videos, len(entries), hardware)
+    measured = {video.entry.path: video.metadata.duration_seconds or 0.0 for video in videos}
+    readable = _readable(entries, sample, videos)
+    lengths = Lengths.of(readable, listed, measured)
+    share = len(videos) / len(sample) if videos and len(sample) < len(entries) else 1.0
+    seconds_of_video = lengths.total * share
+    rows = {spec.name: round(lengths.rows(spec) * share) for spec in specs}
+    shown = [_Shown(video.shape, video.seconds) for video in videos] or [_Shown(_USUAL_SHAPE, 1.0)] * bool(entries)
+    scale = seconds_of_video / (sum(each.seconds for each in shown) or 1.0)
     known = load_calibration()
-    known, device_seconds, devices = _network_seconds(known, videos, config)
-    decode_wall, decode_cpu = _decode_seconds(videos, specs, config)
-    work_seconds = _work_seconds(device_seconds, decode_cpu, devices)
-    run_seconds = (known.startup_seconds or 0.0) + work_seconds * known.correction
+    if hardware.speed is None:
+        known, device_seconds, devices = _network_seconds(known, shown, config)
+        decode_wall, decode_cpu = _decode_seconds(videos, specs, config)
+        device_seconds, decode_wall, decode_cpu = (each * scale for each in (device_seconds, decode_wall, decode_cpu))
+        work_seconds = _work_seconds(device_seconds, decode_cpu, devices) / hardware.machines
+        run_seconds = (known.startup_seconds or 0.0) + work_seconds * known.correction
+    else:
+        decode_wall = device_seconds = 0.0
+        work_seconds = run_seconds = seconds_of_video / hardware.speed / hardware.machines
     cost = Cost(
-        videos=len(videos),
-        broken=len(entries) - len(videos),
-        unknown_duration=sum(video.metadata.duration_seconds is None for video in videos),
-        seconds_of_video=sum(video.seconds for video in videos),
+        videos=round(len(readable) * share),
+        broken=len(entries) - round(len(readable) * share),
+        unknown_duration=sum(
+            video.metadata.duration_seconds is None and video.entry.path not in listed for video in videos
+        ),
+        seconds_of_video=seconds_of_video,
         decode_seconds=decode_wall,
         device_seconds=device_seconds,
-        total_seconds=command_seconds + run_seconds if videos else 0.0,
+        total_seconds=command_seconds + run_seconds if entries else 0.0,
         rows=rows,
         bytes_out=sum(count * EXTRACTORS[name].spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),
+        shards=len(prepared.all_tasks),
+        opened=len(videos),
+        stated=lengths.stated,
+        machines=hardware.machines,
+        assumptions=assumptions,
     )
-    if cost.seconds_of_video and work_seconds:
+    if hardware == THIS_MACHINE and cost.seconds_of_video and work_seconds:
         estimated = Estimated(cost.seconds_of_video, run_seconds, work_seconds)
         known = known.with_estimate(str(prepared.store_folder.absolute()), estimated)
     save_calibration(known)
     return cost
+
+
+def _probe_all(entries: Sequence[VideoEntry], specs: Sequence[ExtractorSpec], config: PipelineConfig) -> list[_Video]:
+    with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
+        groups = [entries[first : first + TOGETHER] for first in range(0, len(entries), TOGETHER)]
+        probed = list(pool.map(lambda group: _probe(group, specs, config), groups))
+    return [video for found in probed for video in found]
+
+
+def _readable(
+    entries: Sequence[VideoEntry], sample: Sequence[VideoEntry], videos: Sequence[_Video]
+) -> Sequence[VideoEntry]:
+    """Return the videos that can be opened; all where only a sample was, or none can be: their lengths are stated."""
+    return entries if len(sample) < len(entries) or not videos else [video.entry for video in videos]
+
+
+def _assumptions(opening: int, videos: Sequence[_Video], total: int, hardware: Hardware) -> tuple[str, ...]:
+    """Return what the estimate takes for granted, as sentences."""
+    found = []
+    if opening and not videos:
+        height, width = _USUAL_SHAPE
+        found.append(
+            f"none of {_of(opening, total)} can be opened here, so lengths are those of the list, pictures have "
+            f"{width}x{height} pixels, and decoding takes no longer than the networks."
+        )
+    elif 0 < opening < total:
+        found.append(f"{_of(opening, total)} were opened, chosen by chance; the others are like them.")
+    if hardware.speed is not None:
+        found.append(f"each machine extracts {hardware.speed:,.10g} s of video per second.")
+    elif hardware.machines > 1:
+        found.append("each machine is as fast as this one, and storage keeps up.")
+    return tuple(found)
+
+
+def _of(count: int, total: int) -> str:
+    return f"{count:,} of the {counted(total, 'video')}" if count < total else f"the {counted(total, 'video')}"
 
 
 def videos_to_extract(prepared: PreparedRun) -> list[VideoEntry]:
@@ -192,12 +261,16 @@ def _probe(entries: Sequence[VideoEntry], specs: Sequence[ExtractorSpec], config
     return found
 
 
-def _frames(video: _Video, spec: ExtractorSpec) -> int:
-    return max(1, round(video.seconds * spec.frames_per_second))
+@dataclass(frozen=True)
+class _Shown:
+    """The (height, width) and the length of a video, as the networks see it."""
+
+    shape: tuple[int, int]
+    seconds: float
 
 
 def _network_seconds(
-    known: Calibration, videos: Sequence[_Video], config: PipelineConfig
+    known: Calibration, videos: Sequence[_Shown], config: PipelineConfig
 ) -> tuple[Calibration, float, tuple[str, ...]]:
     """Return the wall-clock time of the networks alone on all devices, and the devices."""
     devices = usable_devices(config.compute.device)
@@ -217,7 +290,7 @@ def _network_seconds(
         counts: Counter[tuple[int, int]] = Counter()
         for video in videos:
             counts[network.spec.input_size(*video.shape)] += clip_count(
-                _frames(video, network.spec), network.spec.frames_per_clip
+                int(frames_of(video.seconds, network.spec)), network.spec.frames_per_clip
             )
         rates: dict[tuple[int, int], float] = {}
         for (height, width), _ in counts.most_common(_MOST_SHAPES):

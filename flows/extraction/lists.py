@@ -24,18 +24,20 @@ log = logging.getLogger(__name__)
 LIST_SUFFIXES = frozenset((".txt", ".csv", ".tsv", ".jsonl", ".ndjson"))
 _PATH_COLUMNS = ("videopath", "path", "file")
 _ID_COLUMN, _START_COLUMN, _END_COLUMN = "videoid", "start", "end"
+_SECONDS_COLUMN = "seconds"  # of the whole file
 _READ_COLUMNS = "video_path, path or file"
 _SHOWN_CHARACTERS = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListedVideo:
-    """A row of a list: its line, the path as written, the id if it has one, and the span of a clip."""
+    """A row of a list: its line, the path as written, the id if it has one, the span of a clip, the file's length."""
 
     line: int
     path: str
     video_id: str | None = None
     span: Span | None = None
+    seconds: float | None = None
 
 
 def read_list(listing: Path | str, content: bytes | None = None) -> list[ListedVideo]:
@@ -44,10 +46,10 @@ def read_list(listing: Path | str, content: bytes | None = None) -> list[ListedV
     `content` is that of a list that is not a file of this machine; `listing` then is its URL.
 
     A `.txt` list has one path per line. A `.csv` list has a header with the column `video_path`, `path` or `file`, and
-    optionally `video_id`, `start` and `end`; names of columns are compared without case, spaces and underscores. Its
-    separator is a comma, a semicolon or a tab; that of `.tsv` is a tab. Each line of a `.jsonl` list is an object with
-    these keys, or a path. Lines end with `\n` or `\r\n` alone. Blank lines, and lines that
-    begin with `#`, are not videos.
+    optionally `video_id`, `start` and `end`, and `seconds`, the length of the file, which estimates use. Names of
+    columns are compared without case, spaces and underscores. Its separator is a comma, a semicolon or a tab; that of
+    `.tsv` is a tab. Each line of a `.jsonl` list is an object with these keys, or a path. Lines end with `\n` or `\r\n`
+    alone. Blank lines, and lines that begin with `#`, are not videos.
     """
     suffix = list_suffix(str(listing))
     listing, text = str(listing), _text_of(str(listing), _content_of(Path(listing)) if content is None else content)
@@ -157,7 +159,7 @@ def _columns(listing: str, names: Sequence[str]) -> list[str]:
             f"The list {listing} has no column {_READ_COLUMNS}; its first line has: {shown}. Name the columns in the "
             "first line, or use a .txt list, which is one path per line."
         )
-    for name in (*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN):
+    for name in (*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN, _SECONDS_COLUMN):
         if columns.count(name) > 1:
             raise UsageError(f"The list {listing} has {columns.count(name)} columns named {name}; keep one of them.")
     if "id" in columns and _ID_COLUMN not in columns:
@@ -185,7 +187,7 @@ def _json_rows(listing: str, text: str) -> Iterator[ListedVideo]:
 
 
 def _json_text(listing: str, line: int, key: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
-    if key not in {*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN}:
+    if key not in {*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN, _SECONDS_COLUMN}:
         return ""
     if isinstance(value, str):
         return value
@@ -206,7 +208,16 @@ def _listed(listing: str, line: int, row: Mapping[str, str]) -> ListedVideo:
             span = Span(start or 0.0, end)
         except ValueError as error:
             raise UsageError(f"{where}: {error}.") from error
-    return ListedVideo(line, row[column], row.get(_ID_COLUMN, "").strip() or None, span)
+    seconds = _length(where, row.get(_SECONDS_COLUMN, ""))
+    return ListedVideo(line, row[column], row.get(_ID_COLUMN, "").strip() or None, span, seconds)
+
+
+def _length(where: str, text: str) -> float | None:
+    """Return the length of a file; None where it is not known. Raises UsageError."""
+    seconds = _seconds(where, text, _SECONDS_COLUMN)
+    if seconds is not None and seconds < 0:
+        raise UsageError(f"{where}: the column {_SECONDS_COLUMN} is {_shown(text)}; a video is not shorter than 0 s.")
+    return seconds or None
 
 
 def _seconds(where: str, text: str, column: str) -> float | None:

@@ -40,6 +40,8 @@ class ExtractionMetrics:
                     self._depths.pop(shard, None)
                 case ShardPlanned(shard, videos):
                     self._left[shard] = videos
+                    # Also if another run has done it.
+                    self._not_started.discard(shard)
                 case VideoDecoded(seconds):
                     self._run.add(metrics.VIDEO_SECONDS, seconds)
                     return

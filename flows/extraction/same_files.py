@@ -22,7 +22,7 @@ def absolute(path: str | Path) -> str:
 
 def video_seen_here(store: FeatureStore, shard: int) -> str:
     """Return the path of a video of a shard that exists on this machine; empty if none of the first few does."""
-    entries = store.manifests()[shard].videos[:10]
+    entries = store.manifest(shard).videos[:10]
     return next((entry.path for entry in entries if Path(entry.path).is_absolute() and _exists(entry.path)), "")
 
 
@@ -38,8 +38,7 @@ def require_same_files(store: FeatureStore, shard: int, videos: int, seen: str) 
     InfrastructureError if the store lacks the shard's manifest, which a network file system may show with a delay.
     """
     here = socket.gethostname()
-    manifests = store.manifests()
-    if shard >= len(manifests) or len(manifests[shard].videos) != videos:
+    if shard >= store.shard_count() or len(store.manifest(shard).videos) != videos:
         raise InfrastructureError(
             f"The store {store.path} on {here} does not have shard {shard:05d} of {videos} videos, which the run has "
             f"planned: it is another folder, or its file system shows new files with a delay. {_REMEDY}"

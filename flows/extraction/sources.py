@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reeldex.containers import VIDEO_SUFFIXES
@@ -31,12 +31,14 @@ from reeldex.storage.schema import Span, VideoEntry
 class FoundVideos:
     """Videos of a source: `videos` to process now, and `unsettled` ones that may still be being written.
 
-    `notes` count what the search passed over, and files with equal names.
+    `notes` count what the search passed over, and files with equal names. `listed_seconds` are the lengths that lists
+    state, by path.
     """
 
     videos: list[VideoEntry]
     unsettled: list[VideoEntry]
     notes: tuple[SearchNote, ...] = ()
+    listed_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_videos(
@@ -62,15 +64,17 @@ def find_videos(
         raise UsageError(_nothing_found(sources, tally))
     files = _with_facts(files, services)
     ids = assign_ids(files, options.video_id, known(files), lambda path: exists(path, services), tally)
+    listed = {file.path: file.seconds for file in files if file.seconds is not None}
     entries = [_entry(file, each) for file, each in zip(files, ids, strict=True)]
     if not options.settle_seconds:
-        return FoundVideos(entries, [], tally.notes())
+        return FoundVideos(entries, [], tally.notes(), listed)
     latest_ns = time.time_ns() - int(options.settle_seconds * 1e9)
     settled = [_changed_ns(file) <= latest_ns for file in files]
     return FoundVideos(
         [entry for entry, is_settled in zip(entries, settled, strict=True) if is_settled],
         [entry for entry, is_settled in zip(entries, settled, strict=True) if not is_settled],
         tally.notes(),
+        listed,
     )
 
 
@@ -212,7 +216,16 @@ def _listed(
             tally.add(NoteKind.EXCLUDED, printable(relative))
             continue
         name = folder.rstrip("/").rpartition("/")[2]
-        yield FoundFile(path, relative, name, is_listed=True, given_id=row.video_id, span=row.span, where=where)
+        yield FoundFile(
+            path,
+            relative,
+            name,
+            is_listed=True,
+            given_id=row.video_id,
+            span=row.span,
+            where=where,
+            seconds=row.seconds,
+        )
 
 
 def _path_of_row(row: ListedVideo, folder: str) -> str:

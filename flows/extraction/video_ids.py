@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from reeldex.flows.config.extraction import VideoIdRule
@@ -24,13 +23,14 @@ Place = tuple[str, "Span | None"]
 _LEVELS = 4  # of candidates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file or a clip of one, before it has an id.
 
     `path` is absolute; `relative` is the path within the source that it was found in, `source_name` the name of that
-    source, and `given_id` the id in a list. `where` says for messages where a list names it. The path of a file at a
-    URL is the URL, and `remote` what its service says of it, as far as that is known.
+    source, and `given_id` the id in a list. `where` says for messages where a list names it, and `seconds` is the
+    length of the file that a list states. The path of a file at a URL is the URL, and `remote` what its service says of
+    it, as far as that is known.
     """
 
     path: str
@@ -40,6 +40,7 @@ class FoundFile:
     given_id: str | None = None
     span: Span | None = None
     where: str = ""
+    seconds: float | None = None
     remote: RemoteFile | None = None
 
     @property
@@ -104,7 +105,8 @@ def known_ids(store: FeatureStore | None, files: Sequence[FoundFile]) -> KnownId
 def stem(path: str) -> str:
     """Return a file's name without its suffix. `..mp4` has the stem `.`, which is not a valid id: its whole name."""
     name = file_name(path) or path_in(path) if is_url(path) else path.rstrip("/").rpartition("/")[2]
-    shortened = PurePosixPath(name).stem
+    dot = name.rfind(".")
+    shortened = name[:dot] if 0 < dot < len(name) - 1 else name
     return shortened if shortened.strip(".") else name
 
 

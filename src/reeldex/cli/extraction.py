@@ -18,6 +18,7 @@ from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.config.extraction import ExtractConfig, WhenBusy
 from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
+from reeldex.flows.extraction.hardware import Hardware
 from reeldex.quantities import counted
 from reeldex.storage.reasons import REASONS
 
@@ -74,10 +75,10 @@ BusyChoice = Annotated[
 @command(
     "extract",
     details="SOURCE is a folder (searched with its subfolders), a video, a quoted pattern ('videos/**/*.mp4'), or a "
-    "list: .txt (one path per line), .csv, .tsv or .jsonl (column video_path, path or file; optionally video_id, and "
-    "start and end for clips). Each may be a URL (s3://bucket/videos, https://host/a.mp4), and a list may name URLs; "
-    "their videos are fetched ahead of the decoders. Several are extracted as one. New and changed videos are "
-    "extracted, the others are skipped.\n\n" + _EXITS,
+    "list: .txt (one path per line), .csv, .tsv or .jsonl (column video_path, path or file; optionally video_id, "
+    "start and end for clips, and seconds, the length, for --dry-run). Each may be a URL (s3://bucket/videos, "
+    "https://host/a.mp4), and a list may name URLs; their videos are fetched ahead of the decoders. Several are "
+    "extracted as one. New and changed videos are extracted, the others are skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
     settings=(
         *settings_of("extract", ExtractConfig, "Extraction"),
@@ -100,10 +101,24 @@ def extract(  # noqa: PLR0913 - each is an option
     when_busy: BusyChoice = None,
     server: ServerChoice = None,
     dry_run: Annotated[bool, Parameter(help="Estimate the cost without extracting.")] = False,
+    at_speed: Annotated[
+        float | None,
+        Parameter(
+            metavar="X",
+            help="With --dry-run: estimate for a machine that extracts X seconds of video per second, as its reports "
+            "say, instead of measuring this one.",
+        ),
+    ] = None,
+    machines: Annotated[
+        int | None, Parameter(metavar="N", help="With --dry-run: estimate for N machines that share the shards.")
+    ] = None,
     given: Given,
     output: Output,
 ) -> int:
     """Extract features of all new and changed videos."""
+    if not dry_run and (at_speed, machines) != (None, None):
+        raise UsageError("--at-speed and --machines are about estimates; give --dry-run, too.")
+    hardware = Hardware(at_speed, 1 if machines is None else machines)
     config, busy = _config(given, weights_file), _when_busy(when_busy, wait)
     from reeldex.flows.extraction.prepare import prepare
 
@@ -113,7 +128,7 @@ def extract(  # noqa: PLR0913 - each is an option
         from reeldex.flows.extraction.cost import estimate
         from reeldex.flows.extraction.search_notes import describe_notes, notes_to_json
 
-        cost = estimate(prepared, process_seconds())
+        cost = estimate(prepared, process_seconds(), hardware)
         notes = prepared.found.notes if prepared.found is not None else ()
         answer = {**cost.to_json(), "notes": notes_to_json(notes)}
         output.respond(answer, "\n".join([str(cost), *describe_notes(notes)]))
