@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import errno
 import logging
@@ -10,7 +9,7 @@ import os
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reeldex.devices import usable_cores
@@ -22,6 +21,7 @@ from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBat
 from reeldex.extractors.hwaccel import HardwareDecoders, HardwareDecodingError
 from reeldex.extractors.input_descriptions import TOGETHER, Description, describe_together
 from reeldex.extractors.options import EngineOptions
+from reeldex.extractors.source_files import LocalFiles, ReadyFile, SourceFiles
 from reeldex.extractors.spans import cut, sharing_a_decoding
 from reeldex.extractors.work_times import WorkTimes
 
@@ -59,12 +59,15 @@ class Decoders:
         *,
         count: int,
         times: WorkTimes,
+        files: SourceFiles | None = None,
         hardware: HardwareDecoders | None = None,
     ) -> None:
         self._video_count = len(sources)
         self._hardware = hardware
         self._times = times
-        self._groups = collections.deque(sharing_a_decoding(sources))
+        self._files = files or LocalFiles()
+        self._groups = sharing_a_decoding(sources)
+        self._left = len(self._groups)
         self._specs = specs
         self._options = options
         self._lock = threading.Lock()
@@ -78,12 +81,14 @@ class Decoders:
         self._working = len(self._threads)
 
     def __enter__(self) -> Decoders:
+        self._files.start([_path(group) for group in self._groups])
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._files.close()
         for thread in self._threads:
             thread.join()
 
@@ -108,64 +113,79 @@ class Decoders:
 
     def _work(self) -> None:
         try:
-            while groups := self._next_groups():
-                described = self._described(groups)
-                for group in groups:
-                    if self._stop.is_set():
-                        return
-                    self._decode(group, described.get(_path(group)))
+            while files := self._next_files():
+                described = self._described(files)
+                for file in files:
+                    try:
+                        if self._stop.is_set():
+                            return
+                        with self._times.with_file():
+                            self._decode(self._groups[file.number], file, described.get(file.path))
+                    finally:
+                        self._files.release(file.number)
         finally:
             with self._lock:
                 self._working -= 1
             self._put(None)  # or the engine would wait forever
 
-    def _next_groups(self) -> list[dict[int, VideoSource]]:
-        """Take the sources of the next file; if it is small, also of small ones after it, up to a share of the rest."""
+    def _next_files(self) -> list[ReadyFile]:
+        """Take the next file; if it is small, also small ones that are ready after it, up to a share of the rest."""
+        with self._times.without_file():
+            first = self._files.next_ready()
+        files = [] if first is None else [first]
         with self._lock:
-            most = min(TOGETHER, len(self._groups) // (2 * len(self._threads)))
-            groups = [self._groups.popleft()] if self._groups else []
-            while self._groups and len(groups) < most and _is_small(groups[-1]) and _is_small(self._groups[0]):
-                groups.append(self._groups.popleft())
-            return groups
+            # What is left with the first: no decoder takes so many that the others have none.
+            most = min(TOGETHER, self._left // (2 * len(self._threads)))
+            while files and _is_small(files[-1].path) and len(files) < most:
+                another = self._files.another_ready(_is_small)
+                if another is None:
+                    break
+                files.append(another)
+            self._left -= len(files)
+        return files
 
     def _cores(self) -> int | None:
         """Return the cores for each of the files that are decoded at the same time from now on; None if it is one."""
         with self._lock:
-            at_a_time = min(len(self._threads), self._working + len(self._groups))
+            at_a_time = min(len(self._threads), self._working + self._left)
         return max(1, usable_cores() // at_a_time) if at_a_time > 1 else None
 
-    def _described(self, groups: Sequence[Mapping[int, VideoSource]]) -> Mapping[str, Description]:
+    def _described(self, files: Sequence[ReadyFile]) -> Mapping[str, Description]:
         """Return the descriptions of several files, of which any may be missing."""
         # What does not concern a single file occurs again when each is decoded, and is reported then.
         with contextlib.suppress(OSError, MemoryError, FfmpegNotFoundError), self._times.decoding_work():
-            return describe_together([_path(group) for group in groups], self._options.limits)
+            return describe_together([file.path for file in files if not file.error], self._options.limits)
         return {}
 
-    def _decode(self, group: Mapping[int, VideoSource], description: Description | None) -> None:
+    def _decode(self, group: Mapping[int, VideoSource], file: ReadyFile, description: Description | None) -> None:
         """Decode a file once, for all sources in it, by their numbers; once more if the hardware decoder fails."""
+        if file.error is not None:
+            self._end(group, file.error)
+            return
         try:
-            self._decode_by(self._hardware, group, description)
+            self._decode_by(self._hardware, group, file.path, description)
         except HardwareDecodingError as error:
             log.info("%s: decoding it again in software: %s", _path(group), error)
             for number in group:
                 self._put(Message(number, DecodingRestarted()))
             # New numbers: rows of the first decoding may still be computed.
             again = {number + self._video_count: source for number, source in group.items()}
-            self._decode_by(None, again, description, software_reason=str(error))
+            self._decode_by(None, again, file.path, description, software_reason=str(error))
 
     def _decode_by(
         self,
         hardware: HardwareDecoders | None,
         group: Mapping[int, VideoSource],
+        path: str,
         description: Description | None,
+        *,
         software_reason: str = "",
     ) -> None:
         numbers, sources = list(group), list(group.values())
-        source = sources[0]
         try:
             options = self._options
             decoded = decode(
-                source,
+                replace(sources[0], path=path),
                 self._specs,
                 options.limits,
                 self._stop,
@@ -184,13 +204,17 @@ class Decoders:
             return  # the engine has stopped
         except HardwareDecodingError:
             raise
-        except ExtractionError as error:
+        except Exception as error:  # noqa: BLE001 - classified there
+            self._end(group, error)
+
+    def _end(self, group: Mapping[int, VideoSource], error: Exception) -> None:
+        """End the sources of a file by an error: as failed videos, or the whole run."""
+        if isinstance(error, ExtractionError):
             self._fail(group, error.reason, str(error))
-        except Exception as error:
-            if affects_all_videos(error):
-                self._put(Message(numbers[0], error))
-                return
-            log.exception("Bug in reeldex while decoding %r", source.path)
+        elif affects_all_videos(error):
+            self._put(Message(next(iter(group)), error))
+        else:
+            log.error("Bug in reeldex while decoding %r", next(iter(group.values())).path, exc_info=error)
             message = f"Bug in reeldex: {type(error).__name__}: {error}. Please report it with the log."
             self._fail(group, FailureReason.INTERNAL_ERROR, message)
 
@@ -213,10 +237,10 @@ def _path(group: Mapping[int, VideoSource]) -> str:
     return next(iter(group.values())).path
 
 
-def _is_small(group: Mapping[int, VideoSource]) -> bool:
+def _is_small(path: str) -> bool:
     """Whether starting a process is a large part of the decoding of a file, as far as its size tells."""
     try:
-        return os.stat(_path(group)).st_size <= _SMALL_BYTES  # noqa: PTH116 - paths may hold bytes that are not UTF-8
+        return os.stat(path).st_size <= _SMALL_BYTES  # noqa: PTH116 - paths may hold bytes that are not UTF-8
     except (OSError, ValueError):
         return True  # it fails soon
 

@@ -33,7 +33,7 @@ _PIPE_BYTES = 1 << 20
 _GATHER_SECONDS = 0.004
 _STOP_POLL_SECONDS = 0.5
 _MOST_THREADS = 16  # default maximum of ffmpeg
-_FEWEST_THREADS = 2
+_FEWEST_THREADS = 3
 
 # Reads available bytes from a file descriptor, yields the resulting chunks of frames, returns False at the end.
 Reader = Callable[[int], Generator[FrameBatch, None, bool]]
@@ -67,7 +67,7 @@ class DecodingTask:
             return 1
         most = decoder_threads(self.metadata.width, self.metadata.height, self.limits.ffmpeg_memory_bytes)
         if self.cores is not None:
-            # Several, as in the published extractor: damaged pictures then look alike.
+            # As many as ffmpeg chooses on 2 cores: with 2 threads or 1, damaged pictures look different.
             return min(most, max(_FEWEST_THREADS, self.cores))
         return most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
 

@@ -23,6 +23,7 @@ from reeldex.extractors.frames import (
 )
 from reeldex.extractors.hwaccel import HardwareDecoders, hardware_decoders
 from reeldex.extractors.options import EngineOptions
+from reeldex.extractors.source_files import LocalFiles, SourceFiles
 from reeldex.extractors.work_times import WorkTimes
 
 if TYPE_CHECKING:
@@ -46,23 +47,27 @@ class _Video:
         return self.summary is not None and self.outstanding == 0
 
 
-def extract(
+def extract(  # noqa: PLR0913 - all but five by keyword
     sources: Iterable[VideoSource],
     networks: Sequence[Network],
     options: EngineOptions,
     on_decoded: Callable[[float], None] | None = None,
     times: WorkTimes | None = None,
+    *,
+    files: SourceFiles | None = None,
 ) -> Generator[VideoFeatures | ExtractionFailure]:
     """Yield features or a failure for each source, in order of completion.
 
     Memory depends on the options and networks, not on the number or length of videos, apart from the features
     of videos in progress. `on_decoded(seconds)` is called for each further span of decoded video, once more if it is
-    decoded again in software, and `times` is incremented. Infrastructure errors (out of memory, device lost, no ffmpeg)
-    are raised, errors of a video yielded.
+    decoded again in software, and `times` is incremented. `files` provides the files of the sources; without it, their
+    paths are files of this machine. Infrastructure errors (out of memory, device lost, no ffmpeg) are raised, errors of
+    a video yielded.
     """
     if not networks:
         raise ValueError("extraction needs at least one network")
-    yield from _Extraction(networks, options, on_decoded, times or WorkTimes()).run(list(sources))
+    extraction = _Extraction(networks, options, on_decoded, times or WorkTimes(), files=files or LocalFiles())
+    yield from extraction.run(list(sources))
 
 
 class _Extraction:
@@ -72,7 +77,10 @@ class _Extraction:
         options: EngineOptions,
         on_decoded: Callable[[float], None] | None,
         times: WorkTimes,
+        *,
+        files: SourceFiles,
     ) -> None:
+        self._files = files
         self._networks: Mapping[str, Network] = {network.spec.name: network for network in networks}
         self._specs = [network.spec for network in networks]
         self._options = options
@@ -103,14 +111,14 @@ class _Extraction:
             self._options,
             count=self._decoders,
             times=self._times,
+            files=self._files,
             hardware=self._hardware(),
         ) as decoders:
             while True:
                 while self._in_flight and decoders.have_nothing_ready:
                     yield from self._collect()
-                started = time.monotonic()
-                message = decoders.next_message()
-                self._times.waiting_seconds += time.monotonic() - started
+                with self._times.waiting():
+                    message = decoders.next_message()
                 self._times.queue_depth = decoders.queue_depth
                 if message is None:
                     break

@@ -41,7 +41,7 @@ process, out of memory), the run is *Failed*; press **Retry** to process only th
 
 FORM = Form(
     "extract",
-    ("extract", "decode", "compute", "execution", "weights"),
+    ("extract", "decode", "compute", "fetch", "execution", "weights"),
     (
         key_field("extract.extractors"),
         key_field("extract.weights", "network_weights"),

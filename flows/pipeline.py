@@ -52,7 +52,19 @@ how to search next. **Retry** continues where it stopped.
 
 FORM = Form(
     "pipeline",
-    ("extract", "decode", "compute", "execution", "train", "evaluate", "index", "datasets", "words", "weights"),
+    (
+        "extract",
+        "decode",
+        "compute",
+        "fetch",
+        "execution",
+        "train",
+        "evaluate",
+        "index",
+        "datasets",
+        "words",
+        "weights",
+    ),
     (
         key_field("words.file", "word_vectors"),
         key_field("words.train_own", "learn_word_vectors"),

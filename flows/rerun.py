@@ -40,7 +40,7 @@ configured.
 
 FORM = Form(
     "rerun-failed",
-    ("decode", "compute", "execution", "weights"),
+    ("decode", "compute", "fetch", "execution", "weights"),
     (key_field("compute.device"), key_field("execution.engine")),
     former={"decode": "decode", "compute": "compute", "weights": "weights"},
 )

@@ -13,6 +13,7 @@ from reeldex.embedding.caption_cache import CaptionFile
 from reeldex.embedding.captions import VideoCaptions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import features_readable
+from reeldex.remote_files import is_url
 from reeldex.search.errors import NothingToIndexError, VideosVanishedError
 from reeldex.search.generation import VideoRecord
 from reeldex.search.request import Captions
@@ -128,12 +129,12 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
 def with_files(
     videos: Sequence[StoreVideo], held: Mapping[str, VideoRecord], missing_files: Literal["drop", "keep"]
 ) -> list[StoreVideo]:
-    """Leave out videos whose file no longer exists, unless they are to be kept.
+    """Leave out videos whose file no longer exists, unless they are to be kept. One at a URL counts as existing.
 
     Raises VideosVanishedError when that would remove more than half of the videos of an index, and
     NothingToIndexError when no video is left.
     """
-    there = [video for video in videos if missing_files == "keep" or Path(video.path).exists()]
+    there = [video for video in videos if missing_files == "keep" or is_url(video.path) or Path(video.path).exists()]
     ids = {video.video_id for video in there}
     gone = [video for video in videos if video.video_id not in ids]
     vanishing = [video for video in gone if video.video_id in held]

@@ -1,4 +1,4 @@
-"""Feature stores on disk: manifests, HDF5 shards, outcomes. Imports neither PyTorch nor other packages of reeldex.
+"""Feature stores, on disk or at a URL: manifests, HDF5 shards, outcomes. Imports neither PyTorch nor other packages.
 
 - The store: `store` (the entry point) on `readable_store` (what only reads), `layout` (paths), `schema` (value types),
   `reasons` (why a video failed), `catalog`, `contents` and `video_table` (what a store holds), `status`, `durations`
@@ -16,6 +16,9 @@
 - Reading: `hdf5` (opening files), `reading` (spans of seconds, files kept open), `batch_reading`, `hashing`.
 - Who may write: `claims` and `run_claims` (shards, runs, commands) on `leases`, `lease_owner`, `process_id` and
   `lease_medium`; `workspace` (what keeps an overtaken holder from writing).
+- Object stores: `location` (a folder or a URL), `remote_path` (a path there, with the methods of pathlib that stores
+  use), `remote_listings` (few requests for many files), `remote_read_ahead` (files read in order), `remote_ranges`
+  (parts of files), `lease_objects` (claims).
 - The file system, for every package: `atomic` (complete files only), `lock` (on one machine), `documents` and
   `json_codec` (JSON files), `system_errors` (unreadable is not damaged).
 """

@@ -85,7 +85,7 @@ def remove_temporaries(path: Path) -> None:
     folders = [staging, *(folder for folder in list_folder(staging) if is_folder(folder))]
     if isinstance(path, RemotePath):
         # There, nothing has a temporary name.
-        remove_dead_drafts(path)
+        remove_dead_drafts()
     else:
         folders += [path, *(path / name for name in (*layout.FOLDERS, layout.CLAIMS) if name != layout.STAGING)]
         folders += [folder for folder in list_folder(path / layout.FEATURES) if is_folder(folder)]

@@ -69,6 +69,12 @@ def entries_of(url: RemoteUrl) -> Mapping[str, RemoteEntry]:
     return known.entries
 
 
+def known_entries(url: RemoteUrl) -> dict[str, RemoteEntry] | None:
+    """Return what a folder holds, by name, as far as that has been asked for just now; None otherwise."""
+    known = _FOLDERS.get(str(url))
+    return dict(known.entries) if known is not None and known.is_fresh() else None
+
+
 def entry_of(folder: RemoteUrl, name: str) -> RemoteEntry | None:
     """Return an entry of a folder, None if it is absent. Raises RemoteError."""
     known = _FOLDERS.get(str(folder))

@@ -1,7 +1,7 @@
 """The path of a file in an object store, with the methods of `pathlib.Path` that stores use.
 
-So the code of stores is one for disks and object stores. What an object store does not offer (renaming, mapping into
-memory, a lock of the system) raises RemoteStoreError, which says so.
+So the code of stores is one for disks and object stores. What an object store does not offer (renaming in one step, a
+path for other libraries) raises RemoteStoreError, which says so.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ import io
 import os
 import shutil
 import stat
-import tempfile
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PosixPath
 from typing import IO, Any, NoReturn
 
+from reeldex.cached_files import ABANDONED_SECONDS, last_used
 from reeldex.remote_faults import RemoteError, attempted
 from reeldex.remote_files import RemoteUrl, open_file_system
 from reeldex.storage import remote_listings as listings
 from reeldex.storage.errors import StoreError
+from reeldex.storage.lease_owner import this_machine
+from reeldex.storage.process_id import is_alive, own_process
 from reeldex.storage.remote_ranges import RangeReader
+from reeldex.storage.remote_read_ahead import content_ahead
 from reeldex.user_folders import cache_folder, make_writable
 
-_DRAFTS = "drafts"
 # Their client passes the condition on.
 _COMPARING = frozenset({"s3", "s3a"})
 
@@ -161,10 +165,12 @@ class RemotePath(PosixPath):
 
     def read_bytes(self) -> bytes:
         """Return the content of a file; raises FileNotFoundError."""
-        if self._entry() is None:
+        entry = self._entry()
+        if entry is None:
             # Most that are asked for and absent are known to be, from the listing of their folder.
             raise FileNotFoundError(2, "No such file or directory", str(self))
-        return self.read_now()
+        content = content_ahead(self.parent.url, self.name, entry)
+        return self.read_now() if content is None else content
 
     def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str:  # noqa: ARG002
         """Return the content of a text file; raises FileNotFoundError."""
@@ -189,11 +195,8 @@ class RemotePath(PosixPath):
     @contextmanager
     def draft(self) -> Iterator[Path]:
         """Yield the path of a file on this machine, to be written and uploaded; it is removed when the block ends."""
-        folder = make_writable(local_side(self) / _DRAFTS, "XDG_CACHE_HOME")
-        descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
-        os.close(descriptor)
-        path = Path(name)
-        path.unlink()
+        folder = make_writable(_drafts(), "XDG_CACHE_HOME")
+        path = folder / f"{_machine()}-{own_process()}-{uuid.uuid4().hex}"
         try:
             yield path
         finally:
@@ -293,7 +296,20 @@ class RemotePath(PosixPath):
         """Raise RemoteStoreError: object stores do not rename."""
         self._needs_a_disk(f"Renaming it to {target}")
 
-    replace = rename
+    def replace(self, target: Any) -> RemotePath:  # noqa: ANN401 - as pathlib has it
+        """Move a file to another place of the same object store, by a copy and its removal, and return that place.
+
+        Unlike on a disk, a kill leaves both.
+        """
+        if not isinstance(target, RemotePath) or target.parts[:2] != self.parts[:2]:
+            self._needs_a_disk(f"Moving it to {target}")
+        system, path = open_file_system(self.url)
+        try:
+            attempted(lambda: system.cp_file(path, open_file_system(target.url)[1]), self.url)
+        finally:
+            listings.forget(target.url)
+        self.unlink()
+        return target
 
     def _needs_a_disk(self, what: str) -> NoReturn:
         raise RemoteStoreError(
@@ -315,14 +331,23 @@ def refresh(root: Path) -> None:
         listings.forget(root.url)
 
 
-def remove_dead_drafts(root: RemotePath) -> None:
-    """Remove the drafts of processes of this machine that were killed."""
-    folder = local_side(root) / _DRAFTS
+def remove_dead_drafts() -> None:
+    """Remove the drafts of processes that were killed, of other machines that share the folder after a day."""
+    folder = _drafts()
     for path in folder.iterdir() if folder.is_dir() else ():
-        process = path.name.partition("-")[0]
-        if process.isdecimal() and not Path("/proc", process).exists():
+        machine, _, process = path.name.rpartition("-")[0].partition("-")
+        dead = not is_alive(process) if machine == _machine() else last_used(path) < time.time() - ABANDONED_SECONDS
+        if dead:
             with suppress(OSError):
                 path.unlink()
+
+
+def _drafts() -> Path:
+    return cache_folder("stores") / "drafts"
+
+
+def _machine() -> str:
+    return hashlib.sha256(this_machine().encode()).hexdigest()[:12]
 
 
 def remote_error(error: BaseException) -> RemoteError | None:

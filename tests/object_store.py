@@ -50,6 +50,8 @@ class ObjectStore:
     requests: list[Request] = field(default_factory=list)
     faults: list[list[Any]] = field(default_factory=list)
     conditional: bool = True
+    at_once: int = 0
+    most_at_once: int = 0
 
     def fail(self, fault: Fault, times: int = 1_000_000) -> None:
         """Answer the next `times` requests that are meant with a fault."""
@@ -82,7 +84,10 @@ class ObjectStore:
             self.requests.append(request)
             fault = self._fault_of(request)
             if fault is not None:
+                self.at_once += 1
+                self.most_at_once = max(self.most_at_once, self.at_once)
                 time.sleep(fault.seconds)
+                self.at_once -= 1
                 if fault.status is not None:
                     environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
                     body = f"<Error><Code>{fault.code}</Code><Message>as the test says</Message></Error>".encode()

@@ -12,6 +12,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 from reeldex.extractors.options import DecodeLimits, DecoderOptions, DeviceOptions, WeightsOptions
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.options import Options, Seconds
+from reeldex.remote_files import is_url
 from reeldex.storage.location import StorePath
 
 RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
@@ -158,7 +159,7 @@ class ScheduleConfig(Options):
     """Extraction of a folder on a schedule, as a separate deployment."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}$", description="Name of the deployment.")]
-    source: Annotated[Path, Field(description="Folder of videos, or list.")]
+    source: Annotated[str, Field(min_length=1, description="Folder of videos, or list; or its URL.")]
     store: Annotated[StorePath, Field(description="Folder of the feature store, or its URL.")]
     cron: Annotated[str | None, Field(description="Five cron fields.")] = None
     interval_seconds: Annotated[
@@ -174,6 +175,11 @@ class ScheduleConfig(Options):
         Seconds, Field(description="Files modified within this many seconds are left to the next run.")
     ] = 60.0
     active: Annotated[bool, Field(description="false: created, but paused.")] = True
+
+    @property
+    def located_source(self) -> str:
+        """The source as every process finds it: its absolute path, or its URL."""
+        return self.source if is_url(self.source) else str(Path(self.source).absolute())
 
     @model_validator(mode="after")
     def _either_cron_or_interval(self) -> Self:

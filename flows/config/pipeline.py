@@ -20,6 +20,7 @@ from reeldex.flows.config.extraction import (
     WeightsConfig,
     WhenBusy,
 )
+from reeldex.flows.config.fetching import FetchConfig
 from reeldex.flows.config.keys import dotted_keys, nearest
 from reeldex.flows.config.learning import EvaluateConfig, TrainConfig, WordsConfig
 from reeldex.flows.config.monitoring import MonitoringConfig
@@ -35,6 +36,7 @@ __all__ = [
     "DecodeOptions",
     "ExecutionConfig",
     "ExtractConfig",
+    "FetchConfig",
     "NonEmpty",
     "PipelineConfig",
     "ReasonName",
@@ -76,6 +78,7 @@ class PipelineConfig(Options):
     extract: ExtractConfig = ExtractConfig()
     decode: DecodeOptions = DecodeOptions()
     compute: ComputeConfig = ComputeConfig()
+    fetch: FetchConfig = FetchConfig()
     execution: ExecutionConfig = ExecutionConfig()
     weights: WeightsConfig = WeightsConfig()
     datasets: DatasetsConfig = DatasetsConfig()

@@ -96,7 +96,6 @@ class ClusterWorkers:
         shares = shares_of(nodes, execution, devices)
         if not shares:
             raise no_room(nodes, execution, devices)
-        self._device = shares[0].device
         self.count = len(shares)
         _log_shares(nodes, shares)
         with self._changed:
@@ -194,6 +193,8 @@ class ClusterWorkers:
                 log.warning("%s", found)
             else:
                 self._failed_starts = 0
+                # A cluster that loses its GPUs does not go on with its CPUs, whose rows differ.
+                self._devices = "cpu" if worker.share.device == "cpu" else "cuda"
                 self._idle.append(worker)
             self._changed.notify_all()
 
@@ -205,9 +206,7 @@ class ClusterWorkers:
         if self._failed_starts >= max(_FAILED_STARTS, self.count):
             self._failed_starts = 0
             raise InfrastructureError("No worker of the cluster starts; the log says why. Finished work is kept.")
-        # A cluster without its GPUs does not go on with its CPUs, whose rows differ.
-        devices = "cpu" if self._device == "cpu" else "cuda"
-        shares = shares_of(self._cluster.nodes(), self._execution, devices)
+        shares = shares_of(self._cluster.nodes(), self._execution, self._devices)
         lacking = [share for share in shares if share.key not in self._workers]
         self._start(lacking[: self.count - len(self._workers)])
         if self._workers:

@@ -30,6 +30,7 @@ _PASSING = frozenset(
         errno.ENODEV,
         errno.ENOTCONN,
         errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
     }
 )
 _PERMISSIONS = frozenset({errno.EACCES, errno.EPERM})

@@ -33,6 +33,7 @@ from reeldex.flows.extraction.measuring import (
 from reeldex.flows.extraction.networks import extractor_record, load_networks, requested_spaces
 from reeldex.flows.extraction.video_lengths import Lengths, extracted_seconds, frames_of, sample_of
 from reeldex.quantities import counted, data_size, duration
+from reeldex.remote_files import is_url
 from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
@@ -135,6 +136,11 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     no video is opened whose length a list states. Raises UsageError if no video can be extracted.
     """
     config, entries = prepared.config, videos_to_extract(prepared)
+    if remote := sum(is_url(entry.path) for entry in entries):
+        raise UsageError(
+            f"{counted(remote, 'video')} of the source {'is' if remote == 1 else 'are'} at URLs: their decoding is "
+            "measured only where they are files of this machine. Download a few, and estimate these with --dry-run."
+        )
     specs = [extractor_record(space)[0].spec for space in requested_spaces(config)]
     listed = prepared.found.listed_seconds if prepared.found is not None else {}
     known_lengths = all(entry.path in listed for entry in entries)

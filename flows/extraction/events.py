@@ -37,6 +37,7 @@ class VideoFinished:
 class TimeSpent:
     """Further seconds that a shard's decoders worked, and that the engine waited for the networks and for frames.
 
+    `fetching_seconds` are those of the last that it waited because videos were still being fetched.
     `queue_depth` is the number of decoded chunks that wait for the networks now.
     """
 
@@ -45,6 +46,7 @@ class TimeSpent:
     device_seconds: float = 0.0
     waiting_seconds: float = 0.0
     queue_depth: int = 0
+    fetching_seconds: float = 0.0
 
     def since(self, earlier: TimeSpent) -> TimeSpent:
         """Return what was spent since an earlier sum."""
@@ -54,4 +56,5 @@ class TimeSpent:
             self.device_seconds - earlier.device_seconds,
             self.waiting_seconds - earlier.waiting_seconds,
             self.queue_depth,
+            self.fetching_seconds - earlier.fetching_seconds,
         )

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 
 
 def printable(text: str) -> str:
     """Return `text` with bytes that are not UTF-8 escaped by a backslash, for ids and messages."""
     return os.fsencode(text).decode("utf-8", "backslashreplace")
-
-
-def is_url(text: str) -> bool:
-    """Whether a text has the form of a URL, such as `https://host/a.mp4` or `s3://bucket/a.mp4`."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text.strip()) is not None
 
 
 def composed(text: str) -> str:

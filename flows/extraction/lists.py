@@ -10,12 +10,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reeldex.errors import UsageError
-from reeldex.flows.extraction.file_names import is_url, printable
+from reeldex.flows.extraction.file_names import printable
 from reeldex.quantities import clock_seconds
+from reeldex.remote_files import is_url
 from reeldex.storage.schema import Span
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,10 @@ class ListedVideo:
     seconds: float | None = None
 
 
-def read_list(listing: Path) -> list[ListedVideo]:
+def read_list(listing: Path | str, content: bytes | None = None) -> list[ListedVideo]:
     r"""Return the rows of a list in its order. Raises UsageError that names the line of what cannot be used.
+
+    `content` is that of a list that is not a file of this machine; `listing` then is its URL.
 
     A `.txt` list has one path per line. A `.csv` list has a header with the column `video_path`, `path` or `file`, and
     optionally `video_id`, `start` and `end`, and `seconds`, the length of the file, which estimates use. Names of
@@ -48,8 +51,8 @@ def read_list(listing: Path) -> list[ListedVideo]:
     `.tsv` is a tab. Each line of a `.jsonl` list is an object with these keys, or a path. Lines end with `\n` or `\r\n`
     alone. Blank lines, and lines that begin with `#`, are not videos.
     """
-    suffix = listing.suffix.lower()
-    text = _text_of(listing)
+    suffix = list_suffix(str(listing))
+    listing, text = str(listing), _text_of(str(listing), _content_of(Path(listing)) if content is None else content)
     if suffix == ".txt":
         rows = [ListedVideo(number, line) for number, line in _lines(text)]
     elif suffix in {".jsonl", ".ndjson"}:
@@ -63,20 +66,22 @@ def read_list(listing: Path) -> list[ListedVideo]:
                 "with LF or CRLF."
             )
         raise UsageError(f"The list {str(listing)!r} names no video.")
-    for row in rows:
-        if is_url(row.path):
-            raise UsageError(
-                f"{listing}, line {row.line}: {_shown(row.path)} is a URL. reeldex reads files of this machine: "
-                "download the video and name its file."
-            )
     return rows
 
 
-def _text_of(listing: Path) -> str:
+def list_suffix(name: str) -> str:
+    """Return the ending of a list's path or URL, in lower case."""
+    return PurePosixPath(re.split(r"[?#]", name)[0] if is_url(name) else name).suffix.lower()
+
+
+def _content_of(listing: Path) -> bytes:
     try:
-        content = listing.read_bytes()
+        return listing.read_bytes()
     except OSError as error:
         raise UsageError(f"The list {listing} cannot be read: {error.strerror}.") from error
+
+
+def _text_of(listing: str, content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
     # File names that are not UTF-8 are preserved.
@@ -115,7 +120,7 @@ class _RecordLines:
         return next((line for line in self._lines if line.strip() and not line.lstrip().startswith("#")), "")
 
 
-def _separated_rows(listing: Path, text: str, separator: str | None) -> Iterator[ListedVideo]:
+def _separated_rows(listing: str, text: str, separator: str | None) -> Iterator[ListedVideo]:
     lines = _RecordLines(text)
     separator = separator or _separator(lines.first())
     reader = csv.reader(iter(lines), delimiter=separator, skipinitialspace=True, strict=True)
@@ -146,7 +151,7 @@ def _separator(header: str) -> str:
     )
 
 
-def _columns(listing: Path, names: Sequence[str]) -> list[str]:
+def _columns(listing: str, names: Sequence[str]) -> list[str]:
     columns = [_plain(name) for name in names]
     if not set(columns) & set(_PATH_COLUMNS):
         shown = ", ".join(_shown(name.strip()) for name in names[:10])
@@ -167,7 +172,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_\-\ufeff\"]", "", name).casefold()
 
 
-def _json_rows(listing: Path, text: str) -> Iterator[ListedVideo]:
+def _json_rows(listing: str, text: str) -> Iterator[ListedVideo]:
     for line, content in _lines(text):
         try:
             value = json.loads(content)
@@ -181,7 +186,7 @@ def _json_rows(listing: Path, text: str) -> Iterator[ListedVideo]:
         yield _listed(listing, line, {key: _json_text(listing, line, key, each) for key, each in known.items()})
 
 
-def _json_text(listing: Path, line: int, key: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
+def _json_text(listing: str, line: int, key: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
     if key not in {*_PATH_COLUMNS, _ID_COLUMN, _START_COLUMN, _END_COLUMN, _SECONDS_COLUMN}:
         return ""
     if isinstance(value, str):
@@ -191,7 +196,7 @@ def _json_text(listing: Path, line: int, key: str, value: Any) -> str:  # noqa: 
     return str(value)
 
 
-def _listed(listing: Path, line: int, row: Mapping[str, str]) -> ListedVideo:
+def _listed(listing: str, line: int, row: Mapping[str, str]) -> ListedVideo:
     column = next((name for name in _PATH_COLUMNS if name in row), None)
     if column is None or not row[column].strip():
         raise UsageError(f"{listing}, line {line}: there is no path (column {_READ_COLUMNS}).")

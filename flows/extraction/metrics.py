@@ -40,16 +40,19 @@ class ExtractionMetrics:
                     self._depths.pop(shard, None)
                 case ShardPlanned(shard, videos):
                     self._left[shard] = videos
+                    # Also if another run has done it.
+                    self._not_started.discard(shard)
                 case VideoDecoded(seconds):
                     self._run.add(metrics.VIDEO_SECONDS, seconds)
                     return
                 case VideoFinished(shard, outcome):
                     self._left[shard] = max(0, self._left.get(shard, 0) - 1)
                     self._count(outcome)
-                case TimeSpent(shard, decode_seconds, device_seconds, waiting_seconds, depth):
+                case TimeSpent(shard, decode_seconds, device_seconds, waiting_seconds, depth, fetching_seconds):
                     self._run.add(metrics.DECODE_SECONDS, decode_seconds)
                     self._run.add(metrics.DEVICE_SECONDS, device_seconds)
                     self._run.add(metrics.WAITING_SECONDS, waiting_seconds)
+                    self._run.add(metrics.FETCHING_SECONDS, fetching_seconds)
                     self._depths[shard] = depth
             self._show()
 

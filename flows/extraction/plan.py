@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
@@ -48,10 +48,12 @@ def plan(  # noqa: PLR0913 - facts about one scan, the last by keyword
     decode: DecodeOptions,
     *,
     settling: Collection[str] = (),
+    exists: Callable[[str], bool] = os.path.exists,
 ) -> Growth:
     """Return what the videos `found` add to the store (None: an empty store). Writes nothing.
 
     `settling` are the ids of videos that are left to the next run. Of the store, only shards with these ids are read.
+    `exists` is asked about files that the store knows.
     """
     ids = [*(entry.video_id for entry in found), *settling]
     return plan_growth(
@@ -59,7 +61,7 @@ def plan(  # noqa: PLR0913 - facts about one scan, the last by keyword
         found,
         videos_per_shard=videos_per_shard,
         spaces=spaces,
-        exists=lambda path: Path(path).exists(),
+        exists=exists,
         has_features=lambda video_id: store is not None and _has_features(store, video_id),
         forgotten=store.forgotten().positions if store is not None else (),
         decode=decode.definition(),

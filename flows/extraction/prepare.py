@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig
+from reeldex.flows.extraction import sources
 from reeldex.flows.extraction.choice import NOTHING_CHOSEN, Choice, chosen
 from reeldex.flows.extraction.decoding import require_planned_decoding, with_recorded_decoding
 from reeldex.flows.extraction.known_stores import remember_store, require_not_vanished
@@ -25,8 +26,8 @@ from reeldex.flows.extraction.requirements import (
 )
 from reeldex.flows.extraction.run_report import RunReport, count_found, present_outcomes, sum_up
 from reeldex.flows.extraction.search_record import log_notes, record_search, source_key
-from reeldex.flows.extraction.sources import find_settled_videos
 from reeldex.flows.extraction.video_ids import known_ids
+from reeldex.flows.fetching.services import Services
 from reeldex.storage.location import store_path
 from reeldex.storage.removed import read_removed
 from reeldex.storage.store import FeatureStore
@@ -82,7 +83,7 @@ class PreparedRun:
     ) -> bool:
         """Whether preparing a run with these arguments would return this one, unless files have changed since."""
         # A rerun extracts what the shards were planned for.
-        used = (*(("extract",) if source else ()), "decode", "compute", "execution", "weights")
+        used = (*(("extract",) if source else ()), "decode", "compute", "fetch", "execution", "weights")
         given = (tuple(source), store_path(store), tuple(retry), choice)
         return (self.source, self.store_folder, self.retry, self.choice) == given and all(
             getattr(self.config, name) == getattr(config, name) for name in used
@@ -136,7 +137,7 @@ class PreparedRun:
                 stamp=_stamp(self.store_folder),
                 tasks=_tasks_of_rerun(self.store, self.retry, self.choice, self.config.decode),
             )
-        growth, tasks, stamp = _planned(self.store, self.found, self.spaces, self.config)
+        growth, tasks, stamp = _planned(self.store, self.found, self.spaces, self.config, Services(self.config.fetch))
         return replace(self, growth=growth, tasks=tasks, stamp=stamp)
 
     def file_new_shards(self) -> None:
@@ -166,7 +167,8 @@ def prepare(
     nothing to do. With `only_estimate`, weights may always be missing, and nothing is created. `retried` runs have had
     their store before.
 
-    Raises UsageError, WeightsError, DeviceError, FingerprintError, StoreError, or StoreVanishedError.
+    Raises UsageError, WeightsError, DeviceError, FingerprintError, StoreError, or StoreVanishedError, and
+    InfrastructureError for a service of videos at URLs that does not work.
     """
     folder = store_path(store)
     if not config.extract.new_store:
@@ -176,10 +178,11 @@ def prepare(
     def existing() -> FeatureStore | None:
         return FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
 
-    found = find_settled_videos(source, config.extract, lambda files: known_ids(existing(), files))
+    services = Services(config.fetch)
+    found = sources.find_videos(source, config.extract, lambda files: known_ids(existing(), files), services)
     log_notes(found.notes)
     spaces = requested_spaces(config)
-    growth, tasks, stamp = _planned(existing(), found, spaces, config)
+    growth, tasks, stamp = _planned(existing(), found, spaces, config, services)
     key = source_key(source, config.extract)
     prepared = PreparedRun(_as_tuple(source), folder, config, spaces, found, growth, tasks, (), stamp, key)
     if only_estimate:
@@ -237,12 +240,19 @@ def _tasks_of_rerun(
 
 
 def _planned(
-    store: FeatureStore | None, found: FoundVideos, spaces: Sequence[str], config: PipelineConfig
+    store: FeatureStore | None, found: FoundVideos, spaces: Sequence[str], config: PipelineConfig, services: Services
 ) -> tuple[Growth, tuple[ShardTask, ...], tuple[object, ...]]:
     """Return what the videos add to a store (None: an empty one), its incomplete shards, and its stamp."""
     stamp = _stamp(store.path) if store is not None else ()
-    settling = [entry.video_id for entry in found.unsettled]
-    growth = plan(store, found.videos, spaces, config.extract.shard_videos, config.decode, settling=settling)
+    growth = plan(
+        store,
+        found.videos,
+        spaces,
+        config.extract.shard_videos,
+        config.decode,
+        settling=[entry.video_id for entry in found.unsettled],
+        exists=lambda path: sources.exists(path, services),
+    )
     tasks = tuple(tasks_for(store, found.videos, spaces)) if store is not None else ()
     if store is not None:
         require_planned_decoding(store, tasks, config.decode)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,7 @@ def run_shards(
     jobs = [_job(store, config, task) for task in tasks]
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
     incomplete = {task.shard for task in prepared.all_tasks if not task.complete}
-    shared = SharedShards(store, jobs, incomplete)
-    results = _run_jobs(shared, jobs, executor, config.compute, progress) if jobs else {}
+    results, elsewhere = _run_jobs(store, jobs, incomplete, executor, config.compute, progress) if jobs else ({}, 0)
     for result in results.values():
         if isinstance(result, UserError | StoreVanishedError):
             # A worker that starts now takes a vanished store for a mistyped one.
@@ -95,9 +94,9 @@ def run_shards(
         wall_seconds=progress.worked_seconds,
         devices=max(1, progress.devices),
         estimate=progress.estimate,
-        shards_elsewhere=len(shared.elsewhere),
+        shards_elsewhere=elsewhere,
     )
-    left = len(jobs) - len(reports) - len(lost) - len(shared.elsewhere)
+    left = len(jobs) - len(reports) - len(lost) - elsewhere
     if lost:
         raise ShardsLostError(replace(report, shards_left=left, ended_by=_ended_by(results)))
     for result in results.values():
@@ -118,14 +117,18 @@ def _job(store: FeatureStore, config: PipelineConfig, task: ShardTask) -> ShardJ
     return ShardJob(str(store.path), task.shard, task.spaces, used, task.retry, task.videos, task.inspection, task.redo)
 
 
-def _run_jobs(
-    shared: SharedShards,
+def _run_jobs(  # noqa: PLR0913, PLR0917 - what `run_shards` has
+    store: FeatureStore,
     jobs: Sequence[ShardJob],
+    incomplete: Collection[int],
     executor: Executor[ShardJob],
     compute: ComputeConfig,
     progress: ExtractionProgress,
-) -> dict[int, Any]:
-    """Return the result or the error of each shard; its events go to the progress and to the metrics."""
+) -> tuple[dict[int, Any], int]:
+    """Return the result or the error of each shard, and how many other runs completed.
+
+    Events go to the progress and to the metrics.
+    """
     with recorded() as run:
         metrics = ExtractionMetrics(run, ((job.shard, job.videos) for job in jobs))
 
@@ -134,18 +137,16 @@ def _run_jobs(
             metrics(event)
 
         try:
+            shared = SharedShards(store, jobs, incomplete, lambda job: on_event(ShardPlanned(job.shard, 0, job.videos)))
             results = run_until_done(
-                shared,
-                jobs,
-                lambda each: executor.run(each, compute.device, retry_rule(compute), on_event),
-                lambda job: on_event(ShardPlanned(job.shard, 0, job.videos)),
+                shared, jobs, lambda each: executor.run(each, compute.device, retry_rule(compute), on_event)
             )
         finally:
             progress.end()
         lost = sum(_is_lost(result) for result in results.values())
         done = sum(not isinstance(result, BaseException) for result in results.values())
         metrics.end(done, lost)
-    return results
+    return results, len(shared.elsewhere)
 
 
 def _is_lost(result: object) -> bool:

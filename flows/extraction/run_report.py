@@ -38,7 +38,7 @@ class RunReport:
       and 0 where they are not known.
     - `failed_by_reason` counts all videos of the source (of the store, for a rerun) without features,
       including failures of earlier runs; `truncated` those whose features end early; `noted` those with each note.
-    - `seconds_of_work` to `waiting_seconds`, and `wall_seconds` to `estimate`, are those of `RunTime`.
+    - `seconds_of_work` to `waiting_seconds`, and `wall_seconds` to `fetching_seconds`, are those of `RunTime`.
     - `new`, `changed`, `unchanged`, `duplicates` count the videos found in the source, `gone` those of the store
       that are not in the source, `unsettled` those left to the next run because they may still be being written.
     - `notes` count what the search of the source passed over, and files with equal names.
@@ -75,6 +75,7 @@ class RunReport:
     wall_seconds: float = 0.0
     devices: int = 1
     estimate: Estimate | None = None
+    fetching_seconds: float = 0.0
     notes: tuple[SearchNote, ...] = ()
     problem_count: Annotated[int, NotInJson] = 0
     problems: Annotated[tuple[VideoOutcome, ...], NotInJson] = ()
@@ -101,6 +102,7 @@ class RunReport:
             self.wall_seconds,
             self.devices,
             self.estimate,
+            self.fetching_seconds,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -182,6 +184,7 @@ def sum_up(
         seconds_of_work=sum(each.seconds_of_work for each in reports),
         device_seconds=sum(each.device_seconds for each in reports),
         waiting_seconds=sum(each.waiting_seconds for each in reports),
+        fetching_seconds=sum(each.fetching_seconds for each in reports),
         failed_by_reason=dict(sorted(failures.items())),
         truncated=sum(each.truncated for each in outcomes),
         with_features=sum(bool(each.rows) for each in outcomes),

@@ -29,7 +29,8 @@ class RunTime:
     """The time of a run, in seconds.
 
     - `seconds_of_work` is that of its devices, added up: of it `device_seconds` in the networks and `waiting_seconds`
-      waiting for decoded frames; the rest is starting decoders and writing features.
+      waiting for decoded frames; the rest is starting decoders and writing features. `fetching_seconds` are those of
+      the waiting in which the decoders themselves waited for videos that were being fetched.
     - `wall_seconds`: during which at least one of the `devices` had work, the start of its worker included.
     - `estimate`: None for a run too short for one.
     """
@@ -41,6 +42,7 @@ class RunTime:
     wall_seconds: float = 0.0
     devices: int = 1
     estimate: Estimate | None = None
+    fetching_seconds: float = 0.0
 
     @property
     def speed(self) -> float:
@@ -63,12 +65,19 @@ class RunTime:
         return min(1.0 - self.busy, self.waiting_seconds / self.seconds_of_work) if self.seconds_of_work else 0.0
 
     @property
+    def fetching(self) -> float:
+        """The share of the work that the devices waited for videos that were being fetched: a part of `waiting`."""
+        return min(self.waiting, self.fetching_seconds / self.seconds_of_work) if self.seconds_of_work else 0.0
+
+    @property
     def bound(self) -> str:
-        """What limits the speed: `decoding` or `device`; empty if nothing was computed."""
+        """What limits the speed: `fetching`, `decoding` or `device`; empty if nothing was computed."""
         total = self.device_seconds + self.waiting_seconds
         if not total:
             return ""
-        return "decoding" if self.waiting_seconds > _HALF * total else "device"
+        if self.waiting_seconds <= _HALF * total:
+            return "device"
+        return "fetching" if self.fetching_seconds > _HALF * self.waiting_seconds else "decoding"
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -79,6 +88,7 @@ class RunTime:
             "video_hours_per_day_and_device": self.hours_per_day,
             "device_busy_share": self.busy,
             "decode_wait_share": self.waiting,
+            "fetch_wait_share": self.fetching,
             "wall_seconds": self.wall_seconds,
             "devices": self.devices,
             "estimated_seconds": None if estimate is None else estimate.seconds,
@@ -99,12 +109,18 @@ class RunTime:
     def shares(self) -> str:
         """How the work of the devices divides, in words."""
         rest = max(0.0, 1.0 - self.busy - self.waiting)
-        return f"networks {self.busy:.0%}, waiting for frames {self.waiting:.0%}, the rest {rest:.0%}"
+        fetches = f" (for videos that were being fetched {self.fetching:.0%})" if self.fetching_seconds else ""
+        return f"networks {self.busy:.0%}, waiting for frames {self.waiting:.0%}{fetches}, the rest {rest:.0%}"
 
     @property
     def remedy(self) -> str:
         """What limits the speed and what to do about it, in words."""
         match self.bound:
+            case "fetching":
+                return (
+                    f"fetching: the networks waited for videos from their services {self.fetching:.0%} of the time; "
+                    "raise fetch.downloads, or run nearer to the videos"
+                )
             case "decoding":
                 return (
                     f"decoding: the networks waited for frames {self.waiting:.0%} of the time; raise compute.decoders "

@@ -7,8 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from reeldex.flows.extraction.addresses import address_of
 from reeldex.flows.extraction.search_notes import NoteKind
 from reeldex.flows.extraction.sources import is_searched
+from reeldex.remote_files import is_url
 from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.searches import Searches
 
@@ -42,7 +44,11 @@ def source_key(source: str | Sequence[str], options: ExtractConfig) -> str | Non
     if not any(is_searched(each) for each in sources):
         return None
     patterns = [*(f"include {each}" for each in options.include), *(f"exclude {each}" for each in options.exclude)]
-    return "\n".join([*sorted({os.path.abspath(each) for each in sources}), *patterns])  # noqa: PTH100
+    return "\n".join([*sorted(map(_named, set(sources))), *patterns])
+
+
+def _named(source: str) -> str:
+    return address_of(source).rstrip("/") if is_url(source) else os.path.abspath(source)  # noqa: PTH100
 
 
 def record_search(store: FeatureStore, key: str | None, found: FoundVideos, *, needs_lock: bool = False) -> None:

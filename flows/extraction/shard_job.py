@@ -116,6 +116,7 @@ class ShardJob:
             shard=self.shard,
             compute=compute,
             decode=decode,
+            fetch=self.config.fetch,
             on_event=on_event,
             retry=self.retry,
             redo=self.redo,

@@ -13,11 +13,14 @@ from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import DecodeOptions, EngineOptions
 from reeldex.extractors.work_times import WorkTimes
+from reeldex.flows.config.fetching import FetchConfig
 from reeldex.flows.extraction.engine_results import outcome_of, provenance, rows_of
 from reeldex.flows.extraction.events import ShardPlanned, TimeSpent, VideoDecoded, VideoFinished
 from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.store_faults import space_needed, store_faults
+from reeldex.flows.fetching.ahead import FetchedFiles
 from reeldex.quantities import counted, duration
+from reeldex.remote_files import is_url
 from reeldex.storage.json_codec import Integer, Number, to_json
 
 if TYPE_CHECKING:
@@ -41,7 +44,8 @@ _SPENT_EVERY_SECONDS = 1.0
 class ShardReport:
     """Result of a run for a shard: videos extracted and failed, seconds of video and of work.
 
-    `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames.
+    `device_seconds` is time in the networks, `waiting_seconds` time waiting for decoded frames; of the latter
+    `fetching_seconds` for videos at URLs.
     """
 
     shard: Integer
@@ -51,6 +55,7 @@ class ShardReport:
     seconds_of_work: Number
     device_seconds: Number
     waiting_seconds: Number
+    fetching_seconds: Number = 0.0
 
     def __str__(self) -> str:
         speed = self.seconds_of_video / self.seconds_of_work if self.seconds_of_work else 0.0
@@ -97,6 +102,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     compute: ComputeConfig,
     on_event: OnEvent,
     decode: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+    fetch: FetchConfig = FetchConfig(),  # noqa: B008 - frozen
     retry: Collection[str] = (),
     redo: Collection[int] = (),
     known: Inspection | None = None,
@@ -135,7 +141,8 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     options = EngineOptions(decoders=compute.decoders, limits=compute.limits, decode=decode)
     sources = [_source(entries[position]) for position in positions]
     # After an error, decoders must not run on until the generator is garbage-collected.
-    with contextlib.closing(extract(sources, active, options, on_decoded, times)) as results:
+    files = FetchedFiles(fetch, {entry.path: entry.size_bytes for entry in entries if is_url(entry.path)})
+    with contextlib.closing(extract(sources, active, options, on_decoded, times, files=files)) as results:
         for result in results if sources else ():
             outcome = shard_staging.put(result)
             finished.count(outcome)
@@ -171,8 +178,16 @@ class _Finished:
             self.failed += 1
 
     def report(self, shard: int, seconds_of_work: float, times: WorkTimes) -> ShardReport:
-        device, waiting = times.device_seconds, times.waiting_seconds
-        return ShardReport(shard, self.ok, self.failed, self.seconds_of_video, seconds_of_work, device, waiting)
+        return ShardReport(
+            shard,
+            self.ok,
+            self.failed,
+            self.seconds_of_video,
+            seconds_of_work,
+            times.device_seconds,
+            times.waiting_seconds,
+            times.fetching_seconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -213,7 +228,14 @@ class _Spent:
             return
         times, self._at = self._times, now
         depth = 0 if last else times.queue_depth
-        spent = TimeSpent(self._shard, times.decode_seconds, times.device_seconds, times.waiting_seconds, depth)
+        spent = TimeSpent(
+            self._shard,
+            times.decode_seconds,
+            times.device_seconds,
+            times.waiting_seconds,
+            depth,
+            times.fetching_seconds,
+        )
         self._on_event(spent.since(self._reported))
         self._reported = spent
 

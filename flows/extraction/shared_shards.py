@@ -29,12 +29,23 @@ _REPORT_SECONDS = 60.0
 
 
 class SharedShards:
-    """Decides which jobs of a run are open. `incomplete` are the shards of which the plan found something missing."""
+    """Decides which jobs of a run are open. `incomplete` are the shards of which the plan found something missing.
 
-    def __init__(self, store: FeatureStore, jobs: Sequence[ShardJob], incomplete: Collection[int]) -> None:
+    `on_elsewhere` is called for each that another run has completed since.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        jobs: Sequence[ShardJob],
+        incomplete: Collection[int],
+        on_elsewhere: Callable[[ShardJob], None],
+    ) -> None:
         self._store = store
         self._incomplete = frozenset(incomplete)
-        self._before = {job.shard: self._version(job.shard) for job in jobs}
+        # A new shard, of which the plan could see nothing, had no outcomes.
+        self._planned = {job.shard: job.inspection.versions[0] if job.inspection else None for job in jobs}
+        self._on_elsewhere = on_elsewhere
         self.elsewhere: set[int] = set()
         """The shards that other runs completed since."""
 
@@ -47,16 +58,18 @@ class SharedShards:
         return self.holder(job) is None and not self.is_done_elsewhere(job)
 
     def is_done_elsewhere(self, job: ShardJob) -> bool:
-        """Whether another run has completed a shard since. Videos that a person chose are extracted in any case."""
-        if job.shard not in self._incomplete or job.redo or self._version(job.shard) == self._before[job.shard]:
-            return job.shard in self.elsewhere
+        """Whether another run has completed a shard since the plan. Videos that a person chose are extracted anyway."""
+        if job.shard in self.elsewhere:
+            return True
+        outcomes = layout.outcomes_file(self._store.path, job.shard)
+        if job.shard not in self._incomplete or job.redo or file_version(outcomes) == self._planned[job.shard]:
+            return False
         state = self._store.shard_state(job.shard, stored_spaces(self._store, job.spaces))
-        if state.done and not state.staged_positions:
-            self.elsewhere.add(job.shard)
-        return job.shard in self.elsewhere
-
-    def _version(self, shard: int) -> object:
-        return file_version(layout.outcomes_file(self._store.path, shard))
+        if not state.done or state.staged_positions:
+            return False
+        self.elsewhere.add(job.shard)
+        self._on_elsewhere(job)
+        return True
 
 
 class OpenJobs(Sequence[ShardJob]):
@@ -79,16 +92,11 @@ class OpenJobs(Sequence[ShardJob]):
         return self._jobs[index]
 
 
-def run_until_done(
-    shards: SharedShards,
-    jobs: Sequence[ShardJob],
-    run_jobs: RunJobs,
-    on_elsewhere: Callable[[ShardJob], None],
-) -> dict[int, Any]:
+def run_until_done(shards: SharedShards, jobs: Sequence[ShardJob], run_jobs: RunJobs) -> dict[int, Any]:
     """Run jobs until each shard is done, by this run or by another one, and return the results of this run's.
 
-    Shards that others have claimed are looked at again until they are published or abandoned; `on_elsewhere` is called
-    for each that another run has completed. Ends early, as an executor does, when a fault ends the run.
+    Shards that others have claimed are looked at again until they are published or abandoned. Ends early, as an
+    executor does, when a fault ends the run.
     """
     results: dict[int, Any] = {}
     left = list(jobs)
@@ -98,9 +106,6 @@ def run_until_done(
         if _ended_early(found):
             break
         left = _next_open(shards, [job for job in left if job.shard not in results])
-    for job in jobs:
-        if job.shard in shards.elsewhere:
-            on_elsewhere(job)
     return results
 
 

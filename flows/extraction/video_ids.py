@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reeldex.flows.config.extraction import VideoIdRule
+from reeldex.flows.extraction.addresses import file_name, path_in
 from reeldex.flows.extraction.file_names import composed, printable
 from reeldex.flows.extraction.search_notes import NoteKind, SearchTally
+from reeldex.remote_files import is_url
 
 if TYPE_CHECKING:
+    from reeldex.flows.fetching.remote_file import RemoteFile
     from reeldex.storage.manifest import ShardManifest
     from reeldex.storage.schema import Span
     from reeldex.storage.store import FeatureStore
@@ -25,8 +28,9 @@ class FoundFile:
     """A file or a clip of one, before it has an id.
 
     `path` is absolute; `relative` is the path within the source that it was found in, `source_name` the name of that
-    source, and `given_id` the id in a list. `where` says for messages where a list names it, and
-    `seconds` is the length of the file that a list states.
+    source, and `given_id` the id in a list. `where` says for messages where a list names it, and `seconds` is the
+    length of the file that a list states. The path of a file at a URL is the URL, and `remote` what its service says of
+    it, as far as that is known.
     """
 
     path: str
@@ -37,6 +41,7 @@ class FoundFile:
     span: Span | None = None
     where: str = ""
     seconds: float | None = None
+    remote: RemoteFile | None = None
 
     @property
     def place(self) -> Place:
@@ -50,9 +55,13 @@ class FoundFile:
         elif level == 1:
             name = self.relative
         else:
-            name = f"{self.source_name}/{self.relative}" if level == 2 else self.path.strip("/")
+            name = f"{self.source_name}/{self.relative}" if level == 2 else self._whole_path
         clip = "" if self.span is None else f"_{self.span}"
         return composed(printable(name)) + clip
+
+    @property
+    def _whole_path(self) -> str:
+        return path_in(self.path) if is_url(self.path) else self.path.strip("/")
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ def known_ids(store: FeatureStore | None, files: Sequence[FoundFile]) -> KnownId
 
 def stem(path: str) -> str:
     """Return a file's name without its suffix. `..mp4` has the stem `.`, which is not a valid id: its whole name."""
-    name = path.rstrip("/").rpartition("/")[2]
+    name = file_name(path) or path_in(path) if is_url(path) else path.rstrip("/").rpartition("/")[2]
     dot = name.rfind(".")
     shortened = name[:dot] if 0 < dot < len(name) - 1 else name
     return shortened if shortened.strip(".") else name

@@ -43,6 +43,9 @@ DECODE_SECONDS = Metric(
 )
 DEVICE_SECONDS = Metric("reeldex_device_seconds_total", "counter", "Seconds of waiting for the networks.")
 WAITING_SECONDS = Metric("reeldex_waiting_seconds_total", "counter", "Seconds of waiting for decoded frames.")
+FETCHING_SECONDS = Metric(
+    "reeldex_fetching_seconds_total", "counter", "Seconds of that waiting, because videos were still being fetched."
+)
 SHARDS = Metric(
     "reeldex_shards_total", "counter", "Shards that are done, or were lost to a fault.", "outcome", ("done", "lost")
 )
@@ -64,6 +67,7 @@ METRICS = {
         DECODE_SECONDS,
         DEVICE_SECONDS,
         WAITING_SECONDS,
+        FETCHING_SECONDS,
         SHARDS,
         RUNS,
         SHARDS_RUNNING,

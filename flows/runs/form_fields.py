@@ -12,7 +12,8 @@ from reeldex.flows.config.pipeline import NonEmpty, Seconds, WhenBusy
 Source = Annotated[
     NonEmpty,
     Field(
-        title="Videos", description="A folder of videos, one video, a pattern, or a list (.txt, .csv, .tsv, .jsonl)."
+        title="Videos",
+        description="A folder of videos, one video, a pattern, or a list (.txt, .csv, .tsv, .jsonl); or a URL.",
     ),
 ]
 MoreSources = Annotated[

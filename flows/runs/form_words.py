@@ -36,7 +36,7 @@ _FIELDS: Mapping[str, str] = {
     "save-ranking": "Ranking",
 }
 # The sections whose keys have flags of their names, the one that is meant first.
-_SECTIONS = ("extract", "decode", "compute", "execution", "train", "evaluate", "index", "words")
+_SECTIONS = ("extract", "decode", "compute", "execution", "train", "evaluate", "index", "words", "fetch")
 
 _COMMAND = re.compile(r"`reeldex (\w+)([^`\n]*)`")
 _FLAG = re.compile(r"(?<![\w/.-])--([a-z][a-z-]*[a-z])(?!\w|\.\w)(?: (?!(?:or|and|to|of|in|is|if|with)\b)(?=['*\w]))?")

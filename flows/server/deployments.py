@@ -69,7 +69,7 @@ def deployments(config: PipelineConfig, job_variables: Mapping[str, Any]) -> lis
     for schedule in config.schedules:
         settled = config.extract.model_copy(update={"settle_seconds": schedule.settle_seconds})
         parameters = {
-            "source": str(schedule.source.absolute()),
+            "source": schedule.located_source,
             "store": str(schedule.store.absolute()),
             "when_busy": schedule.when_busy.value,
         }

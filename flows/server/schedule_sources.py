@@ -16,7 +16,7 @@ def absent_sources(config: PipelineConfig) -> list[str]:
     absent = []
     for schedule in config.schedules:
         try:
-            require_source(str(schedule.source.absolute()))
+            require_source(schedule.located_source)
         except UsageError as error:
             absent.append(f"The schedule {schedule.name!r}: {error} Its runs fail until then.")
     return absent

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from anyio import CapacityLimiter, to_thread
 from starlette.responses import JSONResponse, Response
 
+from reeldex.remote_files import is_url
 from reeldex.search.page.ffmpeg_arguments import Delivery
 from reeldex.search.page.file_response import FileResponse
 from reeldex.search.page.live_index import IndexSnapshot, LiveIndex, video_key
@@ -123,6 +124,8 @@ class Answers:
         video = self._live_index.snapshot.video(request.path_params["key"])
         if not video.path:
             raise not_found("The index has no file of this video: there is nothing to show or play.")
+        if is_url(video.path):
+            raise not_found("This video is at a URL. The page shows and plays only files of its own machine.")
         return video, video.path
 
 
@@ -141,7 +144,7 @@ def _moment(snapshot: IndexSnapshot, moment: Moment) -> dict[str, object]:
         "score": round(moment.score, 4),
         "caption": moment.caption,
         "duration_seconds": video.duration_seconds if video else moment.end_seconds,
-        "playable": bool(video and video.path),
+        "playable": bool(video and video.path and not is_url(video.path)),
     }
 
 

@@ -30,7 +30,7 @@ _LONGEST_MESSAGE = 300
 
 _TRANSIENT = frozenset({"throttled", "unavailable", "unreachable", "timeout"})
 _NUMBERS: dict[FaultKind, int] = {
-    "no_place": errno.ENXIO,
+    "no_place": errno.ENOENT,
     "forbidden": errno.EACCES,
     "no_credentials": errno.EACCES,
     "refused_credentials": errno.EACCES,

@@ -140,6 +140,24 @@ def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFil
     return system, str(path)
 
 
+def path_within(system: fsspec.AbstractFileSystem, url: str) -> str:
+    """Return the path of a URL in its file system, as it is in listings."""
+    return str(system._strip_protocol(url))  # noqa: SLF001 - fsspec has no other name for it
+
+
+def within_seconds(system: fsspec.AbstractFileSystem, method: str, seconds: float, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - fsspec's
+    """Return what a method of a file system returns for a path.
+
+    Raises TimeoutError when that takes longer, of file systems that can be interrupted: those of the object stores.
+    """
+    import fsspec.asyn
+
+    if getattr(system, "async_impl", False):
+        request = getattr(system, f"_{method}")
+        return fsspec.asyn.sync(system.loop, request, path, timeout=seconds, **arguments)
+    return getattr(system, method)(path, **arguments)
+
+
 def _missing(scheme: str, error: ImportError) -> str:
     extra = _EXTRAS.get(scheme)
     if extra is None:

@@ -64,3 +64,5 @@ def test_bad_arguments_are_refused_before_anything_is_decoded() -> None:
         reeldex.extract("absent.mp4", [])
     with pytest.raises(UsageError, match=r"Invalid options: weights: Input should be .* \(got 'nonsense'\)"):
         reeldex.extract("absent.mp4", ["resnet152"], weights="nonsense")  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match=r"https://host/a\.mp4 is at a URL\. Download it"):
+        reeldex.extract(["here.mp4", "https://host/a.mp4"])

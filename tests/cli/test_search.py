@@ -21,6 +21,7 @@ from reeldex.cli import quickstart
 from tests.conftest import MakeVideo, Reeldex
 from tests.embedding.feature_files import make_store
 from tests.flows.captioned import make_captioned, rows_of_kind, write_rows
+from tests.object_store import ObjectStore, client
 from tests.search.page.fixed_searcher import FixedSearcher
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,29 @@ def trained(learnt: Path, tmp_path: Path) -> Trained:
     checkpoint = ("--checkpoint", folder / "run" / "last.pth")
     index = ("index", "--store", folder / "store", *checkpoint, "--index", folder / "index", "--device", "cpu", *cache)
     return folder, index, ("--index", folder / "index", *cache)
+
+
+@pytest.mark.slow
+def test_a_store_at_a_url_is_indexed_and_evaluated_on(reeldex: Reeldex, trained: Trained, s3: ObjectStore) -> None:
+    folder, index, asked = trained
+    for path in sorted((folder / "store").rglob("*")):
+        if path.is_file():
+            key = path.relative_to(folder).as_posix()
+            client(s3).put_object(Bucket="lab", Key=key, Body=path.read_bytes())
+    there = [("s3://lab/store" if each == folder / "store" else each) for each in index]
+    built = reeldex(*there, "--json")
+    assert built.status == 0, built.err
+    assert (built.json["videos_added"], built.json["recall_at_10"]) == (18, 1.0)
+    found = reeldex("search", "the red one", *asked, "-k", 3, "--json").json["moments"]
+    assert {each["video_id"][:-1] for each in found} == {"red"}
+    again = reeldex(*there, "--json")
+    assert again.json["up_to_date"], "the store is recognised by its first manifest"
+    cache = ("--word-cache", folder / "cache")
+    data = ("--dataset", "msrvtt", "--store", "s3://lab/store", "--data", folder)
+    here = reeldex("evaluate", *data[:2], "--store", folder / "store", *data[4:], *cache, *index[3:5], "--json")
+    remote = reeldex("evaluate", *data, *cache, *index[3:5], "--json")
+    assert remote.status == here.status == 0, remote.err + here.err
+    assert remote.json["sets"] == here.json["sets"]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from reeldex.search.errors import (
 from reeldex.search.generation import read_generation
 from reeldex.search.index import SearchIndex
 from reeldex.search.segments import open_segment
+from reeldex.search.store_videos import StoreVideo, with_files
 from reeldex.storage.lock import hold_lock
 from tests.search.library import (
     OPTIONS,
@@ -134,6 +136,12 @@ def test_when_most_files_are_gone_the_disk_is_asked_for(library: Library) -> Non
     assert counts(kept) == (0, 0, 0, 8)
     with pytest.raises(NothingToIndexError, match="none of the files of its 8 videos is there"):
         library.build("other")
+
+
+def test_a_video_at_a_url_counts_as_existing() -> None:
+    here = StoreVideo("a", str(Path(__file__)), 1.0, "x", 0, captioned=False)
+    remote, gone = replace(here, video_id="b", path="s3://lab/b.mp4"), replace(here, video_id="c", path="/gone.mp4")
+    assert with_files([here, remote, gone], {}, "drop") == [here, remote]
 
 
 def test_features_that_cannot_be_used_are_named_and_the_others_indexed(

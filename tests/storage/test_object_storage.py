@@ -22,6 +22,9 @@ from reeldex.errors import UsageError
 from reeldex.remote_faults import RemoteError
 from reeldex.storage.errors import NotAStoreError, StoreError, StoreUnreadableError
 from reeldex.storage.growth import plan_growth
+from reeldex.storage.npy_export import export_npy
+from reeldex.storage.npy_import import import_npy
+from reeldex.storage.remote_listings import forget
 from reeldex.storage.remote_path import RemotePath, RemoteStoreError, local_side
 from reeldex.storage.remote_ranges import HEAD_BYTES
 from reeldex.storage.removal import remove_videos
@@ -150,6 +153,28 @@ def test_status_lists_instead_of_asking_for_each_file(s3: ObjectStore) -> None:
     assert len(s3.requests) < 24 + 35
 
 
+def test_documents_that_are_read_in_order_are_fetched_together(s3: ObjectStore) -> None:
+    before = filled(URL, videos=48).status()
+    s3.requests.clear()
+    s3.most_at_once = 0
+    s3.fail(Fault(seconds=0.3, meant=lambda request: "/shard-" in request.path and request.method == "GET"))
+    assert FeatureStore(URL).status() == before
+    assert s3.most_at_once >= 6
+    # An answer of the folder's content counts for two seconds, and what was fetched with it.
+    assert len(s3.asked("GET", "/shard-")) <= 24 + 8
+    s3.heal()
+    # Another version than the one that was fetched ahead is not taken.
+    store = FeatureStore(URL)
+    paths = [store.path / "manifest" / f"shard-{at:05d}.json" for at in range(12)]
+    listed = [path.name for path in sorted((store.path / "manifest").iterdir())]
+    assert listed == [path.name for path in paths]
+    assert all(path.read_bytes() for path in paths[:3])
+    client(s3).put_object(Bucket="lab", Key="some/store/manifest/shard-00005.json", Body=b"new")
+    forget()
+    assert [path.name for path in sorted((store.path / "manifest").iterdir())] == listed
+    assert paths[5].read_bytes() == b"new"
+
+
 @pytest.mark.parametrize(
     ("fault", "times"),
     [(Fault(503, "SlowDown"), 8), (Fault(500, "InternalError"), 4), (Fault(503, "ServiceUnavailable"), 4)],
@@ -253,12 +278,21 @@ publish(FeatureStore(URL), 0)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("large", [False, True])
-def test_a_kill_during_an_upload_leaves_nothing_that_counts(s3: ObjectStore, large: bool) -> None:  # noqa: FBT001
+def test_a_kill_during_an_upload_leaves_nothing_that_counts(
+    s3: ObjectStore,
+    tmp_path: Path,
+    large: bool,  # noqa: FBT001
+) -> None:
     store = FeatureStore(URL, create=True)
     plan(store, range(2))
     # In one piece, or in parts of 50 MB.
     stage(store, 0, row_count=60_000 if large else 40)
-    slow = Fault(seconds=30.0, meant=lambda request: request.method == "PUT" and "/features/net2d" in request.path)
+    slow = Fault(
+        500,
+        "InternalError",
+        seconds=30.0,
+        meant=lambda request: request.method == "PUT" and "/features/net2d" in request.path,
+    )
     s3.fail(slow)
     root = str(Path(__file__).parents[2])
     child = subprocess.Popen([sys.executable, "-c", _UPLOADING, root])
@@ -276,7 +310,7 @@ def test_a_kill_during_an_upload_leaves_nothing_that_counts(s3: ObjectStore, lar
     store = FeatureStore(URL)
     assert store.status().staged == 2
     assert store.verify().sound
-    drafts = local_side(store.path) / "drafts"
+    drafts = tmp_path / "cache" / "reeldex" / "stores" / "drafts"
     assert len(list(drafts.iterdir())) == 1
     with store.lock():
         assert list(drafts.iterdir()) == []
@@ -345,6 +379,30 @@ def test_records_videos_and_spaces_are_removed(s3: ObjectStore) -> None:
     assert store.ids() == [f"v{at}" for at in (0, 1, 4, 5, 6, 7)]
     assert store.verify().sound
     np.testing.assert_array_equal(store.read(SPACE.name, "v1"), features(1).rows)
+
+
+def test_a_damaged_record_is_set_aside(s3: ObjectStore) -> None:
+    store = filled(URL, videos=4)
+    with store.lock():
+        store.forget(["v3"])
+    client(s3).put_object(Bucket="lab", Key="some/store/forgotten.json", Body=b"{}")
+    store = FeatureStore(URL)
+    with store.lock():
+        (sentence,) = store.set_aside_records()
+    assert "forgotten videos count again" in sentence
+    assert content_of(s3, "some/store/forgotten.json.damaged") == b"{}"
+    assert "some/store/forgotten.json" not in keys(s3)
+    assert FeatureStore(URL).status().ok == 4
+
+
+def test_npy_files_are_exchanged(s3: ObjectStore, tmp_path: Path) -> None:
+    report = export_npy(filled(URL), tmp_path / "npy")
+    assert report.written == 8
+    imported = FeatureStore("s3://lab/imported", create=True)
+    with imported.lock():
+        import_npy(tmp_path / "npy", imported, seconds_per_row={})
+    np.testing.assert_array_equal(FeatureStore("s3://lab/imported").read(SPACE.name, "v3"), features(3).rows)
+    assert imported.verify().sound
 
 
 def test_what_another_process_publishes_is_seen(s3: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,7 @@ extract: {weights: random, extractors: [resnet152], shard_videos: 1}
 compute: {device: cpu, lease_seconds: 4.0}
 """
 VIDEOS = 8
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy/prefect"
 # Python imports it in every process of a host, so that all of them believe the host's name.
 NAMED = "import os, socket\nsocket.gethostname = lambda: os.environ['HOST_OF_TEST']\n"
 HOSTS = ("node1", "node2")
@@ -71,15 +73,20 @@ def waits(cluster: OwnServer, run: str) -> bool:
     return any(line["message"].startswith("Waiting for cpu") for line in cluster.log(run))
 
 
-def test_runs_on_two_hosts_share_the_shards_of_a_store(cluster: OwnServer) -> None:
+def started_together(cluster: OwnServer, store: str) -> list[str]:
+    """Launch a run per host; return them once both compute. Of runs that start apart, the first might do it all."""
     with ExitStack() as devices:
-        # Of two runs that start at different times, the first might make all.
         for host in HOSTS:
             device = cluster.folder / f"state of {host}" / "reeldex/devices" / host / "cpu"
             device.mkdir(parents=True, exist_ok=True)
             devices.enter_context(hold_lock(device, 60, "device", "the test"))
-        runs = [cluster.launch("extract/extract", source="videos", store="shared", when_busy="share") for _ in HOSTS]
+        runs = [cluster.launch("extract/extract", source="videos", store=store, when_busy="share") for _ in HOSTS]
         cluster.until(lambda: all(waits(cluster, run) for run in runs))
+    return runs
+
+
+def test_runs_on_two_hosts_share_the_shards_of_a_store(cluster: OwnServer) -> None:
+    runs = started_together(cluster, "shared")
     states = [cluster.ended(run, 400) for run in runs]
     assert [state["name"] for state in states] == ["Completed", "Completed"], [state["message"] for state in states]
     store = cluster.folder / "shared"
@@ -94,15 +101,53 @@ def test_runs_on_two_hosts_share_the_shards_of_a_store(cluster: OwnServer) -> No
 
 def test_the_shards_of_a_host_that_is_lost_restart_on_the_other(cluster: OwnServer) -> None:
     store = cluster.folder / "lost"
-    lost = cluster.launch("extract/extract", source="videos", store="lost", when_busy="share")
-    cluster.until(lambda: any(claimed_by(store, host) for host in HOSTS))
-    (host,) = [host for host in HOSTS if claimed_by(store, host)]
-    other = cluster.launch("extract/extract", source="videos", store="lost", when_busy="share")
-    cluster.until(lambda: claimed_by(store, next(each for each in HOSTS if each != host)))
-    os.kill(cluster.process_of(lost), signal.SIGKILL)
+    runs = started_together(cluster, "lost")
+    lost = next(run for run in runs if cluster.run(run)["labels"]["reeldex.host"] == "node1")
+    (other,) = {*runs} - {lost}
+    process = cluster.process_of(lost)
+    cluster.until(lambda: claimed_by(store, "node1"))
+    os.kill(process, signal.SIGKILL)
     state = cluster.ended(other, 400)
     assert state["name"] == "Completed", state["message"]
     assert cluster.ended(lost)["name"] == "Crashed"
     assert len(outcomes(store)) == VIDEOS
+    assert "node2" in hosts(store).values()
+    assert not claimed_by(store, "node1")
+    with FeatureStore(store).lock(60):
+        pass  # the next who uses the store clears what the lost run has left
     assert list((store / "claims").iterdir()) == []
     assert FeatureStore(store).verify().damages == ()
+
+
+@pytest.mark.parametrize("pool", ["docker", "kubernetes"])
+def test_a_container_of_a_work_pool_executes_its_run(cluster: OwnServer, pool: str) -> None:
+    """All that Prefect's worker does is to start a container with this command and these variables."""
+    template = ["--base-job-template", str(DEPLOY / "kubernetes-pool.json")] if pool == "kubernetes" else []
+    prefect(cluster, "work-pool", "create", "--type", pool, *template, f"reeldex-{pool}")
+    prefect(cluster, "--no-prompt", "deploy", "--prefect-file", str(DEPLOY / f"{pool}.yaml"), "--all")
+    deployment = cluster.deployment(f"extract/extract-{pool}")
+    assert deployment["parameters"]["when_busy"] == "share"
+    settings = {"extract": {"weights": "random", "extractors": ["resnet152"]}, "compute": {"device": "cpu"}}
+    run = cluster.launch(f"extract/extract-{pool}", source="videos", store=f"in {pool}", settings=settings)
+    (pooled,) = cluster.api("/work_pools/filter", {"work_pools": {"name": {"any_": [f"reeldex-{pool}"]}}})
+    manifest = pooled["base_job_template"]["job_configuration"].get("job_manifest")
+    command = (
+        deployment["job_variables"].get("command") or manifest["spec"]["template"]["spec"]["containers"][0]["args"]
+    )
+    assert command in ("flow-run", ["flow-run"])
+    answer = cluster.reeldex("flow-run", environment={**cluster.environment, "PREFECT__FLOW_RUN_ID": run})
+    assert answer.returncode == 0, answer.stderr
+    assert cluster.ended(run)["name"] == "Completed", cluster.log(run)
+    assert len(outcomes(cluster.folder / f"in {pool}")) == VIDEOS
+
+
+def prefect(cluster: OwnServer, *arguments: str) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments],
+        cwd=cluster.folder,
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr

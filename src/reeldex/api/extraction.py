@@ -16,6 +16,7 @@ from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSou
 from reeldex.extractors.options import EngineOptions, NetworkOptions, WeightsChoice
 from reeldex.extractors.registry import EXTRACTORS, extractor
 from reeldex.flows.extraction.engine_results import outcome_of
+from reeldex.remote_files import is_url, redacted
 from reeldex.storage.schema import FeatureRows
 
 if TYPE_CHECKING:
@@ -112,7 +113,13 @@ def extract(  # noqa: PLR0913 - each is an option of the caller
     """
     names = (extractors,) if isinstance(extractors, str) else tuple(extractors)
     single = isinstance(videos, str | os.PathLike)
-    paths = [Path(videos)] if isinstance(videos, str | os.PathLike) else [Path(each) for each in videos]
+    given = [videos] if isinstance(videos, str | os.PathLike) else list(videos)
+    if address := next((each for each in given if isinstance(each, str) and is_url(each)), None):
+        raise UsageError(
+            f"{redacted(address)} is at a URL. Download it and pass its path, or extract it into a store with "
+            "`reeldex extract`."
+        )
+    paths = [Path(each) for each in given]
     try:
         networks = _networks(names, NetworkOptions(weights=weights, device=device, precision=precision))  # type: ignore[arg-type]
         options = EngineOptions(decoders=decoders)

@@ -42,6 +42,12 @@ _COMPUTE: tuple[Setting, ...] = (
     setting("compute.batch_rows", "Computation"),
     setting("compute.limits.timeout_seconds", "Computation"),
 )
+_FETCH: tuple[Setting, ...] = (
+    setting("fetch.cache_folder", "Videos at URLs"),
+    setting("fetch.cache_bytes", "Videos at URLs"),
+    setting("fetch.max_video_bytes", "Videos at URLs"),
+    setting("fetch.downloads", "Videos at URLs"),
+)
 _EXECUTION = settings_of("execution", ExecutionConfig, "Execution", address="--ray-address")
 _MONITORING = (setting("monitoring.metrics_folder", "Monitoring"),)
 _DECODE = settings_of("decode", DecodeOptions, "Decoding")
@@ -70,13 +76,21 @@ BusyChoice = Annotated[
     "extract",
     details="SOURCE is a folder (searched with its subfolders), a video, a quoted pattern ('videos/**/*.mp4'), or a "
     "list: .txt (one path per line), .csv, .tsv or .jsonl (column video_path, path or file; optionally video_id, "
-    "start and end for clips, and seconds, the length, for --dry-run). Several are extracted as one. New and changed "
-    "videos are extracted, the others are skipped.\n\n" + _EXITS,
+    "start and end for clips, and seconds, the length, for --dry-run). Each may be a URL (s3://bucket/videos, "
+    "https://host/a.mp4), and a list may name URLs; their videos are fetched ahead of the decoders. Several are "
+    "extracted as one. New and changed videos are extracted, the others are skipped.\n\n" + _EXITS,
     example="reeldex extract ~/videos --store ~/features --weights random",
-    settings=(*settings_of("extract", ExtractConfig, "Extraction"), *_DECODE, *_COMPUTE, *_EXECUTION, *_MONITORING),
+    settings=(
+        *settings_of("extract", ExtractConfig, "Extraction"),
+        *_DECODE,
+        *_COMPUTE,
+        *_FETCH,
+        *_EXECUTION,
+        *_MONITORING,
+    ),
 )
 def extract(  # noqa: PLR0913 - each is an option
-    source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists.")],
+    source: Annotated[tuple[str, ...], Parameter(help="Folders, videos or lists, or URLs of these.")],
     /,
     *,
     store: Annotated[
@@ -134,7 +148,7 @@ def extract(  # noqa: PLR0913 - each is an option
     "--videos, only these are extracted again, complete or not; their features stay until "
     "the new ones replace them.\n\n" + _EXITS,
     example="reeldex rerun ~/features --failed-videos --reason timeout --timeout-seconds 7200",
-    settings=(*_DECODE, *_COMPUTE, *_EXECUTION, *_MONITORING),
+    settings=(*_DECODE, *_COMPUTE, *_FETCH, *_EXECUTION, *_MONITORING),
 )
 def rerun(  # noqa: PLR0913 - each is an option
     store: Store,

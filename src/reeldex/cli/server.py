@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -139,6 +140,8 @@ def flow_run(*, output: Output) -> int:
         )
     from reeldex.flows.server.flow_process import main
 
+    # Prefect's engine takes a first argument for the id of the run.
+    del sys.argv[1:]
     main()
     return 0
 

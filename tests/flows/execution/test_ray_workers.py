@@ -17,6 +17,7 @@ from reeldex.flows.config.execution import Engine, ExecutionConfig
 from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.jobs import JobStarted, JobStopped
+from reeldex.flows.execution.ray_cluster import ray_cluster
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.execution.thread_executor import ThreadExecutor
 from tests.flows.execution.ray_jobs import ClusterJob, Done
@@ -40,10 +41,12 @@ def execution(nodes: RayNodes | None = None, **options: Any) -> ExecutionConfig:
     return ExecutionConfig(**{"engine": Engine.RAY, "address": address, **options})
 
 
-def run(nodes: RayNodes, jobs: list[ClusterJob], events: list[object] | None = None) -> dict[int, Any]:
+def run(
+    nodes: RayNodes, jobs: list[ClusterJob], events: list[object] | None = None, devices: str = "auto"
+) -> dict[int, Any]:
     on_event = (lambda _: None) if events is None else events.append
     executor = ThreadExecutor(workers_of(execution(nodes), "test"))
-    results: dict[int, Any] = executor.run(jobs, "auto", RETRY, on_event)
+    results: dict[int, Any] = executor.run(jobs, devices, RETRY, on_event)
     return results
 
 
@@ -154,6 +157,8 @@ def test_with_gpus_in_the_cluster_each_gets_a_worker_that_sees_no_other(nodes: R
         assert devices == {"127.0.0.4 worker 0", "127.0.0.4 worker 1"}
     finally:
         nodes.kill("127.0.0.4")
+        with ray_cluster(nodes.address) as cluster:
+            wait_until(lambda: "127.0.0.4" not in [node.name for node in cluster.nodes()], 120)
 
 
 @slow
@@ -162,7 +167,7 @@ def test_a_program_that_is_connected_already_stays_so(nodes: RayNodes, tmp_path:
 
     ray.init(address=nodes.address, log_to_driver=False)
     try:
-        assert isinstance(run(nodes, [ClusterJob(0, tmp_path / "0")])[0], Done)
+        assert isinstance(run(nodes, [ClusterJob(0, tmp_path / "0")], devices="cpu")[0], Done)
         assert ray.is_initialized()
     finally:
         ray.shutdown()

@@ -51,7 +51,7 @@ def race(folder: str, published: str, machine: str) -> None:
     # Machines that cannot see each other's processes; on a real one, the kernel tells.
     lease_owner.this_machine = lambda: machine  # type: ignore[assignment]
     # Networks are not what this is about, and would load PyTorch in every process.
-    ShardJob._extract = _extracting(Path(published))  # type: ignore[method-assign]
+    ShardJob._extract = extracting(Path(published))  # type: ignore[method-assign]
     store = FeatureStore(folder)
     with store_use(store, WhenBusy.SHARE, 60, LEASE_SECONDS) as use:
         with use.planning():
@@ -60,15 +60,13 @@ def race(folder: str, published: str, machine: str) -> None:
             ShardJob(folder, task.shard, task.spaces, settings(), videos=task.videos, inspection=task.inspection)
             for task in tasks
         ]
-        shared = SharedShards(store, jobs, [job.shard for job in jobs])
-        results = run_until_done(
-            shared, jobs, lambda open_jobs: {job.shard: job("cpu", print) for job in open_jobs}, lambda _: None
-        )
+        shared = SharedShards(store, jobs, [job.shard for job in jobs], lambda _: None)
+        results = run_until_done(shared, jobs, lambda open_jobs: {job.shard: job("cpu", print) for job in open_jobs})
     if {*results, *shared.elsewhere} != {job.shard for job in jobs}:
         os._exit(7)
 
 
-def _extracting(published: Path) -> Any:  # noqa: ANN401 - a method
+def extracting(published: Path) -> Any:  # noqa: ANN401 - a method
     def extract(self: ShardJob, store: FeatureStore, device: str, on_event: OnEvent) -> dict[str, Any]:
         del device, on_event
         inspection = store.inspect(self.shard, [SPACE], self.inspection)

@@ -71,7 +71,7 @@ def test_counters_follow_videos_time_and_shards() -> None:
     record(finished(0))
     record(finished(0, "too_large"))
     record(TimeSpent(0, 3.0, 2.0, 1.0, 4))
-    record(TimeSpent(0, 0.5, 0.25, 0.125, 0))
+    record(TimeSpent(0, 0.5, 0.25, 0.125, 0, 0.0625))
     record.end(done=1, lost=2)
     assert kept.of(metrics.VIDEO_SECONDS, metrics.DECODE_SECONDS, metrics.DEVICE_SECONDS, metrics.WAITING_SECONDS) == [
         3.5,
@@ -79,6 +79,7 @@ def test_counters_follow_videos_time_and_shards() -> None:
         2.25,
         1.125,
     ]
+    assert kept.of(metrics.FETCHING_SECONDS) == [0.0625]
     assert kept.values[metrics.VIDEOS.sample("ok")] == kept.values[metrics.VIDEOS.sample("failed")] == 1
     assert kept.values[metrics.FAILURES.sample("too_large")] == 1
     assert [kept.values[metrics.SHARDS.sample(each)] for each in ("done", "lost")] == [1, 2]
@@ -94,8 +95,9 @@ def test_time_spent_is_reported_in_differences_that_add_up(monkeypatch: pytest.M
     now[0] += 1.0
     spent.report()
     times.decode_seconds, times.device_seconds, times.waiting_seconds = 2.0, 1.0, 0.25
+    times.fetching_seconds = 0.125
     spent.report(last=True)
-    assert events == [TimeSpent(7, 0.5, 0.0, 0.0, 3), TimeSpent(7, 1.5, 1.0, 0.25, 0)]
+    assert events == [TimeSpent(7, 0.5, 0.0, 0.0, 3), TimeSpent(7, 1.5, 1.0, 0.25, 0, 0.125)]
 
 
 def test_decoding_is_timed_without_the_time_of_its_receiver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,16 @@ def test_the_bound_is_decoding_or_the_device(device: float, waiting: float, boun
     assert time.remedy.startswith(said)
 
 
+def test_waiting_for_services_is_not_decoding() -> None:
+    time = replace(TIME, device_seconds=100.0, waiting_seconds=800.0, fetching_seconds=600.0)
+    assert time.bound == "fetching"
+    assert time.remedy.startswith("fetching: the networks waited for videos from their services 60% of the time")
+    assert "waiting for frames 80% (for videos that were being fetched 60%), the rest 10%" in time.lines()[0]
+    assert replace(time, fetching_seconds=300.0).bound == "decoding"
+    assert replace(time, device_seconds=900.0).bound == "device"
+    assert replace(TIME, fetching_seconds=900.0).fetching == TIME.waiting
+
+
 def test_shares_never_exceed_the_whole() -> None:
     time = replace(TIME, device_seconds=900.0, waiting_seconds=300.0)
     assert time.busy + time.waiting == pytest.approx(1.0)
@@ -52,6 +62,7 @@ def test_programs_get_numbers() -> None:
         "video_hours_per_day_and_device": pytest.approx(86.4),
         "device_busy_share": 0.7,
         "decode_wait_share": 0.2,
+        "fetch_wait_share": 0.0,
         "wall_seconds": 510.0,
         "devices": 2,
         "estimated_seconds": 400.0,

@@ -11,7 +11,7 @@ import pytest
 
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import ExtractConfig
-from reeldex.flows.extraction.sources import FoundVideos, find_settled_videos, find_videos
+from reeldex.flows.extraction.sources import FoundVideos, find_videos
 from reeldex.flows.extraction.video_ids import KnownIds
 
 
@@ -113,12 +113,12 @@ def test_what_was_written_to_just_now_is_set_apart(tmp_path: Path) -> None:
     # Its modification time is a year ago, as a copying program may set it; it was written now all the same.
     (folder / "copied.mp4").write_bytes(b"xy")
     os.utime(folder / "copied.mp4", (time.time() - 31_536_000,) * 2)
-    found = find_settled_videos(str(folder), ExtractConfig(settle_seconds=0.5))
+    found = find_videos(str(folder), ExtractConfig(settle_seconds=0.5))
     assert [[entry.video_id for entry in part] for part in (found.videos, found.unsettled)] == [["old"], ["copied"]]
-    everything = find_settled_videos(str(folder), ExtractConfig())
+    everything = find_videos(str(folder), ExtractConfig())
     assert (len(everything.videos), everything.unsettled) == (2, [])
     (folder / "missing.txt").write_text("nowhere.mp4\n", encoding="utf-8")
-    listed = find_settled_videos(str(folder / "missing.txt"), ExtractConfig(settle_seconds=60))
+    listed = find_videos(str(folder / "missing.txt"), ExtractConfig(settle_seconds=60))
     assert len(listed.videos) == 1, "an absent file has an outcome of its own"
 
 
@@ -264,13 +264,25 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> 
         found(tmp_path / "b*.mp4")
 
 
-@pytest.mark.parametrize("url", ["https://host/a.mp4", "s3://bucket/v/", "file:///a.mp4", "rtsp://camera"])
-def test_a_url_is_refused_as_one(tmp_path: Path, url: str) -> None:
-    with pytest.raises(UsageError, match="is a URL"):
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("file:///a.mp4", r"file:///a\.mp4 is a file of this machine"),
+        ("rtsp://camera/1", "rtsp"),
+        ("https://", "names no bucket or host"),
+        ("https://host:99999/a.mp4", "'host:99999' is not a host"),
+        ("https://me:pa55@host/a.mp4", r"carries credentials.*netrc"),
+        ("https://host/a.mp4?X-Amz-Signature=pa55&x=1", "carries credentials"),
+        ("s3://pa55:pa55@bucket/a.mp4", "carries credentials.*AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused(tmp_path: Path, url: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why) as raised:
         found(url)
     (tmp_path / "list.txt").write_text(f"a.mp4\n{url}\n", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"list\.txt, line 2: .* is a URL"):
+    with pytest.raises(UsageError, match=rf"list\.txt, line 2: .*{why}") as listed:
         found(tmp_path / "list.txt")
+    assert "pa55" not in f"{raised.value} {listed.value}"
 
 
 def test_several_sources_are_one_search(tmp_path: Path) -> None:

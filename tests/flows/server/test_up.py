@@ -90,6 +90,17 @@ def test_a_schedule_over_a_folder_that_does_not_exist_is_reported(tmp_path: Path
     assert said[1].startswith("The schedule 'n3': There is no file or folder")
 
 
+def test_a_schedule_may_be_over_a_url() -> None:
+    from reeldex.flows.server.schedule_sources import absent_sources
+
+    urls = ["s3://lab/v", "https://me:pa55@host/list.txt"]
+    schedules = [{"name": f"n{at}", "source": url, "store": "s", "interval_seconds": 60} for at, url in enumerate(urls)]
+    config = parse_config({"schedules": schedules}, "test")
+    assert [each.located_source for each in config.schedules] == urls
+    (said,) = absent_sources(config)
+    assert said.startswith("The schedule 'n1': https://***@host/list.txt carries credentials")
+
+
 def test_prefect_yaml_offers_the_same_deployments() -> None:
     from reeldex.flows.server.deployments import deployments
 

@@ -56,6 +56,20 @@ def test_more_like_a_moment(page: httpx.Client, fixed_index: FixedSearcher) -> N
     assert len(answer["moments"]) == len(fixed_index.moments) - 1
 
 
+def test_a_video_at_a_url_is_found_and_not_played(fixed_index: FixedSearcher, tmp_path: Path) -> None:
+    video = dataclasses.replace(fixed_index.videos()["colours"], path="s3://lab/colours.mp4")
+    moments = [each for each in fixed_index.moments if each.video_id == "colours"]
+    with running_page(FixedSearcher([video], moments), page_options(tmp_path)) as address:
+        answer = httpx.get(f"{address}/api/search?q=bowl", trust_env=False).json()
+        assert {each["playable"] for each in answer["moments"]} == {False}
+        key = video_key("colours")
+        media = [f"/videos/{key}", f"/pictures/{key}/1000.jpg", f"/api/playing/{key}", f"/segments/{key}/remux/0.mp4"]
+        for each in media:
+            refused = httpx.get(address + each, trust_env=False)
+            assert refused.status_code == 404
+            assert "This video is at a URL" in refused.json()["error"]["message"], each
+
+
 def test_what_the_index_holds_is_said(page: httpx.Client) -> None:
     assert page.get("/api/about").json() == {"moments": 8, "videos": 6, "stale": ""}
 

@@ -1,0 +1,79 @@
+"""Videos at URLs: their spelling, and the names that ids and patterns see of them."""
+
+from __future__ import annotations
+
+import functools
+import re
+import urllib.parse
+
+from reeldex.errors import UsageError
+from reeldex.remote_files import RemoteUrl, is_url, open_file_system
+
+_PORTS = {"http": ":80", "https": ":443"}
+
+
+def address_of(text: str) -> str:
+    """Return a URL as it is recorded: with its scheme, and the host of the web, in lower case; without a fragment.
+
+    Raises UsageError for one with credentials, of an unknown scheme, or that names nothing.
+    """
+    parsed = RemoteUrl.parse(text)
+    if not parsed.is_web:
+        _require_client(parsed.scheme, parsed.place)
+        return str(parsed)
+    rest = parsed.rest.partition("#")[0]
+    host = re.split(r"[/?]", rest, maxsplit=1)[0]
+    try:
+        split = urllib.parse.urlsplit(f"{parsed.scheme}://{host}")
+        known = split.hostname and split.port != 0 and not re.search(r"[\s\\]", host)
+    except ValueError:
+        known = False
+    if not known:
+        raise UsageError(f"{str(parsed)!r} is not a URL of the web: {host!r} is not a host. Correct it.")
+    return str(RemoteUrl(parsed.scheme, host.lower().removesuffix(_PORTS[parsed.scheme]) + rest[len(host) :]))
+
+
+def joined(folder: str, written: str) -> str:
+    """Return the URL of a path that is relative to a folder's; of a URL, the URL itself."""
+    if is_url(written):
+        return address_of(written)
+    parsed = RemoteUrl.parse(folder)
+    if parsed.is_web:
+        return address_of(urllib.parse.urljoin(f"{folder}/", urllib.parse.quote(written, safe="/%?=&+:@!$'()*,;~")))
+    parts = parsed.rest.split("/") if not written.startswith("/") else [parsed.place]
+    for part in written.split("/"):
+        if part == ".." and len(parts) > 1:
+            parts.pop()
+        elif part not in {"", ".", ".."}:
+            parts.append(part)
+    return address_of(f"{parsed.scheme}://{'/'.join(parts)}")
+
+
+def path_in(url: str) -> str:
+    """Return the place of a URL and the path in it, as an id may contain them: without empty, `.` and `..` parts."""
+    rest = RemoteUrl.parse(url).rest
+    return "/".join(part for part in rest.split("/") if part.strip(".")) or rest.strip("/")
+
+
+def file_name(url: str) -> str:
+    """Return the name of the file at a URL; of the web, decoded and without parameters."""
+    parsed = RemoteUrl.parse(url)
+    path = re.split(r"[?#]", parsed.rest)[0] if parsed.is_web else parsed.rest
+    name = path.rstrip("/").rpartition("/")[2]
+    if parsed.is_web:
+        decoded = urllib.parse.unquote(name, errors="strict") if _is_utf8(name) else name
+        name = name if re.search(r"[\x00-\x1f/]", decoded) else decoded
+    return name
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        urllib.parse.unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@functools.cache
+def _require_client(scheme: str, place: str) -> None:
+    open_file_system(RemoteUrl(scheme, place))

@@ -1,0 +1,42 @@
+"""What fails when videos are fetched: one video, or the service that holds them."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from reeldex.extractors.errors import ExtractionError
+
+
+class FetchError(ExtractionError):
+    """One video cannot be fetched; the others of its service can."""
+
+    stage = "fetch"
+
+
+class FaultKind(Enum):
+    """What made a request fail, so that another attempt may succeed.
+
+    UNREACHABLE: no connection. FAILED: the service answered that it failed. THROTTLED: it asks for fewer requests. CUT:
+    the answer ended early. SILENT: nothing arrived for a while.
+    """
+
+    UNREACHABLE = auto()
+    FAILED = auto()
+    THROTTLED = auto()
+    CUT = auto()
+    SILENT = auto()
+
+
+class ServiceFault(Exception):  # noqa: N818 - it is retried, and becomes an error only when that does not help
+    """A request failed, and another attempt may succeed. `why` is a clause, `remedy` a sentence.
+
+    `retry_after_seconds` is how long the service asks to wait.
+    """
+
+    def __init__(self, kind: FaultKind, why: str, remedy: str, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(why)
+        self.kind, self.why, self.remedy, self.retry_after_seconds = kind, why, remedy, retry_after_seconds
+
+
+class FetchStoppedError(Exception):
+    """The run has ended while a video was being fetched."""

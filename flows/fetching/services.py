@@ -1,0 +1,112 @@
+"""The service of each URL, opened once, and whether a fault concerns one video or the service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from reeldex.errors import InfrastructureError
+from reeldex.extractors.errors import FailureReason
+from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
+from reeldex.flows.fetching.object_store import ObjectFiles
+from reeldex.flows.fetching.patience import Patience, deadline_in
+from reeldex.remote_files import RemoteUrl
+
+if TYPE_CHECKING:
+    from reeldex.flows.config.fetching import FetchConfig
+    from reeldex.flows.fetching.service import Service
+    from reeldex.flows.fetching.web import WebFiles
+
+_ASKED = 3  # other files, to find out what a fault concerns
+_WITNESS_SECONDS = 30.0
+_LOOK_SECONDS = 120.0  # for facts about a file, all attempts together
+
+
+class Services:
+    """The services of a run. Its methods are thread-safe."""
+
+    def __init__(self, config: FetchConfig) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        self._web: WebFiles | None = None
+        self._stores: dict[tuple[str, str], ObjectFiles] = {}
+        self._given_up: set[str] = set()
+
+    def of(self, url: str) -> Service:
+        """Return the service of a URL."""
+        parsed = RemoteUrl.parse(url)
+        if not parsed.is_web:
+            return self.store(parsed)
+        with self._lock:
+            if self._web is None:
+                from reeldex.flows.fetching.web import WebFiles
+
+                self._web = WebFiles(self._config.admits_host)
+            return self._web
+
+    def store(self, url: RemoteUrl) -> ObjectFiles:
+        """Return the object store of a URL that is not one of the web."""
+        with self._lock:
+            key = (url.scheme, url.place)
+            if key not in self._stores:
+                self._stores[key] = ObjectFiles(url)
+            return self._stores[key]
+
+    def patience(self, url: str, stop: threading.Event | None = None, *, brief: bool = False) -> Patience:
+        """Return how often and how long a request is tried: once if its service has been given up.
+
+        With `brief`, for a request that only asks for facts.
+        """
+        tries = 0 if service_name(url) in self._given_up else self._config.retries
+        seconds = min(_LOOK_SECONDS, self._config.timeout_seconds) if brief else self._config.timeout_seconds
+        return Patience(tries, self._config.retry_delay_seconds, deadline_in(seconds), stop or threading.Event())
+
+    def judged(self, url: str, fault: ServiceFault, others: Iterable[str]) -> FetchError | InfrastructureError:
+        """Return what a fault that has lasted means: a fault of this video, or one of its service.
+
+        It is the video's if its service has facts about one of the `others`, or if it cannot be reached while other
+        services answer. A service that asks for fewer requests works, and has to be waited for.
+        """
+        name = service_name(url)
+        others = [each for each in dict.fromkeys(others) if each != url]
+        if fault.kind is FaultKind.UNREACHABLE:
+            witnesses = [each for each in others if service_name(each) != name and RemoteUrl.parse(url).is_web]
+            is_of_video = self._any_answers(witnesses)
+        else:
+            witnesses = [each for each in others if service_name(each) == name]
+            is_of_video = fault.kind is not FaultKind.THROTTLED and self._any_answers(witnesses, need_facts=True)
+        if is_of_video:
+            if fault.kind is FaultKind.UNREACHABLE:
+                with self._lock:
+                    self._given_up.add(name)
+            return FetchError(
+                url,
+                FailureReason.UNREADABLE,
+                f"The video cannot be fetched: {fault.why}.",
+                f"{fault.remedy} `reeldex rerun --failed-videos` tries it again.",
+            )
+        return InfrastructureError(f"{url} cannot be fetched: {fault.why}. {fault.remedy}")
+
+    def _any_answers(self, urls: list[str], *, need_facts: bool = False) -> bool:
+        by_service: dict[str, str] = {}
+        for url in urls:
+            by_service.setdefault(service_name(url), url)
+        for url in urls[:_ASKED] if need_facts else list(by_service.values())[:_ASKED]:
+            patience = Patience(0, 0.0, deadline_in(_WITNESS_SECONDS))
+            try:
+                self.of(url).look_at(url, patience)
+            except FetchError:
+                if not need_facts:
+                    return True
+            except (ServiceFault, InfrastructureError):
+                continue
+            else:
+                return True
+        return False
+
+
+def service_name(url: str) -> str:
+    """Return what of a URL names its service: the host of the web, or the scheme of an object store and its place."""
+    parsed = RemoteUrl.parse(url)
+    return parsed.place.lower() if parsed.is_web else f"{parsed.scheme}://{parsed.place}"

@@ -1,0 +1,129 @@
+"""The commands on a store in an object store: the real client against a server of S3 on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reeldex.storage.store import FeatureStore
+from tests.conftest import MakeVideo, Reeldex
+from tests.flows.stores import RANDOM, SPACES
+from tests.object_store import KEY, SECRET, Fault, ObjectStore, client
+
+URL = "s3://lab/features"
+ONE = ("--extractors", "resnet152", *RANDOM)
+
+
+def objects(s3: ObjectStore) -> dict[str, bytes]:
+    plain = client(s3)
+    listed = plain.list_objects_v2(Bucket="lab").get("Contents", [])
+    return {each["Key"]: plain.get_object(Bucket="lab", Key=each["Key"])["Body"].read() for each in listed}
+
+
+@pytest.fixture
+def videos(tmp_path: Path, make_video: MakeVideo) -> Path:
+    for name in ("a", "b", "c"):
+        make_video(tmp_path / "videos" / f"{name}.mp4", seconds=1.5)
+    return tmp_path / "videos"
+
+
+@pytest.mark.slow
+def test_the_commands_take_a_url(reeldex: Reeldex, s3: ObjectStore, tmp_path: Path, videos: Path) -> None:
+    (videos / "broken.mp4").write_text("no video\n", encoding="utf-8")
+    extracted = reeldex("extract", videos, "--store", URL, *ONE, "--shard-videos", 2, "--json")
+    assert extracted.status == 1, extracted.err
+    assert (extracted.json["extracted_ok"], extracted.json["shards_done"]) == (3, 2)
+    local = tmp_path / "store"
+    assert reeldex("extract", videos, "--store", local, *ONE, "--shard-videos", 2).status == 1
+    for video_id in ("a", "b", "c"):
+        rows = FeatureStore(URL).read(SPACES[0], video_id)
+        np.testing.assert_array_equal(rows, FeatureStore(local).read(SPACES[0], video_id))
+
+    status = reeldex("status", URL, "--json", "--failures")
+    assert (status.json["ok"], status.json["failed"], status.json["shards_done"]) == (3, 1, 2)
+    assert reeldex("ls", URL).out.count(".mp4") == 4
+    assert f"features/{SPACES[0]}/shard-00000.h5" in reeldex("show", URL, "b").out
+    assert reeldex("verify", URL).status == 0
+    again = reeldex("extract", videos, "--store", URL, *ONE, "--json")
+    assert (again.json["extracted_ok"], again.json["unchanged"]) == (0, 4)
+
+    file = f"features/features/{SPACES[0]}/shard-00000.h5"
+    content = objects(s3)[file]
+    client(s3).put_object(Bucket="lab", Key=file, Body=content[:-100] + bytes(100))
+    damaged = reeldex("verify", URL)
+    assert damaged.status == 1
+    assert "rerun" in damaged.out
+    assert reeldex("rerun", URL).status == 0
+    assert reeldex("verify", URL).status == 0
+    assert reeldex("compare", URL, local).status == 0
+    assert reeldex("forget", URL, "c").status == 0
+    assert FeatureStore(URL).ids() == ["a", "b"]
+    # Claims are given back, and nothing that was written has a secret.
+    assert not [each for each in objects(s3) if "/claims/" in each and not each.endswith(".folder")]
+    written = [
+        *objects(s3).values(),
+        *(path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()),
+    ]
+    assert not [each for each in written if KEY.encode() in each or SECRET.encode() in each]
+
+
+@pytest.mark.slow
+def test_a_killed_run_loses_only_what_is_in_progress(s3: ObjectStore, videos: Path, reeldex: Reeldex) -> None:
+    """Killed while the feature file of the only shard is uploaded: its videos are staged on this machine."""
+    s3.fail(
+        Fault(
+            500,
+            "InternalError",
+            seconds=60.0,
+            meant=lambda request: request.method == "PUT" and request.path.endswith(".h5"),
+        )
+    )
+    command = [sys.executable, "-m", "reeldex", "extract", str(videos), "--store", URL, *ONE]
+    run = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 240
+        while not [each for each in s3.asked("PUT") if each.path.endswith(".h5")] and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    s3.heal()
+    assert not [each for each in objects(s3) if each.endswith(".h5")]
+    assert reeldex("status", URL, "--json").json["staged"] == 3
+    staging = FeatureStore(URL).staging(0)
+    tokens = tuple(staging.token(position) for position in staging.positions())
+    again = reeldex("extract", videos, "--store", URL, *ONE, "--json")
+    assert again.status == 0, again.err
+    outcomes = FeatureStore(URL).outcomes(0)
+    assert outcomes is not None
+    assert outcomes.absorbed == tokens, "no video was extracted again"
+    assert reeldex("verify", URL).status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("status", "s3://nobody/store"), "the bucket or container 'nobody' does not exist"),
+        (("status", "s3://lab/nothing"), "s3://lab/nothing is not a feature store"),
+        (("status", "s3://key:hunter2@lab/store"), "carries credentials"),
+        (("status", "s5://lab/store"), "s5://lab/store cannot be opened"),
+        (("status", "https://host/store"), "the web has no folders"),
+        (("verify", "file:///data/store"), "Pass its path"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_in_words(
+    s3: ObjectStore, reeldex: Reeldex, arguments: tuple[str, ...], words: str
+) -> None:
+    refused = reeldex(*arguments)
+    assert refused.status == 2
+    assert words in " ".join(refused.err.split())
+    assert "hunter2" not in refused.err
+    assert "Traceback" not in refused.err

@@ -1,0 +1,196 @@
+"""Claims on a store in an object store: leases by conditional writes, and former holders that change nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reeldex.storage import layout
+from reeldex.storage.claims import claim_shard, fence_of, leases_of, live_tokens
+from reeldex.storage.errors import ClaimHeldError, ClaimLostError, StoreBusyError
+from reeldex.storage.lease_objects import LeaseObjects
+from reeldex.storage.lease_owner import LeaseOwner
+from reeldex.storage.leases import FoundLease, Leases
+from reeldex.storage.remote_path import RemotePath, local_side
+from reeldex.storage.store import FeatureStore
+from reeldex.storage.workspace import RemoteWorkspace
+from tests.object_store import Fault, ObjectStore
+from tests.storage.test_object_storage import SPACE, URL, content_of, features, keys, plan, publish, stage
+
+
+class Impatient(Leases):
+    """Takes every lease for abandoned."""
+
+    def is_abandoned(self, found: FoundLease) -> bool:
+        return bool(found.name)
+
+
+def medium(store: FeatureStore) -> LeaseObjects:
+    folder = layout.claims_folder(store.path)
+    assert isinstance(folder, RemotePath)
+    return LeaseObjects(folder)
+
+
+def overtake(store: FeatureStore) -> None:
+    """Take over all claims, as another machine does after their time of silence, and release them."""
+    Impatient(medium(store)).clear("", LeaseOwner.this_process(), fence_of(store.path))
+
+
+def claims(s3: ObjectStore) -> list[str]:
+    return [each for each in keys(s3) if "/claims/" in each and not each.endswith(".folder")]
+
+
+@pytest.fixture
+def store(s3: ObjectStore) -> FeatureStore:
+    store = FeatureStore(URL, create=True)
+    plan(store, range(4))
+    return store
+
+
+@pytest.fixture
+def once() -> Iterator[pytest.MonkeyPatch]:
+    """Patches of the test's own, which it undoes while the environment of the server stays."""
+    patches = pytest.MonkeyPatch()
+    yield patches
+    patches.undo()
+
+
+def test_an_object_is_created_once_and_replaced_only_while_it_is_there(s3: ObjectStore, store: FeatureStore) -> None:
+    leases = medium(store)
+    assert leases.list() == []
+    assert leases.create("a.1.json", b"1")
+    assert not leases.create("a.1.json", b"2")
+    assert (leases.read("a.1.json"), leases.list()) == (b"1", ["a.1.json"])
+    assert leases.replace("a.1.json", b"3")
+    leases.delete("a.1.json")
+    leases.delete("a.1.json")
+    assert not leases.replace("a.1.json", b"4")
+    assert (leases.read("a.1.json"), leases.list()) == (None, [])
+
+
+@pytest.mark.parametrize("then", ["deleted", "replaced"])
+def test_a_renewal_that_was_paused_does_not_bring_a_lease_back(
+    s3: ObjectStore, store: FeatureStore, once: pytest.MonkeyPatch, then: str
+) -> None:
+    leases, real = medium(store), RemotePath.version_now
+    assert leases.create("a.1.json", b"mine")
+
+    def paused(path: RemotePath) -> str | None:
+        version = real(path)
+        once.undo()
+        path.unlink()
+        if then == "replaced":
+            path.create(b"another's")
+        return version
+
+    once.setattr(RemotePath, "version_now", paused)
+    assert not leases.replace("a.1.json", b"mine, renewed")
+    assert leases.read("a.1.json") == (b"another's" if then == "replaced" else None)
+
+
+def test_a_lost_answer_to_a_renewal_is_no_loss(s3: ObjectStore, store: FeatureStore) -> None:
+    leases = medium(store)
+    assert leases.create("a.1.json", b"1")
+    s3.fail(Fault(503, "SlowDown", meant=lambda request: request.method == "PUT"), times=2)
+    assert leases.replace("a.1.json", b"2")
+    assert leases.read("a.1.json") == b"2"
+
+
+def test_a_shard_has_one_holder_and_leaves_no_trace(s3: ObjectStore, store: FeatureStore) -> None:
+    with claim_shard(store.path, 0):
+        stage(store, 0)
+        with pytest.raises(ClaimHeldError, match=r"process \d+ on"), claim_shard(store.path, 0):
+            pass
+        assert len(live_tokens(store.path)) == 1
+        with pytest.raises(StoreBusyError, match="is in use by process"), FeatureStore(URL).lock():
+            pass
+        publish(store, 0)
+    assert claims(s3) == []
+    assert store.status().ok == 4
+    assert [path.name for path in (local_side(store.path) / "staging").iterdir() if path.name[0] != "."] == []
+
+
+@pytest.mark.parametrize("paused_in", ["require", "upload"])
+def test_a_former_holder_changes_nothing(
+    s3: ObjectStore, store: FeatureStore, once: pytest.MonkeyPatch, paused_in: str
+) -> None:
+    """Paused before its check, or between the check and the upload of what was new then."""
+    stage(store, 0)
+    name = "is_held" if paused_in == "require" else "upload_new"
+    real: Any = None
+
+    def overtaken(*arguments: object) -> object:
+        once.undo()
+        overtake(store)
+        other = FeatureStore(URL)
+        with claim_shard(other.path, 0):
+            stage(other, 0)
+            publish(other, 0)
+        return real(*arguments)
+
+    patched = RemoteWorkspace if paused_in == "require" else RemotePath
+    real = getattr(patched, name)
+    with pytest.raises(ClaimLostError), claim_shard(store.path, 0):  # noqa: PT012 - the block is held
+        once.setattr(patched, name, overtaken)
+        publish(store, 0)
+    assert FeatureStore(URL).verify().sound
+    assert FeatureStore(URL).status().ok == 4
+    assert claims(s3) == []
+
+
+def test_a_former_holder_stages_and_removes_nothing(s3: ObjectStore, store: FeatureStore) -> None:
+    with pytest.raises(ClaimLostError), claim_shard(store.path, 0):  # noqa: PT012 - the block is held
+        overtake(store)
+        stage(store, 0)
+    assert store.status().staged == 0
+    before = content_of(s3, "some/store/manifest/shard-00000.json")
+    with pytest.raises(ClaimLostError), claim_shard(store.path, 0):  # noqa: PT012 - the block is held
+        overtake(store)
+        plan(store, range(4, 8))
+    assert content_of(s3, "some/store/manifest/shard-00000.json") == before
+    assert "some/store/manifest/shard-00001.json" not in keys(s3)
+
+
+def _race(barrier: Any, results: Any) -> None:  # noqa: ANN401 - what multiprocessing makes
+    store = FeatureStore(URL)
+    barrier.wait()
+    done = []
+    for shard in range(4):
+        try:
+            with claim_shard(store.path, shard):
+                if store.outcomes(shard) is None:
+                    stage(store, shard)
+                    publish(store, shard)
+                    done.append(shard)
+        except ClaimHeldError:
+            continue
+    results.put(done)
+
+
+@pytest.mark.slow
+def test_processes_race_for_the_shards_of_a_store(s3: ObjectStore) -> None:
+    store = FeatureStore(URL, create=True)
+    plan(store, range(16))
+    context: Any = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(3), context.Queue()
+    racers = [context.Process(target=_race, args=(barrier, results)) for _ in range(3)]
+    for racer in racers:
+        racer.start()
+    done = [results.get(timeout=240) for _ in racers]
+    for racer in racers:
+        racer.join(60)
+    # Each shard once, whoever did it; two that met at the same moment may both have left one.
+    published = sorted(shard for shards in done for shard in shards)
+    assert published == sorted(set(published))
+    uploads = [each for each in s3.asked("PUT") if each.path.endswith(".h5")]
+    assert len(uploads) == len(published)
+    for shard in set(range(4)) - set(published):
+        stage(store, shard)
+        publish(store, shard)
+    assert FeatureStore(URL).verify().sound
+    np.testing.assert_array_equal(FeatureStore(URL).read(SPACE.name, "v9"), features(9).rows)
+    assert leases_of(store.path).live("") == []
