@@ -138,7 +138,7 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0) -> Cost:
     known, device_seconds, devices = _network_seconds(known, videos, config)
     decode_wall, decode_cpu = _decode_seconds(videos, specs, config)
     work_seconds = _work_seconds(device_seconds, decode_cpu, devices)
-    run_seconds = (known.startup_seconds or 0.0) + work_seconds * known.correction
+    run_seconds = (known.start_seconds or 0.0) + work_seconds * known.correction
     cost = Cost(
         videos=len(videos),
         broken=len(entries) - len(videos),
@@ -203,9 +203,9 @@ def _network_seconds(
     )
     # The first time, weights are made and networks converted, which a run then finds in the caches.
     networks = load_networks(requested_spaces(trial), trial)
-    if known.startup_seconds is None:
+    if known.start_seconds is None:
         start = WorkerStart(requested_spaces(trial), trial)
-        known = replace(known, startup_seconds=worker_start_seconds(start, devices[0]))
+        known = replace(known, start_seconds=worker_start_seconds(start, devices[0]))
     total = 0.0
     for network in networks:
         counts: Counter[tuple[int, int]] = Counter()
