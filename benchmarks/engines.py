@@ -34,6 +34,7 @@ def main() -> None:
     """Measure in temporary folders and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=1000)
+    parser.add_argument("--without-prefect", action="store_true", help="local and ray alone, without a server")
     parser.add_argument("--prefect-ray", metavar="ADDRESS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.prefect_ray:
@@ -41,14 +42,16 @@ def main() -> None:
         return
     print(f"{arguments.shards} shards; {machine_facts()}")
     print(f"{'':34}{'start-up':>10}{'per shard':>12}{'in all':>10}")
-    with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as server:
-        _extract("local", arguments.shards, os.environ)
-        _extract("local, Prefect tasks", arguments.shards, server, "--server")
-        started = time.monotonic()
-        with ray_nodes("127.0.0.2", "127.0.0.3") as nodes:
-            print(f"two Ray nodes, started together    {time.monotonic() - started:8.1f} s")
-            ray = ("--engine", "ray", "--ray-address", nodes.address)
-            _extract("ray, 2 nodes", arguments.shards, nodes.environment, *ray)
+    _extract("local", arguments.shards, os.environ)
+    started = time.monotonic()
+    with ray_nodes("127.0.0.2", "127.0.0.3") as nodes:
+        print(f"two Ray nodes, started together    {time.monotonic() - started:8.1f} s")
+        ray = ("--engine", "ray", "--ray-address", nodes.address)
+        _extract("ray, 2 nodes", arguments.shards, nodes.environment, *ray)
+        if arguments.without_prefect:
+            return
+        with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as server:
+            _extract("local, Prefect tasks", arguments.shards, server, "--server")
             environment = {**nodes.environment, **_prefect_settings(server)}
             _extract("ray, 2 nodes, Prefect tasks", arguments.shards, environment, "--server", *ray)
             command = ("-m", "benchmarks.engines", "--prefect-ray", nodes.address, "--shards", str(arguments.shards))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.errors import InfrastructureError, UsageError
+from reeldex.remote_files import is_url
 
 if TYPE_CHECKING:
     from reeldex.storage.store import FeatureStore
@@ -17,7 +18,7 @@ _REMEDY = "Mount store and videos under the same paths on every machine of the c
 
 def absolute(path: str | Path) -> str:
     """Return a path that names the same file in any working folder; an address as it is."""
-    return str(path) if "://" in str(path) else str(Path(path).expanduser().absolute())
+    return str(path) if is_url(str(path)) else str(Path(path).expanduser().absolute())
 
 
 def video_seen_here(store: FeatureStore, shard: int) -> str:
@@ -28,7 +29,7 @@ def video_seen_here(store: FeatureStore, shard: int) -> str:
 
 def require_store_folder(path: str) -> None:
     """Raise UsageError if the folder of the store is not there."""
-    if "://" not in path and not Path(path).is_dir():
+    if not is_url(path) and not Path(path).is_dir():
         raise UsageError(f"The folder of the store, {path}, does not exist on {socket.gethostname()}. {_REMEDY}")
 
 

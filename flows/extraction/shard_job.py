@@ -68,7 +68,11 @@ class ShardJob:
         weights = self.config.weights
         files = {name: Path(absolute(file)) for name, file in weights.files.items()}
         folder = None if weights.folder is None else Path(absolute(weights.folder))
-        here = {"weights": weights.model_copy(update={"files": files, "folder": folder})}
+        cache = None if self.config.fetch.cache_folder is None else Path(absolute(self.config.fetch.cache_folder))
+        here = {
+            "weights": weights.model_copy(update={"files": files, "folder": folder}),
+            "fetch": self.config.fetch.model_copy(update={"cache_folder": cache}),
+        }
         config, store = self.config.model_copy(update=here), absolute(self.store)
         seen = video_seen_here(_store(store), self.shard)
         return replace(self, store=store, config=config, file_hashes={}, seen=seen)

@@ -19,6 +19,7 @@ CONFIG = parse_config(
     {
         "extract": {"extractors": ["resnet152"], "weights": "random"},
         "compute": {"device": "cpu"},
+        "fetch": {"cache_folder": "c"},
         "weights": {"folder": "w", "files": {"resnet152": "w/net.pth"}},
     },
     "test",
@@ -42,6 +43,7 @@ def test_the_job_names_the_same_files_in_any_folder(job: ShardJob, tmp_path: Pat
     assert moved.store == str(tmp_path / "store")
     assert moved.config.weights.folder == tmp_path / "w"
     assert moved.config.weights.files == {"resnet152": tmp_path / "w" / "net.pth"}
+    assert moved.config.fetch.cache_folder == tmp_path / "c"
     assert moved.seen == str(tmp_path / "videos" / "a.mp4")
     assert moved.file_hashes == {}, "inodes of this machine"
     assert replace(moved, store="store", config=CONFIG, seen=None, file_hashes=job.file_hashes) == job
