@@ -150,6 +150,13 @@ def _shard(root: Path, shards: int, _: int) -> None:
     store.inspect(shards // 2, [SPACE]).pending(())
 
 
+def _rerun(root: Path, *_: int) -> None:
+    from reeldex.flows.extraction.plan import unfinished
+
+    if unfinished(FeatureStore(root)):
+        raise ValueError("The store has unfinished shards.")
+
+
 def _verify(root: Path, *_: int) -> dict[str, Any]:
     from reeldex.storage.verify_sample import Sample
 
@@ -196,6 +203,8 @@ USES: dict[str, Callable[[Path, int, int], dict[str, Any] | None]] = {
     "planning of 1,000 new videos": _plan,
     "random spans": _spans,
     "a worker opens a shard": _shard,
+    "first plan of a rerun with nothing to do": _rerun,
+    "plan of a rerun with nothing to do": _rerun,
     "verify --sample 1%": _verify,
     "dry run of a list": _dry_run,
     "videos to index": _index_videos,

@@ -93,7 +93,7 @@ def inspect_shard(
     A damaged file becomes a problem, also one that a verification has recorded. A file that the system does not allow
     reading raises StoreUnreadableError: its state is unknown, so nothing can be planned.
     """
-    versions = _versions(root, manifest, spaces)
+    versions = shard_versions(root, manifest.shard, spaces)
     problems: list[str] = []
     outcomes: ShardOutcomes | None = None
     try:
@@ -140,7 +140,7 @@ def renew(
 
     Staged videos always are; outcomes and feature files, if one of them was replaced or the spaces are others.
     """
-    if not _has_inspected(known, spaces) or _versions(root, known.manifest, spaces) != known.versions:
+    if not _has_inspected(known, spaces) or shard_versions(root, known.manifest.shard, spaces) != known.versions:
         return inspect_shard(root, known.manifest, spaces, uncounted)
     staged = _staged(root, known.manifest, known.outcomes, [])
     return replace(known, spaces=tuple(spaces), staged=staged, uncounted=uncounted)
@@ -155,10 +155,10 @@ def _has_inspected(known: Inspection, spaces: Sequence[FeatureSpace]) -> bool:
     )
 
 
-def _versions(root: Path, manifest: ShardManifest, spaces: Sequence[FeatureSpace]) -> tuple[FileVersion | None, ...]:
-    files = [layout.features_file(root, space.name, manifest.shard) for space in spaces]
-    records = [layout.outcomes_file(root, manifest.shard), layout.damage_file(root, manifest.shard)]
-    return tuple(map(file_version, [*records, *files]))
+def shard_versions(root: Path, shard: int, spaces: Sequence[FeatureSpace]) -> tuple[FileVersion | None, ...]:
+    """Return the versions of a shard's outcomes, of its record of damage, and of its feature files in these spaces."""
+    files = [layout.features_file(root, space.name, shard) for space in spaces]
+    return tuple(map(file_version, [layout.outcomes_file(root, shard), layout.damage_file(root, shard), *files]))
 
 
 def _staged(

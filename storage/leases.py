@@ -28,6 +28,7 @@ LEASE_SECONDS = 60.0
 """How long a holder may show no sign of life, unless it says otherwise."""
 
 _RENEWALS_PER_LEASE = 6
+_JOIN_SECONDS = 5.0
 _NAME = re.compile(r"(?P<key>[a-z][a-z0-9-]*)\.(?P<counter>[1-9]\d*)\.json", re.ASCII)
 # Room for more digits, so that a renewal overwrites all of the former content.
 _PADDED_BYTES = 1024
@@ -90,7 +91,8 @@ class Lease:
         self._medium = medium
         self._released = threading.Event()
         self._writing = threading.Lock()
-        threading.Thread(target=self._renew, name=f"lease of {key}", daemon=True).start()
+        self._thread = threading.Thread(target=self._renew, name=f"lease of {key}", daemon=True)
+        self._thread.start()
 
     @property
     def name(self) -> str:
@@ -107,6 +109,8 @@ class Lease:
         with self._writing:
             if self._is_ours():
                 self._medium.delete(self.name)
+        # It ends at once; a process that forks next has one thread less.
+        self._thread.join(_JOIN_SECONDS)
 
     def _is_ours(self) -> bool:
         return _token(self._medium.read(self.name)) == self.record.token

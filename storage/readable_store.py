@@ -58,6 +58,10 @@ class ReadableStore:
         """Return the manifest of one shard; raises ValueError when there is no such shard."""
         return self._catalog.manifest(shard)
 
+    def planned_spaces(self, shard: int) -> tuple[str, ...]:
+        """Return the feature spaces of a shard's manifest."""
+        return self._catalog.index().shards[shard].spaces
+
     def manifests(self) -> tuple[ShardManifest, ...]:
         """Return the manifests of all shards in order. Of a million videos, this takes seconds, and memory."""
         return self._catalog.manifests()

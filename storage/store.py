@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reeldex.storage import layout
 from reeldex.storage.claims import RunId, alone, claim_shard, shard_holder
+from reeldex.storage.completeness import CompleteShards
 from reeldex.storage.damage import record_findings
 from reeldex.storage.errors import UnknownVideoError
 from reeldex.storage.ffmpeg_versions import store_versions
@@ -161,6 +162,10 @@ class FeatureStore(ReadableStore):
         if known is not None:
             return renew(self.path, known, spaces, uncounted)
         return inspect_shard(self.path, self._catalog.manifest(shard), spaces, uncounted)
+
+    def complete_shards(self) -> CompleteShards:
+        """Return which shards are known to be complete without opening their files."""
+        return CompleteShards(self._catalog)
 
     def shard_state(self, shard: int, spaces: Sequence[FeatureSpace]) -> ShardState:
         """Return the progress of a shard in these spaces; opens its files but does not hash them."""

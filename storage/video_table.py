@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import overload
 
 from reeldex.storage.catalog import Catalog
+from reeldex.storage.schema import VideoEntry, VideoOutcome
 
 _LONGEST_TABLE = 40
 _WIDTH_CHARACTERS = 120
@@ -80,20 +81,23 @@ class VideoTable(Sequence[StoredVideo]):
 def list_videos(catalog: Catalog) -> VideoTable:
     """Return the latest version of every video of a store; raises as reading its files does."""
     found = []
-    for video_id, (shard, position, entry) in sorted(catalog.latest().items()):
-        outcomes = catalog.outcomes(shard)
-        if outcomes is None:
-            found.append(StoredVideo(video_id, entry.path, None, {}, "pending", ""))
-            continue
-        outcome = outcomes.videos[position]
-        found.append(
-            StoredVideo(
-                video_id,
-                outcome.path,
-                outcome.duration_seconds,
-                dict(outcome.rows),
-                outcome.reason or outcome.status,
-                outcome.message,
-            )
-        )
-    return VideoTable(found)
+    uncounted = catalog.uncounted_by_shard()
+    for manifest, outcomes in catalog.walk():
+        excluded = uncounted.get(manifest.shard, frozenset[int]())
+        for position, entry in enumerate(manifest.videos):
+            if position not in excluded and entry.duplicate_of is None:
+                found.append(_stored(entry, outcomes.videos[position] if outcomes is not None else None))
+    return VideoTable(sorted(found, key=lambda video: video.video_id))
+
+
+def _stored(entry: VideoEntry, outcome: VideoOutcome | None) -> StoredVideo:
+    if outcome is None:
+        return StoredVideo(entry.video_id, entry.path, None, {}, "pending", "")
+    return StoredVideo(
+        entry.video_id,
+        outcome.path,
+        outcome.duration_seconds,
+        outcome.rows,
+        outcome.reason or outcome.status,
+        outcome.message,
+    )

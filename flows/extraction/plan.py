@@ -96,13 +96,15 @@ def tasks_for(store: FeatureStore, found: Sequence[VideoEntry], names: Sequence[
     Compares the fingerprints in the store, so that no network is loaded for complete shards.
     """
     ids = {entry.video_id for entry in found}
-    spaces = stored_spaces(store, names)
-    return [
+    spaces, complete = stored_spaces(store, names), store.complete_shards()
+    tasks = [
         ShardTask(manifest.shard, len(manifest.videos), tuple(names), inspection=inspection)
         for manifest in store.manifests_with(ids)
         if any(entry.video_id in ids for entry in manifest.videos)
-        and (inspection := inspect_if_incomplete(store, manifest.shard, spaces)) is not None
+        and (inspection := inspect_if_incomplete(store, manifest.shard, spaces, complete=complete)) is not None
     ]
+    complete.keep()
+    return tasks
 
 
 def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask]:
@@ -112,15 +114,16 @@ def unfinished(store: FeatureStore, retry: Sequence[str] = ()) -> list[ShardTask
     """
     known: dict[tuple[str, ...], list[FeatureSpace]] = {}
     tasks = []
-    removed = read_removed(store.path)
-    for manifest in store.manifests():
-        made = published_spaces(store, manifest.shard) if removed.spaces else ()
-        names = removed.wanted(manifest.shard, manifest.spaces, made)
+    removed, complete = read_removed(store.path), store.complete_shards()
+    for shard in range(store.shard_count()):
+        made = published_spaces(store, shard) if removed.spaces else ()
+        names = removed.wanted(shard, store.planned_spaces(shard), made)
         if names not in known:
             known[names] = stored_spaces(store, names)
-        inspection = inspect_if_incomplete(store, manifest.shard, known[names], retry)
+        inspection = inspect_if_incomplete(store, shard, known[names], retry, complete)
         if inspection is not None:
-            tasks.append(ShardTask(manifest.shard, len(manifest.videos), names, tuple(retry), inspection))
+            tasks.append(ShardTask(shard, len(inspection.manifest.videos), names, tuple(retry), inspection))
+    complete.keep()
     return tasks
 
 

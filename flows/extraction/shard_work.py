@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reeldex.extractors.runtimes.network import Network
     from reeldex.flows.config.pipeline import ComputeConfig
     from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.storage.completeness import CompleteShards
     from reeldex.storage.inspection import Inspection
     from reeldex.storage.schema import FeatureSpace, VideoEntry, VideoOutcome
     from reeldex.storage.staging import Staging
@@ -71,10 +72,21 @@ class ShardReport:
 
 
 def inspect_if_incomplete(
-    store: FeatureStore, shard: int, spaces: Sequence[FeatureSpace], retry: Collection[str] = ()
+    store: FeatureStore,
+    shard: int,
+    spaces: Sequence[FeatureSpace],
+    retry: Collection[str] = (),
+    complete: CompleteShards | None = None,
 ) -> Inspection | None:
-    """Return what is on disk for a shard that is incomplete in these spaces, or has failures to `retry`; else None."""
+    """Return what is on disk for a shard that is incomplete in these spaces, or has failures to `retry`; else None.
+
+    A shard that is known to be `complete` is not opened; one that is found to be so is noted there.
+    """
+    if complete is not None and not retry and complete.has(shard, spaces):
+        return None
     inspection = store.inspect(shard, spaces)
+    if complete is not None:
+        complete.add(inspection)
     state = inspection.state()
     for problem in state.problems:
         log.warning("Shard %05d: %s", shard, problem)

@@ -120,6 +120,26 @@ def test_manifests_are_those_of_kubernetes(manifest: Path) -> None:
     assert "passed" in answer.stdout + answer.stderr
 
 
+def test_the_job_of_a_kubernetes_work_pool_is_one_of_kubernetes(tmp_path: Path) -> None:
+    """As Prefect's worker fills it: defaults of the pool, then its own labels and variables."""
+    from prefect.utilities.templating import apply_values
+
+    pool = json.loads((ROOT / "deploy/prefect/kubernetes-pool.json").read_text(encoding="utf-8"))
+    defaults = {name: each["default"] for name, each in pool["variables"]["properties"].items() if "default" in each}
+    filled = {"labels": {"a": "b"}, "env": [{"name": "PREFECT__FLOW_RUN_ID", "value": "x"}], "image": "reeldex:cuda"}
+    job = apply_values(pool["job_configuration"]["job_manifest"], {**defaults, **filled})
+    assert "{{" not in json.dumps(job)
+    job["metadata"]["name"] = f"{job['metadata'].pop('generateName')}1"  # as the cluster does
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
+    answer = subprocess.run(
+        [program("kubernetes-validate"), "--strict", str(tmp_path / "job.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
 def pods() -> list[dict[str, Any]]:
     documents = [each for path in MANIFESTS for each in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
     return [each["spec"]["template"]["spec"] for each in documents if each["kind"] in {"Deployment", "Job"}]

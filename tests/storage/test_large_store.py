@@ -14,7 +14,7 @@ from reeldex.storage import catalog, derived, shard_summary
 from reeldex.storage.entry_index import EntryIndex, EntryKeys
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.manifest import ShardManifest
-from reeldex.storage.schema import FeatureSpace, VideoEntry
+from reeldex.storage.schema import FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.searches import Searches
 from reeldex.storage.status import StoreStatus
 from reeldex.storage.store import FeatureStore
@@ -215,3 +215,44 @@ def test_the_index_finds_what_going_through_all_entries_finds(make_entry: MakeEn
     assert index.video_count({(0, 0)}) == 5
     assert index.video_count({(0, 0), (2, 0)}) == 4
     assert EntryIndex(()).places_of("a") == []
+
+
+def test_complete_shards_are_not_opened_again_until_one_of_their_files_is_another(  # noqa: PLR0917 - fixtures
+    filled: FeatureStore, grow: Act, fill: Act, make_entry: MakeEntry, two_d: FeatureSpace, cache: Path
+) -> None:
+    def known(*spaces: FeatureSpace) -> list[int]:
+        """Return the shards known to be complete to a store that has just been opened, which then looks at all."""
+        opened = FeatureStore(filled.path)
+        complete = opened.complete_shards()
+        found = [shard for shard in range(opened.shard_count()) if complete.has(shard, spaces or (two_d,))]
+        for shard in range(opened.shard_count()):
+            complete.add(opened.inspect(shard, spaces or (two_d,)))
+        complete.keep()
+        return found
+
+    features = filled.path / "features/net2d.v1/shard-00000.h5"
+    intact = features.read_bytes()
+    assert known() == []
+    assert known() == [0, 1, 2], "one that is staged is not complete"
+    fill(3)
+    assert known() == [0, 1, 2]
+    assert known() == [0, 1, 2, 3]
+    assert known(FeatureSpace("net2d.v1", {"weights": "other", "fps": 1})) == []
+    known()
+    grow(make_entry("e", size=11), videos_per_shard=2)
+    assert known() == [0, 1, 3], "what one of its videos counts for has changed"
+    features.write_bytes(intact[:-1])
+    assert known() == [1, 2, 3]
+    features.write_bytes(intact)
+    known()
+    features.write_bytes(intact[:-1] + b"?")
+    filled.record_damage(filled.verify())
+    assert known() == [1, 2, 3]
+    assert known() == [1, 2, 3]
+    (filled.path / "outcomes/shard-00001.json").unlink()
+    assert known() == [2, 3]
+    (filled.path / "features/net2d.v1/shard-00002.h5").unlink()
+    assert known() == [3]
+    filled.staging(3).put(0, VideoOutcome("g", "/videos/g.mp4", "failed", "timeout", "slow", 1), {})
+    assert known() == []
+    assert database(cache)

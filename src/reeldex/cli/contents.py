@@ -84,11 +84,11 @@ def show(
     spaces = [space_contents(opened, each) for each in opened.spaces()]
     answer = {
         "store": str(opened.path),
-        "videos": len(opened.videos()),
-        "shards": len(opened.manifests()),
+        "videos": opened.video_count(),
+        "shards": opened.shard_count(),
         "spaces": [to_json(each) for each in spaces],
     }
-    lines = [f"store    {opened.path}", f"videos   {len(opened.videos()):,}", f"shards   {len(opened.manifests()):,}"]
+    lines = [f"store    {opened.path}", f"videos   {opened.video_count():,}", f"shards   {opened.shard_count():,}"]
     output.respond(answer, "\n".join([*lines, *(line for each in spaces for line in _describe_space(each))]))
     return 0
 

@@ -63,8 +63,8 @@ def test_an_error_within_a_shard_ends_its_decoders_at_once(
 ) -> None:
     engines = []
 
-    def recorded(*arguments: Any) -> Generator[Any]:  # noqa: ANN401 - passed on
-        engines.append(engine.extract(*arguments))
+    def recorded(*arguments: Any, **named: Any) -> Generator[Any]:  # noqa: ANN401 - passed on
+        engines.append(engine.extract(*arguments, **named))
         return engines[0]
 
     def refuse(event: object) -> None:

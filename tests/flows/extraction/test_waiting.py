@@ -28,7 +28,10 @@ def _wait(store: FeatureStore, request: object, ended: list[bool]) -> threading.
     return thread
 
 
-def test_a_second_run_with_the_request_of_one_that_waits_is_skipped(tmp_path: Path) -> None:
+def test_a_second_run_with_the_request_of_one_that_waits_is_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     store = FeatureStore(tmp_path / "store", create=True)
     ended: list[bool] = []
     with store_use(store, WhenBusy.WAIT, 60, 60, REQUEST) as use:
@@ -39,7 +42,8 @@ def test_a_second_run_with_the_request_of_one_that_waits_is_skipped(tmp_path: Pa
             store_use(store, WhenBusy.WAIT, 60, 60, REQUEST).__enter__()
         other = _wait(store, (("other videos",), "settings"), ended)
         each = _wait(store, None, ended)
-        wait_until(lambda: len(list((store.path / "claims").glob("waiting-*.json"))) == 2, 20)
+        wait_until(lambda: caplog.text.count("Waiting for at most") == 3, 20)
+        assert len(list((store.path / "claims").glob("waiting-*.json"))) == 2
     for thread in (first, other, each):
         thread.join(60)
     assert ended == [True, True, True]
