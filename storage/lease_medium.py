@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reeldex.storage.atomic import lasting_faults_named, make_folder
+from reeldex.storage.system_errors import list_folder
 from reeldex.storage.workspace import PREFIX
 
 # File systems without hard links, such as FAT and some network shares, answer with one of these.
@@ -101,11 +102,8 @@ class LeaseFolder:
             return None
 
     def list(self) -> list[str]:
-        """Return the names of all files and folders, sorted."""
-        try:
-            return sorted(os.listdir(self._folder))  # noqa: PTH208
-        except FileNotFoundError:
-            return []
+        """Return the names of all files and folders, sorted. Raises StoreUnreadableError."""
+        return [path.name for path in list_folder(self._folder)]
 
     def delete(self, name: str) -> None:
         """Delete a file, if it exists."""

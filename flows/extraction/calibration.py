@@ -40,14 +40,14 @@ class Calibration:
     """The speed of one machine.
 
     - `seconds_per_row`: of each network alone, by its space, runtime, device, precision, batch and size of frames.
-    - `startup_seconds`: from the start of a run until its worker has loaded the networks.
+    - `start_seconds`: from the start of a run until its worker has loaded the networks.
     - `correction`: what estimates of the work after that have to be multiplied with, as runs have shown; 1 before the
       first.
     - `estimates`: the last estimate for each store, by its path.
     """
 
     seconds_per_row: Mapping[str, float] = field(default_factory=dict)
-    startup_seconds: float | None = None
+    start_seconds: float | None = None
     correction: float = 1.0
     estimates: Mapping[str, Estimated] = field(default_factory=dict)
 
@@ -61,16 +61,16 @@ class Calibration:
         kept = dict(list(others.items())[-(_MOST_ESTIMATES - 1) :])
         return replace(self, estimates={**kept, store: estimated})
 
-    def learnt(self, estimated: Estimated, startup_seconds: float, work_seconds: float) -> Calibration:
+    def learnt(self, estimated: Estimated, start_seconds: float, work_seconds: float) -> Calibration:
         """Return it halfway (as a ratio) to the correction and the start that would have made an estimate right.
 
         Workers that were still running start at once: a start of less than half is not learnt.
         """
-        known = self.startup_seconds
-        if known is not None and startup_seconds > known / 2:
-            known = (known * min(startup_seconds, _MOST_CORRECTION * known)) ** 0.5
+        known = self.start_seconds
+        if known is not None and start_seconds > known / 2:
+            known = (known * min(start_seconds, _MOST_CORRECTION * known)) ** 0.5
         right = min(_MOST_CORRECTION, max(_LEAST_CORRECTION, work_seconds / estimated.uncorrected_seconds))
-        return replace(self, startup_seconds=known, correction=(self.correction * right) ** 0.5)
+        return replace(self, start_seconds=known, correction=(self.correction * right) ** 0.5)
 
 
 def load_calibration() -> Calibration:
@@ -79,7 +79,7 @@ def load_calibration() -> Calibration:
         content: dict[str, Any] = json.loads(_file().read_text(encoding="utf-8"))
         return Calibration(
             {str(key): _positive(value) for key, value in content["seconds_per_row"].items()},
-            None if content["startup_seconds"] is None else _positive(content["startup_seconds"]),
+            None if content["start_seconds"] is None else _positive(content["start_seconds"]),
             _positive(content["correction"]),
             {
                 str(store): Estimated(**{name: _positive(value) for name, value in each.items()})

@@ -105,15 +105,17 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     no video is opened whose length a list states. Raises UsageError if no video can be extracted.
     """
     config, entries = prepared.config, videos_to_extract(prepared)
-    if remote := sum(is_url(entry.path) for entry in entries):
-        raise UsageError(
-            f"{counted(remote, 'video')} of the source {'is' if remote == 1 else 'are'} at URLs: their decoding is "
-            "measured only where they are files of this machine. Download a few, and estimate these with --dry-run."
-        )
     specs = [extractor_record(space)[0].spec for space in requested_spaces(config)]
     listed = prepared.found.listed_seconds if prepared.found is not None else {}
     known_lengths = all(entry.path in listed for entry in entries)
     sample = [] if hardware.speed is not None and known_lengths else sample_of(entries)
+    remote = sum(is_url(entry.path) for entry in sample)
+    if remote:
+        raise UsageError(
+            f"{counted(remote, 'video')} of the source {'is' if remote == 1 else 'are'} at URLs: their decoding is "
+            "measured only where they are files of this machine. Download a few, and estimate these with --dry-run; or "
+            "state every length in a list's column `seconds`, and a speed with --at-speed."
+        )
     videos = open_videos(sample, specs, config)
     if sample and not videos and not known_lengths:
         raise UsageError(
@@ -136,7 +138,7 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
         decode_wall, decode_cpu = _decode_seconds(videos, specs, config)
         device_seconds, decode_wall, decode_cpu = (each * scale for each in (device_seconds, decode_wall, decode_cpu))
         work_seconds = _work_seconds(device_seconds, decode_cpu, devices) / hardware.machines
-        run_seconds = (known.startup_seconds or 0.0) + work_seconds * known.correction
+        run_seconds = (known.start_seconds or 0.0) + work_seconds * known.correction
     else:
         decode_wall = device_seconds = 0.0
         work_seconds = run_seconds = seconds_of_video / hardware.speed / hardware.machines
@@ -228,9 +230,9 @@ def _network_seconds(
     )
     # The first time, weights are made and networks converted, which a run then finds in the caches.
     networks = load_networks(requested_spaces(trial), trial)
-    if known.startup_seconds is None:
+    if known.start_seconds is None:
         start = WorkerStart(requested_spaces(trial), trial)
-        known = replace(known, startup_seconds=worker_start_seconds(start, devices[0]))
+        known = replace(known, start_seconds=worker_start_seconds(start, devices[0]))
     total = 0.0
     for network in networks:
         counts: Counter[tuple[int, int]] = Counter()

@@ -68,6 +68,6 @@ def completed(report: RunReport) -> State[Any]:
         verb = "has" if total == 1 else "have"
         message = f"{counted(total, 'video')} {verb} no features: {counts}. {sentence}"
         return Completed(name="Completed with failures", message=message, data=report)
-    if not report.shards_done:
+    if not report.shards_done and not report.shards_elsewhere:
         return Completed(name="Nothing new", message=sentence, data=report)
     return Completed(message=sentence, data=report)

@@ -17,7 +17,14 @@ import pytest
 from reeldex.storage import layout
 from reeldex.storage.atomic import publish, remove_file
 from reeldex.storage.claims import fence_of
-from reeldex.storage.errors import ClaimHeldError, ClaimLostError, RunLostError, StoreBusyError, StoreVanishedError
+from reeldex.storage.errors import (
+    ClaimHeldError,
+    ClaimLostError,
+    RunLostError,
+    StoreBusyError,
+    StoreUnreadableError,
+    StoreVanishedError,
+)
 from reeldex.storage.lease_medium import LeaseFolder
 from reeldex.storage.lease_owner import LeaseOwner
 from reeldex.storage.leases import FoundLease, LeaseRecord, Leases
@@ -345,3 +352,16 @@ def test_a_folder_on_another_disk_is_fenced_as_well(
         assert not list(moved.glob(".*"))
     finally:
         shutil.rmtree(moved)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_claims_that_cannot_be_listed_are_named(staged: FeatureStore, tmp_path: Path, *, link: bool) -> None:
+    folder = staged.path / "claims"
+    shutil.rmtree(folder, ignore_errors=True)
+    if link:
+        folder.symlink_to(tmp_path / "unmounted")
+    else:
+        folder.write_text("a file", encoding="utf-8")
+    for use in (staged.lock(), staged.join(share=True), staged.claim(0)):
+        with pytest.raises(StoreUnreadableError, match="/claims cannot be read"), use:
+            pass

@@ -36,7 +36,16 @@ def test_what_is_saved_is_loaded() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"seconds_per_row": {"a": -1}, "startup_seconds": 1, "correction": 1}', "null", "\x00"]
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"seconds_per_row": {"a": -1}, "start_seconds": 1, "correction": 1}',
+        "null",
+        "\x00",
+        '{"seconds_per_row": {"a": 1}, "startup_seconds": 1, "correction": 1, "estimates": {}}',
+    ],
 )
 def test_a_damaged_file_is_measured_again(cache: Path, content: str) -> None:
     save_calibration(Calibration({"a": 1.0}))
@@ -76,11 +85,11 @@ def test_one_run_that_was_disturbed_changes_little() -> None:
     ids=["as known", "longer", "shorter", "worker was running", "at once", "disturbed"],
 )
 def test_the_start_of_a_run_is_learnt_apart_from_its_work(start: float, learnt: float) -> None:
-    save_calibration(Calibration(startup_seconds=4.0))
+    save_calibration(Calibration(start_seconds=4.0))
     _estimated(14.0, 10.0)
     assert compare_with_estimate(STORE, 100.0, start + 10.0, 10.0) == 14.0
     found = load_calibration()
-    assert found.startup_seconds == pytest.approx(learnt)
+    assert found.start_seconds == pytest.approx(learnt)
     assert found.correction == pytest.approx(1)
 
 
