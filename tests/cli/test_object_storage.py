@@ -65,7 +65,6 @@ def test_the_commands_take_a_url(reeldex: Reeldex, s3: ObjectStore, tmp_path: Pa
     assert "rerun" in damaged.out
     assert "0 failed" in reeldex("rerun", URL).out
     assert reeldex("verify", URL).status == 0
-    assert reeldex("compare", URL, local).status == 0
     assert reeldex("forget", URL, "c").status == 0
     assert FeatureStore(URL).ids() == ["a", "b"]
     # Claims are given back, and nothing that was written has a secret.
