@@ -84,7 +84,8 @@ def _is_retryable(_task: object, _task_run: object, state: Any) -> bool:  # noqa
     return may_be_repeated(state.result(raise_on_failure=False))
 
 
-def _shard_task_name(parameters: dict[str, Any]) -> str:
+def _shard_task_name() -> str:
+    parameters = task_run.parameters
     return f"shard-{parameters['shard']:05d} ({counted(parameters['videos'], 'video')})"
 
 
