@@ -31,6 +31,8 @@ SECRETS = [
     "https://host/a.mp4?v=hunter2" + "0123456789abcdef" * 4,
     "https://host?token=hunter2",
     "https://host/a.mp4?%74oken=hunter2",
+    "https://host/a.mp4?hdnts=exp=1700000000~acl=/*~hmac=hunter2",
+    "https://host/a.mp4?q-sign-algorithm=sha1&q-ak=hunter2&q-signature=hunter2",
 ]
 HARMLESS = [
     "s3://bucket/what is this? a film.mp4",

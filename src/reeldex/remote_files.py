@@ -20,10 +20,12 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 # A URL within a text: of prose around it, quotes, brackets and white space are not part of it.
 _URL_WITHIN = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]+://[^\s'"<>`]+""")
 _WEB = frozenset({"http", "https"})
-# Names of the parameters of signed URLs: AWS (v4, v2), Google Cloud, Azure (SAS), CloudFront, and tokens of others.
+# Names of the parameters of signed URLs: AWS (v4, v2), Google Cloud, Azure (SAS), CloudFront, Akamai, Tencent, and
+# tokens of others.
 _SECRET_PARAMETERS = re.compile(
-    r"(x-amz-|x-goog-|x-ms-).*|sig|signature|awsaccesskeyid|googleaccessid|policy|key-pair-id|"
-    r".*(token|secret|password|passwd|api[-_]?key|access[-_]?key|credential|authorization).*|pwd|auth|key|sas|hmac|jwt",
+    r"(x-amz-|x-goog-|x-ms-).*|sig|awsaccesskeyid|googleaccessid|policy|key-pair-id|hdn(ts|tl|ea)|"
+    r".*(token|secret|signature|password|passwd|api[-_]?key|access[-_]?key|credential|authorization|hmac).*|"
+    r"pwd|auth|key|sas|jwt|q-(sign|ak).*",
     re.IGNORECASE,
 )
 # Longer values than this that look random are taken for secrets, whatever their name.
