@@ -7,10 +7,10 @@ per machine (`calibration.py`). On a CPU both share the cores, so that their tim
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reeldex.devices import card, usable_cores, usable_devices
 from reeldex.errors import UsageError
@@ -22,6 +22,7 @@ from reeldex.extractors.pictures import require_size
 from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.calibration import Calibration, Estimated, load_calibration, save_calibration
+from reeldex.flows.extraction.estimated_cost import Cost
 from reeldex.flows.extraction.hardware import THIS_MACHINE, Hardware
 from reeldex.flows.extraction.measuring import (
     DecodeRate,
@@ -32,9 +33,8 @@ from reeldex.flows.extraction.measuring import (
 )
 from reeldex.flows.extraction.networks import extractor_record, load_networks, requested_spaces
 from reeldex.flows.extraction.video_lengths import Lengths, extracted_seconds, frames_of, sample_of
-from reeldex.quantities import counted, data_size, duration
+from reeldex.quantities import counted
 from reeldex.remote_files import is_url
-from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
     from reeldex.extractors.frames import VideoMetadata
@@ -50,58 +50,6 @@ _MOST_SHAPES = 3  # of frames for which a network is measured
 _BYTES_PER_NUMBER = 2  # float16
 _USUAL_SHAPE = (360, 640)  # of videos that cannot be opened here
 _LONGEST_CLASS = 6  # videos of 64 seconds and longer are of one kind
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an extraction would take.
-
-    - `videos` are to be extracted, those that have their features already are not; `broken` cannot be opened, or their
-      pictures exceed the limits; `unknown_duration` counts videos without a duration, which count as 0 s.
-    - `decode_seconds`: wall-clock time of decoding alone, one video after the other, `device_seconds` of the networks
-      alone; `total_seconds` of the whole run, start included.
-    - `bytes_out`: size of the features on disk.
-    - `shards` have videos to extract. `opened` of the videos were looked at, `stated` have the length that a list
-      states; the other figures are extrapolated, as `assumptions` say. `machines` share the work.
-    """
-
-    videos: int
-    broken: int
-    unknown_duration: int
-    seconds_of_video: float
-    decode_seconds: float
-    device_seconds: float
-    total_seconds: float
-    rows: Mapping[str, int]
-    bytes_out: int
-    shards: int
-    opened: int
-    stated: int
-    machines: int = 1
-    assumptions: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        found: dict[str, Any] = to_json(self)
-        return found
-
-    def __str__(self) -> str:
-        rows = ", ".join(f"{count:,} rows of {name}" for name, count in self.rows.items())
-        machines = f" on {self.machines:,} machines" if self.machines > 1 else ""
-        text = (
-            f"{counted(self.videos, 'video')} in {counted(self.shards, 'shard')}, "
-            f"{self.broken:,} that cannot be opened, "
-            f"{self.unknown_duration:,} of unknown duration\n"
-            f"{duration(self.seconds_of_video)} of video: {rows}\n"
-            f"in all    about {duration(self.total_seconds)}{machines}\n"
-        )
-        if self.decode_seconds or self.device_seconds:
-            text += (
-                f"decoding  about {duration(self.decode_seconds)} alone\n"
-                f"networks  about {duration(self.device_seconds)} alone (both run at the same time)\n"
-            )
-        text += f"on disk   about {data_size(self.bytes_out)}"
-        return "\n".join([text, *(f"Assumed: {each}" for each in self.assumptions)])
 
 
 @dataclass(frozen=True)
@@ -140,13 +88,7 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     listed = prepared.found.listed_seconds if prepared.found is not None else {}
     known_lengths = all(entry.path in listed for entry in entries)
     sample = [] if hardware.speed is not None and known_lengths else sample_of(entries)
-    remote = sum(is_url(entry.path) for entry in sample)
-    if remote:
-        raise UsageError(
-            f"{counted(remote, 'video')} of the source {'is' if remote == 1 else 'are'} at URLs: their decoding is "
-            "measured only where they are files of this machine. Download a few, and estimate these with --dry-run; or "
-            "state every length in a list's column `seconds`, and a speed with --at-speed."
-        )
+    _require_local(sample)
     videos = _probe_all(sample, specs, config)
     if sample and not videos and not known_lengths:
         raise UsageError(
@@ -176,8 +118,9 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     cost = Cost(
         videos=round(len(readable) * share),
         broken=len(entries) - round(len(readable) * share),
-        unknown_duration=sum(
-            video.metadata.duration_seconds is None and video.entry.path not in listed for video in videos
+        unknown_duration=round(
+            sum(video.metadata.duration_seconds is None and video.entry.path not in listed for video in videos)
+            * (len(entries) / len(sample) if sample else 1.0)
         ),
         seconds_of_video=seconds_of_video,
         decode_seconds=decode_wall,
@@ -196,6 +139,17 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
         known = known.with_estimate(str(prepared.store_folder.absolute()), estimated)
     save_calibration(known)
     return cost
+
+
+def _require_local(sample: Sequence[VideoEntry]) -> None:
+    """Raise UsageError if any of the videos that are to be opened is at a URL."""
+    remote = sum(is_url(entry.path) for entry in sample)
+    if remote:
+        raise UsageError(
+            f"{counted(remote, 'video')} of the source {'is' if remote == 1 else 'are'} at URLs: their decoding is "
+            "measured only where they are files of this machine. Download a few, and estimate these with --dry-run; or "
+            "state every length in a list's column `seconds`, and a speed with --at-speed."
+        )
 
 
 def _probe_all(entries: Sequence[VideoEntry], specs: Sequence[ExtractorSpec], config: PipelineConfig) -> list[_Video]:
