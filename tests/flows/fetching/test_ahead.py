@@ -210,6 +210,8 @@ def test_the_ending_of_a_video_is_kept_and_nothing_else_of_its_name(config: Conf
     folder = CacheFolder(tmp_path)
     assert folder.file(3, "s3://bucket/../a b;rm.MP4").name == "000003.MP4"
     assert folder.file(3, "https://host/watch?v=1").name == "000003"
+    assert folder.file(3, "https://host/a.mjpeg?v=1.2").name == "000003.mjpeg"
+    assert folder.file(3, "s3://bucket/what?.mjpeg").name == "000003.mjpeg"
     assert folder.file(3, "s3://bucket/a.$(oh)").name == "000003"
     folder.remove()
 
