@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -120,12 +121,17 @@ def _server(folder: Path) -> Iterator[dict[str, str]]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         said = (folder / "server.log").read_text
-        wait_until(lambda: "Check out the dashboard" in said(), 120, process=process, details=said)
+        wait_until(_answers, 120, process=process, details=said)
         yield {**environment, "PREFECT_API_URL": f"http://127.0.0.1:{_PORT}/api"}
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(30)
+
+
+def _answers() -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", _PORT)) == 0
 
 
 def _prefect_settings(server: Mapping[str, str]) -> dict[str, str]:

@@ -7,22 +7,16 @@ per machine (`calibration.py`). On a CPU both share the cores, so that their tim
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reeldex.devices import card, usable_cores, usable_devices
 from reeldex.errors import UsageError
 from reeldex.extractors.clips import clip_count
-from reeldex.extractors.errors import ExtractionError
-from reeldex.extractors.input_descriptions import TOGETHER, describe_together
 from reeldex.extractors.options import WeightsChoice
-from reeldex.extractors.pictures import require_size
-from reeldex.extractors.probe import probe
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.flows.extraction.calibration import Calibration, Estimated, load_calibration, save_calibration
-from reeldex.flows.extraction.estimated_cost import Cost
 from reeldex.flows.extraction.hardware import THIS_MACHINE, Hardware
 from reeldex.flows.extraction.measuring import (
     DecodeRate,
@@ -32,48 +26,75 @@ from reeldex.flows.extraction.measuring import (
     worker_start_seconds,
 )
 from reeldex.flows.extraction.networks import extractor_record, load_networks, requested_spaces
-from reeldex.flows.extraction.video_lengths import Lengths, extracted_seconds, frames_of, sample_of
-from reeldex.quantities import counted
+from reeldex.flows.extraction.opened_videos import OpenedVideo, open_videos
+from reeldex.flows.extraction.video_lengths import Lengths, frames_of, sample_of
+from reeldex.quantities import counted, data_size, duration
 from reeldex.remote_files import is_url
+from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:
-    from reeldex.extractors.frames import VideoMetadata
     from reeldex.extractors.network import Network
     from reeldex.extractors.spec import ExtractorSpec
     from reeldex.flows.config.pipeline import PipelineConfig
     from reeldex.flows.extraction.prepare import PreparedRun
     from reeldex.storage.schema import VideoEntry
 
-_PROBES_AT_A_TIME = 8
 _MOST_KINDS = 5  # of videos whose decoding is measured
 _MOST_SHAPES = 3  # of frames for which a network is measured
 _BYTES_PER_NUMBER = 2  # float16
 _USUAL_SHAPE = (360, 640)  # of videos that cannot be opened here
-_LONGEST_CLASS = 6  # videos of 64 seconds and longer are of one kind
 
 
 @dataclass(frozen=True)
-class _Video:
-    entry: VideoEntry
-    metadata: VideoMetadata
-    shape: tuple[int, int]
+class Cost:
+    """What an extraction would take.
 
-    @property
-    def seconds(self) -> float:
-        """The length of what is extracted."""
-        return extracted_seconds(self.entry.span, self.metadata.duration_seconds or 0.0)
+    - `videos` are to be extracted, those that have their features already are not; `broken` cannot be opened, or their
+      pictures exceed the limits; `unknown_duration` counts videos without a duration, which count as 0 s.
+    - `decode_seconds`: wall-clock time of decoding alone, one video after the other, `device_seconds` of the networks
+      alone; `total_seconds` of the whole run, start included.
+    - `bytes_out`: size of the features on disk.
+    - `shards` have videos to extract. `opened` of the videos were looked at, `stated` have the length that a list
+      states; the other figures are extrapolated, as `assumptions` say. `machines` share the work.
+    """
 
-    @property
-    def kind(self) -> tuple[object, ...]:
-        """What decoding depends on. Short videos are kinds of their own: starting ffmpeg takes a time of its own."""
-        metadata = self.metadata
-        length = min(_LONGEST_CLASS, int(max(1.0, metadata.duration_seconds or 0.0)).bit_length())
-        return metadata.codec, metadata.width, metadata.height, round(metadata.frames_per_second or 0), length
+    videos: int
+    broken: int
+    unknown_duration: int
+    seconds_of_video: float
+    decode_seconds: float
+    device_seconds: float
+    total_seconds: float
+    rows: Mapping[str, int]
+    bytes_out: int
+    shards: int
+    opened: int
+    stated: int
+    machines: int = 1
+    assumptions: tuple[str, ...] = ()
 
-    @property
-    def pixels_per_second(self) -> float:
-        """The pixels that are decoded for one second of video."""
-        return self.metadata.width * self.metadata.height * (self.metadata.frames_per_second or 25.0)
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        found: dict[str, Any] = to_json(self)
+        return found
+
+    def __str__(self) -> str:
+        rows = ", ".join(f"{count:,} rows of {name}" for name, count in self.rows.items())
+        machines = f" on {self.machines:,} machines" if self.machines > 1 else ""
+        text = (
+            f"{counted(self.videos, 'video')} in {counted(self.shards, 'shard')}, "
+            f"{self.broken:,} that cannot be opened, "
+            f"{self.unknown_duration:,} of unknown duration\n"
+            f"{duration(self.seconds_of_video)} of video: {rows}\n"
+            f"in all    about {duration(self.total_seconds)}{machines}\n"
+        )
+        if self.decode_seconds or self.device_seconds:
+            text += (
+                f"decoding  about {duration(self.decode_seconds)} alone\n"
+                f"networks  about {duration(self.device_seconds)} alone (both run at the same time)\n"
+            )
+        text += f"on disk   about {data_size(self.bytes_out)}"
+        return "\n".join([text, *(f"Assumed: {each}" for each in self.assumptions)])
 
 
 def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hardware = THIS_MACHINE) -> Cost:
@@ -88,8 +109,14 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     listed = prepared.found.listed_seconds if prepared.found is not None else {}
     known_lengths = all(entry.path in listed for entry in entries)
     sample = [] if hardware.speed is not None and known_lengths else sample_of(entries)
-    _require_local(sample)
-    videos = _probe_all(sample, specs, config)
+    remote = sum(is_url(entry.path) for entry in sample)
+    if remote:
+        raise UsageError(
+            f"{counted(remote, 'video')} of the source {'is' if remote == 1 else 'are'} at URLs: their decoding is "
+            "measured only where they are files of this machine. Download a few, and estimate these with --dry-run; or "
+            "state every length in a list's column `seconds`, and a speed with --at-speed."
+        )
+    videos = open_videos(sample, specs, config)
     if sample and not videos and not known_lengths:
         raise UsageError(
             f"None of the {len(sample)} videos {'opened ' if len(sample) < len(entries) else ''}of the source can be "
@@ -141,32 +168,14 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     return cost
 
 
-def _require_local(sample: Sequence[VideoEntry]) -> None:
-    """Raise UsageError if any of the videos that are to be opened is at a URL."""
-    remote = sum(is_url(entry.path) for entry in sample)
-    if remote:
-        raise UsageError(
-            f"{counted(remote, 'video')} of the source {'is' if remote == 1 else 'are'} at URLs: their decoding is "
-            "measured only where they are files of this machine. Download a few, and estimate these with --dry-run; or "
-            "state every length in a list's column `seconds`, and a speed with --at-speed."
-        )
-
-
-def _probe_all(entries: Sequence[VideoEntry], specs: Sequence[ExtractorSpec], config: PipelineConfig) -> list[_Video]:
-    with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
-        groups = [entries[first : first + TOGETHER] for first in range(0, len(entries), TOGETHER)]
-        probed = list(pool.map(lambda group: _probe(group, specs, config), groups))
-    return [video for found in probed for video in found]
-
-
 def _readable(
-    entries: Sequence[VideoEntry], sample: Sequence[VideoEntry], videos: Sequence[_Video]
+    entries: Sequence[VideoEntry], sample: Sequence[VideoEntry], videos: Sequence[OpenedVideo]
 ) -> Sequence[VideoEntry]:
     """Return the videos that can be opened; all where only a sample was, or none can be: their lengths are stated."""
     return entries if len(sample) < len(entries) or not videos else [video.entry for video in videos]
 
 
-def _assumptions(opening: int, videos: Sequence[_Video], total: int, hardware: Hardware) -> tuple[str, ...]:
+def _assumptions(opening: int, videos: Sequence[OpenedVideo], total: int, hardware: Hardware) -> tuple[str, ...]:
     """Return what the estimate takes for granted, as sentences."""
     found = []
     if opening and not videos:
@@ -199,22 +208,6 @@ def videos_to_extract(prepared: PreparedRun) -> list[VideoEntry]:
         )
         found += [manifest.videos[position] for position in positions]
     return [entry for entry in found if entry.duplicate_of is None]
-
-
-def _probe(entries: Sequence[VideoEntry], specs: Sequence[ExtractorSpec], config: PipelineConfig) -> list[_Video]:
-    """Return those of the videos that can be opened; the extraction reports why others cannot."""
-    limits, square = config.compute.limits, config.decode.square_pixels
-    described = describe_together([entry.path for entry in entries], limits)
-    found = []
-    for entry in entries:
-        try:
-            metadata = probe(entry.path, limits=limits, options=config.decode, description=described.get(entry.path))
-            for spec in specs:
-                require_size(entry.path, spec, metadata, limits, square_pixels=square)
-        except ExtractionError:
-            continue
-        found.append(_Video(entry, metadata, metadata.square_pixel_size if square else metadata.display_size))
-    return found
 
 
 @dataclass(frozen=True)
@@ -266,12 +259,12 @@ def _network_key(network: Network, height: int, width: int) -> str:
 
 
 def _decode_seconds(
-    videos: Sequence[_Video], specs: Sequence[ExtractorSpec], config: PipelineConfig
+    videos: Sequence[OpenedVideo], specs: Sequence[ExtractorSpec], config: PipelineConfig
 ) -> tuple[float, float]:
     """Return the wall-clock and CPU time of decoding all files alone."""
     # All clips of a file are decoded at once, with the whole file.
     files = {video.entry.path if video.entry.span else number: video for number, video in enumerate(videos)}
-    kinds: dict[tuple[object, ...], list[_Video]] = defaultdict(list)
+    kinds: dict[tuple[object, ...], list[OpenedVideo]] = defaultdict(list)
     for video in files.values():
         kinds[video.kind].append(video)
     weights = {

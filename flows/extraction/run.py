@@ -26,6 +26,7 @@ from reeldex.flows.monitoring.run_file import recorded
 from reeldex.storage.errors import StoreVanishedError
 from reeldex.storage.json_codec import from_json
 from reeldex.storage.presence import has_vanished
+from reeldex.storage.remote_path import refresh
 
 if TYPE_CHECKING:
     from reeldex.flows.config.pipeline import ComputeConfig, PipelineConfig
@@ -74,6 +75,8 @@ def run_shards(
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
     incomplete = {task.shard for task in prepared.all_tasks if not task.complete}
     results, elsewhere = _run_jobs(store, jobs, incomplete, executor, config.compute, progress) if jobs else ({}, 0)
+    # What the workers published a moment ago counts.
+    refresh(store.path)
     for result in results.values():
         if isinstance(result, UserError | StoreVanishedError):
             # A worker that starts now takes a vanished store for a mistyped one.

@@ -17,6 +17,7 @@ from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.retries import may_be_repeated
 from reeldex.flows.extraction.run import retry_rule
 from reeldex.flows.extraction.shard_job import ShardJob
+from reeldex.quantities import counted
 
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent, Workers
@@ -83,9 +84,14 @@ def _is_retryable(_task: object, _task_run: object, state: Any) -> bool:  # noqa
     return may_be_repeated(state.result(raise_on_failure=False))
 
 
+def _shard_task_name() -> str:
+    parameters = task_run.parameters
+    return f"shard-{parameters['shard']:05d} ({counted(parameters['videos'], 'video')})"
+
+
 @task(
     name="extract-shard",
-    task_run_name="shard-{shard:05d} ({videos} videos)",
+    task_run_name=_shard_task_name,
     persist_result=True,
     result_serializer="json",
     retry_condition_fn=_is_retryable,

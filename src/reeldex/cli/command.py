@@ -17,6 +17,7 @@ from cyclopts import App, Group, Parameter, Token
 
 from reeldex.cli.settings import Given, Setting
 from reeldex.errors import ReeldexError, UserError
+from reeldex.remote_files import is_url
 
 
 def _typed_name(name: str) -> str:
@@ -93,14 +94,16 @@ _ON_CONFIGURATION = (
 
 
 def _path(_: object, tokens: Sequence[Token]) -> Path:
-    """Return a path. An empty one, as of an unset shell variable, would mean the current folder."""
+    """Return a path of this machine. An empty one, as of an unset shell variable, would mean the current folder."""
     if not tokens[0].value:
         raise ValueError("the path is empty")
+    if is_url(tokens[0].value):
+        raise ValueError("it is a URL; give a path of this machine")
     return Path(tokens[0].value)
 
 
 NonEmptyPath = Annotated[Path, Parameter(converter=_path)]
-"""A path that must not be empty."""
+"""A path of this machine that must not be empty."""
 _WRONG_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 _WRONG_PATH_ERRNOS = {errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EACCES, errno.EPERM}
 _HOW_TO_CONTINUE = {"train": "Saved checkpoints are kept; add --resume to continue from there."}

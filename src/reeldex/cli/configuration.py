@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reeldex.cli.command import DEFAULTS, Output, command
+from reeldex.cli.command import DEFAULTS, NonEmptyPath, Output, command
 from reeldex.cli.settings import Given
 from reeldex.errors import UsageError
 from reeldex.flows.config.document import commented
@@ -58,7 +58,7 @@ def schema(*, output: Output) -> int:
     example="reeldex config init",
 )
 def init(
-    file: Annotated[Path, Parameter(help="The file to write.")] = Path(CONFIG_FILE_NAME),
+    file: Annotated[NonEmptyPath, Parameter(help="The file to write.")] = Path(CONFIG_FILE_NAME),
     /,
     *,
     force: Annotated[bool, Parameter(help="Replace an existing file.")] = False,

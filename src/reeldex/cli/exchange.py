@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 def export(
     store: Annotated[str, Parameter(help="Folder of the feature store, or its URL (s3://...).")],
-    out: Annotated[Path, Parameter(help="Folder for the .npy files.")],
+    out: Annotated[NonEmptyPath, Parameter(help="Folder for the .npy files.")],
     /,
     *,
     space: Annotated[tuple[str, ...], Parameter(metavar="NAME", help="Only this feature space (repeatable).")] = (),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from tests.flows.server.test_with_and_without_server import flow_runs
 
 pytestmark = pytest.mark.slow
 
+# A file of features is hashed in the workspace of the shard's claim, before it has its name.
+_DRAFT = re.compile(r"hash store/claims/\.publishing-\w+/\w+")
 _FEATURES = f"store/features/{EXTRACTORS['resnet152'].space(WeightsChoice.PRETRAINED)}"
 
 
@@ -56,23 +60,28 @@ def _extract(folder: Path, weights: Path, environment: Mapping[str, str], *more:
 
 def _looks(inspected: tuple[int, ...], published: tuple[int, ...], weights: Path) -> dict[str, int]:
     """Return what a command should look at, each once. The hash of each published file is part of its outcomes."""
-    hashed = [weights, *(f"{_FEATURES}/shard-{shard:05d}.h5" for shard in published)] if published else []
-    return dict.fromkeys(
-        ["search", *(f"inspect {shard}" for shard in inspected), *(f"hash {each}" for each in hashed)], 1
-    )
+    looks = dict.fromkeys(["search", *(f"inspect {shard}" for shard in inspected)], 1)
+    return looks | ({f"hash {weights}": 1, "hash a draft": len(published)} if published else {})
+
+
+def _counted(folder: Path) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for call, times in counted(folder).items():
+        found["hash a draft" if _DRAFT.fullmatch(call) else call] += times
+    return found
 
 
 def _three_runs(folder: Path, make_video: MakeVideo, weights: Path, environment: Mapping[str, str], *more: str) -> None:
     for name in ("a", "b"):
         make_video(folder / "videos" / f"{name}.mp4", seconds=0.3)
     assert _extract(folder, weights, environment, *more)["shards_done"] == 2
-    assert counted(folder) == _looks((0, 1), (0, 1), weights)
+    assert _counted(folder) == _looks((0, 1), (0, 1), weights)
     make_video(folder / "videos" / "c.mp4", seconds=0.3)
     (folder / _FEATURES / "shard-00001.h5").unlink()
     assert _extract(folder, weights, environment, *more)["shards_done"] == 2
-    assert counted(folder) == _looks((0, 1, 2), (1, 2), weights)
+    assert _counted(folder) == _looks((0, 1, 2), (1, 2), weights)
     assert _extract(folder, weights, environment, *more)["shards_done"] == 0
-    assert counted(folder) == _looks((0, 1, 2), (), weights)
+    assert _counted(folder) == _looks((0, 1, 2), (), weights)
 
 
 def test_a_command_looks_at_everything_once(tmp_path: Path, make_video: MakeVideo, weights: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_run_is_completed_then_there_is_nothing_new(folder: Path) -> None:
     state = _extract(folder)
     assert (state.name, state.type.value) == ("Completed", "COMPLETED")
     assert state.result().extracted_ok == 3
-    assert _task_names(state) == ["plan", "shard-00000 (2 videos)", "shard-00001 (1 videos)"]
+    assert _task_names(state) == ["plan", "shard-00000 (2 videos)", "shard-00001 (1 video)"]
     artifacts = _artifacts(state)
     assert set(artifacts) == {"Progress", "Summary", "Pictures", "Store store"}
     assert "| Shards done in this run | 2 |" in artifacts["Summary"]
@@ -123,7 +123,7 @@ def test_a_lost_shard_fails_the_run_and_rerun_failed_finishes_it(folder: Path) -
     in_the_way.rmdir()
     state = _run(rerun, folder / "store", **COMPUTE)
     assert state.name == "Completed"
-    assert _task_names(state) == ["plan", "shard-00001 (1 videos)"]
+    assert _task_names(state) == ["plan", "shard-00001 (1 video)"]
 
 
 def test_a_store_in_use_is_left_to_a_later_run_or_refused(folder: Path) -> None:

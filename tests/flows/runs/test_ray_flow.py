@@ -45,7 +45,7 @@ def test_a_flow_run_extracts_its_shards_on_the_cluster(
     assert (report["shards_done"], report["extracted_ok"]) == (4, 4)
     assert FeatureStore(tmp_path / "store").verify().damages == ()
     tasks = api(server, "/task_runs/filter", {"task_runs": {"name": {"like_": "shard-"}}})
-    assert sorted(task["name"] for task in tasks) == [f"shard-{number:05d} (1 videos)" for number in range(4)]
+    assert sorted(task["name"] for task in tasks) == [f"shard-{number:05d} (1 video)" for number in range(4)]
     assert {task["state"]["type"] for task in tasks} == {"COMPLETED"}
     logs = " ".join(entry["message"] for entry in api(server, "/logs/filter", {"limit": 200}))
     assert "127.0.0.2 worker 0: Shard" in logs
