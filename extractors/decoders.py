@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reeldex.devices import usable_cores
-from reeldex.errors import InfrastructureError
+from reeldex.errors import InfrastructureError, UsageError
 from reeldex.extractors.decode import decode
 from reeldex.extractors.decoding_process import DecodeStoppedError
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
@@ -246,10 +246,10 @@ def _is_small(path: str) -> bool:
 
 
 def affects_all_videos(error: BaseException) -> bool:
-    """Whether an error is due to the machine, not to the current video.
+    """Whether an error is due to the machine, or to what is installed and configured there, not to the current video.
 
     A narrower rule than that for retries: most errors of the operating system concern the video's file.
     """
     if isinstance(error, OSError):
         return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)
-    return isinstance(error, (MemoryError, FfmpegNotFoundError, InfrastructureError))
+    return isinstance(error, (MemoryError, FfmpegNotFoundError, InfrastructureError, UsageError))

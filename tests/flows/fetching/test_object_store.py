@@ -67,6 +67,15 @@ def test_a_folder_is_searched_like_one_of_this_machine(s3: ObjectStore, config: 
     assert len(found(config, "s3://lab").videos) == 5
 
 
+def test_an_object_named_like_a_url_with_credentials_does_not_stop_the_others(s3: ObjectStore, config: Config) -> None:
+    put(s3, "v/a.mp4", "v/b.mp4?token=1.mp4", "v/50%.mp4")
+    videos = found(config, "s3://lab/v")
+    assert sorted(ids(videos).values()) == ["s3://lab/v/50%.mp4", "s3://lab/v/a.mp4"]
+    note = next(note for note in videos.notes if note.kind == "like_credentials")
+    assert (note.count, note.examples, note.is_failure) == (1, ("s3://lab/v/b.mp4?***",), True)
+    assert len(found(config, "s3://lab/v", options=ExtractConfig(exclude=("*token*",))).videos) == 2
+
+
 def test_a_list_names_objects_beside_files_and_addresses(
     s3: ObjectStore, web: Site, config: Config, tmp_path: Path
 ) -> None:
