@@ -122,10 +122,19 @@ def working(root: Path, key: str, purpose: str, owner: LeaseOwner, lease_seconds
             raise
         raise ClaimLostError(workspace.what) from error
     finally:
-        # What was claimed is free once this process has ended, too.
-        with contextlib.suppress(OSError):
-            workspace.remove()
-            lease.release()
+        _give_back(lease, workspace)
+
+
+def _give_back(lease: Lease, workspace: Workspace) -> None:
+    """Release a claim. Where that fails, it lapses: whoever takes it over then removes its workspace."""
+    try:
+        workspace.remove()
+        lease.release()
+    except OSError as error:
+        seconds = lease.record.lease_seconds
+        log.warning("The claim %s could not be released; it lapses in %g s: %s", lease.name, seconds, error)
+    finally:
+        lease.lapse()
 
 
 def _workspace(root: Path, key: str, record: LeaseRecord) -> Workspace:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from reeldex.remote_files import redacted
 from reeldex.storage.json_codec import Text
 from reeldex.storage.process_id import is_alive, own_process
 
@@ -34,7 +35,8 @@ class LeaseOwner:
     @classmethod
     def this_process(cls, work: str | None = None) -> LeaseOwner:
         """Return this process as an owner; its work is its command line unless it is given."""
-        text = shlex.join(sys.argv) if work is None else work
+        # Whoever can read the store can read this.
+        text = redacted(shlex.join(sys.argv) if work is None else work)
         shown = text if len(text) <= _LONGEST_WORK else f"{text[:_LONGEST_WORK]}..."
         since = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(socket.gethostname(), this_machine(), own_process(), shown, since)

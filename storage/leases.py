@@ -112,6 +112,10 @@ class Lease:
         # It ends at once; a process that forks next has one thread less.
         self._thread.join(_JOIN_SECONDS)
 
+    def lapse(self) -> None:
+        """Renew it no longer, so that others may take it over once its time has passed."""
+        self._released.set()
+
     def _is_ours(self) -> bool:
         return _token(self._medium.read(self.name)) == self.record.token
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from reeldex.remote_files import redacted
 from reeldex.storage.atomic import publish_text
 from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.write_errors import UnwritableError, lasting_fault
@@ -59,7 +60,7 @@ def _this_process(work: str | None) -> dict[str, object]:
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "command": shlex.join(sys.argv) if work is None else work,
+        "command": redacted(shlex.join(sys.argv) if work is None else work),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -85,4 +85,5 @@ def waiting_place(root: Path, request: str) -> Iterator[None]:
     try:
         yield
     finally:
-        lease.release()
+        with contextlib.suppress(OSError):
+            lease.release()

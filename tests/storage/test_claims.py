@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -30,6 +31,7 @@ from reeldex.storage.lease_owner import LeaseOwner
 from reeldex.storage.leases import FoundLease, LeaseRecord, Leases
 from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
+from reeldex.storage.workspace import Workspace
 from tests.storage.conftest import TWO_D, Fill, Grow, MakeRows
 from tests.waiting import wait_until
 
@@ -261,6 +263,30 @@ def test_temporaries_of_the_living_survive_a_sweep_and_those_of_the_dead_do_not(
         with staged.join(share=True) as run, run.planning():
             assert not list(staged.path.rglob("*-of-the-dead"))
     assert (staged.path / "outcomes/shard-00000.json").read_text() == "whole"
+
+
+def test_a_claim_that_cannot_be_released_lapses_and_is_cleaned_up(
+    staged: FeatureStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: Workspace) -> None:
+        raise OSError(errno.EIO, "the network is away")
+
+    with monkeypatch.context() as away, staged.claim(0, lease_seconds=0.6):
+        away.setattr(Workspace, "remove", fails)
+    assert "could not be released; it lapses in 0.6 s" in caplog.text
+    wait_until(lambda: staged.shard_holder(0) is None, 20)
+    with staged.claim(0):
+        pass
+    assert os.listdir(staged.path / "claims") == []
+
+
+def test_the_holder_of_a_claim_is_named_without_credentials(
+    staged: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["reeldex", "extract", "https://me:hunter2@host/a.mp4", "s3://b/a?sig=hunter2"])
+    with staged.claim(0):
+        assert "https://***@host/a.mp4" in (staged.shard_holder(0) or "")
+        assert not [path for path in (staged.path / "claims").glob("*.json") if "hunter2" in path.read_text()]
 
 
 def test_a_store_whose_holder_was_lost_with_its_machine_is_free_after_its_lease(staged: FeatureStore) -> None:
