@@ -249,3 +249,24 @@ def test_files_of_any_file_system_of_fsspec(config: Config) -> None:
     assert results["memory://here/v/a.mp4"] == CONTENT
     assert isinstance(results["memory://here/v/c.mp4"], FetchError)
     memory.rm("/here", recursive=True)
+
+
+def test_a_rest_is_asked_for_only_if_it_is_known_to_be_of_the_same_file(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/there/a.mp4", CONTENT)
+    services, url = Services(config()), "memory://there/a.mp4"
+    service, patience = services.of(url), services.patience(url)
+
+    def rest() -> tuple[int, bytes]:
+        with service.opened(url, 5, service.look_at(url, patience), patience) as body:
+            return body.offset, b"".join(body.blocks)
+
+    assert rest() == (5, CONTENT[5:])
+    # As a file system that states sizes alone.
+    monkeypatch.setattr(type(memory), "info", lambda *_, **__: {"type": "file", "size": len(CONTENT)})
+    assert rest() == (0, CONTENT)
+    memory.rm_file("/there/a.mp4")
