@@ -100,9 +100,12 @@ def cached_text_tower(checkpoint_sha256: str, load: Callable[[], Checkpoint]) ->
 
 def _opened(path: Path) -> TextTower | None:
     try:
+        if not path.exists():
+            log.info("The text tower is read from the checkpoint, once, and kept in %s", path)
+            return None
         found = TextTower.open(path)
     except (TextTowerError, OSError) as error:
-        log.info("The text tower is read from the checkpoint: %s", error)
+        log.info("The text tower is read from the checkpoint again: %s", error)
         return None
     cached_files.mark_used(path)
     return found

@@ -27,7 +27,7 @@ class Sample:
         if (self.share is None) == (self.count is None):
             raise ValueError("a sample is a share of the shards or a number of them")
         if self.share is not None and not 0 < self.share <= 1:
-            raise ValueError(f"a share of the shards is above 0% and at most 100%, not {self.share:.10g}")
+            raise ValueError(f"a share of the shards is above 0% and at most 100%, not {self.share * 100:.10g}%")
         if self.count is not None and self.count < 1:
             raise ValueError(f"a sample has at least 1 shard, not {self.count}")
 

@@ -127,6 +127,7 @@ def test_verify_reads_a_sample_and_says_what_it_did_not_check(reeldex: Reeldex, 
     for arguments, said in [
         (("--sample", "0%"), "above 0% and at most 100%"),
         (("--sample", "some"), "'some' is neither a share of the shards, such as 1%, nor a number of them, such as 50"),
+        (("--sample", "200%"), "a share of the shards is above 0% and at most 100%, not 200%"),
         (("--seed", "1"), "--seed chooses the shards of a --sample; give both."),
     ]:
         refused = reeldex("verify", store, *arguments)
