@@ -51,7 +51,6 @@ def decode(  # noqa: PLR0913 - all but five by keyword
     hardware: HardwareDecoders | None = None,
     software_reason: str = "",
     description: Description | None = None,
-    cores: int | None = None,
 ) -> Generator[FrameBatch | DecodeSummary, None, None]:
     """Yield the frames of a video for each extractor as they are decoded, and a DecodeSummary last.
 
@@ -61,14 +60,14 @@ def decode(  # noqa: PLR0913 - all but five by keyword
     pictures differently from run to run.
     `hardware` decodes the video if it can; `software_reason` is the reason if it was tried before. Then, or if it
     reports errors, HardwareDecodingError is raised, and all frames are invalid. `description` is that of the file, if
-    it is known; `cores` are those that ffmpeg should use, None for all.
+    it is known.
     Raises ProbeError or DecodeError; frames yielded before a DecodeError are invalid. Raises DecodeStoppedError soon
     after another thread has set `stop`, even while ffmpeg writes nothing.
     """
     metadata = probe(source.path, min(limits.timeout_seconds, PROBE_TIMEOUT_SECONDS), limits, options, description)
     for spec in specs:
         require_size(source.path, spec, metadata, limits, square_pixels=options.square_pixels)
-    task = DecodingTask(source.path, metadata, specs, limits, options, stop, chunk_bytes, cores=cores)
+    task = DecodingTask(source.path, metadata, specs, limits, options, stop, chunk_bytes)
     claiming = (
         contextlib.nullcontext(Claim(None, software_reason)) if hardware is None else hardware.claim(metadata, stop)
     )

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reeldex.devices import usable_cores
-from reeldex.errors import InfrastructureError
+from reeldex.errors import InfrastructureError, UsageError
 from reeldex.extractors.decode import decode
 from reeldex.extractors.decoding_process import DecodeStoppedError
 from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
@@ -78,7 +77,6 @@ class Decoders:
             for index in range(min(count, max(1, len(self._groups))))
         ]
         self._running = len(self._threads)
-        self._working = len(self._threads)
 
     def __enter__(self) -> Decoders:
         self._files.start([_path(group) for group in self._groups])
@@ -124,8 +122,6 @@ class Decoders:
                     finally:
                         self._files.release(file.number)
         finally:
-            with self._lock:
-                self._working -= 1
             self._put(None)  # or the engine would wait forever
 
     def _next_files(self) -> list[ReadyFile]:
@@ -143,12 +139,6 @@ class Decoders:
                 files.append(another)
             self._left -= len(files)
         return files
-
-    def _cores(self) -> int | None:
-        """Return the cores for each of the files that are decoded at the same time from now on; None if it is one."""
-        with self._lock:
-            at_a_time = min(len(self._threads), self._working + self._left)
-        return max(1, usable_cores() // at_a_time) if at_a_time > 1 else None
 
     def _described(self, files: Sequence[ReadyFile]) -> Mapping[str, Description]:
         """Return the descriptions of several files, of which any may be missing."""
@@ -194,7 +184,6 @@ class Decoders:
                 hardware=hardware,
                 software_reason=software_reason,
                 description=description,
-                cores=self._cores(),
             )
             with contextlib.closing(decoded) as items:
                 for at, item in self._times.decoding(cut(items, sources, self._specs)):
@@ -246,10 +235,10 @@ def _is_small(path: str) -> bool:
 
 
 def affects_all_videos(error: BaseException) -> bool:
-    """Whether an error is due to the machine, not to the current video.
+    """Whether an error is due to the machine, or to what is installed and configured there, not to the current video.
 
     A narrower rule than that for retries: most errors of the operating system concern the video's file.
     """
     if isinstance(error, OSError):
         return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)
-    return isinstance(error, (MemoryError, FfmpegNotFoundError, InfrastructureError))
+    return isinstance(error, (MemoryError, FfmpegNotFoundError, InfrastructureError, UsageError))

@@ -33,7 +33,6 @@ _PIPE_BYTES = 1 << 20
 _GATHER_SECONDS = 0.004
 _STOP_POLL_SECONDS = 0.5
 _MOST_THREADS = 16  # default maximum of ffmpeg
-_FEWEST_THREADS = 3
 
 # Reads available bytes from a file descriptor, yields the resulting chunks of frames, returns False at the end.
 Reader = Callable[[int], Generator[FrameBatch, None, bool]]
@@ -45,10 +44,7 @@ class DecodeStoppedError(Exception):
 
 @dataclass(frozen=True)
 class DecodingTask:
-    """What `start` needs to decode a video.
-
-    `hardware` is the number of the CUDA device that decodes it; `cores` are those that it should use, None for all.
-    """
+    """What `start` needs to decode a video; `hardware` is the number of the CUDA device that decodes it."""
 
     path: str
     metadata: VideoMetadata
@@ -58,7 +54,6 @@ class DecodingTask:
     stop: threading.Event | None
     chunk_bytes: int
     hardware: int | None = None
-    cores: int | None = None
 
     @property
     def threads(self) -> int | None:
@@ -66,9 +61,6 @@ class DecodingTask:
         if self.hardware is not None:
             return 1
         most = decoder_threads(self.metadata.width, self.metadata.height, self.limits.ffmpeg_memory_bytes)
-        if self.cores is not None:
-            # As many as ffmpeg chooses on 2 cores: with 2 threads or 1, damaged pictures look different.
-            return min(most, max(_FEWEST_THREADS, self.cores))
         return most if most < min(os.cpu_count() or 1, _MOST_THREADS) else None
 
 
@@ -83,11 +75,8 @@ def decode_arguments(  # noqa: PLR0913 - all but four by keyword
     change: PictureChange = PictureChange(),  # noqa: B008 - frozen
     messages: Sequence[str] = complaints.ERRORS_ONLY,
     hardware: int | None = None,
-    filter_threads: int | None = None,
 ) -> list[str]:
     """Return ffmpeg's arguments to decode a track of `path` once, by `threads` threads (None: ffmpeg's choice).
-
-    `filter_threads` is the number of threads that share the work of each filter, beside those.
 
     `hardware` is the number of the CUDA device that decodes it; None: the CPU does.
     """
@@ -104,8 +93,7 @@ def decode_arguments(  # noqa: PLR0913 - all but four by keyword
         # In MPEG-TS, time begins with the first of the streams that are used, which is the sound.
         outputs.append(ffmpeg_python.output(source["a?"], "-", format="null", codec="copy"))
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
-    filters = [] if filter_threads is None else ["-filter_complex_threads", str(filter_threads)]
-    return ["-hide_banner", "-nostdin", *messages, *filters, *arguments]
+    return ["-hide_banner", "-nostdin", *messages, *arguments]
 
 
 def start(task: DecodingTask, *, traced: bool) -> tuple[subprocess.Popen[bytes], Pipes]:
@@ -128,7 +116,6 @@ def start(task: DecodingTask, *, traced: bool) -> tuple[subprocess.Popen[bytes],
             change=picture_change(task.metadata, task.options),
             messages=complaints.TRACED if traced else complaints.ERRORS_ONLY,
             hardware=task.hardware,
-            filter_threads=task.cores,
         )
         process = subprocess.Popen(
             [*ffmpeg_process.command(task.limits.ffmpeg_memory_bytes, address_space=task.hardware is None), *arguments],

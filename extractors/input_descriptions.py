@@ -78,10 +78,12 @@ def describe_together(paths: Sequence[str], limits: DecodeLimits) -> dict[str, D
         group = left[:TOGETHER]
         arguments = [each for path in group for each in _input_arguments(path, limits, {})]
         try:
-            printed = _run(arguments, limits, until - time.monotonic()).stderr
+            answer = _run(arguments, limits, until - time.monotonic())
         except subprocess.TimeoutExpired:
             break
-        opened, texts = _split(group, printed)
+        opened, texts = _split(group, answer.stderr)
+        if answer.returncode < 0 and opened:
+            texts.pop(group[opened - 1], None)  # killed, perhaps while it printed this one
         found |= {path: Description(text, states[path]) for path, text in texts.items()}
         # All, or those before the first that cannot be opened, which is described alone.
         left = left[min(len(group), opened + 1) :]

@@ -51,7 +51,7 @@ HOMES = {
     "multiprocessing": {"flows/execution"},
     "faiss": {"search"},
     "fsspec": {"remote_files.py"},
-    "httpx": {"flows/fetching/web.py", "flows/runs", "flows/server"},
+    "httpx": {"flows/fetching/credentials.py", "flows/fetching/web.py", "flows/runs", "flows/server"},
     "fastapi": {"search"},
     "starlette": {"search"},
     "gensim": {"embedding/words"},

@@ -31,6 +31,8 @@ SECRETS = [
     "https://host/a.mp4?v=hunter2" + "0123456789abcdef" * 4,
     "https://host?token=hunter2",
     "https://host/a.mp4?%74oken=hunter2",
+    "https://host/a.mp4?hdnts=exp=1700000000~acl=/*~hmac=hunter2",
+    "https://host/a.mp4?q-sign-algorithm=sha1&q-ak=hunter2&q-signature=hunter2",
 ]
 HARMLESS = [
     "s3://bucket/what is this? a film.mp4",
@@ -41,6 +43,7 @@ HARMLESS = [
     "abfs://container@account.dfs.core.windows.net/a.mp4",
     "gs://bucket/#1.mp4",
     "https://host:8080/a.mp4",
+    "http://[::1]:8080/a::b.mp4",
 ]
 
 
@@ -71,6 +74,21 @@ def test_a_path_is_not_a_url(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "simplecache::s3://AKIA:hunter2@bucket/a.mp4",
+        "zip://a.mp4::https://host/a.zip?token=hunter2",
+        "zip://a.mp4::s3://AKIA:hunter2@bucket/a.zip",
+    ],
+)
+def test_a_chain_of_file_systems_is_refused_and_its_credentials_are_not_shown(url: str) -> None:
+    assert is_url(url)  # a path would be recorded
+    with pytest.raises(UsageError, match="one file system") as refusal:
+        RemoteUrl.parse(url)
+    assert "hunter2" not in str(refusal.value) + redacted(f"Reading {url} failed.")
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("/data", "not a URL"),
@@ -78,6 +96,7 @@ def test_a_path_is_not_a_url(text: str) -> None:
         ("s3:///a", "no bucket"),
         ("file:///data/a.mp4", "Pass its path"),
         ("simplecache::s3://bucket/a", "one file system"),
+        ("zip://*.mp4::simplecache::s3://bucket/a.zip", "one file system"),
     ],
 )
 def test_what_names_no_place_elsewhere_is_refused(text: str, words: str) -> None:

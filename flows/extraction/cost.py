@@ -145,8 +145,9 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     cost = Cost(
         videos=round(len(readable) * share),
         broken=len(entries) - round(len(readable) * share),
-        unknown_duration=sum(
-            video.metadata.duration_seconds is None and video.entry.path not in listed for video in videos
+        unknown_duration=round(
+            sum(video.metadata.duration_seconds is None and video.entry.path not in listed for video in videos)
+            * (len(entries) / len(sample) if sample else 1.0)
         ),
         seconds_of_video=seconds_of_video,
         decode_seconds=decode_wall,

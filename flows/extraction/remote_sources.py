@@ -16,7 +16,7 @@ from reeldex.flows.extraction.video_ids import FoundFile
 from reeldex.flows.fetching.faults import FetchError
 from reeldex.flows.fetching.looking import asked, content_of
 from reeldex.flows.fetching.remote_file import RemoteFile
-from reeldex.remote_files import RemoteUrl
+from reeldex.remote_files import RemoteUrl, carries_credentials, redacted
 
 if TYPE_CHECKING:
     from reeldex.flows.fetching.object_store import ObjectFiles
@@ -137,9 +137,13 @@ class _StoreSearch:
 
     def _takes(self, name: str, relative: str) -> bool:
         if has_video_ending(name, self._patterns.endings):
-            if self._patterns.admits(relative):
+            url = f"{self._url}/{relative}"
+            if not self._patterns.admits(relative):
+                self._tally.add(NoteKind.EXCLUDED, printable(relative))
+            elif carries_credentials(url):
+                self._tally.add(NoteKind.LIKE_CREDENTIALS, printable(redacted(url)))
+            else:
                 return True
-            self._tally.add(NoteKind.EXCLUDED, printable(relative))
         else:
             dot, ending = name.rpartition(".")[1:]
             self._tally.add_other_ending(printable(relative), printable(f"{dot}{ending}".lower() if dot else ""))

@@ -20,6 +20,7 @@ class NoteKind(StrEnum):
     HIDDEN = "hidden"
     EXCLUDED = "excluded"
     UNREADABLE_FOLDER = "unreadable_folder"
+    LIKE_CREDENTIALS = "like_credentials"
     BROKEN_LINK = "broken_link"
     REPEATED_LINK = "repeated_link"
     EQUAL_NAME = "equal_name"
@@ -31,6 +32,10 @@ _WORDS = {
     NoteKind.HIDDEN: ("hidden file or folder", "hidden files or folders"),
     NoteKind.EXCLUDED: ("file or folder excluded by a pattern", "files or folders excluded by patterns"),
     NoteKind.UNREADABLE_FOLDER: ("folder that CANNOT BE READ", "folders that CANNOT BE READ"),
+    NoteKind.LIKE_CREDENTIALS: (
+        "object that would be NAMED LIKE A URL WITH CREDENTIALS: rename or exclude it",
+        "objects that would be NAMED LIKE URLS WITH CREDENTIALS: rename or exclude them",
+    ),
     NoteKind.BROKEN_LINK: ("link to nothing", "links to nothing"),
     NoteKind.REPEATED_LINK: (
         "link to a folder that contains it or is searched already",
@@ -67,7 +72,7 @@ class SearchNote:
     @property
     def is_failure(self) -> bool:
         """Whether videos may have been missed because of an error."""
-        return self.kind is NoteKind.UNREADABLE_FOLDER
+        return self.kind in {NoteKind.UNREADABLE_FOLDER, NoteKind.LIKE_CREDENTIALS}
 
     def __str__(self) -> str:
         one, many = _WORDS[self.kind]

@@ -23,7 +23,7 @@ from reeldex.storage.write_errors import UnwritableError
 
 log = logging.getLogger(__name__)
 
-_WARNED = {NoteKind.UNREADABLE_FOLDER, NoteKind.EQUAL_NAME, NoteKind.EQUAL_ID}
+_WARNED = {NoteKind.UNREADABLE_FOLDER, NoteKind.LIKE_CREDENTIALS, NoteKind.EQUAL_NAME, NoteKind.EQUAL_ID}
 _REMEDIES = {NoteKind.EQUAL_ID: " Use --video-id auto or path, or give ids in a list."}
 
 

@@ -3,6 +3,7 @@
 - `remote_file.py`: what a service says of a file, and the version that a manifest records.
 - `faults.py`: what fails with one video, and what with a whole service.
 - `web.py` and `object_store.py`: requests to a web server, and to an object store or another file system of fsspec.
+- `credentials.py`: those of web servers.
 - `services.py`: the service of each URL.
 - `patience.py`: attempts, pauses and time limits.
 - `download.py`: one video into one file, completely or not at all.

@@ -124,14 +124,18 @@ class FetchedFiles:
             if wanted is None:
                 return
             try:
-                self._fetch(wanted)
+                self._fetch_or_judge(wanted)
             except FetchStoppedError:
                 return
-            except ServiceFault as fault:
-                error = self._services.judged(wanted.url, fault, [*self._arrived, *self._asked_for])
-                self._put(ReadyFile(wanted.number, error=error))
             except Exception as error:  # noqa: BLE001 - a decoder raises it
                 self._put(ReadyFile(wanted.number, error=error))
+
+    def _fetch_or_judge(self, wanted: _Wanted) -> None:
+        """Fetch a video. Raises FetchError or InfrastructureError when its service fails."""
+        try:
+            self._fetch(wanted)
+        except ServiceFault as fault:
+            raise self._services.judged(wanted.url, fault, [*self._arrived, *self._asked_for]) from fault
 
     def _fetch(self, wanted: _Wanted) -> None:
         """Fetch a video, and hand it out; again later if it turns out to be larger than expected."""
@@ -149,7 +153,8 @@ class FetchedFiles:
         self._budget.take(room)
         try:
             patience = self._services.patience(wanted.url, self._stop)
-            size = Download(self._services.of(wanted.url), wanted.url, target, room, most, patience).run()
+            service = self._services.of(wanted.url)
+            size = Download(service, wanted.url, target, room, most, patience, wanted.size_bytes).run()
         except NeedsRoomError as needed:
             self._give_up(target, room)
             self._queue_again(wanted, needed.size_bytes)

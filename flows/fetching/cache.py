@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from reeldex.flows.fetching.faults import FetchStoppedError
+from reeldex.remote_files import RemoteUrl
 from reeldex.storage.write_errors import lasting_fault
 from reeldex.user_folders import cache_folder
 
@@ -42,8 +43,10 @@ class CacheFolder:
         except OSError as error:
             raise (lasting_fault(self.root / _LOCK, error) or error) from error
 
-    def file(self, number: int, name: str) -> Path:
+    def file(self, number: int, url: str) -> Path:
         """Return the file for a video; it keeps the ending of the video's name, which helps to tell its format."""
+        # The name of an object may contain a question mark; that of a file of the web ends there.
+        name = re.split(r"[?#]", url, maxsplit=1)[0] if RemoteUrl.parse(url).is_web else url
         ending = Path(name).suffix
         return self.path / f"{number:06d}{ending if _ENDING.fullmatch(ending) else ''}"
 

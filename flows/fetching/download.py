@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -28,7 +28,10 @@ class NeedsRoomError(Exception):
 
 @dataclass
 class Download:
-    """The download of `url` into the new file `target`, which may have `room_bytes`; a video, `most_bytes`."""
+    """The download of `url` into the new file `target`, which may have `room_bytes`; a video, `most_bytes`.
+
+    `planned_bytes` is its size when the run was planned, if that is known.
+    """
 
     service: Service
     url: str
@@ -36,6 +39,7 @@ class Download:
     room_bytes: int
     most_bytes: int
     patience: Patience
+    planned_bytes: int | None = None
     received: int = 0
     _known: RemoteFile | None = field(default=None, init=False)
 
@@ -69,10 +73,17 @@ class Download:
                 file.seek(body.offset)
                 self.received = body.offset
                 self._receive(body, file)
-            size = body.file.size_bytes
+            size = self._size_at_least(body)
         if size is not None and self.received != size:
             raise ServiceFault(FaultKind.CUT, f"the connection ended after {self._progress(size)}", "Run it again.")
         return self.received
+
+    def _size_at_least(self, body: Body) -> int | None:
+        """Return the size that the video must have; where the service marks no end, what the plan knows of it."""
+        size = self._known.size_bytes if self._known is not None else None
+        if size is None and not body.has_end and self.received < (self.planned_bytes or 0):
+            return self.planned_bytes
+        return size
 
     def _begin(self, body: Body) -> None:
         """Check the answer before its first byte: the size, and that it continues what has been received."""
@@ -81,6 +92,8 @@ class Download:
             # The next attempt asks for the whole file, of which nothing has been received.
             self.received = 0
             raise ServiceFault(FaultKind.CUT, "the file changed while it was fetched", "Run it again.")
+        if known is not None and body.offset and body.file.size_bytes is None:
+            self._known = replace(body.file, size_bytes=known.size_bytes)  # a rest of a whole whose size it leaves out
         size = body.file.size_bytes
         if size is not None and size > self.most_bytes:
             raise self._too_large(f"The video has {data_size(size)}")

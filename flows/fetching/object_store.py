@@ -65,9 +65,9 @@ class ObjectFiles:
 
     @contextmanager
     def opened(self, url: str, offset: int, known: RemoteFile | None, patience: Patience) -> Iterator[Body]:
-        """Open an object to read it from `offset`, or from 0 if it is no longer `known`."""
+        """Open an object to read it from `offset`, or from 0 if it is no longer `known`, or that cannot be told."""
         file = self.look_at(url, patience)
-        if known is not None and not file.same_content(known):
+        if known is not None and not (file.has_version and file.same_content(known)):
             offset = 0
         yield Body(file, offset, self._pieces(url, file, offset, patience))
 

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Body:
-    """The bytes of a file from `offset` on, in blocks; `file` is what the service says of the whole file."""
+    """The bytes of a file from `offset` on, in blocks; `file` is what the service says of the whole file.
+
+    `has_end` is whether the service marks the end, by a length or by a last block: otherwise a broken connection looks
+    like the end.
+    """
 
     file: RemoteFile
     offset: int
     blocks: Iterator[bytes]
+    has_end: bool = True
 
 
 class Service(Protocol):

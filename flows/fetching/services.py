@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from reeldex.errors import InfrastructureError
+from reeldex.errors import InfrastructureError, UserError
 from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.object_store import ObjectFiles
@@ -99,7 +99,7 @@ class Services:
             except FetchError:
                 if not need_facts:
                     return True
-            except (ServiceFault, InfrastructureError):
+            except (ServiceFault, InfrastructureError, UserError):
                 continue
             else:
                 return True

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import email.utils
 import logging
-import netrc
-import os
 import re
 import socket
 import ssl
@@ -16,13 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from reeldex.errors import UsageError
 from reeldex.extractors.errors import FailureReason
+from reeldex.flows.fetching.credentials import netrc_credentials
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.remote_file import RemoteFile, plain_tag
 from reeldex.flows.fetching.service import Body
@@ -52,7 +49,7 @@ class WebFiles:
             logging.getLogger(name).setLevel(logging.WARNING)
         # A connection of its own for each request, which its time limit can then end.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        self._client = httpx.Client(headers=_HEADERS, auth=_netrc(), limits=limits)
+        self._client = httpx.Client(headers=_HEADERS, auth=netrc_credentials(), limits=limits)
 
     def look_at(self, url: str, patience: Patience) -> RemoteFile:
         """Return what the server says of a file; asks for its first byte where HEAD is refused."""
@@ -73,7 +70,7 @@ class WebFiles:
             facts, start = _facts(answer), _first_byte(answer)
             if start != offset and start:
                 raise ServiceFault(FaultKind.CUT, f"the server sent another range (from byte {start:,})", _LATER)
-            yield Body(facts, start, _blocks(answer, patience))
+            yield Body(facts, start, _blocks(answer, patience), has_end=_has_end(answer))
 
     @contextmanager
     def _answer(
@@ -149,16 +146,6 @@ class _TimeLimit:
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def _netrc() -> httpx.NetRCAuth | None:
-    file = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
-    if not file.is_file():
-        return None
-    try:
-        return httpx.NetRCAuth(str(file))
-    except (netrc.NetrcParseError, OSError) as error:
-        raise UsageError(f"The credentials in {file} cannot be read: {error}. Correct the file.") from error
-
-
 def _timeouts(patience: Patience) -> httpx.Timeout:
     left = patience.seconds_left
     return httpx.Timeout(min(_SILENCE_SECONDS, left), connect=min(_CONNECT_SECONDS, left), pool=None)
@@ -166,7 +153,8 @@ def _timeouts(patience: Patience) -> httpx.Timeout:
 
 def _range_of(offset: int, known: RemoteFile | None) -> dict[str, str]:
     """Return the headers that ask for the rest of a file; its answer says whether it is still the same one."""
-    if not offset or known is None or known.size_bytes is None:
+    if not offset or known is None or known.size_bytes is None or not known.has_version:
+        # Of a file without a tag or a time, a changed one of the same length could not be told.
         return {}
     return {"Range": f"bytes={offset}-"}
 
@@ -198,9 +186,16 @@ def _time_of(text: str | None) -> int | None:
         return None
 
 
+def _has_end(answer: httpx.Response) -> bool:
+    """Whether the end of the content is marked: otherwise it is where the connection ends, for whatever reason."""
+    return "Content-Length" in answer.headers or "chunked" in answer.headers.get("Transfer-Encoding", "").lower()
+
+
 def _blocks(answer: httpx.Response, patience: Patience) -> Iterator[bytes]:
     try:
         yield from answer.iter_raw()
+        if patience.is_over and not _has_end(answer):
+            raise _silent()  # the time limit has ended the connection
     except httpx.TimeoutException as error:
         raise _silent() from error
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:

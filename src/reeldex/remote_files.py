@@ -16,14 +16,18 @@ from reeldex.errors import UsageError
 if TYPE_CHECKING:
     import fsspec
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://")
+# Between the file systems of a chain.
+_CHAINED = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]*(?:://|::))")
 # A URL within a text: of prose around it, quotes, brackets and white space are not part of it.
 _URL_WITHIN = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]+://[^\s'"<>`]+""")
 _WEB = frozenset({"http", "https"})
-# Names of the parameters of signed URLs: AWS (v4, v2), Google Cloud, Azure (SAS), CloudFront, and tokens of others.
+# Names of the parameters of signed URLs: AWS (v4, v2), Google Cloud, Azure (SAS), CloudFront, Akamai, Tencent, and
+# tokens of others.
 _SECRET_PARAMETERS = re.compile(
-    r"(x-amz-|x-goog-|x-ms-).*|sig|signature|awsaccesskeyid|googleaccessid|policy|key-pair-id|"
-    r".*(token|secret|password|passwd|api[-_]?key|access[-_]?key|credential|authorization).*|pwd|auth|key|sas|hmac|jwt",
+    r"(x-amz-|x-goog-|x-ms-).*|sig|awsaccesskeyid|googleaccessid|policy|key-pair-id|hdn(ts|tl|ea)|"
+    r".*(token|secret|signature|password|passwd|api[-_]?key|access[-_]?key|credential|authorization|hmac).*|"
+    r"pwd|auth|key|sas|jwt|q-(sign|ak).*",
     re.IGNORECASE,
 )
 # Longer values than this that look random are taken for secrets, whatever their name.
@@ -60,7 +64,7 @@ class RemoteUrl:
 
     def __post_init__(self) -> None:
         shown = redacted(str(self))
-        if "::" in self.scheme or not _URL.fullmatch(f"{self.scheme}://"):
+        if _CHAINED.search(str(self)) or not _URL.fullmatch(f"{self.scheme}://"):
             raise UsageError(f"{shown} is not a URL of one file system. Write it as scheme://place/path.")
         if self.scheme in {"file", "local"}:
             raise UsageError(f"{shown} is a file of this machine. Pass its path, without {self.scheme}://.")
@@ -95,7 +99,10 @@ class RemoteUrl:
 
 
 def is_url(text: str) -> bool:
-    """Return whether a text has the form of a URL, such as `https://host/a.mp4` or `s3://bucket/a.mp4`."""
+    """Return whether a text has the form of a URL, such as `https://host/a.mp4` or `s3://bucket/a.mp4`.
+
+    Also of a chain (`simplecache::s3://bucket/a.mp4`), which RemoteUrl then refuses.
+    """
     return _URL.match(text.strip()) is not None
 
 
@@ -110,7 +117,7 @@ def carries_credentials(url: str) -> bool:
 
 def redacted(text: str) -> str:
     """Return a text with the credentials of all URLs in it replaced by `***`."""
-    return _URL_WITHIN.sub(lambda match: _redacted_url(match[0]), text)
+    return _URL_WITHIN.sub(lambda match: "::".join(map(_redacted_url, _CHAINED.split(match[0]))), text)
 
 
 def credentials_advice(scheme: str) -> str:

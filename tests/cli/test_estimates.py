@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from reeldex.extractors import ffmpeg
 from reeldex.flows.extraction import video_lengths
 from tests.conftest import MakeVideo, Reeldex
 
@@ -94,3 +96,17 @@ def test_of_many_videos_a_sample_is_opened(
     for name in ("videos", "broken", "bytes_out", "rows", "shards"):
         assert some[name] == whole[name]
     assert some["seconds_of_video"] == pytest.approx(whole["seconds_of_video"])
+
+
+def test_videos_of_unknown_duration_are_counted_beyond_the_sample(
+    reeldex: Reeldex, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    stream = make_video(tmp_path / "a.mp4", seconds=1.2)
+    for number in range(12):  # a raw stream states no duration
+        command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-i", str(stream), "-c", "copy", "-f", "h264"]
+        subprocess.run([*command, str(folder / f"{number}.h264")], check=True)
+    monkeypatch.setattr(video_lengths, "MOST_PROBED", 4)
+    asked = ("extract", folder, "--store", tmp_path / "store", "--dry-run", "--at-speed", "1", "--json")
+    assert reeldex(*asked).json["unknown_duration"] == 12

@@ -16,13 +16,11 @@ import pytest
 
 from reeldex.extractors import ffmpeg, resnet152, resnext101
 from reeldex.extractors.decode import decode
-from reeldex.extractors.decoders import Decoders
-from reeldex.extractors.decoding_process import DecodeStoppedError, DecodingTask, start
+from reeldex.extractors.decoding_process import DecodeStoppedError
 from reeldex.extractors.errors import DecodeError, ExtractionError, FailureReason
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
-from reeldex.extractors.options import DecodeLimits, EngineOptions
+from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.probe import probe
-from reeldex.extractors.work_times import WorkTimes
 from tests.conftest import MakeVideo
 from tests.extractors.rotation import write_rotated
 from tests.extractors.slow_twin import slow_frames
@@ -37,13 +35,11 @@ def run_ffmpeg(*arguments: str) -> None:
     subprocess.run([ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *arguments], check=True)
 
 
-def decoded(
-    path: Path | str, limits: DecodeLimits | None = None, cores: int | None = None
-) -> tuple[Frames, DecodeSummary]:
+def decoded(path: Path | str, limits: DecodeLimits | None = None) -> tuple[Frames, DecodeSummary]:
     """All frames by extractor, and the summary."""
     parts: dict[str, list[np.ndarray[Any, Any]]] = {spec.name: [] for spec in SPECS}
     summary = None
-    for item in decode(VideoSource("video", str(path)), SPECS, limits or DecodeLimits(), cores=cores):
+    for item in decode(VideoSource("video", str(path)), SPECS, limits or DecodeLimits()):
         if isinstance(item, DecodeSummary):
             summary = item
         else:
@@ -97,42 +93,6 @@ def test_one_decode_gives_what_a_decode_for_each_gives(
         assert (frames[spec.name] == twin).all()
     assert not summary.truncated
     assert summary.error_count == 0
-
-
-@pytest.mark.parametrize("size", ["640x360", "161x121", "202x150"])
-def test_frames_do_not_depend_on_the_cores(tmp_path: Path, make_video: MakeVideo, size: str) -> None:
-    path = make_video(tmp_path / "v.mkv", seconds=2, size=size)
-    alone, _ = decoded(path)
-    for cores in (1, 2, 5):
-        shared, _ = decoded(path, cores=cores)
-        assert all(np.array_equal(shared[name], alone[name]) for name in alone)
-
-
-def test_decodings_share_the_cores(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last videos have more; a damaged picture always has several threads."""
-    started: list[tuple[int | None, int | None]] = []
-
-    def recorded(task: DecodingTask, *, traced: bool) -> Any:  # noqa: ANN401 - as `start`
-        started.append((task.cores, task.threads))
-        return start(task, traced=traced)
-
-    monkeypatch.setattr("reeldex.extractors.decode.start", recorded)
-    monkeypatch.setattr("reeldex.extractors.decoders.usable_cores", lambda: 8)
-    path = make_video(tmp_path / "v.mp4", seconds=0.2)
-    sources = [VideoSource(str(number), str(path)) for number in range(12)]
-
-    def cores(count: int, videos: int) -> list[tuple[int | None, int | None]]:
-        started.clear()
-        times = WorkTimes()
-        with Decoders(sources[:videos], [resnet152.SPEC], EngineOptions(), count=count, times=times) as running:
-            while running.next_message() is not None:
-                pass
-        return sorted(started, key=str)
-
-    assert cores(8, 12)[:4] == [(1, 3)] * 4
-    assert cores(4, 12)[:4] == [(2, 3)] * 4
-    assert cores(4, 2)[0] == (4, 4)
-    assert cores(4, 1) == [(None, started[0][1])]
 
 
 def test_a_picture_that_starts_late_keeps_its_place_in_time(tmp_path: Path, make_video: MakeVideo) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.extractors import decoders, ffmpeg
+from reeldex.extractors import decoders, ffmpeg, ffmpeg_process
 from reeldex.extractors.decoders import Decoders
 from reeldex.extractors.errors import ExtractionError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, VideoMetadata, VideoSource
@@ -120,6 +120,20 @@ def test_a_file_that_has_changed_is_described_again(tmp_path: Path, make_video: 
     assert probe(paths[0], description=found[paths[0]]).width == 96
     Path(paths[1]).unlink()
     assert str(probed(paths[1], found[paths[1]])).startswith("missing: ")
+
+
+def test_a_description_that_a_killed_process_was_printing_is_not_used(
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(make_video(tmp_path / f"{name}.mp4")) for name in "abc"]
+    command = ffmpeg_process.command
+    inputs = [each for path in paths for each in ("-i", f"file:{path}")]
+    printed = subprocess.run([ffmpeg.executable(), "-hide_banner", *inputs], capture_output=True, check=False).stderr
+    cut = printed.index(b"Duration", printed.index(b"Input #1"))
+    # Nobody can aim at the moment: the shell passes on what ffmpeg had printed by then, and dies.
+    killed = ["sh", "-c", f'"$@" 2>&1 | head -c {cut} >&2; kill -9 $$', "sh"]
+    monkeypatch.setattr(ffmpeg_process, "command", lambda memory_bytes: [*killed, *command(memory_bytes)])
+    assert list(describe_together(paths, LIMITS)) == paths[:1]
 
 
 def test_a_file_cannot_speak_for_another(tmp_path: Path, make_video: MakeVideo) -> None:

@@ -24,6 +24,7 @@ from reeldex.flows.config.keys import field_at
 from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
+from reeldex.remote_files import is_url, redacted
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}
 # Flags that are given once for each value, which may contain commas.
@@ -66,11 +67,16 @@ class Setting:
         )
 
     def value(self, given: Any) -> Any:  # noqa: ANN401 - text, a choice or a boolean
-        """Return a given value in the form that the configuration accepts. Raises UsageError for an empty path."""
+        """Return a given value in the form that the configuration accepts.
+
+        Raises UsageError for an empty path, and for a URL in the place of a path.
+        """
         kind, _ = _kind(_field(self.key).annotation)
         if kind is Path and not given:
             # As of an unset shell variable: it would mean the current folder.
             raise UsageError(f"{self.flag}: the path is empty.")
+        if kind is Path and is_url(given):
+            raise UsageError(f"{self.flag}: {redacted(given)} is a URL; give a path of this machine.")
         if self.key in _REPEATABLE:
             if not all(part.strip() for part in given):
                 raise UsageError(f"{self.flag}: the pattern is empty.")

@@ -6,11 +6,13 @@ import errno
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from reeldex.errors import InfrastructureError
+from reeldex.errors import InfrastructureError, UsageError
+from reeldex.extractors.decoders import affects_all_videos
 from reeldex.extractors.errors import ExtractionError, FailureReason
 from reeldex.extractors.source_files import ReadyFile
 from reeldex.flows.config.fetching import FetchConfig
@@ -148,6 +150,23 @@ def test_a_dead_host_is_that_of_its_videos_while_others_answer(web: Site, config
     assert all(isinstance(each, InfrastructureError) for each in alone.values())
 
 
+def test_a_client_that_is_not_installed_ends_the_run_in_words(config: Config) -> None:
+    dead, foreign = "http://127.0.0.1:1/a.mp4", "nosuch://bucket/b.mp4"
+    files, found = FetchedFiles(config(retries=0), {}), {}
+    files.start([dead, foreign])
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            ready = pool.submit(files.next_ready).result(timeout=10)
+            assert ready is not None
+            found[ready.number] = ready.error
+    files.close()
+    # Nobody else can say whether the network works.
+    assert isinstance(found[0], InfrastructureError)
+    assert isinstance(found[1], UsageError)
+    assert "nosuch" in str(found[1])
+    assert all(affects_all_videos(error) for error in found.values() if error is not None)
+
+
 def test_closing_ends_downloads_and_removes_what_they_wrote(web: Site, config: Config, tmp_path: Path) -> None:
     for number in range(6):
         web.pages[f"/{number}.mp4"] = Page(CONTENT, dripping if number else None)
@@ -191,6 +210,8 @@ def test_the_ending_of_a_video_is_kept_and_nothing_else_of_its_name(config: Conf
     folder = CacheFolder(tmp_path)
     assert folder.file(3, "s3://bucket/../a b;rm.MP4").name == "000003.MP4"
     assert folder.file(3, "https://host/watch?v=1").name == "000003"
+    assert folder.file(3, "https://host/a.mjpeg?v=1.2").name == "000003.mjpeg"
+    assert folder.file(3, "s3://bucket/what?.mjpeg").name == "000003.mjpeg"
     assert folder.file(3, "s3://bucket/a.$(oh)").name == "000003"
     folder.remove()
 

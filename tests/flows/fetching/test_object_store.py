@@ -67,6 +67,15 @@ def test_a_folder_is_searched_like_one_of_this_machine(s3: ObjectStore, config: 
     assert len(found(config, "s3://lab").videos) == 5
 
 
+def test_an_object_named_like_a_url_with_credentials_does_not_stop_the_others(s3: ObjectStore, config: Config) -> None:
+    put(s3, "v/a.mp4", "v/b.mp4?token=1.mp4", "v/50%.mp4")
+    videos = found(config, "s3://lab/v")
+    assert sorted(ids(videos).values()) == ["s3://lab/v/50%.mp4", "s3://lab/v/a.mp4"]
+    note = next(note for note in videos.notes if note.kind == "like_credentials")
+    assert (note.count, note.examples, note.is_failure) == (1, ("s3://lab/v/b.mp4?***",), True)
+    assert len(found(config, "s3://lab/v", options=ExtractConfig(exclude=("*token*",))).videos) == 2
+
+
 def test_a_list_names_objects_beside_files_and_addresses(
     s3: ObjectStore, web: Site, config: Config, tmp_path: Path
 ) -> None:
@@ -240,3 +249,24 @@ def test_files_of_any_file_system_of_fsspec(config: Config) -> None:
     assert results["memory://here/v/a.mp4"] == CONTENT
     assert isinstance(results["memory://here/v/c.mp4"], FetchError)
     memory.rm("/here", recursive=True)
+
+
+def test_a_rest_is_asked_for_only_if_it_is_known_to_be_of_the_same_file(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/there/a.mp4", CONTENT)
+    services, url = Services(config()), "memory://there/a.mp4"
+    service, patience = services.of(url), services.patience(url)
+
+    def rest() -> tuple[int, bytes]:
+        with service.opened(url, 5, service.look_at(url, patience), patience) as body:
+            return body.offset, b"".join(body.blocks)
+
+    assert rest() == (5, CONTENT[5:])
+    # As a file system that states sizes alone.
+    monkeypatch.setattr(type(memory), "info", lambda *_, **__: {"type": "file", "size": len(CONTENT)})
+    assert rest() == (0, CONTENT)
+    memory.rm_file("/there/a.mp4")
