@@ -45,6 +45,7 @@ class Catalog:
         self._root = root
         self._stamp: int | None = None
         self._shards = 0
+        self._first: FileVersion | None = None
         self._manifests: dict[int, ShardManifest] = {}
         self._all: tuple[ShardManifest, ...] = ()
         self._index = EntryIndex(())
@@ -73,8 +74,17 @@ class Catalog:
         if stamp != self._stamp:
             settled = time.time_ns() - stamp > _SETTLED_AFTER_NS
             self._shards = len(list_shards(self._root))
+            self._forget_another_store()
             self._stamp = stamp if settled else None
         return self._shards
+
+    def _forget_another_store(self) -> None:
+        """Forget all manifests if another store has taken the place of the one they are of."""
+        before, self._first = self._first, file_version(layout.manifest_file(self._root, 0))
+        if before is not None and self._first != before:
+            self._manifests, self._all, self._index = {}, (), EntryIndex(())
+            self._outcomes.clear()
+            self._videos_kept = 0
 
     def manifest(self, shard: int) -> ShardManifest:
         """Return the manifest of one shard; raises ValueError when there is no such shard."""

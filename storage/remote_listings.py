@@ -45,6 +45,8 @@ class _Known:
 
 
 _guard = threading.Lock()
+# Counts what was forgotten: an answer to an older question does not count after that.
+_forgotten = 0
 # By the URL of the folder. `_FILES` has single answers, also that a file is absent.
 _FOLDERS: dict[str, _Known] = {}
 _FILES: dict[str, dict[str, tuple[float, RemoteEntry | None]]] = {}
@@ -53,20 +55,25 @@ _FILES: dict[str, dict[str, tuple[float, RemoteEntry | None]]] = {}
 def entries_of(url: RemoteUrl) -> Mapping[str, RemoteEntry]:
     """Return what a folder holds, by name; empty for an absent one. Raises RemoteError."""
     known = _FOLDERS.get(str(url))
-    if known is None or not known.is_fresh():
-        since = time.monotonic()
-        system, path = open_file_system(url)
-        try:
-            listed = attempted(lambda: system.ls(path, detail=True), url)
-        except (FileNotFoundError, NotADirectoryError):
-            listed = []
-        # Some file systems list a file as the only entry of itself, or a folder's own mark.
-        own = path.strip("/")
-        named = {str(info["name"]).strip("/"): info for info in listed}
-        known = _Known(since, {name[len(own) + 1 :]: _entry(info) for name, info in named.items() if name != own})
-        with _guard:
-            _FOLDERS[str(url)] = known
-    return known.entries
+    return known.entries if known is not None and known.is_fresh() else entries_now(url)
+
+
+def entries_now(url: RemoteUrl) -> Mapping[str, RemoteEntry]:
+    """Return what a folder holds as `entries_of` does, but asked for now, whatever is remembered."""
+    asked, since = _forgotten, time.monotonic()
+    system, path = open_file_system(url)
+    try:
+        listed = attempted(lambda: system.ls(path, detail=True), url)
+    except (FileNotFoundError, NotADirectoryError):
+        listed = []
+    # Some file systems list a file as the only entry of itself, or a folder's own mark.
+    own = path.strip("/")
+    named = {str(info["name"]).strip("/"): info for info in listed}
+    entries = {name[len(own) + 1 :]: _entry(info) for name, info in named.items() if name != own}
+    with _guard:
+        if asked == _forgotten:
+            _FOLDERS[str(url)] = _Known(since, entries)
+    return entries
 
 
 def known_entries(url: RemoteUrl) -> dict[str, RemoteEntry] | None:
@@ -109,7 +116,9 @@ def folder_entry(entries: Mapping[str, RemoteEntry]) -> RemoteEntry:
 
 def forget(url: RemoteUrl | None = None) -> None:
     """Drop what is remembered of a file and of the folders it is in, and of all below it; of everything for None."""
+    global _forgotten  # noqa: PLW0603 - one count per process, as there is one memory
     with _guard:
+        _forgotten += 1
         if url is None:
             _FOLDERS.clear()
             _FILES.clear()
@@ -138,6 +147,9 @@ def _entry(info: Mapping[str, Any]) -> RemoteEntry:
         )
     )
     version = next((str(info[key]) for key in ("ETag", "etag", "generation", "md5Hash") if info.get(key)), "")
+    if version:
+        # Some servers list fractions of a second that they leave out where they are asked for the file alone.
+        modified = modified // _SECOND_NS * _SECOND_NS
     return RemoteEntry(int(info.get("size") or 0), version.strip('"') or str(modified), modified)
 
 

@@ -154,8 +154,7 @@ class RemotePath(PosixPath):
 
     def names_now(self) -> list[str]:
         """Return the names of what a folder holds now, whatever is remembered; none for an absent one."""
-        listings.forget(self.url)
-        return [each.name for each in self.iterdir()] if listings.entries_of(self.url) else []
+        return [name for name in listings.entries_now(self.url) if name != listings.FOLDER_MARK]
 
     def read_now(self) -> bytes:
         """Return the content of a file as it is now, whatever is remembered; raises FileNotFoundError."""

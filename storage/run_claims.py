@@ -13,6 +13,7 @@ from reeldex.storage.errors import RunLostError
 from reeldex.storage.housekeeping import remove_temporaries, sweep
 from reeldex.storage.lease_owner import LeaseOwner
 from reeldex.storage.leases import LEASE_SECONDS, Lease
+from reeldex.storage.remote_path import refresh
 
 _FOREVER = float("inf")
 
@@ -40,6 +41,7 @@ class RunClaim:
             self._root, lambda: working(self._root, STORE, PLANNING, record.owner, record.lease_seconds), (), _FOREVER
         ):
             self.require_held()
+            refresh(self._root)
             leases.clear("", record.owner, fence_of(self._root))
             users = [*leases.live(RUN), *leases.live(SHARD)]
             if all(each.key == self._lease.key for each in users):

@@ -16,8 +16,9 @@ from typing import Annotated
 from pydantic import Field
 
 from reeldex.storage import layout
-from reeldex.storage.atomic import publish
+from reeldex.storage.atomic import publish, remove_file
 from reeldex.storage.documents import read_document, refuse, write_document
+from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.json_codec import Flag, NotInJson, Text, to_json
 from reeldex.storage.system_errors import list_folder, reading
 
@@ -129,8 +130,14 @@ def read_searched_ids(root: Path, source: SearchedSource) -> Collection[str]:
 def check_searches(root: Path) -> None:
     """Read the record and the files that it names. Raises StoreDamagedError and StoreUnreadableError."""
     searches = read_searches(root)
-    for source in searches.sources if searches is not None else ():
-        read_searched_ids(root, source)
+    try:
+        for source in searches.sources if searches is not None else ():
+            read_searched_ids(root, source)
+    except StoreDamagedError:
+        # A run that records its search removes the files of the former record.
+        if read_searches(root) == searches:
+            raise
+        check_searches(root)
 
 
 def write_searches(root: Path, searches: Searches) -> None:
@@ -144,4 +151,4 @@ def write_searches(root: Path, searches: Searches) -> None:
     named = {layout.searched_ids_file(root, each.present_sha256) for each in searches.sources if each.present_sha256}
     for path in list_folder(root / layout.SEARCHES):
         if path not in named:
-            path.unlink()
+            remove_file(path)

@@ -86,6 +86,8 @@ class FeatureStore(ReadableStore):
         ClaimLostError when another one has taken it over meanwhile: nothing has been changed since.
         """
         with claim_shard(self.path, shard, run=run, lease_seconds=lease_seconds):
+            # The former holder may have published it a moment ago.
+            refresh(self.path)
             if look_at(layout.staging_folder(self.path, shard)) is not None:
                 sweep_shard(self.path, shard)
             yield

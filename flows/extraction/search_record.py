@@ -11,7 +11,7 @@ from reeldex.flows.extraction.addresses import address_of
 from reeldex.flows.extraction.search_notes import NoteKind
 from reeldex.flows.extraction.sources import is_searched
 from reeldex.remote_files import is_url
-from reeldex.storage.errors import StoreBusyError
+from reeldex.storage.errors import StoreBusyError, StoreDamagedError
 from reeldex.storage.searches import Searches
 
 if TYPE_CHECKING:
@@ -56,24 +56,43 @@ def record_search(store: FeatureStore, key: str | None, found: FoundVideos, *, n
 
     With `needs_lock`, takes the store's lock, unless another run holds it: that run's plan is then as recent as this.
     """
-    recorded = store.searches()
-    before = recorded or Searches(equal_names_get_paths=not store.shard_count())
-    after = before
-    if key is not None:
-        ids = {entry.video_id for entry in (*found.videos, *found.unsettled)}
-        if any(note.is_failure for note in found.notes):
-            # Where a folder cannot be read, its videos have not left.
-            ids.update(*(store.searched_ids(each) for each in before.sources if each.source == key))
-        after = before.with_search(key, ids, store.searched_ids)
-    if after == recorded:
-        return
     if not needs_lock:
-        store.record_searches(after)
+        _record(store, key, found)
+        return
+    if _is_recorded(store, key, found):
         return
     try:
         with store.lock():
-            store.record_searches(after)
+            # Anew: another run may have recorded its search meanwhile.
+            _record(store, key, found)
     except StoreBusyError:
         log.info("Another run uses the store: which videos left the source is recorded by the next run.")
     except UnwritableError as error:
         log.warning("Which videos left the source is not recorded: %s", error)
+
+
+def _record(store: FeatureStore, key: str | None, found: FoundVideos) -> None:
+    if (after := _after_search(store, key, found)) is not None:
+        store.record_searches(after)
+
+
+def _is_recorded(store: FeatureStore, key: str | None, found: FoundVideos) -> bool:
+    try:
+        return _after_search(store, key, found) is None
+    except StoreDamagedError:
+        # Without the lock, another run may remove the files of the former record.
+        return False
+
+
+def _after_search(store: FeatureStore, key: str | None, found: FoundVideos) -> Searches | None:
+    """Return the record of searches with this one; None if it is in there already."""
+    recorded = store.searches()
+    before = recorded or Searches(equal_names_get_paths=not store.shard_count())
+    if key is None:
+        return before if recorded is None else None
+    ids = {entry.video_id for entry in (*found.videos, *found.unsettled)}
+    if any(note.is_failure for note in found.notes):
+        # Where a folder cannot be read, its videos have not left.
+        ids.update(*(store.searched_ids(each) for each in before.sources if each.source == key))
+    after = before.with_search(key, ids, store.searched_ids)
+    return None if after == recorded else after

@@ -277,7 +277,7 @@ def test_a_claim_that_cannot_be_released_lapses_and_is_cleaned_up(
     wait_until(lambda: staged.shard_holder(0) is None, 20)
     with staged.claim(0):
         pass
-    assert os.listdir(staged.path / "claims") == []
+    assert list((staged.path / "claims").iterdir()) == []
 
 
 def test_the_holder_of_a_claim_is_named_without_credentials(

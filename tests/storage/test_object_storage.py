@@ -415,6 +415,27 @@ def test_what_another_process_publishes_is_seen(s3: ObjectStore, monkeypatch: py
     np.testing.assert_array_equal(reading.read(SPACE.name, "v7"), features(7).rows)
 
 
+def test_who_plans_or_claims_a_shard_sees_what_others_have_just_written(
+    s3: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reeldex.storage.remote_listings.FRESH_SECONDS", 600.0)
+    store = filled(URL, videos=4)
+    filled("s3://lab/other", videos=8)
+
+    def publish_elsewhere(folder: str) -> None:
+        name = f"{folder}/shard-00001.{'h5' if folder.startswith('features') else 'json'}"
+        client(s3).copy_object(Bucket="lab", Key=f"some/store/{name}", CopySource=f"lab/other/{name}")
+
+    assert store.status().shards_total == 1
+    publish_elsewhere("manifest")
+    with store.join(share=True) as run, run.planning():
+        assert store.status().shards_done == store.shard_count() - 1 == 1
+    publish_elsewhere("features/net2d.v1")
+    publish_elsewhere("outcomes")
+    with store.claim(1):
+        assert store.shard_state(1, [SPACE]).done
+
+
 def _read_in_child(store: FeatureStore, queue: multiprocessing.Queue[bytes]) -> None:
     queue.put(store.read(SPACE.name, "v1").tobytes())
 

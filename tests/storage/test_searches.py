@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 
-from reeldex.storage.errors import StoreDamagedError
+from reeldex.storage import searches as module
+from reeldex.storage.errors import ClaimLostError, StoreDamagedError
 from reeldex.storage.searches import SearchedSource, Searches, inline_ids
 from reeldex.storage.store import FeatureStore
+from tests.storage.test_claims import overtake
 
 MANY = [f"video {number:05d}" for number in range(3000)]
 ODD = ["\udcff\n", 'a"b', "é"]
@@ -95,3 +99,34 @@ def test_a_damaged_file_of_ids_is_damage(store: FeatureStore) -> None:
     with pytest.raises(StoreDamagedError, match="checksum"):
         search(store, "/list", set(MANY[1:]))
     assert not store.verify().sound
+
+
+def test_a_record_that_is_replaced_while_it_is_checked_is_no_damage(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(store, "/list", set(MANY))
+    read = module.read_searched_ids
+
+    def late(root: Path, source: SearchedSource) -> Collection[str]:
+        monkeypatch.setattr(module, "read_searched_ids", read)
+        search(store, "/list", set(MANY[1:]))
+        return read(root, source)
+
+    monkeypatch.setattr(module, "read_searched_ids", late)
+    module.check_searches(store.path)
+    assert len(files(store)) == 1
+
+
+def test_who_was_overtaken_while_recording_removes_no_file(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(store, "/list", set(MANY))
+
+    def late(folder: Path) -> list[Path]:
+        overtake(store)
+        return sorted(folder.iterdir())
+
+    monkeypatch.setattr(module, "list_folder", late)
+    with pytest.raises(ClaimLostError):
+        search(store, "/list", set(MANY[1:]))
+    assert len(files(store)) == 2

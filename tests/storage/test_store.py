@@ -24,6 +24,7 @@ from reeldex.storage.errors import (
     UnknownSpaceError,
     UnknownVideoError,
 )
+from reeldex.storage.growth import plan_growth
 from reeldex.storage.process_id import own_process
 from reeldex.storage.readable_store import nearest
 from reeldex.storage.reading import span_rows
@@ -420,3 +421,23 @@ def test_a_misspelled_id_among_very_many_is_not_looked_for() -> None:
     names = [f"video {number}" for number in range(60_000)]
     assert nearest("video 59x", names) == ""
     assert "'video 59'" in nearest("video 59x", names[:100])
+
+
+def test_an_open_store_answers_for_the_one_that_took_its_place(
+    store: FeatureStore, grow: Act, fill: Act, make_entry: MakeEntry, tmp_path: Path
+) -> None:
+    grow("a", "b", "c", videos_per_shard=2)
+    fill(0)
+    reader = FeatureStore(store.path)
+    assert reader.video_count() == len(reader.manifests()) + 1 == 3
+    assert reader.outcome("a") is not None
+    other = FeatureStore(tmp_path / "other", create=True)
+    found = [make_entry(video_id) for video_id in "wxyz"]
+    planned = plan_growth((), found, videos_per_shard=2, spaces=["net2d.v1"], exists=lambda _: True)
+    other.add_shards(planned.new_shards)
+    store.path.rename(tmp_path / "before")
+    other.path.rename(store.path)
+    assert reader.video_count() == 4
+    assert [entry.video_id for each in reader.manifests() for entry in each.videos] == list("wxyz")
+    assert [each.shard for each in reader.manifests_with(["y"])] == [1]
+    assert reader.outcome("a") is None
