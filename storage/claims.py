@@ -82,6 +82,9 @@ def claim_shard(
         if run is not None and not leases_of(root).exists(run.key, run.token):
             raise RunLostError(root, run.work)
         yield lease
+        # One that found everything done, by whoever overtook it, has changed nothing and met no fence.
+        if not lease.is_held():
+            raise ClaimLostError(f"{layout.shard_stem(shard)} of {root}")
 
 
 @contextmanager

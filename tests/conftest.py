@@ -188,8 +188,10 @@ def s3(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     import s3fs
 
     from reeldex import remote_faults
+    from reeldex.flows.execution.workers import POOL
     from reeldex.storage import remote_listings
 
+    POOL.stop()  # its processes have the environment of the test that started them
     settings = {"AWS_ENDPOINT_URL": _object_store.url, "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
     keys = {"AWS_ACCESS_KEY_ID": object_store.KEY, "AWS_SECRET_ACCESS_KEY": object_store.SECRET}
     for name, value in {**settings, **keys, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
@@ -202,6 +204,7 @@ def s3(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     remote_listings.forget()
     _object_store.requests.clear()
     yield _object_store
+    POOL.stop()
     _object_store.heal()
     for page in client.get_paginator("list_objects_v2").paginate(Bucket="lab"):
         for each in page.get("Contents", []):

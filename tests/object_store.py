@@ -86,7 +86,7 @@ class ObjectStore:
             if fault is not None:
                 self.at_once += 1
                 self.most_at_once = max(self.most_at_once, self.at_once)
-                time.sleep(fault.seconds)
+                time.sleep(fault.seconds)  # time is tested: of a slow server
                 self.at_once -= 1
                 if fault.status is not None:
                     environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM, SPACES
 from tests.object_store import KEY, SECRET, Fault, ObjectStore, client
+from tests.waiting import wait_until
 
 URL = "s3://lab/features"
 ONE = ("--extractors", "resnet152", *RANDOM)
@@ -90,9 +90,7 @@ def test_a_killed_run_loses_only_what_is_in_progress(s3: ObjectStore, videos: Pa
     command = [sys.executable, "-m", "reeldex", "extract", str(videos), "--store", URL, *ONE]
     run = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 240
-        while not [each for each in s3.asked("PUT") if each.path.endswith(".h5")] and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: [each for each in s3.asked("PUT") if each.path.endswith(".h5")], 240)
     finally:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()

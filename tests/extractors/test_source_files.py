@@ -41,7 +41,7 @@ class LateFiles:
             number = len(self.files) - 1 - len(self.handed_out)
             if number < 0 or self.closed:
                 return None
-            time.sleep(self.pause_seconds)
+            time.sleep(self.pause_seconds)  # time is tested: that of a slow fetch
             self.handed_out.append(number)
             found = self.files[number]
             return ReadyFile(number, found) if isinstance(found, str) else ReadyFile(number, error=found)

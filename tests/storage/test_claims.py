@@ -91,6 +91,11 @@ CHANGES: dict[str, Callable[[FeatureStore, MakeRows], object]] = {
 }
 
 
+def test_a_holder_that_had_nothing_to_change_learns_that_it_was_overtaken(staged: FeatureStore) -> None:
+    with pytest.raises(ClaimLostError, match="shard-00000 of"), staged.claim(0):
+        overtake(staged)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_holder_that_was_overtaken_changes_nothing(staged: FeatureStore, make_rows: MakeRows, change: str) -> None:
     def late() -> None:

@@ -91,7 +91,7 @@ def test_the_lease_of_another_machine_is_abandoned_after_its_time_of_silence(
     started = time.monotonic()
     with pytest.raises(ClaimHeldError, match="process 7 on node2"):
         acquire(leases)
-    time.sleep(0.2)
+    time.sleep(0.2)  # time is tested: less than the lease
     with pytest.raises(ClaimHeldError):
         acquire(leases)
     assert wait_until(lambda: not leases.live("shard-"), 20)
@@ -106,14 +106,14 @@ def test_a_renewed_lease_is_kept(leases: Leases, folder: Path) -> None:
     for renewals in range(1, 8):
         assert leases.live("shard-")
         assert LeaseFolder(folder).replace(path.name, record(ELSEWHERE, renewals=renewals).content())
-        time.sleep(0.1)
+        time.sleep(0.1)  # time is tested: between renewals
     (found,) = leases.live("shard-")
     assert leases.is_seen_alive(found)
     holder = leases.acquire("shard-00001", "shard", ME, lease_seconds=0.3)
     observer = Leases(LeaseFolder(folder))
     for _ in range(8):
         assert observer.live("shard-00001.")
-        time.sleep(0.1)
+        time.sleep(0.1)  # time is tested: between renewals
     holder.release()
 
 
@@ -187,7 +187,7 @@ def test_a_holder_that_was_overtaken_knows_it_and_brings_nothing_back(leases: Le
     late = leases.acquire("shard-00007", "shard", ME, lease_seconds=0.3)
     (folder / late.name).unlink()
     assert not late.is_held()
-    time.sleep(0.3)  # several renewals
+    time.sleep(0.3)  # time is tested: several renewals
     late.release()
     assert list(folder.iterdir()) == []
 

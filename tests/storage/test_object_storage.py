@@ -32,6 +32,7 @@ from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoO
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.write_errors import UnwritableError
 from tests.object_store import KEY, SECRET, Fault, ObjectStore, client
+from tests.waiting import wait_until
 
 SPACE = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1})
 URL = "s3://lab/some/store"
@@ -297,9 +298,7 @@ def test_a_kill_during_an_upload_leaves_nothing_that_counts(
     root = str(Path(__file__).parents[2])
     child = subprocess.Popen([sys.executable, "-c", _UPLOADING, root])
     try:
-        deadline = time.monotonic() + 60
-        while not s3.asked("PUT", "/features/net2d") and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: s3.asked("PUT", "/features/net2d"), 60, process=child)
         assert s3.asked("PUT", "partNumber=") or not large
     finally:
         os.kill(child.pid, signal.SIGKILL)

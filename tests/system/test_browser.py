@@ -24,7 +24,7 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
     shutil.copytree(up.folder / "mixed", up.folder / "kitchen-videos")
     ui.open_form("extract")
     for explanation in (
-        "A folder of videos, one video, a pattern, or a list (.txt, .csv, .tsv, .jsonl).",
+        "A folder of videos, one video, a pattern, or a list (.txt, .csv, .tsv, .jsonl); or a URL.",
         "Any other keys of pipeline.yaml for this run, nested or dotted, such as",
         "pretrained: the published weights. random: untrained weights, for testing;",
     ):

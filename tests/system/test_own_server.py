@@ -117,6 +117,35 @@ def test_deploy_may_be_repeated_and_keeps_what_was_edited(lab: OwnServer) -> Non
     assert lab.api("/work_pools/reeldex")["concurrency_limit"] == 3
 
 
+def test_automations_learn_at_once_that_a_run_of_a_new_schedule_has_ended(lab: OwnServer) -> None:
+    trigger = {
+        "type": "event",
+        "posture": "Reactive",
+        "threshold": 1,
+        "within": 0,
+        "expect": ["prefect.flow-run.Completed"],
+    }
+    automation = lab.api("/automations/", {"name": "ended", "trigger": trigger, "actions": [{"type": "do-nothing"}]})
+    deployment = lab.deployment("extract/extract")["id"]
+    parameters = {"source": "good", "store": "scheduled"}
+    schedule = {"schedule": {"interval": 10}, "active": True, "parameters": parameters}
+    made = lab.api(f"/deployments/{deployment}/schedules", [schedule])
+    wanted = {
+        "event": {"name": ["prefect.automation.triggered"]},
+        "resource": {"id": [f"prefect.automation.{automation['id']}"]},
+    }
+    try:
+        ours = {"deployment_id": {"any_": [deployment]}, "state": {"type": {"any_": ["COMPLETED"]}}}
+        done = lab.until(
+            lambda: [run for run in lab.api("/flow_runs/filter", {"flow_runs": ours}) if run["auto_scheduled"]]
+        )
+        assert done
+        lab.until(lambda: lab.api("/events/filter", {"filter": wanted})["total"], 30)
+    finally:
+        lab.api(f"/deployments/{deployment}/schedules/{made[0]['id']}", method="DELETE")
+        lab.api(f"/automations/{automation['id']}", method="DELETE")
+
+
 def test_of_twenty_submissions_only_as_many_run_as_the_worker_may(lab: OwnServer) -> None:
     with device_held(lab):
         runs = [lab.launch("extract/extract", source="good", store=f"many-{number}") for number in range(20)]
@@ -289,32 +318,3 @@ def test_prefects_own_deploy_works_with_a_pool_that_fixes_how_runs_start(lab: Ow
     assert done.returncode == 0, done.stdout + done.stderr
     run = lab.launch("verify/verify", store="/nowhere")
     assert "is not a feature store" in lab.ended(run)["message"]
-
-
-def test_automations_learn_at_once_that_a_run_of_a_new_schedule_has_ended(lab: OwnServer) -> None:
-    trigger = {
-        "type": "event",
-        "posture": "Reactive",
-        "threshold": 1,
-        "within": 0,
-        "expect": ["prefect.flow-run.Completed"],
-    }
-    automation = lab.api("/automations/", {"name": "ended", "trigger": trigger, "actions": [{"type": "do-nothing"}]})
-    deployment = lab.deployment("extract/extract")["id"]
-    parameters = {"source": "good", "store": "scheduled"}
-    schedule = {"schedule": {"interval": 10}, "active": True, "parameters": parameters}
-    made = lab.api(f"/deployments/{deployment}/schedules", [schedule])
-    wanted = {
-        "event": {"name": ["prefect.automation.triggered"]},
-        "resource": {"id": [f"prefect.automation.{automation['id']}"]},
-    }
-    try:
-        ours = {"deployment_id": {"any_": [deployment]}, "state": {"type": {"any_": ["COMPLETED"]}}}
-        done = lab.until(
-            lambda: [run for run in lab.api("/flow_runs/filter", {"flow_runs": ours}) if run["auto_scheduled"]]
-        )
-        assert done
-        lab.until(lambda: lab.api("/events/filter", {"filter": wanted})["total"], 30)
-    finally:
-        lab.api(f"/deployments/{deployment}/schedules/{made[0]['id']}", method="DELETE")
-        lab.api(f"/automations/{automation['id']}", method="DELETE")

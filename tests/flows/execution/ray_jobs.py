@@ -55,7 +55,7 @@ class ClusterJob:
         if self.ending == "lose":
             raise InfrastructureError("the device is lost")
         if self.ending == "wait":
-            time.sleep(600)
+            time.sleep(600)  # time is tested: a job that does not end by itself
         if self.ending == "linger":
-            time.sleep(1)
+            time.sleep(1)  # time is tested: a job that takes a while
         return Done(device, os.getpid(), len(os.sched_getaffinity(0)), os.environ.get("CUDA_VISIBLE_DEVICES", ""))

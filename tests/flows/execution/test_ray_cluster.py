@@ -38,7 +38,7 @@ def videos(tmp_path: Path, make_video: MakeVideo) -> Path:
     """Eleven videos, one of them broken: six shards."""
     folder = tmp_path / "videos"
     for index in range(10):
-        make_video(folder / f"{index:02d}.mp4", seconds=2.0 + index % 3, size=("160x120", "96x128")[index % 2])
+        make_video(folder / f"{index:02d}.mp4", seconds=6.0 + index % 3, size=("160x120", "96x128")[index % 2])
     (folder / "broken.mp4").write_bytes(b"no video")
     return folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shard_work import ShardReport
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
 from reeldex.flows.extraction.store_use import store_use
-from reeldex.storage import lease_owner
+from reeldex.storage import lease_owner, outcomes, publishing
 from reeldex.storage.manifest import ShardManifest
+from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.store import FeatureStore
 
@@ -51,7 +53,8 @@ def race(folder: str, published: str, machine: str) -> None:
     # Machines that cannot see each other's processes; on a real one, the kernel tells.
     lease_owner.this_machine = lambda: machine  # type: ignore[assignment]
     # Networks are not what this is about, and would load PyTorch in every process.
-    ShardJob._extract = extracting(Path(published))  # type: ignore[method-assign]
+    ShardJob._extract = extract_without_networks  # type: ignore[method-assign]
+    publishing.write_outcomes = recording(Path(published))
     store = FeatureStore(folder)
     with store_use(store, WhenBusy.SHARE, 60, LEASE_SECONDS) as use:
         with use.planning():
@@ -66,22 +69,28 @@ def race(folder: str, published: str, machine: str) -> None:
         os._exit(7)
 
 
-def extracting(published: Path) -> Any:  # noqa: ANN401 - a method
-    def extract(self: ShardJob, store: FeatureStore, device: str, on_event: OnEvent) -> dict[str, Any]:
-        del device, on_event
-        inspection = store.inspect(self.shard, [SPACE], self.inspection)
-        done = inspection.state().done
-        for position in inspection.pending(()):
-            time.sleep(random.uniform(0, 2 * WORK_SECONDS))  # noqa: S311
-            entry = inspection.manifest.videos[position]
-            seed = np.random.default_rng([self.shard, position])
-            rows = FeatureRows(seed.normal(size=(5, 8)).astype(np.float16), 0.0, 1.0, 5.0, truncated=False, source="")
-            outcome = VideoOutcome(entry.video_id, entry.path, "ok", None, "", 1)
-            store.staging(self.shard).put(position, outcome, {SPACE: rows})
-        store.publish_shard(self.shard, [SPACE], provenance={}, seconds_of_work=1.0)
-        if not done:
-            with published.open("a", encoding="ascii") as file:
-                file.write(f"{self.shard}\n")
-        return ShardReport(self.shard, 1, 0, 1.0, 1.0, 1.0, 1.0).to_json()
+def recording(published: Path) -> Callable[[Path, ShardOutcomes], None]:
+    """Return what writes a shard's outcomes, the last step of publishing, and then appends the shard's number."""
 
-    return extract
+    def write(root: Path, written: ShardOutcomes) -> None:
+        outcomes.write_outcomes(root, written)
+        with published.open("a", encoding="ascii") as file:
+            file.write(f"{written.shard}\n")
+
+    return write
+
+
+def extract_without_networks(self: ShardJob, store: FeatureStore, device: str, on_event: OnEvent) -> dict[str, Any]:
+    """Do what the method of a job does, with rows made up from the number of the video."""
+    del device, on_event
+    inspection = store.inspect(self.shard, [SPACE], self.inspection)
+    for position in inspection.pending(()):
+        pause_seconds = random.uniform(0, 2 * WORK_SECONDS)  # noqa: S311
+        time.sleep(pause_seconds)  # time is tested: that of an extraction
+        entry = inspection.manifest.videos[position]
+        seed = np.random.default_rng([self.shard, position])
+        rows = FeatureRows(seed.normal(size=(5, 8)).astype(np.float16), 0.0, 1.0, 5.0, truncated=False, source="")
+        outcome = VideoOutcome(entry.video_id, entry.path, "ok", None, "", 1)
+        store.staging(self.shard).put(position, outcome, {SPACE: rows})
+    store.publish_shard(self.shard, [SPACE], provenance={}, seconds_of_work=1.0)
+    return ShardReport(self.shard, 1, 0, 1.0, 1.0, 1.0, 1.0).to_json()

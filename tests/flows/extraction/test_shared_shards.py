@@ -15,7 +15,7 @@ from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.shard_job import ShardJob, was_claimed
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
 from reeldex.storage.store import FeatureStore
-from tests.flows.extraction.racer import LEASE_SECONDS, extracting, plan, settings
+from tests.flows.extraction.racer import LEASE_SECONDS, extract_without_networks, plan, settings
 
 SHARDS = 4
 
@@ -23,7 +23,7 @@ SHARDS = 4
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
     # Networks are not what this is about.
-    monkeypatch.setattr(ShardJob, "_extract", extracting(tmp_path / "published"))
+    monkeypatch.setattr(ShardJob, "_extract", extract_without_networks)
     monkeypatch.setattr("reeldex.flows.extraction.shared_shards._LOOK_SECONDS", 0.05)
     monkeypatch.setattr("tests.flows.extraction.racer.WORK_SECONDS", 0.0)
     return plan(tmp_path / "store", SHARDS, 2)

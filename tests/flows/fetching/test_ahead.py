@@ -86,7 +86,7 @@ def test_the_cache_never_holds_more_than_it_may(web: Site, config: Config, tmp_p
     most = 0
     numbers = []
     while (ready := files.next_ready()) is not None:
-        time.sleep(0.05)  # the others may arrive meanwhile
+        time.sleep(0.05)  # time is tested: the others may arrive meanwhile
         most = max(most, cached_bytes(tmp_path / "cache"))
         assert Path(ready.path).read_bytes() == CONTENT
         numbers.append(ready.number)

@@ -26,7 +26,7 @@ def without_length(request: Request, page: Page, *, parts: int = 1, pause_second
     for at in range(parts if request.wants_body else 0):
         request.wfile.write(page.content[at * size : (at + 1) * size])
         request.wfile.flush()
-        time.sleep(pause_seconds)
+        time.sleep(pause_seconds)  # time is tested: of a slow server
 
 
 def test_the_time_limit_does_not_end_a_video_without_a_length(web: Site, config: Config, fetch: Fetch) -> None:

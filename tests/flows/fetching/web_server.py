@@ -187,13 +187,13 @@ def dripping(request: Request, page: Page) -> None:
     for at in range(len(page.content) if request.wants_body else 0):
         request.wfile.write(page.content[at : at + 1])
         request.wfile.flush()
-        time.sleep(0.1)
+        time.sleep(0.1)  # time is tested: of a slow server
 
 
 def silent(request: Request, _: Page) -> None:
     """Send nothing for a while."""
     del request
-    time.sleep(30)
+    time.sleep(30)  # time is tested: of a silent server
 
 
 def dripping_headers(request: Request, _: Page) -> None:
@@ -202,4 +202,4 @@ def dripping_headers(request: Request, _: Page) -> None:
     for _each in range(600):
         request.wfile.write(b"a")
         request.wfile.flush()
-        time.sleep(0.05)
+        time.sleep(0.05)  # time is tested: of a slow server
