@@ -127,7 +127,8 @@ class Lease:
                     if self._released.is_set():
                         return
                     renewed = replace(self.record, renewals=self.record.renewals + 1)
-                    if not self._medium.replace(self.name, renewed.content()):
+                    # Once all claims are gone, a name is used again: the file may be another holder's by now.
+                    if not self._is_ours() or not self._medium.replace(self.name, renewed.content()):
                         self._lost = True
                         return
                     self.record, failing = renewed, False

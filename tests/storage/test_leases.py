@@ -183,6 +183,17 @@ def test_who_was_paused_before_creating_a_lease_finds_that_another_holds_it(fold
     assert [path.name for path in folder.iterdir()] == [f"shard-00007.{counter}.json"]
 
 
+def test_a_holder_that_was_overtaken_leaves_a_later_lease_of_the_same_name_alone(leases: Leases, folder: Path) -> None:
+    late = leases.acquire("shard-00007", "shard", ME, lease_seconds=0.3)
+    (folder / late.name).unlink()
+    later = record(ELSEWHERE).content()
+    assert LeaseFolder(folder).create(late.name, later)
+    time.sleep(0.3)  # time is tested: several renewals
+    assert not late.is_held()
+    late.release()
+    assert (folder / late.name).read_bytes() == later
+
+
 def test_a_holder_that_was_overtaken_knows_it_and_brings_nothing_back(leases: Leases, folder: Path) -> None:
     late = leases.acquire("shard-00007", "shard", ME, lease_seconds=0.3)
     (folder / late.name).unlink()

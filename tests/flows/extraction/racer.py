@@ -54,7 +54,7 @@ def race(folder: str, published: str, machine: str) -> None:
     lease_owner.this_machine = lambda: machine  # type: ignore[assignment]
     # Networks are not what this is about, and would load PyTorch in every process.
     ShardJob._extract = extract_without_networks  # type: ignore[method-assign]
-    publishing.write_outcomes = recording(Path(published))
+    vars(publishing)["write_outcomes"] = recording(Path(published))
     store = FeatureStore(folder)
     with store_use(store, WhenBusy.SHARE, 60, LEASE_SECONDS) as use:
         with use.planning():
