@@ -127,3 +127,15 @@ def test_a_url_that_cannot_be_used_is_refused_in_words(
     assert words in " ".join(refused.err.split())
     assert "hunter2" not in refused.err
     assert "Traceback" not in refused.err
+
+
+@pytest.mark.slow
+def test_a_fault_of_an_object_store_is_stated_once_with_what_to_do(
+    reeldex: Reeldex, s3: ObjectStore, videos: Path
+) -> None:
+    assert s3.conditional
+    answer = reeldex("extract", videos, "--store", "s3://nobody/store", *ONE)
+    assert answer.status != 0
+    assert "the bucket or container 'nobody' does not exist" in answer.err
+    assert answer.err.count("Create it") == 1
+    assert ".." not in answer.err

@@ -17,6 +17,7 @@ from cyclopts import App, Group, Parameter, Token
 
 from reeldex.cli.settings import Given, Setting
 from reeldex.errors import ReeldexError, UserError
+from reeldex.remote_faults import RemoteError
 from reeldex.remote_files import is_url
 
 
@@ -239,6 +240,8 @@ def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
 
 def _refuse_system_error(error: OSError, name: str, output: Output) -> int:
     """Print an error of the operating system; return 2 for a path that the user has to correct, else 1."""
+    if isinstance(error, RemoteError):  # says itself what to do
+        return output.refuse(error, 2 if _is_wrong_path(error) else 1)
     if _is_wrong_path(error):
         return output.refuse(error, 2, ". Check the path and its permissions.")
     from reeldex.storage.system_errors import remedy_for
