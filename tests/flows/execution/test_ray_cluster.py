@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,7 +89,8 @@ def test_the_shards_of_a_killed_node_restart_on_the_other_and_the_bytes_are_thos
     extraction.said(f"{OTHER} worker 0: Shard ")
     nodes.kill(OTHER)
     report = json.loads(extraction.ended(1))  # a video is broken
-    assert f"The node {OTHER} died" in extraction.log
+    # Ray may notice the end of the worker before that of its node.
+    assert re.search(rf"The (node {OTHER}|{OTHER} worker 0) died", extraction.log), extraction.log
     assert (report["shards_done"], report["extracted_ok"], report["extracted_failed"]) == (6, 10, 1)
     assert outcomes(tmp_path / "store") == outcomes(tmp_path / "local")
     assert len(outcomes(tmp_path / "store")) == 11
