@@ -25,7 +25,7 @@ class PrefectPage:
         self.page = page
         self._up = up
         self.outside: list[str] = []
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.on("request", self._note)
 
     def _note(self, request: Any) -> None:  # noqa: ANN401 - playwright's

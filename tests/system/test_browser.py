@@ -100,8 +100,7 @@ def test_cancel_is_pressed_on_a_run_that_goes_on(up: ReeldexUp, ui: PrefectPage)
 
 
 def test_a_schedule_is_paused(up: ReeldexUp, ui: PrefectPage) -> None:
-    ui.go("/deployments")
-    ui.page.get_by_role("link", name="nightly", exact=True).click()
+    ui.go(f"/deployments/deployment/{up.deployment('extract/nightly')['id']}")
     switch = ui.page.get_by_role("switch", name="At 02:00 AM")
     switch.wait_for()
     assert switch.get_attribute("aria-checked") == "true"
