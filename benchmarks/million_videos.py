@@ -30,7 +30,8 @@ from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, write_outcomes
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.searches import Searches
-from reeldex.storage.shard import ShardReader, write_shard
+from reeldex.storage.shard import ShardReader
+from reeldex.storage.shard_writing import write_shard
 from reeldex.storage.store import FeatureStore
 
 SPACE = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1})

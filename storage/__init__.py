@@ -11,14 +11,14 @@
 - Beside the manifests: `searches` (what each source held), `records` (setting damaged ones aside).
 - Planning: `manifest` (which video belongs to which shard), `growth` (what a scan adds), `inspection` (what is on disk
   for a shard), `resume` (what is left to do), `fingerprints` (settings that must not mix), `outcomes`.
-- Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard` and
+- Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard_writing` and
   `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).
-- Reading: `hdf5` (opening files), `reading` (spans of seconds, files kept open), `batch_reading`, `hashing`.
+- Reading: `hdf5` (opening files), `shard` (one file), `reading` (spans of seconds, files kept open), `batch_reading`, `hashing`.
 - Who may write: `claims` and `run_claims` (shards, runs, commands) on `leases`, `lease_owner`, `process_id` and
   `lease_medium`; `workspace` (what keeps an overtaken holder from writing).
 - Object stores: `location` (a folder or a URL), `remote_path` (a path there, with the methods of pathlib that stores
   use), `remote_listings` (few requests for many files), `remote_read_ahead` (files read in order), `remote_ranges`
-  (parts of files), `lease_objects` (claims).
+  (parts of files), `drafts` (what is to be uploaded), `lease_objects` (claims).
 - The file system, for every package: `atomic` (complete files only), `lock` (on one machine), `documents` and
   `json_codec` (JSON files), `system_errors` (unreadable is not damaged).
 """

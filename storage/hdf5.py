@@ -13,8 +13,9 @@ from pathlib import Path
 
 import h5py
 
+from reeldex.remote_faults import remote_error
 from reeldex.storage.errors import StoreFileMissingError
-from reeldex.storage.remote_path import RemotePath, remote_error
+from reeldex.storage.remote_path import RemotePath
 from reeldex.storage.remote_ranges import RangeReader
 from reeldex.storage.system_errors import ASKED_WRONGLY, look_at, reading_error, unreadable
 

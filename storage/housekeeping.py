@@ -9,10 +9,11 @@ from pathlib import Path
 from reeldex.storage import layout
 from reeldex.storage.atomic import make_folder, remove_leftovers
 from reeldex.storage.claims import live_tokens
+from reeldex.storage.drafts import remove_dead_drafts
 from reeldex.storage.errors import NotAStoreError, StoreDamagedError
 from reeldex.storage.manifest import read_manifest
 from reeldex.storage.outcomes import read_outcomes
-from reeldex.storage.remote_path import RemotePath, remove_dead_drafts
+from reeldex.storage.remote_path import RemotePath
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import is_folder, list_folder, look_at
 from reeldex.storage.write_errors import require_writable

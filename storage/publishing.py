@@ -15,7 +15,8 @@ from reeldex.storage.outcomes import FileRecord, ShardOutcomes, write_outcomes
 from reeldex.storage.presence import require_present
 from reeldex.storage.resume import merge_outcome, outcome_of_uncounted
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace
-from reeldex.storage.shard import ShardReader, write_shard
+from reeldex.storage.shard import ShardReader
+from reeldex.storage.shard_writing import write_shard
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import reading
 

@@ -59,7 +59,7 @@ def entries_of(url: RemoteUrl) -> Mapping[str, RemoteEntry]:
 
 
 def entries_now(url: RemoteUrl) -> Mapping[str, RemoteEntry]:
-    """Return what a folder holds as `entries_of` does, but asked for now, whatever is remembered."""
+    """Return what a folder holds as `entries_of` does, but always from a new listing."""
     asked, since = _forgotten, time.monotonic()
     system, path = open_file_system(url)
     try:

@@ -11,23 +11,19 @@ import io
 import os
 import shutil
 import stat
-import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PosixPath
 from typing import IO, Any, NoReturn
 
-from reeldex.cached_files import ABANDONED_SECONDS, last_used
-from reeldex.remote_faults import RemoteError, attempted
+from reeldex.remote_faults import attempted
 from reeldex.remote_files import RemoteUrl, open_file_system
 from reeldex.storage import remote_listings as listings
+from reeldex.storage.drafts import new_draft
 from reeldex.storage.errors import StoreError
-from reeldex.storage.lease_owner import this_machine
-from reeldex.storage.process_id import is_alive, own_process
 from reeldex.storage.remote_ranges import RangeReader
 from reeldex.storage.remote_read_ahead import content_ahead
-from reeldex.user_folders import cache_folder, make_writable
+from reeldex.user_folders import cache_folder
 
 # Their client passes the condition on.
 _COMPARING = frozenset({"s3", "s3a"})
@@ -140,7 +136,7 @@ class RemotePath(PosixPath):
     # Reading
 
     def is_absent(self) -> bool:
-        """Return whether there is no file now, whatever is remembered."""
+        """Return whether there is no file, asked of the object store itself."""
         return self.version_now() is None
 
     def version_now(self) -> str | None:
@@ -153,11 +149,11 @@ class RemotePath(PosixPath):
         return None if info.get("type") == "directory" else str(info.get("ETag", ""))
 
     def names_now(self) -> list[str]:
-        """Return the names of what a folder holds now, whatever is remembered; none for an absent one."""
+        """Return the names of what a folder holds, from a new listing; none for an absent one."""
         return [name for name in listings.entries_now(self.url) if name != listings.FOLDER_MARK]
 
     def read_now(self) -> bytes:
-        """Return the content of a file as it is now, whatever is remembered; raises FileNotFoundError."""
+        """Return the content of a file, asked of the object store itself; raises FileNotFoundError."""
         system, path = open_file_system(self.url)
         content: bytes = attempted(lambda: system.cat_file(path), self.url)
         return content
@@ -191,16 +187,9 @@ class RemotePath(PosixPath):
 
     # Writing
 
-    @contextmanager
-    def draft(self) -> Iterator[Path]:
-        """Yield the path of a file on this machine, to be written and uploaded; it is removed when the block ends."""
-        folder = make_writable(_drafts(), "XDG_CACHE_HOME")
-        path = folder / f"{_machine()}-{own_process()}-{uuid.uuid4().hex}"
-        try:
-            yield path
-        finally:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+    def draft(self) -> AbstractContextManager[Path]:
+        """Return the path of a file on this machine, to be written and uploaded; it is removed when the block ends."""
+        return new_draft()
 
     def upload(self, file: Path) -> None:
         """Put a file of this machine here, replacing what was here; readers see the whole of it, or what was here."""
@@ -328,32 +317,3 @@ def refresh(root: Path) -> None:
     """Let what other processes have written to a store at a URL be seen from now on."""
     if isinstance(root, RemotePath):
         listings.forget(root.url)
-
-
-def remove_dead_drafts() -> None:
-    """Remove the drafts of processes that were killed, of other machines that share the folder after a day."""
-    folder = _drafts()
-    for path in folder.iterdir() if folder.is_dir() else ():
-        machine, _, process = path.name.rpartition("-")[0].partition("-")
-        dead = not is_alive(process) if machine == _machine() else last_used(path) < time.time() - ABANDONED_SECONDS
-        if dead:
-            with suppress(OSError):
-                path.unlink()
-
-
-def _drafts() -> Path:
-    return cache_folder("stores") / "drafts"
-
-
-def _machine() -> str:
-    return hashlib.sha256(this_machine().encode()).hexdigest()[:12]
-
-
-def remote_error(error: BaseException) -> RemoteError | None:
-    """Return the error of an object store that is a cause of another one, such as of h5py's."""
-    each: BaseException | None = error
-    while each is not None:
-        if isinstance(each, RemoteError):
-            return each
-        each = each.__cause__ or each.__context__
-    return None

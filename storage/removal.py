@@ -17,7 +17,8 @@ from reeldex.storage.forgotten import entries_of
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes, write_outcomes
 from reeldex.storage.removed import add_removed, read_removed
 from reeldex.storage.schema import FeatureRows, VideoOutcome
-from reeldex.storage.shard import ShardReader, write_shard
+from reeldex.storage.shard import ShardReader
+from reeldex.storage.shard_writing import write_shard
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.system_errors import look_at
 

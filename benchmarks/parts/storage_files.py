@@ -18,7 +18,7 @@ from benchmarks.measuring import Figure, Spread, alternated, ratios, seconds
 from benchmarks.sizes import Size
 from reeldex.storage.growth import plan_growth
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
-from reeldex.storage.shard import write_shard
+from reeldex.storage.shard_writing import write_shard
 from reeldex.storage.store import FeatureStore
 
 _SPACE = FeatureSpace("resnet152.synthetic", {"weights": "synthetic"})

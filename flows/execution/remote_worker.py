@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import platform
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from reeldex.devices import usable_cores
-from reeldex.flows.execution.errors import as_our_error
+from reeldex.flows.execution.errors import InternalError, as_our_error
 from reeldex.flows.execution.jobs import Job
 from reeldex.flows.execution.logs import forward_log
 from reeldex.flows.execution.messages import Failure, LogEvent, Message, ProgressEvent, Result
@@ -26,12 +25,11 @@ class WorkerFacts:
     """What has to be equal on all machines of a run."""
 
     reeldex: str
-    python: str
 
     @classmethod
     def here(cls) -> WorkerFacts:
         """Return the facts of this process."""
-        return cls(importlib.metadata.version("reeldex"), platform.python_version())
+        return cls(importlib.metadata.version("reeldex"))
 
 
 class RemoteWorker:
@@ -73,6 +71,8 @@ class RemoteWorker:
             message: Message = Result(job(device, lambda event: self._messages.put(ProgressEvent(event))))
         except Exception as error:  # noqa: BLE001 - it is reported to the sender of the job
             message = Failure(as_our_error(error))
+        except BaseException as error:  # noqa: BLE001 - as a library's sys.exit; the sender would wait forever
+            message = Failure(InternalError(f"A job ended its worker: {error!r}"))
         self._messages.put(message)
 
 

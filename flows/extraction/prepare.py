@@ -128,7 +128,7 @@ class PreparedRun:
         return sum_up(self.store, [], {}, present_outcomes(self.store, self.videos), self.found_counts)
 
     def renewed(self) -> PreparedRun:
-        """Return this run, planned again if another run has changed the store since. Requires the store's lock."""
+        """Return this run, planned again if another run has changed the store since. Requires the lock of planning."""
         if _stamp(self.store_folder) == self.stamp:
             return self
         if self.found is None:
@@ -141,7 +141,7 @@ class PreparedRun:
         return replace(self, growth=growth, tasks=tasks, stamp=stamp)
 
     def file_new_shards(self) -> None:
-        """Write the manifests of the new shards. Requires the store's lock."""
+        """Write the manifests of the new shards. Requires the lock of planning."""
         if self.growth is not None:
             # First: a store that has manifests without this record counts as one of an older release.
             self._record_search()

@@ -107,7 +107,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     redo: Collection[int] = (),
     known: Inspection | None = None,
 ) -> ShardReport:
-    """Extract the missing videos of a shard and publish it. Requires the store's lock.
+    """Extract the missing videos of a shard and publish it. Requires the shard's claim.
 
     Videos that failed for a reason in `retry` are retried, those at the positions `redo` extracted in any case. `known`
     is the plan's inspection of the shard. A broken video gets a failed outcome; an infrastructure error is raised, and
@@ -115,7 +115,7 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     """
     started = time.monotonic()
     spaces = {network.space: feature_space(network, decode) for network in networks}
-    # The lock has been held since the plan, but an earlier attempt of this shard may have staged or published since.
+    # An earlier attempt, or another run, may have staged or published since the plan.
     inspection = store.inspect(shard, list(spaces.values()), known)
     missing = inspection.state().missing_spaces
     # Retried videos are extracted in all spaces they lack; other videos only if they are not published.

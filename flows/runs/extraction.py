@@ -34,7 +34,7 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     """Process the planned shards as tasks of the current flow run, publish the report and return it.
 
     A shard that an earlier attempt of the run completed is not processed again, unless it has become incomplete.
-    Requires the store's lock. Raises as `run_shards` does.
+    Requires the run's claim (`store_use`). Raises as `run_shards` does.
     """
     planned = {task.shard: task for task in prepared.all_tasks}
     tasks = [planned.get(shard) or prepared.task_of(prepared.store.manifest(shard)) for shard in shards]

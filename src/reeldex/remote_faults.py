@@ -214,3 +214,13 @@ def _described(kind: FaultKind, url: RemoteUrl, code: str | None, error: BaseExc
         "other": "Remove the cause, and run it again.",
     }
     return RemoteFault(kind, whys[kind], remedies[kind])
+
+
+def remote_error(error: BaseException) -> RemoteError | None:
+    """Return the error of an object store that is a cause of another one, such as of h5py's."""
+    each: BaseException | None = error
+    while each is not None:
+        if isinstance(each, RemoteError):
+            return each
+        each = each.__cause__ or each.__context__
+    return None

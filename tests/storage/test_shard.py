@@ -13,7 +13,8 @@ import pytest
 
 from reeldex.storage.errors import StoreDamagedError, UnknownVideoError
 from reeldex.storage.schema import FeatureRows, FeatureSpace
-from reeldex.storage.shard import ShardReader, write_shard
+from reeldex.storage.shard import ShardReader
+from reeldex.storage.shard_writing import write_shard
 
 MakeRows = Callable[..., FeatureRows]
 

@@ -14,7 +14,8 @@ from reeldex.storage.outcomes import FileRecord, read_outcomes, write_outcomes
 from reeldex.storage.removed import add_removed
 from reeldex.storage.schema import FeatureRows, FeatureSpace
 from reeldex.storage.searches import Searches
-from reeldex.storage.shard import ShardReader, write_shard
+from reeldex.storage.shard import ShardReader
+from reeldex.storage.shard_writing import write_shard
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.verify_report import Damage
 from reeldex.storage.verify_sample import Sample
