@@ -13,7 +13,8 @@
   for a shard), `resume` (what is left to do), `fingerprints` (settings that must not mix), `outcomes`.
 - Writing: `staging` (finished videos of unfinished shards), `publishing` (a shard's files), `shard_writing` and
   `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).
-- Reading: `hdf5` (opening files), `shard` (one file), `reading` (spans of seconds, files kept open), `batch_reading`, `hashing`.
+- Reading: `hdf5` (opening files), `shard` (one file), `reading` (spans of seconds, files kept open), `batch_reading`,
+  `hashing`.
 - Who may write: `claims` and `run_claims` (shards, runs, commands) on `leases`, `lease_owner`, `process_id` and
   `lease_medium`; `workspace` (what keeps an overtaken holder from writing).
 - Object stores: `location` (a folder or a URL), `remote_path` (a path there, with the methods of pathlib that stores

@@ -14,8 +14,8 @@
 - `events.py`, `progress.py`: events of a shard, and the progress shown from them.
 - `run_report.py`: the report on a run; `run_time.py`: where its time went; `report.py`: reports as Markdown and table
   rows; `store_history.py`: a page on a store that grows from run to run; `markdown.py`: tables.
-- `cost.py`: the estimate of `--dry-run`; `opened_videos.py`, `video_lengths.py`: of a
-  sample or a list; `hardware.py`: for which machines.
+- `cost.py`: the estimate of `--dry-run`; `opened_videos.py`, `video_lengths.py`: of a sample or a list; `work.py`: of
+  decoding and networks, by `measuring.py` and `calibration.py`; `hardware.py`: for which machines.
 - `store_use.py`: a run's use of a store, alone or beside others; `shared_shards.py`: shards that others may process;
   `verification.py`: verification of a store.
 """

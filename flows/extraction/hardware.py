@@ -24,5 +24,9 @@ class Hardware:
         if self.speed is not None and not 0 < self.speed < math.inf:
             raise UsageError(f"A speed is a positive number of seconds of video per second, not {self.speed:g}.")
 
+    def busiest_share(self, shards: int) -> float:
+        """Return the share of the work that the busiest machine has, of shards of one size; it takes whole ones."""
+        return math.ceil(shards / self.machines) / shards if shards else 1.0
+
 
 THIS_MACHINE = Hardware()

@@ -29,7 +29,8 @@ def test_a_list_with_lengths_is_enough_for_an_estimate_on_other_hardware(reeldex
     start = one["total_seconds"] - 1365 / 50
     assert start >= 0
     many = reeldex(*asked, "--machines", "10", "--json").json
-    assert many["total_seconds"] < 1365 / 500 + start + 60
+    # Of 3 shards, a machine has one at most.
+    assert 1365 / 50 / 3 <= many["total_seconds"] < 1365 / 50
     assert many["machines"] == 10
     answer = reeldex(*asked, "--machines", "10")
     assert "130 videos in 3 shards" in answer.out
