@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
 from reeldex.errors import UserError
-from reeldex.remote_files import RemoteUrl, is_url
+from reeldex.remote_files import RemoteUrl, is_url, redacted
 from reeldex.storage.remote_path import RemotePath, RemoteStoreError
+
+_ONE_SLASH = re.compile(r"((?:s3a?|gc?s|az|abfss?|https?):)/(?!/)", re.IGNORECASE)
 
 
 def store_path(text: str | Path) -> Path:
-    """Return the path of a store, of which the text is a path or a URL; raises UsageError for a bad URL."""
+    """Return the path of a store, of which the text is a path or a URL; raises UserError for a bad URL."""
     if isinstance(text, Path):
         return text
+    if slip := _ONE_SLASH.match(text):
+        shown = redacted(f"{slip[1]}//{text[slip.end() :]}")
+        raise RemoteStoreError(f"A URL has two slashes: {shown}. Begin with ./ to name a folder of this machine.")
     if not is_url(text):
         return Path(text)
     url = RemoteUrl.parse(text)

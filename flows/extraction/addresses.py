@@ -55,6 +55,12 @@ def path_in(url: str) -> str:
     return "/".join(part for part in rest.split("/") if part.strip(".")) or rest.strip("/")
 
 
+def is_web_folder(url: str) -> bool:
+    """Return whether a URL of the web names a host or a folder, by its form; with parameters, it may be any file."""
+    split = urllib.parse.urlsplit(url)
+    return RemoteUrl.parse(url).is_web and not split.query and split.path[-1:] in {"", "/"}
+
+
 def file_name(url: str) -> str:
     """Return the name of the file at a URL; of the web, decoded and without parameters."""
     parsed = RemoteUrl.parse(url)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from reeldex.errors import UsageError
-from reeldex.flows.extraction.addresses import address_of, file_name, path_in
+from reeldex.flows.extraction.addresses import address_of, file_name, is_web_folder, path_in
 from reeldex.flows.extraction.file_names import printable
 from reeldex.flows.extraction.folders import has_video_ending
 from reeldex.flows.extraction.lists import LIST_SUFFIXES, ListedVideo, list_suffix, read_list
@@ -46,6 +46,11 @@ def files_at(
     if list_suffix(url) in LIST_SUFFIXES:
         yield from listed(url, read_list(url, _list_content(url, services)))
     elif RemoteUrl.parse(url).is_web:
+        if is_web_folder(url):
+            raise UsageError(
+                f"{redacted(url)} is a folder of the web, which cannot be listed. Give the URL of a video, or a list "
+                "of such URLs."
+            )
         yield from _single(url, None, patterns, tally)
     else:
         yield from _of_store(url.rstrip("/"), patterns, tally, services)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,23 +131,15 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
         in_work=len(positions) + len(inspection.staged),
     )
     times, finished = WorkTimes(), _Finished()
-
-    spent = _Spent(shard, times, on_event)
-
-    def on_decoded(seconds: float) -> None:
-        on_event(VideoDecoded(seconds))
-        spent.report()
-
-    options = EngineOptions(decoders=compute.decoders, limits=compute.limits, decode=decode)
     sources = [_source(entries[position]) for position in positions]
-    # After an error, decoders must not run on until the generator is garbage-collected.
+    options = EngineOptions(decoders=compute.decoders, limits=compute.limits, decode=decode)
     files = FetchedFiles(fetch, {entry.path: entry.size_bytes for entry in entries if is_url(entry.path)})
-    with contextlib.closing(extract(sources, active, options, on_decoded, times, files=files)) as results:
-        for result in results if sources else ():
+    # After an error, decoders must not run on until the generator is garbage-collected.
+    with contextlib.closing(_extracted(shard, sources, active, options, files, times, on_event)) as results:
+        for result in results:
             outcome = shard_staging.put(result)
             finished.count(outcome)
             on_event(VideoFinished(shard, outcome))
-    spent.report(last=True)
     seconds_of_work = time.monotonic() - started
     with shard_staging.faults():
         store.publish_shard(
@@ -160,6 +152,27 @@ def run_shard(  # noqa: PLR0913 - all but two by keyword
     report = finished.report(shard, seconds_of_work, times)
     log.info("%s", report)
     return report
+
+
+def _extracted(  # noqa: PLR0913, PLR0917 - what a shard's extraction needs
+    shard: int,
+    sources: Sequence[VideoSource],
+    networks: Sequence[Network],
+    options: EngineOptions,
+    files: FetchedFiles,
+    times: WorkTimes,
+    on_event: OnEvent,
+) -> Generator[VideoFeatures | ExtractionFailure, None, None]:
+    """Yield the result of each video, and report what the time is spent on."""
+    spent = _Spent(shard, times, on_event)
+
+    def on_decoded(seconds: float) -> None:
+        on_event(VideoDecoded(seconds))
+        spent.report()
+
+    if sources:
+        yield from extract(sources, networks, options, on_decoded, times, files=files)
+    spent.report(last=True)
 
 
 @dataclass

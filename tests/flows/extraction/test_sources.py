@@ -285,6 +285,12 @@ def test_a_url_that_cannot_be_used_is_refused(tmp_path: Path, url: str, why: str
     assert "pa55" not in f"{raised.value} {listed.value}"
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.1:9/", "https://host/videos/"])
+def test_a_folder_of_the_web_is_no_source(url: str) -> None:
+    with pytest.raises(UsageError, match="is a folder of the web, which cannot be listed"):
+        find_videos(url, ExtractConfig())
+
+
 def test_several_sources_are_one_search(tmp_path: Path) -> None:
     one, two = touch(tmp_path / "one" / "a.mp4").parent, touch(tmp_path / "two" / "b.mp4").parent
     touch(two / "a.mp4")
