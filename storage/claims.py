@@ -124,13 +124,14 @@ def working(root: Path, key: str, purpose: str, owner: LeaseOwner, lease_seconds
             raise
         raise ClaimLostError(workspace.what) from error
     finally:
-        _give_back(lease, workspace)
+        give_back(lease, workspace)
 
 
-def _give_back(lease: Lease, workspace: Workspace) -> None:
+def give_back(lease: Lease, workspace: Workspace | None = None) -> None:
     """Release a claim. Where that fails, it lapses: whoever takes it over then removes its workspace."""
     try:
-        workspace.remove()
+        if workspace is not None:
+            workspace.remove()
         lease.release()
     except OSError as error:
         seconds = lease.record.lease_seconds

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from reeldex.storage.claims import PLANNING, RUN, SHARD, STORE, WAITING, RunId, fence_of, leases_of, once_free, working
+from reeldex.storage.claims import (
+    PLANNING,
+    RUN,
+    SHARD,
+    STORE,
+    WAITING,
+    RunId,
+    fence_of,
+    give_back,
+    leases_of,
+    once_free,
+    working,
+)
 from reeldex.storage.errors import RunLostError
 from reeldex.storage.housekeeping import remove_temporaries, sweep
 from reeldex.storage.lease_owner import LeaseOwner
@@ -76,8 +87,7 @@ def join_runs(
     try:
         yield RunClaim(root, run)
     finally:
-        with contextlib.suppress(OSError):
-            run.release()
+        give_back(run)
 
 
 @contextmanager
@@ -87,5 +97,4 @@ def waiting_place(root: Path, request: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            lease.release()
+        give_back(lease)

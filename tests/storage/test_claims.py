@@ -285,6 +285,20 @@ def test_a_claim_that_cannot_be_released_lapses_and_is_cleaned_up(
     assert list((staged.path / "claims").iterdir()) == []
 
 
+def test_a_run_that_cannot_be_released_says_so_and_lapses(
+    staged: FeatureStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: LeaseFolder, name: str) -> None:
+        raise OSError(errno.EIO, "the network is away", name)
+
+    with monkeypatch.context() as away, staged.join(lease_seconds=0.6):
+        away.setattr(LeaseFolder, "delete", fails)
+    assert "The claim run-" in caplog.text
+    assert "could not be released; it lapses in 0.6 s" in caplog.text
+    with staged.lock(20):
+        assert not [each for each in claims(staged) if each.startswith("run-")]
+
+
 def test_the_holder_of_a_claim_is_named_without_credentials(
     staged: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
