@@ -58,7 +58,14 @@ class RayCluster:
         self._ray = ray
 
     def nodes(self) -> list[ClusterNode]:
-        """Return the nodes that are alive."""
+        """Return the nodes that are alive. Raises InfrastructureError if the head node does not answer."""
+        try:
+            found = self._ray.nodes()
+        except (self._ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
+            raise InfrastructureError(
+                f"The head node of the Ray cluster does not answer ({type(error).__name__}: {error}). Finished work is "
+                "kept; run it again once the cluster is back."
+            ) from error
         return [
             ClusterNode(
                 node["NodeID"],
@@ -67,7 +74,7 @@ class RayCluster:
                 node["Resources"].get("GPU", 0.0),
                 node["Resources"].get("memory", 0.0),
             )
-            for node in self._ray.nodes()
+            for node in found
             if node["Alive"]
         ]
 
@@ -146,7 +153,7 @@ class RayWorker:
         """Return the ids of the nodes that are alive; none if the head node does not answer."""
         try:
             return {node.id for node in RayCluster(self._ray).nodes()}
-        except (self._ray.exceptions.RayError, ConnectionError, RuntimeError):
+        except InfrastructureError:
             return set()
 
     def _how_it_died(self, error: Exception) -> str:

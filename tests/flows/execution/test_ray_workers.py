@@ -18,7 +18,7 @@ from reeldex.flows.config.execution import Engine, ExecutionConfig
 from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.jobs import JobStarted, JobStopped
-from reeldex.flows.execution.ray_cluster import ray_cluster
+from reeldex.flows.execution.ray_cluster import RayCluster, ray_cluster
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.execution.thread_executor import ThreadExecutor
 from tests.flows.execution.ray_jobs import ClusterJob, Done
@@ -196,6 +196,12 @@ def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
         workers_of(execution(address="127.0.0.1:9"), "test")("auto"),
     ):
         pass
+
+
+def test_a_cluster_that_does_not_answer_is_a_fault_that_may_pass() -> None:
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    with pytest.raises(InfrastructureError, match=r"head node of the Ray cluster does not answer \(RaySystemError"):
+        RayCluster(ray).nodes()
 
 
 def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
