@@ -15,7 +15,6 @@ import h5py
 
 from reeldex.remote_faults import remote_error
 from reeldex.storage.errors import StoreFileMissingError
-from reeldex.storage.remote_path import RemotePath
 from reeldex.storage.remote_ranges import RangeReader
 from reeldex.storage.system_errors import ASKED_WRONGLY, look_at, reading_error, unreadable
 
@@ -40,18 +39,19 @@ h5py.register_driver(_DRIVER, _set_driver)
 
 
 def open_to_read(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading, without a lock and independently of other handles on it in this process.
+    """Open an HDF5 file of a disk for reading, without a lock and independently of other handles on it in this process.
 
     Published files are never written again, so reading needs no lock, which many network file systems lack. Raises
     what h5py raises.
     """
-    if isinstance(path, RemotePath):
-        return open_ranges(RangeReader(path.url))
     return h5py.File(path, "r", driver=_DRIVER, locking=False)
 
 
 def open_ranges(ranges: RangeReader) -> h5py.File:
-    """Open an HDF5 file in an object store, of which only what is used is fetched. Raises what h5py raises."""
+    """Open an HDF5 file in an object store, of which only what is used is fetched. Raises what h5py raises.
+
+    This and all use of the file belong in a block of `safe_for_hdf5`.
+    """
     file = h5py.File(ranges, "r")
     _OPEN_RANGES.add(file)
     return file

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import ValidatorFunctionWrapHandler, WrapValidator
+from pydantic.fields import FieldInfo
 
 from reeldex.errors import UserError
 from reeldex.remote_files import RemoteUrl, is_url, redacted
@@ -38,7 +39,7 @@ def store_path(text: str | Path) -> Path:
 def _validated(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - what a document holds
     if isinstance(given, RemotePath):
         return given
-    if not (isinstance(given, str) and is_url(given)):
+    if not isinstance(given, str):
         return handler(given)
     try:
         return store_path(given)
@@ -46,5 +47,11 @@ def _validated(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:  # noq
         raise ValueError(str(error)) from error
 
 
-StorePath = Annotated[Path, WrapValidator(_validated)]
+_STORE = WrapValidator(_validated)
+StorePath = Annotated[Path, _STORE]
 """The type of an option that names a store."""
+
+
+def names_store(option: FieldInfo) -> bool:
+    """Return whether an option is a StorePath, or one that may be None."""
+    return _STORE in option.metadata or StorePath in get_args(option.annotation)

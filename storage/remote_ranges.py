@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
+import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from reeldex.remote_faults import RemoteError, RemoteFault, attempted
-from reeldex.remote_files import RemoteUrl, open_file_system
+from reeldex.remote_files import RemoteUrl, let_client_finish, open_file_system
 
 BLOCK_BYTES = 64 << 10
 HEAD_BYTES = 512 << 10
@@ -17,6 +21,54 @@ _BLOCKS = 64
 _REPLACED = RemoteFault(
     "unavailable", "the file was replaced while it was read", "Read it again: the new file is complete."
 )
+
+
+class _PausedCollection:
+    """Automatic garbage collection of this process, which stays off as long as anyone needs that."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._needed = 0
+        self._was_on = False
+
+    def renew(self) -> None:
+        """Count anew: in a child process, the threads that needed it do not exist."""
+        if self._needed and self._was_on:
+            gc.enable()
+        self._guard = threading.Lock()
+        self._needed = 0
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._needed:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._needed += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            self._needed -= 1
+            if not self._needed and self._was_on:
+                gc.enable()
+
+
+_PAUSED_COLLECTION = _PausedCollection()
+os.register_at_fork(after_in_child=_PAUSED_COLLECTION.renew)
+
+
+@contextmanager
+def safe_for_hdf5(url: RemoteUrl) -> Iterator[None]:
+    """Within the block, HDF5 may read from a RangeReader of this URL.
+
+    h5py holds its lock while HDF5 waits for bytes, which the client fetches in a thread of its own. A garbage
+    collection in that thread which met an object of h5py would wait for the lock: both for ever. So none may start
+    there within the block, nor one go on that started before. (h5py's documentation of file-like objects has the
+    remedy.)
+    """
+    system, _ = open_file_system(url)
+    with _PAUSED_COLLECTION:
+        let_client_finish(system)
+        yield
 
 
 class RangeReader(io.RawIOBase):

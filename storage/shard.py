@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from reeldex.storage.errors import StoreDamagedError, StoreFileMissingError, Sto
 from reeldex.storage.hashing import Extent
 from reeldex.storage.hdf5 import H5PY_ERRORS, open_ranges, open_to_read, raise_system_error
 from reeldex.storage.remote_path import RemotePath
-from reeldex.storage.remote_ranges import RangeReader
+from reeldex.storage.remote_ranges import RangeReader, safe_for_hdf5
 from reeldex.storage.row_datasets import damaged_rows, is_plausible, read_rows, room_for
 from reeldex.storage.schema import FORMAT, FORMAT_VERSION, JSON, FeatureRows, FeatureSpace, check_video_id
 from reeldex.storage.system_errors import look_at
@@ -183,7 +183,8 @@ class ShardReader:
         damaged = []
         for video_id, dataset in datasets:
             try:
-                read_rows(dataset)
+                with self._reading():
+                    read_rows(dataset)
             except StoreDamagedError as error:
                 damaged.append((video_id, str(error)))
             except H5PY_ERRORS as error:
@@ -241,14 +242,18 @@ class ShardReader:
             raise StoreDamagedError(f"the dataset of {video_id!r} is {found.dtype} {found.shape}, not (R, D) float16")
         return found
 
+    def _reading(self) -> AbstractContextManager[None]:
+        return safe_for_hdf5(self.path.url) if isinstance(self.path, RemotePath) else nullcontext()
+
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
         if self._closed:
             raise ValueError(f"The reader of {self.path} was closed. Open the file again.")
         try:
-            if self._file is None:
-                self._open()
-            yield
+            with self._reading():
+                if self._file is None:
+                    self._open()
+                yield
         except UnknownVideoError:
             raise
         except (StoreUnreadableError, StoreFileMissingError):

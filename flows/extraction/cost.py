@@ -37,7 +37,7 @@ class Cost:
     - `videos` are to be extracted, those that have their features already are not; `broken` cannot be opened, or their
       pictures exceed the limits; `unknown_duration` counts videos without a duration, which count as 0 s.
     - `decode_seconds`: wall-clock time of decoding alone, one video after the other, `device_seconds` of the networks
-      alone; `total_seconds` of the whole run, start included.
+      alone; `total_seconds` of the whole run, of which `start_seconds` pass before the first video is decoded.
     - `bytes_out`: size of the features on disk.
     - `shards` have videos to extract. `opened` of the videos were looked at, `stated` have the length that a list
       states; the other figures are extrapolated, as `assumptions` say. `machines` share the work.
@@ -49,6 +49,7 @@ class Cost:
     seconds_of_video: float
     decode_seconds: float
     device_seconds: float
+    start_seconds: float
     total_seconds: float
     rows: Mapping[str, int]
     bytes_out: int
@@ -96,10 +97,11 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     rows = {spec.name: round(seen.lengths.rows(spec) * seen.share) for spec in specs}
     if hardware.speed is None:
         known, work = measured_work(known, seen.videos, seen.seconds_of_video, specs, config)
-        run_seconds = (known.start_seconds or 0.0) + work.seconds * known.correction * seen.busiest_share
+        workers_seconds, correction = known.start_seconds or 0.0, known.correction
     else:
         work = Work(0.0, 0.0, seen.seconds_of_video / hardware.speed)
-        run_seconds = work.seconds * seen.busiest_share
+        workers_seconds, correction = 0.0, 1.0
+    run_seconds = workers_seconds + work.seconds * correction * seen.busiest_share
     cost = Cost(
         videos=round(len(seen.readable) * seen.share),
         broken=len(entries) - round(len(seen.readable) * seen.share),
@@ -107,6 +109,7 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
         seconds_of_video=seen.seconds_of_video,
         decode_seconds=work.decode_seconds,
         device_seconds=work.device_seconds,
+        start_seconds=command_seconds + workers_seconds if entries else 0.0,
         total_seconds=command_seconds + run_seconds if entries else 0.0,
         rows=rows,
         bytes_out=sum(count * EXTRACTORS[name].spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),

@@ -165,6 +165,18 @@ def within_seconds(system: fsspec.AbstractFileSystem, method: str, seconds: floa
     return getattr(system, method)(path, **arguments)
 
 
+def let_client_finish(system: fsspec.AbstractFileSystem) -> None:
+    """Return once the thread of a file system's client, if it has one, has ended what it is doing now."""
+    import fsspec.asyn
+
+    if getattr(system, "async_impl", False):
+        fsspec.asyn.sync(system.loop, _nothing)
+
+
+async def _nothing() -> None:
+    pass
+
+
 def _missing(scheme: str, error: ImportError) -> str:
     extra = _EXTRAS.get(scheme)
     if extra is None:

@@ -26,11 +26,11 @@ def test_a_list_with_lengths_is_enough_for_an_estimate_on_other_hardware(reeldex
     assert one["seconds_of_video"] == 65 * 10 + 65 * 11
     assert one["rows"] == {"resnet152": 65 * 10 + 65 * 11, "resnext101_3d": 65 * 15 + 65 * 17}
     assert one["bytes_out"] == sum(one["rows"].values()) * 2048 * 2
-    start = one["total_seconds"] - 1365 / 50
-    assert start >= 0
+    assert one["start_seconds"] > 0
+    assert one["total_seconds"] - one["start_seconds"] == pytest.approx(1365 / 50)
     many = reeldex(*asked, "--machines", "10", "--json").json
     # Of 3 shards, a machine has one at most.
-    assert 1365 / 50 / 3 <= many["total_seconds"] < 1365 / 50
+    assert 1365 / 50 / 3 <= many["total_seconds"] - many["start_seconds"] < 1365 / 50
     assert many["machines"] == 10
     answer = reeldex(*asked, "--machines", "10")
     assert "130 videos in 3 shards" in answer.out

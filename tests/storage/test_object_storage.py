@@ -133,6 +133,41 @@ def test_a_span_is_fetched_by_ranges(s3: ObjectStore) -> None:
     assert [each.bytes_asked for each in s3.asked("GET", ".h5")] == [512 * 2]
 
 
+_READING_WITH_GARBAGE = """
+import gc, sys
+import fsspec.asyn, h5py
+from reeldex.storage.remote_ranges import RangeReader
+from reeldex.storage.store import FeatureStore
+
+fetch = RangeReader._fetched
+litter = h5py.File("litter", "w", driver="core", backing_store=False).create_group("a")
+
+def fetch_with_garbage(reader, offset, count):
+    gc.set_threshold(100_000)
+    cycle = [litter["/a"]]
+    cycle.append(cycle)
+    del cycle
+    # The next object that the client's thread makes has its garbage collected, in that thread.
+    fsspec.asyn.get_loop().call_soon_threadsafe(gc.set_threshold, 1)
+    return fetch(reader, offset, count)
+
+RangeReader._fetched = fetch_with_garbage
+for _ in range(20):
+    store = FeatureStore(sys.argv[1])
+    assert store.read("net2d.v1", "v1").shape == (40, 512)
+    store.close()
+assert gc.isenabled()
+"""
+
+
+def test_garbage_of_hdf5_collected_in_the_thread_of_the_client_stops_no_reading(s3: ObjectStore) -> None:
+    filled(URL, videos=4)
+    done = subprocess.run(
+        [sys.executable, "-c", _READING_WITH_GARBAGE, URL], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_store_of_an_older_release_is_read_too(s3: ObjectStore, tmp_path: Path) -> None:
     """Its files have their metadata between the rows; it was copied there, so that no folder is marked."""
     here = filled(tmp_path / "store")

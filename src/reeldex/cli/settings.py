@@ -25,6 +25,7 @@ from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
 from reeldex.remote_files import is_url, redacted
+from reeldex.storage.location import names_store
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}
 # Flags that are given once for each value, which may contain commas.
@@ -69,13 +70,14 @@ class Setting:
     def value(self, given: Any) -> Any:  # noqa: ANN401 - text, a choice or a boolean
         """Return a given value in the form that the configuration accepts.
 
-        Raises UsageError for an empty path, and for a URL in the place of a path.
+        Raises UsageError for an empty path, and for a URL in the place of a path that is not a store's.
         """
-        kind, _ = _kind(_field(self.key).annotation)
+        option = _field(self.key)
+        kind, _ = _kind(option.annotation)
         if kind is Path and not given:
             # As of an unset shell variable: it would mean the current folder.
             raise UsageError(f"{self.flag}: the path is empty.")
-        if kind is Path and is_url(given):
+        if kind is Path and is_url(given) and not names_store(option):
             raise UsageError(f"{self.flag}: {redacted(given)} is a URL; give a path of this machine.")
         if self.key in _REPEATABLE:
             if not all(part.strip() for part in given):
