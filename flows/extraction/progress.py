@@ -34,6 +34,8 @@ class ExtractionProgress:
     def __init__(self, videos: int) -> None:
         self.started: set[int] = set()
         """The shards that were worked on."""
+        self.extracted: set[int] = set()
+        """The shards of which at least one video was extracted."""
         self._videos = videos
         self._ended = False
         self._lock = threading.RLock()
@@ -60,6 +62,7 @@ class ExtractionProgress:
                 case VideoDecoded(seconds):
                     self._seconds += seconds
                 case VideoFinished(shard, outcome):
+                    self.extracted.add(shard)
                     self._done[shard] += 1
                     self._finished += 1
                     self._failed += outcome.status == "failed"

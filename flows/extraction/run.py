@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +71,13 @@ def run_shards(
     when the store is gone.
     """
     store, config = prepared.store, prepared.config
-    jobs = [_job(store, config, task) for task in tasks]
-    progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
+    # Others have been completed by an earlier attempt.
     incomplete = {task.shard for task in prepared.all_tasks if not task.complete}
-    results, elsewhere = _run_jobs(store, jobs, incomplete, executor, config.compute, progress) if jobs else ({}, 0)
+    jobs = [_job(store, config, task, complete=task.shard not in incomplete) for task in tasks]
+    progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
+    results, completed = _run_jobs(store, jobs, executor, config.compute, progress) if jobs else ({}, set[int]())
+    # An attempt of this run may have published a shard and then failed, as when its worker was killed.
+    elsewhere = len(completed - progress.extracted)
     # What the workers published a moment ago counts.
     refresh(store.path)
     for result in results.values():
@@ -97,9 +100,10 @@ def run_shards(
         wall_seconds=progress.worked_seconds,
         devices=max(1, progress.devices),
         estimate=progress.estimate,
+        shards_done=len(reports) + len(completed) - elsewhere,
         shards_elsewhere=elsewhere,
     )
-    left = len(jobs) - len(reports) - len(lost) - elsewhere
+    left = len(jobs) - len(reports) - len(lost) - len(completed)
     if lost:
         raise ShardsLostError(replace(report, shards_left=left, ended_by=_ended_by(results)))
     for result in results.values():
@@ -115,20 +119,29 @@ def _compared(prepared: PreparedRun, report: RunReport) -> RunReport:
     return report if seconds is None else replace(report, estimate=Estimate(seconds))
 
 
-def _job(store: FeatureStore, config: PipelineConfig, task: ShardTask) -> ShardJob:
+def _job(store: FeatureStore, config: PipelineConfig, task: ShardTask, *, complete: bool) -> ShardJob:
     used = config if task.decode is None else config.model_copy(update={"decode": task.decode})
-    return ShardJob(str(store.path), task.shard, task.spaces, used, task.retry, task.videos, task.inspection, task.redo)
+    return ShardJob(
+        str(store.path),
+        task.shard,
+        task.spaces,
+        used,
+        task.retry,
+        task.videos,
+        task.inspection,
+        task.redo,
+        complete=complete,
+    )
 
 
-def _run_jobs(  # noqa: PLR0913, PLR0917 - what `run_shards` has
+def _run_jobs(
     store: FeatureStore,
     jobs: Sequence[ShardJob],
-    incomplete: Collection[int],
     executor: Executor[ShardJob],
     compute: ComputeConfig,
     progress: ExtractionProgress,
-) -> tuple[dict[int, Any], int]:
-    """Return the result or the error of each shard, and how many other runs completed.
+) -> tuple[dict[int, Any], set[int]]:
+    """Return the result or the error of each shard, and the shards that were completed otherwise.
 
     Events go to the progress and to the metrics.
     """
@@ -140,7 +153,7 @@ def _run_jobs(  # noqa: PLR0913, PLR0917 - what `run_shards` has
             metrics(event)
 
         try:
-            shared = SharedShards(store, jobs, incomplete, lambda job: on_event(ShardPlanned(job.shard, 0, job.videos)))
+            shared = SharedShards(store, jobs, lambda job: on_event(ShardPlanned(job.shard, 0, job.videos)))
             results = run_until_done(
                 shared, jobs, lambda each: executor.run(each, compute.device, retry_rule(compute), on_event)
             )
@@ -149,7 +162,7 @@ def _run_jobs(  # noqa: PLR0913, PLR0917 - what `run_shards` has
         lost = sum(_is_lost(result) for result in results.values())
         done = sum(not isinstance(result, BaseException) for result in results.values())
         metrics.end(done, lost)
-    return results, len(shared.elsewhere)
+    return results, shared.elsewhere
 
 
 def _is_lost(result: object) -> bool:

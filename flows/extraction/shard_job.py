@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from reeldex.extractors.file_hashes import FileIdentity, known_hashes, remember_hashes
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.extraction.store_use import current_run
+from reeldex.storage import layout
 from reeldex.storage.errors import ClaimHeldError, ClaimLostError
+from reeldex.storage.system_errors import look_at
 
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent
@@ -22,12 +24,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CLAIMED_BY = "claimed_by"
+_CLAIMED_BY, _COMPLETED = "claimed_by", "completed_since_plan"
 
 
 def was_claimed(result: object) -> bool:
     """Whether the result of a job is that another process has claimed its shard, or has taken it over."""
     return isinstance(result, dict) and _CLAIMED_BY in result
+
+
+def was_completed(result: object) -> bool:
+    """Whether the result of a job is that its shard, which the plan found incomplete, was complete when it started."""
+    return isinstance(result, dict) and _COMPLETED in result
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class ShardJob:
     - `retry`: videos that failed for one of these reasons are retried; `redo`: those at these positions are extracted
       in any case.
     - `inspection` is what the plan saw of the shard on disk; None if it saw nothing.
+    - `complete`: the plan found nothing missing.
     - `file_hashes` are known hashes of weights files, so that a worker does not compute them again.
     - `seen` is a video that the machine of the run sees, for a job that another machine does (empty if it sees none);
       None for a job of that machine.
@@ -55,6 +63,7 @@ class ShardJob:
     file_hashes: Mapping[FileIdentity, str] = field(default_factory=known_hashes)
     seen: str | None = None
     run: RunId | None = field(default_factory=current_run)
+    complete: bool = False
 
     @property
     def number(self) -> int:
@@ -81,7 +90,8 @@ class ShardJob:
         """Extract the shard's missing features on a device; return the fields of its ShardReport as JSON values.
 
         The shard is claimed before anything expensive is done. If another process has the claim, or takes it over, the
-        result says so instead (see `was_claimed`), and nothing is changed.
+        result says so instead (see `was_claimed`), and nothing is changed; and so if the shard was completed while this
+        job waited for its device (see `was_completed`).
         """
         from reeldex.flows.extraction.networks import extractor_record
         from reeldex.flows.extraction.same_files import require_same_files, require_store_folder
@@ -98,10 +108,24 @@ class ShardJob:
         lease_seconds = self.config.compute.lease_seconds
         try:
             with store_faults(store.path), store.claim(self.shard, run=self.run, lease_seconds=lease_seconds):
+                if self._is_completed(store):
+                    log.info("Shard %05d was completed since the plan was made", self.shard)
+                    return {"shard": self.shard, _COMPLETED: True}
                 return self._extract(store, device, on_event)
         except (ClaimHeldError, ClaimLostError) as error:
             log.info("%s", error)
             return {"shard": self.shard, _CLAIMED_BY: str(error)}
+
+    def _is_completed(self, store: FeatureStore) -> bool:
+        """Whether nothing is missing any more of a shard that the plan found incomplete. Requires its claim."""
+        from reeldex.flows.extraction.plan import stored_spaces
+
+        planned = self.inspection.state() if self.inspection is not None else None
+        had_all = self.complete or (planned is not None and planned.done and not planned.staged_positions)
+        if had_all or self.redo or look_at(layout.outcomes_file(store.path, self.shard)) is None:
+            return False
+        state = store.inspect(self.shard, stored_spaces(store, self.spaces), self.inspection).state()
+        return state.done and not state.staged_positions
 
     def _extract(self, store: FeatureStore, device: str, on_event: OnEvent) -> dict[str, Any]:
         from reeldex.flows.extraction.networks import feature_space, load_networks

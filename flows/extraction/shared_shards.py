@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from reeldex.errors import PermanentFaultError, UserError
 from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.fault_limit import FaultLimit
 from reeldex.flows.extraction.plan import stored_spaces
-from reeldex.flows.extraction.shard_job import ShardJob, was_claimed
+from reeldex.flows.extraction.shard_job import ShardJob, was_claimed, was_completed
 from reeldex.quantities import counted
 from reeldex.storage import layout
 from reeldex.storage.system_errors import file_version
@@ -29,7 +29,7 @@ _REPORT_SECONDS = 60.0
 
 
 class SharedShards:
-    """Decides which jobs of a run are open. `incomplete` are the shards of which the plan found something missing.
+    """Decides which jobs of a run are open.
 
     `on_elsewhere` is called for each that another run has completed since.
     """
@@ -38,11 +38,9 @@ class SharedShards:
         self,
         store: FeatureStore,
         jobs: Sequence[ShardJob],
-        incomplete: Collection[int],
         on_elsewhere: Callable[[ShardJob], None],
     ) -> None:
         self._store = store
-        self._incomplete = frozenset(incomplete)
         # A new shard, of which the plan could see nothing, had no outcomes.
         self._planned = {job.shard: job.inspection.versions[0] if job.inspection else None for job in jobs}
         self._on_elsewhere = on_elsewhere
@@ -62,14 +60,19 @@ class SharedShards:
         if job.shard in self.elsewhere:
             return True
         outcomes = layout.outcomes_file(self._store.path, job.shard)
-        if job.shard not in self._incomplete or job.redo or file_version(outcomes) == self._planned[job.shard]:
+        if job.complete or job.redo or file_version(outcomes) == self._planned[job.shard]:
             return False
         state = self._store.shard_state(job.shard, stored_spaces(self._store, job.spaces))
         if not state.done or state.staged_positions:
             return False
-        self.elsewhere.add(job.shard)
-        self._on_elsewhere(job)
+        self.note_elsewhere(job)
         return True
+
+    def note_elsewhere(self, job: ShardJob) -> None:
+        """Record that another run has completed a job's shard."""
+        if job.shard not in self.elsewhere:
+            self.elsewhere.add(job.shard)
+            self._on_elsewhere(job)
 
 
 class OpenJobs(Sequence[ShardJob]):
@@ -102,11 +105,18 @@ def run_until_done(shards: SharedShards, jobs: Sequence[ShardJob], run_jobs: Run
     left = list(jobs)
     while left:
         found = run_jobs(OpenJobs(left, shards))
-        results.update({number: result for number, result in found.items() if not was_claimed(result)})
+        for job in left:
+            if was_completed(found.get(job.number)):
+                shards.note_elsewhere(job)
+        results.update({number: found[number] for number in found if not _is_others(found[number])})
         if _ended_early(found):
             break
         left = _next_open(shards, [job for job in left if job.shard not in results])
     return results
+
+
+def _is_others(result: object) -> bool:
+    return was_claimed(result) or was_completed(result)
 
 
 def _ended_early(results: Mapping[int, object]) -> bool:

@@ -22,13 +22,12 @@ from reeldex.quantities import counted
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent, Workers
     from reeldex.flows.extraction.prepare import PreparedRun
-    from reeldex.storage.inspection import Inspection
 
 # Objects that tasks need and that cannot be parameters; Prefect runs tasks in copies of the context.
 _prepared: ContextVar[PreparedRun] = ContextVar("prepared")
 _workers: ContextVar[Workers] = ContextVar("workers")
 _on_event: ContextVar[OnEvent] = ContextVar("on_event")
-_inspections: ContextVar[Mapping[int, Inspection]] = ContextVar("inspections")
+_jobs: ContextVar[Mapping[int, ShardJob]] = ContextVar("jobs")
 
 
 @contextmanager
@@ -43,23 +42,24 @@ def planning(prepared: PreparedRun) -> Iterator[None]:
 
 @contextmanager
 def submitting(jobs: Sequence[ShardJob], workers: Workers, on_event: OnEvent) -> Iterator[None]:
-    """Hand workers and the plan's inspections to the tasks of these jobs, submitted in the block.
+    """Hand workers, and what the plan saw of the shards, to the tasks of these jobs, submitted in the block.
 
     Their events go to `on_event`.
 
-    An inspection is not a parameter of the task: it would be part of its cache key, and of what the UI shows.
+    What the plan saw is not a parameter of the task: it would be part of its cache key, and of what the UI shows.
     """
     tokens = (
         _workers.set(workers),
         _on_event.set(on_event),
-        _inspections.set({job.shard: job.inspection for job in jobs if job.inspection is not None}),
+        # By index: iteration leaves out what others have claimed at this moment.
+        _jobs.set({job.shard: job for job in map(jobs.__getitem__, range(len(jobs)))}),
     )
     try:
         yield
     finally:
         _workers.reset(tokens[0])
         _on_event.reset(tokens[1])
-        _inspections.reset(tokens[2])
+        _jobs.reset(tokens[2])
 
 
 @task(name="plan", task_run_name="plan", persist_result=True, result_serializer="json")
@@ -109,7 +109,17 @@ def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and
     config = PipelineConfig(**settings)
     # Not Prefect's retry delay, whose sleep cannot be interrupted when the run is stopped.
     retry_rule(config.compute).wait_before(task_run.run_count, _workers.get().pause)
-    known = _inspections.get().get(shard)
-    job = ShardJob(store, shard, spaces, config, tuple(retry), videos, known, tuple(redo))
+    planned = _jobs.get()[shard]
+    job = ShardJob(
+        store,
+        shard,
+        spaces,
+        config,
+        tuple(retry),
+        videos,
+        planned.inspection,
+        tuple(redo),
+        complete=planned.complete,
+    )
     result: dict[str, Any] = _workers.get().run(job, _on_event.get())
     return result

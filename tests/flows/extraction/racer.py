@@ -63,7 +63,7 @@ def race(folder: str, published: str, machine: str) -> None:
             ShardJob(folder, task.shard, task.spaces, settings(), videos=task.videos, inspection=task.inspection)
             for task in tasks
         ]
-        shared = SharedShards(store, jobs, [job.shard for job in jobs], lambda _: None)
+        shared = SharedShards(store, jobs, lambda _: None)
         results = run_until_done(shared, jobs, lambda open_jobs: {job.shard: job("cpu", print) for job in open_jobs})
     if {*results, *shared.elsewhere} != {job.shard for job in jobs}:
         os._exit(7)

@@ -5,17 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from reeldex.errors import InfrastructureError, PermanentFaultError
+from reeldex.flows.extraction.events import ShardPlanned, VideoFinished
 from reeldex.flows.extraction.plan import unfinished
-from reeldex.flows.extraction.shard_job import ShardJob, was_claimed
+from reeldex.flows.extraction.prepare import prepare_rerun
+from reeldex.flows.extraction.run import run_shards
+from reeldex.flows.extraction.shard_job import ShardJob, was_claimed, was_completed
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
+from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
 from tests.flows.extraction.racer import LEASE_SECONDS, extract_without_networks, plan, settings
+
+if TYPE_CHECKING:
+    from reeldex.flows.execution.jobs import OnEvent
+    from reeldex.flows.execution.retries import RetryRule
 
 SHARDS = 4
 
@@ -53,7 +62,7 @@ class Runs:
 
 def shared(store: FeatureStore, jobs: Sequence[ShardJob], told: list[int] | None = None) -> SharedShards:
     tell = [] if told is None else told
-    return SharedShards(store, jobs, [job.shard for job in jobs], lambda job: tell.append(job.shard))
+    return SharedShards(store, jobs, lambda job: tell.append(job.shard))
 
 
 def test_a_run_alone_does_all_shards_in_order(store: FeatureStore) -> None:
@@ -112,6 +121,58 @@ def test_what_was_completed_between_the_plan_and_the_run_is_not_submitted(store:
     assert not was_claimed(jobs[2]("cpu", print))
     run_until_done(shared(store, jobs), jobs, runs)
     assert runs.ran == [0, 1, 3]
+
+
+def test_what_another_run_completes_while_a_job_waits_for_its_device_is_the_others(store: FeatureStore) -> None:
+    jobs, told = jobs_of(store), list[int]()
+    shards = shared(store, jobs, told)
+
+    def run_late(open_jobs: Sequence[ShardJob]) -> dict[int, Any]:
+        submitted = list(open_jobs)
+        assert not was_completed(jobs[1]("cpu", print))  # another run's
+        return {job.shard: job("cpu", print) for job in submitted}
+
+    results = run_until_done(shards, jobs, run_late)
+    assert sorted(results) == [0, 2, 3]
+    assert (shards.elsewhere, told) == ({1}, [1])
+
+
+def test_a_shard_that_is_extracted_again_or_lacks_a_file_is_never_taken_for_complete(store: FeatureStore) -> None:
+    (job, *_) = jobs_of(store)
+    job("cpu", print)
+    assert was_completed(job("cpu", print))
+    assert not was_completed(replace(job, redo=(0,))("cpu", print))
+    assert not was_completed(replace(job, complete=True)("cpu", print))
+    next((store.path / "features").rglob("shard-00000.h5")).unlink()
+    (planned, *_) = jobs_of(FeatureStore(store.path))
+    assert not was_completed(planned("cpu", print))
+
+
+class Others:
+    """An executor whose jobs have all been done by others; with `own`, after it had extracted a video itself."""
+
+    def __init__(self, *, own: bool) -> None:
+        self._own = own
+
+    def run(
+        self, jobs: Sequence[ShardJob], devices: str, retries: RetryRule, on_event: OnEvent
+    ) -> dict[int, Any | BaseException]:
+        del devices, retries
+        for job in jobs:
+            job("cpu", print)  # others, or an attempt whose worker was killed after it had published
+            if self._own:
+                on_event(ShardPlanned(job.shard, 1, 1))
+                on_event(VideoFinished(job.shard, VideoOutcome("a", "/a.mp4", "ok", None, "", 1)))
+        return {job.shard: job("cpu", on_event) for job in jobs}
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_report_says_what_the_run_did_and_what_others_did(store: FeatureStore, *, own: bool) -> None:
+    prepared = prepare_rerun(str(store.path), settings(), ())
+    report = run_shards(prepared, prepared.all_tasks, Others(own=own), {})
+    assert (report.shards_done, report.shards_elsewhere) == ((4, 0) if own else (0, 4))
+    assert report.shards_left == 0
+    assert ("4 shards completed by other runs" in str(report)) is not own
 
 
 @pytest.mark.parametrize("fault", [PermanentFaultError("the disk is full"), None])
