@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reeldex.remote_faults import RemoteError
 from reeldex.storage import layout
 from reeldex.storage.errors import ClaimHeldError, ClaimLostError, RunLostError, StoreBusyError, StoreVanishedError
 from reeldex.storage.lease_medium import LeaseFolder
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 STORE, RUN, SHARD, WAITING = "store", "run-", "shard-", "waiting-"
 PLANNING, ALONE = "planning", "alone"
+
+OUTAGE_SECONDS = 300.0
+"""For how long an object store may fail to answer one that waits for the store."""
 
 _LOOK_SECONDS = 0.2
 
@@ -165,12 +169,14 @@ def once_free(
 ) -> Iterator[None]:
     """Hold what `acquire` acquires while the block runs, once there is no live claim of these kinds of `users`.
 
-    A holder on another machine counts as one only if it is seen to renew its claim: it may have been lost.
+    A holder on another machine counts as one only if it is seen to renew its claim: it may have been lost. Once it
+    waits, an object store may fail to answer for `OUTAGE_SECONDS`.
     """
     require_present(root)
     leases, deadline, noted = leases_of(root), time.monotonic() + wait_seconds, False
+    patience = _Patience()
     with ExitStack() as held:
-        while (busy := _enter(held, leases, acquire, users)) is not None:
+        while (busy := patience.asked(lambda: _enter(held, leases, acquire, users))) is not None:
             late = time.monotonic() >= deadline and not (planning_is_short and busy.purpose == PLANNING)
             if late and leases.is_seen_alive(busy):
                 raise _store_busy(root, busy)
@@ -179,6 +185,25 @@ def once_free(
                 log.info("Looking for at most %g s whether %s is still alive", busy.lease_seconds, busy)
             time.sleep(_LOOK_SECONDS)
         yield
+
+
+class _Patience:
+    """Lets an object store fail to answer, for a time, while it is asked again and again."""
+
+    def __init__(self) -> None:
+        self._last: tuple[FoundLease | None, float] | None = None
+
+    def asked(self, question: Callable[[], FoundLease | None]) -> FoundLease | None:
+        """Return what is in the way, as it was last seen if the store does not answer now."""
+        try:
+            found = question()
+        except RemoteError as error:
+            if self._last is None or not error.fault.transient or time.monotonic() - self._last[1] > OUTAGE_SECONDS:
+                raise
+            log.warning("%s It is waited for, and asked again.", error)
+            return self._last[0]
+        self._last = (found, time.monotonic())
+        return found
 
 
 def _enter(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reeldex.errors import InfrastructureError, PermanentFaultError, ReeldexError, UsageError, UserError
+from reeldex.remote_faults import RemoteError
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.system_errors import reason, remedy_for
 from reeldex.storage.write_errors import LASTING, lasting_fault
@@ -80,7 +81,8 @@ def as_our_error(error: Exception) -> Exception:
     if fault := _permanent_fault(error):
         return fault
     if is_infrastructure_fault(error):
-        return InfrastructureError(f"{type(error).__name__}: {error}")
+        says_itself = isinstance(error, ReeldexError | RemoteError)
+        return InfrastructureError(str(error) if says_itself else f"{type(error).__name__}: {error}")
     if isinstance(error, UserError):
         return UsageError(str(error))
     trace = "".join(traceback.format_exception(error))

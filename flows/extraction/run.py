@@ -153,7 +153,9 @@ def _run_jobs(
             metrics(event)
 
         try:
-            shared = SharedShards(store, jobs, lambda job: on_event(ShardPlanned(job.shard, 0, job.videos)))
+            shared = SharedShards(
+                store, jobs, lambda job: on_event(ShardPlanned(job.shard, 0, job.videos)), retry_rule(compute)
+            )
             results = run_until_done(
                 shared, jobs, lambda each: executor.run(each, compute.device, retry_rule(compute), on_event)
             )

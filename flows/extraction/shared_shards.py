@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from reeldex.errors import PermanentFaultError, UserError
-from reeldex.flows.execution.errors import RunStoppedError
+from reeldex.flows.execution.errors import RunStoppedError, as_our_error
 from reeldex.flows.execution.fault_limit import FaultLimit
 from reeldex.flows.extraction.plan import stored_spaces
 from reeldex.flows.extraction.shard_job import ShardJob, was_claimed, was_completed
 from reeldex.quantities import counted
 from reeldex.storage import layout
+from reeldex.storage.errors import StoreUnreadableError, StoreVanishedError
+from reeldex.storage.presence import has_vanished
 from reeldex.storage.system_errors import file_version
 
 if TYPE_CHECKING:
+    from reeldex.flows.execution.retries import RetryRule
     from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 RunJobs = Callable[[Sequence[ShardJob]], dict[int, Any]]
 """Runs jobs, and returns the result or the error of each by its number, as an executor does."""
 
@@ -29,7 +33,7 @@ _REPORT_SECONDS = 60.0
 
 
 class SharedShards:
-    """Decides which jobs of a run are open.
+    """Decides which jobs of a run are open. A fault of asking the store is retried by the rule of the shards.
 
     `on_elsewhere` is called for each that another run has completed since.
     """
@@ -39,34 +43,54 @@ class SharedShards:
         store: FeatureStore,
         jobs: Sequence[ShardJob],
         on_elsewhere: Callable[[ShardJob], None],
+        retries: RetryRule,
     ) -> None:
         self._store = store
         # A new shard, of which the plan could see nothing, had no outcomes.
         self._planned = {job.shard: job.inspection.versions[0] if job.inspection else None for job in jobs}
         self._on_elsewhere = on_elsewhere
+        self._retries = retries
         self.elsewhere: set[int] = set()
         """The shards that other runs completed since."""
 
     def holder(self, job: ShardJob) -> str | None:
-        """Return who works on a job's shard; None if nobody alive does."""
-        return self._store.shard_holder(job.shard)
+        """Return who works on a job's shard; None if nobody alive does. Raises InfrastructureError."""
+        return self._asked(lambda: self._store.shard_holder(job.shard))
 
     def is_open(self, job: ShardJob) -> bool:
         """Whether a job is still to be done and nobody else does it."""
         return self.holder(job) is None and not self.is_done_elsewhere(job)
 
     def is_done_elsewhere(self, job: ShardJob) -> bool:
-        """Whether another run has completed a shard since the plan. Videos that a person chose are extracted anyway."""
+        """Whether another run has completed a shard since the plan. Videos that a person chose are extracted anyway.
+
+        Raises InfrastructureError.
+        """
         if job.shard in self.elsewhere:
             return True
-        outcomes = layout.outcomes_file(self._store.path, job.shard)
-        if job.complete or job.redo or file_version(outcomes) == self._planned[job.shard]:
-            return False
-        state = self._store.shard_state(job.shard, stored_spaces(self._store, job.spaces))
-        if not state.done or state.staged_positions:
+        if job.complete or job.redo or not self._asked(lambda: self._has_become_complete(job)):
             return False
         self.note_elsewhere(job)
         return True
+
+    def _has_become_complete(self, job: ShardJob) -> bool:
+        if file_version(layout.outcomes_file(self._store.path, job.shard)) == self._planned[job.shard]:
+            return False
+        state = self._store.shard_state(job.shard, stored_spaces(self._store, job.spaces))
+        return state.done and not state.staged_positions
+
+    def _asked(self, question: Callable[[], T]) -> T:
+        """Return the answer of the store; a fault that may pass is an InfrastructureError, and is retried as one."""
+
+        def ask() -> T:
+            try:
+                return question()
+            except (OSError, StoreUnreadableError) as error:
+                if has_vanished(self._store.path):
+                    raise StoreVanishedError(self._store.path) from error
+                raise as_our_error(error) from error
+
+        return self._retries.call(ask, time.sleep)
 
     def note_elsewhere(self, job: ShardJob) -> None:
         """Record that another run has completed a job's shard."""

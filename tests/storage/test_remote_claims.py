@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pytest
 
+from reeldex.remote_faults import RemoteError
 from reeldex.storage import layout
-from reeldex.storage.claims import claim_shard, fence_of, leases_of, live_tokens
+from reeldex.storage.claims import alone, claim_shard, fence_of, leases_of, live_tokens
 from reeldex.storage.errors import ClaimHeldError, ClaimLostError, StoreBusyError
 from reeldex.storage.lease_objects import LeaseObjects
 from reeldex.storage.lease_owner import LeaseOwner
@@ -194,3 +197,19 @@ def test_processes_race_for_the_shards_of_a_store(s3: ObjectStore) -> None:
     assert FeatureStore(URL).verify().sound
     np.testing.assert_array_equal(FeatureStore(URL).read(SPACE.name, "v9"), features(9).rows)
     assert leases_of(store.path).live("") == []
+
+
+def test_who_waits_for_a_store_waits_through_an_outage(s3: ObjectStore, store: FeatureStore) -> None:
+    def lose_the_store() -> None:
+        s3.fail(Fault(503, "SlowDown", meant=lambda request: request.method == "GET"), times=20)
+        claim.close()
+
+    with ExitStack() as claim:
+        claim.enter_context(claim_shard(store.path, 0))
+        threading.Timer(0.5, lose_the_store).start()
+        with FeatureStore(URL).lock(wait_seconds=60):
+            assert not s3.faults[0][1]  # all of it
+    s3.fail(Fault(503, "SlowDown"))
+    # Who comes then is told at once.
+    with pytest.raises(RemoteError, match="asks for fewer requests"), alone(store.path, 60):
+        pass

@@ -13,6 +13,7 @@ import numpy as np
 
 from reeldex.flows.config.pipeline import PipelineConfig, WhenBusy, parse_config
 from reeldex.flows.execution.jobs import OnEvent
+from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shard_work import ShardReport
@@ -33,7 +34,7 @@ def settings() -> PipelineConfig:
     return parse_config({"compute": {"device": "cpu", "lease_seconds": LEASE_SECONDS}}, "test")
 
 
-def plan(folder: Path, shards: int, videos: int) -> FeatureStore:
+def plan(folder: Path | str, shards: int, videos: int) -> FeatureStore:
     """Create a store with planned shards, of which nothing is extracted."""
     store = FeatureStore(folder, create=True)
     with store.lock():
@@ -63,7 +64,7 @@ def race(folder: str, published: str, machine: str) -> None:
             ShardJob(folder, task.shard, task.spaces, settings(), videos=task.videos, inspection=task.inspection)
             for task in tasks
         ]
-        shared = SharedShards(store, jobs, lambda _: None)
+        shared = SharedShards(store, jobs, lambda _: None, RetryRule(0, 0.0))
         results = run_until_done(shared, jobs, lambda open_jobs: {job.shard: job("cpu", print) for job in open_jobs})
     if {*results, *shared.elsewhere} != {job.shard for job in jobs}:
         os._exit(7)

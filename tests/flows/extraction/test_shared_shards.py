@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reeldex.errors import InfrastructureError, PermanentFaultError
+from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.extraction.events import ShardPlanned, VideoFinished
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.prepare import prepare_rerun
@@ -21,10 +22,10 @@ from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
 from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
 from tests.flows.extraction.racer import LEASE_SECONDS, extract_without_networks, plan, settings
+from tests.object_store import Fault, ObjectStore
 
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import OnEvent
-    from reeldex.flows.execution.retries import RetryRule
 
 SHARDS = 4
 
@@ -62,7 +63,7 @@ class Runs:
 
 def shared(store: FeatureStore, jobs: Sequence[ShardJob], told: list[int] | None = None) -> SharedShards:
     tell = [] if told is None else told
-    return SharedShards(store, jobs, lambda job: tell.append(job.shard))
+    return SharedShards(store, jobs, lambda job: tell.append(job.shard), RetryRule(2, 0.05))
 
 
 def test_a_run_alone_does_all_shards_in_order(store: FeatureStore) -> None:
@@ -183,3 +184,30 @@ def test_a_fault_that_ends_a_run_does_not_make_it_wait_for_others(store: Feature
         found = run_until_done(shared(store, jobs), jobs, Runs(results))
     assert 3 not in found
     assert isinstance(found[0], InfrastructureError)
+
+
+# More requests than one question makes, and fewer than a run waits through.
+@pytest.mark.parametrize("failing", [20, 1_000_000])
+def test_an_outage_of_the_object_store_does_not_end_a_run_that_waits(
+    s3: ObjectStore, store: FeatureStore, failing: int
+) -> None:
+    there = plan("s3://lab/store", 2, 1)
+    jobs, outage = jobs_of(there), list[int]()
+
+    def run_and_lose_the_store(open_jobs: Sequence[ShardJob]) -> dict[int, Any]:
+        found = {job.shard: job("cpu", print) for job in open_jobs}
+        if not outage:
+            outage.append(failing)
+            s3.fail(Fault(503, "SlowDown", meant=lambda request: request.method == "GET"), times=failing)
+            if failing < 100:
+                threading.Timer(1.0, claim.close).start()
+        return found
+
+    with ExitStack() as claim:
+        claim.enter_context(there.claim(1))
+        if failing > 100:
+            with pytest.raises(InfrastructureError, match=r"^s3://lab/store.*: the service asks for fewer requests"):
+                run_until_done(shared(there, jobs), jobs, run_and_lose_the_store)
+            s3.heal()
+        else:
+            assert sorted(run_until_done(shared(there, jobs), jobs, run_and_lose_the_store)) == [0, 1]
