@@ -20,15 +20,18 @@ _ATTEMPTS = 5
 
 
 class LeaseMedium(Protocol):
-    """Small files by name, of which each has one writer. Errors of the medium are OSErrors."""
+    """Small files by name, of which each has one writer. Errors of the medium are OSErrors.
+
+    A deadline is a time of `time.monotonic`: a medium whose operations can be interrupted gives up then.
+    """
 
     def create(self, name: str, content: bytes) -> bool:
         """Create a file; return False, and change nothing, if the name exists. Of several callers, one succeeds."""
 
-    def replace(self, name: str, content: bytes) -> bool:
+    def replace(self, name: str, content: bytes, deadline: float | None = None) -> bool:
         """Replace the content of a file; return False, and create nothing, if the name does not exist."""
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, deadline: float | None = None) -> bytes | None:
         """Return the content of a file as it is now, None if it does not exist."""
 
     def list(self) -> list[str]:
@@ -42,7 +45,7 @@ class LeaseFolder:
     """Leases as files of a folder, which may be shared by hosts over a network file system without locks.
 
     Creation is exclusive by a hard link, which NFS guarantees as well. Nothing is fsynced: a power cut ends the
-    processes that hold leases, too.
+    processes that hold leases, too. A system call of a network file system cannot be interrupted: no deadline holds.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,7 +85,7 @@ class LeaseFolder:
             return False
         return True
 
-    def replace(self, name: str, content: bytes) -> bool:
+    def replace(self, name: str, content: bytes, deadline: float | None = None) -> bool:  # noqa: ARG002 - see the class
         """Overwrite a file in place: a rename would create it again after it was deleted."""
         try:
             descriptor = os.open(self._folder / name, os.O_WRONLY)
@@ -94,7 +97,7 @@ class LeaseFolder:
             os.close(descriptor)
         return True
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, deadline: float | None = None) -> bytes | None:  # noqa: ARG002 - see the class
         """Return the content of a file; opening it asks a network file system for the current one."""
         try:
             return (self._folder / name).read_bytes()

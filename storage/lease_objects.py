@@ -21,27 +21,27 @@ class LeaseObjects:
         with lasting_faults_named(path):
             return path.create(content)
 
-    def replace(self, name: str, content: bytes) -> bool:
+    def replace(self, name: str, content: bytes, deadline: float | None = None) -> bool:
         """Replace the content of an object; return False, and create nothing, if the name does not exist."""
         path = self._folder / name
-        version = path.version_now()
+        version = path.version_now(deadline)
         if version is None:
             return False
         try:
-            path.replace_version(content, version)
+            path.replace_version(content, version, deadline)
         except FileNotFoundError:
             return False
         except RemoteError as error:
             if response_code(error) not in _CHANGED:
                 raise
             # Only its owner writes it: the answer to an earlier attempt was lost, or the object was deleted since.
-            return self.read(name) == content
+            return self.read(name, deadline) == content
         return True
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, deadline: float | None = None) -> bytes | None:
         """Return the content of an object, None if it does not exist."""
         try:
-            return (self._folder / name).read_now()
+            return (self._folder / name).read_now(deadline)
         except FileNotFoundError:
             return None
 

@@ -8,8 +8,10 @@ once when the owner's process is one of this machine and has ended.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -28,6 +30,8 @@ LEASE_SECONDS = 60.0
 """How long a holder may show no sign of life, unless it says otherwise."""
 
 _RENEWALS_PER_LEASE = 6
+# So that, after the pause before it, a renewal that is given up leaves time for another one within the lease.
+_GIVEN_UP_AFTER = 1 / 3
 _JOIN_SECONDS = 5.0
 _NAME = re.compile(r"(?P<key>[a-z][a-z0-9-]*)\.(?P<counter>[1-9]\d*)\.json", re.ASCII)
 # Room for more digits, so that a renewal overwrites all of the former content.
@@ -89,6 +93,8 @@ class Lease:
         self.key, self.counter, self.record = key, counter, record
         self._lost = False
         self._medium = medium
+        # When the latest renewal began: observers have seen it later, and wait longer.
+        self._renewed_at = time.monotonic()
         self._released = threading.Event()
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._renew, name=f"lease of {key}", daemon=True)
@@ -100,7 +106,9 @@ class Lease:
         return f"{self.key}.{self.counter}.json"
 
     def is_held(self) -> bool:
-        """Whether no other process has taken it."""
+        """Whether no other process has taken it, or may take it now because it was not renewed in time."""
+        if self._has_lapsed() and not self._renew_now():
+            return False
         return not self._lost and self._is_ours()
 
     def release(self) -> None:
@@ -116,26 +124,54 @@ class Lease:
         """Renew it no longer, so that others may take it over once its time has passed."""
         self._released.set()
 
-    def _is_ours(self) -> bool:
-        return _token(self._medium.read(self.name)) == self.record.token
+    def _is_ours(self, deadline: float | None = None) -> bool:
+        return _token(self._medium.read(self.name, deadline)) == self.record.token
+
+    def _has_lapsed(self) -> bool:
+        return time.monotonic() - self._renewed_at > self.record.lease_seconds
 
     def _renew(self) -> None:
-        failing = False
+        failing = lapsed = False
         while not self._released.wait(self.record.lease_seconds / _RENEWALS_PER_LEASE):
             try:
-                with self._writing:
-                    if self._released.is_set():
-                        return
-                    renewed = replace(self.record, renewals=self.record.renewals + 1)
-                    # Once all claims are gone, a name is used again: the file may be another holder's by now.
-                    if not self._is_ours() or not self._medium.replace(self.name, renewed.content()):
-                        self._lost = True
-                        return
-                    self.record, failing = renewed, False
+                if not self._renew_once():
+                    return
+                failing = lapsed = False
             except OSError as error:
                 if not failing:
                     log.warning("The claim %s could not be renewed, and is tried again: %s", self.name, error)
                 failing = True
+            if self._has_lapsed() and not lapsed:
+                lapsed = True
+                seconds = self.record.lease_seconds
+                log.warning("The claim %s was not renewed for %g s: others may take it over", self.name, seconds)
+
+    def _renew_now(self) -> bool:
+        try:
+            return self._renew_once()
+        except OSError as error:
+            log.warning("The claim %s has lapsed, and could not be renewed: %s", self.name, error)
+            return False
+
+    def _renew_once(self) -> bool:
+        """Renew it, and return whether it is held; raises OSError when that takes a third of the lease."""
+        began = time.monotonic()
+        limit = self.record.lease_seconds * _GIVEN_UP_AFTER
+        if not self._writing.acquire(timeout=limit):
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), self.name)
+        try:
+            if self._released.is_set() or self._lost:
+                return False
+            renewed = replace(self.record, renewals=self.record.renewals + 1)
+            # Once all claims are gone, a name is used again: the file may be another holder's by now.
+            deadline = began + limit
+            if not self._is_ours(deadline) or not self._medium.replace(self.name, renewed.content(), deadline):
+                self._lost = True
+                return False
+            self.record, self._renewed_at = renewed, began
+        finally:
+            self._writing.release()
+        return True
 
 
 class Leases:

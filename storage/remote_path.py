@@ -11,13 +11,14 @@ import io
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PosixPath
 from typing import IO, Any, NoReturn
 
 from reeldex.remote_faults import attempted
-from reeldex.remote_files import RemoteUrl, open_file_system
+from reeldex.remote_files import RemoteUrl, open_file_system, within_seconds
 from reeldex.storage import remote_listings as listings
 from reeldex.storage.drafts import new_draft
 from reeldex.storage.errors import StoreError
@@ -139,11 +140,10 @@ class RemotePath(PosixPath):
         """Return whether there is no file, asked of the object store itself."""
         return self.version_now() is None
 
-    def version_now(self) -> str | None:
+    def version_now(self, deadline: float | None = None) -> str | None:
         """Return the version of a file as the object store reports it now; None for an absent one."""
-        system, path = open_file_system(self.url)
         try:
-            info = attempted(lambda: system.info(path), self.url)
+            info = self._asked(deadline, "info")
         except FileNotFoundError:
             return None
         return None if info.get("type") == "directory" else str(info.get("ETag", ""))
@@ -152,11 +152,24 @@ class RemotePath(PosixPath):
         """Return the names of what a folder holds, from a new listing; none for an absent one."""
         return [name for name in listings.entries_now(self.url) if name != listings.FOLDER_MARK]
 
-    def read_now(self) -> bytes:
+    def read_now(self, deadline: float | None = None) -> bytes:
         """Return the content of a file, asked of the object store itself; raises FileNotFoundError."""
-        system, path = open_file_system(self.url)
-        content: bytes = attempted(lambda: system.cat_file(path), self.url)
+        content: bytes = self._asked(deadline, "cat_file")
         return content
+
+    def _asked(self, deadline: float | None, method: str, *more: Any, **arguments: Any) -> Any:  # noqa: ANN401 - fsspec's
+        """Return what a method of the file system returns for this path, no later than at the deadline, if given.
+
+        The deadline is a time of `time.monotonic`. Raises RemoteError (timeout) after it.
+        """
+        system, path = open_file_system(self.url)
+
+        def request() -> Any:  # noqa: ANN401 - fsspec's
+            if deadline is None:
+                return getattr(system, method)(path, *more, **arguments)
+            return within_seconds(system, method, max(deadline - time.monotonic(), 0.001), path, *more, **arguments)
+
+        return attempted(request, self.url, deadline)
 
     def read_bytes(self) -> bytes:
         """Return the content of a file; raises FileNotFoundError."""
@@ -213,15 +226,14 @@ class RemotePath(PosixPath):
             listings.forget(self.url)
         return True
 
-    def replace_version(self, content: bytes, version: str) -> None:
+    def replace_version(self, content: bytes, version: str, deadline: float | None = None) -> None:
         """Put these bytes here if the file still has this version; where the object store cannot compare, in any case.
 
         Raises RemoteError (PreconditionFailed) for another version, and FileNotFoundError for an absent file.
         """
-        system, path = open_file_system(self.url)
         condition = {"IfMatch": version} if self.url.scheme in _COMPARING and version else {}
         try:
-            attempted(lambda: system.pipe_file(path, content, **condition), self.url)
+            self._asked(deadline, "pipe_file", content, **condition)
         finally:
             listings.forget(self.url)
 

@@ -135,10 +135,11 @@ def response_code(error: BaseException) -> str | None:
     return None
 
 
-def attempted(request: Callable[[], T], url: RemoteUrl) -> T:
+def attempted(request: Callable[[], T], url: RemoteUrl, deadline: float | None = None) -> T:
     """Return what a request to a URL returns; a transient fault is retried with growing pauses.
 
-    Raises RemoteError for a fault, and the client's own FileNotFoundError and FileExistsError.
+    No attempt starts after the deadline, a time of `time.monotonic`. Raises RemoteError for a fault, and the client's
+    own FileNotFoundError and FileExistsError.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -147,9 +148,10 @@ def attempted(request: Callable[[], T], url: RemoteUrl) -> T:
             fault = fault_of(error, url)
             if fault is None:
                 raise
-            if not fault.transient or attempt + 1 == ATTEMPTS:
-                raise RemoteError(str(url), fault) from error
             pause = min(_LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
+            late = deadline is not None and time.monotonic() + pause >= deadline
+            if late or not fault.transient or attempt + 1 == ATTEMPTS:
+                raise RemoteError(str(url), fault) from error
             log.info("%s: %s. Trying again in %.1f s.", url, fault.why, pause)
             time.sleep(pause)
     raise AssertionError("unreachable: the last attempt returns or raises")

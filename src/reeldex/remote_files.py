@@ -152,8 +152,15 @@ def path_within(system: fsspec.AbstractFileSystem, url: str) -> str:
     return str(system._strip_protocol(url))  # noqa: SLF001 - fsspec has no other name for it
 
 
-def within_seconds(system: fsspec.AbstractFileSystem, method: str, seconds: float, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - fsspec's
-    """Return what a method of a file system returns for a path.
+def within_seconds(
+    system: fsspec.AbstractFileSystem,
+    method: str,
+    seconds: float,
+    path: str,
+    *more: Any,  # noqa: ANN401 - fsspec's
+    **arguments: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    """Return what a method of a file system returns for a path and `more` arguments.
 
     Raises TimeoutError when that takes longer, of file systems that can be interrupted: those of the object stores.
     """
@@ -161,8 +168,8 @@ def within_seconds(system: fsspec.AbstractFileSystem, method: str, seconds: floa
 
     if getattr(system, "async_impl", False):
         request = getattr(system, f"_{method}")
-        return fsspec.asyn.sync(system.loop, request, path, timeout=seconds, **arguments)
-    return getattr(system, method)(path, **arguments)
+        return fsspec.asyn.sync(system.loop, request, path, *more, timeout=seconds, **arguments)
+    return getattr(system, method)(path, *more, **arguments)
 
 
 def let_client_finish(system: fsspec.AbstractFileSystem) -> None:

@@ -203,6 +203,32 @@ def test_a_holder_that_was_overtaken_knows_it_and_brings_nothing_back(leases: Le
     assert list(folder.iterdir()) == []
 
 
+class Stuck(LeaseFolder):
+    """A folder of leases whose renewals fail while it is `stuck`."""
+
+    stuck = False
+
+    def replace(self, name: str, content: bytes, deadline: float | None = None) -> bool:
+        if self.stuck:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().replace(name, content, deadline)
+
+
+def test_a_holder_that_cannot_renew_in_time_knows_that_others_may_take_its_lease(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    medium = Stuck(folder)
+    lease = Leases(medium).acquire("shard-00007", "shard", ME, lease_seconds=0.6)
+    medium.stuck = True
+    assert lease.is_held(), "it has just been renewed"
+    assert wait_until(lambda: not lease.is_held(), 20)
+    assert wait_until(lambda: "was not renewed for 0.6 s: others may take it over" in caplog.text, 20)
+    medium.stuck = False
+    # Nobody has taken it.
+    assert lease.is_held()
+    lease.release()
+
+
 def test_creation_is_exclusive_without_hard_links(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")

@@ -23,6 +23,7 @@ from reeldex.storage.store import FeatureStore
 from reeldex.storage.workspace import RemoteWorkspace
 from tests.object_store import Fault, ObjectStore
 from tests.storage.test_object_storage import SPACE, URL, content_of, features, keys, plan, publish, stage
+from tests.waiting import wait_until
 
 
 class Impatient(Leases):
@@ -82,8 +83,8 @@ def test_a_renewal_that_was_paused_does_not_bring_a_lease_back(
     leases, real = medium(store), RemotePath.version_now
     assert leases.create("a.1.json", b"mine")
 
-    def paused(path: RemotePath) -> str | None:
-        version = real(path)
+    def paused(path: RemotePath, deadline: float | None = None) -> str | None:
+        version = real(path, deadline)
         once.undo()
         path.unlink()
         if then == "replaced":
@@ -101,6 +102,15 @@ def test_a_lost_answer_to_a_renewal_is_no_loss(s3: ObjectStore, store: FeatureSt
     s3.fail(Fault(503, "SlowDown", meant=lambda request: request.method == "PUT"), times=2)
     assert leases.replace("a.1.json", b"2")
     assert leases.read("a.1.json") == b"2"
+
+
+@pytest.mark.parametrize("slow", ["GET", "HEAD", "PUT"])
+def test_a_slow_renewal_is_given_up_before_the_lease_lapses(s3: ObjectStore, store: FeatureStore, slow: str) -> None:
+    with claim_shard(store.path, 0, lease_seconds=3) as lease:
+        s3.fail(Fault(503, "SlowDown", seconds=8, meant=lambda request: request.method == slow), times=1)
+        # Renewed every half second; the first of them is answered after 8 s.
+        assert wait_until(lambda: lease.record.renewals, 2.9)
+        assert lease.is_held()
 
 
 def test_a_shard_has_one_holder_and_leaves_no_trace(s3: ObjectStore, store: FeatureStore) -> None:
