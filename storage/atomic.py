@@ -117,6 +117,16 @@ def remove_file(path: Path) -> None:
         workspace.require()
 
 
+def move_file(path: Path, target: Path) -> None:
+    """Move a small file within a store; a kill in between leaves both. Raises ClaimLostError as `publish` does.
+
+    Not by one rename: a former holder of the claim could move what a later one has written.
+    """
+    with publish(target) as temporary:
+        temporary.write_bytes(path.read_bytes())
+    remove_file(path)
+
+
 def _upload(draft: Path, path: RemotePath, workspace: Workspace | None) -> None:
     """Put a file where `path` is. Raises ClaimLostError when the workspace's claim was overtaken.
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from reeldex.storage import layout
+from reeldex.storage.atomic import move_file
 from reeldex.storage.damage import read_damage
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.forgotten import read_forgotten
@@ -52,7 +53,7 @@ def set_aside_damaged(root: Path) -> list[str]:
                 read()
         except StoreDamagedError:
             aside = path.with_name(f"{path.name}.damaged")
-            path.replace(aside)
+            move_file(path, aside)
             if kind == "searches":
                 # Without any record, a store counts as one of an older release, whose ids follow another rule.
                 write_searches(root, Searches(equal_names_get_paths=True))

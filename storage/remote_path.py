@@ -296,20 +296,9 @@ class RemotePath(PosixPath):
         """Raise RemoteStoreError: object stores do not rename."""
         self._needs_a_disk(f"Renaming it to {target}")
 
-    def replace(self, target: Any) -> RemotePath:  # noqa: ANN401 - as pathlib has it
-        """Move a file to another place of the same object store, by a copy and its removal, and return that place.
-
-        Unlike on a disk, a kill leaves both.
-        """
-        if not isinstance(target, RemotePath) or target.parts[:2] != self.parts[:2]:
-            self._needs_a_disk(f"Moving it to {target}")
-        system, path = open_file_system(self.url)
-        try:
-            attempted(lambda: system.cp_file(path, open_file_system(target.url)[1]), self.url)
-        finally:
-            listings.forget(target.url)
-        self.unlink()
-        return target
+    def replace(self, target: Any) -> NoReturn:  # noqa: ANN401 - as pathlib has it
+        """Raise RemoteStoreError, as `rename` does."""
+        self.rename(target)
 
     def _needs_a_disk(self, what: str) -> NoReturn:
         raise RemoteStoreError(

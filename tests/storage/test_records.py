@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from reeldex.storage.errors import StoreDamagedError
+from reeldex.storage.errors import ClaimLostError, StoreDamagedError
 from reeldex.storage.forgotten import add_forgotten
 from reeldex.storage.removed import add_removed
 from reeldex.storage.searches import Searches
 from reeldex.storage.store import FeatureStore
 from tests.conftest import Reeldex
+from tests.storage.test_claims import overtake
 
 Act = Callable[..., None]
 
@@ -54,6 +55,21 @@ def test_a_damaged_record_is_set_aside(filled: FeatureStore, reeldex: Reeldex, n
     searches = store.searches()
     assert searches is not None
     assert searches.equal_names_get_paths, "ids of new files still follow the rule of this store"
+
+
+def test_who_was_overtaken_sets_no_record_aside(filled: FeatureStore) -> None:
+    path = filled.path / "forgotten.json"
+
+    def late() -> None:
+        with filled.lock():
+            path.write_bytes(b"{")
+            overtake(filled)
+            filled.set_aside_records()
+
+    with pytest.raises(ClaimLostError):
+        late()
+    assert path.read_bytes() == b"{"
+    assert not list(filled.path.glob("*.damaged"))
 
 
 def test_intact_records_stay(filled: FeatureStore) -> None:
