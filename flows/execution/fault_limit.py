@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from reeldex.errors import PermanentFaultError, UserError
 from reeldex.flows.execution.errors import RunStoppedError
-from reeldex.flows.execution.jobs import Job
+from reeldex.flows.execution.jobs import Job, did_nothing
 
 SAME_FAULTS_IN_A_ROW = 3
 """So many jobs that fail one after the other for the same reason end the run, whatever the reason."""
@@ -19,7 +19,11 @@ _PARTICULARS = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|\S*/\S*|0x[0-9a-f]+|\d+", re.
 
 
 class FaultLimit:
-    """Decides after each result whether the run goes on; `fault` is what ended it, `in_a_row` its occurrences."""
+    """Decides after each result whether the run goes on; `fault` is what ended it, `in_a_row` its occurrences.
+
+    One for a whole run, however often its executor is called. Jobs that did nothing, since others do their work, say
+    nothing about this machine and are not counted.
+    """
 
     def __init__(self) -> None:
         self.fault: BaseException | None = None
@@ -28,6 +32,8 @@ class FaultLimit:
 
     def record(self, result: object) -> None:
         """Record the result or the error of a job, in the order in which jobs end."""
+        if did_nothing(result):
+            return
         if not isinstance(result, BaseException):
             self._last, self.in_a_row = "", 0
             return
@@ -57,19 +63,20 @@ J = TypeVar("J", bound=Job)
 F = TypeVar("F", bound=JobFuture)
 
 
-def run_until_fault(
+def run_until_fault(  # noqa: PLR0913, PLR0917 - of two executors
     jobs: Sequence[J],
     at_once: int,
     submit: Callable[[J], F],
     result_of: Callable[[F], Any],
     stop: Callable[[], None],
+    limit: FaultLimit,
 ) -> dict[int, Any | BaseException]:
     """Submit jobs in order, `at_once` at a time, and return each one's result or error by its number.
 
-    Once `FaultLimit` ends the run, no further job is submitted, `stop` ends those that still run, and jobs that were
+    Once `limit` ends the run, no further job is submitted, `stop` ends those that still run, and jobs that were
     not started are absent from the results. `result_of` returns the result or the error of a future that is done.
     """
-    limit, waiting = FaultLimit(), iter(jobs)
+    waiting = iter(jobs)
     futures: dict[int, F] = {}
     results: dict[int, Any | BaseException] = {}
     done: SimpleQueue[int] = SimpleQueue()

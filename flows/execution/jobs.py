@@ -28,6 +28,15 @@ class JobStopped:
     job: int
 
 
+NOTHING_DONE = "nothing_done"
+"""A key of the result of a job that found its work done, or being done, by others: neither a success nor a fault."""
+
+
+def did_nothing(result: object) -> bool:
+    """Whether a result says that the job found its work done, or being done, by others."""
+    return isinstance(result, dict) and NOTHING_DONE in result
+
+
 class Job(Protocol):
     """A picklable unit of work. `number` identifies it within its run."""
 

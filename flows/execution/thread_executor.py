@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from reeldex.flows.execution.fault_limit import run_until_fault
+from reeldex.flows.execution.fault_limit import FaultLimit, run_until_fault
 from reeldex.flows.execution.jobs import Job, OnEvent, OpenWorkers
 from reeldex.flows.execution.retries import RetryRule
 
 
 class ThreadExecutor:
-    """Runs jobs on workers, which it opens for each `run`."""
+    """Runs the jobs of one run on workers, which it opens for each call of `run`."""
 
     def __init__(self, open_workers: OpenWorkers) -> None:
         self._open_workers = open_workers
+        self._limit = FaultLimit()
 
     def run(
         self, jobs: Sequence[Job], devices: str, retries: RetryRule, on_event: OnEvent
@@ -33,6 +34,7 @@ class ThreadExecutor:
                     lambda job: threads.submit(attempt, job),
                     lambda future: future.exception() or future.result(),
                     workers.stop,
+                    self._limit,
                 )
             except BaseException:
                 workers.stop()  # or the threads would continue, and this block would wait for them

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reeldex.errors import InfrastructureError, PermanentFaultError, UserError
 from reeldex.flows.config.pipeline import WhenBusy
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
-from reeldex.flows.execution.fault_limit import SAME_FAULTS_IN_A_ROW, FaultLimit
+from reeldex.flows.execution.fault_limit import SAME_FAULTS_IN_A_ROW
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.extraction.calibration import compare_with_estimate
 from reeldex.flows.extraction.events import ShardPlanned
@@ -75,7 +75,9 @@ def run_shards(
     incomplete = {task.shard for task in prepared.all_tasks if not task.complete}
     jobs = [_job(store, config, task, complete=task.shard not in incomplete) for task in tasks]
     progress = ExtractionProgress(sum(task.videos for task in prepared.all_tasks))
-    results, completed = _run_jobs(store, jobs, executor, config.compute, progress) if jobs else ({}, set[int]())
+    results, completed, fault = (
+        _run_jobs(store, jobs, executor, config.compute, progress) if jobs else ({}, set[int](), None)
+    )
     # An attempt of this run may have published a shard and then failed, as when its worker was killed.
     elsewhere = len(completed - progress.extracted)
     # What the workers published a moment ago counts.
@@ -105,7 +107,7 @@ def run_shards(
     )
     left = len(jobs) - len(reports) - len(lost) - len(completed)
     if lost:
-        raise ShardsLostError(replace(report, shards_left=left, ended_by=_ended_by(results)))
+        raise ShardsLostError(replace(report, shards_left=left, ended_by=_ended_by(fault)))
     for result in results.values():
         if isinstance(result, RunStoppedError):
             raise result
@@ -140,8 +142,8 @@ def _run_jobs(
     executor: Executor[ShardJob],
     compute: ComputeConfig,
     progress: ExtractionProgress,
-) -> tuple[dict[int, Any], set[int]]:
-    """Return the result or the error of each shard, and the shards that were completed otherwise.
+) -> tuple[dict[int, Any], set[int], BaseException | None]:
+    """Return the result or the error of each shard, the shards that were completed otherwise, and what ended the run.
 
     Events go to the progress and to the metrics.
     """
@@ -164,7 +166,7 @@ def _run_jobs(
         lost = sum(_is_lost(result) for result in results.values())
         done = sum(not isinstance(result, BaseException) for result in results.values())
         metrics.end(done, lost)
-    return results, shared.elsewhere
+    return results, shared.elsewhere, shared.limit.fault
 
 
 def _is_lost(result: object) -> bool:
@@ -172,16 +174,13 @@ def _is_lost(result: object) -> bool:
     return isinstance(result, BaseException) and not isinstance(result, RunStoppedError)
 
 
-def _ended_by(results: Mapping[int, object]) -> str:
-    """Return the fault that ended the run early, empty if none did. `results` are in the order in which jobs ended."""
-    limit = FaultLimit()
-    for result in results.values():
-        limit.record(result)
-    if limit.fault is None:
+def _ended_by(fault: BaseException | None) -> str:
+    """Return in words the fault that ended the run early, empty if none did."""
+    if fault is None:
         return ""
-    if isinstance(limit.fault, PermanentFaultError):
-        return str(limit.fault)
-    return f"{SAME_FAULTS_IN_A_ROW} shards in a row failed for the same reason, so the run ended: {_why(limit.fault)}"
+    if isinstance(fault, PermanentFaultError):
+        return str(fault)
+    return f"{SAME_FAULTS_IN_A_ROW} shards in a row failed for the same reason, so the run ended: {_why(fault)}"
 
 
 def _why(error: BaseException) -> str:

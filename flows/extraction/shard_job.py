@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.extractors.file_hashes import FileIdentity, known_hashes, remember_hashes
 from reeldex.flows.config.pipeline import PipelineConfig
+from reeldex.flows.execution.jobs import NOTHING_DONE
 from reeldex.flows.extraction.store_use import current_run
 from reeldex.storage import layout
 from reeldex.storage.errors import ClaimHeldError, ClaimLostError
@@ -110,11 +111,11 @@ class ShardJob:
             with store_faults(store.path), store.claim(self.shard, run=self.run, lease_seconds=lease_seconds):
                 if self._is_completed(store):
                     log.info("Shard %05d was completed since the plan was made", self.shard)
-                    return {"shard": self.shard, _COMPLETED: True}
+                    return {"shard": self.shard, _COMPLETED: True, NOTHING_DONE: True}
                 return self._extract(store, device, on_event)
         except (ClaimHeldError, ClaimLostError) as error:
             log.info("%s", error)
-            return {"shard": self.shard, _CLAIMED_BY: str(error)}
+            return {"shard": self.shard, _CLAIMED_BY: str(error), NOTHING_DONE: True}
 
     def _is_completed(self, store: FeatureStore) -> bool:
         """Whether nothing is missing any more of a shard that the plan found incomplete. Requires its claim."""

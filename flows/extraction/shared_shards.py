@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from reeldex.errors import PermanentFaultError, UserError
 from reeldex.flows.execution.errors import RunStoppedError, as_our_error
 from reeldex.flows.execution.fault_limit import FaultLimit
+from reeldex.flows.execution.jobs import did_nothing
 from reeldex.flows.extraction.plan import stored_spaces
-from reeldex.flows.extraction.shard_job import ShardJob, was_claimed, was_completed
+from reeldex.flows.extraction.shard_job import ShardJob, was_completed
 from reeldex.quantities import counted
 from reeldex.storage import layout
 from reeldex.storage.errors import StoreUnreadableError, StoreVanishedError
@@ -52,6 +52,8 @@ class SharedShards:
         self._retries = retries
         self.elsewhere: set[int] = set()
         """The shards that other runs completed since."""
+        self.limit = FaultLimit()
+        """Decides whether the run goes on; its `fault` is what ended the run early."""
 
     def holder(self, job: ShardJob) -> str | None:
         """Return who works on a job's shard; None if nobody alive does. Raises InfrastructureError."""
@@ -132,23 +134,13 @@ def run_until_done(shards: SharedShards, jobs: Sequence[ShardJob], run_jobs: Run
         for job in left:
             if was_completed(found.get(job.number)):
                 shards.note_elsewhere(job)
-        results.update({number: found[number] for number in found if not _is_others(found[number])})
-        if _ended_early(found):
+        results.update({number: result for number, result in found.items() if not did_nothing(result)})
+        for result in found.values():
+            shards.limit.record(result)
+        if shards.limit.fault is not None or any(isinstance(result, RunStoppedError) for result in found.values()):
             break
         left = _next_open(shards, [job for job in left if job.shard not in results])
     return results
-
-
-def _is_others(result: object) -> bool:
-    return was_claimed(result) or was_completed(result)
-
-
-def _ended_early(results: Mapping[int, object]) -> bool:
-    limit = FaultLimit()
-    for result in results.values():
-        limit.record(result)
-    stopped = any(isinstance(result, RunStoppedError | PermanentFaultError | UserError) for result in results.values())
-    return stopped or limit.fault is not None
 
 
 def _next_open(shards: SharedShards, left: list[ShardJob]) -> list[ShardJob]:

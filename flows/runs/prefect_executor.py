@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from reeldex.flows.execution.fault_limit import run_until_fault
+from reeldex.flows.execution.fault_limit import FaultLimit, run_until_fault
 from reeldex.flows.runs.tasks import extract_shard, submitting
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PrefectTasks:
-    """Runs shards as tasks of the current flow run, on workers, which it opens for each `run`.
+    """Runs shards as tasks of the current flow run, on workers, which it opens for each call of `run`.
 
     Shards in `lacking` are processed regardless of persisted results; for other shards, results that
     an earlier attempt of this flow run persisted are reused.
@@ -27,6 +27,7 @@ class PrefectTasks:
 
     def __init__(self, open_workers: OpenWorkers, lacking: Collection[int]) -> None:
         self._open_workers = open_workers
+        self._limit = FaultLimit()
         self._lacking = frozenset(lacking)
 
     def run(
@@ -43,6 +44,7 @@ class PrefectTasks:
                         lambda job: self._submit(runner, job, retries),
                         lambda future: future.result(raise_on_failure=False),
                         workers.stop,
+                        self._limit,
                     )
                 except BaseException:
                     workers.stop()  # or the tasks' threads would continue, and this block would wait for them

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from reeldex.errors import InfrastructureError, PermanentFaultError
+from reeldex.flows.execution.errors import RunStoppedError
+from reeldex.flows.execution.fault_limit import FaultLimit
+from reeldex.flows.execution.jobs import NOTHING_DONE, Job, OnEvent
 from reeldex.flows.execution.retries import RetryRule
+from reeldex.flows.execution.thread_executor import ThreadExecutor
 from reeldex.flows.extraction.events import ShardPlanned, VideoFinished
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.prepare import prepare_rerun
@@ -23,9 +27,6 @@ from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
 from tests.flows.extraction.racer import LEASE_SECONDS, extract_without_networks, plan, settings
 from tests.object_store import Fault, ObjectStore
-
-if TYPE_CHECKING:
-    from reeldex.flows.execution.jobs import OnEvent
 
 SHARDS = 4
 
@@ -184,6 +185,58 @@ def test_a_fault_that_ends_a_run_does_not_make_it_wait_for_others(store: Feature
         found = run_until_done(shared(store, jobs), jobs, Runs(results))
     assert 3 not in found
     assert isinstance(found[0], InfrastructureError)
+
+
+def test_faults_in_a_row_count_across_rounds_and_shards_of_others_do_not_interrupt_them(tmp_path: Path) -> None:
+    store = plan(tmp_path / "five", 5, 1)
+    jobs, fault = jobs_of(store), InfrastructureError("no device")
+    executor = ThreadExecutor(lambda _: nullcontext(_OneWorker(fault)))
+    shards, rounds = shared(store, jobs), list[list[int]]()
+
+    def run_jobs(open_jobs: Sequence[ShardJob]) -> dict[int, Any]:
+        found = executor.run(open_jobs, "cpu", RetryRule(0, 0.0), lambda _: None)
+        rounds.append(list(found))
+        claim.close()
+        return found
+
+    with ExitStack() as claim:
+        for shard in (1, 2, 3):
+            claim.enter_context(store.claim(shard))
+        results = run_until_done(shards, jobs, run_jobs)
+    # Shards 0 and 4 of the first round, and one more: the run ends, and a shard that was given up is not tried again.
+    assert rounds == [[0, 4], [1]]
+    assert results == {0: fault, 4: fault, 1: fault}
+    assert shards.limit.fault is fault
+
+
+class _OneWorker:
+    """A worker on which every job that is not claimed elsewhere fails."""
+
+    count = 1
+
+    def __init__(self, fault: Exception) -> None:
+        self._fault = fault
+
+    def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
+        found = job("cpu", on_event)
+        if was_claimed(found):
+            return found
+        raise self._fault
+
+    def stop(self) -> None:
+        pass
+
+    def pause(self, seconds: float) -> None:
+        del seconds
+
+
+@pytest.mark.parametrize("between", [{NOTHING_DONE: True, "claimed_by": "x"}, RunStoppedError("stopped")])
+def test_what_others_do_says_nothing_about_this_machine(between: object) -> None:
+    limit, fault = FaultLimit(), InfrastructureError("no device")
+    for result in (fault, between, fault, between, fault):
+        assert limit.fault is None
+        limit.record(result)
+    assert limit.fault is fault
 
 
 # More requests than one question makes, and fewer than a run waits through.
