@@ -75,6 +75,16 @@ def cluster_workers(execution: ExecutionConfig, devices: str) -> Iterator[Cluste
             workers.stop()
 
 
+def require_workers(execution: ExecutionConfig, devices: str) -> None:
+    """Raise UsageError if there is no Ray cluster as configured, or none of its nodes has room for a worker."""
+    from reeldex.flows.execution.ray_cluster import ray_cluster
+
+    with ray_cluster(execution.address) as cluster:
+        nodes = cluster.nodes()
+        if not shares_of(nodes, execution, devices):
+            raise no_room(nodes, execution, devices)
+
+
 class ClusterWorkers:
     """Workers on the nodes of a cluster, each of which keeps its networks loaded and takes one job at a time.
 

@@ -167,6 +167,9 @@ class RayWorker:
 
 def _ray() -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Or a call after the connection has ended, as by a thread that ends later, would start a cluster on this machine.
+    # Ray reads it when it is imported: a program that has done so keeps what it has chosen.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         import ray
         import ray.exceptions

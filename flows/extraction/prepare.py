@@ -20,6 +20,7 @@ from reeldex.flows.extraction.networks import requested_spaces
 from reeldex.flows.extraction.plan import ShardTask, plan, published_spaces, tasks_for, unfinished
 from reeldex.flows.extraction.requirements import (
     require_device,
+    require_engine,
     require_fitting_store,
     warn_of_another_ffmpeg,
     weights_hashes,
@@ -162,10 +163,10 @@ def prepare(
 ) -> PreparedRun:
     """Return the run that extracts the features of `source`, one or several, missing in `store`.
 
-    Checks, in this order: the source, the store, the extractors' names, the weights, the device, and that the store's
-    features were made with the same settings. The store is created if absent. Weights may be missing if there is
-    nothing to do. With `only_estimate`, weights may always be missing, and nothing is created. `retried` runs have had
-    their store before.
+    Checks, in this order: the source, the store, the extractors' names, the engine, the weights, the device, and that
+    the store's features were made with the same settings. The store is created if absent. Weights may be missing if
+    there is nothing to do. With `only_estimate`, weights and the engine may always be missing, and nothing is created.
+    `retried` runs have had their store before.
 
     Raises UsageError, WeightsError, DeviceError, FingerprintError, StoreError, or StoreVanishedError, and
     InfrastructureError for a service of videos at URLs that does not work.
@@ -189,6 +190,8 @@ def prepare(
         return prepared
     if prepared.all_tasks and (present := existing()) is not None:
         present.require_writable()
+    if prepared.all_tasks:
+        require_engine(config)
     hashes = weights_hashes(spaces, config) if prepared.all_tasks else {}
     require_device(config, ask_worker=bool(prepared.all_tasks))
     # The stamp of an absent store stays empty: another run may have created and filled it since the plan was made.
@@ -225,6 +228,7 @@ def prepare_rerun(
     spaces = tuple(sorted({name for task in tasks for name in task.spaces}))
     if tasks:
         feature_store.require_writable()
+        require_engine(config)
         hashes = weights_hashes(spaces, config)
         require_device(config)
         # What was decoded how has been compared shard by shard.

@@ -36,6 +36,17 @@ def weights_hashes(spaces: Sequence[str], config: PipelineConfig) -> dict[str, s
     return hashes
 
 
+def require_engine(config: PipelineConfig) -> None:
+    """Raise UsageError for an engine that cannot run any shard: it is not installed, or no cluster or node is there.
+
+    InfrastructureError for a cluster that does not answer.
+    """
+    if config.execution.engine is Engine.RAY:
+        from reeldex.flows.execution.cluster_workers import require_workers
+
+        require_workers(config.execution, config.compute.device)
+
+
 def require_device(config: PipelineConfig, *, ask_worker: bool = True) -> None:
     """Raise DeviceError or UsageError for a device that is not available or does not support the precision.
 

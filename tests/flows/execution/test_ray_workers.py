@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -208,3 +209,18 @@ def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'reeldex\[ray\]'"), workers_of(execution(), "test")("auto"):
         pass
+
+
+def test_a_call_without_a_connection_starts_no_cluster() -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    call = (
+        "from reeldex.flows.execution.ray_cluster import _ray\n"
+        "ray = _ray()\n"
+        "try:\n    ray.put(1)\n"
+        "except Exception as error:\n    print(type(error).__name__, ray.is_initialized())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ENABLE_AUTO_CONNECT"}
+    answer = subprocess.run(
+        [sys.executable, "-c", call], capture_output=True, text=True, env=environment, check=False, timeout=120
+    )
+    assert answer.stdout.split()[-1:] == ["False"], answer.stderr

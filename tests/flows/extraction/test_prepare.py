@@ -14,6 +14,7 @@ import pytest
 from reeldex.errors import UsageError
 from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.file_hashes import sha256_of_file
+from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.extraction import sources
 from reeldex.flows.extraction.prepare import prepare, prepare_rerun
@@ -156,3 +157,32 @@ def test_a_file_that_is_rewritten_with_its_old_size_and_time_is_hashed_again(tmp
     file.write_bytes(b"two")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert sha256_of_file(file) != first
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:9", r"No Ray cluster answers at 127\.0\.0\.1:9 "),
+        ("auto", r"pip install 'reeldex\[ray\]'"),
+        ("local", r"pip install 'reeldex\[ray\]'"),
+    ],
+)
+def test_an_engine_that_cannot_work_is_found_before_anything_is_planned(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    if address == "127.0.0.1:9":
+        pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    else:
+        monkeypatch.setitem(sys.modules, "ray", None)
+    engine = {"engine": "ray", "address": address}
+    config = _config().model_copy(update={"execution": ExecutionConfig.model_validate(engine)})
+    source, store = str(folder / "videos"), folder / "store"
+    with pytest.raises(UsageError, match=said):
+        prepare(source, str(store), config)
+    assert not store.exists()
+    assert prepare(source, str(store), config, only_estimate=True).all_tasks, "an estimate needs no engine"
+    prepare(source, str(store), _config()).file_new_shards()
+    before = sorted(store.rglob("*"))
+    with pytest.raises(UsageError, match=said):
+        prepare_rerun(str(store), config, ())
+    assert sorted(store.rglob("*")) == before
