@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from reeldex.remote_faults import attempted
-from reeldex.remote_files import RemoteUrl, open_file_system
+from reeldex.remote_faults import attempted, connected
+from reeldex.remote_files import RemoteUrl
 
 FRESH_SECONDS = 2.0
 """How long an answer counts. What this process writes, and what another wrote before `forget`, is seen at once."""
@@ -61,7 +61,7 @@ def entries_of(url: RemoteUrl) -> Mapping[str, RemoteEntry]:
 def entries_now(url: RemoteUrl) -> Mapping[str, RemoteEntry]:
     """Return what a folder holds as `entries_of` does, but always from a new listing."""
     asked, since = _forgotten, time.monotonic()
-    system, path = open_file_system(url)
+    system, path = connected(url)
     try:
         listed = attempted(lambda: system.ls(path, detail=True), url)
     except (FileNotFoundError, NotADirectoryError):
@@ -130,7 +130,7 @@ def forget(url: RemoteUrl | None = None) -> None:
 
 
 def _asked_for(url: RemoteUrl) -> RemoteEntry | None:
-    system, path = open_file_system(url)
+    system, path = connected(url)
     try:
         info = attempted(lambda: system.info(path), url)
     except FileNotFoundError:

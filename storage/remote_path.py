@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PosixPath
 from typing import IO, Any, NoReturn
 
-from reeldex.remote_faults import attempted
-from reeldex.remote_files import RemoteUrl, open_file_system, within_seconds
+from reeldex.remote_faults import attempted, connected
+from reeldex.remote_files import RemoteUrl, within_seconds
 from reeldex.storage import remote_listings as listings
 from reeldex.storage.drafts import new_draft
 from reeldex.storage.errors import StoreError
@@ -162,7 +162,7 @@ class RemotePath(PosixPath):
 
         The deadline is a time of `time.monotonic`. Raises RemoteError (timeout) after it.
         """
-        system, path = open_file_system(self.url)
+        system, path = connected(self.url)
 
         def request() -> Any:  # noqa: ANN401 - fsspec's
             if deadline is None:
@@ -206,7 +206,7 @@ class RemotePath(PosixPath):
 
     def upload(self, file: Path) -> None:
         """Put a file of this machine here, replacing what was here; readers see the whole of it, or what was here."""
-        system, path = open_file_system(self.url)
+        system, path = connected(self.url)
         try:
             attempted(lambda: system.put_file(str(file), path), self.url)
         finally:
@@ -217,7 +217,7 @@ class RemotePath(PosixPath):
 
         After a lost answer, it may have been put although the value is False.
         """
-        system, path = open_file_system(self.url)
+        system, path = connected(self.url)
         try:
             attempted(lambda: system.put_file(str(file), path, mode="create"), self.url)
         except FileExistsError:
@@ -239,7 +239,7 @@ class RemotePath(PosixPath):
 
     def create(self, content: bytes) -> bool:
         """Put these bytes here if there is nothing here, and return whether they were put."""
-        system, path = open_file_system(self.url)
+        system, path = connected(self.url)
         tried = 0
 
         def put() -> bool:
@@ -267,7 +267,7 @@ class RemotePath(PosixPath):
 
     def write_bytes(self, data: Any) -> int:  # noqa: ANN401 - as pathlib has it
         """Put these bytes here, replacing what was here."""
-        system, path = open_file_system(self.url)
+        system, path = connected(self.url)
         content = bytes(data)
         try:
             attempted(lambda: system.pipe_file(path, content), self.url)
@@ -277,7 +277,7 @@ class RemotePath(PosixPath):
 
     def unlink(self, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - as pathlib has it
         """Remove a file."""
-        system, path = open_file_system(self.url)
+        system, path = connected(self.url)
         try:
             attempted(lambda: system.rm_file(path), self.url)
         except FileNotFoundError:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from reeldex.remote_faults import RemoteError, RemoteFault, attempted
-from reeldex.remote_files import RemoteUrl, let_client_finish, open_file_system
+from reeldex.remote_faults import RemoteError, RemoteFault, attempted, connected
+from reeldex.remote_files import RemoteUrl, let_client_finish
 
 BLOCK_BYTES = 64 << 10
 HEAD_BYTES = 512 << 10
@@ -65,7 +65,7 @@ def safe_for_hdf5(url: RemoteUrl) -> Iterator[None]:
     there within the block, nor one go on that started before. (h5py's documentation of file-like objects has the
     remedy.)
     """
-    system, _ = open_file_system(url)
+    system, _ = connected(url)
     with _PAUSED_COLLECTION:
         let_client_finish(system)
         yield
@@ -82,7 +82,7 @@ class RangeReader(io.RawIOBase):
     def __init__(self, url: RemoteUrl) -> None:
         super().__init__()
         self._url = url
-        system, path = open_file_system(url)
+        system, path = connected(url)
         # Asks for the file's size and version. With a client that can, reads of another version are refused.
         self._file: Any = attempted(lambda: system.open(path, "rb", cache_type="none"), url)
         self.size = int(self._file.size)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import PurePosixPath
 
-from reeldex.remote_faults import attempted
-from reeldex.remote_files import RemoteUrl, open_file_system
+from reeldex.remote_faults import attempted, connected
+from reeldex.remote_files import RemoteUrl
 from reeldex.storage import remote_listings as listings
 from reeldex.storage.remote_listings import RemoteEntry
 
@@ -52,7 +52,7 @@ def _fetched(folder: RemoteUrl, names: list[str], known: dict[str, RemoteEntry])
         if wanted and size_bytes > _MOST_BYTES:
             break
         wanted.append(name)
-    system, path = open_file_system(folder)
+    system, path = connected(folder)
     paths = [f"{path}/{name}" for name in wanted]
     # What fails is read again when it is asked for, and then has its error.
     answers = attempted(lambda: system.cat(paths, on_error="return"), folder)

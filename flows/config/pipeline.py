@@ -27,7 +27,7 @@ from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.config.notify import NotifyConfig
 from reeldex.flows.config.search import IndexConfig, PageConfig
 from reeldex.flows.config.server import ServerConfig
-from reeldex.options import Options, Seconds
+from reeldex.options import Options, Seconds, fault_message
 from reeldex.storage.reasons import REASONS
 
 __all__ = [
@@ -163,7 +163,7 @@ def _describe(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a p
     dotted = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
         if dotted.partition(".")[0] == "notify":
-            return f"{dotted}: {fault['msg']}"  # what was given may be a secret
-        return f"{dotted}: {fault['msg']} (got {fault['input']!r})"
+            return f"{dotted}: {fault_message(fault)}"  # what was given may be a secret
+        return f"{dotted}: {fault_message(fault)} (got {fault['input']!r})"
     keys = dotted_keys(PipelineConfig)
     return f"{dotted}: unknown key; {nearest(dotted, keys) or 'valid keys: ' + ', '.join(keys)}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import urllib.parse
 
 from reeldex.errors import UsageError
-from reeldex.remote_files import RemoteUrl, is_url, open_file_system
+from reeldex.remote_files import RemoteUrl, is_url, require_client
 
 _PORTS = {"http": ":80", "https": ":443"}
 
@@ -19,7 +18,7 @@ def address_of(text: str) -> str:
     """
     parsed = RemoteUrl.parse(text)
     if not parsed.is_web:
-        _require_client(parsed.scheme, parsed.place)
+        require_client(parsed)
         return str(parsed)
     rest = parsed.rest.partition("#")[0]
     host = re.split(r"[/?]", rest, maxsplit=1)[0]
@@ -78,8 +77,3 @@ def _is_utf8(name: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-@functools.cache
-def _require_client(scheme: str, place: str) -> None:
-    open_file_system(RemoteUrl(scheme, place))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reeldex.errors import PermanentFaultError
+from reeldex.errors import PermanentFaultError, UserError
 from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.remote_file import RemoteFile
@@ -36,7 +36,12 @@ class ObjectFiles:
     """Files of one bucket, container or host."""
 
     def __init__(self, url: RemoteUrl) -> None:
-        self._system, _ = open_file_system(url, **_client_options(url.scheme))
+        try:
+            self._system, _ = open_file_system(url, **_client_options(url.scheme))
+        except UserError:
+            raise
+        except Exception as error:  # some connect at once, and raise what they like
+            raise _restated(str(url), error) from error
 
     def look_at(self, url: str, patience: Patience) -> RemoteFile:
         """Return what the store says of an object. Raises FetchError for a folder."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -23,3 +26,8 @@ class Options(BaseModel):
     def replaced(self, **changes: Any) -> Self:  # noqa: ANN401 - each field has its own type
         """Return these options with some values changed, validated again. Raises ValueError."""
         return type(self).model_validate({**dict(self), **changes})
+
+
+def fault_message(fault: ErrorDetails) -> str:
+    """Return what is wrong with a value, of a ValidationError; without the name of Python's class of errors."""
+    return str(fault["ctx"]["error"]) if fault["type"] in {"value_error", "assertion_error"} else fault["msg"]

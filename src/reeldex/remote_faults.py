@@ -11,9 +11,10 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from reeldex.remote_files import RemoteUrl, credentials_advice, redacted
+from reeldex.errors import UserError
+from reeldex.remote_files import RemoteUrl, credentials_advice, open_file_system, redacted
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def attempted(request: Callable[[], T], url: RemoteUrl, deadline: float | None =
         try:
             return request()
         except Exception as error:
-            fault = fault_of(error, url)
+            fault = None if isinstance(error, UserError) else fault_of(error, url)
             if fault is None:
                 raise
             pause = min(_LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
@@ -155,6 +156,14 @@ def attempted(request: Callable[[], T], url: RemoteUrl, deadline: float | None =
             log.info("%s: %s. Trying again in %.1f s.", url, fault.why, pause)
             time.sleep(pause)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def connected(url: RemoteUrl) -> tuple[Any, str]:
+    """Return the file system of a URL and the path that it has there; some connect when they are made.
+
+    Raises RemoteError as `attempted` does, and UsageError.
+    """
+    return attempted(lambda: open_file_system(url), url)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

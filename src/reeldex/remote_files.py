@@ -6,8 +6,11 @@ URLs are recorded in stores and shown in logs. No client is loaded before it is 
 
 from __future__ import annotations
 
+import functools
 import re
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,21 +132,41 @@ def credentials_advice(scheme: str) -> str:
     )
 
 
-def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:  # noqa: ANN401 - fsspec's
-    """Return the file system of a URL and the path that it has there; makes no request.
+def require_client(url: RemoteUrl) -> None:
+    """Raise UsageError when the client of a URL is not installed or fsspec knows no such scheme; does not connect."""
+    with _refusals(url):
+        _class_of(url.scheme)
 
+
+@functools.cache
+def _class_of(scheme: str) -> type[fsspec.AbstractFileSystem]:
+    import fsspec
+
+    return fsspec.get_filesystem_class(scheme)
+
+
+@contextmanager
+def _refusals(url: RemoteUrl) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"{url} needs {_missing(url.scheme, error)}") from error
+    except ValueError as error:
+        raise UsageError(f"{url} cannot be opened: {redacted(str(error)).rstrip('.')}. Check its scheme.") from error
+
+
+def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:  # noqa: ANN401 - fsspec's
+    """Return the file system of a URL and the path that it has there.
+
+    Those of object stores make no request; others, such as ftp and sftp, connect, and raise what their client raises.
     `options` are those of the file system beside the credentials, which it takes from the environment. Listings are
     not cached. Raises UsageError when its client is not installed or fsspec knows no such scheme.
     """
     import fsspec.core
 
-    try:
+    with _refusals(url):
         defaults = _CLIENT_OPTIONS.get(_EXTRAS.get(url.scheme, ""), {})
         system, path = fsspec.core.url_to_fs(str(url), use_listings_cache=False, **{**defaults, **options})
-    except ImportError as error:
-        raise UsageError(f"{url} needs {_missing(url.scheme, error)}") from error
-    except ValueError as error:
-        raise UsageError(f"{url} cannot be opened: {redacted(str(error)).rstrip('.')}. Check its scheme.") from error
     return system, str(path)
 
 

@@ -41,7 +41,7 @@ class Bucket:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     bucket = Bucket()
-    monkeypatch.setattr(listings, "open_file_system", lambda url: (bucket, url.rest))
+    monkeypatch.setattr(listings, "connected", lambda url: (bucket, url.rest))
     listings.forget()
     yield bucket
     listings.forget()

@@ -16,6 +16,7 @@ from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSou
 from reeldex.extractors.options import EngineOptions, NetworkOptions, WeightsChoice
 from reeldex.extractors.registry import EXTRACTORS, extractor
 from reeldex.flows.extraction.engine_results import outcome_of
+from reeldex.options import fault_message
 from reeldex.remote_files import is_url, redacted
 from reeldex.storage.schema import FeatureRows
 
@@ -142,7 +143,7 @@ def _faults(error: ValueError) -> str:
     """Return what is wrong with options in one line."""
     if not isinstance(error, ValidationError):
         return str(error)
-    faults = ((".".join(map(str, each["loc"])), each["msg"], each["input"]) for each in error.errors())
+    faults = ((".".join(map(str, each["loc"])), fault_message(each), each["input"]) for each in error.errors())
     return "; ".join(f"{name}: {message} (got {given!r})" for name, message, given in faults)
 
 

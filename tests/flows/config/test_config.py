@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,6 +90,20 @@ def test_what_is_wrong_is_named_by_its_dotted_path(content: dict[str, object], s
         parse_config(content, "here.yaml")
     assert said in str(raised.value)
     assert str(raised.value).startswith("here.yaml: ")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"execution": {"address": "nonsense"}},
+        {"execution": {"address": "ray://host:1"}},
+        {"fetch": {"hosts": ["http://x/y"]}},
+    ],
+)
+def test_no_message_names_a_class_of_python(content: dict[str, object]) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_config(content, "test")
+    assert not re.search(r"Value error|Assertion failed|: *$", str(refused.value))
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "extract: [", "\x00"])

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from reeldex.errors import UsageError
+from reeldex.errors import InfrastructureError, UsageError
+from reeldex.flows.config.fetching import FetchConfig
 from reeldex.flows.config.pipeline import ExtractConfig
 from reeldex.flows.extraction.lists import read_list
 from reeldex.flows.extraction.sources import find_videos
+from reeldex.flows.extraction.video_ids import KnownIds
+from reeldex.flows.fetching.services import Services
 from reeldex.storage.schema import Span
 
 CASES = Path(__file__).resolve().parents[3].parent / "shared" / "cases" / "lists"
@@ -123,3 +126,11 @@ def test_a_list_with_the_line_ends_of_old_macs_says_so(tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_bytes(b"path,video_id\ra.mp4,x\rb.mp4,y\r")
     with pytest.raises(UsageError, match="lines end with CR alone"):
         read_list(tmp_path / "old.csv")
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1:9/a.mp4", "http://127.0.0.1:9/a.mp4"])
+def test_a_service_that_cannot_be_reached_is_named_with_the_line_of_the_list(tmp_path: Path, url: str) -> None:
+    (tmp_path / "list.txt").write_text(f"# videos\n{url}\n")
+    config = FetchConfig(retries=0)
+    with pytest.raises(InfrastructureError, match=rf"list\.txt, line 2: {url} cannot be fetched: .*(reached|refused)"):
+        find_videos(str(tmp_path / "list.txt"), ExtractConfig(), lambda _: KnownIds(), Services(config))
