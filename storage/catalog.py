@@ -9,9 +9,9 @@ from pathlib import Path
 
 from reeldex.quantities import counted
 from reeldex.storage import layout
-from reeldex.storage.derived import DerivedRows
+from reeldex.storage.derived import DerivedRows, RowKind, form_of
 from reeldex.storage.durations import with_durations
-from reeldex.storage.entry_index import EntryIndex, EntryKeys
+from reeldex.storage.entry_index import ENTRY, EntryIndex, EntryKeys
 from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.forgotten import NOTHING_FORGOTTEN, Forgotten, read_forgotten
 from reeldex.storage.manifest import (
@@ -29,7 +29,7 @@ from reeldex.storage.system_errors import FileVersion, file_version, file_versio
 # Timestamps of files are coarser than the clock; a folder changed this recently may change again unseen.
 _SETTLED_AFTER_NS = 1_000_000_000
 
-_ENTRIES = "entries"
+_ENTRIES = RowKind("entries", f"{form_of(EntryKeys)} {ENTRY.descr}")
 # The outcomes of a video take about 1 kB.
 _MOST_VIDEOS_KEPT = 250_000
 

@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 
 from reeldex.storage import layout
 from reeldex.storage.catalog import Catalog
-from reeldex.storage.derived import DerivedRows
+from reeldex.storage.derived import DerivedRows, RowKind
 from reeldex.storage.inspection import Inspection, shard_versions
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.system_errors import FileVersion, require_readable
 
-_KIND = "complete"
+_KIND = RowKind("complete")
 
 
 class CompleteShards:

@@ -7,14 +7,17 @@ deleted at any time, and one that is damaged, locked or cannot be written is not
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 from reeldex.cached_files import UNUSED_SECONDS, last_used, mark_used, remove
 from reeldex.errors import UserError
@@ -25,9 +28,36 @@ log = logging.getLogger(__name__)
 WORTH_CACHING = 100
 """From this number of documents on, what is derived from them is cached: fewer are read at once."""
 _FORMAT = 1
-"""Increased when a row means something else: rows of other formats are not read."""
+"""Increased when the same fields mean something else: rows of other formats are not read."""
 _LOCK_SECONDS = 2.0
 _SUFFIX = ".sqlite"
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """A kind of rows; `form` is the form of their content, such as `form_of` its model: others are not read."""
+
+    name: str
+    form: str = ""
+
+    @property
+    def format(self) -> int:
+        """A number for the form and the meaning of the rows."""
+        return zlib.crc32(f"{_FORMAT} {self.form}".encode())
+
+
+def form_of(model: type[Any]) -> str:
+    """Return the fields of a dataclass with their types, and those of the dataclasses in them."""
+    hints = get_type_hints(model)
+    fields = ", ".join(f"{field.name}: {field.type}" for field in dataclasses.fields(model))
+    return "\n".join([f"{model.__name__}({fields})", *map(form_of, _dataclasses_in(hints.values()))])
+
+
+def _dataclasses_in(hints: Iterable[Any]) -> Iterator[type[Any]]:
+    for hint in hints:
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            yield hint
+        yield from _dataclasses_in(get_args(hint))
 
 
 class DerivedRows:
@@ -40,7 +70,7 @@ class DerivedRows:
         self.used = documents >= WORTH_CACHING
         self._name = hashlib.sha256(str(root.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
-    def read(self, kind: str) -> dict[int, tuple[str, bytes]]:
+    def read(self, kind: RowKind) -> dict[int, tuple[str, bytes]]:
         """Return the intact rows of a kind as (version, content), by shard; none where the cache cannot be used."""
         if not self.used:
             return {}
@@ -48,12 +78,12 @@ class DerivedRows:
             rows = database.execute(
                 "SELECT shard, version, content, crc FROM rows WHERE kind = ? AND format = ? "
                 "AND typeof(version) = 'text' AND typeof(content) = 'blob'",
-                (kind, _FORMAT),
+                (kind.name, kind.format),
             )
             return {shard: (version, content) for shard, version, content, crc in rows if crc == _crc(version, content)}
         return {}
 
-    def write(self, kind: str, rows: Mapping[int, tuple[str, bytes]]) -> None:
+    def write(self, kind: RowKind, rows: Mapping[int, tuple[str, bytes]]) -> None:
         """Add rows of a kind, or replace them; where the cache cannot be written, they are derived again next time."""
         if not self.used or not rows:
             return
@@ -62,7 +92,7 @@ class DerivedRows:
                 database.executemany(
                     "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)",
                     (
-                        (kind, shard, _FORMAT, version, content, _crc(version, content))
+                        (kind.name, shard, kind.format, version, content, _crc(version, content))
                         for shard, (version, content) in rows.items()
                     ),
                 )

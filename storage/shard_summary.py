@@ -11,13 +11,11 @@ import orjson
 
 from reeldex.storage import layout
 from reeldex.storage.catalog import Catalog
-from reeldex.storage.derived import DerivedRows
+from reeldex.storage.derived import DerivedRows, RowKind, form_of
 from reeldex.storage.json_codec import Integer, Number, Text, from_json, to_json
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.system_errors import FileVersion, file_versions
-
-_KIND = "summary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,9 @@ class ShardSummary:
     seconds_of_work: Number
     ffmpeg: Text | None
     files: Mapping[str, SummarizedFile]
+
+
+_KIND = RowKind("summary", form_of(ShardSummary))
 
 
 def summarize(outcomes: ShardOutcomes, uncounted: Collection[int], gone: Collection[str]) -> ShardSummary:

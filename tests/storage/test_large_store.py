@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,33 @@ def test_complete_shards_are_not_opened_again_until_one_of_their_files_is_anothe
     filled.staging(3).put(0, VideoOutcome("g", "/videos/g.mp4", "failed", "timeout", "slow", 1), {})
     assert known() == []
     assert database(cache)
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+
+
+@dataclass(frozen=True)
+class LongerPart:
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Whole:
+    parts: Mapping[str, Part]
+    more: tuple[LongerPart, ...] | None = None
+
+
+def test_rows_of_another_form_are_not_read(cache: Path, tmp_path: Path) -> None:
+    assert cache
+    form = derived.form_of(Whole)
+    assert "Part(name: str)" in form.splitlines()
+    assert "LongerPart(name: str, size: int)" in form.splitlines(), "a field of a part counts"
+    kinds = [derived.RowKind("a", each) for each in (form, derived.form_of(Part))]
+    rows = derived.DerivedRows(tmp_path, 1)
+    rows.write(kinds[0], {0: ("version", b"content")})
+    assert [rows.read(kind) for kind in kinds] == [{0: ("version", b"content")}, {}]
+    assert "SummarizedFile(name: Text, size_bytes: Integer)" in shard_summary._KIND.form.splitlines()
+    assert "'duplicate', '|b1'" in catalog._ENTRIES.form
