@@ -54,6 +54,12 @@ def path_in(url: str) -> str:
     return "/".join(part for part in rest.split("/") if part.strip(".")) or rest.strip("/")
 
 
+def path_below_place(url: str) -> str:
+    """Return the path of a URL as `path_in` does, without the host or bucket; of the web, decoded."""
+    parts = path_in(url).split("/")[1:]
+    return "/".join(map(_decoded, parts) if RemoteUrl.parse(url).is_web else parts)
+
+
 def is_web_folder(url: str) -> bool:
     """Return whether a URL of the web names a host or a folder, by its form; with parameters, it may be any file."""
     split = urllib.parse.urlsplit(url)
@@ -65,10 +71,13 @@ def file_name(url: str) -> str:
     parsed = RemoteUrl.parse(url)
     path = re.split(r"[?#]", parsed.rest)[0] if parsed.is_web else parsed.rest
     name = path.rstrip("/").rpartition("/")[2]
-    if parsed.is_web:
-        decoded = urllib.parse.unquote(name, errors="strict") if _is_utf8(name) else name
-        name = name if re.search(r"[\x00-\x1f/]", decoded) else decoded
-    return name
+    return _decoded(name) if parsed.is_web else name
+
+
+def _decoded(part: str) -> str:
+    """Return a part of a path of the web without percent signs, where that is a part of a path, too."""
+    decoded = urllib.parse.unquote(part, errors="strict") if _is_utf8(part) else part
+    return part if re.search(r"[\x00-\x1f/]", decoded) or not decoded.strip(".") else decoded
 
 
 def _is_utf8(name: str) -> bool:

@@ -181,7 +181,8 @@ def prepare(
 
     services = Services(config.fetch)
     found = sources.find_videos(source, config.extract, lambda files: known_ids(existing(), files), services)
-    log_notes(found.notes)
+    rule = config.extract.video_id
+    log_notes(found.notes, rule, known_ids(existing(), ()).rule(rule))
     spaces = requested_spaces(config)
     growth, tasks, stamp = _planned(existing(), found, spaces, config, services)
     key = source_key(source, config.extract)

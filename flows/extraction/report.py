@@ -34,7 +34,7 @@ REMEDIES: Mapping[str, str] = {
     "truncated": "Features up to the break are kept. Replace the file if it should be longer.",
     "timeout": "Rerun-failed with this reason and a higher time limit, once its disk or network share responds.",
     "too_large": "Scale the video down, or rerun-failed with a higher limit of frame pixels.",
-    "duplicate_id": "Two files have the same name: set the video id to path or auto, or give ids in a list.",
+    "duplicate_id": "Two videos have the same id: give each an id of its own in a list.",
     "internal_error": "A bug in reeldex: report it with the log of the run, then rerun-failed with this reason.",
 }
 

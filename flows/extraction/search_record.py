@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from reeldex.flows.config.extraction import VideoIdRule
 from reeldex.flows.extraction.addresses import address_of
 from reeldex.flows.extraction.search_notes import NoteKind
 from reeldex.flows.extraction.sources import is_searched
@@ -24,15 +25,26 @@ from reeldex.storage.write_errors import UnwritableError
 log = logging.getLogger(__name__)
 
 _WARNED = {NoteKind.UNREADABLE_FOLDER, NoteKind.LIKE_CREDENTIALS, NoteKind.EQUAL_NAME, NoteKind.EQUAL_ID}
-_REMEDIES = {NoteKind.EQUAL_ID: " Use --video-id auto or path, or give ids in a list."}
 
 
-def log_notes(notes: Sequence[SearchNote]) -> None:
-    """Log what a search passed over, before extraction starts; what may surprise, as a warning."""
+def log_notes(notes: Sequence[SearchNote], given: VideoIdRule, used: VideoIdRule) -> None:
+    """Log what a search passed over, before extraction starts; what may surprise, as a warning.
+
+    `given` is the rule of ids of the configuration, `used` what it means for the store.
+    """
     for note in notes:
         level = logging.WARNING if note.kind in _WARNED else logging.INFO
         prefix = "" if note.is_about_ids else "Not searched: "
-        log.log(level, "%s%s.%s", prefix, note, _REMEDIES.get(note.kind, ""))
+        remedy = f" {_remedy_for_equal_ids(given, used)}" if note.kind is NoteKind.EQUAL_ID else ""
+        log.log(level, "%s%s.%s", prefix, note, remedy)
+
+
+def _remedy_for_equal_ids(given: VideoIdRule, used: VideoIdRule) -> str:
+    if used is VideoIdRule.STEM:
+        others = "path" if given is VideoIdRule.AUTO else "auto or path"
+        return f"Use --video-id {others}, or give ids in a list."
+    # By the other rules, files get different ids, unless a list gives them.
+    return "Give each video of the lists an id of its own."
 
 
 def source_key(source: str | Sequence[str], options: ExtractConfig) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reeldex.flows.config.extraction import VideoIdRule
-from reeldex.flows.extraction.addresses import file_name, path_in
+from reeldex.flows.extraction.addresses import file_name, path_below_place, path_in
 from reeldex.flows.extraction.file_names import composed, printable
 from reeldex.flows.extraction.search_notes import NoteKind, SearchTally
 from reeldex.remote_files import is_url
@@ -53,11 +53,19 @@ class FoundFile:
         if level == 0:
             name = stem(self.path)
         elif level == 1:
-            name = self.relative
+            name = self._path_below_source
         else:
-            name = f"{self.source_name}/{self.relative}" if level == 2 else self._whole_path
+            is_elsewhere = level > 2 or (is_url(self.path) and self.relative == self._whole_path)
+            name = self._whole_path if is_elsewhere else f"{self.source_name}/{self.relative}"
         clip = "" if self.span is None else f"_{self.span}"
         return composed(printable(name)) + clip
+
+    @property
+    def _path_below_source(self) -> str:
+        """The path within the source; of a URL that is not below its list, the path within its host or bucket."""
+        if is_url(self.path) and self.relative == self._whole_path:
+            return path_below_place(self.path) or self.relative
+        return self.relative
 
     @property
     def _whole_path(self) -> str:

@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 from reeldex.errors import InfrastructureError, UsageError
+from reeldex.flows.config.extraction import VideoIdRule
 from reeldex.flows.config.fetching import FetchConfig
 from reeldex.flows.config.pipeline import ExtractConfig
 from reeldex.flows.extraction.lists import read_list
-from reeldex.flows.extraction.sources import find_videos
-from reeldex.flows.extraction.video_ids import KnownIds
+from reeldex.flows.extraction.patterns import PathFilter
+from reeldex.flows.extraction.search_notes import NoteKind, SearchTally
+from reeldex.flows.extraction.search_record import log_notes
+from reeldex.flows.extraction.sources import _listed, find_videos
+from reeldex.flows.extraction.video_ids import KnownIds, assign_ids
 from reeldex.flows.fetching.services import Services
 from reeldex.storage.schema import Span
 
@@ -134,3 +138,46 @@ def test_a_service_that_cannot_be_reached_is_named_with_the_line_of_the_list(tmp
     config = FetchConfig(retries=0)
     with pytest.raises(InfrastructureError, match=rf"list\.txt, line 2: {url} cannot be fetched: .*(reached|refused)"):
         find_videos(str(tmp_path / "list.txt"), ExtractConfig(), lambda _: KnownIds(), Services(config))
+
+
+def test_ids_of_urls_are_their_names_or_what_tells_them_apart(tmp_path: Path) -> None:
+    expected = {
+        "https://host/deep/one.mp4": "one",
+        "https://host/get?id=1": "get",
+        "https://host/a%20b/c%20d.mp4": "a b/c d.mp4",
+        "https://host/e/c%20d.mp4": "e/c d.mp4",
+        "https://host/watch?v=1": "watch?v=1",
+        "https://host/watch?v=2": "watch?v=2",
+        "https://host/%2E%2E/x.mp4": "%2E%2E/x.mp4",
+        "https://host/%00/x.mp4": "%00/x.mp4",
+        "https://host/same/video.mp4": "host/same/video.mp4",
+        "https://other/same/video.mp4": "other/same/video.mp4",
+        "https://other/another/video.mp4": "another/video.mp4",
+        "https://host/x/y%2Fz.mp4": "y%2Fz",
+        "s3://bucket/100%25/talk.mp4": "100%25/talk.mp4",
+        "s3://bucket/b/talk.mp4": "b/talk.mp4",
+    }
+    (tmp_path / "list.txt").write_text("\n".join(expected))
+    tally = SearchTally()
+    listing = tmp_path / "list.txt"
+    files = list(_listed(listing, read_list(listing), PathFilter((), ()), tally))
+    assert assign_ids(files, VideoIdRule.AUTO, KnownIds(), lambda _: True, tally) == list(expected.values())
+
+
+@pytest.mark.parametrize(
+    ("rule", "used", "said", "unsaid"),
+    [
+        (VideoIdRule.AUTO, VideoIdRule.AUTO, "of the lists an id of its own", "--video-id"),
+        (VideoIdRule.AUTO, VideoIdRule.STEM, "--video-id path", "auto"),
+        (VideoIdRule.STEM, VideoIdRule.STEM, "--video-id auto or path", "of its own"),
+        (VideoIdRule.PATH, VideoIdRule.PATH, "of the lists an id of its own", "--video-id"),
+    ],
+)
+def test_what_is_in_use_is_not_advised(
+    caplog: pytest.LogCaptureFixture, rule: VideoIdRule, used: VideoIdRule, said: str, unsaid: str
+) -> None:
+    tally = SearchTally()
+    tally.add(NoteKind.EQUAL_ID, "a: /b/a.mp4")
+    log_notes(tally.notes(), rule, used)
+    assert said in caplog.text
+    assert unsaid not in caplog.text
