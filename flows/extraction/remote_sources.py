@@ -73,13 +73,14 @@ def _single(url: str, found: RemoteFile | None, patterns: PathFilter, tally: Sea
 
 
 def _of_store(url: str, patterns: PathFilter, tally: SearchTally, services: Services) -> Iterator[FoundFile]:
-    store = services.store(RemoteUrl.parse(url))
     try:
+        # Some clients connect when they are made.
+        store = asked(url, services, lambda _: services.store(RemoteUrl.parse(url)))
         entry = asked(url, services, lambda patience: store.entry(url, patience))
     except FetchError as error:
-        advice = " Patterns do not work in URLs: name the folder, and the files with --include."
+        advice = "Patterns do not work in URLs: name the folder, and the files with --include."
         raise UsageError(
-            f"The source {url} cannot be read. {error.what_happened}{advice if has_pattern(url) else ''}"
+            f"The source {url} cannot be read. {error.what_happened} {advice if has_pattern(url) else error.what_to_do}"
         ) from error
     if entry.get("type") == "directory":
         yield from _StoreSearch(url, store, patterns, tally, services).files()

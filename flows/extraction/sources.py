@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reeldex.containers import VIDEO_SUFFIXES
-from reeldex.errors import InfrastructureError, UsageError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UsageError
 from reeldex.flows.config.fetching import FetchConfig
 from reeldex.flows.config.pipeline import ExtractConfig
 from reeldex.flows.extraction.addresses import address_of, joined, path_in
@@ -104,9 +104,9 @@ def _with_facts(files: Sequence[FoundFile], services: Services) -> list[FoundFil
         facts = look_at_all((file.path for file in files if is_url(file.path) and file.remote is None), services)
     except InfrastructureError as error:
         where = next((file.where for file in files if file.where and str(error).startswith(f"{file.path} ")), "")
-        if not where:
+        if not where or isinstance(error, PermanentFaultError):  # that of a whole service
             raise
-        raise type(error)(f"{where}: {error}") from error
+        raise InfrastructureError(f"{where}: {error}") from error
     return [replace(file, remote=facts[file.path]) if file.path in facts else file for file in files]
 
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from reeldex.errors import PermanentFaultError
 from reeldex.extractors.errors import ExtractionError
+from reeldex.remote_faults import RemoteFault
 
 
 class FetchError(ExtractionError):
     """One video cannot be fetched; the others of its service can."""
 
     stage = "fetch"
+
+
+class ServiceRefusedError(PermanentFaultError):
+    """A service refuses all requests until a person has changed something, such as the credentials."""
+
+    def __init__(self, url: str, fault: RemoteFault) -> None:
+        super().__init__(f"{url} cannot be read: {fault.why}. {fault.remedy}")
+        self.url, self.fault = url, fault
+
+    def __reduce__(self) -> tuple[type[ServiceRefusedError], tuple[str, RemoteFault]]:
+        return ServiceRefusedError, (self.url, self.fault)
 
 
 class FaultKind(Enum):

@@ -122,8 +122,9 @@ def _by_folder(urls: Sequence[str]) -> dict[str, list[str]]:
 
 def _listed(folder: str, services: Services) -> dict[str, RemoteFile]:
     """Return what a listing says of the files of a folder; nothing where it may not be listed."""
-    store = services.store(RemoteUrl.parse(folder))
     try:
+        # Some clients connect when they are made.
+        store = asked(folder, services, lambda _: services.store(RemoteUrl.parse(folder)))
         entries = asked(folder, services, lambda patience: store.entries(folder, patience), brief=False)
     except FetchError:
         return {}

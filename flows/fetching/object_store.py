@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reeldex.errors import PermanentFaultError, UserError
+from reeldex.errors import UserError
 from reeldex.extractors.errors import FailureReason
-from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
+from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault, ServiceRefusedError
 from reeldex.flows.fetching.remote_file import RemoteFile
 from reeldex.flows.fetching.service import Body
 from reeldex.remote_faults import fault_of
@@ -103,14 +103,14 @@ class ObjectFiles:
 
 
 def _restated(url: str, error: Exception) -> Exception:
-    """Return a client's error as FetchError, ServiceFault or PermanentFaultError."""
+    """Return a client's error as FetchError, ServiceFault or ServiceRefusedError."""
     fault = fault_of(error, RemoteUrl.parse(url))
     if fault is None:
         return FetchError(url, FailureReason.MISSING, "There is no such object.", "Correct the URL, or upload it.")
     if fault.transient:
         return ServiceFault(_KINDS[fault.kind], fault.why, fault.remedy)
     if fault.kind in _LASTING:
-        return PermanentFaultError(f"{url} cannot be read: {fault.why}. {fault.remedy}")
+        return ServiceRefusedError(url, fault)
     reason = FailureReason.MISSING if fault.kind == "no_place" else FailureReason.UNREADABLE
     return FetchError(url, reason, f"The video cannot be fetched: {fault.why}.", fault.remedy)
 

@@ -29,6 +29,8 @@ FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 20.0
 _LONGEST_MESSAGE = 300
 
+# What a person has to change before any request can succeed.
+_OF_THE_USER = frozenset({"no_place", "forbidden", "no_credentials", "refused_credentials", "misdirected"})
 _TRANSIENT = frozenset({"throttled", "unavailable", "unreachable", "timeout"})
 _NUMBERS: dict[FaultKind, int] = {
     "no_place": errno.ENOENT,
@@ -92,6 +94,12 @@ class RemoteFault:
     def transient(self) -> bool:
         """Whether the same request may succeed later without anybody doing anything."""
         return self.kind in _TRANSIENT
+
+
+def needs_user(error: BaseException) -> bool | None:
+    """Whether a person has to change something before an error of an object store can pass; None for other errors."""
+    fault = getattr(error, "fault", None)
+    return fault.kind in _OF_THE_USER if isinstance(fault, RemoteFault) else None
 
 
 class RemoteError(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM, SPACES
 from tests.object_store import KEY, SECRET, Fault, ObjectStore, client
+from tests.search.library import write_checkpoint
 from tests.waiting import wait_until
 
 URL = "s3://lab/features"
@@ -139,3 +141,71 @@ def test_a_fault_of_an_object_store_is_stated_once_with_what_to_do(
     assert "the bucket or container 'nobody' does not exist" in answer.err
     assert answer.err.count("Create it") == 1
     assert ".." not in answer.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cause", "status", "words"),
+    [
+        ("bucket", 2, "the bucket or container 'nobody' does not exist. Create it, or correct the URL"),
+        ("refused", 2, r"(the credentials were refused \(InvalidAccessKeyId\)|access is denied \(403\))"),
+        ("none", 2, "no credentials were found. Set AWS_ACCESS_KEY_ID"),
+        ("dead", 1, "the service cannot be reached. Check the network, the URL, and the endpoint"),
+        ("busy", 1, r"the service (asks for fewer requests|failed \(503\))"),
+    ],
+)
+def test_one_cause_has_one_exit_status_and_the_same_words_in_all_commands(  # noqa: PLR0917 - fixtures
+    reeldex: Reeldex,
+    s3: ObjectStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cause: str,
+    status: int,
+    words: str,
+) -> None:
+    import s3fs
+
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "a.mp4").write_bytes(b"no video")
+    captions, words_file, out, checkpoint = (tmp_path / name for name in ("c.csv", "words.txt", "out", "model.pt"))
+    write_checkpoint(checkpoint)
+    words_of = ("--set", f"words.file={words_file}")
+    captions.write_text("video,start,end,text,split\na,0,1,a cat,train\n")
+    words_file.write_text("cat 1 2\n")
+    url = "s3://nobody/store" if cause == "bucket" else URL
+    s3fs.S3FileSystem.clear_instance_cache()
+    if cause == "none":
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+            monkeypatch.setenv(name, "/nonexistent")
+    elif cause == "dead":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    elif cause == "refused":
+        s3.fail(Fault(403, "InvalidAccessKeyId"))
+    elif cause == "busy":
+        s3.fail(Fault(503, "SlowDown"))
+    monkeypatch.setattr("reeldex.remote_faults.ATTEMPTS", 2)
+    brief = ("--set", "fetch.retries=0", *ONE)
+    commands: tuple[tuple[object, ...], ...] = (
+        ("extract", videos, "--store", url, *brief),
+        ("extract", videos, "--store", url, *brief, "--dry-run"),
+        ("extract", f"{url}/videos", "--store", tmp_path / "store", *brief),
+        ("status", url),
+        ("verify", url),
+        ("rerun", url),
+        ("ls", url),
+        ("rm", url, "a"),
+        ("forget", url, "a"),
+        ("export", url, tmp_path / "npy"),
+        ("index", "--store", url, "--checkpoint", checkpoint),
+        ("train", "--dataset", "captions", "--store", url, "--captions", captions, *words_of, "--out", out),
+    )
+    for command in commands:
+        answer = reeldex(*command)
+        assert (answer.status, bool(re.search(words, " ".join(answer.err.split())))) == (status, True), (
+            command,
+            answer.status,
+            answer.err,
+        )

@@ -17,7 +17,7 @@ from cyclopts import App, Group, Parameter, Token
 
 from reeldex.cli.settings import Given, Setting
 from reeldex.errors import ReeldexError, UserError
-from reeldex.remote_faults import RemoteError
+from reeldex.remote_faults import needs_user
 from reeldex.remote_files import is_url
 
 
@@ -240,7 +240,7 @@ def report_errors(act: Callable[[], int], name: str, output: Output) -> int:
 
 def _refuse_system_error(error: OSError, name: str, output: Output) -> int:
     """Print an error of the operating system; return 2 for a path that the user has to correct, else 1."""
-    if isinstance(error, RemoteError):  # says itself what to do
+    if needs_user(error) is not None:  # says itself what to do
         return output.refuse(error, 2 if _is_wrong_path(error) else 1)
     if _is_wrong_path(error):
         return output.refuse(error, 2, ". Check the path and its permissions.")
@@ -250,7 +250,9 @@ def _refuse_system_error(error: OSError, name: str, output: Output) -> int:
 
 
 def _is_wrong_path(error: BaseException) -> bool:
-    """Whether the user has to correct a path or its permissions."""
+    """Whether the user has to correct a path or its permissions; of an object store, its URL or the credentials."""
+    if (of_user := needs_user(error)) is not None:
+        return of_user
     return isinstance(error, _WRONG_PATH) or (isinstance(error, OSError) and error.errno in _WRONG_PATH_ERRNOS)
 
 
