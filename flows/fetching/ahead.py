@@ -14,7 +14,7 @@ from reeldex.extractors.errors import FailureReason
 from reeldex.extractors.source_files import ReadyFile
 from reeldex.flows.fetching.cache import ByteBudget, CacheFolder
 from reeldex.flows.fetching.download import Download, NeedsRoomError
-from reeldex.flows.fetching.faults import FetchError, FetchStoppedError, ServiceFault
+from reeldex.flows.fetching.faults import FaultKind, FetchError, FetchStoppedError, ServiceFault
 from reeldex.flows.fetching.services import Services
 from reeldex.quantities import data_size
 from reeldex.remote_files import is_url
@@ -154,7 +154,8 @@ class FetchedFiles:
         try:
             patience = self._services.patience(wanted.url, self._stop)
             service = self._services.of(wanted.url)
-            size = Download(service, wanted.url, target, room, most, patience, wanted.size_bytes).run()
+            download = Download(service, wanted.url, target, room, most, patience, wanted.size_bytes)
+            size = self._observed(download)
         except NeedsRoomError as needed:
             self._give_up(target, room)
             self._queue_again(wanted, needed.size_bytes)
@@ -167,6 +168,20 @@ class FetchedFiles:
                 self._held[wanted.number] = (target, size)
                 self._arrived.append(wanted.url)
             self._put(ReadyFile(wanted.number, str(target)))
+
+    def _observed(self, download: Download) -> int:
+        """Run a download, and note whether its service has answered."""
+        try:
+            size = download.run()
+        except FetchError as error:
+            cause = error.__cause__
+            if isinstance(cause, ServiceFault) and cause.kind is FaultKind.SILENT and not download.received:
+                self._services.note_silence(download.url, cause)
+            else:
+                self._services.note_answer(download.url)
+            raise
+        self._services.note_answer(download.url)
+        return size
 
     def _give_up(self, target: Path, room: int) -> None:
         target.unlink(missing_ok=True)

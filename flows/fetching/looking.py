@@ -59,14 +59,21 @@ def look_at(
     """
     patience = services.patience(url, stop, brief=True)
     try:
-        return patience.attempted(lambda patience: services.of(url).look_at(url, patience), url)
+        found = patience.attempted(lambda patience: services.of(url).look_at(url, patience), url)
     except FetchError as error:
         log.info("%s: %s", url, error)
+        if not services.has_given_up(url):
+            services.note_answer(url)
     except ServiceFault as fault:
+        if fault.kind is FaultKind.SILENT:
+            services.note_silence(url, fault)
         if fault.kind not in {FaultKind.SILENT, FaultKind.CUT}:
             judged = services.judged(url, fault, others)
             if not isinstance(judged, FetchError):
                 raise judged from fault
+    else:
+        services.note_answer(url)
+        return found
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -20,22 +21,31 @@ if TYPE_CHECKING:
 
 _ASKED = 3  # other files, to find out what a fault concerns
 _WITNESS_SECONDS = 30.0
+_SILENT_TIMES = 3  # in a row, without any answer of a service, before it is not asked any more
 _LOOK_SECONDS = 120.0  # for facts about a file, all attempts together
 
 
 class Services:
-    """The services of a run. Its methods are thread-safe."""
+    """The services of a run, or of a shard of it. Its methods are thread-safe.
+
+    One that cannot be reached, or that does not answer again and again, is given up: its other videos fail at once.
+    """
 
     def __init__(self, config: FetchConfig) -> None:
         self._config = config
         self._lock = threading.Lock()
         self._web: WebFiles | None = None
         self._stores: dict[tuple[str, str], ObjectFiles] = {}
-        self._given_up: set[str] = set()
+        self._given_up: dict[str, ServiceFault] = {}
+        self._silent: Counter[str] = Counter()
 
     def of(self, url: str) -> Service:
-        """Return the service of a URL."""
+        """Return the service of a URL. Raises the fault for which it has been given up."""
         parsed = RemoteUrl.parse(url)
+        if (fault := self._given_up.get(service_name(url))) is not None:
+            if fault.kind is FaultKind.UNREACHABLE:
+                raise fault
+            raise self._timeout(url, fault)
         if not parsed.is_web:
             return self.store(parsed)
         with self._lock:
@@ -58,9 +68,34 @@ class Services:
 
         With `brief`, for a request that only asks for facts.
         """
-        tries = 0 if service_name(url) in self._given_up else self._config.retries
+        tries = 0 if self.has_given_up(url) else self._config.retries
         seconds = min(_LOOK_SECONDS, self._config.timeout_seconds) if brief else self._config.timeout_seconds
         return Patience(tries, self._config.retry_delay_seconds, deadline_in(seconds), stop or threading.Event())
+
+    def has_given_up(self, url: str) -> bool:
+        """Whether the service of a URL is not asked any more."""
+        return service_name(url) in self._given_up
+
+    def note_answer(self, url: str) -> None:
+        """Note that a service has answered, whatever it said."""
+        with self._lock:
+            self._silent.pop(service_name(url), None)
+
+    def note_silence(self, url: str, fault: ServiceFault) -> None:
+        """Note that nothing of a service arrived within the limits; after some times in a row, it is given up."""
+        name = service_name(url)
+        with self._lock:
+            self._silent[name] += 1
+            if self._silent[name] >= _SILENT_TIMES:
+                self._given_up.setdefault(name, fault)
+
+    def _timeout(self, url: str, fault: ServiceFault) -> FetchError:
+        return FetchError(
+            url,
+            FailureReason.TIMEOUT,
+            f"The video was not fetched: {service_name(url)} did not answer for {_SILENT_TIMES} others ({fault.why}).",
+            f"{fault.remedy} `reeldex rerun --failed-videos` tries it again.",
+        )
 
     def judged(self, url: str, fault: ServiceFault, others: Iterable[str]) -> FetchError | InfrastructureError:
         """Return what a fault that has lasted means: a fault of this video, or one of its service.
@@ -70,7 +105,9 @@ class Services:
         """
         name = service_name(url)
         others = [each for each in dict.fromkeys(others) if each != url]
-        if fault.kind is FaultKind.UNREACHABLE:
+        if self.has_given_up(url):
+            is_of_video = fault.kind is FaultKind.UNREACHABLE
+        elif fault.kind is FaultKind.UNREACHABLE:
             witnesses = [each for each in others if service_name(each) != name and RemoteUrl.parse(url).is_web]
             is_of_video = self._any_answers(witnesses)
         else:
@@ -79,7 +116,7 @@ class Services:
         if is_of_video:
             if fault.kind is FaultKind.UNREACHABLE:
                 with self._lock:
-                    self._given_up.add(name)
+                    self._given_up.setdefault(name, fault)
             return FetchError(
                 url,
                 FailureReason.UNREADABLE,
