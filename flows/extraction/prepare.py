@@ -180,7 +180,13 @@ def prepare(
         return FeatureStore(store, create=True) if folder.is_dir() and any(folder.iterdir()) else None
 
     services = Services(config.fetch)
-    found = sources.find_videos(source, config.extract, lambda files: known_ids(existing(), files), services)
+    found = sources.find_videos(
+        source,
+        config.extract,
+        lambda files: known_ids(existing(), files),
+        services,
+        ask_about_new=not only_estimate,
+    )
     rule = config.extract.video_id
     log_notes(found.notes, rule, known_ids(existing(), ()).rule(rule))
     spaces = requested_spaces(config)

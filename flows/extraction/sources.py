@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,13 +46,16 @@ def find_videos(
     options: ExtractConfig,
     known: Callable[[Sequence[FoundFile]], KnownIds] = lambda _: KnownIds(),
     services: Services | None = None,
+    *,
+    ask_about_new: bool = True,
 ) -> FoundVideos:
     """Return the videos of the sources, in the order of their paths (of a list: in its own order).
 
     A folder is searched with its subfolders, also linked ones, for files with a video's ending; hidden files and
     folders are skipped. A list is described by `read_list`; relative paths in it are relative to its folder. A source
     that does not exist and contains `*`, `?` or `[` is a pattern. Sources and paths in lists may be URLs, whose
-    `services` are asked. `known` returns what the store knows of the files.
+    `services` are asked. `known` returns what the store knows of the files. Without `ask_about_new`, no service is
+    asked about listed files that the store does not know, of which nothing is known then.
     Raises UsageError if there is nothing to extract, and InfrastructureError for a service that does not work.
     """
     sources = [source] if isinstance(source, str) else list(source)
@@ -62,8 +65,10 @@ def find_videos(
     files = _once([list(each) for each in _searched(sources, patterns, tally, services)])
     if not files:
         raise UsageError(_nothing_found(sources, tally))
-    files = _with_facts(files, services)
-    ids = assign_ids(files, options.video_id, known(files), lambda path: exists(path, services), tally)
+    known_files = known(files)
+    asked_about = {file.path for file in files if ask_about_new or file.place in known_files.by_place}
+    files = _with_facts(files, asked_about, services)
+    ids = assign_ids(files, options.video_id, known_files, lambda path: exists(path, services), tally)
     listed = {file.path: file.seconds for file in files if file.seconds is not None}
     entries = [_entry(file, each) for file, each in zip(files, ids, strict=True)]
     if not options.settle_seconds:
@@ -98,10 +103,11 @@ def _searched(
             yield from (_files_of(path, patterns, tally) for path in _resolved(source, tally))
 
 
-def _with_facts(files: Sequence[FoundFile], services: Services) -> list[FoundFile]:
-    """Return the files with what their services say of those at URLs."""
+def _with_facts(files: Sequence[FoundFile], asked_about: Collection[str], services: Services) -> list[FoundFile]:
+    """Return the files with what their services say of those at URLs, of the paths in `asked_about`."""
+    urls = [file.path for file in files if is_url(file.path) and file.remote is None and file.path in asked_about]
     try:
-        facts = look_at_all((file.path for file in files if is_url(file.path) and file.remote is None), services)
+        facts = look_at_all(urls, services)
     except InfrastructureError as error:
         where = next((file.where for file in files if file.where and str(error).startswith(f"{file.path} ")), "")
         if not where or isinstance(error, PermanentFaultError):  # that of a whole service

@@ -142,7 +142,8 @@ def require_client(url: RemoteUrl) -> None:
 def _class_of(scheme: str) -> type[fsspec.AbstractFileSystem]:
     import fsspec
 
-    return fsspec.get_filesystem_class(scheme)
+    found: type[fsspec.AbstractFileSystem] = fsspec.get_filesystem_class(scheme)
+    return found
 
 
 @contextmanager

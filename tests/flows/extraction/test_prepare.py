@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from reeldex.errors import UsageError
+from reeldex.errors import InfrastructureError, UsageError
 from reeldex.extractors.errors import WeightsError
 from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.flows.config.execution import ExecutionConfig
+from reeldex.flows.config.fetching import FetchConfig
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.extraction import sources
+from reeldex.flows.extraction.cost import estimate
+from reeldex.flows.extraction.hardware import Hardware
 from reeldex.flows.extraction.prepare import prepare, prepare_rerun
 from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.schema import VideoEntry
@@ -186,3 +189,15 @@ def test_an_engine_that_cannot_work_is_found_before_anything_is_planned(
     with pytest.raises(UsageError, match=said):
         prepare_rerun(str(store), config, ())
     assert sorted(store.rglob("*")) == before
+
+
+def test_an_estimate_asks_no_service_about_new_videos(folder: Path) -> None:
+    (folder / "list.csv").write_text("path,seconds\nhttp://127.0.0.1:9/a.mp4,60\nhttp://127.0.0.1:9/b.mp4,30\n")
+    config = _config().model_copy(update={"fetch": FetchConfig(retries=0)})
+    source, store = str(folder / "list.csv"), str(folder / "store")
+    prepared = prepare(source, store, config, only_estimate=True)
+    assert estimate(prepared, hardware=Hardware(speed=10.0)).videos == 2
+    with pytest.raises(UsageError, match="2 videos of the source are at URLs"):
+        estimate(prepared)
+    with pytest.raises(InfrastructureError, match="cannot be reached"):
+        prepare(source, store, config)
