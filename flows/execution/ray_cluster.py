@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reeldex.errors import InfrastructureError, UsageError
 from reeldex.flows.config.execution import AUTO, OF_THIS_RUN
 from reeldex.flows.execution.errors import InternalError
+from reeldex.flows.execution.head_watch import HeadWatch
 from reeldex.flows.execution.messages import Failure, Message
 from reeldex.flows.execution.remote_worker import RemoteWorker, WorkerFacts
 from reeldex.flows.execution.shares import ClusterNode, Share
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _NAMESPACE = "reeldex"
 _CONNECT_SECONDS = 10.0
+# How often is looked whether the head node is lost, while a worker says nothing.
+_LOOK_SECONDS = 2.0
 _REMEDY = (
     "Start one with `ray start --head`, or name its head node with --ray-address HOST:PORT. This machine has to be a "
     "node of it, with the same releases of Ray and Python, and with its token if it asks for one (RAY_AUTH_TOKEN)."
@@ -41,24 +44,28 @@ def ray_cluster(address: str) -> Iterator[RayCluster]:
     A program that is connected already stays so; its cluster is used.
     """
     ray = _ray()
-    if ray.is_initialized():
-        yield RayCluster(ray)
-        return
-    _connect(ray, address)
+    connected_before = ray.is_initialized()
+    if not connected_before:
+        _connect(ray, address)
+    watch = HeadWatch(ray.get_runtime_context().gcs_address)
     try:
-        yield RayCluster(ray)
+        yield RayCluster(ray, watch)
     finally:
-        ray.shutdown()
+        # Without the head node, Ray would wait for it.
+        if not connected_before and not watch.is_lost:
+            ray.shutdown()
+        watch.close()
 
 
 class RayCluster:
     """The cluster to which this process is connected."""
 
-    def __init__(self, ray: ModuleType) -> None:
-        self._ray = ray
+    def __init__(self, ray: ModuleType, head: HeadWatch) -> None:
+        self._ray, self._head = ray, head
 
     def nodes(self) -> list[ClusterNode]:
         """Return the nodes that are alive. Raises InfrastructureError if the head node does not answer."""
+        self._head.wait_for_answer()
         try:
             found = self._ray.nodes()
         except (self._ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
@@ -80,17 +87,17 @@ class RayCluster:
 
     def start(self, share: Share) -> RayWorker:
         """Start a worker on its share of a node; Ray waits until no other program uses it."""
-        return RayWorker(self._ray, share)
+        return RayWorker(self._ray, share, self._head)
 
 
 class RayWorker:
     """An actor: a process on a node of the cluster, which ends with this process at the latest."""
 
-    def __init__(self, ray: ModuleType, share: Share) -> None:
+    def __init__(self, ray: ModuleType, share: Share, head: HeadWatch) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.share = share
-        self._ray = ray
+        self._ray, self._head = ray, head
         self._actor = (
             ray.remote(RemoteWorker)
             .options(
@@ -120,15 +127,24 @@ class RayWorker:
         """
         exceptions = self._ray.exceptions
         try:
-            for batch in self._actor.run.options(num_returns="streaming").remote(job, self.share.device):
-                yield from map(self._located, self._ray.get(batch))
+            batches = self._actor.run.options(num_returns="streaming").remote(job, self.share.device)
+            while True:
+                self._head.require()
+                ready, _ = self._ray.wait([batches], timeout=_LOOK_SECONDS, fetch_local=False)
+                if ready:
+                    yield from map(self._located, self._ray.get(next(batches)))
+        except StopIteration:
+            return
         except exceptions.RayTaskError as error:
             raise InternalError(f"On {self.share.node.name}: {error}") from error
         except exceptions.RayError as error:
+            self._head.require()
             raise InfrastructureError(f"{self._how_it_died(error)} Finished work is kept.") from error
 
     def kill(self) -> None:
-        """Kill the process and its children, which follow it."""
+        """Kill the process and its children, which follow it. Without a head node, they end with this process."""
+        if self._head.is_lost:
+            return
         self._ray.kill(self._actor, no_restart=True)
 
     def _located(self, message: Message) -> Message:
@@ -152,7 +168,7 @@ class RayWorker:
     def _nodes(self) -> set[str]:
         """Return the ids of the nodes that are alive; none if the head node does not answer."""
         try:
-            return {node.id for node in RayCluster(self._ray).nodes()}
+            return {node.id for node in RayCluster(self._ray, self._head).nodes()}
         except InfrastructureError:
             return set()
 

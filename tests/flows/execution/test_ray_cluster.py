@@ -114,3 +114,16 @@ def test_ctrl_c_ends_the_workers_and_their_ffmpeg_and_leaves_the_cluster(
         wait_until(lambda: not processes_that_name(str(videos)), 30)
         assert number != signal.SIGINT or "Finished work is kept" in extraction.log
     assert before <= set(nodes.processes()), "the cluster goes on"
+
+
+def test_the_loss_of_the_head_node_ends_the_run_in_words(
+    nodes: RayNodes, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    for index in range(2):
+        make_video(tmp_path / "videos" / f"long {index}.mp4", seconds=600, rate=1)
+    extraction = Extraction(nodes, tmp_path / "videos", tmp_path / "store")
+    wait_until(lambda: len(processes_that_name(str(tmp_path / "videos"))) > 1, 120, process=extraction.process)
+    nodes.kill(HEAD)
+    extraction.ended(1)
+    assert re.search(r"The head node of the Ray cluster \(.*\) has not answered for 20 s: ", extraction.log)
+    assert "Finished work is kept. Start Ray again on all nodes, then run it again." in extraction.log

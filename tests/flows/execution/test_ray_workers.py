@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -14,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from reeldex.errors import InfrastructureError, UsageError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UsageError
 from reeldex.flows.config.execution import Engine, ExecutionConfig
 from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
+from reeldex.flows.execution.head_watch import HeadWatch
 from reeldex.flows.execution.jobs import JobStarted, JobStopped
 from reeldex.flows.execution.ray_cluster import RayCluster, ray_cluster
 from reeldex.flows.execution.retries import RetryRule
@@ -201,8 +203,22 @@ def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
 
 def test_a_cluster_that_does_not_answer_is_a_fault_that_may_pass() -> None:
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    with pytest.raises(InfrastructureError, match=r"head node of the Ray cluster does not answer \(RaySystemError"):
-        RayCluster(ray).nodes()
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        head = HeadWatch(f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(InfrastructureError, match=r"head node of the Ray cluster does not answer \(RaySystemError"):
+            RayCluster(ray, head).nodes()
+        head.close()
+
+
+def test_a_head_node_that_is_lost_is_not_waited_for_without_end() -> None:
+    head = HeadWatch("127.0.0.1:9", silent_seconds=0.3)
+    with pytest.raises(PermanentFaultError, match=r"head node of the Ray cluster \(127\.0\.0\.1:9\) has not answered"):
+        head.wait_for_answer()
+    with pytest.raises(PermanentFaultError):
+        head.require()
+    head.close()
 
 
 def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
