@@ -168,6 +168,48 @@ def test_garbage_of_hdf5_collected_in_the_thread_of_the_client_stops_no_reading(
     assert done.returncode == 0, done.stderr
 
 
+_FORK_WHILE_READING = """
+import os, sys
+from reeldex.storage.remote_ranges import RangeReader
+from reeldex.storage.store import FeatureStore
+import asyncio, threading, time
+import fsspec.asyn
+
+fetch, reading = RangeReader._fetched, threading.Event()
+
+async def resolve_a_name():
+    await asyncio.get_running_loop().run_in_executor(None, time.time)
+
+def fetch_slowly(reader, offset, count):
+    reading.set()
+    time.sleep(0.5)
+    fsspec.asyn.sync(fsspec.asyn.get_loop(), resolve_a_name)
+    return fetch(reader, offset, count)
+
+one, other = FeatureStore(sys.argv[1]), FeatureStore(sys.argv[1])
+fsspec.asyn.sync(fsspec.asyn.get_loop(), resolve_a_name)
+RangeReader._fetched = fetch_slowly
+thread = threading.Thread(target=one.read, args=("net2d.v1", "v1"))
+thread.start()
+reading.wait()
+child = os.fork()
+if not child:
+    RangeReader._fetched = fetch
+    os._exit(len(other.read("net2d.v1", "v2")))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 40
+thread.join()
+"""
+
+
+def test_a_fork_while_a_thread_reads_stops_neither_process(s3: ObjectStore) -> None:
+    """The client resolves names of hosts in a thread of concurrent.futures, which takes part in forks."""
+    filled(URL, videos=4)
+    done = subprocess.run(
+        [sys.executable, "-c", _FORK_WHILE_READING, URL], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_store_of_an_older_release_is_read_too(s3: ObjectStore, tmp_path: Path) -> None:
     """Its files have their metadata between the rows; it was copied there, so that no folder is marked."""
     here = filled(tmp_path / "store")
