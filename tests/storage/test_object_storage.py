@@ -531,6 +531,21 @@ def test_a_child_process_reads(s3: ObjectStore, method: str) -> None:
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read(SPACE.name, "v1"), features(1).rows)  # noqa: S301
 
 
+def test_a_verification_ends_when_the_service_does_and_goes_on_past_single_files(s3: ObjectStore) -> None:
+    store = filled(URL, videos=48)
+    odd = [f"shard-0000{shard}.h5" for shard in (1, 3, 5, 7)]
+    s3.fail(Fault(503, "ServiceUnavailable", meant=lambda request: request.path.split("/")[-1] in odd))
+    report = store.verify()
+    assert [Path(each.file).name for each in report.unreadable] == odd
+    assert report.checked_videos == 32
+    s3.heal()
+    s3.fail(Fault(503, "ServiceUnavailable", meant=lambda request: request.path.endswith(".h5")))
+    s3.requests.clear()
+    with pytest.raises(StoreUnreadableError, match=r"shard-00002.h5 cannot be read: the service failed .*later"):
+        store.verify()
+    assert not s3.asked("GET", "shard-00003.h5")
+
+
 def test_credentials_are_nowhere(s3: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "reeldex")
     s3.fail(Fault(503, "SlowDown"), 8)
