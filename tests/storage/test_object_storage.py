@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -31,7 +32,7 @@ from reeldex.storage.removal import remove_videos
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.write_errors import UnwritableError
-from tests.object_store import KEY, SECRET, Fault, ObjectStore, client
+from tests.object_store import KEY, SECRET, Fault, ObjectStore, Request, client
 from tests.waiting import wait_until
 
 SPACE = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1})
@@ -125,9 +126,18 @@ def test_a_span_is_fetched_by_ranges(s3: ObjectStore) -> None:
     assert store.entry("v0") is not None
     assert store.outcomes(0) is not None
     s3.requests.clear()
+    collecting: list[bool] = []
+
+    def note(request: Request) -> bool:
+        if request.range:
+            collecting.append(gc.isenabled())
+        return False
+
+    s3.fail(Fault(meant=note))
     np.testing.assert_array_equal(store.read_span(SPACE.name, "v57", 100.0, 119.0), features(57, 200).rows[100:120])
     ranges = [each.bytes_asked for each in s3.asked("GET", "shard-00000.h5")]
     assert ranges == [HEAD_BYTES, 20 * 512 * 2]
+    assert collecting == [False, True], "garbage is not collected while HDF5 waits, and is while rows are fetched"
     s3.requests.clear()
     store.read_span(SPACE.name, "v91", 10.0, 10.0)
     assert [each.bytes_asked for each in s3.asked("GET", ".h5")] == [512 * 2]
