@@ -70,8 +70,15 @@ class FeaturesError(EmbeddingError):
 class FeaturesUnreadableError(EmbeddingError):
     """The system does not allow reading features: permissions, limits, a disk. They are not known to be unusable.
 
-    Not a FeaturesError: the video is not left out.
+    Not a FeaturesError: the video is not left out. `errno` is the error number if there is one.
     """
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[type[FeaturesUnreadableError], tuple[str, int | None]]:
+        return FeaturesUnreadableError, (str(self), self.errno)
 
 
 class MissingVideosError(FeaturesError):

@@ -65,7 +65,7 @@ def features_readable() -> Iterator[None]:
     try:
         yield
     except StoreUnreadableError as error:
-        raise FeaturesUnreadableError(str(error)) from error
+        raise FeaturesUnreadableError(str(error), error.errno) from error
     except StoreError as error:
         raise FeaturesError(str(error)) from error
 

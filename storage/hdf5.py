@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - before the handlers below: of those before a fork, later ones run first
 import errno
 import os
 import re
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
+from h5py._objects import phil
 
 from reeldex.remote_faults import remote_error
 from reeldex.storage.errors import StoreFileMissingError
@@ -55,6 +57,11 @@ def open_ranges(ranges: RangeReader) -> h5py.File:
     file = h5py.File(ranges, "r")
     _OPEN_RANGES.add(file)
     return file
+
+
+# A fork waits for h5py's lock, and so for the reads of other threads. It may hold no lock meanwhile that the thread of
+# an object store's client needs for them, such as that of concurrent.futures, which resolves names of hosts.
+os.register_at_fork(before=phil.acquire, after_in_parent=phil.release, after_in_child=phil.release)
 
 
 # When Python ends, the HDF5 library closes what is open, and would call Python for it.

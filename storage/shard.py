@@ -123,11 +123,10 @@ class ShardReader:
             begin = min(first, row_count)
             end = max(begin, min(stop, row_count))
             rows = room_for((end - begin, width))
-            if not rows.size:
-                return rows
-            if place.offset is None:
+            if rows.size and place.offset is None:
                 self._dataset(video_id).read_direct(rows, np.s_[begin:end])
-            else:
+        if rows.size and place.offset is not None:
+            with self._damage_named(uses_hdf5=False):
                 self._read_into(rows, place.offset + begin * width * rows.itemsize)
         return rows
 
@@ -151,6 +150,7 @@ class ShardReader:
             place = self._place(video_id)
             if place.offset is None:
                 raise StoreDamagedError(f"the rows of {video_id!r} are not stored in one piece")
+        with self._damage_named(uses_hdf5=False):
             if self._ranges is not None:
                 rows = room_for(place.shape)
                 self._read_into(rows, place.offset)
@@ -246,13 +246,14 @@ class ShardReader:
         return safe_for_hdf5(self.path.url) if isinstance(self.path, RemotePath) else nullcontext()
 
     @contextmanager
-    def _damage_named(self) -> Iterator[None]:
+    def _damage_named(self, *, uses_hdf5: bool = True) -> Iterator[None]:
         if self._closed:
             raise ValueError(f"The reader of {self.path} was closed. Open the file again.")
         try:
-            with self._reading():
-                if self._file is None:
+            if self._file is None:
+                with self._reading():
                     self._open()
+            with self._reading() if uses_hdf5 else nullcontext():
                 yield
         except UnknownVideoError:
             raise

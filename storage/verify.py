@@ -107,6 +107,7 @@ class _Check:
             for space, record in sorted(outcomes.files.items()):
                 with self.found.readable():
                     self.feature_files.check(shard, space, record, outcomes)
+                    self.found.outages = 0
         with self.found.readable():
             self._staged(shard, manifest)
             self._unnamed(shard)

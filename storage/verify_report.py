@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.quantities import counted
+from reeldex.remote_faults import remote_error
 from reeldex.storage.damage import DamagedFile
 from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.system_errors import Unreadable, reading
 from reeldex.storage.verify_sample import Sample
+
+_MOST_OUTAGES = 3
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,10 @@ class VerifyReport:
 
 @dataclass
 class Findings:
-    """What a verification has found so far. `known` are the files that were read, `total` their number at the end."""
+    """What a verification has found so far. `known` are the files that were read, `total` their number at the end.
+
+    `outages` counts failures of the object store since it served the last feature file.
+    """
 
     root: Path
     progress: Callable[[int, int], None] | None
@@ -77,14 +83,23 @@ class Findings:
     intact: set[tuple[int, str]] = field(default_factory=set)
     checked_shards: int = 0
     total_shards: int = 0
+    outages: int = 0
 
     @contextmanager
     def readable(self) -> Iterator[None]:
-        """Record what the system does not allow reading in this block, and continue."""
+        """Record what the system does not allow reading in this block, and continue.
+
+        When an object store has failed for several files and served no features since, the others would fail too, each
+        after many attempts: then the error is raised.
+        """
         try:
             yield
         except StoreUnreadableError as error:
             self.unreadable.setdefault(error.path, Unreadable.of(self.root, error))
+            cause = remote_error(error)
+            self.outages += cause is not None and cause.fault.transient
+            if self.outages >= _MOST_OUTAGES:
+                raise
 
     def read_file(self, path: Path) -> None:
         """Count a file that is read; raises FileNotFoundError and StoreUnreadableError."""

@@ -23,6 +23,7 @@ from reeldex.extractors.thumbnail import thumbnail
 from reeldex.flows.extraction.markdown import table
 from reeldex.flows.extraction.report import Picture, contact_sheet, failure_rows, summary
 from reeldex.flows.runs.form_words import in_form_words
+from reeldex.remote_files import is_url
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
@@ -94,9 +95,15 @@ def pictures_of(
     limits: DecodeLimits,
     decode: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
 ) -> Iterator[Picture]:
-    """Yield pictures of some videos of these shards, extracted by ffmpeg within `limits`; failures are skipped."""
+    """Yield pictures of some videos of these shards, extracted by ffmpeg within `limits`; failures are skipped.
+
+    So are videos at URLs, of which no copy is kept.
+    """
     deadline = time.monotonic() + _PICTURES_SECONDS
     for outcome, start_seconds in _spread(store, shards):
+        if is_url(outcome.path):
+            log.debug("No picture of %s: it is at a URL.", outcome.video_id)
+            continue
         at_seconds = start_seconds + (outcome.duration_seconds or 0.0) / 2
         if time.monotonic() > deadline:
             return

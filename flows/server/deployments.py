@@ -114,7 +114,8 @@ def register(offers: Sequence[RunnerDeployment], job_template: dict[str, Any] | 
     `job_template` defines how the pool starts runs; without one, an existing pool is not changed.
 
     A schedule that was edited or paused in the UI is kept, unless it has changed in `pipeline.yaml` since it was
-    registered. Scheduled deployments that `pipeline.yaml` no longer contains are removed.
+    registered; so are job variables that we do not set, unless a `job_template` allows none. Scheduled deployments that
+    `pipeline.yaml` no longer contains are removed.
     """
     with get_client(sync_client=True) as client:
         with contextlib.suppress(ObjectAlreadyExists):
@@ -125,6 +126,9 @@ def register(offers: Sequence[RunnerDeployment], job_template: dict[str, Any] | 
             known = _known(offer.full_name)
             if known is not None:
                 _leave_alone(offer, "paused")
+                if job_template is None:
+                    # Such as an environment with credentials from blocks.
+                    offer.job_variables = {**known.job_variables, **offer.job_variables}
                 if offer.schedules and offer.schedules[0].slug in {schedule.slug for schedule in known.schedules}:
                     offer.schedules = None
                     _leave_alone(offer, "schedules")

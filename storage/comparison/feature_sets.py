@@ -12,6 +12,7 @@ import numpy.typing as npt
 from reeldex.storage import layout
 from reeldex.storage.errors import StoreError
 from reeldex.storage.npy_files import SUFFIX, load_array, may_be_space, npy_files
+from reeldex.storage.remote_path import RemotePath
 from reeldex.storage.schema import JSON, check_space_name
 from reeldex.storage.sidecar import Sidecar, read_sidecar
 from reeldex.storage.store import FeatureStore
@@ -49,11 +50,12 @@ class FeatureSets:
 def open_feature_sets(path: Path) -> FeatureSets:
     """Return the feature sets of a store, of folders <space>/<video id>.npy, or of one folder of .npy files.
 
-    Raises StoreError for a path with none of these, and StoreUnreadableError.
+    At a URL, there can only be a store. Raises StoreError for a path with none of these, and StoreUnreadableError.
     """
-    if not is_folder(path):
+    at_url = isinstance(path, RemotePath)
+    if not at_url and not is_folder(path):
         raise StoreError(f"{path} is neither a feature store nor a folder of {SUFFIX} files: no such directory.")
-    if all(is_folder(path / name) for name in (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)):
+    if at_url or all(is_folder(path / name) for name in (layout.MANIFEST, layout.FEATURES, layout.OUTCOMES)):
         store = FeatureStore(path)
         found = tuple(_of_store(store, space) for space in store.spaces())
         if not found:

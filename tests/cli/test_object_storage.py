@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reeldex.embedding.training.checkpoint import load_checkpoint
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
+from tests.flows.captioned import TRAIN, make_captioned, own_words
 from tests.flows.stores import RANDOM, SPACES
 from tests.object_store import KEY, SECRET, Fault, ObjectStore, client
 from tests.search.library import write_checkpoint
@@ -56,6 +58,9 @@ def test_the_commands_take_a_url(reeldex: Reeldex, s3: ObjectStore, tmp_path: Pa
     assert reeldex("ls", URL).out.count(".mp4") == 4
     assert f"features/{SPACES[0]}/shard-00000.h5" in reeldex("show", URL, "b").out
     assert reeldex("verify", URL).status == 0
+    assert "3 identical" in reeldex("compare", URL, local).out
+    nothing = reeldex("compare", local, "s3://lab/nothing")
+    assert (nothing.status, "s3://lab/nothing is not a feature store" in nothing.err) == (2, True)
     again = reeldex("extract", videos, "--store", URL, *ONE, "--json")
     assert (again.json["extracted_ok"], again.json["unchanged"]) == (0, 4)
 
@@ -76,6 +81,30 @@ def test_the_commands_take_a_url(reeldex: Reeldex, s3: ObjectStore, tmp_path: Pa
         *(path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()),
     ]
     assert not [each for each in written if KEY.encode() in each or SECRET.encode() in each]
+
+
+@pytest.mark.slow
+def test_a_training_on_a_store_at_a_url_has_the_same_weights_and_an_outage_is_no_wrong_use(
+    reeldex: Reeldex, tmp_path: Path, s3: ObjectStore
+) -> None:
+    make_captioned(tmp_path)
+    for path in (tmp_path / "store").rglob("*"):
+        if path.is_file() and path.name[0] != ".":
+            client(s3).put_object(Bucket="lab", Key=path.relative_to(tmp_path).as_posix(), Body=path.read_bytes())
+    data = ("--dataset", "msrvtt", "--data", tmp_path)
+    train = ("train", *data, *own_words(tmp_path), *TRAIN, "--epochs", 2)
+    assert reeldex(*train, "--store", tmp_path / "store", "--out", tmp_path / "here").status == 0
+    there = reeldex(*train, "--store", "s3://lab/store", "--workers", 2, "--out", tmp_path / "there")
+    assert there.status == 0, there.err
+    weights = [load_checkpoint(tmp_path / name / "last.pth").weights for name in ("here", "there")]
+    own, other = ({name: value.numpy().tobytes() for name, value in each.items()} for each in weights)
+    assert own == other
+    s3.fail(Fault(503, "ServiceUnavailable", meant=lambda request: request.method == "GET" and ".h5" in request.path))
+    use = ("--store", "s3://lab/store", "--checkpoint", tmp_path / "here/last.pth", "--word-cache", tmp_path / "cache")
+    for command in (("evaluate", *data), ("index", "--index", tmp_path / "index")):
+        failed = reeldex(*command, *use, "--device", "cpu")
+        assert failed.status == 1, "the machine failed, not the user"
+        assert "the service failed (ServiceUnavailable). Run it again later." in failed.err
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -31,7 +32,7 @@ from reeldex.storage.removal import remove_videos
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.write_errors import UnwritableError
-from tests.object_store import KEY, SECRET, Fault, ObjectStore, client
+from tests.object_store import KEY, SECRET, Fault, ObjectStore, Request, client
 from tests.waiting import wait_until
 
 SPACE = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1})
@@ -125,9 +126,18 @@ def test_a_span_is_fetched_by_ranges(s3: ObjectStore) -> None:
     assert store.entry("v0") is not None
     assert store.outcomes(0) is not None
     s3.requests.clear()
+    collecting: list[bool] = []
+
+    def note(request: Request) -> bool:
+        if request.range:
+            collecting.append(gc.isenabled())
+        return False
+
+    s3.fail(Fault(meant=note))
     np.testing.assert_array_equal(store.read_span(SPACE.name, "v57", 100.0, 119.0), features(57, 200).rows[100:120])
     ranges = [each.bytes_asked for each in s3.asked("GET", "shard-00000.h5")]
     assert ranges == [HEAD_BYTES, 20 * 512 * 2]
+    assert collecting == [False, True], "garbage is not collected while HDF5 waits, and is while rows are fetched"
     s3.requests.clear()
     store.read_span(SPACE.name, "v91", 10.0, 10.0)
     assert [each.bytes_asked for each in s3.asked("GET", ".h5")] == [512 * 2]
@@ -164,6 +174,48 @@ def test_garbage_of_hdf5_collected_in_the_thread_of_the_client_stops_no_reading(
     filled(URL, videos=4)
     done = subprocess.run(
         [sys.executable, "-c", _READING_WITH_GARBAGE, URL], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+_FORK_WHILE_READING = """
+import os, sys
+from reeldex.storage.remote_ranges import RangeReader
+from reeldex.storage.store import FeatureStore
+import asyncio, threading, time
+import fsspec.asyn
+
+fetch, reading = RangeReader._fetched, threading.Event()
+
+async def resolve_a_name():
+    await asyncio.get_running_loop().run_in_executor(None, time.time)
+
+def fetch_slowly(reader, offset, count):
+    reading.set()
+    time.sleep(0.5)
+    fsspec.asyn.sync(fsspec.asyn.get_loop(), resolve_a_name)
+    return fetch(reader, offset, count)
+
+one, other = FeatureStore(sys.argv[1]), FeatureStore(sys.argv[1])
+fsspec.asyn.sync(fsspec.asyn.get_loop(), resolve_a_name)
+RangeReader._fetched = fetch_slowly
+thread = threading.Thread(target=one.read, args=("net2d.v1", "v1"))
+thread.start()
+reading.wait()
+child = os.fork()
+if not child:
+    RangeReader._fetched = fetch
+    os._exit(len(other.read("net2d.v1", "v2")))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 40
+thread.join()
+"""
+
+
+def test_a_fork_while_a_thread_reads_stops_neither_process(s3: ObjectStore) -> None:
+    """The client resolves names of hosts in a thread of concurrent.futures, which takes part in forks."""
+    filled(URL, videos=4)
+    done = subprocess.run(
+        [sys.executable, "-c", _FORK_WHILE_READING, URL], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -487,6 +539,21 @@ def test_a_child_process_reads(s3: ObjectStore, method: str) -> None:
     child.join(60)
     assert child.exitcode == 0
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read(SPACE.name, "v1"), features(1).rows)  # noqa: S301
+
+
+def test_a_verification_ends_when_the_service_does_and_goes_on_past_single_files(s3: ObjectStore) -> None:
+    store = filled(URL, videos=48)
+    odd = [f"shard-0000{shard}.h5" for shard in (1, 3, 5, 7)]
+    s3.fail(Fault(503, "ServiceUnavailable", meant=lambda request: request.path.split("/")[-1] in odd))
+    report = store.verify()
+    assert [Path(each.file).name for each in report.unreadable] == odd
+    assert report.checked_videos == 32
+    s3.heal()
+    s3.fail(Fault(503, "ServiceUnavailable", meant=lambda request: request.path.endswith(".h5")))
+    s3.requests.clear()
+    with pytest.raises(StoreUnreadableError, match=r"shard-00002.h5 cannot be read: the service failed .*later"):
+        store.verify()
+    assert not s3.asked("GET", "shard-00003.h5")
 
 
 def test_credentials_are_nowhere(s3: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:

@@ -100,6 +100,10 @@ def test_deploy_may_be_repeated_and_keeps_what_was_edited(lab: OwnServer) -> Non
     paused = automations[0]
     lab.api(f"/automations/{paused['id']}", {"enabled": False}, method="PATCH")
     lab.api("/work_pools/reeldex", {"concurrency_limit": 7}, method="PATCH")
+    extract = lab.deployment("extract/extract")
+    secret = {"AWS_SECRET_ACCESS_KEY": "{{ prefect.blocks.secret.lab-s3 }}"}
+    edited = {**extract["job_variables"], "command": "former", "env": secret}
+    lab.api(f"/deployments/{extract['id']}", {"job_variables": edited}, method="PATCH")
     former = {
         **{name: paused[name] for name in ("description", "trigger", "actions")},
         "name": "reeldex: a run that gives no sign of life is crashed",
@@ -110,6 +114,8 @@ def test_deploy_may_be_repeated_and_keeps_what_was_edited(lab: OwnServer) -> Non
     again = {each["name"]: each["enabled"] for each in lab.api("/automations/filter", {})}
     assert again == {each["name"]: each is not paused for each in automations}
     assert lab.api("/work_pools/reeldex")["concurrency_limit"] == 7
+    assert lab.deployment("extract/extract")["job_variables"] == {**extract["job_variables"], "env": secret}
+    lab.api(f"/deployments/{extract['id']}", {"job_variables": extract["job_variables"]}, method="PATCH")
     names = {each["name"] for each in lab.api("/deployments/filter", {})}
     assert names == {"extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline"}
     lab.api(f"/automations/{paused['id']}", {"enabled": True}, method="PATCH")

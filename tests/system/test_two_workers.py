@@ -15,8 +15,10 @@ import pytest
 
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.store import FeatureStore
+from tests import object_store
 from tests.conftest import MakeVideo
 from tests.flows.stores import outcomes
+from tests.object_store import KEY, SECRET
 from tests.system.own_server import OwnServer
 
 PIPELINE = """
@@ -139,6 +141,51 @@ def test_a_container_of_a_work_pool_executes_its_run(cluster: OwnServer, pool: s
     assert answer.returncode == 0, answer.stderr
     assert cluster.ended(run)["name"] == "Completed", cluster.log(run)
     assert len(outcomes(cluster.folder / f"in {pool}")) == VIDEOS
+
+
+SAVE = """
+import os
+from prefect.blocks.system import Secret
+for name in ("lab-key", "lab-secret"):
+    Secret(value=os.environ[name]).save(name)
+"""
+
+
+def test_credentials_in_blocks_reach_the_process_of_a_run_and_nothing_else(cluster: OwnServer) -> None:
+    secrets = {**cluster.environment, "lab-key": KEY, "lab-secret": SECRET}
+    subprocess.run([sys.executable, "-c", SAVE], env=secrets, cwd=cluster.folder, check=True)
+    with object_store.running() as server:
+        bucket = object_store.client(server)
+        bucket.create_bucket(Bucket="lab")
+        videos = {"a.mp4": (cluster.folder / "videos/0.mp4").read_bytes(), "broken.mp4": b"no video"}
+        for name, content in videos.items():
+            bucket.put_object(Bucket="lab", Key=f"videos/{name}", Body=content)
+        deployment = cluster.deployment("extract/extract")
+        environment = {
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "{{ prefect.blocks.secret.lab-key }}",
+            "AWS_SECRET_ACCESS_KEY": "{{ prefect.blocks.secret.lab-secret }}",
+        }
+        variables = {**deployment["job_variables"], "env": environment}
+        cluster.api(f"/deployments/{deployment['id']}", {"job_variables": variables}, method="PATCH")
+        run = cluster.launch("extract/extract", source="s3://lab/videos", store="s3://lab/store")
+        state = cluster.ended(run)
+        assert state["name"] == "Completed with failures", state["message"]
+        keys = [each["Key"] for each in bucket.list_objects_v2(Bucket="lab")["Contents"]]
+        written = {key: bucket.get_object(Bucket="lab", Key=key)["Body"].read() for key in keys}
+    assert "store/features/resnet152.random/shard-00000.h5" in written
+    states = cluster.api(f"/flow_run_states/?flow_run_id={run}")
+    said = [cluster.run(run), states, cluster.log(run), cluster.task_runs(run), cluster.artifacts(run)]
+    assert all(said)
+    written["the server's answers"] = json.dumps(said).encode()
+    assert not [name for name, content in written.items() if shows_secret(content)]
+    files = [path for path in cluster.folder.rglob("*") if path.is_file()]
+    assert not [path for path in files if shows_secret(path.read_bytes())], "nor do logs, caches and the database"
+
+
+def shows_secret(content: bytes) -> bool:
+    return any(secret.encode() in content for secret in (KEY, SECRET))
 
 
 def prefect(cluster: OwnServer, *arguments: str) -> None:

@@ -19,6 +19,7 @@ from reeldex.cli.settings import Given, Setting
 from reeldex.errors import ReeldexError, UserError
 from reeldex.remote_faults import needs_user
 from reeldex.remote_files import is_url
+from reeldex.storage.location import store_path
 
 
 def _typed_name(name: str) -> str:
@@ -103,8 +104,17 @@ def _path(_: object, tokens: Sequence[Token]) -> Path:
     return Path(tokens[0].value)
 
 
+def _path_or_store(kind: object, tokens: Sequence[Token]) -> Path:
+    try:
+        return store_path(tokens[0].value) if is_url(tokens[0].value) else _path(kind, tokens)
+    except UserError as error:
+        raise ValueError(str(error).rstrip(".")) from error
+
+
 NonEmptyPath = Annotated[Path, Parameter(converter=_path)]
 """A path of this machine that must not be empty."""
+PathOrStore = Annotated[Path, Parameter(converter=_path_or_store)]
+"""A path of this machine that must not be empty, or the URL of a store."""
 _WRONG_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 _WRONG_PATH_ERRNOS = {errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EACCES, errno.EPERM}
 _HOW_TO_CONTINUE = {"train": "Saved checkpoints are kept; add --resume to continue from there."}

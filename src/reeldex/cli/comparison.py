@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from reeldex.cli.command import NonEmptyPath, Output, command
+from reeldex.cli.command import Output, PathOrStore, command
 from reeldex.errors import UsageError
 from reeldex.quantities import counted
 
@@ -27,8 +27,8 @@ _SHOWN = 10
     example="reeldex compare ~/features ~/published/2d --space resnet152.imagenet1k_v1",
 )
 def compare(
-    a: Annotated[NonEmptyPath, Parameter(help="A store, or a folder of .npy files.")],
-    b: Annotated[NonEmptyPath, Parameter(help="What to compare it with.")],
+    a: Annotated[PathOrStore, Parameter(help="A store or its URL, or a folder of .npy files.")],
+    b: Annotated[PathOrStore, Parameter(help="What to compare it with.")],
     /,
     *,
     space: Annotated[

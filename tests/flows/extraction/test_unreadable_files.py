@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import pickle
 from pathlib import Path
 
 import pytest
 
+from reeldex.embedding.errors import FeaturesUnreadableError
+from reeldex.embedding.features import features_readable
 from reeldex.errors import InfrastructureError, UsageError
 from reeldex.flows.execution.errors import InternalError, RunStoppedError, as_our_error, is_infrastructure_fault
 from reeldex.flows.extraction.plan import unfinished
@@ -71,11 +74,14 @@ def test_a_file_that_cannot_be_read_is_not_made_again(reeldex: Reeldex, tmp_path
     ],
 )
 def test_what_may_pass_by_itself_is_tried_again(number: int, kind: type[Exception]) -> None:
-    error = StoreUnreadableError(Path("shard"), "why", "Do this.", number)
-    assert is_infrastructure_fault(error) is (kind is InfrastructureError)
-    raised = as_our_error(error)
-    assert type(raised) is kind
-    assert "shard cannot be read: why. Do this." in str(raised)
+    of_store = StoreUnreadableError(Path("shard"), "why", "Do this.", number)
+    with pytest.raises(FeaturesUnreadableError) as of_features, features_readable():
+        raise of_store
+    for error in (of_store, of_features.value, pickle.loads(pickle.dumps(of_features.value))):  # noqa: S301 - our own
+        assert is_infrastructure_fault(error) is (kind is InfrastructureError)
+        raised = as_our_error(error)
+        assert type(raised) is kind
+        assert "shard cannot be read: why. Do this." in str(raised)
 
 
 @pytest.mark.parametrize("error", [RunStoppedError("stopped"), InfrastructureError("full"), InternalError("a bug")])

@@ -30,3 +30,15 @@ def test_pictures_keep_to_the_configured_limits(
     with caplog.at_level(logging.INFO):
         assert list(pictures_of(store, [0], DecodeLimits.model_construct(ffmpeg_memory_bytes=60_000_000))) == []
     assert "No picture of a" in caplog.text
+
+
+def test_no_picture_is_looked_for_at_a_url(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = FeatureStore(tmp_path / "store", create=True)
+    url = "s3://lab/videos/a.mp4"
+    write_manifest(store.path, ShardManifest(0, (VideoEntry("a", url, 1, 1),), ("net.v1",)))
+    record = FileRecord("features/net.v1/shard-00000.h5", 1, "", {})
+    outcome = VideoOutcome("a", url, "ok", None, "", 1, rows={"net.v1": 1})
+    write_outcomes(store.path, ShardOutcomes(0, (outcome,), {"net.v1": record}, 1.0))
+    with caplog.at_level(logging.INFO):
+        assert list(pictures_of(store, [0], DecodeLimits())) == []
+    assert caplog.text == ""
