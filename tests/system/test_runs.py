@@ -249,15 +249,13 @@ def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(
     assert (held["active"], held["schedule"]["cron"]) == (False, "0 3 * * *")
     names = {each["name"] for each in up.api("/deployments/filter", {})}
     assert names == {"extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline", "nightly"}
-    configuration["schedules"][0]["cron"] = "0 4 * * *"
-    (up.folder / "pipeline.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    assert up.stop() == 0
-    up.start()
-    held = up.deployment("extract/nightly")["schedules"][0]
-    assert (held["active"], held["schedule"]["cron"]) == (True, "0 4 * * *")
 
 
 def test_a_killed_reeldex_up_leaves_no_process_and_holds_no_device_or_schedule(up: ReeldexUp) -> None:
+    deployment = up.deployment("extract/nightly")
+    schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
+    edited = {"active": False, "schedule": {"cron": "0 3 * * *", "timezone": "Europe/Paris"}}
+    up.api(schedule, edited, method="PATCH")
     run = up.launch("extract/nightly", source="long", store="killed-up")
     up.until(lambda: _decoders(up, "long"))
     processes = up.tree()
@@ -269,10 +267,15 @@ def test_a_killed_reeldex_up_leaves_no_process_and_holds_no_device_or_schedule(u
         details=lambda: str([str(each) for each in processes if each.alive()]),
     )
 
+    configuration = yaml.safe_load((up.folder / "pipeline.yaml").read_text(encoding="utf-8"))
+    next(each for each in configuration["schedules"] if each["name"] == "nightly")["cron"] = "0 4 * * *"
+    (up.folder / "pipeline.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
     up.start()
     state = up.ended(run)
     assert state["type"] == "CRASHED"
     assert "Retry continues" in state["message"]
+    held = up.deployment("extract/nightly")["schedules"][0]
+    assert (held["active"], held["schedule"]["cron"]) == (True, "0 4 * * *")
     later = up.launch("extract/nightly", source="good", store="killed-up-good")
     assert up.ended(later, seconds=60)["type"] == "COMPLETED"
     limits = up.api("/v2/concurrency_limits/filter", {})
