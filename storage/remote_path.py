@@ -23,10 +23,8 @@ from reeldex.storage.drafts import new_draft
 from reeldex.storage.errors import StoreError
 from reeldex.storage.remote_ranges import RangeReader
 from reeldex.storage.remote_read_ahead import content_ahead
+from reeldex.storage.remote_versions import can_compare, is_not_current, put_over, version_of
 from reeldex.user_folders import cache_folder
-
-# Their client passes the condition on.
-_COMPARING = frozenset({"s3", "s3a"})
 
 
 class RemoteStoreError(StoreError):
@@ -146,7 +144,7 @@ class RemotePath(PosixPath):
             info = attempted(lambda: system.info(path), self.url)
         except FileNotFoundError:
             return None
-        return None if info.get("type") == "directory" else str(info.get("ETag", ""))
+        return None if info.get("type") == "directory" else version_of(info)
 
     def names_now(self) -> list[str]:
         """Return the names of what a folder holds, from a new listing; none for an absent one."""
@@ -213,17 +211,31 @@ class RemotePath(PosixPath):
             listings.forget(self.url)
         return True
 
-    def replace_version(self, content: bytes, version: str) -> None:
-        """Put these bytes here if the file still has this version; where the object store cannot compare, in any case.
+    def replace_version(self, content: bytes, version: str) -> bool:
+        """Put these bytes here if the file still has this version, and return whether they were put.
 
-        Raises RemoteError (PreconditionFailed) for another version, and FileNotFoundError for an absent file.
+        After a lost answer, they may have been put although the value is False. Where the client cannot compare
+        versions (see `require_comparison`), they are put in any case.
         """
         system, path = open_file_system(self.url)
-        condition = {"IfMatch": version} if self.url.scheme in _COMPARING and version else {}
         try:
-            attempted(lambda: system.pipe_file(path, content, **condition), self.url)
+            attempted(lambda: put_over(system, self.url, path, content, version), self.url)
+        except OSError as error:
+            if not is_not_current(error):
+                raise
+            return False
         finally:
             listings.forget(self.url)
+        return True
+
+    def require_comparison(self) -> None:
+        """Raise RemoteStoreError unless a file here can be replaced only while it has a certain version."""
+        if not can_compare(self.url):
+            raise RemoteStoreError(
+                f"Runs cannot share {self}: the client of {self.url.scheme}:// cannot replace a file only while it is "
+                "unchanged, so that two runs could hold the same claim. Run one at a time (`--when-busy wait`), or use "
+                "a store at s3://, gs:// or az://, or on a disk."
+            )
 
     def create(self, content: bytes) -> bool:
         """Put these bytes here if there is nothing here, and return whether they were put."""

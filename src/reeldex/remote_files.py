@@ -6,6 +6,8 @@ URLs are recorded in stores and shown in logs. No client is loaded before it is 
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
 import urllib.parse
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from reeldex.errors import UsageError
 
 if TYPE_CHECKING:
     import fsspec
+
+log = logging.getLogger(__name__)
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://")
 # Between the file systems of a chain.
@@ -39,7 +43,8 @@ _EXTRAS = {
     **dict.fromkeys(("gs", "gcs"), "gs"),
     **dict.fromkeys(("az", "abfs", "abfss", "adl"), "az"),
 }
-# `remote_faults.attempted` repeats requests, with pauses; five attempts of the client for each would take minutes.
+# `remote_faults.attempted` repeats requests, with pauses; five attempts of the client for each would take minutes, and
+# one whose answer was lost would meet its own work. `_without_retries` has the clients that take no such option.
 _CLIENT_OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
 _CREDENTIALS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, in the environment of every process that "
@@ -49,6 +54,15 @@ _CREDENTIALS = {
     "az": "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or "
     "AZURE_STORAGE_SAS_TOKEN, in the environment of every process that opens it.",
 }
+_ENDPOINTS = {
+    "s3": "AWS_REGION, AWS_ENDPOINT_URL",
+    "gs": "STORAGE_EMULATOR_HOST, unset for Google Cloud",
+    "az": "AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_ACCOUNT_NAME",
+}
+# What these clients log is in the errors that they raise, too: at each attempt, with a traceback.
+_LOUD = {"gs": ("gcsfs",), "az": ("azure",)}
+# Buckets that have answered, so that an absent file in one is not taken for an absent bucket.
+_PRESENT: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,11 @@ def credentials_advice(scheme: str) -> str:
     )
 
 
+def endpoint_variables(scheme: str) -> str:
+    """Return which variables of the environment say where the service of a scheme is."""
+    return _ENDPOINTS.get(_EXTRAS.get(scheme, ""), f"as fsspec's file system {scheme}:// reads it")
+
+
 def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:  # noqa: ANN401 - fsspec's
     """Return the file system of a URL and the path that it has there; makes no request.
 
@@ -143,8 +162,32 @@ def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFil
     except ImportError as error:
         raise UsageError(f"{url} needs {_missing(url.scheme, error)}") from error
     except ValueError as error:
-        raise UsageError(f"{url} cannot be opened: {redacted(str(error)).rstrip('.')}. Check its scheme.") from error
+        remedy = credentials_advice(url.scheme) if url.scheme in _EXTRAS else "Check its scheme."
+        raise UsageError(f"{url} cannot be opened: {redacted(str(error)).rstrip('.!')}. {remedy}") from error
+    for name in _LOUD.get(_EXTRAS.get(url.scheme, ""), ()):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _without_retries(system, url.scheme)
     return system, str(path)
+
+
+def place_is_absent(url: RemoteUrl) -> bool:
+    """Ask whether the bucket of a URL is absent, of Google Cloud, whose client reports one as an absent file.
+
+    Listing its objects needs no right that a store does not need anyway. False for other services.
+    """
+    place = (url.scheme, url.place)
+    if _EXTRAS.get(url.scheme) != "gs" or place in _PRESENT:
+        return False
+    system, _ = open_file_system(url)
+    try:
+        system.call("GET", "b/{}/o", url.place, maxResults=1)
+    except FileNotFoundError:
+        return True
+    except Exception as error:  # noqa: BLE001 - clients raise what they like
+        log.debug("Whether the bucket of %s exists is not known: %s", url, redacted(str(error)))
+        return False
+    _PRESENT.add(place)
+    return False
 
 
 def path_within(system: fsspec.AbstractFileSystem, url: str) -> str:
@@ -171,6 +214,19 @@ def let_client_finish(system: fsspec.AbstractFileSystem) -> None:
 
     if getattr(system, "async_impl", False):
         fsspec.asyn.sync(system.loop, _nothing)
+
+
+def _without_retries(system: Any, scheme: str) -> None:  # noqa: ANN401 - fsspec's
+    """Let a client try each request once. Neither gcsfs nor adlfs has an option for it."""
+    service = _EXTRAS.get(scheme)
+    if service == "gs" and "_request" not in vars(system):
+        once = getattr(type(system)._request, "__wrapped__", None)  # noqa: SLF001
+        if once is not None:
+            system._request = functools.partial(once, system)  # noqa: SLF001
+    if service == "az":
+        policy = getattr(getattr(system.service_client, "_config", None), "retry_policy", None)
+        if policy is not None:
+            policy.total_retries = 0
 
 
 async def _nothing() -> None:
