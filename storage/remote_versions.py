@@ -13,8 +13,8 @@ from reeldex.remote_files import RemoteUrl
 _S3 = frozenset({"s3", "s3a"})
 _GOOGLE = frozenset({"gs", "gcs"})
 _AZURE = frozenset({"az", "abfs", "abfss", "adl"})
-# S3 and Azure; Azure reports an absent object by its status.
-_NOT_CURRENT = frozenset({"PreconditionFailed", "412", "404"})
+# S3's code, and the status of an answer without one.
+_NOT_CURRENT = frozenset({"PreconditionFailed", "412"})
 
 
 def version_of(info: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ def put_over(system: Any, url: RemoteUrl, path: str, content: bytes, version: st
 def is_not_current(error: Exception) -> bool:
     """Return whether `put_over` failed because the file has another version or is absent."""
     if isinstance(error, RemoteError):
-        return error.fault.kind != "no_place" and response_code(error) in _NOT_CURRENT
+        return response_code(error) in _NOT_CURRENT
     # gcsfs raises the first for another version.
     return isinstance(error, FileExistsError | FileNotFoundError)
 

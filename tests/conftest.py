@@ -199,7 +199,10 @@ def service(_object_service: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_p
     from reeldex.storage import remote_listings
 
     POOL.stop()  # its processes have the environment of the test that started them
-    for name, value in {**object_services.environment(_object_service), "XDG_CACHE_HOME": str(tmp_path / "c")}.items():
+    for name, value in {
+        **object_services.environment(_object_service),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(remote_faults, "FIRST_WAIT_SECONDS", 0.01)
     _object_service.heal()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import pickle
 import sys
+from enum import StrEnum
 
 import pytest
 
@@ -133,6 +134,20 @@ class ClientResponseError(Exception):
         self.status = status
 
 
+class HttpResponseError(Exception):
+    def __init__(self, code: str, status: int) -> None:
+        super().__init__(code)
+        self.status_code, self.error_code = status, StrEnum("StorageErrorCode", {code: code})[code]
+
+
+class ResourceNotFoundError(HttpResponseError):
+    pass
+
+
+class ProxyError(Exception):
+    pass
+
+
 def caused(outer: Exception, cause: Exception) -> Exception:
     outer.__cause__ = cause
     return outer
@@ -156,6 +171,12 @@ def caused(outer: Exception, cause: Exception) -> Exception:
         (ConnectionResetError("no"), "unavailable", True),
         (TimeoutError("no"), "timeout", True),
         (ValueError("at https://user:hunter2@host/"), "other", False),
+        # As azure-core and gcsfs have them.
+        (HttpResponseError("ContainerNotFound", 404), "no_place", False),
+        (HttpResponseError("AuthenticationFailed", 403), "refused_credentials", False),
+        (HttpResponseError("ServerBusy", 503), "throttled", True),
+        (OSError("Forbidden: b/lab/o\nas the service says"), "forbidden", False),
+        (ProxyError("502"), "unavailable", True),
     ],
 )
 def test_errors_of_clients_are_told_apart(error: Exception, kind: str, transient: bool) -> None:  # noqa: FBT001
@@ -172,6 +193,14 @@ def test_errors_of_clients_are_told_apart(error: Exception, kind: str, transient
 def test_an_absent_file_is_not_a_fault(error: Exception) -> None:
     found = error if isinstance(error, OSError) else caused(FileNotFoundError("a"), error)
     assert fault_of(found, BUCKET) is None
+
+
+def test_an_absent_file_is_reported_by_one_class() -> None:
+    def absent() -> None:
+        raise ResourceNotFoundError("BlobNotFound", 404)
+
+    with pytest.raises(FileNotFoundError, match="s3://lab/store"):
+        attempted(absent, BUCKET)
 
 
 def test_a_transient_fault_is_retried_and_a_lasting_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

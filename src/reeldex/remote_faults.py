@@ -123,7 +123,7 @@ def fault_of(error: BaseException, url: RemoteUrl) -> RemoteFault | None:
     causes = list(_causes(error))
     kind = next((found for cause in causes if (found := _kind(cause)) is not None), None)
     if kind is None:
-        if isinstance(error, FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError):
+        if _says_absent(error) or isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
             return None
         kind = "forbidden" if isinstance(error, PermissionError) else "other"
     return _described(kind, url, next((text for cause in causes if (text := _code(cause)) is not None), None), error)
@@ -152,7 +152,7 @@ def response_code(error: BaseException) -> str | None:
 def attempted(request: Callable[[], T], url: RemoteUrl) -> T:
     """Return what a request to a URL returns; a transient fault is retried with growing pauses.
 
-    Raises RemoteError for a fault, and the client's own FileNotFoundError and FileExistsError.
+    Raises RemoteError for a fault, FileNotFoundError for an absent file, and the client's own FileExistsError.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -160,6 +160,8 @@ def attempted(request: Callable[[], T], url: RemoteUrl) -> T:
         except Exception as error:
             fault = fault_of_request(error, url)
             if fault is None:
+                if _says_absent(error) and not isinstance(error, FileNotFoundError):
+                    raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(url)) from error
                 raise
             if not fault.transient or attempt + 1 == ATTEMPTS:
                 raise RemoteError(str(url), fault) from error
@@ -167,6 +169,11 @@ def attempted(request: Callable[[], T], url: RemoteUrl) -> T:
             log.info("%s: %s. Trying again in %.1f s.", url, fault.why, pause)
             time.sleep(pause)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _says_absent(error: BaseException) -> bool:
+    """Whether a file is absent; adlfs passes on the class of azure-core for some requests."""
+    return isinstance(error, FileNotFoundError) or type(error).__name__ == "ResourceNotFoundError"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -61,6 +61,7 @@ _ENDPOINTS = {
 }
 # What these clients log is in the errors that they raise, too: at each attempt, with a traceback.
 _LOUD = {"gs": ("gcsfs",), "az": ("azure",)}
+_PLACE_UNTOLD = frozenset({"gs", "az"})
 # Buckets that have answered, so that an absent file in one is not taken for an absent bucket.
 _PRESENT: set[tuple[str, str]] = set()
 
@@ -165,22 +166,26 @@ def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFil
         remedy = credentials_advice(url.scheme) if url.scheme in _EXTRAS else "Check its scheme."
         raise UsageError(f"{url} cannot be opened: {redacted(str(error)).rstrip('.!')}. {remedy}") from error
     for name in _LOUD.get(_EXTRAS.get(url.scheme, ""), ()):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+        if (client_log := logging.getLogger(name)).level == logging.NOTSET:
+            client_log.setLevel(logging.CRITICAL)
     _without_retries(system, url.scheme)
     return system, str(path)
 
 
 def place_is_absent(url: RemoteUrl) -> bool:
-    """Ask whether the bucket of a URL is absent, of Google Cloud, whose client reports one as an absent file.
+    """Ask whether the bucket of a URL is absent, of a client that reports one as an absent file; False for others.
 
-    Listing its objects needs no right that a store does not need anyway. False for other services.
+    At Google Cloud, listing its objects needs no right that a store does not need anyway.
     """
-    place = (url.scheme, url.place)
-    if _EXTRAS.get(url.scheme) != "gs" or place in _PRESENT:
+    service, place = _EXTRAS.get(url.scheme), (url.scheme, url.place)
+    if service not in _PLACE_UNTOLD or place in _PRESENT:
         return False
     system, _ = open_file_system(url)
     try:
-        system.call("GET", "b/{}/o", url.place, maxResults=1)
+        if service == "gs":
+            system.call("GET", "b/{}/o", url.place, maxResults=1)
+        else:
+            system.info(url.place)
     except FileNotFoundError:
         return True
     except Exception as error:  # noqa: BLE001 - clients raise what they like

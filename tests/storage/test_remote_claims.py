@@ -11,7 +11,7 @@ import pytest
 
 from reeldex.storage import layout
 from reeldex.storage.claims import claim_shard, fence_of, leases_of, live_tokens
-from reeldex.storage.errors import ClaimHeldError, ClaimLostError, StoreBusyError
+from reeldex.storage.errors import ClaimHeldError, ClaimLostError, StoreBusyError, StoreError
 from reeldex.storage.lease_objects import LeaseObjects
 from reeldex.storage.lease_owner import LeaseOwner
 from reeldex.storage.leases import FoundLease, Leases
@@ -165,6 +165,14 @@ def test_a_former_holder_stages_and_removes_nothing(service: ObjectStore, store:
         plan(store, range(4, 8))
     assert content_of(service, "some/store/manifest/shard-00000.json") == before
     assert "some/store/manifest/shard-00001.json" not in keys(service)
+
+
+def test_a_service_that_cannot_compare_versions_shares_nothing() -> None:
+    store = FeatureStore("memory://lab/store", create=True)
+    with pytest.raises(StoreError, match="Runs cannot share memory://lab/store"), store.join(share=True):
+        pass
+    with store.join():
+        pass
 
 
 def _race(url: str, barrier: Any, results: Any) -> None:  # noqa: ANN401 - what multiprocessing makes
