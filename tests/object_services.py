@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.object_store import KEY, SECRET, ObjectStore
+from tests.waiting import wait_until
 
 # The account that Azurite has, which its documentation publishes.
 ACCOUNT = "devstoreaccount1"
@@ -69,7 +69,7 @@ def running(scheme: str) -> Iterator[ObjectStore]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        _wait_for(behind, process)
+        wait_until(lambda: _answers(behind, process), 60)
         yield store
     finally:
         process.terminate()
@@ -164,12 +164,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            pytest.fail(f"the emulator ended with status {process.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)  # time is tested: of a program that starts
-    pytest.fail("the emulator did not start within 30 seconds")
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    if process.poll() is not None:
+        pytest.fail(f"the emulator ended with status {process.returncode}")
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -78,6 +78,14 @@ def test_files_in_parts_and_a_span_by_ranges(service: ObjectStore) -> None:
     assert read[1].bytes_asked == 20 * 512 * 2
 
 
+def test_documents_that_are_read_in_order_are_fetched_together(service: ObjectStore) -> None:
+    before = filled(url_of(service), videos=48).status()
+    service.most_at_once = 0
+    service.fail(Fault(seconds=0.2, meant=lambda request: "/shard-" in request.path and request.method == "GET"))
+    assert FeatureStore(url_of(service)).status() == before
+    assert service.most_at_once >= 6
+
+
 def test_a_place_that_is_absent_is_named(service: ObjectStore) -> None:
     with pytest.raises(NotAStoreError, match=r"://lab/no/store is not a feature store: no such directory"):
         FeatureStore(url_of(service, "no/store"))
