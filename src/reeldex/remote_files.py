@@ -44,7 +44,7 @@ _EXTRAS = {
     **dict.fromkeys(("az", "abfs", "abfss", "adl"), "az"),
 }
 # `remote_faults.attempted` repeats requests, with pauses; five attempts of the client for each would take minutes, and
-# one whose answer was lost would meet its own work. `_without_retries` has the clients that take no such option.
+# one whose answer was lost would meet its own work. `_set_up` has the clients that take no such option.
 _CLIENT_OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
 _CREDENTIALS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, in the environment of every process that "
@@ -168,7 +168,7 @@ def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFil
     for name in _LOUD.get(_EXTRAS.get(url.scheme, ""), ()):
         if (client_log := logging.getLogger(name)).level == logging.NOTSET:
             client_log.setLevel(logging.CRITICAL)
-    _without_retries(system, url.scheme)
+    _set_up(system, url.scheme)
     return system, str(path)
 
 
@@ -221,13 +221,15 @@ def let_client_finish(system: fsspec.AbstractFileSystem) -> None:
         fsspec.asyn.sync(system.loop, _nothing)
 
 
-def _without_retries(system: Any, scheme: str) -> None:  # noqa: ANN401 - fsspec's
-    """Let a client try each request once. Neither gcsfs nor adlfs has an option for it."""
+def _set_up(system: Any, scheme: str) -> None:  # noqa: ANN401 - fsspec's
+    """Let a client try each request once, for which gcsfs and adlfs have no option, and take names as they are."""
     service = _EXTRAS.get(scheme)
     if service == "gs" and "_request" not in vars(system):
         once = getattr(type(system)._request, "__wrapped__", None)  # noqa: SLF001
         if once is not None:
             system._request = functools.partial(once, system)  # noqa: SLF001
+        # Else `folder#1` would be the first version of `folder`.
+        system.version_aware = False
     if service == "az":
         policy = getattr(getattr(system.service_client, "_config", None), "retry_policy", None)
         if policy is not None:

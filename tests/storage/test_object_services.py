@@ -78,6 +78,12 @@ def test_files_in_parts_and_a_span_by_ranges(service: ObjectStore) -> None:
     assert read[1].bytes_asked == 20 * 512 * 2
 
 
+def test_names_are_taken_as_they_are(service: ObjectStore) -> None:
+    url = url_of(service, "odd store/ü [x] 50%/a#1")
+    assert filled(url, videos=4).verify().sound
+    assert FeatureStore(url).ids() == ["v0", "v1", "v2", "v3"]
+
+
 def test_documents_that_are_read_in_order_are_fetched_together(service: ObjectStore) -> None:
     before = filled(url_of(service), videos=48).status()
     service.most_at_once = 0
