@@ -110,6 +110,7 @@ def test_an_unknown_scheme_and_an_absent_client_are_named(monkeypatch: pytest.Mo
         open_file_system(RemoteUrl.parse("s5://bucket/a"))
     # As Python does for a package that is not installed.
     monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)  # of an earlier test
     with pytest.raises(UsageError, match=r"needs the package gcsfs. .*pip install 'reeldex\[gs\]'"):
         open_file_system(RemoteUrl.parse("gs://bucket/a"))
 
@@ -134,10 +135,17 @@ class ClientResponseError(Exception):
         self.status = status
 
 
+class StorageErrorCode(StrEnum):
+    CONTAINER_NOT_FOUND = "ContainerNotFound"
+    BLOB_NOT_FOUND = "BlobNotFound"
+    AUTHENTICATION_FAILED = "AuthenticationFailed"
+    SERVER_BUSY = "ServerBusy"
+
+
 class HttpResponseError(Exception):
     def __init__(self, code: str, status: int) -> None:
         super().__init__(code)
-        self.status_code, self.error_code = status, StrEnum("StorageErrorCode", {code: code})[code]
+        self.status_code, self.error_code = status, StorageErrorCode(code)
 
 
 class ResourceNotFoundError(HttpResponseError):
@@ -146,6 +154,12 @@ class ResourceNotFoundError(HttpResponseError):
 
 class ProxyError(Exception):
     pass
+
+
+class ClientAuthenticationError(Exception):
+    def __init__(self, response: object = None) -> None:
+        super().__init__("no")
+        self.response = response
 
 
 def caused(outer: Exception, cause: Exception) -> Exception:
@@ -177,6 +191,8 @@ def caused(outer: Exception, cause: Exception) -> Exception:
         (HttpResponseError("ServerBusy", 503), "throttled", True),
         (OSError("Forbidden: b/lab/o\nas the service says"), "forbidden", False),
         (ProxyError("502"), "unavailable", True),
+        (ClientAuthenticationError(), "no_credentials", False),
+        (ClientAuthenticationError("a response"), "refused_credentials", False),
     ],
 )
 def test_errors_of_clients_are_told_apart(error: Exception, kind: str, transient: bool) -> None:  # noqa: FBT001

@@ -194,6 +194,9 @@ def _kind(error: BaseException) -> FaultKind | None:
     if isinstance(error, OSError) and error.errno is None and str(error).startswith("Forbidden: "):
         # gcsfs has no class for it.
         return "forbidden"
+    if type(error).__name__ == "ClientAuthenticationError" and getattr(error, "response", None) is None:
+        # azure-identity, which has asked nobody.
+        return "no_credentials"
     return next((_CLASSES[each.__name__] for each in type(error).__mro__ if each.__name__ in _CLASSES), None)
 
 
