@@ -59,12 +59,12 @@ def running(scheme: str) -> Iterator[ObjectStore]:
         def make_environ(self) -> dict[str, Any]:
             return {**super().make_environ(), _HEADERS: self.headers.items()}
 
-    behind = _free_port()
+    program, behind = _program(scheme), _free_port()
     store = ObjectStore(scheme=scheme)
     server = make_server("127.0.0.1", 0, store.application(_forwarding(behind)), threaded=True, request_handler=Silent)
     store.url = f"http://127.0.0.1:{server.server_port}"
     process = subprocess.Popen(
-        _command(scheme, behind, store.url), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program, *_options(scheme, behind, store.url)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -112,28 +112,18 @@ def remove_place(store: ObjectStore, place: str) -> None:
     plain.rmdir(place)
 
 
-def _command(scheme: str, port: int, url: str) -> list[str]:
-    if scheme == "gs":
-        found = shutil.which("fake-gcs-server")
-        options = [
-            "-backend",
-            "memory",
-            "-scheme",
-            "http",
-            "-host",
-            "127.0.0.1",
-            "-port",
-            str(port),
-            "-external-url",
-            url,
-        ]
-    else:
-        found = shutil.which("azurite-blob")
-        options = ["--inMemoryPersistence", "--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent"]
-        options += ["--skipApiVersionCheck", "--disableTelemetry"]
+def _program(scheme: str) -> str:
+    found = shutil.which({"gs": "fake-gcs-server", "az": "azurite-blob"}[scheme])
     if found is None:
         pytest.skip(f"the emulator of {scheme}:// is not installed (make test-object-services)")
-    return [found, *options]
+    return found
+
+
+def _options(scheme: str, port: int, url: str) -> list[str]:
+    if scheme == "gs":
+        return f"-backend memory -scheme http -host 127.0.0.1 -port {port} -external-url {url}".split()
+    place = f"--inMemoryPersistence --blobHost 127.0.0.1 --blobPort {port}"
+    return f"{place} --silent --skipApiVersionCheck --disableTelemetry".split()
 
 
 def _forwarding(port: int) -> Callable[..., Iterable[bytes]]:
