@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,10 +78,24 @@ def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401 - a W
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder."""
+    """Mark tests by their folder, and let files that wait for servers alternate with files that compute.
+
+    Spread over more processes than there are cores, they use the waiting of each other. Files with many slow tests come
+    first, so that no process is left alone with one.
+    """
     for item in items:
         if item.path.is_relative_to(_SYSTEM_TESTS):
             item.add_marker(pytest.mark.system)
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("system"))
+    files = sorted(dict.fromkeys(item.path for item in items), key=lambda path: -slow[path])
+    waiting = [path for path in files if path.is_relative_to(_SYSTEM_TESTS)]
+    computing = [path for path in files if path not in waiting]
+    places = {
+        path: 2 * number + offset
+        for offset, kind in enumerate((waiting, computing))
+        for number, path in enumerate(kind)
+    }
+    items.sort(key=lambda item: places[item.path])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -259,10 +259,10 @@ def test_a_server_that_was_away_crashes_no_run_that_is_alive(lab: OwnServer) -> 
         run = waiting_run(lab, "outlives-the-server")
         worker = lab.process
         lab.kill_server()
-        time.sleep(1.5 * SILENCE_SECONDS)  # time is tested: longer than the automations wait for a sign of life
+        time.sleep(1.1 * SILENCE_SECONDS)  # time is tested: longer than the automations wait for a sign of life
         lab.start_server()
         lab.process = worker
-        time.sleep(1.5 * SILENCE_SECONDS)  # time is tested: the automations have been evaluated
+        time.sleep(1.1 * SILENCE_SECONDS)  # time is tested: the automations have been evaluated
         assert lab.run(run)["state"]["type"] == "RUNNING"
     assert lab.ended(run)["type"] == "COMPLETED"
     assert "Crashed" not in states(lab, run)
