@@ -209,6 +209,8 @@ def _object_service(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
 @pytest.fixture
 def service(_object_service: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ObjectStore]:
     """A server of each service with an empty bucket or container `lab`, which the environment names."""
+    import fsspec
+
     from reeldex import remote_faults
     from reeldex.flows.execution.workers import POOL
     from reeldex.storage import remote_listings
@@ -219,6 +221,8 @@ def service(_object_service: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_p
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }.items():
         monkeypatch.setenv(name, value)
+    # A client of an emulator that has ended since would be used again: the environment is no part of its identity.
+    fsspec.get_filesystem_class(_object_service.scheme).clear_instance_cache()
     monkeypatch.setattr(remote_faults, "FIRST_WAIT_SECONDS", 0.01)
     _object_service.heal()
     object_services.make_place(_object_service, "lab")
