@@ -43,18 +43,18 @@ def make_clip(path: Path, size: str, rate: int, seconds: float) -> Path:
     return path
 
 
-def make_mixed(folder: Path, longest_seconds: float) -> list[Path]:
-    """Make clips from 240p to 1080p, one of them upright."""
+def make_mixed(folder: Path, size: Size) -> list[Path]:
+    """Make clips from 240p, up to 1080p if all are asked for, one of them upright."""
     return [
-        make_clip(folder / f"{size}-{rate}.mp4", size, rate, max(1.2, longest_seconds * share))
-        for size, rate, share in _CLIPS
+        make_clip(folder / f"{picture}-{rate}.mp4", picture, rate, max(1.2, size.clip_seconds * share))
+        for picture, rate, share in _CLIPS[: size.clips]
     ]
 
 
 def mixed_clips(folder: Path, size: Size) -> tuple[list[Path], str]:
     """Return clips up to 1080p in a folder, and what they are: real ones, if the size wants them and there are some."""
     if not size.real_clips or not all((_REAL_FOLDER / name).is_file() for name in _REAL):
-        clips = make_mixed(folder, size.clip_seconds)
+        clips = make_mixed(folder, size)
         return clips, f"{len(clips)} synthetic clips"
     folder.mkdir(parents=True)
     real = [Path(shutil.copy(_REAL_FOLDER / name, folder)) for name in _REAL]

@@ -18,10 +18,11 @@ def wait_until(
     condition: Callable[[], T],
     seconds: float,
     *,
+    every: float = _POLL_SECONDS,
     process: subprocess.Popen[bytes] | subprocess.Popen[str] | None = None,
     details: Callable[[], str] = str,
 ) -> T:
-    """Return the first true value of `condition()`.
+    """Return the first true value of `condition()`, looking `every` so many seconds.
 
     Fails after `seconds`, or when `process`, which is to make it true, has ended; `details()` is added to the
     failure's message.
@@ -31,5 +32,5 @@ def wait_until(
         if process is not None:
             assert process.poll() is None, f"the process ended with status {process.returncode}\n{details()}"
         assert time.monotonic() < deadline, f"not true after {seconds} s\n{details()}"
-        time.sleep(_POLL_SECONDS)
+        time.sleep(every)
     return found

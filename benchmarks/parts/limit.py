@@ -82,7 +82,7 @@ def extracted(videos: Sequence[Path], networks: Sequence[Network]) -> Rows:
 
 def measure(size: Size, folder: Path) -> Iterator[Figure]:
     """Measure the engine and its parts."""
-    videos = make_mixed(folder / "clips", size.clip_seconds)
+    videos = make_mixed(folder / "clips", size)
     options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu")
     networks = [load_network(name, options) for name in EXTRACTORS]
     specs = [network.spec for network in networks]

@@ -42,7 +42,7 @@ def measure(size: Size, folder: Path) -> Iterator[Figure]:
         Spread.of([each.wall_seconds for each in ran]), checked, "at most", 4,
     )  # fmt: skip
 
-    make_mixed(folder / "clips", size.clip_seconds)
+    make_mixed(folder / "clips", size)
     shares = []
     # The first estimate of several has no run to learn from.
     first_counted = 1 if size.runs > 1 else 0

@@ -1,7 +1,8 @@
-"""A Prefect server of a test's own."""
+"""A Prefect server of a file's own."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,30 +11,54 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A Prefect server of its own on loopback; gives the environment that names it."""
+@pytest.fixture(scope="module")
+def _running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    folder = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect")}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "server.log").open("wb") as log:
+    with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}/api"
     try:
-        log_text = (tmp_path / "server.log").read_text
+        log_text = (folder / "server.log").read_text
         wait_until(lambda: _answers(f"{url}/health"), 120, process=process, details=log_text)
         yield {**environment, "PREFECT_API_URL": url}
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture
+def server(_running_server: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """A Prefect server on loopback without flow runs; returns the environment that names it."""
+    url = _running_server["PREFECT_API_URL"]
+    for run in flow_runs(url):
+        _request(f"{url}/flow_runs/{run['id']}", method="DELETE")
+    return {**_running_server, "PREFECT_HOME": str(tmp_path / "prefect")}
+
+
+def flow_runs(api_url: str) -> list[dict[str, Any]]:
+    """Return all flow runs that a server knows."""
+    found: list[dict[str, Any]] = json.loads(_request(f"{api_url}/flow_runs/filter", data=b"{}"))
+    return found
+
+
+def _request(url: str, data: bytes | None = None, method: str | None = None) -> bytes:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - our own server
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        content: bytes = response.read()
+    return content
 
 
 def _answers(url: str) -> bool:

@@ -20,6 +20,14 @@ from typing import Any, NamedTuple
 from tests.waiting import wait_until
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+# Seconds from one look, or one sending, of Prefect to the next: tests wait for several.
+_SHORT_INTERVALS = {
+    "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
+}
+# Between two looks: most are requests, which take the server's time from what is waited for.
+_POLL_SECONDS = 0.2
 _STARTED_WORK = re.compile(r"^Shard (\d{5}): (\d+) of (\d+) videos to extract$")
 
 
@@ -70,6 +78,7 @@ class ReeldexUp:
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
             "HOME": str(folder / "home"),  # a user without any settings of their own
             "XDG_STATE_HOME": str(folder / "state"),
+            **_SHORT_INTERVALS,
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -121,7 +130,7 @@ class ReeldexUp:
 
     def until(self, true: Callable[[], Any], seconds: float = 180) -> Any:  # noqa: ANN401 - what `true` returns
         """Wait until `true()` is, and return what it returned."""
-        return wait_until(true, seconds, process=self.process, details=self.said)
+        return wait_until(true, seconds, every=_POLL_SECONDS, process=self.process, details=self.said)
 
     def said(self) -> str:
         """Return all that it and its parts have logged, for a failed test."""
@@ -172,8 +181,8 @@ class ReeldexUp:
         self.until(lambda: self.run(run_id)["state_id"] != before, seconds)
         return self.ended(run_id, seconds)
 
-    def shorten_silence(self, seconds: float) -> None:
-        """Let each step of the server's automations for silent hosts take so long, in place of minutes."""
+    def set_silence(self, seconds: float) -> None:
+        """Let each step of the server's automations for silent hosts take so long."""
         for automation in self.api("/automations/filter", {}):
             if automation["name"].startswith("reeldex: a run whose host"):
                 body = {name: automation[name] for name in ("name", "description", "enabled", "trigger", "actions")}

@@ -74,7 +74,7 @@ def test_a_killed_training_goes_on_when_it_is_retried(up: ReeldexUp) -> None:
         data_folder=str(folder),
         learn_word_vectors=True,
         batch_size=4,
-        epochs=500,
+        epochs=100,
         device="cpu",
         settings={
             "train.model.embed_dim": 16,
@@ -86,7 +86,7 @@ def test_a_killed_training_goes_on_when_it_is_retried(up: ReeldexUp) -> None:
     assert up.ended(run)["type"] == "CRASHED"
     state = up.retry(run)
     assert state["type"] == "COMPLETED", (state, up.log(run)[-5:])
-    assert "500 epochs (1,500 steps)" in state["message"]
+    assert "100 epochs (300 steps)" in state["message"]
     assert any(line["message"].startswith("Resuming after step ") for line in up.log(run))
 
 
@@ -109,7 +109,7 @@ def test_a_pipeline_does_every_step_as_a_run_below_it_and_goes_on_when_it_was_ki
         "device": "cpu",
         "settings": {
             "extract": {"extractors": ["resnet152", "resnext101_3d"], "shard_videos": 2},
-            "train": {"epochs": 600, "batch_size": 4, "model.embed_dim": 16},
+            "train": {"epochs": 100, "batch_size": 4, "model.embed_dim": 16},
             "words": {"cache_folder": str(folder / "cache"), "training": {"dim": 8}},
         },
     }

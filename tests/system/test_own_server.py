@@ -260,7 +260,7 @@ def test_only_runs_whose_process_is_gone_are_crashed(lab: OwnServer) -> None:
 
 
 def test_a_server_that_was_away_crashes_no_run_that_is_alive(lab: OwnServer) -> None:
-    lab.shorten_silence(SILENCE_SECONDS)
+    lab.set_silence(SILENCE_SECONDS)
     with device_held(lab):
         run = waiting_run(lab, "outlives-the-server")
         worker = lab.process

@@ -21,6 +21,14 @@ def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
         yield page
 
 
+@pytest.fixture(scope="module")
+def extracted(up: ReeldexUp) -> str:
+    """Return the id of a completed run that extracted `good` into the store `words`."""
+    run = up.launch("extract/extract", source="good", store="words")
+    assert up.ended(run)["type"] == "COMPLETED"
+    return run
+
+
 def test_a_store_has_a_page_with_its_history_over_all_runs(up: ReeldexUp) -> None:
     shutil.copytree(up.folder / "mixed", up.folder / "history")
     shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "history" / "short.mp4")
@@ -71,8 +79,8 @@ def test_the_progress_of_an_ended_attempt_counts_no_longer(up: ReeldexUp) -> Non
     assert not [card["description"] for card in cards if " left" in card["description"]]
 
 
+@pytest.mark.usefixtures("extracted")
 def test_advice_names_fields_and_deployments_and_lines_end_as_lines(up: ReeldexUp) -> None:
-    assert up.ended(up.launch("extract/extract", source="good", store="words"))["type"] == "COMPLETED"
     run = up.launch("rerun-failed/rerun-failed", store="words", shards=[0], broken_videos=True)
     message = up.ended(run)["message"]
     assert '("Retry failed videos")' in message
@@ -81,13 +89,11 @@ def test_advice_names_fields_and_deployments_and_lines_end_as_lines(up: ReeldexU
     assert not [line for line in [message, *lines] if "--failed-videos" in line or "\\n" in line]
 
 
-def test_a_run_ends_with_where_its_time_went(up: ReeldexUp) -> None:
-    run = up.launch("extract/extract", source="good", store="times")
-    assert up.ended(run)["type"] == "COMPLETED"
-    lines = [line["message"] for line in up.log(run)]
+def test_a_run_ends_with_where_its_time_went(up: ReeldexUp, extracted: str) -> None:
+    lines = [line["message"] for line in up.log(extracted)]
     assert any(line.startswith("time: ") and "-bound: networks " in line for line in lines)
     assert any("video-hours per day" in line for line in lines)
-    summary = up.artifacts(run)["Summary"]["data"]
+    summary = up.artifacts(extracted)["Summary"]["data"]
     assert "| Bottleneck | " in summary
     assert "| Video-hours per day and device | " in summary
     assert "| Estimate | " in summary

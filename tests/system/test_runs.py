@@ -12,15 +12,16 @@ from typing import Any
 
 import yaml
 
-from reeldex.flows.runs.signs_of_life import ALIVE_SECONDS, NOT_RESPONDING
+from reeldex.flows.runs.signs_of_life import NOT_RESPONDING
+from reeldex.flows.server.automations import STEP_SECONDS
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.system.running import ReeldexUp, parent, running_processes
 from tests.waiting import wait_until
 
-# For how long the automations wait in place of minutes, in each of their steps: more than from one sign to the next.
-SILENCE_SECONDS = 1.5 * ALIVE_SECONDS
+# For how long the automations wait in place of minutes, in each of their steps, while the only run is silent.
+SILENCE_SECONDS = 10
 
 
 def _decoders(up: ReeldexUp, folder: str) -> list[int]:
@@ -109,8 +110,9 @@ def test_what_a_form_cannot_check_is_said_without_a_stack_trace(up: ReeldexUp) -
 
 
 def test_a_worker_process_that_dies_takes_only_its_shard_with_it(up: ReeldexUp, make_video: MakeVideo) -> None:
-    for index, seconds in enumerate((1, 60, 1)):
-        make_video(up.folder / "three" / f"{index}.mp4", seconds=seconds, size="320x240")
+    # The second one has many frames to decode, but few to compute.
+    for index, (seconds, rate) in enumerate(((1, 25), (15, 100), (1, 25))):
+        make_video(up.folder / "three" / f"{index}.mp4", seconds=seconds, size="320x240", rate=rate)
     settings = {"extract.shard_videos": 1, "compute": {"retries": 1, "retry_delay_seconds": 1.0}}
     run = up.launch("extract/extract", source="three", store="three-store", settings=settings)
     decoder = up.until(lambda: _decoders(up, "three/1.mp4"))[0]
@@ -179,7 +181,8 @@ def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up:
     shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "growing" / "a.mp4")
     time.sleep(3.5)  # time is tested: the file has to be older than `settle_seconds`
     schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
-    up.api(schedule, {"active": True}, method="PATCH")
+    often = {"interval": 6, "timezone": "UTC"}  # seconds: fewer than pipeline.yaml admits
+    up.api(schedule, {"active": True, "schedule": often}, method="PATCH")
     query = {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}}, "sort": "END_TIME_DESC", "limit": 200}
 
     def ended_runs() -> list[tuple[str, str]]:
@@ -211,7 +214,7 @@ def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up:
 
 
 def test_a_run_that_gives_no_sign_of_life_is_crashed(up: ReeldexUp) -> None:
-    up.shorten_silence(SILENCE_SECONDS)
+    up.set_silence(SILENCE_SECONDS)
     run = up.launch("extract/extract", source="long", store="frozen")
     up.until(lambda: _decoders(up, "long"))
     # As good as a machine that is switched off: nobody who could tell of it is told.
@@ -222,6 +225,7 @@ def test_a_run_that_gives_no_sign_of_life_is_crashed(up: ReeldexUp) -> None:
     assert "No sign of life for" in state["message"]
     os.kill(up.process_of(run), signal.SIGKILL)
     up.until(lambda: not _decoders(up, "long"), seconds=10)
+    up.set_silence(STEP_SECONDS)  # later runs are silent for longer
 
 
 def test_edits_made_in_the_ui_outlive_a_restart_and_no_process_outlives_the_end(up: ReeldexUp) -> None:
@@ -284,7 +288,7 @@ def test_a_run_that_waits_for_a_device_says_for_whom(up: ReeldexUp) -> None:
         return [line["message"] for line in up.log(waiting) if line["message"].startswith("Waiting for cpu")]
 
     up.until(said, seconds=60)
-    time.sleep(10)  # time is tested: at most one line a minute
+    time.sleep(4)  # time is tested: at most one line a minute, where every second is looked
     assert len(said()) == 1
     assert f"(run {up.run(holder)['name']!r})" in said()[0]
     up.cancel(holder)

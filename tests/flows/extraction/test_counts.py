@@ -20,8 +20,8 @@ from reeldex.extractors.random_weights_cache import cached_random_state
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.extractors.weights import cache_folder
 from tests.conftest import MakeVideo
+from tests.flows.conftest import flow_runs
 from tests.flows.counted import counted, counting
-from tests.flows.server.test_with_and_without_server import flow_runs
 
 pytestmark = pytest.mark.slow
 

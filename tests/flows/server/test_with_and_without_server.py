@@ -7,29 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.conftest import MakeVideo
 from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
+from tests.flows.conftest import flow_runs
 
 
 def reeldex(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own."""
     command = [sys.executable, "-m", "reeldex", *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def flow_runs(api_url: str) -> list[dict[str, Any]]:
-    """Return all flow runs that a server knows."""
-    request = urllib.request.Request(  # noqa: S310 - our own server
-        f"{api_url}/flow_runs/filter", data=b"{}", headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-        found: list[dict[str, Any]] = json.load(response)
-    return found
 
 
 def without_paths(answer: str, *folders: Path) -> str:
@@ -70,6 +60,18 @@ def test_the_reports_are_the_same_and_only_a_server_knows_of_flow_runs(tmp_path:
     assert built[0] == built[1]
     names = sorted(each["name"].partition(" ")[0] for each in flow_runs(server["PREFECT_API_URL"]))
     assert names == ["evaluate", "index", "train"]
+
+
+@pytest.mark.slow
+def test_a_run_is_recorded_by_the_server_that_the_settings_name(
+    tmp_path: Path, make_video: MakeVideo, server: dict[str, str]
+) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", seconds=0.3)
+    network = ("--weights", "random", "--extractors", "resnet152")
+    answer = reeldex(server, "extract", tmp_path / "videos", "--store", tmp_path / "store", *network)
+    assert answer.returncode == 0, answer.stderr
+    runs = flow_runs(server["PREFECT_API_URL"])
+    assert [(each["state_type"], "videos" in each["name"]) for each in runs] == [("COMPLETED", True)]
 
 
 @pytest.mark.slow
