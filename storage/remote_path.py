@@ -11,23 +11,21 @@ import io
 import os
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PosixPath
 from typing import IO, Any, NoReturn
 
 from reeldex.remote_faults import attempted, connected
-from reeldex.remote_files import RemoteUrl, within_seconds
+from reeldex.remote_files import RemoteUrl
 from reeldex.storage import remote_listings as listings
 from reeldex.storage.drafts import new_draft
 from reeldex.storage.errors import StoreError
 from reeldex.storage.remote_ranges import RangeReader
 from reeldex.storage.remote_read_ahead import content_ahead
+from reeldex.storage.remote_requests import requested_of_file
+from reeldex.storage.remote_versions import can_compare, is_not_current, put_over, version_of
 from reeldex.user_folders import cache_folder
-
-# Their client passes the condition on.
-_COMPARING = frozenset({"s3", "s3a"})
 
 
 class RemoteStoreError(StoreError):
@@ -143,10 +141,10 @@ class RemotePath(PosixPath):
     def version_now(self, deadline: float | None = None) -> str | None:
         """Return the version of a file as the object store reports it now; None for an absent one."""
         try:
-            info = self._asked(deadline, "info")
+            info = requested_of_file(self.url, deadline, "info")
         except FileNotFoundError:
             return None
-        return None if info.get("type") == "directory" else str(info.get("ETag", ""))
+        return None if info.get("type") == "directory" else version_of(info)
 
     def names_now(self) -> list[str]:
         """Return the names of what a folder holds, from a new listing; none for an absent one."""
@@ -154,22 +152,8 @@ class RemotePath(PosixPath):
 
     def read_now(self, deadline: float | None = None) -> bytes:
         """Return the content of a file, asked of the object store itself; raises FileNotFoundError."""
-        content: bytes = self._asked(deadline, "cat_file")
+        content: bytes = requested_of_file(self.url, deadline, "cat_file")
         return content
-
-    def _asked(self, deadline: float | None, method: str, *more: Any, **arguments: Any) -> Any:  # noqa: ANN401 - fsspec's
-        """Return what a method of the file system returns for this path, no later than at the deadline, if given.
-
-        The deadline is a time of `time.monotonic`. Raises RemoteError (timeout) after it.
-        """
-        system, path = connected(self.url)
-
-        def request() -> Any:  # noqa: ANN401 - fsspec's
-            if deadline is None:
-                return getattr(system, method)(path, *more, **arguments)
-            return within_seconds(system, method, max(deadline - time.monotonic(), 0.001), path, *more, **arguments)
-
-        return attempted(request, self.url, deadline)
 
     def read_bytes(self) -> bytes:
         """Return the content of a file; raises FileNotFoundError."""
@@ -226,16 +210,30 @@ class RemotePath(PosixPath):
             listings.forget(self.url)
         return True
 
-    def replace_version(self, content: bytes, version: str, deadline: float | None = None) -> None:
-        """Put these bytes here if the file still has this version; where the object store cannot compare, in any case.
+    def replace_version(self, content: bytes, version: str, deadline: float | None = None) -> bool:
+        """Put these bytes here if the file still has this version, and return whether they were put.
 
-        Raises RemoteError (PreconditionFailed) for another version, and FileNotFoundError for an absent file.
+        After a lost answer, they may have been put although the value is False. Where the client cannot compare
+        versions (see `require_comparison`), they are put in any case.
         """
-        condition = {"IfMatch": version} if self.url.scheme in _COMPARING and version else {}
         try:
-            self._asked(deadline, "pipe_file", content, **condition)
+            put_over(self.url, content, version, deadline)
+        except OSError as error:
+            if not is_not_current(error):
+                raise
+            return False
         finally:
             listings.forget(self.url)
+        return True
+
+    def require_comparison(self) -> None:
+        """Raise RemoteStoreError unless a file here can be replaced only while it has a certain version."""
+        if not can_compare(self.url):
+            raise RemoteStoreError(
+                f"Runs cannot share {self}: the client of {self.url.scheme}:// cannot replace a file only while it is "
+                "unchanged, so that two runs could hold the same claim. Run one at a time (`--when-busy wait`), or use "
+                "a store at s3://, gs:// or az://, or on a disk."
+            )
 
     def create(self, content: bytes) -> bool:
         """Put these bytes here if there is nothing here, and return whether they were put."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from reeldex.remote_faults import RemoteError, RemoteFault, attempted, connected
 from reeldex.remote_files import RemoteUrl, let_client_finish
+from reeldex.storage.remote_versions import reads_one_version, version_of
 
 BLOCK_BYTES = 64 << 10
 HEAD_BYTES = 512 << 10
@@ -85,6 +86,7 @@ class RangeReader(io.RawIOBase):
         system, path = connected(url)
         # Asks for the file's size and version. With a client that can, reads of another version are refused.
         self._file: Any = attempted(lambda: system.open(path, "rb", cache_type="none"), url)
+        self._version = "" if reads_one_version(url) else version_of(self._file.details)
         self.size = int(self._file.size)
         self.requests = 0
         self._at = 0
@@ -171,6 +173,15 @@ class RangeReader(io.RawIOBase):
             if "FileExpired" in {type(each).__name__ for each in (error.__cause__, error)}:
                 raise RemoteError(str(self._url), _REPLACED) from error
             raise
-        if len(content) != count:
+        except FileNotFoundError:
+            content = b""
+        if len(content) != count or self._is_replaced():
             raise RemoteError(str(self._url), _REPLACED)
         return content
+
+    def _is_replaced(self) -> bool:
+        """Whether the file has another version than the one opened, of a client that does not compare them itself."""
+        if not self._version:
+            return False
+        system, path = connected(self._url)
+        return version_of(attempted(lambda: system.info(path), self._url)) != self._version

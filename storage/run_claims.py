@@ -24,7 +24,7 @@ from reeldex.storage.errors import RunLostError
 from reeldex.storage.housekeeping import remove_temporaries, sweep
 from reeldex.storage.lease_owner import LeaseOwner
 from reeldex.storage.leases import LEASE_SECONDS, Lease
-from reeldex.storage.remote_path import refresh
+from reeldex.storage.remote_path import RemotePath, refresh
 
 _FOREVER = float("inf")
 
@@ -75,8 +75,10 @@ def join_runs(
     """Count as a run that uses the store while the block runs; with `share`, beside other runs, else as the only one.
 
     Raises StoreBusyError, naming who uses the store, unless that ends within `wait_seconds`. With `share`, a run that
-    plans is waited for in any case.
+    plans is waited for in any case; RemoteStoreError where an object store cannot keep their claims apart.
     """
+    if share and isinstance(root, RemotePath):
+        root.require_comparison()
     owner = LeaseOwner.this_process(work)
 
     def acquire() -> AbstractContextManager[Lease]:

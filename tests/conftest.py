@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests import object_store
+from tests import object_services, object_store
 from tests.object_store import ObjectStore
 
 # Before anything imports Prefect: its settings and database are this run's own.
@@ -195,6 +195,44 @@ def _object_store() -> Iterator[ObjectStore]:
     pytest.importorskip("moto", reason="the server of S3 for tests is not installed")
     with object_store.running() as running:
         yield running
+
+
+@pytest.fixture(scope="session", params=["s3", "gs", "az"])
+def _object_service(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
+    if request.param == "s3":
+        yield request.getfixturevalue("_object_store")
+        return
+    with object_services.running(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def service(_object_service: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ObjectStore]:
+    """A server of each service with an empty bucket or container `lab`, which the environment names."""
+    import fsspec
+
+    from reeldex import remote_faults
+    from reeldex.flows.execution.workers import POOL
+    from reeldex.storage import remote_listings
+
+    POOL.stop()  # its processes have the environment of the test that started them
+    for name, value in {
+        **object_services.environment(_object_service),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    # A client of an emulator that has ended since would be used again: the environment is no part of its identity.
+    fsspec.get_filesystem_class(_object_service.scheme).clear_instance_cache()
+    monkeypatch.setattr(remote_faults, "FIRST_WAIT_SECONDS", 0.01)
+    _object_service.heal()
+    object_services.make_place(_object_service, "lab")
+    remote_listings.forget()
+    _object_service.requests.clear()
+    yield _object_service
+    POOL.stop()
+    _object_service.heal()
+    object_services.remove_place(_object_service, "lab")
+    remote_listings.forget()
 
 
 @pytest.fixture

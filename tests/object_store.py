@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -43,10 +44,12 @@ class Fault:
 class ObjectStore:
     """The server: its address, what it was asked, and how it is to fail, `times` for each fault.
 
-    Unless it is `conditional`, it does not know If-None-Match, like servers of some makers.
+    Unless it is `conditional`, it does not know If-None-Match, like servers of some makers. `scheme` is of the URLs of
+    what it stores.
     """
 
     url: str = ""
+    scheme: str = "s3"
     requests: list[Request] = field(default_factory=list)
     faults: list[list[Any]] = field(default_factory=list)
     conditional: bool = True
@@ -74,13 +77,23 @@ class ObjectStore:
                 return found
         return None
 
+    def _described(self, fault: Fault) -> tuple[str, bytes]:
+        """Return the type and the content of an answer, as the service words it."""
+        if self.scheme == "gs":
+            error = {"code": fault.status, "message": "as the test says", "errors": [{"reason": fault.code}]}
+            return "application/json", json.dumps({"error": error}).encode()
+        text = f"<Error><Code>{fault.code}</Code><Message>as the test says</Message></Error>"
+        return "application/xml", text.encode()
+
     def application(self, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         """Return a WSGI application around the server's."""
 
         def answer(environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
             query = environment.get("QUERY_STRING", "")
             path = environment["PATH_INFO"] + (f"?{query}" if query else "")
-            request = Request(environment["REQUEST_METHOD"], path, environment.get("HTTP_RANGE", ""))
+            # Azure's client has a header of its own.
+            asked = environment.get("HTTP_RANGE", "") or environment.get("HTTP_X_MS_RANGE", "")
+            request = Request(environment["REQUEST_METHOD"], path, asked)
             self.requests.append(request)
             fault = self._fault_of(request)
             if fault is not None:
@@ -90,11 +103,9 @@ class ObjectStore:
                 self.at_once -= 1
                 if fault.status is not None:
                     environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
-                    body = f"<Error><Code>{fault.code}</Code><Message>as the test says</Message></Error>".encode()
-                    start(
-                        f"{fault.status} Fault",
-                        [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))],
-                    )
+                    kind, body = self._described(fault)
+                    headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+                    start(f"{fault.status} Fault", [*headers, ("x-ms-error-code", fault.code)])
                     return [b"" if request.method == "HEAD" else body]
             if not self.conditional:
                 environment.pop("HTTP_IF_NONE_MATCH", None)

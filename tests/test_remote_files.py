@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import pickle
 import sys
+from enum import StrEnum
 
 import pytest
 
@@ -109,6 +110,7 @@ def test_an_unknown_scheme_and_an_absent_client_are_named(monkeypatch: pytest.Mo
         open_file_system(RemoteUrl.parse("s5://bucket/a"))
     # As Python does for a package that is not installed.
     monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)  # of an earlier test
     with pytest.raises(UsageError, match=r"needs the package gcsfs. .*pip install 'reeldex\[gs\]'"):
         open_file_system(RemoteUrl.parse("gs://bucket/a"))
 
@@ -131,6 +133,33 @@ class ClientResponseError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
+
+
+class StorageErrorCode(StrEnum):
+    CONTAINER_NOT_FOUND = "ContainerNotFound"
+    BLOB_NOT_FOUND = "BlobNotFound"
+    AUTHENTICATION_FAILED = "AuthenticationFailed"
+    SERVER_BUSY = "ServerBusy"
+
+
+class HttpResponseError(Exception):
+    def __init__(self, code: str, status: int) -> None:
+        super().__init__(code)
+        self.status_code, self.error_code = status, StorageErrorCode(code)
+
+
+class ResourceNotFoundError(HttpResponseError):
+    pass
+
+
+class ProxyError(Exception):
+    pass
+
+
+class ClientAuthenticationError(Exception):
+    def __init__(self, response: object = None) -> None:
+        super().__init__("no")
+        self.response = response
 
 
 def caused(outer: Exception, cause: Exception) -> Exception:
@@ -156,6 +185,14 @@ def caused(outer: Exception, cause: Exception) -> Exception:
         (ConnectionResetError("no"), "unavailable", True),
         (TimeoutError("no"), "timeout", True),
         (ValueError("at https://user:hunter2@host/"), "other", False),
+        # As azure-core and gcsfs have them.
+        (HttpResponseError("ContainerNotFound", 404), "no_place", False),
+        (HttpResponseError("AuthenticationFailed", 403), "refused_credentials", False),
+        (HttpResponseError("ServerBusy", 503), "throttled", True),
+        (OSError("Forbidden: b/lab/o\nas the service says"), "forbidden", False),
+        (ProxyError("502"), "unavailable", True),
+        (ClientAuthenticationError(), "no_credentials", False),
+        (ClientAuthenticationError("a response"), "refused_credentials", False),
     ],
 )
 def test_errors_of_clients_are_told_apart(error: Exception, kind: str, transient: bool) -> None:  # noqa: FBT001
@@ -172,6 +209,14 @@ def test_errors_of_clients_are_told_apart(error: Exception, kind: str, transient
 def test_an_absent_file_is_not_a_fault(error: Exception) -> None:
     found = error if isinstance(error, OSError) else caused(FileNotFoundError("a"), error)
     assert fault_of(found, BUCKET) is None
+
+
+def test_an_absent_file_is_reported_by_one_class() -> None:
+    def absent() -> None:
+        raise ResourceNotFoundError("BlobNotFound", 404)
+
+    with pytest.raises(FileNotFoundError, match="s3://lab/store"):
+        attempted(absent, BUCKET)
 
 
 def test_a_transient_fault_is_retried_and_a_lasting_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

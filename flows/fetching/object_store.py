@@ -12,7 +12,7 @@ from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault, ServiceRefusedError
 from reeldex.flows.fetching.remote_file import RemoteFile
 from reeldex.flows.fetching.service import Body
-from reeldex.remote_faults import fault_of
+from reeldex.remote_faults import fault_of_request
 from reeldex.remote_files import RemoteUrl, open_file_system, path_within, within_seconds
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class ObjectFiles:
 
 def _restated(url: str, error: Exception) -> Exception:
     """Return a client's error as FetchError, ServiceFault or ServiceRefusedError."""
-    fault = fault_of(error, RemoteUrl.parse(url))
+    fault = fault_of_request(error, RemoteUrl.parse(url))
     if fault is None:
         return FetchError(url, FailureReason.MISSING, "There is no such object.", "Correct the URL, or upload it.")
     if fault.transient:

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from reeldex.errors import UserError
-from reeldex.remote_files import RemoteUrl, credentials_advice, open_file_system, redacted
+from reeldex.remote_files import (
+    RemoteUrl,
+    credentials_advice,
+    endpoint_variables,
+    open_file_system,
+    place_is_absent,
+    redacted,
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,20 +71,25 @@ _CODES: dict[str, FaultKind] = {
          "500", "502", "503", "504"), "unavailable"),
     **dict.fromkeys(("RequestTimeout", "RequestTimeTooLong", "408"), "timeout"),
 }  # fmt: skip
-# Classes of clients' errors without a code: botocore, aiohttp, google-auth, azure-core.
+# Classes of clients' errors without a code: botocore, aiohttp, google-auth, azure-core. gcsfs raises the ProxyError of
+# requests for the status 502.
 _CLASSES: dict[str, FaultKind] = {
-    **dict.fromkeys(("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"), "no_credentials"),
+    **dict.fromkeys(
+        ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "CredentialUnavailableError"),
+        "no_credentials"),
     **dict.fromkeys(("CredentialRetrievalError", "RefreshError", "ClientAuthenticationError"), "refused_credentials"),
     **dict.fromkeys(
         ("EndpointConnectionError", "ClientConnectorError", "ClientConnectorDNSError", "ServiceRequestError",
-         "ConnectionRefusedError", "gaierror", "ProxyConnectionError", "ClientProxyConnectionError"), "unreachable"),
+         "ConnectionRefusedError", "gaierror", "ProxyConnectionError", "ClientProxyConnectionError", "TransportError"),
+        "unreachable"),
     **dict.fromkeys(
         ("ConnectTimeoutError", "ReadTimeoutError", "ServerTimeoutError", "FSTimeoutError", "TimeoutError",
          "ServiceResponseTimeoutError"), "timeout"),
     **dict.fromkeys(
         ("ConnectionClosedError", "HTTPClientError", "ClientPayloadError", "ClientOSError", "ServerDisconnectedError",
          "IncompleteRead", "IncompleteReadError", "ResponseParserError", "ConnectionResetError",
-         "ResponseStreamingError", "ServiceResponseError", "ChecksumError", "FlexibleChecksumError"), "unavailable"),
+         "ResponseStreamingError", "ServiceResponseError", "ChecksumError", "FlexibleChecksumError", "ProxyError"),
+        "unavailable"),
     **dict.fromkeys(("InvalidRegionError", "NoRegionError", "InvalidEndpointURL"), "misdirected"),
 }  # fmt: skip
 
@@ -127,10 +139,18 @@ def fault_of(error: BaseException, url: RemoteUrl) -> RemoteFault | None:
     causes = list(_causes(error))
     kind = next((found for cause in causes if (found := _kind(cause)) is not None), None)
     if kind is None:
-        if isinstance(error, FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError):
+        if _says_absent(error) or isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
             return None
         kind = "forbidden" if isinstance(error, PermissionError) else "other"
     return _described(kind, url, next((text for cause in causes if (text := _code(cause)) is not None), None), error)
+
+
+def fault_of_request(error: BaseException, url: RemoteUrl) -> RemoteFault | None:
+    """Return what `fault_of` does; of a client that reports an absent bucket as an absent file, ask for the bucket."""
+    fault = fault_of(error, url)
+    if fault is None and isinstance(error, FileNotFoundError) and place_is_absent(url):
+        return _described("no_place", url, None, error)
+    return fault
 
 
 def response_code(error: BaseException) -> str | None:
@@ -139,23 +159,26 @@ def response_code(error: BaseException) -> str | None:
         response = getattr(cause, "response", None)
         if isinstance(response, dict):
             return str(response.get("Error", {}).get("Code") or "") or None
-        if isinstance(status := getattr(cause, "status", None), int):
-            return str(status)
+        for name in ("status", "status_code"):
+            if isinstance(status := getattr(cause, name, None), int):
+                return str(status)
     return None
 
 
 def attempted(request: Callable[[], T], url: RemoteUrl, deadline: float | None = None) -> T:
     """Return what a request to a URL returns; a transient fault is retried with growing pauses.
 
-    No attempt starts after the deadline, a time of `time.monotonic`. Raises RemoteError for a fault, and the client's
-    own FileNotFoundError and FileExistsError.
+    No attempt starts after the deadline, a time of `time.monotonic`. Raises RemoteError for a fault, FileNotFoundError
+    for an absent file, and the client's own FileExistsError.
     """
     for attempt in range(ATTEMPTS):
         try:
             return request()
         except Exception as error:
-            fault = None if isinstance(error, UserError) else fault_of(error, url)
+            fault = None if isinstance(error, UserError) else fault_of_request(error, url)
             if fault is None:
+                if _says_absent(error) and not isinstance(error, FileNotFoundError):
+                    raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(url)) from error
                 raise
             pause = min(_LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
             late = deadline is not None and time.monotonic() + pause >= deadline
@@ -174,6 +197,11 @@ def connected(url: RemoteUrl) -> tuple[Any, str]:
     return attempted(lambda: open_file_system(url), url)
 
 
+def _says_absent(error: BaseException) -> bool:
+    """Whether a file is absent; adlfs passes on the class of azure-core for some requests."""
+    return isinstance(error, FileNotFoundError) or type(error).__name__ == "ResourceNotFoundError"
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     each: BaseException | None = error
@@ -189,6 +217,12 @@ def _kind(error: BaseException) -> FaultKind | None:
     if isinstance(error, FileNotFoundError) and "bucket does not exist" in str(error):
         # s3fs drops the code of a listing that failed.
         return "no_place"
+    if isinstance(error, OSError) and error.errno is None and str(error).startswith("Forbidden: "):
+        # gcsfs has no class for it.
+        return "forbidden"
+    if type(error).__name__ == "ClientAuthenticationError" and getattr(error, "response", None) is None:
+        # azure-identity, which has asked nobody.
+        return "no_credentials"
     return next((_CLASSES[each.__name__] for each in type(error).__mro__ if each.__name__ in _CLASSES), None)
 
 
@@ -200,7 +234,8 @@ def _code(error: BaseException) -> str | None:
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return code if code in _CODES or status is None else str(status)
     for name in ("error_code", "code", "status", "status_code"):
-        value = getattr(error, name, None)
+        # Azure's codes are members of an enumeration.
+        value = getattr(getattr(error, name, None), "value", getattr(error, name, None))
         if isinstance(value, int | str) and str(value) in _CODES:
             return str(value)
     return None
@@ -225,10 +260,11 @@ def _described(kind: FaultKind, url: RemoteUrl, code: str | None, error: BaseExc
         "forbidden": "Grant these credentials the right to list, read and write there, or use others.",
         "no_credentials": credentials_advice(url.scheme),
         "refused_credentials": "Check that they are right and have not expired. " + credentials_advice(url.scheme),
-        "misdirected": "Set the region or the endpoint in the environment (AWS_REGION, AWS_ENDPOINT_URL).",
+        "misdirected": f"Set the region or the endpoint in the environment ({endpoint_variables(url.scheme)}).",
         "throttled": "Run it again later, or with fewer workers.",
         "unavailable": "Run it again later.",
-        "unreachable": "Check the network, the URL, and the endpoint in the environment (AWS_ENDPOINT_URL).",
+        "unreachable": "Check the network, the URL, and the endpoint in the environment "
+        f"({endpoint_variables(url.scheme)}).",
         "timeout": "Check the network, and run it again later.",
         "other": "Remove the cause, and run it again.",
     }

@@ -7,6 +7,7 @@ URLs are recorded in stores and shown in logs. No client is loaded before it is 
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import urllib.parse
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from reeldex.errors import UsageError
 
 if TYPE_CHECKING:
     import fsspec
+
+log = logging.getLogger(__name__)
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://")
 # Between the file systems of a chain.
@@ -42,7 +45,8 @@ _EXTRAS = {
     **dict.fromkeys(("gs", "gcs"), "gs"),
     **dict.fromkeys(("az", "abfs", "abfss", "adl"), "az"),
 }
-# `remote_faults.attempted` repeats requests, with pauses; five attempts of the client for each would take minutes.
+# `remote_faults.attempted` repeats requests, with pauses; five attempts of the client for each would take minutes, and
+# one whose answer was lost would meet its own work. `_set_up` has the clients that take no such option.
 _CLIENT_OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
 _CREDENTIALS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, in the environment of every process that "
@@ -52,6 +56,16 @@ _CREDENTIALS = {
     "az": "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or "
     "AZURE_STORAGE_SAS_TOKEN, in the environment of every process that opens it.",
 }
+_ENDPOINTS = {
+    "s3": "AWS_REGION, AWS_ENDPOINT_URL",
+    "gs": "STORAGE_EMULATOR_HOST, unset for Google Cloud",
+    "az": "AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_ACCOUNT_NAME",
+}
+# What these clients log is in the errors that they raise, too: at each attempt, with a traceback.
+_LOUD = {"gs": ("gcsfs",), "az": ("azure",)}
+_PLACE_UNTOLD = frozenset({"gs", "az"})
+# Buckets that have answered, so that an absent file in one is not taken for an absent bucket.
+_PRESENT: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -132,6 +146,11 @@ def credentials_advice(scheme: str) -> str:
     )
 
 
+def endpoint_variables(scheme: str) -> str:
+    """Return which variables of the environment say where the service of a scheme is."""
+    return _ENDPOINTS.get(_EXTRAS.get(scheme, ""), f"as fsspec's file system {scheme}:// reads it")
+
+
 def require_client(url: RemoteUrl) -> None:
     """Raise UsageError when the client of a URL is not installed or fsspec knows no such scheme; does not connect."""
     with _refusals(url):
@@ -153,7 +172,8 @@ def _refusals(url: RemoteUrl) -> Iterator[None]:
     except ImportError as error:
         raise UsageError(f"{url} needs {_missing(url.scheme, error)}") from error
     except ValueError as error:
-        raise UsageError(f"{url} cannot be opened: {redacted(str(error)).rstrip('.')}. Check its scheme.") from error
+        remedy = credentials_advice(url.scheme) if url.scheme in _EXTRAS else "Check its scheme."
+        raise UsageError(f"{url} cannot be opened: {redacted(str(error)).rstrip('.!')}. {remedy}") from error
 
 
 def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:  # noqa: ANN401 - fsspec's
@@ -168,7 +188,34 @@ def open_file_system(url: RemoteUrl, **options: Any) -> tuple[fsspec.AbstractFil
     with _refusals(url):
         defaults = _CLIENT_OPTIONS.get(_EXTRAS.get(url.scheme, ""), {})
         system, path = fsspec.core.url_to_fs(str(url), use_listings_cache=False, **{**defaults, **options})
+    for name in _LOUD.get(_EXTRAS.get(url.scheme, ""), ()):
+        if (client_log := logging.getLogger(name)).level == logging.NOTSET:
+            client_log.setLevel(logging.CRITICAL)
+    _set_up(system, url.scheme)
     return system, str(path)
+
+
+def place_is_absent(url: RemoteUrl) -> bool:
+    """Ask whether the bucket of a URL is absent, of a client that reports one as an absent file; False for others.
+
+    At Google Cloud, listing its objects needs no right that a store does not need anyway.
+    """
+    service, place = _EXTRAS.get(url.scheme), (url.scheme, url.place)
+    if service not in _PLACE_UNTOLD or place in _PRESENT:
+        return False
+    system, _ = open_file_system(url)
+    try:
+        if service == "gs":
+            system.call("GET", "b/{}/o", url.place, maxResults=1)
+        else:
+            system.info(url.place)
+    except FileNotFoundError:
+        return True
+    except Exception as error:  # noqa: BLE001 - clients raise what they like
+        log.debug("Whether the bucket of %s exists is not known: %s", url, redacted(str(error)))
+        return False
+    _PRESENT.add(place)
+    return False
 
 
 def path_within(system: fsspec.AbstractFileSystem, url: str) -> str:
@@ -180,11 +227,10 @@ def within_seconds(
     system: fsspec.AbstractFileSystem,
     method: str,
     seconds: float,
-    path: str,
-    *more: Any,  # noqa: ANN401 - fsspec's
+    *given: Any,  # noqa: ANN401 - fsspec's
     **arguments: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
-    """Return what a method of a file system returns for a path and `more` arguments.
+    """Return what a method of a file system returns for the `given` arguments.
 
     Raises TimeoutError when that takes longer, of file systems that can be interrupted: those of the object stores.
     """
@@ -192,8 +238,8 @@ def within_seconds(
 
     if getattr(system, "async_impl", False):
         request = getattr(system, f"_{method}")
-        return fsspec.asyn.sync(system.loop, request, path, *more, timeout=seconds, **arguments)
-    return getattr(system, method)(path, *more, **arguments)
+        return fsspec.asyn.sync(system.loop, request, *given, timeout=seconds, **arguments)
+    return getattr(system, method)(*given, **arguments)
 
 
 def let_client_finish(system: fsspec.AbstractFileSystem) -> None:
@@ -202,6 +248,21 @@ def let_client_finish(system: fsspec.AbstractFileSystem) -> None:
 
     if getattr(system, "async_impl", False):
         fsspec.asyn.sync(system.loop, _nothing)
+
+
+def _set_up(system: Any, scheme: str) -> None:  # noqa: ANN401 - fsspec's
+    """Let a client try each request once, for which gcsfs and adlfs have no option, and take names as they are."""
+    service = _EXTRAS.get(scheme)
+    if service == "gs" and "_request" not in vars(system):
+        once = getattr(type(system)._request, "__wrapped__", None)  # noqa: SLF001
+        if once is not None:
+            system._request = functools.partial(once, system)  # noqa: SLF001
+        # Else `folder#1` would be the first version of `folder`.
+        system.version_aware = False
+    if service == "az":
+        policy = getattr(getattr(system.service_client, "_config", None), "retry_policy", None)
+        if policy is not None:
+            policy.total_retries = 0
 
 
 async def _nothing() -> None:

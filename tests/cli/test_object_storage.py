@@ -14,9 +14,11 @@ import pytest
 
 from reeldex.embedding.training.checkpoint import load_checkpoint
 from reeldex.storage.store import FeatureStore
+from tests import object_services
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.captioned import TRAIN, make_captioned, own_words
 from tests.flows.stores import RANDOM, SPACES
+from tests.object_services import ACCOUNT_KEY, url_of
 from tests.object_store import KEY, SECRET, Fault, ObjectStore, client
 from tests.search.library import write_checkpoint
 from tests.waiting import wait_until
@@ -31,6 +33,11 @@ def objects(s3: ObjectStore) -> dict[str, bytes]:
     return {each["Key"]: plain.get_object(Bucket="lab", Key=each["Key"])["Body"].read() for each in listed}
 
 
+def contents(service: ObjectStore) -> dict[str, bytes]:
+    plain = object_services.client(service)
+    return {path.removeprefix("lab/"): plain.cat_file(path) for path in plain.find("lab")}
+
+
 @pytest.fixture
 def videos(tmp_path: Path, make_video: MakeVideo) -> Path:
     for name in ("a", "b", "c"):
@@ -39,48 +46,49 @@ def videos(tmp_path: Path, make_video: MakeVideo) -> Path:
 
 
 @pytest.mark.slow
-def test_the_commands_take_a_url(reeldex: Reeldex, s3: ObjectStore, tmp_path: Path, videos: Path) -> None:
+def test_the_commands_take_a_url(reeldex: Reeldex, service: ObjectStore, tmp_path: Path, videos: Path) -> None:
+    url = url_of(service, "features")
     (videos / "broken.mp4").write_text("no video\n", encoding="utf-8")
-    extracted = reeldex("extract", videos, "--store", URL, *ONE, "--shard-videos", 2, "--json")
+    extracted = reeldex("extract", videos, "--store", url, *ONE, "--shard-videos", 2, "--json")
     assert extracted.status == 1, "one video is broken"
     assert (extracted.json["extracted_ok"], extracted.json["shards_done"]) == (3, 2)
-    for name, content in objects(s3).items():
+    for name, content in contents(service).items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     local = tmp_path / "features"
     for video_id in ("a", "b", "c"):
-        rows = FeatureStore(URL).read(SPACES[0], video_id)
+        rows = FeatureStore(url).read(SPACES[0], video_id)
         np.testing.assert_array_equal(rows, FeatureStore(local).read(SPACES[0], video_id))
 
-    status = reeldex("status", URL, "--json", "--failures")
+    status = reeldex("status", url, "--json", "--failures")
     assert (status.json["ok"], status.json["failed"], status.json["shards_done"]) == (3, 1, 2)
-    assert reeldex("ls", URL).out.count(".mp4") == 4
-    assert f"features/{SPACES[0]}/shard-00000.h5" in reeldex("show", URL, "b").out
-    assert reeldex("verify", URL).status == 0
-    assert "3 identical" in reeldex("compare", URL, local).out
-    nothing = reeldex("compare", local, "s3://lab/nothing")
-    assert (nothing.status, "s3://lab/nothing is not a feature store" in nothing.err) == (2, True)
-    again = reeldex("extract", videos, "--store", URL, *ONE, "--json")
+    assert reeldex("ls", url).out.count(".mp4") == 4
+    assert f"features/{SPACES[0]}/shard-00000.h5" in reeldex("show", url, "b").out
+    assert reeldex("verify", url).status == 0
+    assert "3 identical" in reeldex("compare", url, local).out
+    nothing = reeldex("compare", local, f"{url}-nothing")
+    assert (nothing.status, f"{url}-nothing is not a feature store" in nothing.err) == (2, True)
+    again = reeldex("extract", videos, "--store", url, *ONE, "--json")
     assert (again.json["extracted_ok"], again.json["unchanged"]) == (0, 4)
 
     file = f"features/features/{SPACES[0]}/shard-00000.h5"
-    content = objects(s3)[file]
-    client(s3).put_object(Bucket="lab", Key=file, Body=content[:-100] + bytes(100))
-    damaged = reeldex("verify", URL)
+    content = contents(service)[file]
+    object_services.client(service).pipe_file(f"lab/{file}", content[:-100] + bytes(100))
+    damaged = reeldex("verify", url)
     assert damaged.status == 1
     assert "rerun" in damaged.out
-    assert "0 failed" in reeldex("rerun", URL).out
-    assert reeldex("verify", URL).status == 0
-    assert reeldex("forget", URL, "c").status == 0
-    assert FeatureStore(URL).ids() == ["a", "b"]
+    assert "0 failed" in reeldex("rerun", url).out
+    assert reeldex("verify", url).status == 0
+    assert reeldex("forget", url, "c").status == 0
+    assert FeatureStore(url).ids() == ["a", "b"]
     # Claims are given back, and nothing that was written has a secret.
-    assert not [each for each in objects(s3) if "/claims/" in each and not each.endswith(".folder")]
+    assert not [each for each in contents(service) if "/claims/" in each and not each.endswith(".folder")]
     written = [
-        *objects(s3).values(),
+        *contents(service).values(),
         *(path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()),
     ]
-    assert not [each for each in written if KEY.encode() in each or SECRET.encode() in each]
+    assert not [each for each in written if any(secret.encode() in each for secret in (KEY, SECRET, ACCOUNT_KEY))]
 
 
 @pytest.mark.slow
