@@ -15,7 +15,7 @@ compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 schedules:
   - {name: growing folder, source: growing, store: grown, interval_seconds: 15, settle_seconds: 3.0, when_busy: skip,
      active: false}
-  - {name: nightly, source: good, store: night, cron: "0 2 * * *", timezone: Europe/Paris}
+  - {name: nightly, source: good, store: night, cron: "0 2 * * *", timezone: Europe/Paris, settle_seconds: 0}
 """
 
 
