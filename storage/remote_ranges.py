@@ -83,15 +83,16 @@ class RangeReader(io.RawIOBase):
     def __init__(self, url: RemoteUrl) -> None:
         super().__init__()
         self._url = url
-        system, path = connected(url)
-        # Asks for the file's size and version. With a client that can, reads of another version are refused.
-        self._file: Any = attempted(lambda: system.open(path, "rb", cache_type="none"), url)
-        self._version = "" if reads_one_version(url) else version_of(self._file.details)
-        self.size = int(self._file.size)
         self.requests = 0
         self._at = 0
         self._first: bytes | None = None
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._file: Any = None  # `close` is called for a reader whose file could not be opened, too
+        system, path = connected(url)
+        # Asks for the file's size and version. With a client that can, reads of another version are refused.
+        self._file = attempted(lambda: system.open(path, "rb", cache_type="none"), url)
+        self._version = "" if reads_one_version(url) else version_of(self._file.details)
+        self.size = int(self._file.size)
 
     def readable(self) -> bool:
         """Return True."""
@@ -147,7 +148,8 @@ class RangeReader(io.RawIOBase):
         """Close the file."""
         if not self.closed:
             self._blocks.clear()
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
         super().close()
 
     def _block(self, number: int) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -121,8 +120,8 @@ def test_a_slow_renewal_is_given_up_before_the_lease_lapses(
     service: ObjectStore, store: FeatureStore, slow: str
 ) -> None:
     with claim_shard(store.path, 0, lease_seconds=3) as lease:
-        service.fail(Fault(503, "SlowDown", seconds=8, meant=lambda request: request.method == slow), times=1)
-        # Renewed every half second; the first of them is answered after 8 s.
+        service.fail(Fault(503, "SlowDown", seconds=4, meant=lambda request: request.method == slow), times=1)
+        # Renewed every half second; the first of them is answered after 4 s.
         assert wait_until(lambda: lease.record.renewals, 2.9)
         assert lease.is_held()
 
@@ -236,15 +235,21 @@ def test_who_waits_for_a_store_waits_through_an_outage(service: ObjectStore, sto
     if service.scheme != "s3":
         pytest.skip("a release asks with GET there, which fails here")
 
-    def lose_the_store() -> None:
-        service.fail(Fault(503, "SlowDown", meant=lambda request: request.method == "GET"), times=20)
-        claim.close()
+    waiting, held = FeatureStore(url_of(service)), threading.Event()
 
-    with ExitStack() as claim:
-        claim.enter_context(claim_shard(store.path, 0))
-        threading.Timer(0.5, lose_the_store).start()
-        with FeatureStore(url_of(service)).lock(wait_seconds=60):
-            assert not service.faults[0][1]  # all of it
+    def hold_and_lose_the_store() -> None:
+        with claim_shard(store.path, 0):
+            held.set()
+            assert wait_until(lambda: service.requests, 60)
+            service.fail(Fault(503, "SlowDown", meant=lambda request: request.method == "GET"), times=20)
+
+    thread = threading.Thread(target=hold_and_lose_the_store)
+    thread.start()
+    held.wait()
+    service.requests.clear()
+    with waiting.lock(wait_seconds=60):
+        assert not service.faults[0][1]  # all of it
+    thread.join()
     service.fail(Fault(503, "SlowDown"))
     # Who comes then is told at once.
     with pytest.raises(RemoteError, match="asks for fewer requests"), alone(store.path, 60):
