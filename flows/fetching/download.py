@@ -104,12 +104,13 @@ class Download:
         for block in body.blocks:
             if self.patience.stop.is_set():
                 raise FetchStoppedError(self.url)
-            if self.received + len(block) > self.most_bytes:
-                raise self._too_large(f"After {data_size(self.received)} the video has not ended")
-            if self.received + len(block) > self.room_bytes:
+            arrived = self.received + len(block)
+            if arrived > self.most_bytes:
+                raise self._too_large(f"After {data_size(arrived)} the video has not ended")
+            if arrived > self.room_bytes:
                 raise NeedsRoomError(None)
             file.write(block)
-            self.received += len(block)
+            self.received = arrived
             if self.patience.is_over:
                 raise ServiceFault(FaultKind.SILENT, "the time is up", "Run it again.")
         file.flush()
