@@ -32,6 +32,7 @@ def measured(part: str, tmp_path: Path) -> list[Figure]:
     return figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part", [pytest.param(part, marks=pytest.mark.slow if part in SLOW else ()) for part in suite.PARTS]
 )
@@ -91,6 +92,7 @@ def test_a_command_reports_its_time_and_memory() -> None:
     assert ran.peak_bytes > 1 << 20
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_is_stated_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = suite.part_command
 
@@ -112,6 +114,7 @@ def test_a_table_says_when_other_programs_disturbed_it() -> None:
     assert "(query 55%)" in suite.disturbance({"short": 0.04, "query": 0.55})
 
 
+@pytest.mark.slow
 def test_other_programs_are_told_from_ones_own_work() -> None:
     others = OtherPrograms()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])

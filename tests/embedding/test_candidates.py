@@ -158,6 +158,7 @@ def test_other_sets_check_their_counts_too(tmp_path: Path, store: FeatureLocatio
         youcook2.open_evaluation(Youcook2Options(test_csv=tmp_path / "y.csv", features=store, protocol="validation"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", ["video1000\t1\t2\t1\t2\t\n", "video1000\t1\t2\n", "video0\t1\t2\t1\t2\tnan\n"])
 def test_a_single_bad_row_does_not_refuse_a_stated_protocol(tmp_path: Path, bad: str) -> None:
     videos = [f"video{at}" for at in range(1001)]

@@ -113,6 +113,7 @@ def test_a_rotated_video_is_seen_upright(tmp_path: Path, make_video: MakeVideo) 
     assert np.abs(frames["resnet152"][0].astype(int) - upright).mean() < 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "rate"), [(0.01, 100), (0.1, 50), (0.48, 25)])
 def test_the_shortest_video_has_a_frame_for_each_extractor(
     tmp_path: Path, make_video: MakeVideo, seconds: float, rate: int
@@ -180,6 +181,7 @@ def test_a_relative_path_counts_from_the_working_folder(
     assert len(decoded("-odd:name.mp4")[0]["resnet152"]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "suffix"),
     [
@@ -260,6 +262,7 @@ def test_chunks_are_bounded_and_hold_whole_clips(tmp_path: Path, make_video: Mak
     assert len(sizes["resnext101_3d"]) > 1
 
 
+@pytest.mark.slow
 def test_closing_early_leaves_no_ffmpeg(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=20)
     items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(), chunk_bytes=1)
@@ -269,6 +272,7 @@ def test_closing_early_leaves_no_ffmpeg(tmp_path: Path, make_video: MakeVideo) -
     assert processes_that_name(str(video)) == []
 
 
+@pytest.mark.slow
 def test_decoding_to_the_end_or_to_an_error_leaves_no_file_open(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=2)
     decoded(video)
@@ -295,6 +299,7 @@ def test_a_decode_that_stalls_is_given_up(
     assert processes_that_name(str(video)) == []
 
 
+@pytest.mark.slow
 def test_a_silent_ffmpeg_does_not_keep_a_stop_waiting(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=20)
     stop = threading.Event()

@@ -99,6 +99,7 @@ def test_a_video_that_needs_more_memory_says_so(tmp_path: Path, monkeypatch: pyt
     assert list(decode(VideoSource("a", str(video)), [resnet152.SPEC], DecodeLimits()))
 
 
+@pytest.mark.slow
 def test_every_ffmpeg_has_the_limits(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=1)
     # Records its arguments and its memory limit, then does its work.
@@ -119,6 +120,7 @@ def test_every_ffmpeg_has_the_limits(tmp_path: Path, make_video: MakeVideo, monk
         assert " -max_pixels 3048576 " in line
 
 
+@pytest.mark.slow
 def test_a_frame_far_over_the_limit_is_called_too_large(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "large.mp4", seconds=0.1, size="2560x1440")
     with pytest.raises(ExtractionError) as raised:

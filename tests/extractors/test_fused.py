@@ -256,6 +256,7 @@ def test_the_fastest_accurate_precision_is_chosen(
     assert fastest(measured) is chosen
 
 
+@pytest.mark.slow
 def test_without_a_gpu_for_triton_the_other_kernels_are_used(caplog: pytest.LogCaptureFixture) -> None:
     network = nn.Sequential(nn.Conv3d(3, 64, 3, 1, 1), nn.ReLU(), nn.Conv3d(64, 64, 3, 1, 1, groups=4)).eval()
     with caplog.at_level(logging.WARNING):

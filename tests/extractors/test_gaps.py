@@ -110,6 +110,7 @@ def test_twelve_hours_between_two_pictures_cost_no_memory(tmp_path: Path) -> Non
             assert outcomes[path.name] == "too_large", path.name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CASES.is_dir(), reason="the cases lie outside this repository")
 def test_the_gap_files_of_others_end_with_an_outcome() -> None:
     outcomes = measured(sorted(CASES.glob("gap__*")))
@@ -139,6 +140,7 @@ def test_stills_of_nine_minutes_have_all_their_rows(tmp_path: Path, container: s
         assert rows == {"resnet152": 1080, "resnext101_3d": 1080 * 24}
 
 
+@pytest.mark.slow
 def test_a_gap_is_named_with_its_place_and_the_setting(tmp_path: Path) -> None:
     video = make_pictures_apart(tmp_path / "gap.mp4", 20)
     with pytest.raises(DecodeError) as raised:

@@ -57,6 +57,7 @@ def names(folder: Path) -> list[str]:
     return [str(path) for path in sorted(folder.iterdir())]
 
 
+@pytest.mark.slow
 def test_descriptions_are_those_of_each_file_alone(mixed_folder: Path, make_video: MakeVideo) -> None:
     make_video(mixed_folder / "a b'c, from 'd':.mp4")
     for number in range(3):
@@ -75,6 +76,7 @@ def test_descriptions_are_those_of_each_file_alone(mixed_folder: Path, make_vide
         assert probed(path, found.get(path)) == probed(path, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["videos", "cases"])
 def test_real_files_are_probed_the_same_way(folder: str) -> None:
     if not (SHARED / folder).is_dir():
@@ -153,6 +155,7 @@ def test_a_file_cannot_speak_for_another(tmp_path: Path, make_video: MakeVideo) 
         assert differ(found) == []
 
 
+@pytest.mark.slow
 def test_decoders_describe_small_files_together_and_large_ones_alone(
     mixed_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

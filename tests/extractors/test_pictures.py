@@ -101,6 +101,7 @@ def test_standard_range_is_not_changed_by_tone_mapping(tmp_path: Path) -> None:
     assert NoteKind.HDR not in mapped_summary.notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole_folder", [False, True])
 def test_a_table_that_was_cleaned_away_is_written_again(*, whole_folder: bool) -> None:
     colour = Colour(transfer="smpte2084", primaries="bt2020")
@@ -119,6 +120,7 @@ def test_a_table_that_cannot_be_written_is_no_fault_of_a_video(tmp_path: Path, m
     assert affects_all_videos(raised.value)
 
 
+@pytest.mark.slow
 def test_tone_mapping_is_that_of_its_formula(tmp_path: Path) -> None:
     video = make_hdr(tmp_path / "hdr.mkv", "smpte2084", picture="smptebars")
     command = [ffmpeg.executable(), "-v", "error", "-i", str(video), "-vf", "scale=298:224", "-pix_fmt", "gbrp16le"]

@@ -165,6 +165,7 @@ def test_a_file_that_is_no_video_is_unreadable(plain: Path, tmp_path: Path) -> N
         assert "0x" not in str(found), "addresses differ from run to run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sound.mp4", "sound.wav", "sound.mkv"])
 def test_sound_alone_has_no_video_stream(tmp_path: Path, name: str) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", str(tmp_path / name))

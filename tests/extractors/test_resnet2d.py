@@ -17,6 +17,7 @@ def test_resnet152_has_the_parameters_of_torchvisions() -> None:
     assert [(name, value.shape) for name, value in ours.items()] == [(n, v.shape) for n, v in theirs.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 64), (64, 97)])
 def test_numbers_are_those_of_torchvision_to_the_bit(size: tuple[int, int]) -> None:
     from torchvision.models import resnet50

@@ -29,6 +29,7 @@ def plainly(path: Path, spec: ExtractorSpec, height: int, width: int) -> bytes:
     return subprocess.run(raw, capture_output=True, check=True).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "yuv422p10le", "yuv444p"])
 @pytest.mark.parametrize(
     ("width", "height", "odd"),

@@ -108,6 +108,7 @@ def test_an_error_of_ours_concerns_one_video(load_tiny: LoadTiny, video: str) ->
     assert failed.reason is FailureReason.INTERNAL_ERROR
 
 
+@pytest.mark.slow
 def test_waiting_for_files_is_told_from_waiting_for_decoders(load_tiny: LoadTiny, video: str) -> None:
     networks = load_tiny()
     late, local = WorkTimes(), WorkTimes()

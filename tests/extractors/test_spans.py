@@ -70,6 +70,7 @@ def clips_of(path: Path, spans: Sequence[tuple[float, float | None]], chunk_byte
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_bytes", [1, 300_000])
 def test_frames_of_clips_are_slices_of_the_file(tmp_path: Path, make_video: MakeVideo, chunk_bytes: int) -> None:
     path = make_video(tmp_path / "v.mp4", seconds=2.2)
@@ -102,6 +103,7 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return started
 
 
+@pytest.mark.slow
 def test_clips_of_a_file_share_its_decoding(
     tmp_path: Path, make_video: MakeVideo, load_tiny: LoadTiny, decodings: list[str]
 ) -> None:

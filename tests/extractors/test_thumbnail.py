@@ -16,6 +16,7 @@ def _jpeg_size(jpeg: bytes) -> tuple[int, int]:
     return int.from_bytes(jpeg[at + 7 : at + 9], "big"), int.from_bytes(jpeg[at + 5 : at + 7], "big")
 
 
+@pytest.mark.slow
 def test_a_picture_is_small_and_keeps_the_video_s_shape(tmp_path: Path, make_video: MakeVideo) -> None:
     video = make_video(tmp_path / "-a b.mp4", seconds=2.0, size="640x360")
     jpeg = thumbnail(str(video), 1.0)

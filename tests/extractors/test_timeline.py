@@ -190,6 +190,7 @@ def test_a_file_whose_times_begin_again_keeps_its_second_half(counted_video: Pat
     assert NoteKind.TIMESTAMPS_REPAIRED in summary.notes
 
 
+@pytest.mark.slow
 def test_a_gap_that_stays_is_filled_and_noted(counted_video: Path, tmp_path: Path) -> None:
     late = tmp_path / "late.mp4"
     command = [ffmpeg.executable(), "-v", "error", "-i", str(counted_video), "-vf", "setpts=PTS+gte(N\\,75)*20/TB"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from reeldex.search.index import SearchIndex
 from reeldex.storage.npy_export import export_npy
 from reeldex.storage.npy_import import import_npy
@@ -11,6 +13,7 @@ from reeldex.storage.store import FeatureStore
 from tests.search.library import OPTIONS, answers, eight_videos, make_library
 
 
+@pytest.mark.slow
 def test_the_index_of_an_imported_store_gives_the_same_answers_and_files(tmp_path: Path) -> None:
     library = make_library(tmp_path, eight_videos())
     library.build("index")

@@ -36,6 +36,7 @@ def _never() -> Checkpoint:
     raise AssertionError("the checkpoint was read again")
 
 
+@pytest.mark.slow
 def test_the_second_search_imports_neither_pytorch_nor_hdf5(library: Library) -> None:
     library.build()
     loaded = [

@@ -244,6 +244,7 @@ def test_runs_share_a_store_and_commands_have_it_alone(staged: FeatureStore) -> 
     assert claims(staged) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_plans_is_waited_for_by_those_who_share(staged: FeatureStore) -> None:
     script = (
         "import sys, time; from reeldex.storage.store import FeatureStore\n"

@@ -101,6 +101,7 @@ def test_the_lease_of_another_machine_is_abandoned_after_its_time_of_silence(
     assert acquire(leases).counter == 4
 
 
+@pytest.mark.slow
 def test_a_renewed_lease_is_kept(leases: Leases, folder: Path) -> None:
     path = leave(folder, ELSEWHERE)
     for renewals in range(1, 8):

@@ -35,6 +35,8 @@ from reeldex.storage.write_errors import UnwritableError
 from tests.object_store import KEY, SECRET, Fault, ObjectStore, Request, client
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SPACE = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1})
 URL = "s3://lab/some/store"
 Publish = Callable[..., FeatureStore]
@@ -333,7 +335,6 @@ except Exception as error:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -364,7 +365,6 @@ publish(FeatureStore(URL), 0)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("large", [False, True])
 def test_a_kill_during_an_upload_leaves_nothing_that_counts(
     s3: ObjectStore,
@@ -526,7 +526,6 @@ def _read_in_child(store: FeatureStore, queue: multiprocessing.Queue[bytes]) -> 
     queue.put(store.read(SPACE.name, "v1").tobytes())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_child_process_reads(s3: ObjectStore, method: str) -> None:
     store = filled(URL, videos=4)

@@ -30,6 +30,7 @@ def filled(store: FeatureStore, grow: Callable[..., None], fill: Callable[..., N
     return store
 
 
+@pytest.mark.slow
 def test_rows_come_in_the_order_asked_for(filled: FeatureStore) -> None:
     asked = ["v39", "v00", "v21", "v00", *reversed(VIDEOS)]
     found = filled.read_many(SPACE, asked)
@@ -86,6 +87,7 @@ def test_workers_of_a_data_loader_read_the_same_rows(filled: FeatureStore, metho
     assert (done.returncode, done.stdout) == (0, "3 epochs of 40 videos\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_a_child_forked_while_a_thread_reads_does_not_wait_for_it(filled: FeatureStore) -> None:
     inside, done = threading.Event(), threading.Event()
     shards = filled._open_shards

@@ -25,6 +25,8 @@ from tests.object_store import Fault, ObjectStore
 from tests.storage.test_object_storage import SPACE, features, plan, publish, stage
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 class Impatient(Leases):
     """Takes every lease for abandoned."""
@@ -205,7 +207,6 @@ def _race(url: str, barrier: Any, results: Any) -> None:  # noqa: ANN401 - what 
     results.put(done)
 
 
-@pytest.mark.slow
 def test_processes_race_for_the_shards_of_a_store(service: ObjectStore) -> None:
     store = FeatureStore(url_of(service), create=True)
     plan(store, range(16))

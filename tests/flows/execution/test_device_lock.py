@@ -70,6 +70,7 @@ def _own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logging.getLogger("reeldex").propagate = True
 
 
+@pytest.mark.slow
 def test_a_killed_holder_holds_nothing_and_the_wait_names_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_killed_holder_holds_nothing_and_the_wait_names_it(
         waiting.join()
 
 
+@pytest.mark.slow
 def test_a_run_with_many_shards_takes_turns_with_one_that_waits(tmp_path: Path) -> None:
     log = tmp_path / "turns"
     ended = [CONTEXT.Event(), CONTEXT.Event()]
@@ -108,6 +110,7 @@ def test_a_run_with_many_shards_takes_turns_with_one_that_waits(tmp_path: Path) 
     assert log.read_text(encoding="utf-8") in ("abababab", "babababa")
 
 
+@pytest.mark.slow
 def test_waiting_ends_when_the_run_is_stopped() -> None:
     with _holder("cpu", "another"):
         threading.Timer(0.5, POOL.stop).start()

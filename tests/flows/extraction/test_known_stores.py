@@ -35,6 +35,7 @@ def unmount(store: Path, *, folder_stays: bool) -> None:
     record.write_text(json.dumps({**content, "device": content["device"] + 1}), encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder_stays", [True, False])
 def test_an_extraction_does_not_fill_an_empty_mount_point(
     reeldex: Reeldex, videos: Path, tmp_path: Path, *, folder_stays: bool

@@ -75,6 +75,7 @@ def test_local_files_need_no_cache(config: Config, tmp_path: Path) -> None:
         FetchedFiles(unusable, {}).start(["http://127.0.0.1/a.mp4"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", ["known", "unknown", "too small", "too large"])
 def test_the_cache_never_holds_more_than_it_may(web: Site, config: Config, tmp_path: Path, known: str) -> None:
     urls = []
@@ -98,6 +99,7 @@ def test_the_cache_never_holds_more_than_it_may(web: Site, config: Config, tmp_p
     assert len(CONTENT) <= most <= options.cache_bytes
 
 
+@pytest.mark.slow
 def test_faults_of_videos_are_theirs(web: Site, config: Config) -> None:
     web.pages |= {
         "/good.mp4": Page(CONTENT),
@@ -138,6 +140,7 @@ def test_a_service_that_fails_for_all_videos_is_no_fault_of_theirs(web: Site, co
     assert isinstance(found[urls[0]], InfrastructureError)
 
 
+@pytest.mark.slow
 def test_a_dead_host_is_that_of_its_videos_while_others_answer(web: Site, config: Config) -> None:
     web.pages["/a.mp4"] = Page(CONTENT)
     dead = [f"http://127.0.0.1:1/{number}.mp4" for number in range(20)]

@@ -29,6 +29,7 @@ def without_length(request: Request, page: Page, *, parts: int = 1, pause_second
         time.sleep(pause_seconds)  # time is tested: of a slow server
 
 
+@pytest.mark.slow
 def test_the_time_limit_does_not_end_a_video_without_a_length(web: Site, config: Config, fetch: Fetch) -> None:
     def slow(request: Request, page: Page) -> None:
         without_length(request, page, parts=2, pause_seconds=3.0)

@@ -155,6 +155,7 @@ def test_what_a_server_does_to_one_video_is_the_outcome_of_that_video(
     assert raised.value.reason is reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [dripping, silent, dripping_headers])
 def test_the_time_limit_holds_whatever_the_server_sends(
     web: Site, config: Config, fetch: Fetch, answer: Answer

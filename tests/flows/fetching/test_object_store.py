@@ -24,6 +24,8 @@ from tests.flows.fetching.test_ahead import fetched, reason
 from tests.flows.fetching.web_server import Page, Site
 from tests.object_store import Fault, ObjectStore, Request, client
 
+pytestmark = pytest.mark.slow
+
 CONTENT = bytes(range(256)) * 4096
 
 

@@ -135,6 +135,7 @@ def test_it_is_found_for_a_server_of_this_user_while_that_runs(tmp_path: Path, m
     assert not is_running_server(URL)
 
 
+@pytest.mark.slow
 def test_a_second_server_on_the_same_port_is_refused_and_does_not_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

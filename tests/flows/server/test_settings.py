@@ -42,6 +42,7 @@ def _settings(tmp_path: Path, **environment: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_profile_is_used_although_prefects_folder_is_another(tmp_path: Path) -> None:
     profiles = tmp_path / ".prefect" / "profiles.toml"
     profiles.parent.mkdir()
@@ -65,11 +66,13 @@ def test_a_profile_is_used_although_prefects_folder_is_another(tmp_path: Path) -
     assert stated["told"]["PREFECT_WORKER_QUERY_SECONDS"] in {"7", "7.0"}
 
 
+@pytest.mark.slow
 def test_a_user_without_prefects_folder_gets_none(tmp_path: Path) -> None:
     assert _settings(tmp_path)["folder"] == str(tmp_path / "state" / "reeldex" / "prefect")
     assert not (tmp_path / ".prefect").exists()
 
 
+@pytest.mark.slow
 def test_a_prefect_toml_of_the_folder_is_used(tmp_path: Path) -> None:
     (tmp_path / "prefect.toml").write_text('[server.api]\nauth_string = "me:toml"\n', encoding="utf-8")
     assert _settings(tmp_path)["told"]["PREFECT_SERVER_API_AUTH_STRING"] == "me:toml"

@@ -15,6 +15,8 @@ from tests.conftest import MakeVideo
 from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
 from tests.flows.conftest import flow_runs
 
+pytestmark = pytest.mark.slow
+
 
 def reeldex(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own."""
@@ -29,7 +31,6 @@ def without_paths(answer: str, *folders: Path) -> str:
     return answer
 
 
-@pytest.mark.slow
 def test_the_reports_are_the_same_and_only_a_server_knows_of_flow_runs(tmp_path: Path, server: dict[str, str]) -> None:
     data = data_of(make_captioned(tmp_path))
     threads = {"OMP_NUM_THREADS": "1"}
@@ -62,7 +63,6 @@ def test_the_reports_are_the_same_and_only_a_server_knows_of_flow_runs(tmp_path:
     assert names == ["evaluate", "index", "train"]
 
 
-@pytest.mark.slow
 def test_a_run_is_recorded_by_the_server_that_the_settings_name(
     tmp_path: Path, make_video: MakeVideo, server: dict[str, str]
 ) -> None:
@@ -74,7 +74,6 @@ def test_a_run_is_recorded_by_the_server_that_the_settings_name(
     assert [(each["state_type"], "videos" in each["name"]) for each in runs] == [("COMPLETED", True)]
 
 
-@pytest.mark.slow
 def test_without_a_server_prefect_is_not_imported(tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path))
     train = ("train", *data, "--out", tmp_path / "run", *own_words(tmp_path), *TRAIN, "--epochs", 1)

@@ -14,6 +14,7 @@ from reeldex.search.page.live_index import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
 
 
+@pytest.mark.slow
 def test_a_sentence_is_answered_with_moments_and_the_words_that_did_not_count(page: httpx.Client) -> None:
     answer = page.get("/api/search", params={"q": "a red zebra"}).raise_for_status().json()
     first = answer["moments"][0]

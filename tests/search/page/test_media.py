@@ -173,6 +173,7 @@ def alive(process_id: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_twenty_who_want_one_picture_cost_one_process(fixed_index: FixedSearcher, tmp_path: Path) -> None:
     program = stand_in(tmp_path, "sleep 1; echo picture")
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
@@ -201,6 +202,7 @@ def test_processes_are_few_and_the_line_is_bounded(fixed_index: FixedSearcher, t
         assert sorted(answer.result() for answer in answers) == [200] * 4 + [503] * 6
 
 
+@pytest.mark.slow
 def test_work_that_no_request_waits_for_is_cancelled(fixed_index: FixedSearcher, tmp_path: Path) -> None:
     program = stand_in(tmp_path, "sleep 1000")
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
