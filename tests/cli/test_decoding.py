@@ -84,6 +84,7 @@ def test_damaged_rows_are_kept_with_the_features(reeldex: Reeldex, tmp_path: Pat
     assert reeldex("status", store, "--json").json["noted"] == {"damaged_rows": 1}
 
 
+@pytest.mark.slow
 def test_a_rerun_uses_the_options_of_decoding_by_itself(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:

@@ -130,6 +130,7 @@ def test_a_dry_run_says_what_it_would_cost_and_makes_no_store(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_only_what_the_store_lacks_and_its_run_is_compared_with_it(
     reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo
 ) -> None:

@@ -209,6 +209,7 @@ def test_the_hash_is_of_ids_and_sentences_whatever_their_order(tmp_path: Path) -
     assert json.loads(lines[2])[2] == 'größe, "quoted"'
 
 
+@pytest.mark.slow
 def test_a_thousand_sentences_are_not_yet_the_published_set(tmp_path: Path) -> None:
     rows = pairs_of(1000, 1)
     unknown = msrvtt_set(tmp_path, rows).identity()

@@ -71,6 +71,7 @@ def test_a_process_killed_outright_is_resumed_with_the_same_weights(tmp_path: Pa
     assert synthetic.same_weights(lambda: dict(one), lambda: dict(other))
 
 
+@pytest.mark.slow
 def test_a_resumed_training_repeats_no_step_that_is_kept(tmp_path: Path) -> None:
     steps: list[int] = []
     options = {"checkpoint_every_steps": 1}

@@ -138,6 +138,7 @@ def test_a_description_that_a_killed_process_was_printing_is_not_used(
     assert list(describe_together(paths, LIMITS)) == paths[:1]
 
 
+@pytest.mark.slow
 def test_a_file_cannot_speak_for_another(tmp_path: Path, make_video: MakeVideo) -> None:
     plain = make_video(tmp_path / "plain.mp4")
     titles = [

@@ -111,6 +111,7 @@ def test_a_table_that_was_cleaned_away_is_written_again(*, whole_folder: bool) -
     assert Path(table_file(colour)).read_text(encoding="ascii") == text
 
 
+@pytest.mark.slow
 def test_a_table_that_cannot_be_written_is_no_fault_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = make_hdr(tmp_path / "hdr.mkv", "smpte2084")
     shutil.rmtree(Path(table_file(Colour(transfer="smpte2084", primaries="bt2020"))).parent)

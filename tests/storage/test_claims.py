@@ -309,6 +309,7 @@ def test_the_holder_of_a_claim_is_named_without_credentials(
         assert not [path for path in (staged.path / "claims").glob("*.json") if "hunter2" in path.read_text()]
 
 
+@pytest.mark.slow
 def test_a_store_whose_holder_was_lost_with_its_machine_is_free_after_its_lease(staged: FeatureStore) -> None:
     leave(staged, "run-abc", 1.0)
     started = time.monotonic()

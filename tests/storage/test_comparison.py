@@ -195,6 +195,7 @@ def test_wider_types_and_rows_without_a_direction() -> None:
     assert compare_rows(rows, zeros).zero == (0, 6)
 
 
+@pytest.mark.slow
 def test_another_scale_of_rows_that_are_not_normalised(tmp_path: Path) -> None:
     rows = {name: 5 * each for name, each in base().items()}
     write(tmp_path / "a", rows)

@@ -85,6 +85,7 @@ def test_a_restored_file_is_forgotten_by_the_next_verification(
     assert list((filled.path / "damage").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_record_of_a_file_that_was_written_again_does_not_count(
     filled: FeatureStore, fill: Act, tmp_path: Path, two_d: FeatureSpace, three_d: FeatureSpace
 ) -> None:

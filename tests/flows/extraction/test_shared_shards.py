@@ -240,6 +240,7 @@ def test_what_others_do_says_nothing_about_this_machine(between: object) -> None
 
 
 # More requests than one question makes, and fewer than a run waits through.
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [20, 1_000_000])
 def test_an_outage_of_the_object_store_does_not_end_a_run_that_waits(
     s3: ObjectStore, store: FeatureStore, failing: int

@@ -155,6 +155,7 @@ def test_a_dead_host_is_that_of_its_videos_while_others_answer(web: Site, config
     assert all(isinstance(each, InfrastructureError) for each in alone.values())
 
 
+@pytest.mark.slow
 def test_a_host_that_never_answers_is_not_waited_for_by_each_of_its_videos(web: Site, config: Config) -> None:
     urls = [web.url(f"/{number}.mp4") for number in range(9)]
     for number in range(9):
@@ -175,6 +176,7 @@ def test_a_host_that_never_answers_is_not_waited_for_by_each_of_its_videos(web: 
     assert not services.has_given_up(other)
 
 
+@pytest.mark.slow
 def test_a_host_that_answers_in_between_is_asked_on(web: Site, config: Config) -> None:
     urls = [web.url(f"/{number}.mp4") for number in range(6)]
     for number in range(6):

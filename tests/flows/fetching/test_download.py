@@ -178,6 +178,7 @@ def test_a_service_that_fails_is_asked_again(web: Site, config: Config, fetch: F
     assert len(web.gets("/b.mp4")) == 4
 
 
+@pytest.mark.slow
 def test_a_service_is_not_asked_earlier_than_it_says(web: Site, config: Config, fetch: Fetch) -> None:
     web.pages["/a.mp4"] = Page(CONTENT, first(1, always(503, retry_after=1)))
     started = time.monotonic()
