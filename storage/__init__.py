@@ -19,7 +19,8 @@
   `lease_medium`; `workspace` (what keeps an overtaken holder from writing).
 - Object stores: `location` (a folder or a URL), `remote_path` (a path there, with the methods of pathlib that stores
   use), `remote_listings` (few requests for many files), `remote_read_ahead` (files read in order), `remote_ranges`
-  (parts of files), `drafts` (what is to be uploaded), `lease_objects` (claims).
+  (parts of files), `remote_requests` (until a deadline), `remote_versions` (replacing only what is unchanged), `drafts`
+  (what is to be uploaded), `lease_objects` (claims).
 - The file system, for every package: `atomic` (complete files only), `lock` (on one machine), `documents` and
   `json_codec` (JSON files), `system_errors` (unreadable is not damaged).
 """
