@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -101,7 +102,8 @@ def test_cancel_is_pressed_on_a_run_that_goes_on(up: ReeldexUp, ui: PrefectPage)
 
 def test_a_schedule_is_paused(up: ReeldexUp, ui: PrefectPage) -> None:
     ui.go(f"/deployments/deployment/{up.deployment('extract/nightly')['id']}")
-    switch = ui.page.get_by_role("switch", name="At 02:00 AM")
+    # The tests of restarts, which use the same server before or after, move it by an hour or two.
+    switch = ui.page.get_by_role("switch", name=re.compile("At 0[234]:00 AM"))
     switch.wait_for()
     assert switch.get_attribute("aria-checked") == "true"
     switch.click()
