@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 
@@ -101,15 +100,22 @@ def test_cancel_is_pressed_on_a_run_that_goes_on(up: ReeldexUp, ui: PrefectPage)
 
 
 def test_a_schedule_is_paused(up: ReeldexUp, ui: PrefectPage) -> None:
-    ui.go(f"/deployments/deployment/{up.deployment('extract/nightly')['id']}")
-    # The tests of restarts, which use the same server before or after, move it by an hour or two.
-    switch = ui.page.get_by_role("switch", name=re.compile("At 0[234]:00 AM"))
+    deployment = up.deployment("extract/nightly")
+    # The tests of restarts, which may use the same server before, move it, and leave one that was edited beside it.
+    schedule = next(each for each in deployment["schedules"] if each["active"])
+
+    def is_active() -> bool:
+        schedules = up.deployment("extract/nightly")["schedules"]
+        return next(bool(each["active"]) for each in schedules if each["id"] == schedule["id"])
+
+    ui.go(f"/deployments/deployment/{deployment['id']}")
+    switch = ui.page.get_by_role("switch", name=f"At 0{schedule['schedule']['cron'].split()[1]}:00 AM")
     switch.wait_for()
     assert switch.get_attribute("aria-checked") == "true"
     switch.click()
-    up.until(lambda: up.deployment("extract/nightly")["schedules"][0]["active"] is False, seconds=20)
+    up.until(lambda: not is_active(), seconds=20)
     switch.click()
-    up.until(lambda: up.deployment("extract/nightly")["schedules"][0]["active"] is True, seconds=20)
+    up.until(is_active, seconds=20)
 
 
 def test_no_page_has_asked_for_anything_outside_this_machine(ui: PrefectPage) -> None:
