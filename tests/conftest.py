@@ -80,7 +80,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401 - a W
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and let files that wait for servers alternate with files that compute.
 
-    Spread over more processes than there are cores, they use the waiting of each other. Files with many slow tests come
+    Spread over processes, they use the waiting of each other. Files with many slow tests come
     first, so that no process is left alone with one.
     """
     for item in items:
