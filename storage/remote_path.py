@@ -135,7 +135,7 @@ class RemotePath(PosixPath):
     # Reading
 
     def is_absent(self) -> bool:
-        """Return whether there is no file, asked of the object store itself."""
+        """Return whether the object store has no file here, by a new request."""
         return self.version_now() is None
 
     def version_now(self, deadline: float | None = None) -> str | None:
@@ -151,7 +151,7 @@ class RemotePath(PosixPath):
         return [name for name in listings.entries_now(self.url) if name != listings.FOLDER_MARK]
 
     def read_now(self, deadline: float | None = None) -> bytes:
-        """Return the content of a file, asked of the object store itself; raises FileNotFoundError."""
+        """Return the content of a file as the object store has it now; raises FileNotFoundError."""
         content: bytes = requested_of_file(self.url, deadline, "cat_file")
         return content
 
