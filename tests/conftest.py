@@ -252,15 +252,9 @@ def s3(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(remote_faults, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 2)
     _object_store.heal()
-    client = object_store.client(_object_store)
-    client.create_bucket(Bucket="lab")
-    remote_listings.forget()
-    _object_store.requests.clear()
-    yield _object_store
-    POOL.stop()
-    _object_store.heal()
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket="lab"):
-        for each in page.get("Contents", []):
-            client.delete_object(Bucket="lab", Key=each["Key"])
-    client.delete_bucket(Bucket="lab")
+    with object_store.bucket(_object_store):
+        remote_listings.forget()
+        _object_store.requests.clear()
+        yield _object_store
+        POOL.stop()
     remote_listings.forget()

@@ -140,6 +140,25 @@ def running() -> Iterator[ObjectStore]:
         server.server_close()
 
 
+@contextmanager
+def bucket(store: ObjectStore) -> Iterator[Any]:
+    """Make the empty bucket `lab`, yield a client of it, and remove it with all that it holds.
+
+    The servers of one process share what they store: a bucket that stays is the next test's.
+    """
+    plain = client(store)
+    assert not plain.list_buckets()["Buckets"], "a test left its bucket behind"
+    plain.create_bucket(Bucket="lab")
+    try:
+        yield plain
+    finally:
+        store.heal()
+        for page in plain.get_paginator("list_objects_v2").paginate(Bucket="lab"):
+            for each in page.get("Contents", []):
+                plain.delete_object(Bucket="lab", Key=each["Key"])
+        plain.delete_bucket(Bucket="lab")
+
+
 def client(store: ObjectStore) -> Any:  # noqa: ANN401 - botocore makes its classes when asked
     """Return a plain client of the server, which does not go through reeldex."""
     import botocore.session

@@ -154,9 +154,7 @@ for name in ("lab-key", "lab-secret"):
 def test_credentials_in_blocks_reach_the_process_of_a_run_and_nothing_else(cluster: OwnServer) -> None:
     secrets = {**cluster.environment, "lab-key": KEY, "lab-secret": SECRET}
     subprocess.run([sys.executable, "-c", SAVE], env=secrets, cwd=cluster.folder, check=True)
-    with object_store.running() as server:
-        bucket = object_store.client(server)
-        bucket.create_bucket(Bucket="lab")
+    with object_store.running() as server, object_store.bucket(server) as bucket:
         videos = {"a.mp4": (cluster.folder / "videos/0.mp4").read_bytes(), "broken.mp4": b"no video"}
         for name, content in videos.items():
             bucket.put_object(Bucket="lab", Key=f"videos/{name}", Body=content)
