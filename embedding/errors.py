@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from reeldex.errors import UserError
+from reeldex.errors import UnreadableError, UserError
 
 
 class EmbeddingError(UserError):
@@ -67,18 +67,11 @@ class FeaturesError(EmbeddingError):
     """Features of videos cannot be found or read, or do not fit together."""
 
 
-class FeaturesUnreadableError(EmbeddingError):
+class FeaturesUnreadableError(EmbeddingError, UnreadableError):
     """The system does not allow reading features: permissions, limits, a disk. They are not known to be unusable.
 
-    Not a FeaturesError: the video is not left out. `errno` is the error number if there is one.
+    Not a FeaturesError: the video is not left out.
     """
-
-    def __init__(self, message: str, errno: int | None = None) -> None:
-        super().__init__(message)
-        self.errno = errno
-
-    def __reduce__(self) -> tuple[type[FeaturesUnreadableError], tuple[str, int | None]]:
-        return FeaturesUnreadableError, (str(self), self.errno)
 
 
 class MissingVideosError(FeaturesError):

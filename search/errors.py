@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reeldex.errors import UserError
+from reeldex.errors import UnreadableError, UserError
 
 
 class SearchError(UserError):
@@ -25,7 +25,7 @@ class IndexDamagedError(SearchError):
     """The content of a file of an index is not what was written."""
 
 
-class IndexUnreadableError(SearchError):
+class IndexUnreadableError(SearchError, UnreadableError):
     """The system does not allow reading a file of an index: permissions, limits, a disk. It may be intact."""
 
 

@@ -158,7 +158,7 @@ def readable(path: Path) -> Iterator[None]:
         with reading(path):
             yield
     except StoreUnreadableError as error:
-        raise IndexUnreadableError(str(error)) from error
+        raise IndexUnreadableError(str(error), error.errno) from error
 
 
 def videos_file(number: int) -> str:

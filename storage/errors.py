@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reeldex.errors import InfrastructureError, PermanentFaultError, UserError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UnreadableError, UserError
 
 
 class StoreError(UserError):
@@ -94,15 +94,16 @@ class StoreFileMissingError(StoreDamagedError, FileNotFoundError):
         return StoreFileMissingError, (self.path,)
 
 
-class StoreUnreadableError(StoreError):
+class StoreUnreadableError(StoreError, UnreadableError):
     """The system does not allow reading a file or folder. It is not known to be damaged; nothing is extracted again.
 
     `path` is the file, `why` the system's message, `remedy` what to do, `errno` the error number if there is one.
     """
 
     def __init__(self, path: Path, why: str, remedy: str, errno: int | None = None) -> None:
-        super().__init__(f"{path} cannot be read: {why}. {remedy} It is not known to be damaged: do not delete it.")
-        self.path, self.why, self.remedy, self.errno = path, why, remedy, errno
+        message = f"{path} cannot be read: {why}. {remedy} It is not known to be damaged: do not delete it."
+        super().__init__(message, errno)
+        self.path, self.why, self.remedy = path, why, remedy
 
     def __reduce__(self) -> tuple[type[StoreUnreadableError], tuple[Path, str, str, int | None]]:
         return StoreUnreadableError, (self.path, self.why, self.remedy, self.errno)

@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reeldex.embedding.errors import FeaturesUnreadableError
-from reeldex.errors import InfrastructureError, PermanentFaultError, ReeldexError, UsageError, UserError
+from reeldex.errors import (
+    InfrastructureError,
+    PermanentFaultError,
+    ReeldexError,
+    UnreadableError,
+    UsageError,
+    UserError,
+)
 from reeldex.remote_faults import RemoteError
-from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.system_errors import reason, remedy_for
 from reeldex.storage.write_errors import LASTING, lasting_fault
 
@@ -53,7 +58,7 @@ class InternalError(ReeldexError):
 
 def is_infrastructure_fault(error: BaseException) -> bool:
     """Whether an error is due to the machine; `as_our_error` tells those that may pass from those that last."""
-    if isinstance(error, (StoreUnreadableError, FeaturesUnreadableError)):
+    if isinstance(error, UnreadableError):
         return error.errno in _PASSING
     if isinstance(error, (MemoryError, OSError)) or type(error).__name__ in _DEVICE_ERRORS:
         return True

@@ -15,6 +15,20 @@ class UsageError(UserError):
     """The command, the configuration or the input cannot be used as given. The message says what to change."""
 
 
+class UnreadableError(UserError):
+    """The system does not allow reading a file: permissions, limits, a disk. The file may be intact.
+
+    `errno` is the error number if there is one: it tells whether the user or the machine is at fault.
+    """
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[type[UnreadableError], tuple[object, ...]]:
+        return type(self), (str(self), self.errno)
+
+
 class InfrastructureError(ReeldexError):
     """A failure of the machine: a process died, memory ran out, a device was lost. A retry may succeed."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.words.cache import write_cache
 from reeldex.embedding.words.vectors import WordVectors
+from reeldex.flows.execution.errors import is_infrastructure_fault
 from reeldex.search.ann_index import AnnIndex
 from reeldex.search.errors import (
     IndexBusyError,
@@ -223,6 +226,12 @@ def test_what_the_system_does_not_let_us_read_is_not_built_again(library: Librar
                 library.build(rebuild=rebuild)
         path.unlink()
         (library.folder / "elsewhere").rename(path)
+    make_unreadable(folder / "index.json")
+    with pytest.raises(IndexUnreadableError) as failed:
+        SearchIndex.open(folder)
+    assert is_infrastructure_fault(failed.value), "a disk that fails is no fault of the user"
+    assert failed.value.errno == pickle.loads(pickle.dumps(failed.value)).errno == errno.EIO  # noqa: S301 - our own
+    make_readable(folder / "index.json")
     assert {path: path.read_bytes() for path in folder.iterdir()} == files
     assert library.build().up_to_date
 
