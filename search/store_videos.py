@@ -13,7 +13,7 @@ from reeldex.embedding.caption_cache import CaptionFile
 from reeldex.embedding.captions import VideoCaptions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import features_readable
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 from reeldex.search.errors import NothingToIndexError, VideosVanishedError
 from reeldex.search.generation import VideoRecord
 from reeldex.search.request import Captions

@@ -109,6 +109,10 @@ class StoreUnreadableError(StoreError, UnreadableError):
         return StoreUnreadableError, (self.path, self.why, self.remedy, self.errno)
 
 
+class RemoteStoreError(StoreError):
+    """What was asked for needs files on a disk, and this store is in an object store."""
+
+
 class StagingIncompleteError(StoreError):
     """A shard cannot be published before all its videos are extracted."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reeldex.remote_files import redacted
+from reeldex.remote_urls import redacted
 from reeldex.storage.json_codec import Text
 from reeldex.storage.process_id import is_alive, own_process
 

@@ -10,8 +10,9 @@ from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.fields import FieldInfo
 
 from reeldex.errors import UserError
-from reeldex.remote_files import RemoteUrl, is_url, redacted
-from reeldex.storage.remote_path import RemotePath, RemoteStoreError
+from reeldex.remote_urls import RemoteUrl, is_url, redacted
+from reeldex.storage.errors import RemoteStoreError
+from reeldex.storage.remote_path import RemotePath
 
 _ONE_SLASH = re.compile(r"((?:s3a?|gc?s|az|abfss?|https?):)/(?!/)", re.IGNORECASE)
 

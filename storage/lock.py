@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from reeldex.remote_files import redacted
+from reeldex.remote_urls import redacted
 from reeldex.storage.atomic import publish_text
 from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.write_errors import UnwritableError, lasting_fault

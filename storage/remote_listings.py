@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reeldex.remote_faults import attempted, connected
-from reeldex.remote_files import RemoteUrl
+from reeldex.remote_urls import RemoteUrl
 from reeldex.storage.remote_versions import version_of
 
 FRESH_SECONDS = 2.0

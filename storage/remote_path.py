@@ -13,14 +13,14 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path, PosixPath
+from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from reeldex.remote_faults import attempted, connected
-from reeldex.remote_files import RemoteUrl
 from reeldex.storage import remote_listings as listings
 from reeldex.storage.drafts import new_draft
-from reeldex.storage.errors import StoreError
+from reeldex.storage.errors import RemoteStoreError
+from reeldex.storage.remote_name import RemoteName
 from reeldex.storage.remote_ranges import RangeReader
 from reeldex.storage.remote_read_ahead import content_ahead
 from reeldex.storage.remote_requests import requested_of_file
@@ -28,11 +28,7 @@ from reeldex.storage.remote_versions import can_compare, is_not_current, put_ove
 from reeldex.user_folders import cache_folder
 
 
-class RemoteStoreError(StoreError):
-    """What was asked for needs files on a disk, and this store is in an object store."""
-
-
-class RemotePath(PosixPath):
+class RemotePath(RemoteName):
     """A file or folder at a URL such as `s3://bucket/store`.
 
     All methods raise RemoteError, an OSError, when the object store cannot be asked or refuses. A folder is there while
@@ -40,46 +36,6 @@ class RemotePath(PosixPath):
     """
 
     __slots__ = ()
-
-    @property
-    def url(self) -> RemoteUrl:
-        """The URL of this path; raises UsageError for one that carries credentials."""
-        scheme, *rest = self.parts
-        return RemoteUrl(scheme.removesuffix(":"), "/".join(rest))
-
-    def __str__(self) -> str:
-        scheme, *rest = self.parts
-        return f"{scheme}//{'/'.join(rest)}"
-
-    def __repr__(self) -> str:
-        return f"RemotePath({str(self)!r})"
-
-    def __fspath__(self) -> str:
-        self._needs_a_disk("This")
-
-    def as_posix(self) -> str:
-        """Return the URL."""
-        return str(self)
-
-    def as_uri(self) -> str:
-        """Return the URL."""
-        return str(self)
-
-    def is_absolute(self) -> bool:
-        """Return True: a URL does not depend on the working directory."""
-        return True
-
-    def absolute(self) -> RemotePath:
-        """Return this path."""
-        return self
-
-    def resolve(self, strict: bool = False) -> RemotePath:  # noqa: ARG002, FBT001, FBT002 - as pathlib has it
-        """Return this path."""
-        return self
-
-    def relative_to(self, *other: Any, **options: Any) -> Path:  # type: ignore[override] # noqa: ANN401 - as pathlib has it
-        """Return the path below another one; it is no URL."""
-        return Path(*super().relative_to(*other, **options).parts)
 
     # What is there
 
@@ -297,12 +253,6 @@ class RemotePath(PosixPath):
     def replace(self, target: Any) -> NoReturn:  # noqa: ANN401 - as pathlib has it
         """Raise RemoteStoreError, as `rename` does."""
         self.rename(target)
-
-    def _needs_a_disk(self, what: str) -> NoReturn:
-        raise RemoteStoreError(
-            f"{what} needs files on a disk, and {self} is in an object store. Copy the store to a folder of this "
-            "machine, and use that."
-        )
 
 
 def local_side(root: Path) -> Path:

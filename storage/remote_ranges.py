@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from reeldex.remote_faults import RemoteError, RemoteFault, attempted, connected
-from reeldex.remote_files import RemoteUrl, let_client_finish
+from reeldex.remote_files import let_client_finish
+from reeldex.remote_urls import RemoteUrl
 from reeldex.storage.remote_versions import reads_one_version, version_of
 
 BLOCK_BYTES = 64 << 10

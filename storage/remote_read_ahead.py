@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from reeldex.remote_faults import attempted, connected
-from reeldex.remote_files import RemoteUrl
+from reeldex.remote_urls import RemoteUrl
 from reeldex.storage import remote_listings as listings
 from reeldex.storage.remote_listings import RemoteEntry
 

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from reeldex.remote_faults import attempted, connected
-from reeldex.remote_files import RemoteUrl, within_seconds
+from reeldex.remote_files import within_seconds
+from reeldex.remote_urls import RemoteUrl
 
 _LEAST_SECONDS = 0.001
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reeldex.remote_faults import RemoteError, connected, response_code
-from reeldex.remote_files import RemoteUrl
+from reeldex.remote_urls import RemoteUrl
 from reeldex.storage.remote_requests import requested, requested_of_file
 
 _S3 = frozenset({"s3", "s3a"})

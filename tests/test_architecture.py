@@ -34,6 +34,7 @@ LEAVES = {
     "quantities",
     "remote_faults",
     "remote_files",
+    "remote_urls",
     "untrusted_files",
     "user_folders",
 }

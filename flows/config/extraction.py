@@ -12,7 +12,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 from reeldex.extractors.options import DecodeLimits, DecoderOptions, DeviceOptions, WeightsOptions
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.options import Options, Seconds
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 from reeldex.storage.location import StorePath
 
 RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")

@@ -6,7 +6,8 @@ import re
 import urllib.parse
 
 from reeldex.errors import UsageError
-from reeldex.remote_files import RemoteUrl, is_url, require_client
+from reeldex.remote_files import require_client
+from reeldex.remote_urls import RemoteUrl, is_url
 
 _PORTS = {"http": ":80", "https": ":443"}
 

@@ -19,7 +19,7 @@ from reeldex.flows.extraction.opened_videos import OpenedVideo, open_videos
 from reeldex.flows.extraction.video_lengths import Lengths, sample_of
 from reeldex.flows.extraction.work import USUAL_SHAPE, Work, measured_work
 from reeldex.quantities import counted, data_size, duration
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 from reeldex.storage.json_codec import to_json
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 from reeldex.errors import UsageError
 from reeldex.flows.extraction.file_names import printable
 from reeldex.quantities import clock_seconds
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 from reeldex.storage.schema import Span
 
 log = logging.getLogger(__name__)

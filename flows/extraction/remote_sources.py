@@ -16,7 +16,7 @@ from reeldex.flows.extraction.video_ids import FoundFile
 from reeldex.flows.fetching.faults import FetchError
 from reeldex.flows.fetching.looking import asked, content_of
 from reeldex.flows.fetching.remote_file import RemoteFile
-from reeldex.remote_files import RemoteUrl, carries_credentials, redacted
+from reeldex.remote_urls import RemoteUrl, carries_credentials, redacted
 
 if TYPE_CHECKING:
     from reeldex.flows.fetching.object_store import ObjectFiles

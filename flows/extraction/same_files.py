@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.errors import InfrastructureError, UsageError
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 
 if TYPE_CHECKING:
     from reeldex.storage.store import FeatureStore

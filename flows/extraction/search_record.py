@@ -11,7 +11,7 @@ from reeldex.flows.config.extraction import VideoIdRule
 from reeldex.flows.extraction.addresses import address_of
 from reeldex.flows.extraction.search_notes import NoteKind
 from reeldex.flows.extraction.sources import is_searched
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 from reeldex.storage.errors import StoreBusyError, StoreDamagedError
 from reeldex.storage.searches import Searches
 

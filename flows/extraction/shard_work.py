@@ -20,7 +20,7 @@ from reeldex.flows.extraction.networks import feature_space
 from reeldex.flows.extraction.store_faults import space_needed, store_faults
 from reeldex.flows.fetching.ahead import FetchedFiles
 from reeldex.quantities import counted, duration
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 from reeldex.storage.json_codec import Integer, Number, to_json
 
 if TYPE_CHECKING:

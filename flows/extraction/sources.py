@@ -23,7 +23,7 @@ from reeldex.flows.extraction.video_ids import FoundFile, KnownIds, assign_ids
 from reeldex.flows.fetching import looking
 from reeldex.flows.fetching.looking import look_at_all
 from reeldex.flows.fetching.services import Services
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 from reeldex.storage.schema import Span, VideoEntry
 
 

@@ -11,7 +11,7 @@ from reeldex.flows.config.extraction import VideoIdRule
 from reeldex.flows.extraction.addresses import file_name, path_below_place, path_in
 from reeldex.flows.extraction.file_names import composed, printable
 from reeldex.flows.extraction.search_notes import NoteKind, SearchTally
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 
 if TYPE_CHECKING:
     from reeldex.flows.fetching.remote_file import RemoteFile

@@ -17,7 +17,7 @@ from reeldex.flows.fetching.download import Download, NeedsRoomError
 from reeldex.flows.fetching.faults import FaultKind, FetchError, FetchStoppedError, ServiceFault
 from reeldex.flows.fetching.services import Services
 from reeldex.quantities import data_size
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 
 if TYPE_CHECKING:
     from reeldex.flows.config.fetching import FetchConfig

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from reeldex.flows.fetching.faults import FetchStoppedError
-from reeldex.remote_files import RemoteUrl
+from reeldex.remote_urls import RemoteUrl
 from reeldex.storage.write_errors import lasting_fault
 from reeldex.user_folders import cache_folder
 

@@ -13,7 +13,7 @@ from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.remote_file import RemoteFile
 from reeldex.quantities import data_size
-from reeldex.remote_files import RemoteUrl
+from reeldex.remote_urls import RemoteUrl
 
 if TYPE_CHECKING:
     from reeldex.flows.fetching.patience import Patience

@@ -13,7 +13,8 @@ from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault, S
 from reeldex.flows.fetching.remote_file import RemoteFile
 from reeldex.flows.fetching.service import Body
 from reeldex.remote_faults import fault_of_request
-from reeldex.remote_files import RemoteUrl, open_file_system, path_within, within_seconds
+from reeldex.remote_files import open_file_system, path_within, within_seconds
+from reeldex.remote_urls import RemoteUrl
 
 if TYPE_CHECKING:
     from reeldex.flows.fetching.patience import Patience

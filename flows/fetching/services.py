@@ -12,7 +12,7 @@ from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.object_store import ObjectFiles
 from reeldex.flows.fetching.patience import Patience, deadline_in
-from reeldex.remote_files import RemoteUrl
+from reeldex.remote_urls import RemoteUrl
 
 if TYPE_CHECKING:
     from reeldex.flows.config.fetching import FetchConfig

@@ -23,7 +23,7 @@ from reeldex.extractors.thumbnail import thumbnail
 from reeldex.flows.extraction.markdown import table
 from reeldex.flows.extraction.report import Picture, contact_sheet, failure_rows, summary
 from reeldex.flows.runs.form_words import in_form_words
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport

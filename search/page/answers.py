@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from anyio import CapacityLimiter, to_thread
 from starlette.responses import JSONResponse, Response
 
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 from reeldex.search.page.ffmpeg_arguments import Delivery
 from reeldex.search.page.file_response import FileResponse
 from reeldex.search.page.live_index import IndexSnapshot, LiveIndex, video_key

@@ -14,14 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from reeldex.errors import UserError
-from reeldex.remote_files import (
-    RemoteUrl,
-    credentials_advice,
-    endpoint_variables,
-    open_file_system,
-    place_is_absent,
-    redacted,
-)
+from reeldex.remote_files import open_file_system, place_is_absent
+from reeldex.remote_urls import RemoteUrl, credentials_advice, endpoint_variables, redacted
 
 log = logging.getLogger(__name__)
 

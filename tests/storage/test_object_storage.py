@@ -21,12 +21,12 @@ import pytest
 
 from reeldex.errors import UsageError
 from reeldex.remote_faults import RemoteError
-from reeldex.storage.errors import NotAStoreError, StoreError, StoreUnreadableError
+from reeldex.storage.errors import NotAStoreError, RemoteStoreError, StoreError, StoreUnreadableError
 from reeldex.storage.growth import plan_growth
 from reeldex.storage.npy_export import export_npy
 from reeldex.storage.npy_import import import_npy
 from reeldex.storage.remote_listings import forget
-from reeldex.storage.remote_path import RemotePath, RemoteStoreError, local_side
+from reeldex.storage.remote_path import RemotePath, local_side
 from reeldex.storage.remote_ranges import HEAD_BYTES
 from reeldex.storage.removal import remove_videos
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome

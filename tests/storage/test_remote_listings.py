@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reeldex.remote_files import RemoteUrl
+from reeldex.remote_urls import RemoteUrl
 from reeldex.storage import remote_listings as listings
 
 FOLDER = RemoteUrl("s3", "lab/store/claims")

@@ -17,7 +17,7 @@ from reeldex.extractors.options import EngineOptions, NetworkOptions, WeightsCho
 from reeldex.extractors.registry import EXTRACTORS, extractor
 from reeldex.flows.extraction.engine_results import outcome_of
 from reeldex.options import fault_message
-from reeldex.remote_files import is_url, redacted
+from reeldex.remote_urls import is_url, redacted
 from reeldex.storage.schema import FeatureRows
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from cyclopts import App, Group, Parameter, Token
 from reeldex.cli.settings import Given, Setting
 from reeldex.errors import ReeldexError, UserError
 from reeldex.remote_faults import needs_user
-from reeldex.remote_files import is_url
+from reeldex.remote_urls import is_url
 from reeldex.storage.location import store_path
 
 

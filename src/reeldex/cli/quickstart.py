@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reeldex.cli import main as cli
 from reeldex.quantities import data_size
-from reeldex.remote_files import is_url, redacted
+from reeldex.remote_urls import is_url, redacted
 
 _QUESTIONS = (
     "a flashing white ring on a plain green ground",

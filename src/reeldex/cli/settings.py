@@ -24,7 +24,7 @@ from reeldex.flows.config.keys import field_at
 from reeldex.flows.config.monitoring import MonitoringConfig
 from reeldex.flows.config.notify import REVEALED
 from reeldex.flows.config.pipeline import PipelineConfig, load_config, parse_config
-from reeldex.remote_files import is_url, redacted
+from reeldex.remote_urls import is_url, redacted
 from reeldex.storage.location import names_store
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}

@@ -18,7 +18,7 @@ from reeldex.flows.fetching.faults import FetchError
 from reeldex.flows.fetching.looking import exists
 from reeldex.flows.fetching.patience import Patience, deadline_in
 from reeldex.flows.fetching.services import Services
-from reeldex.remote_files import RemoteUrl
+from reeldex.remote_urls import RemoteUrl
 from tests.flows.fetching.conftest import Config
 from tests.flows.fetching.test_ahead import fetched, reason
 from tests.flows.fetching.web_server import Page, Site
