@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -23,6 +24,10 @@ _ASKED = 3  # other files, to find out what a fault concerns
 _WITNESS_SECONDS = 30.0
 _SILENT_TIMES = 3  # in a row, without any answer of a service, before it is not asked any more
 _LOOK_SECONDS = 120.0  # for facts about a file, all attempts together
+_LATELY_SECONDS = 600.0
+# Services that this process has given up, and until when (monotonic) they are tried but once: the shards of a run have
+# services of their own, and each would be patient with the same dead host. Whose fault it is, each finds out itself.
+GIVEN_UP_LATELY: dict[str, float] = {}
 
 
 class Services:
@@ -64,11 +69,12 @@ class Services:
             return self._stores[key]
 
     def patience(self, url: str, stop: threading.Event | None = None, *, brief: bool = False) -> Patience:
-        """Return how often and how long a request is tried: once if its service has been given up.
+        """Return how often and how long a request is tried: once if its service has been given up, here or lately.
 
         With `brief`, for a request that only asks for facts.
         """
-        tries = 0 if self.has_given_up(url) else self._config.retries
+        lately = time.monotonic() < GIVEN_UP_LATELY.get(service_name(url), 0.0)
+        tries = 0 if lately or self.has_given_up(url) else self._config.retries
         seconds = min(_LOOK_SECONDS, self._config.timeout_seconds) if brief else self._config.timeout_seconds
         return Patience(tries, self._config.retry_delay_seconds, deadline_in(seconds), stop or threading.Event())
 
@@ -80,6 +86,7 @@ class Services:
         """Note that a service has answered, whatever it said."""
         with self._lock:
             self._silent.pop(service_name(url), None)
+            GIVEN_UP_LATELY.pop(service_name(url), None)
 
     def note_silence(self, url: str, fault: ServiceFault) -> None:
         """Note that nothing of a service arrived within the limits; after some times in a row, it is given up."""
@@ -87,7 +94,11 @@ class Services:
         with self._lock:
             self._silent[name] += 1
             if self._silent[name] >= _SILENT_TIMES:
-                self._given_up.setdefault(name, fault)
+                self._give_up(name, fault)
+
+    def _give_up(self, name: str, fault: ServiceFault) -> None:
+        self._given_up.setdefault(name, fault)
+        GIVEN_UP_LATELY[name] = time.monotonic() + _LATELY_SECONDS
 
     def _timeout(self, url: str, fault: ServiceFault) -> FetchError:
         return FetchError(
@@ -116,7 +127,7 @@ class Services:
         if is_of_video:
             if fault.kind is FaultKind.UNREACHABLE:
                 with self._lock:
-                    self._given_up.setdefault(name, fault)
+                    self._give_up(name, fault)
             return FetchError(
                 url,
                 FailureReason.UNREADABLE,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reeldex.flows.config.fetching import FetchConfig
+from reeldex.flows.fetching.services import GIVEN_UP_LATELY
 from tests.flows.fetching.web_server import Site, site
 
 Config = Callable[..., FetchConfig]
@@ -31,4 +32,5 @@ def config(tmp_path: Path) -> Config:
         values = {"cache_folder": tmp_path / "cache", "retry_delay_seconds": 0.01, "retries": 3, "timeout_seconds": 20}
         return FetchConfig.model_validate({**values, **changes})
 
+    GIVEN_UP_LATELY.clear()  # of other tests
     return make

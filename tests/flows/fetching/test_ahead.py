@@ -151,8 +151,15 @@ def test_a_dead_host_is_that_of_its_videos_while_others_answer(web: Site, config
     assert {reason(found[url]) for url in dead} == {FailureReason.UNREADABLE}
     # Only the first ones wait for it.
     assert time.monotonic() - started < 8
-    alone = fetched(FetchedFiles(config(retries=1), dict.fromkeys(dead)), dead[:2])
+    # The next shards try it but once, and find out themselves whose fault it is.
+    started = time.monotonic()
+    alone = fetched(FetchedFiles(config(retries=9, retry_delay_seconds=5), dict.fromkeys(dead)), dead[:2])
     assert all(isinstance(each, InfrastructureError) for each in alone.values())
+    assert time.monotonic() - started < 4
+    services = Services(config(retries=9))
+    assert (services.patience(dead[0]).retries, services.patience(urls[-1]).retries) == (0, 9)
+    services.note_answer(dead[0])
+    assert services.patience(dead[0]).retries == 9
 
 
 @pytest.mark.slow
