@@ -17,15 +17,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests import object_services, object_store
+from tests.cache import CACHE
 from tests.object_store import ObjectStore
 
 # Before anything imports Prefect: its settings and database are this run's own.
 for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]
 _STATE = Path(tempfile.mkdtemp(prefix="reeldex-test-state-"))
-# Random weights and converted networks take a minute to make. They are checked against their hashes whenever they are
-# read, so all processes of a test run and later runs share them; `pytest --cache-clear` removes them.
-CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache" / "d" / "reeldex"
 os.environ.pop("TORCH_HOME", None)
 os.environ.update(
     # Neither read nor written by tests: the user's caches of weights, converted networks and word vectors.
@@ -50,7 +48,9 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 MakeVideo = Callable[..., Path]
 
-_SYSTEM_TESTS = Path(__file__).parent / "system"
+_SYSTEM_TESTS = "tests/system/"
+# Its tests share a server, so that they are run one after the other by one process.
+_SHARED_UP = f"{_SYSTEM_TESTS}shared_up/"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,25 +77,46 @@ def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401 - a W
         sys.stderr.write(f"\n{node.gateway.id} ended with exit status {status} (negative: the number of a signal)\n")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder, and let files that wait for servers alternate with files that compute.
+def _unit(nodeid: str) -> str:
+    """Return what is run by one process, one test after the other: a file, or the files that share a server."""
+    return _SHARED_UP if nodeid.startswith(_SHARED_UP) else nodeid.partition("::")[0]
 
-    Spread over processes, they use the waiting of each other. Files with many slow tests come
-    first, so that no process is left alone with one.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, and put files that wait for servers first, those that compute last.
+
+    The slow ones of each kind are at its end of the order, for processes that begin at both ends.
     """
     for item in items:
-        if item.path.is_relative_to(_SYSTEM_TESTS):
+        if item.nodeid.startswith(_SYSTEM_TESTS):
             item.add_marker(pytest.mark.system)
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("system"))
-    files = sorted(dict.fromkeys(item.path for item in items), key=lambda path: -slow[path])
-    waiting = [path for path in files if path.is_relative_to(_SYSTEM_TESTS)]
-    computing = [path for path in files if path not in waiting]
-    places = {
-        path: 2 * number + offset
-        for offset, kind in enumerate((waiting, computing))
-        for number, path in enumerate(kind)
-    }
-    items.sort(key=lambda item: places[item.path])
+    slow = Counter(
+        _unit(item.nodeid) for item in items if item.get_closest_marker("slow") or item.get_closest_marker("system")
+    )
+
+    def place(item: pytest.Item) -> tuple[bool, int, str]:
+        unit = _unit(item.nodeid)
+        waits = unit.startswith(_SYSTEM_TESTS)
+        return (not waits, -slow[unit] if waits else slow[unit], unit)
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 - of pytest-xdist
+    """Let the first process begin with the tests that wait, the others with those that compute: they fit together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FromBothEnds(LoadScopeScheduling):  # type: ignore[misc] # it publishes no types
+        def _split_scope(self, nodeid: str) -> str:
+            return _unit(nodeid)
+
+        def _assign_work_unit(self, node: Any) -> None:  # noqa: ANN401
+            if node is not self.nodes[0]:
+                self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+            super()._assign_work_unit(node)
+
+    return FromBothEnds(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

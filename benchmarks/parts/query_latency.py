@@ -64,8 +64,8 @@ def tower(size: Size, folder: Path) -> Iterator[Figure]:
 def widths(factory: str) -> list[Any]:
     """Return search parameters from narrow to wide."""
     if factory.startswith("HNSW"):
-        return [faiss.SearchParametersHNSW(efSearch=each) for each in (32, 64, 96, 128, 192, 256, 384, 512, 1024)]
-    tries = (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+        return [faiss.SearchParametersHNSW(efSearch=each) for each in (*range(32, 512, 32), 512, 768, 1024)]
+    tries = (4, 8, 12, *range(16, 64, 2), 64, 80, 96, 128, 192, 256, 384, 512)
     return [faiss.SearchParametersIVF(nprobe=each) for each in tries]
 
 

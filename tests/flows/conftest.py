@@ -10,11 +10,13 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.prefect_database import put_empty_database
 from tests.waiting import wait_until
 
 
@@ -25,6 +27,7 @@ def _running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect")}
+    put_empty_database(folder / "prefect")
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -56,9 +59,20 @@ def flow_runs(api_url: str) -> list[dict[str, Any]]:
 def _request(url: str, data: bytes | None = None, method: str | None = None) -> bytes:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - our own server
-    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-        content: bytes = response.read()
-    return content
+    answers: list[bytes] = []
+
+    def answered() -> bool:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+                answers.append(response.read())
+        except urllib.error.HTTPError as error:
+            # Its SQLite database is busy.
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+        return bool(answers)
+
+    wait_until(answered, 60)
+    return answers[0]
 
 
 def _answers(url: str) -> bool:

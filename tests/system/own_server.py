@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from tests.prefect_database import put_empty_database
 from tests.system.running import ReeldexUp
 from tests.waiting import wait_until
 
@@ -25,7 +26,7 @@ class OwnServer(ReeldexUp):
 
     def __init__(self, folder: Path, pipeline: str) -> None:
         super().__init__(folder, pipeline)
-        (folder / "home" / ".prefect").mkdir(parents=True)  # of the server; it does not create it with its database
+        put_empty_database(folder / "home" / ".prefect")
         self.environment["PREFECT_API_URL"] = f"{self.url}/api"
         self.server: subprocess.Popen[bytes] | None = None
         self.first: subprocess.Popen[bytes] | None = None  # the worker, if others are started beside it

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.prefect_database import put_empty_database
 from tests.waiting import wait_until
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -81,6 +82,7 @@ class ReeldexUp:
             **_SHORT_INTERVALS,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.makes_database = False
 
     @property
     def secret(self) -> str:
@@ -100,7 +102,12 @@ class ReeldexUp:
         return {"Authorization": f"Basic {base64.b64encode(self.secret.encode()).decode()}"}
 
     def start(self, *options: str) -> None:
-        """Start it, with further options, and wait until it says that it is up."""
+        """Start it, with further options, and wait until it says that it is up.
+
+        Its first database is a ready one, unless it `makes_database`.
+        """
+        if not self.makes_database:
+            put_empty_database(self.folder / "state/reeldex/prefect")
         log = self.folder / "up.log"
         command = [sys.executable, "-m", "reeldex", "up", "--port", str(self.port), *options]
         with log.open("wb") as file:

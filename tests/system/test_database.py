@@ -27,6 +27,7 @@ compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 def running(tmp_path: Path, make_video: MakeVideo) -> Iterator[ReeldexUp]:
     """A `reeldex up` to be started, in a folder with two videos."""
     up = ReeldexUp(tmp_path / "up", PIPELINE)
+    up.makes_database = True
     for index in range(2):
         make_video(up.folder / "good" / f"good {index}.mp4", seconds=0.5)
     yield up

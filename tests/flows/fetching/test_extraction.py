@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from reeldex.storage.store import FeatureStore
-from tests.conftest import CACHE, MakeVideo, Reeldex
+from tests.cache import CACHE
+from tests.conftest import MakeVideo, Reeldex
 from tests.flows.fetching.web_server import Page, Site, always, cut_after, dripping, first, for_content
 from tests.flows.stores import RANDOM
 from tests.object_store import ObjectStore, client

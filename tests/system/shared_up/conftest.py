@@ -1,4 +1,4 @@
-"""One `reeldex up` for all tests of this package: it takes half a minute to start."""
+"""One `reeldex up` for all tests of this package, which ends with the last of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ schedules:
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(tmp_path_factory: pytest.TempPathFactory, make_video: MakeVideo) -> Iterator[ReeldexUp]:
     """`reeldex up` over a folder with `good` videos, `mixed` ones, and `long` ones; `growing` is empty."""
     running = ReeldexUp(tmp_path_factory.mktemp("system"), PIPELINE)

@@ -12,7 +12,7 @@ import pytest
 from tests.docs.blocks import Block, blocks_of
 from tests.system.running import ReeldexUp
 
-_DOCS = Path(__file__).parents[2] / "docs"
+_DOCS = Path(__file__).parents[3] / "docs"
 _BLOCKS = [
     pytest.param(block, id=f"{page.stem}-{number}")
     for page in sorted(_DOCS.rglob("*.md"))
