@@ -69,12 +69,13 @@ def origin_of(
         if not unlike:
             return replace(inputs, checkpoint=identity, store=store, words_cache=words_cache), None
         if not request.rebuild:
+            since = ", which was made anew since" if "store" in unlike and inputs.store == store else ""
             raise IndexMismatchError(
                 f"The index {request.out} was made with another {' and another '.join(unlike)} than this build "
-                f"has: its moments came from the store {inputs.store}, the checkpoint {inputs.checkpoint.path} "
-                f"({inputs.checkpoint.sha256[:12]}) and the spaces {_names(inputs.spaces)}. Give those, or build into "
-                "another folder, or have this one replaced (--rebuild): until the new one is complete the old one is "
-                "in use."
+                f"has: its moments came from the store {inputs.store}{since}, the checkpoint "
+                f"{inputs.checkpoint.path} ({inputs.checkpoint.sha256[:12]}) and the spaces {_names(inputs.spaces)}. "
+                "Give those, or build into another folder, or have this one replaced (--rebuild): until the new one is "
+                "complete the old one is in use."
             )
     from reeldex.embedding.training.checkpoint import load_checkpoint, require_features, require_word_vectors
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,10 @@ def test_other_word_vectors_windows_or_store_are_refused(library: Library, tmp_p
     elsewhere = make_library(tmp_path / "elsewhere", {"other.mp4": 20.0})
     with pytest.raises(IndexMismatchError, match="another store"):
         library.build(store=elsewhere.folder / "store")
+    shutil.rmtree(library.folder / "store")
+    shutil.copytree(elsewhere.folder / "store", library.folder / "store")
+    with pytest.raises(IndexMismatchError, match=r"came from the store .*/store, which was made anew since, the check"):
+        library.build()
     (library.folder / "random.words").unlink()
     with pytest.raises(IndexMismatchError, match=r"The cache .*random.words .* no longer exists\. .*--word-vectors"):
         SearchIndex.open(library.folder / "index")
