@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Two images from one file. docs/deployment.md says how to run them; tools/replay_dockerfile.py checks them without Docker.
+# Two images from one file. docs/deployment.md says how to run them; `python -m tools.images` checks them without Docker.
 #
 #   docker build --target cuda --tag reeldex:cuda .
 #   docker build --target cpu --tag reeldex:cpu .        # without CUDA libraries

@@ -155,12 +155,12 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 TORCH_PACKAGES = sed -nE 's/^(torch|triton|nvidia-[^=]*|cuda-[^=]*)==.*/\1/p' requirements.lock
 
 # Writes the locks anew; without download addresses, which differ from place to place. requirements.lock has everything;
-# of that, requirements-torch.lock and requirements-run.lock are what images install: PyTorch with CUDA, and the rest
-# without torchvision, which a CPU-only PyTorch of another build breaks, and pytorchvideo, which needs it.
+# of that, requirements-torch.lock and requirements-run.lock are what images install: PyTorch with CUDA, and the rest with
+# the client of S3, without torchvision, which a CPU-only PyTorch of another build breaks, and pytorchvideo, which needs it.
 lock:
 	$(COMPILE) --group dev --output-file requirements.lock pyproject.toml
 	mkdir -p $(VENV)/lock && grep -vE '^ *"(pytorchvideo|torchvision)' pyproject.toml > $(VENV)/lock/pyproject.toml
-	$(COMPILE) --constraints requirements.lock $$($(TORCH_PACKAGES) | sed 's/^/--no-emit-package /') \
+	$(COMPILE) --extra s3 --constraints requirements.lock $$($(TORCH_PACKAGES) | sed 's/^/--no-emit-package /') \
 		--output-file requirements-run.lock $(VENV)/lock/pyproject.toml
 	echo torch | $(COMPILE) --constraints requirements.lock --no-annotate \
 		$$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' requirements-run.lock) --output-file requirements-torch.lock -

@@ -39,6 +39,7 @@ def test_the_locks_of_images_pin_the_versions_that_tests_run_with() -> None:
     assert everything.keys() - torch.keys() - rest.keys() >= NOT_IN_IMAGES
     direct = {re.split(r"[><=;\[ ]", text)[0].lower() for text in project()["dependencies"]}
     assert direct - NOT_IN_IMAGES <= torch.keys() | rest.keys()
+    assert "s3fs" in rest, "containers read and write s3://"
 
 
 def test_locks_hold_hashes_and_no_download_addresses() -> None:
