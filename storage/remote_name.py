@@ -16,11 +16,16 @@ class RemoteName(PosixPath):
 
     @property
     def url(self) -> RemoteUrl:
-        """The URL of this path; raises UsageError for one that carries credentials."""
+        """The URL of this path; raises UsageError for one that carries credentials, and for the empty path."""
+        if not self.parts:
+            return RemoteUrl.parse(str(self))
         scheme, *rest = self.parts
         return RemoteUrl(scheme.removesuffix(":"), "/".join(rest))
 
     def __str__(self) -> str:
+        # `parents` ends with the empty path. From Python 3.12 on, paths are compared and hashed by their texts.
+        if not self.parts:
+            return "."
         scheme, *rest = self.parts
         return f"{scheme}//{'/'.join(rest)}"
 
