@@ -24,7 +24,7 @@ from reeldex.storage.remote_name import RemoteName
 from reeldex.storage.remote_ranges import RangeReader
 from reeldex.storage.remote_read_ahead import content_ahead
 from reeldex.storage.remote_requests import requested_of_file
-from reeldex.storage.remote_versions import can_compare, is_not_current, put_over, version_of
+from reeldex.storage.remote_versions import can_compare, is_not_current, is_there, put_over, version_of
 from reeldex.user_folders import cache_folder
 
 
@@ -160,7 +160,9 @@ class RemotePath(RemoteName):
         system, path = connected(self.url)
         try:
             attempted(lambda: system.put_file(str(file), path, mode="create"), self.url)
-        except FileExistsError:
+        except OSError as error:
+            if not is_there(error):
+                raise
             return False
         finally:
             listings.forget(self.url)
@@ -201,7 +203,9 @@ class RemotePath(RemoteName):
             tried += 1
             try:
                 system.pipe_file(path, content, mode="create")
-            except FileExistsError:
+            except OSError as error:
+                if not is_there(error):
+                    raise
                 # The answer to an earlier attempt may have been lost.
                 return tried > 1 and system.cat_file(path) == content
             return True

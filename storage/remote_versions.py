@@ -15,7 +15,7 @@ _S3 = frozenset({"s3", "s3a"})
 _GOOGLE = frozenset({"gs", "gcs"})
 _AZURE = frozenset({"az", "abfs", "abfss", "adl"})
 # S3's code, and the status of an answer without one.
-_NOT_CURRENT = frozenset({"PreconditionFailed", "412"})
+_REFUSED_CONDITION = frozenset({"PreconditionFailed", "412"})
 
 
 def version_of(info: Mapping[str, Any]) -> str:
@@ -54,9 +54,15 @@ def put_over(url: RemoteUrl, content: bytes, version: str, deadline: float | Non
 def is_not_current(error: Exception) -> bool:
     """Return whether `put_over` failed because the file has another version or is absent."""
     if isinstance(error, RemoteError):
-        return response_code(error) in _NOT_CURRENT
+        return response_code(error) in _REFUSED_CONDITION
     # gcsfs raises the first for another version.
     return isinstance(error, FileExistsError | FileNotFoundError)
+
+
+def is_there(error: Exception) -> bool:
+    """Return whether a creation failed because the file is there."""
+    # s3fs raises the first only if the answer names the condition, which MinIO and others leave out.
+    return isinstance(error, FileExistsError) or response_code(error) in _REFUSED_CONDITION
 
 
 def _put_over_at_google(url: RemoteUrl, content: bytes, version: str, deadline: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -44,8 +45,9 @@ class Fault:
 class ObjectStore:
     """The server: its address, what it was asked, and how it is to fail, `times` for each fault.
 
-    Unless it is `conditional`, it does not know If-None-Match, like servers of some makers. `scheme` is of the URLs of
-    what it stores.
+    Unless it is `conditional`, it does not know If-None-Match, like servers of some makers; others, which it is like
+    unless `names_condition`, know it, but do not name the condition that was not met. `scheme` is of the URLs of what it
+    stores.
     """
 
     url: str = ""
@@ -53,6 +55,7 @@ class ObjectStore:
     requests: list[Request] = field(default_factory=list)
     faults: list[list[Any]] = field(default_factory=list)
     conditional: bool = True
+    names_condition: bool = True
     at_once: int = 0
     most_at_once: int = 0
 
@@ -63,7 +66,7 @@ class ObjectStore:
     def heal(self) -> None:
         """Answer as a server does."""
         self.faults.clear()
-        self.conditional = True
+        self.conditional = self.names_condition = True
 
     def asked(self, method: str, part: str = "") -> list[Request]:
         """Return the requests so far with this method and this part of the path."""
@@ -109,9 +112,24 @@ class ObjectStore:
                     return [b"" if request.method == "HEAD" else body]
             if not self.conditional:
                 environment.pop("HTTP_IF_NONE_MATCH", None)
-            return inner(environment, start)
+            return inner(environment, start) if self.names_condition else _without_condition(inner, environment, start)
 
         return answer
+
+
+def _without_condition(
+    inner: Callable[..., Iterable[bytes]],
+    environment: dict[str, Any],
+    start: Callable[..., Any],
+) -> list[bytes]:
+    """Return a server's answer without the element of errors that names the condition."""
+    begun: list[Any] = []
+    body = b"".join(inner(environment, lambda *arguments: begun.extend(arguments)))
+    shorter = re.sub(b"<Condition>.*?</Condition>", b"", body)
+    # The answer to HEAD has a length but no body.
+    length = [("Content-Length", str(len(shorter)))] if shorter != body else []
+    start(begun[0], [*(each for each in begun[1] if not length or each[0].lower() != "content-length"), *length])
+    return [shorter]
 
 
 @contextmanager

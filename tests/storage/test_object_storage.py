@@ -21,7 +21,8 @@ import pytest
 
 from reeldex.errors import UsageError
 from reeldex.remote_faults import RemoteError
-from reeldex.storage.errors import NotAStoreError, RemoteStoreError, StoreError, StoreUnreadableError
+from reeldex.storage.claims import claim_shard
+from reeldex.storage.errors import ClaimHeldError, NotAStoreError, RemoteStoreError, StoreError, StoreUnreadableError
 from reeldex.storage.growth import plan_growth
 from reeldex.storage.npy_export import export_npy
 from reeldex.storage.npy_import import import_npy
@@ -583,3 +584,25 @@ def test_a_server_without_conditional_writes_is_refused(s3: ObjectStore) -> None
     s3.conditional = False
     with pytest.raises(RemoteStoreError, match="does not support conditional writes"):
         FeatureStore(URL, create=True)
+
+
+def test_a_server_that_does_not_name_the_condition_is_as_good(s3: ObjectStore, tmp_path: Path) -> None:
+    """MinIO and others answer 412 with a code and a message alone."""
+    s3.names_condition = False
+    store = filled(URL, videos=4)
+    path = FeatureStore(URL, create=True).path / "manifest" / "note.json"
+    assert isinstance(path, RemotePath)
+    assert path.create(b"mine")
+    assert not path.create(b"other")
+    (tmp_path / "note").write_bytes(b"other")
+    assert not path.upload_new(tmp_path / "note")
+    assert content_of(s3, "some/store/manifest/note.json") == b"mine"
+    s3.fail(Fault(500, "InternalError", meant=lambda request: request.method == "PUT"), times=1)
+    assert path.create(b"mine"), "the answer to the first attempt may have been lost"
+    path.unlink()
+    with claim_shard(store.path, 0), pytest.raises(ClaimHeldError), claim_shard(store.path, 0):
+        pass
+    # Other refusals of a creation are still errors.
+    s3.fail(Fault(400, "InvalidRequest", meant=lambda request: request.method == "PUT"))
+    with pytest.raises(RemoteError, match="OSError"):
+        path.upload_new(tmp_path / "note")
