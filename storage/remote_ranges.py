@@ -92,8 +92,12 @@ class RangeReader(io.RawIOBase):
         system, path = connected(url)
         # Asks for the file's size and version. With a client that can, reads of another version are refused.
         self._file = attempted(lambda: system.open(path, "rb", cache_type="none"), url)
-        self._version = "" if reads_one_version(url) else version_of(self._file.details)
-        self.size = int(self._file.size)
+        details = getattr(self._file, "details", None)
+        if details is None:
+            # Files of memory://, hdfs:// or sftp:// know nothing of themselves.
+            details = attempted(lambda: system.info(path), url)
+        self._version = "" if reads_one_version(url) else version_of(details)
+        self.size = int(details["size"])
 
     def readable(self) -> bool:
         """Return True."""

@@ -45,9 +45,8 @@ class Fault:
 class ObjectStore:
     """The server: its address, what it was asked, and how it is to fail, `times` for each fault.
 
-    Unless it is `conditional`, it does not know If-None-Match, like servers of some makers; others, which it is like
-    unless `names_condition`, know it, but do not name the condition that was not met. `scheme` is of the URLs of what it
-    stores.
+    Unless it is `conditional`, it does not know If-None-Match, like servers of some makers; others know it, but do not
+    name the condition that was not met, as this one unless `names_condition`. `scheme` is of the URLs of what it stores.
     """
 
     url: str = ""

@@ -606,3 +606,16 @@ def test_a_server_that_does_not_name_the_condition_is_as_good(s3: ObjectStore, t
     s3.fail(Fault(400, "InvalidRequest", meant=lambda request: request.method == "PUT"))
     with pytest.raises(RemoteError, match="OSError"):
         path.upload_new(tmp_path / "note")
+
+
+def test_a_store_in_any_other_file_system_is_read_too() -> None:
+    """Its files have no `details`, which those of the object stores have."""
+    import fsspec
+
+    try:
+        store = filled("memory://lab/read", videos=8)
+        np.testing.assert_array_equal(store.read(SPACE.name, "v5"), features(5).rows)
+        np.testing.assert_array_equal(store.read_span(SPACE.name, "v6", 5, 6), features(6).rows[5:7])
+        assert FeatureStore("memory://lab/read").verify().sound
+    finally:
+        fsspec.filesystem("memory").rm("/lab/read", recursive=True)

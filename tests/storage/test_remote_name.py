@@ -16,8 +16,8 @@ def test_the_paths_above_a_store_are_looked_through() -> None:
     assert [str(each) for each in STORE.parents] == ["s3://lab/some", "s3://lab", "s3://", "."]
     assert RemotePath("s3://lab/some") in STORE.parents
     assert RemotePath("s3://lab/x") not in STORE.parents
-    assert Path("/tmp/store") not in STORE.parents
-    assert STORE not in Path("/tmp/store/features").parents
+    assert Path("/disk/store") not in STORE.parents
+    assert STORE not in Path("/disk/store/features").parents
     assert len({*STORE.parents, *RemotePath("s3://lab/x").parents}) == 4
     assert repr(STORE.parents[-1]) == "RemotePath('.')"
 
