@@ -77,7 +77,7 @@ def claim_shard(
 
     `run` is the run that this process works for. Raises ClaimHeldError, naming the holder, when another live process
     has the claim, ClaimLostError when another one has taken it over meanwhile, and RunLostError when another one has
-    taken the run for dead.
+    taken the run for dead; OSError when the claim has lapsed and it cannot be told whether another one has taken it.
     """
     require_present(root)
     work = run.work if run is not None else None
@@ -132,7 +132,10 @@ def working(root: Path, key: str, purpose: str, owner: LeaseOwner, lease_seconds
 
 
 def give_back(lease: Lease, workspace: Workspace | None = None) -> None:
-    """Release a claim. Where that fails, it lapses: whoever takes it over then removes its workspace."""
+    """Release a claim. Where that fails, it lapses: whoever takes it over then removes its workspace.
+
+    This process takes it over without waiting for that.
+    """
     try:
         if workspace is not None:
             workspace.remove()

@@ -87,17 +87,23 @@ Fence = Callable[[FoundLease], None]
 
 
 class Lease:
-    """A lease that this process holds, and renews in a thread, until it is released or another process takes it."""
+    """A lease that this process holds, and renews in a thread, until it is released or another process takes it.
 
-    def __init__(self, medium: LeaseMedium, key: str, counter: int, record: LeaseRecord) -> None:
-        self.key, self.counter, self.record = key, counter, record
-        self._lost = False
-        self._medium = medium
+    `began` is when its creation began, by `time.monotonic`; `give_up` is called with its token where it lapses.
+    """
+
+    def __init__(self, medium: LeaseMedium, mine: FoundLease, began: float, give_up: Callable[[str], None]) -> None:
+        if mine.record is None:
+            raise ValueError(f"{mine.name} cannot be read, and is nobody's to hold")
+        self.key, self.counter, self.record = mine.key, mine.counter, mine.record
+        self._medium, self._give_up = medium, give_up
+        self._lost = self._deleted = False
         # When the latest renewal began: observers have seen it later, and wait longer.
-        self._renewed_at = time.monotonic()
+        self._renewed_at = began
+        self._attempts = 0
         self._released = threading.Event()
         self._writing = threading.Lock()
-        self._thread = threading.Thread(target=self._renew, name=f"lease of {key}", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name=f"lease of {mine.key}", daemon=True)
         self._thread.start()
 
     @property
@@ -106,8 +112,11 @@ class Lease:
         return f"{self.key}.{self.counter}.json"
 
     def is_held(self) -> bool:
-        """Whether no other process has taken it, or may take it now because it was not renewed in time."""
-        if self._has_lapsed() and not self._renew_now():
+        """Whether no other process has taken it. One that was not renewed in time is renewed first.
+
+        Raises OSError when that fails, or the medium does not answer: another process may have taken it, or not.
+        """
+        if self._has_lapsed() and not self._renew_once():
             return False
         return not self._lost and self._is_ours()
 
@@ -117,12 +126,18 @@ class Lease:
         with self._writing:
             if self._is_ours():
                 self._medium.delete(self.name)
+            self._deleted = True
         # It ends at once; a process that forks next has one thread less.
         self._thread.join(_JOIN_SECONDS)
 
     def lapse(self) -> None:
-        """Renew it no longer, so that others may take it over once its time has passed."""
+        """Renew it no longer: unless it was released, others may take it over once its time has passed.
+
+        This process may do so at once.
+        """
         self._released.set()
+        if not self._deleted:
+            self._give_up(self.record.token)
 
     def _is_ours(self, deadline: float | None = None) -> bool:
         return _token(self._medium.read(self.name, deadline)) == self.record.token
@@ -146,13 +161,6 @@ class Lease:
                 seconds = self.record.lease_seconds
                 log.warning("The claim %s was not renewed for %g s: others may take it over", self.name, seconds)
 
-    def _renew_now(self) -> bool:
-        try:
-            return self._renew_once()
-        except OSError as error:
-            log.warning("The claim %s has lapsed, and could not be renewed: %s", self.name, error)
-            return False
-
     def _renew_once(self) -> bool:
         """Renew it, and return whether it is held; raises OSError when that takes a third of the lease."""
         began = time.monotonic()
@@ -162,7 +170,9 @@ class Lease:
         try:
             if self._released.is_set() or self._lost:
                 return False
-            renewed = replace(self.record, renewals=self.record.renewals + 1)
+            # Of a renewal that failed, the answer may have been lost: the same bytes again would be no sign of life.
+            self._attempts += 1
+            renewed = replace(self.record, renewals=self._attempts)
             # Once all claims are gone, a name is used again: the file may be another holder's by now.
             deadline = began + limit
             if not self._is_ours(deadline) or not self._medium.replace(self.name, renewed.content(), deadline):
@@ -175,10 +185,14 @@ class Lease:
 
 
 class Leases:
-    """The leases of one medium. An instance remembers when it last saw a renewal: keep it while observing."""
+    """The leases of one medium. An instance remembers when it last saw a renewal: keep it while observing.
+
+    It also remembers those of its own that could not be deleted: nobody renews them, though their process lives.
+    """
 
     def __init__(self, medium: LeaseMedium) -> None:
         self._medium = medium
+        self._given_up: set[str] = set()
         self._seen: dict[str, tuple[bytes, float, bool]] = {}
 
     def acquire(  # noqa: PLR0913 - all but three by keyword
@@ -201,19 +215,32 @@ class Leases:
         counter = former[-1].counter + 1 if former else 1
         record = LeaseRecord(purpose, uuid.uuid4().hex, lease_seconds, 0, owner)
         mine = FoundLease(key, counter, record.content(), record)
-        if not self._medium.create(mine.name, mine.content):
-            raise ClaimHeldError(key, str(self._find(mine.name) or _UNNAMED))
+        began = time.monotonic()
         try:
-            opened(record)
-            self._require_alone(mine, former)
-            for each in former:
-                fence(each)
-                self._medium.delete(each.name)
+            if created := self._medium.create(mine.name, mine.content):
+                opened(record)
+                self._require_alone(mine, former)
+                for each in former:
+                    fence(each)
+                    self._medium.delete(each.name)
         except BaseException:
-            fence(mine)
-            self._medium.delete(mine.name)
+            self._undo(mine, record, fence)
             raise
-        return Lease(self._medium, key, counter, record)
+        if not created:
+            raise ClaimHeldError(key, str(self._find(mine.name) or _UNNAMED))
+        return Lease(self._medium, mine, began, self._given_up.add)
+
+    def _undo(self, mine: FoundLease, record: LeaseRecord, fence: Fence) -> None:
+        """Delete a lease that may have been created, also one whose creation failed: the answer may have been lost."""
+        self._given_up.add(record.token)
+        try:
+            fence(mine)
+            # The name may be another holder's.
+            if _token(self._medium.read(mine.name)) == record.token:
+                self._medium.delete(mine.name)
+        except OSError as error:
+            seconds = record.lease_seconds
+            log.warning("The claim %s could not be removed; it lapses in %g s: %s", mine.name, seconds, error)
 
     def _require_alone(self, mine: FoundLease, former: Sequence[FoundLease]) -> None:
         """Raise ClaimHeldError if there is a lease besides `mine` and those that were found abandoned.
@@ -236,29 +263,38 @@ class Leases:
         """Take over the abandoned leases of the keys that begin with `prefix`, and release them."""
         for key in {each.key for each in self._all(prefix) if self.is_abandoned(each)}:
             try:
-                self.acquire(key, "clearing", owner, fence=fence).release()
+                lease = self.acquire(key, "clearing", owner, fence=fence)
             except ClaimHeldError:
                 continue  # another process does it
+            try:
+                lease.release()
+            finally:
+                lease.lapse()
 
     def is_abandoned(self, found: FoundLease) -> bool:
-        """Whether the holder has ended, or this instance has seen no renewal for the time that it promised."""
+        """Whether the holder has ended or given it up, or has shown this instance no renewal in the promised time."""
         now = time.monotonic()
         seen = self._seen.get(found.name)
         if seen is None or seen[0] != found.content:
             renewed = seen is not None and _token(seen[0]) == _token(found.content)
             seen = self._seen[found.name] = (found.content, now, renewed)
         since = seen[1]
-        ended = found.record is not None and found.record.owner.has_ended
-        return ended or now - since > found.lease_seconds
+        return self._has_ended(found) or now - since > found.lease_seconds
 
     def is_seen_alive(self, found: FoundLease) -> bool:
         """Whether the holder is known to live: its process is one of this machine, or it renewed the lease meanwhile.
 
         Of a holder on another machine this is not known when its lease is first seen.
         """
+        if self._has_ended(found):
+            return False
         if found.record is not None and found.record.owner.is_here:
-            return not found.record.owner.has_ended
+            return True
         return found.name in self._seen and self._seen[found.name][2]
+
+    def _has_ended(self, found: FoundLease) -> bool:
+        record = found.record
+        return record is not None and (record.token in self._given_up or record.owner.has_ended)
 
     def exists(self, key: str, token: str) -> bool:
         """Whether a lease of this key with this token exists, abandoned or not."""

@@ -37,7 +37,7 @@ class RunClaim:
         self._root, self._lease = root, lease
 
     def require_held(self) -> None:
-        """Raise RunLostError if another process has taken this run for dead."""
+        """Raise RunLostError if another process has taken this run for dead; OSError where that cannot be told now."""
         if not self._lease.is_held():
             raise RunLostError(self._root, self.id.work)
 

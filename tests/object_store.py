@@ -46,7 +46,8 @@ class ObjectStore:
     """The server: its address, what it was asked, and how it is to fail, `times` for each fault.
 
     Unless it is `conditional`, it does not know If-None-Match, like servers of some makers; others know it, but do not
-    name the condition that was not met, as this one unless `names_condition`. `scheme` is of the URLs of what it stores.
+    name the condition that was not met, as this one unless `names_condition`. `scheme` is of the URLs of what it
+    stores.
     """
 
     url: str = ""

@@ -205,29 +205,141 @@ def test_a_holder_that_was_overtaken_knows_it_and_brings_nothing_back(leases: Le
 
 
 class Stuck(LeaseFolder):
-    """A folder of leases whose renewals fail while it is `stuck`."""
+    """A folder of leases where methods fail while they are in `stuck`; those in `unanswered` do their work first."""
 
-    stuck = False
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.stuck: set[str] = set()
+        self.unanswered: set[str] = set()
+        self.written: list[bytes] = []
+
+    def _fail_if(self, method: str, methods: set[str]) -> None:
+        if method in methods:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def create(self, name: str, content: bytes) -> bool:
+        self._fail_if("create", self.stuck)
+        created = super().create(name, content)
+        self._fail_if("create", self.unanswered)
+        return created
 
     def replace(self, name: str, content: bytes, deadline: float | None = None) -> bool:
-        if self.stuck:
-            raise OSError(errno.EIO, "Input/output error")
-        return super().replace(name, content, deadline)
+        self._fail_if("replace", self.stuck)
+        replaced = super().replace(name, content, deadline)
+        self.written.append(content)
+        self._fail_if("replace", self.unanswered)
+        return replaced
+
+    def delete(self, name: str) -> None:
+        self._fail_if("delete", self.stuck)
+        super().delete(name)
 
 
-def test_a_holder_that_cannot_renew_in_time_knows_that_others_may_take_its_lease(
+def is_unknown(lease: Lease) -> bool:
+    try:
+        lease.is_held()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_holder_that_cannot_renew_in_time_does_not_know_whether_others_have_taken_its_lease(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     medium = Stuck(folder)
     lease = Leases(medium).acquire("shard-00007", "shard", ME, lease_seconds=0.6)
-    medium.stuck = True
+    medium.stuck.add("replace")
     assert lease.is_held(), "it has just been renewed"
-    assert wait_until(lambda: not lease.is_held(), 20)
+    assert wait_until(lambda: is_unknown(lease), 20)
+    with pytest.raises(OSError, match="Input/output error"):
+        lease.is_held()
     assert wait_until(lambda: "was not renewed for 0.6 s: others may take it over" in caplog.text, 20)
-    medium.stuck = False
+    medium.stuck.clear()
     # Nobody has taken it.
     assert lease.is_held()
+    (folder / lease.name).unlink()
+    assert not lease.is_held()
     lease.release()
+
+
+def test_a_lease_whose_creation_took_long_is_renewed_before_it_counts(folder: Path) -> None:
+    medium = Stuck(folder)
+    medium.stuck.add("replace")
+    lease = leases_slowly_created(medium, 0.4)
+    # Others have seen it for as long as it was promised.
+    with pytest.raises(OSError, match="Input/output error"):
+        lease.is_held()
+    medium.stuck.clear()
+    assert lease.is_held()
+    lease.release()
+
+
+def leases_slowly_created(medium: Stuck, seconds: float) -> Lease:
+    """Return a lease of so many seconds whose holder took longer to prepare what it works in."""
+    return Leases(medium).acquire(
+        "shard-00007", "shard", ME, lease_seconds=seconds, opened=lambda _: time.sleep(seconds + 0.1)
+    )
+
+
+def test_a_renewal_whose_answer_was_lost_is_a_sign_of_life_each_time(folder: Path) -> None:
+    medium = Stuck(folder)
+    medium.unanswered.add("replace")
+    lease = Leases(medium).acquire("shard-00007", "shard", ME, lease_seconds=0.6)
+    assert wait_until(lambda: len(medium.written) >= 4, 20)
+    lease.lapse()
+    assert len(set(medium.written)) == len(medium.written)
+
+
+@pytest.mark.parametrize(("unanswered", "stuck"), [("create", ""), ("create", "delete"), ("", "delete")])
+def test_a_lease_that_could_not_be_made_or_given_back_does_not_stop_its_own_process(
+    folder: Path, unanswered: str, stuck: str
+) -> None:
+    """Nobody renews it, though its process lives. Others wait for its time to pass."""
+    medium = Stuck(folder)
+    medium.unanswered, medium.stuck = {unanswered}, {stuck}
+    leases = Leases(medium)
+    if unanswered:
+        with pytest.raises(OSError, match="Input/output error"):
+            acquire(leases)
+    else:
+        lease = acquire(leases)
+        with pytest.raises(OSError, match="Input/output error"):
+            lease.release()
+        lease.lapse()
+    left = [path.name for path in folder.iterdir()]
+    assert left == (["shard-00007.1.json"] if stuck else [])
+    medium.unanswered, medium.stuck = set(), set()
+    assert leases.live("shard-") == []
+    assert len(Leases(medium).live("shard-")) == len(left)
+    fenced: list[str] = []
+    again = acquire(leases, fenced)
+    assert fenced == left
+    assert again.is_held()
+    again.release()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_lease_of_another_holder_is_left_alone_by_who_failed_to_create_it(folder: Path) -> None:
+    theirs = record(ELSEWHERE).content()
+
+    def others() -> None:
+        assert LeaseFolder(folder).create("shard-00007.1.json", theirs)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        acquire(Leases(Interrupted(folder, others)))
+    assert (folder / "shard-00007.1.json").read_bytes() == theirs
+
+
+def test_a_lease_that_was_given_up_is_not_seen_alive(folder: Path) -> None:
+    medium = Stuck(folder)
+    leases = Leases(medium)
+    lease = acquire(leases)
+    (found,) = leases.live("shard-")
+    assert leases.is_seen_alive(found)
+    lease.lapse()
+    assert not leases.is_seen_alive(found)
+    assert leases.live("shard-") == []
 
 
 def test_creation_is_exclusive_without_hard_links(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
