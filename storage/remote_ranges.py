@@ -14,15 +14,16 @@ from typing import Any
 from reeldex.remote_faults import RemoteError, RemoteFault, attempted, connected
 from reeldex.remote_files import let_client_finish
 from reeldex.remote_urls import RemoteUrl
-from reeldex.storage.remote_versions import reads_one_version, version_of
+from reeldex.storage.remote_versions import is_not_current, reads_one_version, version_of
 
 BLOCK_BYTES = 64 << 10
 HEAD_BYTES = 512 << 10
 """The first block: of a feature file, what HDF5 needs to find the rows of about 250 videos."""
 _BLOCKS = 64
 _REPLACED = RemoteFault(
-    "unavailable", "the file was replaced while it was read", "Read it again: the new file is complete."
+    "replaced", "the file was replaced while it was read", "Read it again: the new file is complete."
 )
+_REMOVED = RemoteFault("removed", "the file was removed while it was read", "Open it again where it is now, if it is.")
 
 
 class _PausedCollection:
@@ -176,18 +177,23 @@ class RangeReader(io.RawIOBase):
         self.requests += 1
         try:
             content = attempted(fetch, self._url)
+            replaced = len(content) != count or self._is_replaced()
+        except FileNotFoundError as error:
+            raise RemoteError(str(self._url), _REMOVED) from error
         except RemoteError as error:
-            if "FileExpired" in {type(each).__name__ for each in (error.__cause__, error)}:
+            # s3fs raises the first for most answers 412.
+            if "FileExpired" in {type(each).__name__ for each in (error.__cause__, error)} or is_not_current(error):
                 raise RemoteError(str(self._url), _REPLACED) from error
             raise
-        except FileNotFoundError:
-            content = b""
-        if len(content) != count or self._is_replaced():
+        if replaced:
             raise RemoteError(str(self._url), _REPLACED)
         return content
 
     def _is_replaced(self) -> bool:
-        """Whether the file has another version than the one opened, of a client that does not compare them itself."""
+        """Whether the file has another version than the one opened, of a client that does not compare them itself.
+
+        Raises FileNotFoundError and RemoteError.
+        """
         if not self._version:
             return False
         system, path = connected(self._url)

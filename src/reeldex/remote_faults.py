@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 FaultKind = Literal[
     "no_place", "forbidden", "no_credentials", "refused_credentials", "misdirected", "throttled", "unavailable",
-    "unreachable", "timeout", "other",
+    "unreachable", "timeout", "replaced", "removed", "other",
 ]  # fmt: skip
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ _LONGEST_MESSAGE = 300
 
 # What a person has to change before any request can succeed.
 _OF_THE_USER = frozenset({"no_place", "forbidden", "no_credentials", "refused_credentials", "misdirected"})
-_TRANSIENT = frozenset({"throttled", "unavailable", "unreachable", "timeout"})
+_TRANSIENT = frozenset({"throttled", "unavailable", "unreachable", "timeout", "replaced"})
 _NUMBERS: dict[FaultKind, int] = {
     "no_place": errno.ENOENT,
     "forbidden": errno.EACCES,
@@ -43,6 +43,8 @@ _NUMBERS: dict[FaultKind, int] = {
     "unavailable": errno.EAGAIN,
     "unreachable": errno.EHOSTUNREACH,
     "timeout": errno.ETIMEDOUT,
+    "replaced": errno.EAGAIN,
+    "removed": errno.ESTALE,
     "other": errno.EIO,
 }
 # Codes of S3, Google Cloud and Azure; the HTTP status where a response has no code.

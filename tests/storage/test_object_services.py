@@ -154,8 +154,26 @@ def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(service: ObjectSt
             reader.read_range(1_200_000, 100_000)
     with RangeReader(path.url) as reader:
         client(service).rm_file("lab/some/store/manifest/large")
-        with pytest.raises(RemoteError, match="the file was replaced while it was read"):
+        with pytest.raises(RemoteError, match="the file was removed while it was read") as removed:
             reader.read_range(1_200_000, 100_000)
+        assert not removed.value.fault.transient
+
+
+def test_a_file_that_is_removed_between_a_range_and_the_look_at_its_version_is_not_taken_for_absent(
+    service: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_at(FeatureStore(url_of(service), create=True), "large")
+    path.write_bytes(bytes(2 << 20))
+    real = RangeReader._is_replaced
+
+    def removed_first(reader: RangeReader) -> bool:
+        path.unlink()
+        return real(reader)
+
+    with RangeReader(path.url) as reader:
+        monkeypatch.setattr(RangeReader, "_is_replaced", removed_first)
+        with pytest.raises(RemoteError, match="the file was removed while it was read"):
+            reader.read_range(1 << 20, 100_000)
 
 
 def test_a_file_is_created_once(service: ObjectStore, tmp_path: Path) -> None:

@@ -28,9 +28,10 @@ from reeldex.storage.npy_export import export_npy
 from reeldex.storage.npy_import import import_npy
 from reeldex.storage.remote_listings import forget
 from reeldex.storage.remote_path import RemotePath, local_side
-from reeldex.storage.remote_ranges import HEAD_BYTES
+from reeldex.storage.remote_ranges import HEAD_BYTES, RangeReader
 from reeldex.storage.removal import remove_videos
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
+from reeldex.storage.shard import ShardReader
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.write_errors import UnwritableError
 from tests.object_store import KEY, SECRET, Fault, ObjectStore, Request, client
@@ -619,3 +620,37 @@ def test_a_store_in_any_other_file_system_is_read_too() -> None:
         assert FeatureStore("memory://lab/read").verify().sound
     finally:
         fsspec.filesystem("memory").rm("/lab/read", recursive=True)
+
+
+@pytest.mark.parametrize("server", ["that names the condition", "that does not", "with other words"])
+def test_a_file_that_is_replaced_or_removed_while_it_is_read_is_not_mixed(s3: ObjectStore, server: str) -> None:
+    s3.names_condition = server != "that does not"
+    path = FeatureStore(URL, create=True).path / "manifest" / "large"
+    assert isinstance(path, RemotePath)
+    path.write_bytes(bytes(2 << 20))
+    with RangeReader(path.url) as reader:
+        assert reader.read_range(1 << 20, 100_000) == bytes(100_000)
+        client(s3).put_object(Bucket="lab", Key="some/store/manifest/large", Body=b"1" * (2 << 20))
+        if server == "with other words":
+            s3.fail(Fault(412, "PreconditionFailed", meant=lambda request: request.range != ""))
+        with pytest.raises(RemoteError, match="the file was replaced while it was read") as replaced:
+            reader.read_range(1_200_000, 100_000)
+        assert replaced.value.fault.transient
+    s3.faults.clear()
+    with RangeReader(path.url) as reader:
+        client(s3).delete_object(Bucket="lab", Key="some/store/manifest/large")
+        with pytest.raises(RemoteError, match="the file was removed while it was read") as removed:
+            reader.read_range(1_200_000, 100_000)
+        assert not removed.value.fault.transient
+
+
+def test_a_feature_file_that_is_removed_while_it_is_read_is_not_taken_for_damaged(s3: ObjectStore) -> None:
+    store = FeatureStore(URL, create=True)
+    plan(store, range(4))
+    stage(store, 0, row_count=200)
+    publish(store, 0)
+    with ShardReader(store.feature_file(SPACE.name, "v1")) as reader:
+        assert len(reader.read("v1").rows) == 200
+        client(s3).delete_object(Bucket="lab", Key="some/store/features/net2d.v1/shard-00000.h5")
+        with pytest.raises(StoreUnreadableError, match=r"the file was removed while it was read\. Open it again"):
+            reader.read("v3")
