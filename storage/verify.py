@@ -79,6 +79,7 @@ class _Check:
                 read()
             except StoreDamagedError as error:
                 self.found.damage(path, str(error), REMEDIES[kind])
+            self.found.served(path)
 
     def _list(self, folder: Path, folders: list[Path], files: list[Path]) -> None:
         """Collect what is below a folder, except temporaries; record what cannot be read."""
@@ -107,7 +108,7 @@ class _Check:
             for space, record in sorted(outcomes.files.items()):
                 with self.found.readable():
                     self.feature_files.check(shard, space, record, outcomes)
-                    self.found.outages = 0
+                    self.found.served(self.root / record.name)
         with self.found.readable():
             self._staged(shard, manifest)
             self._unnamed(shard)
@@ -129,17 +130,18 @@ class _Check:
                     self.found.damage(path, "the shard's outcomes do not name this feature file", _UNNAMED)
 
     def _manifest(self, shard: int) -> ShardManifest | None:
-        path = layout.manifest_file(self.root, shard)
+        path, manifest = layout.manifest_file(self.root, shard), None
         with self.found.readable():
             if look_at(path) is None:
                 self.found.damage(path, "this manifest is missing", _MANIFEST)
                 return None
             self.found.read_file(path)
             try:
-                return read_manifest(path)
+                manifest = read_manifest(path)
             except StoreDamagedError as error:
                 self.found.damage(path, str(error), _MANIFEST)
-        return None
+            self.found.served(path)
+        return manifest
 
     def _outcomes(self, shard: int, manifest: ShardManifest | None) -> ShardOutcomes | None:
         path = layout.outcomes_file(self.root, shard)
@@ -152,6 +154,7 @@ class _Check:
                 outcomes = read_outcomes(self.root, shard)
             except StoreDamagedError as error:
                 self.found.damage(path, str(error), REEXTRACT)
+            self.found.served(path)
         if outcomes and manifest and (disagreement := outcomes.disagreement(manifest)):
             self.found.damage(path, disagreement, REEXTRACT)
         return outcomes

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.storage.damage import DamagedFile
-from reeldex.storage.errors import StoreDamagedError
+from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError
 from reeldex.storage.hashing import extent_is_intact, file_sha256
 from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes
+from reeldex.storage.remote_path import refresh
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.shard import ShardReader
 from reeldex.storage.system_errors import look_at, reading
-from reeldex.storage.verify_report import Findings
+from reeldex.storage.verify_report import Findings, changed_meanwhile
 
 REEXTRACT = "Run `reeldex rerun`, which extracts it again, or restore this file from a backup."
 
@@ -27,9 +28,25 @@ class FeatureFiles:
     spaces: dict[str, tuple[str, FeatureSpace]] = field(default_factory=dict)
 
     def check(self, shard: int, space: str, record: FileRecord, outcomes: ShardOutcomes) -> None:
-        """Check the file of a space; `record` and `outcomes` are what the shard's outcomes say of it."""
+        """Check the file of a space; `record` and `outcomes` are what the shard's outcomes say of it.
+
+        One that is replaced or removed in an object store while it is read is checked once more.
+        """
+        videos, damages = self.found.videos, len(self.found.damages)
+        try:
+            self._check(shard, space, record, outcomes)
+        except StoreUnreadableError as error:
+            if not changed_meanwhile(error):
+                raise
+            self.found.videos = videos
+            del self.found.damages[damages:]
+            self.found.intact.discard((shard, space))
+            self._check(shard, space, record, outcomes)
+
+    def _check(self, shard: int, space: str, record: FileRecord, outcomes: ShardOutcomes) -> None:
         path = self.root / record.name
         if not _matches(path, record):
+            refresh(self.root)
             latest = latest_outcomes(self.root, shard)
             if latest is not None and latest.files.get(space) != record:
                 # A running extraction or removal has written the file again since the outcomes were read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,7 +68,8 @@ class VerifyReport:
 class Findings:
     """What a verification has found so far. `known` are the files that were read, `total` their number at the end.
 
-    `outages` counts failures of the object store since it served the last feature file.
+    `outages` counts failures of the object store since it last served a file of that kind, by the ending of the names:
+    it may have documents from a request of before.
     """
 
     root: Path
@@ -83,26 +85,33 @@ class Findings:
     intact: set[tuple[int, str]] = field(default_factory=set)
     checked_shards: int = 0
     total_shards: int = 0
-    outages: int = 0
+    outages: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def readable(self) -> Iterator[None]:
         """Record what the system does not allow reading in this block, and continue.
 
-        When an object store has failed for several files and served no features since, the others would fail too, each
-        after many attempts: then the error is raised.
+        When an object store has failed for several files of one kind and served none since, the others would fail too,
+        each after many attempts: then the error is raised.
         """
         try:
             yield
         except StoreUnreadableError as error:
             self.unreadable.setdefault(error.path, Unreadable.of(self.root, error))
             cause = remote_error(error)
-            self.outages += cause is not None and cause.fault.transient
-            if self.outages >= _MOST_OUTAGES:
-                raise
+            if cause is not None and cause.fault.transient and not changed_meanwhile(error):
+                self.outages[error.path.suffix] += 1
+                if self.outages[error.path.suffix] >= _MOST_OUTAGES:
+                    raise
+
+    def served(self, path: Path) -> None:
+        """Record that a file was read, damaged or not."""
+        self.outages[path.suffix] = 0
 
     def read_file(self, path: Path) -> None:
-        """Count a file that is read; raises FileNotFoundError and StoreUnreadableError."""
+        """Count a file that is read, once; raises FileNotFoundError and StoreUnreadableError."""
+        if path in self.known:
+            return
         self.known.add(path)
         self.files += 1
         with reading(path):
@@ -130,3 +139,9 @@ class Findings:
             self.total_shards,
             str(sample) if sample is not None else None,
         )
+
+
+def changed_meanwhile(error: StoreUnreadableError) -> bool:
+    """Whether a file could not be read because it was replaced or removed in the object store meanwhile."""
+    cause = remote_error(error)
+    return cause is not None and cause.fault.kind in {"replaced", "removed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import logging
 import multiprocessing
@@ -654,3 +655,46 @@ def test_a_feature_file_that_is_removed_while_it_is_read_is_not_taken_for_damage
         client(s3).delete_object(Bucket="lab", Key="some/store/features/net2d.v1/shard-00000.h5")
         with pytest.raises(StoreUnreadableError, match=r"the file was removed while it was read\. Open it again"):
             reader.read("v3")
+
+
+def test_a_feature_file_that_a_running_extraction_replaces_is_verified_in_its_new_version(s3: ObjectStore) -> None:
+    store = filled(URL, videos=4)
+    names = ["some/store/features/net2d.v1/shard-00000.h5", "some/store/outcomes/shard-00000.json"]
+    before = {name: content_of(s3, name) for name in names}
+    stage(store, 0, row_count=50)
+    publish(store, 0)
+    after = {name: content_of(s3, name) for name in names}
+    whole = store.verify()
+    assert whole.sound
+    put_all(s3, before)
+    replaced: list[Request] = []
+
+    def replace(request: Request) -> bool:
+        if request.range and not replaced:
+            replaced.append(request)
+            put_all(s3, after)
+        return False
+
+    s3.fail(Fault(meant=replace))
+    report = FeatureStore(URL).verify()
+    assert replaced
+    # The outcomes were read before, and may have another size.
+    assert dataclasses.replace(report, checked_bytes=whole.checked_bytes) == whole
+
+
+def put_all(s3: ObjectStore, contents: dict[str, bytes]) -> None:
+    for name, content in contents.items():
+        client(s3).put_object(Bucket="lab", Key=name, Body=content)
+
+
+def test_verify_goes_on_while_the_service_answers_in_between(s3: ObjectStore) -> None:
+    store = FeatureStore(URL, create=True)
+    plan(store, range(8), per_shard=2)
+    failing = {f"/lab/some/store/manifest/shard-{at:05d}.json" for at in (0, 1, 3)}
+    s3.fail(Fault(503, "SlowDown", meant=lambda request: request.method == "GET" and request.path in failing))
+    report = FeatureStore(URL).verify()
+    assert [each.file for each in report.unreadable] == [f"manifest/shard-{at:05d}.json" for at in (0, 1, 3)]
+    assert not report.damages
+    failing.add("/lab/some/store/manifest/shard-00002.json")
+    with pytest.raises(StoreUnreadableError, match=r"shard-00002\.json cannot be read: the service asks for fewer"):
+        FeatureStore(URL).verify()
