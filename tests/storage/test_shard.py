@@ -290,7 +290,8 @@ def test_a_file_that_shrinks_while_it_is_open_is_damaged(path: Path, two_d: Feat
 def test_a_file_that_the_disk_did_not_take_is_not_published(
     tmp_path: Path, two_d: FeatureSpace, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fsync, failed = os.fsync, []
+    fsync = os.fsync
+    failed: list[int] = []
 
     def fails_once(descriptor: int) -> None:
         if not failed:
