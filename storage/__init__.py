@@ -15,8 +15,8 @@
   `row_datasets` (HDF5 files), `housekeeping` (creating and cleaning a store).
 - Reading: `hdf5` (opening files), `shard` (one file), `reading` (spans of seconds, files kept open), `batch_reading`,
   `hashing`.
-- Who may write: `claims` and `run_claims` (shards, runs, commands) on `leases`, `lease_owner`, `process_id` and
-  `lease_medium`; `workspace` (what keeps an overtaken holder from writing).
+- Who may write: `claims` and `run_claims` (shards, runs, commands) on `leases`, `lease_record`, `lease_owner`,
+  `process_id` and `lease_medium`; `workspace` (what keeps an overtaken holder from writing).
 - Object stores: `location` (a folder or a URL), `remote_path` (a path there, with the methods of pathlib that stores
   use), `remote_listings` (few requests for many files), `remote_read_ahead` (files read in order), `remote_ranges`
   (parts of files), `remote_requests` (until a deadline), `remote_versions` (replacing only what is unchanged), `drafts`

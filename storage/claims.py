@@ -22,7 +22,8 @@ from reeldex.storage.errors import ClaimHeldError, ClaimLostError, RunLostError,
 from reeldex.storage.lease_medium import LeaseFolder
 from reeldex.storage.lease_objects import LeaseObjects
 from reeldex.storage.lease_owner import LeaseOwner
-from reeldex.storage.leases import LEASE_SECONDS, Fence, FoundLease, Lease, LeaseRecord, Leases
+from reeldex.storage.lease_record import LEASE_SECONDS, FoundLease, LeaseRecord
+from reeldex.storage.leases import Fence, Lease, Leases
 from reeldex.storage.presence import has_vanished, require_present
 from reeldex.storage.remote_path import RemotePath
 from reeldex.storage.workspace import Workspace, workspace_for

@@ -9,78 +9,33 @@ once when the owner's process is one of this machine and has ended.
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
-import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from reeldex.storage.errors import ClaimHeldError
-from reeldex.storage.json_codec import Integer, Number, Text, from_json, to_json
 from reeldex.storage.lease_medium import LeaseMedium
 from reeldex.storage.lease_owner import LeaseOwner
+from reeldex.storage.lease_record import (
+    LEASE_SECONDS,
+    UNNAMED,
+    FoundLease,
+    LeaseRecord,
+    found_lease,
+    is_lease_file,
+    token_of,
+)
 
 log = logging.getLogger(__name__)
-
-LEASE_SECONDS = 60.0
-"""How long a holder may show no sign of life, unless it says otherwise."""
 
 _RENEWALS_PER_LEASE = 6
 # So that, after the pause before it, a renewal that is given up leaves time for another one within the lease.
 _GIVEN_UP_AFTER = 1 / 3
 _JOIN_SECONDS = 5.0
-_NAME = re.compile(r"(?P<key>[a-z][a-z0-9-]*)\.(?P<counter>[1-9]\d*)\.json", re.ASCII)
-# Room for more digits, so that a renewal overwrites all of the former content.
-_PADDED_BYTES = 1024
-_UNNAMED = "another process, whose claim cannot be read"
-
-
-@dataclass(frozen=True)
-class LeaseRecord:
-    """What the file of a lease holds. `token` is unique; `renewals` grows while the owner lives."""
-
-    purpose: Text
-    token: Text
-    lease_seconds: Number
-    renewals: Integer
-    owner: LeaseOwner
-
-    def content(self) -> bytes:
-        """Return the content of the file."""
-        return json.dumps(to_json(self), indent=1).encode("ascii").ljust(_PADDED_BYTES) + b"\n"
-
-
-@dataclass(frozen=True)
-class FoundLease:
-    """A lease as it was found; `record` is None for a file that cannot be read, such as one that is being written."""
-
-    key: str
-    counter: int
-    content: bytes
-    record: LeaseRecord | None = field(compare=False)
-
-    @property
-    def name(self) -> str:
-        """The name of its file."""
-        return f"{self.key}.{self.counter}.json"
-
-    @property
-    def lease_seconds(self) -> float:
-        """How long its owner may show no sign of life."""
-        return self.record.lease_seconds if self.record is not None else LEASE_SECONDS
-
-    @property
-    def purpose(self) -> str:
-        """What it is held for."""
-        return self.record.purpose if self.record is not None else ""
-
-    def __str__(self) -> str:
-        return str(self.record.owner) if self.record is not None else _UNNAMED
-
 
 Fence = Callable[[FoundLease], None]
 """What makes it impossible for the holder of an abandoned lease to change anything."""
@@ -140,7 +95,7 @@ class Lease:
             self._give_up(self.record.token)
 
     def _is_ours(self, deadline: float | None = None) -> bool:
-        return _token(self._medium.read(self.name, deadline)) == self.record.token
+        return token_of(self._medium.read(self.name, deadline)) == self.record.token
 
     def _has_lapsed(self) -> bool:
         return time.monotonic() - self._renewed_at > self.record.lease_seconds
@@ -227,7 +182,7 @@ class Leases:
             self._undo(mine, record, fence)
             raise
         if not created:
-            raise ClaimHeldError(key, str(self._find(mine.name) or _UNNAMED))
+            raise ClaimHeldError(key, str(self._find(mine.name) or UNNAMED))
         return Lease(self._medium, mine, began, self._given_up.add)
 
     def _undo(self, mine: FoundLease, record: LeaseRecord, fence: Fence) -> None:
@@ -236,7 +191,7 @@ class Leases:
         try:
             fence(mine)
             # The name may be another holder's.
-            if _token(self._medium.read(mine.name)) == record.token:
+            if token_of(self._medium.read(mine.name)) == record.token:
                 self._medium.delete(mine.name)
         except OSError as error:
             seconds = record.lease_seconds
@@ -248,12 +203,12 @@ class Leases:
         This process may have been paused before it created its own. Of two that find each other, both give up.
         """
         known = {mine.name, *(each.name for each in former)}
-        tokens = {_token(each.content) for each in (mine, *former)}
+        tokens = {token_of(each.content) for each in (mine, *former)}
         for each in self._of(mine.key):
-            if each.name not in known or _token(each.content) not in tokens:
+            if each.name not in known or token_of(each.content) not in tokens:
                 raise ClaimHeldError(mine.key, str(each))
         if self._find(mine.name) is None:
-            raise ClaimHeldError(mine.key, _UNNAMED)
+            raise ClaimHeldError(mine.key, UNNAMED)
 
     def live(self, prefix: str) -> list[FoundLease]:
         """Return the leases that are not abandoned, of the keys that begin with `prefix`."""
@@ -276,7 +231,7 @@ class Leases:
         now = time.monotonic()
         seen = self._seen.get(found.name)
         if seen is None or seen[0] != found.content:
-            renewed = seen is not None and _token(seen[0]) == _token(found.content)
+            renewed = seen is not None and token_of(seen[0]) == token_of(found.content)
             seen = self._seen[found.name] = (found.content, now, renewed)
         since = seen[1]
         return self._has_ended(found) or now - since > found.lease_seconds
@@ -298,7 +253,7 @@ class Leases:
 
     def exists(self, key: str, token: str) -> bool:
         """Whether a lease of this key with this token exists, abandoned or not."""
-        return any(_token(each.content) == token for each in self._of(key))
+        return any(token_of(each.content) == token for each in self._of(key))
 
     def _of(self, key: str) -> list[FoundLease]:
         return sorted((each for each in self._all(key) if each.key == key), key=lambda each: each.counter)
@@ -308,20 +263,5 @@ class Leases:
         return [each for each in found if each is not None]
 
     def _find(self, name: str) -> FoundLease | None:
-        match = _NAME.fullmatch(name)
-        content = self._medium.read(name) if match else None
-        if match is None or content is None:
-            return None
-        return FoundLease(match["key"], int(match["counter"]), content, _record(content))
-
-
-def _record(content: bytes | None) -> LeaseRecord | None:
-    try:
-        return from_json(LeaseRecord, json.loads(content or b""))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _token(content: bytes | None) -> str | None:
-    record = _record(content)
-    return record.token if record is not None else None
+        content = self._medium.read(name) if is_lease_file(name) else None
+        return found_lease(name, content) if content is not None else None

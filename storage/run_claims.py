@@ -23,7 +23,8 @@ from reeldex.storage.claims import (
 from reeldex.storage.errors import RunLostError
 from reeldex.storage.housekeeping import remove_temporaries, sweep
 from reeldex.storage.lease_owner import LeaseOwner
-from reeldex.storage.leases import LEASE_SECONDS, Lease
+from reeldex.storage.lease_record import LEASE_SECONDS
+from reeldex.storage.leases import Lease
 from reeldex.storage.remote_path import RemotePath, refresh
 
 _FOREVER = float("inf")

@@ -22,7 +22,7 @@ from reeldex.storage.housekeeping import (
     sweep_shard,
 )
 from reeldex.storage.inspection import Inspection, ShardState, inspect_shard, renew
-from reeldex.storage.leases import LEASE_SECONDS
+from reeldex.storage.lease_record import LEASE_SECONDS
 from reeldex.storage.location import store_path
 from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.publishing import publish_shard

@@ -28,7 +28,8 @@ from reeldex.storage.errors import (
 )
 from reeldex.storage.lease_medium import LeaseFolder
 from reeldex.storage.lease_owner import LeaseOwner
-from reeldex.storage.leases import FoundLease, LeaseRecord, Leases
+from reeldex.storage.lease_record import FoundLease, LeaseRecord
+from reeldex.storage.leases import Leases
 from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.workspace import Workspace

@@ -18,7 +18,8 @@ import pytest
 from reeldex.storage.errors import ClaimHeldError
 from reeldex.storage.lease_medium import LeaseFolder
 from reeldex.storage.lease_owner import LeaseOwner
-from reeldex.storage.leases import FoundLease, Lease, LeaseRecord, Leases
+from reeldex.storage.lease_record import FoundLease, LeaseRecord
+from reeldex.storage.leases import Lease, Leases
 from reeldex.storage.process_id import process_of
 from tests.waiting import wait_until
 
@@ -128,7 +129,7 @@ def test_the_file_of_a_lease_that_cannot_be_read_counts_like_a_silent_one(
     leases: Leases, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A power cut leaves empty files.
-    monkeypatch.setattr("reeldex.storage.leases.LEASE_SECONDS", 0.3)
+    monkeypatch.setattr("reeldex.storage.lease_record.LEASE_SECONDS", 0.3)
     folder.mkdir()
     (folder / "shard-00007.2.json").write_bytes(b"")
     with pytest.raises(ClaimHeldError, match="whose claim cannot be read"):

@@ -16,7 +16,8 @@ from reeldex.storage.claims import alone, claim_shard, fence_of, leases_of, live
 from reeldex.storage.errors import ClaimHeldError, ClaimLostError, StoreBusyError, StoreError
 from reeldex.storage.lease_objects import LeaseObjects
 from reeldex.storage.lease_owner import LeaseOwner
-from reeldex.storage.leases import FoundLease, Leases
+from reeldex.storage.lease_record import FoundLease
+from reeldex.storage.leases import Leases
 from reeldex.storage.remote_path import RemotePath, local_side
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.workspace import RemoteWorkspace
