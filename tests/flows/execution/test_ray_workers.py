@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from reeldex.errors import InfrastructureError, PermanentFaultError, UsageError
+from reeldex.errors import InfrastructureError, UsageError
 from reeldex.flows.config.execution import Engine, ExecutionConfig
 from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
@@ -210,15 +210,6 @@ def test_a_cluster_that_does_not_answer_is_a_fault_that_may_pass() -> None:
         with pytest.raises(InfrastructureError, match=r"head node of the Ray cluster does not answer \(RaySystemError"):
             RayCluster(ray, head).nodes()
         head.close()
-
-
-def test_a_head_node_that_is_lost_is_not_waited_for_without_end() -> None:
-    head = HeadWatch("127.0.0.1:9", silent_seconds=0.3)
-    with pytest.raises(PermanentFaultError, match=r"head node of the Ray cluster \(127\.0\.0\.1:9\) has not answered"):
-        head.wait_for_answer()
-    with pytest.raises(PermanentFaultError):
-        head.require()
-    head.close()
 
 
 def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
