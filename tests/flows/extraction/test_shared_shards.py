@@ -25,6 +25,7 @@ from reeldex.flows.extraction.shard_job import ShardJob, was_claimed, was_comple
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
 from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
+from reeldex.storage.write_errors import UnwritableError
 from tests.flows.extraction.racer import LEASE_SECONDS, extract_without_networks, plan, settings
 from tests.object_store import Fault, ObjectStore
 
@@ -237,6 +238,31 @@ def test_what_others_do_says_nothing_about_this_machine(between: object) -> None
         assert limit.fault is None
         limit.record(result)
     assert limit.fault is fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        (Fault(403, "AccessDenied"), PermanentFaultError, "access is denied"),
+        (Fault(404, "NoSuchBucket"), PermanentFaultError, "the bucket or container 'lab' does not exist"),
+        (Fault(400, "InvalidRequest"), InfrastructureError, "as the test says"),
+    ],
+)
+def test_claims_that_cannot_be_read_are_not_said_to_be_unwritable(
+    s3: ObjectStore, store: FeatureStore, fault: Fault, kind: type[Exception], words: str
+) -> None:
+    there = plan("s3://lab/store", 1, 1)
+    jobs = jobs_of(there)
+    shards = shared(there, jobs)
+    s3.fail(Fault(fault.status, fault.code, meant=lambda request: request.method == "GET"))
+    with pytest.raises(InfrastructureError, match=rf"^s3://lab/store/\S*: .*{words}") as read:
+        shards.holder(jobs[0])
+    assert type(read.value) is kind
+    assert "cannot be written" not in str(read.value)
+    s3.heal()
+    s3.fail(Fault(403, "AccessDenied", meant=lambda request: request.method in ("PUT", "POST")))
+    with pytest.raises(UnwritableError, match=r"^s3://lab/store cannot be written: access is denied"):
+        jobs[0]("cpu", print)
 
 
 # More requests than one question makes, and fewer than a run waits through.
