@@ -14,14 +14,14 @@ import pytest
 from reeldex.errors import InfrastructureError, PermanentFaultError
 from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.fault_limit import FaultLimit
-from reeldex.flows.execution.jobs import NOTHING_DONE, Job, OnEvent
+from reeldex.flows.execution.jobs import NOTHING_DONE, Job, OnEvent, did_nothing
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.execution.thread_executor import ThreadExecutor
 from reeldex.flows.extraction.events import ShardPlanned, VideoFinished
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.prepare import prepare_rerun
 from reeldex.flows.extraction.run import run_shards
-from reeldex.flows.extraction.shard_job import ShardJob, was_claimed, was_completed
+from reeldex.flows.extraction.shard_job import ShardJob, was_completed
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
 from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
@@ -72,7 +72,7 @@ def test_a_run_alone_does_all_shards_in_order(store: FeatureStore) -> None:
     jobs, runs = jobs_of(store), Runs()
     results = run_until_done(shared(store, jobs), jobs, runs)
     assert runs.ran == [0, 1, 2, 3]
-    assert not any(map(was_claimed, results.values()))
+    assert not any(map(did_nothing, results.values()))
     assert unfinished(store) == []
 
 
@@ -114,14 +114,14 @@ def test_a_job_that_finds_its_shard_claimed_says_so_and_changes_nothing(store: F
     (job, *_) = jobs_of(store)
     with store.claim(0):
         result = job("cpu", print)
-    assert was_claimed(result)
+    assert did_nothing(result)
     assert "claimed by process" in result["claimed_by"]
     assert store.outcomes(0) is None
 
 
 def test_what_was_completed_between_the_plan_and_the_run_is_not_submitted(store: FeatureStore) -> None:
     jobs, runs = jobs_of(store), Runs()
-    assert not was_claimed(jobs[2]("cpu", print))
+    assert not did_nothing(jobs[2]("cpu", print))
     run_until_done(shared(store, jobs), jobs, runs)
     assert runs.ran == [0, 1, 3]
 
@@ -220,7 +220,7 @@ class _OneWorker:
 
     def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
         found = job("cpu", on_event)
-        if was_claimed(found):
+        if did_nothing(found):
             return found
         raise self._fault
 
