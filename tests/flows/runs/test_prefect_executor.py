@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
 
-from reeldex.flows.execution.jobs import OnEvent, did_nothing
+from reeldex.flows.execution.jobs import Job, OnEvent, did_nothing
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.shard_job import ShardJob
@@ -23,6 +23,7 @@ from tests.flows.extraction.racer import extract_without_networks, plan, setting
 pytestmark = pytest.mark.slow
 
 RETRIES = RetryRule(0, 0.0)
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +49,7 @@ class _Worker:
     def __init__(self) -> None:
         self.returned: list[Any] = []
 
-    def run(self, job: ShardJob, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
+    def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
         self.returned.append(job("cpu", on_event))
         return self.returned[-1]
 
@@ -57,6 +58,16 @@ class _Worker:
 
     def pause(self, seconds: float) -> None:
         del seconds
+
+
+def in_a_flow_run(act: Callable[[], T]) -> T:
+    """Return what `act` returns in a flow run of its own."""
+
+    @flow(name="shards")
+    def shards() -> T:
+        return act()
+
+    return shards()
 
 
 def _job(store: FeatureStore, **options: Any) -> ShardJob:  # noqa: ANN401 - of the job
@@ -87,7 +98,7 @@ def test_a_shard_that_was_claimed_is_extracted_once_it_is_free(store: FeatureSto
 
         tasks = PrefectTasks(lambda _: nullcontext(worker), lacking=())
         shared = SharedShards(store, [job], lambda _: None, RETRIES)
-        results = flow(lambda: run_until_done(shared, [job], run_jobs), name="claimed")()
+        results = in_a_flow_run(lambda: run_until_done(shared, [job], run_jobs))
     assert [did_nothing(result) for result in worker.returned] == [True, False]
     assert results[0]["ok"] == 1
     assert unfinished(store) == []
@@ -102,7 +113,7 @@ def test_a_later_attempt_uses_again_what_was_extracted_and_not_what_did_nothing(
             claimed = _attempt(worker, [job])
         return [claimed, *(_attempt(worker, [job]) for _ in range(2))]
 
-    claimed, extracted, again = flow(attempts, name="attempts")()
+    claimed, extracted, again = in_a_flow_run(attempts)
     assert did_nothing(claimed[0])
     assert extracted[0]["ok"] == 1
     assert again == extracted
@@ -116,5 +127,5 @@ def test_a_shard_that_an_earlier_attempt_found_completed_is_not_reported_so_agai
     def attempts() -> list[dict[int, Any]]:
         return [_attempt(worker, [job]), _attempt(worker, [job])]
 
-    flow(attempts, name="completed")()
+    in_a_flow_run(attempts)
     assert [did_nothing(result) for result in worker.returned] == [True, True], "each attempt looks for itself"
