@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reeldex.errors import InfrastructureError, PermanentFaultError
-from reeldex.flows.execution.errors import RunStoppedError
+from reeldex.flows.execution.errors import RunStoppedError, as_our_error
 from reeldex.flows.execution.fault_limit import FaultLimit
 from reeldex.flows.execution.jobs import NOTHING_DONE, Job, OnEvent, did_nothing
 from reeldex.flows.execution.retries import RetryRule
@@ -23,6 +23,7 @@ from reeldex.flows.extraction.prepare import prepare_rerun
 from reeldex.flows.extraction.run import run_shards
 from reeldex.flows.extraction.shard_job import ShardJob, was_completed
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
+from reeldex.remote_faults import RemoteError
 from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.write_errors import UnwritableError
@@ -257,8 +258,11 @@ def test_claims_that_cannot_be_read_are_not_said_to_be_unwritable(
     s3.fail(Fault(fault.status, fault.code, meant=lambda request: request.method == "GET"))
     with pytest.raises(InfrastructureError, match=rf"^s3://lab/store/\S*: .*{words}") as read:
         shards.holder(jobs[0])
-    assert type(read.value) is kind
-    assert "cannot be written" not in str(read.value)
+    with pytest.raises(RemoteError, match=words) as claimed, there.claim(0):
+        pass
+    for met in (read.value, as_our_error(claimed.value)):
+        assert type(met) is kind
+        assert "cannot be written" not in str(met)
     s3.heal()
     s3.fail(Fault(403, "AccessDenied", meant=lambda request: request.method in ("PUT", "POST")))
     with pytest.raises(UnwritableError, match=r"^s3://lab/store cannot be written: access is denied"):
