@@ -171,8 +171,15 @@ class ClusterWorkers:
                         self._report_wait()
                     self._changed.wait(_LOOK_SECONDS)
             if looks:
-                # Without the lock: a head node that does not answer is waited for, and `stop` is not to wait for it.
-                self._replace_lost(self._cluster.nodes())
+                self._replace_lost(self._nodes())
+
+    def _nodes(self) -> Sequence[ClusterNode]:
+        """Return the nodes that are alive. Not with the lock: a head node is waited for, and `stop` is not to wait."""
+        try:
+            return self._cluster.nodes()
+        except InfrastructureError:
+            self._refuse_if_stopped()
+            raise
 
     def _give_back(self, worker: ClusterWorker) -> None:
         with self._changed:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reeldex.errors import InfrastructureError, UsageError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UsageError
 from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.execution import cluster_workers
 from reeldex.flows.execution.cluster_workers import ClusterWorkers
@@ -106,8 +106,9 @@ def test_a_job_fails_when_no_node_is_left_for_long(tmp_path: Path, monkeypatch: 
         made.run(job(tmp_path), lambda _: None)
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
 def test_stopping_does_not_wait_for_a_head_node_that_does_not_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
 ) -> None:
     cluster = MadeUpCluster(DEAD, HERE)
     made = workers(cluster)
@@ -116,6 +117,8 @@ def test_stopping_does_not_wait_for_a_head_node_that_does_not_answer(
     def nodes() -> list[ClusterNode]:
         asked.set()
         answers.wait(60)
+        if is_lost:
+            raise PermanentFaultError("The head node of the Ray cluster has not answered.")
         return cluster.alive
 
     def run() -> None:
