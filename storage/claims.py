@@ -238,9 +238,11 @@ def _store_busy(root: Path, busy: FoundLease) -> StoreBusyError:
 
 @contextmanager
 def _faults_about(root: Path, key: str) -> Iterator[None]:
-    """State a fault of writing a claim as one of the store."""
+    """State a fault of writing a claim as one of the store; a request that merely asked is named by its error."""
     try:
         yield
+    except RemoteError:
+        raise  # a refused write is an UnwritableError already
     except OSError as error:
         fault = error if isinstance(error, UnwritableError) else lasting_fault(layout.claims_folder(root) / key, error)
         if fault is None:

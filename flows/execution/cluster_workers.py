@@ -157,18 +157,29 @@ class ClusterWorkers:
     def _lend(self) -> ClusterWorker:
         """Return an idle worker, waiting for one. Raises RunStoppedError, UserError, InfrastructureError."""
         reported = time.monotonic()
-        with self._changed:
-            while True:
+        while True:
+            with self._changed:
                 self._refuse_if_stopped()
                 if self._refused is not None:
                     raise UsageError(str(self._refused))
                 if self._idle:
                     return self._idle.popleft()
-                self._replace_lost()
-                if time.monotonic() - reported >= _REPORT_SECONDS:
-                    reported = time.monotonic()
-                    self._report_wait()
-                self._changed.wait(_LOOK_SECONDS)
+                looks = self._is_to_look()
+                if not looks:
+                    if time.monotonic() - reported >= _REPORT_SECONDS:
+                        reported = time.monotonic()
+                        self._report_wait()
+                    self._changed.wait(_LOOK_SECONDS)
+            if looks:
+                self._replace_lost(self._nodes())
+
+    def _nodes(self) -> Sequence[ClusterNode]:
+        """Return the nodes that are alive. Not with the lock: a head node is waited for, and `stop` is not to wait."""
+        try:
+            return self._cluster.nodes()
+        except InfrastructureError:
+            self._refuse_if_stopped()
+            raise
 
     def _give_back(self, worker: ClusterWorker) -> None:
         with self._changed:
@@ -208,24 +219,30 @@ class ClusterWorkers:
                 self._idle.append(worker)
             self._changed.notify_all()
 
-    def _replace_lost(self) -> None:
-        """Start workers where nodes have room, until there are as many as at first. Requires the lock."""
+    def _is_to_look(self) -> bool:
+        """Whether workers are lacking, and it is time to look for nodes that have room for them. Requires the lock."""
         if len(self._workers) >= self.count or time.monotonic() - self._looked < _LOOK_SECONDS:
-            return
+            return False
         self._looked = time.monotonic()
         if self._failed_starts >= max(_FAILED_STARTS, self.count):
             self._failed_starts = 0
             raise InfrastructureError("No worker of the cluster starts; the log says why. Finished work is kept.")
-        shares = shares_of(self._cluster.nodes(), self._execution, self._devices)
-        lacking = [share for share in shares if share.key not in self._workers]
-        self._start(lacking[: self.count - len(self._workers)])
-        if self._workers:
-            self._alive = self._looked
-        elif self._looked - self._alive > _PATIENCE_SECONDS:
-            raise InfrastructureError(
-                f"No node of the cluster that could run a worker has been alive for {duration(_PATIENCE_SECONDS)}. "
-                "Finished work is kept; run it again once the nodes are back."
-            )
+        return True
+
+    def _replace_lost(self, nodes: Sequence[ClusterNode]) -> None:
+        """Start workers where nodes have room, until there are as many as at first."""
+        with self._changed:
+            self._refuse_if_stopped()
+            shares = shares_of(nodes, self._execution, self._devices)
+            lacking = [share for share in shares if share.key not in self._workers]
+            self._start(lacking[: self.count - len(self._workers)])
+            if self._workers:
+                self._alive = time.monotonic()
+            elif time.monotonic() - self._alive > _PATIENCE_SECONDS:
+                raise InfrastructureError(
+                    f"No node of the cluster that could run a worker has been alive for {duration(_PATIENCE_SECONDS)}. "
+                    "Finished work is kept; run it again once the nodes are back."
+                )
 
     def _report_wait(self) -> None:
         if self._workers:

@@ -17,7 +17,7 @@ from reeldex.errors import (
     UsageError,
     UserError,
 )
-from reeldex.remote_faults import RemoteError
+from reeldex.remote_faults import RemoteError, needs_user
 from reeldex.storage.system_errors import reason, remedy_for
 from reeldex.storage.write_errors import LASTING, lasting_fault
 
@@ -80,15 +80,19 @@ def as_our_error(error: Exception) -> Exception:
     """Return an error as one of reeldex's classes: errors of other libraries may not be picklable.
 
     UsageError for what the user has to change, PermanentFaultError for failures that last, InfrastructureError for
-    transient ones, else InternalError; RunStoppedError is kept.
+    transient ones, else InternalError; RunStoppedError is kept. What an object store refuses to write is an error of
+    ours already (`RemoteUnwritableError`): any other error of one says itself what was asked of it.
     """
     if isinstance(error, (InfrastructureError, InternalError, RunStoppedError)):
         return error
+    if isinstance(error, RemoteError):
+        return PermanentFaultError(str(error)) if needs_user(error) else InfrastructureError(str(error))
     if fault := _permanent_fault(error):
         return fault
     if is_infrastructure_fault(error):
-        says_itself = isinstance(error, ReeldexError | RemoteError)
-        return InfrastructureError(str(error) if says_itself else f"{type(error).__name__}: {error}")
+        return InfrastructureError(
+            str(error) if isinstance(error, ReeldexError) else f"{type(error).__name__}: {error}"
+        )
     if isinstance(error, UserError):
         return UsageError(str(error))
     trace = "".join(traceback.format_exception(error))

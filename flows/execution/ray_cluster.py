@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from reeldex.errors import InfrastructureError, UsageError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UsageError
 from reeldex.flows.config.execution import AUTO, OF_THIS_RUN
 from reeldex.flows.execution.errors import InternalError
 from reeldex.flows.execution.head_watch import HeadWatch
@@ -123,7 +123,8 @@ class RayWorker:
     def messages(self, job: Job) -> Iterator[Message]:
         """Run a job, and yield its messages. Raises InfrastructureError when the worker or its node dies.
 
-        InternalError when the worker cannot read the job or its answer cannot be read.
+        PermanentFaultError when the head node is lost, InternalError when the worker cannot read the job or its answer
+        cannot be read.
         """
         exceptions = self._ray.exceptions
         try:
@@ -163,19 +164,29 @@ class RayWorker:
             )
         if isinstance(error, self._ray.exceptions.RayTaskError) or "error raised in its creation task" in text:
             return UsageError(f"A worker cannot start on {self.share.node.name}: {text}")
-        return InfrastructureError(self._how_it_died(error))
-
-    def _nodes(self) -> set[str]:
-        """Return the ids of the nodes that are alive; none if the head node does not answer."""
         try:
-            return {node.id for node in RayCluster(self._ray, self._head).nodes()}
+            return InfrastructureError(self._how_it_died(error))
+        except PermanentFaultError as lost:
+            return lost
+
+    def _node_is_dead(self) -> bool:
+        """Whether the worker's node is known to be dead: a head node that does not answer says nothing about others.
+
+        Raises PermanentFaultError when the head node is lost.
+        """
+        try:
+            nodes = RayCluster(self._ray, self._head).nodes()
+        except PermanentFaultError:
+            raise
         except InfrastructureError:
-            return set()
+            return False
+        return all(node.id != self.share.node.id for node in nodes)
 
     def _how_it_died(self, error: Exception) -> str:
+        """Return what became of the worker. Raises PermanentFaultError when the head node is lost."""
         if isinstance(error, self._ray.exceptions.OutOfMemoryError):
             return f"The {self.share.name} was killed by Ray, since the memory of its node was almost full."
-        if self.share.node.id not in self._nodes():
+        if self._node_is_dead():
             return f"The node {self.share.node.name} died: it was shut down, has lost power or cannot be reached."
         detail = str(error).partition("Worker exit detail: ")[2].partition(". Some common causes")[0]
         return f"The {self.share.name} died{f': {detail}' if detail else f' ({type(error).__name__})'}."

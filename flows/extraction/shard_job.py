@@ -28,11 +28,6 @@ log = logging.getLogger(__name__)
 _CLAIMED_BY, _COMPLETED = "claimed_by", "completed_since_plan"
 
 
-def was_claimed(result: object) -> bool:
-    """Whether the result of a job is that another process has claimed its shard, or has taken it over."""
-    return isinstance(result, dict) and _CLAIMED_BY in result
-
-
 def was_completed(result: object) -> bool:
     """Whether the result of a job is that its shard, which the plan found incomplete, was complete when it started."""
     return isinstance(result, dict) and _COMPLETED in result
@@ -90,9 +85,9 @@ class ShardJob:
     def __call__(self, device: str, on_event: OnEvent) -> dict[str, Any]:
         """Extract the shard's missing features on a device; return the fields of its ShardReport as JSON values.
 
-        The shard is claimed before anything expensive is done. If another process has the claim, or takes it over, the
-        result says so instead (see `was_claimed`), and nothing is changed; and so if the shard was completed while this
-        job waited for its device (see `was_completed`).
+        The shard is claimed before anything expensive is done. If another process has the claim, or takes it over,
+        nothing is changed, and the result says who (`claimed_by`) and that nothing was done (see `did_nothing`); and so
+        if the shard was completed while this job waited for its device (see `was_completed`).
         """
         from reeldex.flows.extraction.networks import extractor_record
         from reeldex.flows.extraction.same_files import require_same_files, require_store_folder

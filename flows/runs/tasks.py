@@ -1,6 +1,7 @@
 """Prefect tasks: thin wrappers around the packages. Parameters are paths, ids and settings, never arrays.
 
-Their small results are persisted: after Retry in the UI, completed tasks are not run again.
+Their small results are persisted: after Retry in the UI, completed tasks are not run again. That others do, or have
+done, the work of a task is no such result: it holds only at that moment.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.runtime import task_run
+from prefect.transactions import get_transaction
 
 from reeldex.flows.config.pipeline import PipelineConfig
+from reeldex.flows.execution.jobs import did_nothing
 from reeldex.flows.execution.retries import may_be_repeated
 from reeldex.flows.extraction.run import retry_rule
 from reeldex.flows.extraction.shard_job import ShardJob
@@ -105,7 +108,10 @@ def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and
     retry: tuple[str, ...],
     redo: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """Extract the missing features of a shard of `videos` videos on a worker; return its ShardReport."""
+    """Extract the missing features of a shard of `videos` videos on a worker; return its ShardReport.
+
+    A result that did nothing, since others work on the shard, is returned, but neither persisted nor used again.
+    """
     config = PipelineConfig(**settings)
     # Not Prefect's retry delay, whose sleep cannot be interrupted when the run is stopped.
     retry_rule(config.compute).wait_before(task_run.run_count, _workers.get().pause)
@@ -122,4 +128,8 @@ def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and
         complete=planned.complete,
     )
     result: dict[str, Any] = _workers.get().run(job, _on_event.get())
+    transaction = get_transaction()
+    if did_nothing(result) and transaction is not None:
+        # The shard is submitted again once others have given it up, and must then not get this result from the cache.
+        transaction.write_on_commit = False
     return result

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reeldex.errors import InfrastructureError, UsageError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UsageError
 from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.execution import cluster_workers
 from reeldex.flows.execution.cluster_workers import ClusterWorkers
+from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.jobs import Job
 from reeldex.flows.execution.messages import Message, ProgressEvent, Result
 from reeldex.flows.execution.remote_worker import WorkerFacts
@@ -102,6 +104,41 @@ def test_a_job_fails_when_no_node_is_left_for_long(tmp_path: Path, monkeypatch: 
     cluster.alive = []
     with pytest.raises(InfrastructureError, match="No node of the cluster that could run a worker"):
         made.run(job(tmp_path), lambda _: None)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_stopping_does_not_wait_for_a_head_node_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
+) -> None:
+    cluster = MadeUpCluster(DEAD, HERE)
+    made = workers(cluster)
+    asked, answers, ends = threading.Event(), threading.Event(), list[Exception]()
+
+    def nodes() -> list[ClusterNode]:
+        asked.set()
+        answers.wait(60)
+        if is_lost:
+            raise PermanentFaultError("The head node of the Ray cluster has not answered.")
+        return cluster.alive
+
+    def run() -> None:
+        try:
+            made.run(job(tmp_path), lambda _: None)
+        except RunStoppedError as error:
+            ends.append(error)
+
+    monkeypatch.setattr(cluster, "nodes", nodes)
+    runner, stopper = threading.Thread(target=run), threading.Thread(target=made.stop)
+    runner.start()
+    assert asked.wait(60)
+    stopper.start()
+    stopper.join(10)
+    is_stopped = not stopper.is_alive()
+    answers.set()
+    runner.join(60)
+    assert is_stopped
+    assert len(ends) == 1
+    assert len(cluster.started) == 1, "what was stopped starts no worker"
 
 
 def test_a_cluster_that_loses_its_gpus_does_not_go_on_with_its_cpus(

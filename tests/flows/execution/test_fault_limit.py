@@ -18,8 +18,9 @@ from reeldex.flows.execution.fault_limit import FaultLimit, fault_kind
 from reeldex.flows.execution.retries import RetryRule, may_be_repeated
 from reeldex.flows.execution.thread_executor import ThreadExecutor
 from reeldex.flows.execution.workers import POOL
+from reeldex.remote_faults import FaultKind, RemoteError, RemoteFault
 from reeldex.storage.errors import StoreVanishedError
-from reeldex.storage.write_errors import UnwritableError
+from reeldex.storage.write_errors import UnwritableError, lasting_fault
 from tests.waiting import wait_until
 
 
@@ -144,3 +145,26 @@ def test_lasting_faults_cross_processes_and_are_not_repeated() -> None:
     assert may_be_repeated(as_our_error(OSError(errno.EIO, "Input/output error")))
     nameless = as_our_error(OSError(errno.ENOSPC, "No space left on device"))
     assert "Free space on the disks of the store, of caches and of temporary files" in str(nameless)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lasts"),
+    [
+        ("forbidden", True),
+        ("no_credentials", True),
+        ("no_place", True),
+        ("misdirected", True),
+        ("throttled", False),
+        ("unreachable", False),
+        ("other", False),
+    ],
+)
+def test_a_fault_of_an_object_store_is_stated_as_it_was_met(kind: FaultKind, lasts: bool) -> None:  # noqa: FBT001
+    met = RemoteError("s3://lab/store/.claims/a.0.json", RemoteFault(kind, "this went wrong", "Do that."))
+    stated = as_our_error(met)
+    assert type(stated) is (PermanentFaultError if lasts else InfrastructureError)
+    assert str(stated) == "s3://lab/store/.claims/a.0.json: this went wrong. Do that.", "and not as a write"
+    assert may_be_repeated(stated) is not lasts
+    # What was a write has been named as one where it was made.
+    written = lasting_fault(Path("/store/x"), met)
+    assert written is None or as_our_error(written) is written

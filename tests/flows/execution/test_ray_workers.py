@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -21,8 +22,9 @@ from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.execution.head_watch import HeadWatch
 from reeldex.flows.execution.jobs import JobStarted, JobStopped
-from reeldex.flows.execution.ray_cluster import RayCluster, ray_cluster
+from reeldex.flows.execution.ray_cluster import RayCluster, RayWorker, ray_cluster
 from reeldex.flows.execution.retries import RetryRule
+from reeldex.flows.execution.shares import ClusterNode, Share
 from reeldex.flows.execution.thread_executor import ThreadExecutor
 from tests.flows.execution.ray_jobs import ClusterJob, Done
 from tests.flows.execution.ray_nodes import RayNodes, ray_nodes
@@ -212,13 +214,46 @@ def test_a_cluster_that_does_not_answer_is_a_fault_that_may_pass() -> None:
         head.close()
 
 
-def test_a_head_node_that_is_lost_is_not_waited_for_without_end() -> None:
+def worker_that_dies(head: HeadWatch) -> tuple[RayWorker, Any]:
+    """A worker on a healthy node that dies at once, and Ray's modules, which are made up: no cluster ends in time."""
+    exceptions = pytest.importorskip("ray", reason="the extra `ray` is not installed").exceptions
+    died = exceptions.ActorDiedError()
+    facts: Future[Any] = Future()
+    facts.set_exception(died)
+    ray = MagicMock(exceptions=exceptions)
+    ray.remote().options().remote().facts.remote().future.return_value = facts
+    ray.wait.side_effect = died
+    return RayWorker(ray, Share(ClusterNode("ab" * 28, "healthy", 1, 0, 1e9), 0, "cpu", 1, 0, 0), head), ray
+
+
+def start_error(worker: RayWorker) -> object:
+    found: list[object] = []
+    worker.when_started(lambda _, error: found.append(error))
+    return found[0]
+
+
+def test_a_lost_head_node_is_not_said_to_be_the_death_of_another_node() -> None:
     head = HeadWatch("127.0.0.1:9", silent_seconds=0.3)
-    with pytest.raises(PermanentFaultError, match=r"head node of the Ray cluster \(127\.0\.0\.1:9\) has not answered"):
-        head.wait_for_answer()
-    with pytest.raises(PermanentFaultError):
-        head.require()
+    worker, _ = worker_that_dies(head)
+    with pytest.raises(PermanentFaultError, match=r"^The head node of the Ray cluster .* has not answered"):
+        next(worker.messages(ClusterJob(0, Path("unused"))))
+    error = start_error(worker)
+    assert isinstance(error, PermanentFaultError)
+    assert "healthy" not in str(error)
     head.close()
+
+
+def test_a_node_is_said_to_be_dead_only_if_the_cluster_says_so() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        head = HeadWatch(f"127.0.0.1:{server.getsockname()[1]}")
+        worker, ray = worker_that_dies(head)
+        ray.nodes.side_effect = ray.exceptions.RaySystemError("no answer")
+        assert str(start_error(worker)).startswith("The healthy worker 0 died")
+        ray.nodes.side_effect = list
+        assert str(start_error(worker)).startswith("The node healthy died")
+        head.close()
 
 
 def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

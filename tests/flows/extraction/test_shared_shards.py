@@ -12,19 +12,21 @@ from typing import Any
 import pytest
 
 from reeldex.errors import InfrastructureError, PermanentFaultError
-from reeldex.flows.execution.errors import RunStoppedError
+from reeldex.flows.execution.errors import RunStoppedError, as_our_error
 from reeldex.flows.execution.fault_limit import FaultLimit
-from reeldex.flows.execution.jobs import NOTHING_DONE, Job, OnEvent
+from reeldex.flows.execution.jobs import NOTHING_DONE, Job, OnEvent, did_nothing
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.execution.thread_executor import ThreadExecutor
 from reeldex.flows.extraction.events import ShardPlanned, VideoFinished
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.prepare import prepare_rerun
 from reeldex.flows.extraction.run import run_shards
-from reeldex.flows.extraction.shard_job import ShardJob, was_claimed, was_completed
+from reeldex.flows.extraction.shard_job import ShardJob, was_completed
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
+from reeldex.remote_faults import RemoteError
 from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
+from reeldex.storage.write_errors import UnwritableError
 from tests.flows.extraction.racer import LEASE_SECONDS, extract_without_networks, plan, settings
 from tests.object_store import Fault, ObjectStore
 
@@ -71,7 +73,7 @@ def test_a_run_alone_does_all_shards_in_order(store: FeatureStore) -> None:
     jobs, runs = jobs_of(store), Runs()
     results = run_until_done(shared(store, jobs), jobs, runs)
     assert runs.ran == [0, 1, 2, 3]
-    assert not any(map(was_claimed, results.values()))
+    assert not any(map(did_nothing, results.values()))
     assert unfinished(store) == []
 
 
@@ -113,14 +115,14 @@ def test_a_job_that_finds_its_shard_claimed_says_so_and_changes_nothing(store: F
     (job, *_) = jobs_of(store)
     with store.claim(0):
         result = job("cpu", print)
-    assert was_claimed(result)
+    assert did_nothing(result)
     assert "claimed by process" in result["claimed_by"]
     assert store.outcomes(0) is None
 
 
 def test_what_was_completed_between_the_plan_and_the_run_is_not_submitted(store: FeatureStore) -> None:
     jobs, runs = jobs_of(store), Runs()
-    assert not was_claimed(jobs[2]("cpu", print))
+    assert not did_nothing(jobs[2]("cpu", print))
     run_until_done(shared(store, jobs), jobs, runs)
     assert runs.ran == [0, 1, 3]
 
@@ -219,7 +221,7 @@ class _OneWorker:
 
     def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
         found = job("cpu", on_event)
-        if was_claimed(found):
+        if did_nothing(found):
             return found
         raise self._fault
 
@@ -237,6 +239,34 @@ def test_what_others_do_says_nothing_about_this_machine(between: object) -> None
         assert limit.fault is None
         limit.record(result)
     assert limit.fault is fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        (Fault(403, "AccessDenied"), PermanentFaultError, "access is denied"),
+        (Fault(404, "NoSuchBucket"), PermanentFaultError, "the bucket or container 'lab' does not exist"),
+        (Fault(400, "InvalidRequest"), InfrastructureError, "as the test says"),
+    ],
+)
+def test_claims_that_cannot_be_read_are_not_said_to_be_unwritable(
+    s3: ObjectStore, store: FeatureStore, fault: Fault, kind: type[Exception], words: str
+) -> None:
+    there = plan("s3://lab/store", 1, 1)
+    jobs = jobs_of(there)
+    shards = shared(there, jobs)
+    s3.fail(Fault(fault.status, fault.code, meant=lambda request: request.method == "GET"))
+    with pytest.raises(InfrastructureError, match=rf"^s3://lab/store/\S*: .*{words}") as read:
+        shards.holder(jobs[0])
+    with pytest.raises(RemoteError, match=words) as claimed, there.claim(0):
+        pass
+    for met in (read.value, as_our_error(claimed.value)):
+        assert type(met) is kind
+        assert "cannot be written" not in str(met)
+    s3.heal()
+    s3.fail(Fault(403, "AccessDenied", meant=lambda request: request.method in ("PUT", "POST")))
+    with pytest.raises(UnwritableError, match=r"^s3://lab/store cannot be written: access is denied"):
+        jobs[0]("cpu", print)
 
 
 # More requests than one question makes, and fewer than a run waits through.
