@@ -14,6 +14,20 @@ class FetchError(ExtractionError):
 
     stage = "fetch"
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether the service has been heard."""
+        return not isinstance(self.__cause__, ServiceFault) or self.__cause__.kind.is_answer
+
+
+class UnansweredError(FetchError):
+    """One video cannot be fetched, without an answer of its service: its URL is invalid, or it is not to be asked."""
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the service has been heard."""
+        return False
+
 
 class ServiceRefusedError(PermanentFaultError):
     """A service refuses all requests until a person has changed something, such as the credentials."""
@@ -38,6 +52,11 @@ class FaultKind(Enum):
     THROTTLED = auto()
     CUT = auto()
     SILENT = auto()
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the service has been heard."""
+        return self not in {FaultKind.UNREACHABLE, FaultKind.SILENT}
 
 
 class ServiceFault(Exception):  # noqa: N818 - it is retried, and becomes an error only when that does not help

@@ -20,7 +20,7 @@ import httpx
 
 from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.credentials import netrc_credentials
-from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
+from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault, UnansweredError
 from reeldex.flows.fetching.remote_file import RemoteFile, plain_tag
 from reeldex.flows.fetching.service import Body
 
@@ -92,9 +92,10 @@ class WebFiles:
         try:
             request = self._client.build_request(method, url, headers=headers, timeout=_timeouts(patience))
         except (httpx.InvalidURL, ValueError) as error:
-            raise _unreadable(url, f"it is not a valid URL ({error})", "Correct it in the list.") from error
-        for _ in range(_REDIRECTS + 1):
-            self._require_admitted(url, request.url)
+            why = f"it is not a valid URL ({error})"
+            raise _unreadable(url, why, "Correct it in the list.", UnansweredError) from error
+        for redirects in range(_REDIRECTS + 1):
+            self._require_admitted(url, request.url, FetchError if redirects else UnansweredError)
             request.extensions = {**request.extensions, "trace": limit.trace, "timeout": _timeouts(patience).as_dict()}
             with _requesting(url, request.url, patience):
                 answer = self._client.send(request, stream=True)
@@ -105,14 +106,16 @@ class WebFiles:
             request = answer.next_request
         raise _unreadable(url, f"the server redirects more than {_REDIRECTS} times", "Correct the URL.")
 
-    def _require_admitted(self, url: str, target: httpx.URL) -> None:
+    def _require_admitted(self, url: str, target: httpx.URL, refusal: type[FetchError]) -> None:
         if target.scheme not in {"http", "https"}:
-            raise _unreadable(url, f"it leads to {target.scheme}://, which is not of the web", "Correct the URL.")
+            why = f"it leads to {target.scheme}://, which is not of the web"
+            raise _unreadable(url, why, "Correct the URL.", refusal)
         if not self._admits_host(target.host):
             raise _unreadable(
                 url,
                 f"its host {target.host} is not one of fetch.hosts",
                 "Add the host to fetch.hosts if videos may come from it.",
+                refusal,
             )
 
 
@@ -220,7 +223,8 @@ def _requesting(url: str, target: httpx.URL, patience: Patience) -> Iterator[Non
             raise _unreadable(url, f"the certificate of {host} is refused: {certificate}", remedy) from error
         raise _unreachable(host, f"cannot be reached: {_cause(error)}") from error
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
-        raise _unreadable(url, f"it cannot be requested ({type(error).__name__})", "Correct the URL.") from error
+        why = f"it cannot be requested ({type(error).__name__})"
+        raise _unreadable(url, why, "Correct the URL.", UnansweredError) from error
     except httpx.RemoteProtocolError as error:
         if "location" in str(error).lower():
             raise _unreadable(url, "the server redirects to an invalid address", "Correct the URL.") from error
@@ -289,5 +293,5 @@ def _silent() -> ServiceFault:
     return ServiceFault(FaultKind.SILENT, "nothing arrived for a while", "Check the network, or run it again later.")
 
 
-def _unreadable(url: str, why: str, remedy: str) -> FetchError:
-    return FetchError(url, FailureReason.UNREADABLE, f"The video cannot be fetched: {why}.", remedy)
+def _unreadable(url: str, why: str, remedy: str, kind: type[FetchError] = FetchError) -> FetchError:
+    return kind(url, FailureReason.UNREADABLE, f"The video cannot be fetched: {why}.", remedy)
