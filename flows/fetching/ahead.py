@@ -137,11 +137,11 @@ class FetchedFiles:
         except ServiceFault as fault:
             raise self._services.judged(wanted.url, fault, self._others()) from fault
         except FetchError as error:
-            fault = error.__cause__
-            if isinstance(fault, ServiceFault) and fault.kind is FaultKind.SILENT and not self._stop.is_set():
-                judged = self._services.judged(wanted.url, fault, self._others())
+            silence = error.__cause__
+            if isinstance(silence, ServiceFault) and silence.kind is FaultKind.SILENT and not self._stop.is_set():
+                judged = self._services.judged(wanted.url, silence, self._others())
                 if not isinstance(judged, FetchError):
-                    raise judged from fault
+                    raise judged from silence
             raise
 
     def _others(self) -> list[str]:
