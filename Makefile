@@ -9,9 +9,9 @@ FFMPEG ?=
 # own index or from the wheels in the folder TORCH_WHEELS. The tests and tools need cuda, which runs without a GPU too.
 TORCH ?= cuda
 TORCH_WHEELS ?=
-# Processes that the tests are spread over. Each loads PyTorch: about 1 GB of memory. Three keep two cores 80 % busy, which
-# tests that watch a server notice. tests/conftest.py has the order of files.
-WORKERS ?= 2
+# Processes that the tests are spread over. Each loads PyTorch: about 1 GB of memory. The first waits for servers most of the
+# time, the others compute (tests/conftest.py): three keep two cores busy.
+WORKERS ?= 3
 # A process that died is not replaced: pytest-xdist may then wait for ever for tests that it had.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # The Node that the virtual environment carries, and its npm; programs of npm packages look for `node` on PATH.

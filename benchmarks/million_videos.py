@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from reeldex.storage.shard_writing import write_shard
 from reeldex.storage.store import FeatureStore
 
 SPACE = FeatureSpace("net2d.v1", {"weights": "aa", "fps": 1})
-_ROWS, _WIDTH = 4, 8
+_ROWS, WIDTH = 4, 8
 _NEW_VIDEOS = 1000
 _SPANS = 200
 _SAMPLE = "1%"
@@ -56,7 +56,7 @@ def main() -> None:
         make_store(root, shards, per_shard)
         complete.touch()
     if arguments.use is not None:
-        print(json.dumps(_measured(lambda: USES[arguments.use](root, shards, per_shard))))
+        print(json.dumps(measured(lambda: USES[arguments.use](root, shards, per_shard))))
         return
     cache = arguments.folder / "cache"
     shutil.rmtree(cache, ignore_errors=True)
@@ -70,7 +70,8 @@ def main() -> None:
     print(json.dumps({"load": os.getloadavg()}))
 
 
-def _measured(work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+def measured(work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    """Return what a use returns, with its CPU and wall-clock seconds and the peak memory of this process in MiB."""
     started, cpu = time.perf_counter(), time.process_time()
     found = work() or {}
     spent = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - started}
@@ -83,29 +84,36 @@ def video_id(shard: int, position: int) -> str:
     return f"folder-{shard:05d}/video-{position:05d}.mp4"
 
 
-def make_store(root: Path, shards: int, videos_per_shard: int) -> None:
-    """Write a complete store."""
+def make_store(root: Path, shards: int, videos_per_shard: int, spaces: Sequence[FeatureSpace] = (SPACE,)) -> None:
+    """Write a complete store, with tiny rows in each space."""
     shutil.rmtree(root, ignore_errors=True)
     FeatureStore(root, create=True)
     for shard in range(shards):
         names = [video_id(shard, position) for position in range(videos_per_shard)]
         entries = tuple(VideoEntry(name, f"/videos/{name}", 1_000_000, 1_700_000_000_000_000_000) for name in names)
-        write_manifest(root, ShardManifest(shard, entries, (SPACE.name,)))
+        write_manifest(root, ShardManifest(shard, entries, tuple(space.name for space in spaces)))
         outcomes = tuple(
             VideoOutcome(
-                each.video_id, each.path, "ok", None, "", 1, duration_seconds=float(_ROWS), rows={SPACE.name: _ROWS}
+                each.video_id,
+                each.path,
+                "ok",
+                None,
+                "",
+                1,
+                duration_seconds=float(_ROWS),
+                rows={space.name: _ROWS for space in spaces},
             )
             for each in entries
         )
-        record = _feature_file(root, shard, names)
-        write_outcomes(root, ShardOutcomes(shard, outcomes, {SPACE.name: record}, 1.0, {"ffmpeg": "9.0.2"}))
+        records = {space.name: _feature_file(root, space, shard, names) for space in spaces}
+        write_outcomes(root, ShardOutcomes(shard, outcomes, records, 1.0, {"ffmpeg": "9.0.2"}))
 
 
-def _feature_file(root: Path, shard: int, names: list[str]) -> FileRecord:
-    rows = np.full((_ROWS, _WIDTH), 0.5, np.float16)
+def _feature_file(root: Path, space: FeatureSpace, shard: int, names: list[str]) -> FileRecord:
+    rows = np.full((_ROWS, WIDTH), 0.5, np.float16)
     features = FeatureRows(rows, 0.0, 1.0, float(_ROWS), truncated=False, source="/videos")
-    path = layout.features_file(root, SPACE.name, shard)
-    write_shard(path, SPACE, shard, ((name, features) for name in names), {"ffmpeg": "9.0.2"})
+    path = layout.features_file(root, space.name, shard)
+    write_shard(path, space, shard, ((name, features) for name in names), {"ffmpeg": "9.0.2"})
     with ShardReader(path) as reader:
         return FileRecord.of(root, path, reader.extents())
 

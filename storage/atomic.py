@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +49,21 @@ def publish(path: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
             raise
         _fsync(path.parent)
+
+
+@contextmanager
+def syncing(path: Path, temporary: Path) -> Iterator[None]:
+    """Sync the temporary file of `publish(path)` while the block reads it back; raises OSError.
+
+    The disk writes while the processor compares: `publish` then has little left to wait for.
+    """
+    if isinstance(path, RemotePath):
+        yield
+        return
+    with ThreadPoolExecutor(1) as pool:
+        synced = pool.submit(_fsync, temporary)
+        yield
+        synced.result()
 
 
 def publish_text(path: Path, text: str) -> None:

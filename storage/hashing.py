@@ -20,7 +20,7 @@ def rows_sha256(rows: npt.NDArray[np.float16]) -> str:
     rows, little-endian and in C order. numpy and hashlib suffice to recompute it.
     """
     little_endian = np.ascontiguousarray(rows, dtype="<f2")
-    return _sha256(rows.shape[0], rows.shape[1], little_endian.tobytes())
+    return _sha256(rows.shape[0], rows.shape[1], little_endian.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def extent_is_intact(path: Path, extent: Extent) -> bool:
     return _sha256(extent.row_count, extent.width, content) == extent.sha256
 
 
-def _sha256(row_count: int, width: int, content: bytes) -> str:
+def _sha256(row_count: int, width: int, content: bytes | memoryview) -> str:
     digest = hashlib.sha256(f"<f2 {row_count}x{width}\n".encode("ascii"))
     digest.update(content)
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 
-from reeldex.storage.atomic import publish
+from reeldex.storage.atomic import publish, syncing
 from reeldex.storage.hashing import WrittenFile, file_sha256
 from reeldex.storage.hdf5 import create
 from reeldex.storage.row_datasets import write_rows
@@ -53,7 +53,7 @@ def write_shard(  # noqa: PLR0913 - what the file holds, and a hint
             file.attrs["shard"] = shard
             file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
             _write_features(file.create_group("features", track_order=True), space, items)
-        with ShardReader(temporary) as reader:
+        with syncing(path, temporary), ShardReader(temporary) as reader:
             return WrittenFile(temporary.stat().st_size, file_sha256(temporary), reader.extents())
 
 

@@ -40,6 +40,9 @@ os.environ.update(
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers and their child processes share the cores; without this each would start a thread per core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if os.environ["PYTEST_XDIST_WORKER"] != "gw0":
+        # The first one begins with the tests that watch servers, which computing beside them would slow down.
+        os.nice(5)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, `nohup` has them ignore SIGHUP, and all they
 # start would inherit that.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -283,3 +285,22 @@ def test_a_file_that_shrinks_while_it_is_open_is_damaged(path: Path, two_d: Feat
             file.truncate(path.stat().st_size // 2)
         with pytest.raises(StoreDamagedError, match="the file ends before its rows do"):
             reader.read_rows("a", 0, 500)
+
+
+def test_a_file_that_the_disk_did_not_take_is_not_published(
+    tmp_path: Path, two_d: FeatureSpace, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+    failed: list[int] = []
+
+    def fails_once(descriptor: int) -> None:
+        if not failed:
+            failed.append(descriptor)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    # The system reports a lost write to the first that asks, and to nobody else.
+    with pytest.raises(OSError, match="Input/output error"):
+        write_shard(tmp_path / "shard.h5", two_d, 0, [("a", make_rows("a"))], {})
+    assert list(tmp_path.iterdir()) == []

@@ -49,35 +49,20 @@ def test_what_would_fail_later_is_said_within_seconds_of_submit(up: ReeldexUp, c
     data = {"dataset": "msrvtt", "store": str(captioned / "store"), "data_folder": str(captioned)}
     own = {"learn_word_vectors": True}
     pipeline = {"source": "good", "train_on": "msrvtt", "data_folder": str(captioned), **own, "device": "cpu"}
+    # Of each flow, and of each kind; the checks themselves are tested in tests/flows/learning and tests/flows/config.
     cases: list[tuple[str, dict[str, Any], str]] = [
         ("train/train", {**data, **own, "folder": "f1"}, "msrvtt has 12 samples, fewer than the 256 of one batch"),
-        ("train/train", {**data, **own, "folder": "f2", "data_folder": ""}, "needs train_csv. Set it, or the folder"),
         (
             "train/train",
-            {**data, **own, "folder": "f3", "data_folder": "none"},
-            "There is no file none/MSRVTT_train.csv",
-        ),
-        ("train/train", {**data, "folder": "f4", "word_vectors": "no.bin"}, "there is no file no.bin"),
-        ("train/train", {**data, "folder": "f5"}, "No word vectors specified"),
-        ("train/train", {**data, **own, "folder": "f6", "device": "cuda:77"}, "'cuda:77' is not available"),
-        (
-            "train/train",
-            {**data, **own, "folder": "f7", "settings": {"train.epocs": 3}},
+            {**data, **own, "folder": "f2", "settings": {"train.epocs": 3}},
             "did you mean 'train.epochs'?",
         ),
         ("extract/extract", {"source": "good", "store": "f", "device": "cuda:77"}, "'cuda:77' is not available"),
-        (
-            "extract/extract",
-            {"source": "good", "store": "f", "settings": {"compute": {"decoder": 3}}},
-            "compute.decoders",
-        ),
         ("extract/extract", {"source": "good", "store": "f", "settings": {"train.epochs": 3}}, "not used by extract"),
-        ("pipeline/pipeline", {**pipeline, "folder": "p1"}, "msrvtt has 12 samples, fewer than the 256"),
-        ("pipeline/pipeline", {**pipeline, "folder": "p2", "data_folder": ""}, "needs train_csv"),
-        ("pipeline/pipeline", {**pipeline, "folder": "p3", "evaluate_on": ["lsmdc"]}, "LSMDC16_challenge"),
+        ("pipeline/pipeline", {**pipeline, "folder": "p1", "data_folder": ""}, "needs train_csv"),
         (
             "pipeline/pipeline",
-            {**pipeline, "folder": "p4", "learn_word_vectors": False, "settings": {"train.batch_size": 4}},
+            {**pipeline, "folder": "p2", "learn_word_vectors": False, "settings": {"train.batch_size": 4}},
             "No word vectors specified",
         ),
     ]
