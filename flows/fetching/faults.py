@@ -43,11 +43,13 @@ class ServiceRefusedError(PermanentFaultError):
 class FaultKind(Enum):
     """What made a request fail, so that another attempt may succeed.
 
-    UNREACHABLE: no connection. FAILED: the service answered that it failed. THROTTLED: it asks for fewer requests. CUT:
-    the answer ended early. SILENT: nothing arrived for a while.
+    UNREACHABLE: no connection. MISLED: the service answered, with the name of a host to which there is none. FAILED: it
+    answered that it failed. THROTTLED: it asks for fewer requests. CUT: the answer ended early. SILENT: nothing arrived
+    for a while.
     """
 
     UNREACHABLE = auto()
+    MISLED = auto()
     FAILED = auto()
     THROTTLED = auto()
     CUT = auto()

@@ -134,12 +134,14 @@ class Services:
         """Return what a fault that has lasted means: a fault of this video, or one of its service.
 
         `videos` are those that are asked for, with this one; none if the URL is not that of a video. It is the video's
-        if its service has facts about another one; if it cannot be reached while other services answer; if nothing
-        arrives while its service or others answer, or when it is the only video. A service that asks for fewer
-        requests works, and has to be waited for.
+        if its service has facts about another one; if it redirects to a host that cannot be reached; if it cannot be
+        reached while other services answer; if nothing arrives while its service or others answer, or when it is the
+        only video. A service that asks for fewer requests works, and has to be waited for.
         """
         if fault.kind is FaultKind.UNREACHABLE:
             is_of_video = self._is_dead_host(url, fault, videos)
+        elif fault.kind is FaultKind.MISLED:
+            is_of_video = bool(videos)  # for the network works: the service has just answered
         elif fault.kind is FaultKind.SILENT:
             is_of_video = self._is_silence_of_video(url, fault, videos)
         else:
@@ -210,15 +212,17 @@ class Services:
 
     def _look(self, url: str) -> _Look:
         """Ask for a file once, to find out what a fault of another one concerns."""
-        patience = Patience(0, 0.0, deadline_in(min(_WITNESS_SECONDS, self._config.timeout_seconds)))
+        seconds = min(_WITNESS_SECONDS, self._config.timeout_seconds)
+        redirected = threading.Event()
+        patience = Patience(0, 0.0, deadline_in(seconds), answered=redirected.set)
         try:
             self._opened(url).look_at(url, patience)
         except FetchError as error:
             found = _Look.REFUSED if error.is_answer else _Look.NOTHING
         except ServiceFault as fault:
+            found = _Look.REFUSED if redirected.is_set() else _Look.NOTHING
             if fault.kind.is_answer:
                 self.note_answer(url)  # but not one that shows that the network works: a proxy fails like that, too
-            return _Look.NOTHING
         except (InfrastructureError, UserError):
             return _Look.NOTHING
         else:

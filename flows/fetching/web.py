@@ -97,10 +97,11 @@ class WebFiles:
         for redirects in range(_REDIRECTS + 1):
             self._require_admitted(url, request.url, FetchError if redirects else UnansweredError)
             request.extensions = {**request.extensions, "trace": limit.trace, "timeout": _timeouts(patience).as_dict()}
-            with _requesting(url, request.url, patience):
+            with _requesting(url, request.url, patience, is_redirected=redirects > 0):
                 answer = self._client.send(request, stream=True)
             if not answer.has_redirect_location:
                 return answer
+            patience.answered()
             answer.close()
             assert answer.next_request is not None  # noqa: S101 - of an answer that redirects
             request = answer.next_request
@@ -208,20 +209,22 @@ def _blocks(answer: httpx.Response, patience: Patience) -> Iterator[bytes]:
 
 
 @contextmanager
-def _requesting(url: str, target: httpx.URL, patience: Patience) -> Iterator[None]:
+def _requesting(url: str, target: httpx.URL, patience: Patience, *, is_redirected: bool) -> Iterator[None]:
     """Restate the errors of a request up to its headers."""
     host = target.host
+    # A host that redirects has been reached, whatever becomes of the one that it names.
+    no_connection = FaultKind.MISLED if is_redirected else FaultKind.UNREACHABLE
     try:
         yield
     except httpx.ConnectTimeout as error:
-        raise _unreachable(host, "does not answer") from error
+        raise _unreachable(host, "does not answer", no_connection) from error
     except httpx.TimeoutException as error:
         raise _silent() from error
     except (httpx.ConnectError, httpx.ProxyError) as error:
         if certificate := _certificate_fault(error):
             remedy = "If it is one of your own, set SSL_CERT_FILE to its authority's file."
             raise _unreadable(url, f"the certificate of {host} is refused: {certificate}", remedy) from error
-        raise _unreachable(host, f"cannot be reached: {_cause(error)}") from error
+        raise _unreachable(host, f"cannot be reached: {_cause(error)}", no_connection) from error
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
         why = f"it cannot be requested ({type(error).__name__})"
         raise _unreadable(url, why, "Correct the URL.", UnansweredError) from error
@@ -285,8 +288,8 @@ def _cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _unreachable(host: str, what: str) -> ServiceFault:
-    return ServiceFault(FaultKind.UNREACHABLE, f"{host} {what}", "Check the network and the name of the host.")
+def _unreachable(host: str, what: str, kind: FaultKind) -> ServiceFault:
+    return ServiceFault(kind, f"{host} {what}", "Check the network and the name of the host.")
 
 
 def _silent() -> ServiceFault:

@@ -186,6 +186,28 @@ def test_what_is_not_asked_is_no_witness(web: Site, config: Config) -> None:
     assert isinstance(services.judged(dead, NO_HOST, [dead, *hosts, other]), FetchError)
 
 
+@pytest.mark.slow
+def test_a_host_that_redirects_answers(web: Site, config: Config) -> None:
+    # Some of its videos are at a host that is dead, others at one that is silent.
+    for number in range(4):
+        web.pages[f"/dead/{number}.mp4"] = Page(b"", always(302, location=f"http://127.0.0.1:1/{number}.mp4"))
+        to_silent = web.url(f"/silent/{number}.mp4", "localhost")
+        web.pages[f"/{number}.mp4"] = Page(b"", always(302, location=to_silent))
+        web.pages[f"/silent/{number}.mp4"] = Page(CONTENT, silent)
+    web.pages["/good.mp4"] = web.pages["/other.mp4"] = Page(CONTENT)
+    dead, mute = ([web.url(f"{folder}/{number}.mp4") for number in range(4)] for folder in ("/dead", ""))
+    good, other = web.url("/good.mp4"), web.url("/other.mp4", "localhost")
+    services = Services(config(timeout_seconds=0.4))
+    assert look_at_all([*mute, *dead, good, other], services)[good] is not None
+    assert not services.has_given_up(good)
+    asked = config(timeout_seconds=0.4, retries=0, downloads=1)
+    found = fetched(FetchedFiles(asked, dict.fromkeys([*dead, *mute, good, other])), [*dead, *mute, good, other])
+    assert found[good] == found[other] == CONTENT
+    assert {reason(found[url]) for url in dead} == {FailureReason.UNREADABLE}
+    assert {reason(found[url]) for url in mute} == {FailureReason.TIMEOUT}
+    assert GIVEN_UP_LATELY == {}
+
+
 def test_each_video_of_a_dead_host_has_a_fault_of_its_own(web: Site, config: Config) -> None:
     web.pages["/a.mp4"] = Page(CONTENT)
     services, urls = Services(config()), [f"http://127.0.0.1:1/{number}.mp4" for number in range(50)]
