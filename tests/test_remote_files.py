@@ -40,6 +40,14 @@ class EndpointConnectionError(Exception):
     pass
 
 
+class ConnectTimeoutError(OSError):
+    """As botocore has it."""
+
+
+class ConnectionTimeoutError(TimeoutError):
+    """As aiohttp has it."""
+
+
 class ClientResponseError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -92,6 +100,8 @@ def caused(outer: Exception, cause: Exception) -> Exception:
         (ClientError("Unheard", 418), "other", False),
         (ClientResponseError(429), "throttled", True),
         (EndpointConnectionError("Could not connect"), "unreachable", True),
+        (ConnectTimeoutError("no"), "unreachable", True),
+        (ConnectionTimeoutError("no"), "unreachable", True),
         (ConnectionRefusedError("no"), "unreachable", True),
         (ConnectionResetError("no"), "unavailable", True),
         (TimeoutError("no"), "timeout", True),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reeldex.flows.config.fetching import FetchConfig
 
 _ENDING_SECONDS = 1.0
+_LATEST = 16  # videos that arrived, of which a few are asked for when another does not
 _MOST_SIZES = 3  # that a video may have had before it counts as one that changes all the time
 
 
@@ -53,8 +54,7 @@ class FetchedFiles:
         self._changed = threading.Condition(self._lock)
         self._ready: deque[ReadyFile] = deque()
         self._waiting: deque[_Wanted] = deque()
-        # Other videos that are asked for when one cannot be fetched: first those that could.
-        self._arrived: list[str] = []
+        self._arrived: deque[str] = deque(maxlen=_LATEST)
         self._asked_for: list[str] = [*sizes]
         self._held: dict[int, tuple[Path, int]] = {}
         self._outstanding = 0
@@ -135,7 +135,19 @@ class FetchedFiles:
         try:
             self._fetch(wanted)
         except ServiceFault as fault:
-            raise self._services.judged(wanted.url, fault, [*self._arrived, *self._asked_for]) from fault
+            raise self._services.judged(wanted.url, fault, self._others()) from fault
+        except FetchError as error:
+            silence = error.__cause__
+            if isinstance(silence, ServiceFault) and silence.kind is FaultKind.SILENT and not self._stop.is_set():
+                judged = self._services.judged(wanted.url, silence, self._others())
+                if not isinstance(judged, FetchError):
+                    raise judged from silence
+            raise
+
+    def _others(self) -> list[str]:
+        """Return the videos that are asked for when one cannot be fetched: the latest that could, then all."""
+        with self._lock:
+            return [*reversed(self._arrived), *self._asked_for]
 
     def _fetch(self, wanted: _Wanted) -> None:
         """Fetch a video, and hand it out; again later if it turns out to be larger than expected."""
@@ -170,18 +182,13 @@ class FetchedFiles:
             self._put(ReadyFile(wanted.number, str(target)))
 
     def _observed(self, download: Download) -> int:
-        """Run a download, and note whether its service has answered."""
+        """Run a download, and note an answer that refuses it; itself, it notes each other one."""
         try:
-            size = download.run()
+            return download.run()
         except FetchError as error:
-            cause = error.__cause__
-            if isinstance(cause, ServiceFault) and cause.kind is FaultKind.SILENT and not download.received:
-                self._services.note_silence(download.url, cause)
-            else:
+            if error.is_answer:
                 self._services.note_answer(download.url)
             raise
-        self._services.note_answer(download.url)
-        return size
 
     def _give_up(self, target: Path, room: int) -> None:
         target.unlink(missing_ok=True)

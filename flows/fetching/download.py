@@ -87,6 +87,7 @@ class Download:
 
     def _begin(self, body: Body) -> None:
         """Check the answer before its first byte: the size, and that it continues what has been received."""
+        self.patience.answered()
         known, self._known = self._known, body.file
         if body.offset and (known is None or not known.same_content(body.file)):
             # The next attempt asks for the whole file, of which nothing has been received.
@@ -102,6 +103,7 @@ class Download:
 
     def _receive(self, body: Body, file: IO[bytes]) -> None:
         for block in body.blocks:
+            self.patience.answered()
             if self.patience.stop.is_set():
                 raise FetchStoppedError(self.url)
             arrived = self.received + len(block)
@@ -112,7 +114,7 @@ class Download:
             file.write(block)
             self.received = arrived
             if self.patience.is_over:
-                raise ServiceFault(FaultKind.SILENT, "the time is up", "Run it again.")
+                raise ServiceFault(FaultKind.CUT, "the time is up", "Run it again.")
         file.flush()
 
     def _raise_fault_of_video(self, fault: ServiceFault, failures: int) -> None:

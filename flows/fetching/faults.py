@@ -14,6 +14,20 @@ class FetchError(ExtractionError):
 
     stage = "fetch"
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether the service has been heard."""
+        return not isinstance(self.__cause__, ServiceFault) or self.__cause__.kind.is_answer
+
+
+class UnansweredError(FetchError):
+    """One video cannot be fetched, without an answer of its service: its URL is invalid, or it is not to be asked."""
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the service has been heard."""
+        return False
+
 
 class ServiceRefusedError(PermanentFaultError):
     """A service refuses all requests until a person has changed something, such as the credentials."""
@@ -29,15 +43,22 @@ class ServiceRefusedError(PermanentFaultError):
 class FaultKind(Enum):
     """What made a request fail, so that another attempt may succeed.
 
-    UNREACHABLE: no connection. FAILED: the service answered that it failed. THROTTLED: it asks for fewer requests. CUT:
-    the answer ended early. SILENT: nothing arrived for a while.
+    UNREACHABLE: no connection. MISLED: the service answered, with the name of a host to which there is none. FAILED: it
+    answered that it failed. THROTTLED: it asks for fewer requests. CUT: the answer ended early. SILENT: nothing arrived
+    for a while.
     """
 
     UNREACHABLE = auto()
+    MISLED = auto()
     FAILED = auto()
     THROTTLED = auto()
     CUT = auto()
     SILENT = auto()
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the service has been heard."""
+        return self not in {FaultKind.UNREACHABLE, FaultKind.SILENT}
 
 
 class ServiceFault(Exception):  # noqa: N818 - it is retried, and becomes an error only when that does not help

@@ -62,12 +62,10 @@ def look_at(
         found = patience.attempted(lambda patience: services.of(url).look_at(url, patience), url)
     except FetchError as error:
         log.info("%s: %s", url, error)
-        if not services.has_given_up(url):
+        if error.is_answer:
             services.note_answer(url)
     except ServiceFault as fault:
-        if fault.kind is FaultKind.SILENT:
-            services.note_silence(url, fault)
-        if fault.kind not in {FaultKind.SILENT, FaultKind.CUT}:
+        if fault.kind is not FaultKind.CUT:
             judged = services.judged(url, fault, others)
             if not isinstance(judged, FetchError):
                 raise judged from fault

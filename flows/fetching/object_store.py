@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reeldex.errors import UserError
 from reeldex.extractors.errors import FailureReason
-from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault, ServiceRefusedError
+from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault, ServiceRefusedError, UnansweredError
 from reeldex.flows.fetching.remote_file import RemoteFile
 from reeldex.flows.fetching.service import Body
-from reeldex.remote_faults import fault_of_request
+from reeldex.remote_faults import fault_of_request, response_code
 from reeldex.remote_files import open_file_system, path_within, within_seconds
 from reeldex.remote_urls import RemoteUrl
 
@@ -113,7 +113,9 @@ def _restated(url: str, error: Exception) -> Exception:
     if fault.kind in _LASTING:
         return ServiceRefusedError(url, fault)
     reason = FailureReason.MISSING if fault.kind == "no_place" else FailureReason.UNREADABLE
-    return FetchError(url, reason, f"The video cannot be fetched: {fault.why}.", fault.remedy)
+    # Of an error that says nothing, it is not known whether the store has answered.
+    kind = UnansweredError if fault.kind == "other" and response_code(error) is None else FetchError
+    return kind(url, reason, f"The video cannot be fetched: {fault.why}.", fault.remedy)
 
 
 def _client_options(scheme: str) -> dict[str, Any]:

@@ -21,12 +21,17 @@ _LONGEST_PAUSE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Patience:
-    """How often and how long a request is tried: `retries` further attempts, but not past `deadline` (monotonic)."""
+    """How often and how long a request is tried: `retries` further attempts, but not past `deadline` (monotonic).
+
+    None follow a fault without an answer while the service `is_doubted`. `answered` is called at each sign of life.
+    """
 
     retries: int
     delay_seconds: float
     deadline: float
     stop: threading.Event = field(default_factory=threading.Event)
+    is_doubted: Callable[[], bool] = lambda: False
+    answered: Callable[[], None] = lambda: None
 
     @property
     def seconds_left(self) -> float:
@@ -43,6 +48,10 @@ class Patience:
 
         Raises FetchStoppedError when the run ends meanwhile.
         """
+        if fault.kind.is_answer:
+            self.answered()
+        elif self.is_doubted():
+            return False
         if failures > self.retries:
             return False
         grown = min(_LONGEST_PAUSE_SECONDS, self.delay_seconds * 2 ** (failures - 1)) * random.uniform(0.7, 1.0)  # noqa: S311

@@ -20,7 +20,7 @@ import httpx
 
 from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.credentials import netrc_credentials
-from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
+from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault, UnansweredError
 from reeldex.flows.fetching.remote_file import RemoteFile, plain_tag
 from reeldex.flows.fetching.service import Body
 
@@ -92,27 +92,31 @@ class WebFiles:
         try:
             request = self._client.build_request(method, url, headers=headers, timeout=_timeouts(patience))
         except (httpx.InvalidURL, ValueError) as error:
-            raise _unreadable(url, f"it is not a valid URL ({error})", "Correct it in the list.") from error
-        for _ in range(_REDIRECTS + 1):
-            self._require_admitted(url, request.url)
+            why = f"it is not a valid URL ({error})"
+            raise _unreadable(url, why, "Correct it in the list.", UnansweredError) from error
+        for redirects in range(_REDIRECTS + 1):
+            self._require_admitted(url, request.url, FetchError if redirects else UnansweredError)
             request.extensions = {**request.extensions, "trace": limit.trace, "timeout": _timeouts(patience).as_dict()}
-            with _requesting(url, request.url, patience):
+            with _requesting(url, request.url, patience, is_redirected=redirects > 0):
                 answer = self._client.send(request, stream=True)
             if not answer.has_redirect_location:
                 return answer
+            patience.answered()
             answer.close()
             assert answer.next_request is not None  # noqa: S101 - of an answer that redirects
             request = answer.next_request
         raise _unreadable(url, f"the server redirects more than {_REDIRECTS} times", "Correct the URL.")
 
-    def _require_admitted(self, url: str, target: httpx.URL) -> None:
+    def _require_admitted(self, url: str, target: httpx.URL, refusal: type[FetchError]) -> None:
         if target.scheme not in {"http", "https"}:
-            raise _unreadable(url, f"it leads to {target.scheme}://, which is not of the web", "Correct the URL.")
+            why = f"it leads to {target.scheme}://, which is not of the web"
+            raise _unreadable(url, why, "Correct the URL.", refusal)
         if not self._admits_host(target.host):
             raise _unreadable(
                 url,
                 f"its host {target.host} is not one of fetch.hosts",
                 "Add the host to fetch.hosts if videos may come from it.",
+                refusal,
             )
 
 
@@ -205,22 +209,25 @@ def _blocks(answer: httpx.Response, patience: Patience) -> Iterator[bytes]:
 
 
 @contextmanager
-def _requesting(url: str, target: httpx.URL, patience: Patience) -> Iterator[None]:
+def _requesting(url: str, target: httpx.URL, patience: Patience, *, is_redirected: bool) -> Iterator[None]:
     """Restate the errors of a request up to its headers."""
     host = target.host
+    # A host that redirects has been reached, whatever becomes of the one that it names.
+    no_connection = FaultKind.MISLED if is_redirected else FaultKind.UNREACHABLE
     try:
         yield
     except httpx.ConnectTimeout as error:
-        raise _unreachable(host, "does not answer") from error
+        raise _unreachable(host, "does not answer", no_connection) from error
     except httpx.TimeoutException as error:
         raise _silent() from error
     except (httpx.ConnectError, httpx.ProxyError) as error:
         if certificate := _certificate_fault(error):
             remedy = "If it is one of your own, set SSL_CERT_FILE to its authority's file."
             raise _unreadable(url, f"the certificate of {host} is refused: {certificate}", remedy) from error
-        raise _unreachable(host, f"cannot be reached: {_cause(error)}") from error
+        raise _unreachable(host, f"cannot be reached: {_cause(error)}", no_connection) from error
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
-        raise _unreadable(url, f"it cannot be requested ({type(error).__name__})", "Correct the URL.") from error
+        why = f"it cannot be requested ({type(error).__name__})"
+        raise _unreadable(url, why, "Correct the URL.", UnansweredError) from error
     except httpx.RemoteProtocolError as error:
         if "location" in str(error).lower():
             raise _unreadable(url, "the server redirects to an invalid address", "Correct the URL.") from error
@@ -281,13 +288,13 @@ def _cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _unreachable(host: str, what: str) -> ServiceFault:
-    return ServiceFault(FaultKind.UNREACHABLE, f"{host} {what}", "Check the network and the name of the host.")
+def _unreachable(host: str, what: str, kind: FaultKind) -> ServiceFault:
+    return ServiceFault(kind, f"{host} {what}", "Check the network and the name of the host.")
 
 
 def _silent() -> ServiceFault:
     return ServiceFault(FaultKind.SILENT, "nothing arrived for a while", "Check the network, or run it again later.")
 
 
-def _unreadable(url: str, why: str, remedy: str) -> FetchError:
-    return FetchError(url, FailureReason.UNREADABLE, f"The video cannot be fetched: {why}.", remedy)
+def _unreadable(url: str, why: str, remedy: str, kind: type[FetchError] = FetchError) -> FetchError:
+    return kind(url, FailureReason.UNREADABLE, f"The video cannot be fetched: {why}.", remedy)

@@ -76,10 +76,11 @@ _CLASSES: dict[str, FaultKind] = {
     **dict.fromkeys(("CredentialRetrievalError", "RefreshError", "ClientAuthenticationError"), "refused_credentials"),
     **dict.fromkeys(
         ("EndpointConnectionError", "ClientConnectorError", "ClientConnectorDNSError", "ServiceRequestError",
-         "ConnectionRefusedError", "gaierror", "ProxyConnectionError", "ClientProxyConnectionError", "TransportError"),
+         "ConnectionRefusedError", "gaierror", "ProxyConnectionError", "ClientProxyConnectionError", "TransportError",
+         "ConnectTimeoutError", "ConnectionTimeoutError"),
         "unreachable"),
     **dict.fromkeys(
-        ("ConnectTimeoutError", "ReadTimeoutError", "ServerTimeoutError", "FSTimeoutError", "TimeoutError",
+        ("ReadTimeoutError", "ServerTimeoutError", "FSTimeoutError", "TimeoutError",
          "ServiceResponseTimeoutError"), "timeout"),
     **dict.fromkeys(
         ("ConnectionClosedError", "HTTPClientError", "ClientPayloadError", "ClientOSError", "ServerDisconnectedError",

@@ -19,11 +19,9 @@ from reeldex.flows.config.fetching import FetchConfig
 from reeldex.flows.fetching import cache
 from reeldex.flows.fetching.ahead import FetchedFiles
 from reeldex.flows.fetching.cache import CacheFolder
-from reeldex.flows.fetching.looking import look_at
-from reeldex.flows.fetching.services import Services
 from reeldex.storage.write_errors import UnwritableError
 from tests.flows.fetching.conftest import Config
-from tests.flows.fetching.web_server import Page, Site, always, dripping, endless, first, for_content, silent
+from tests.flows.fetching.web_server import Page, Site, always, dripping, endless, first, for_content
 from tests.waiting import wait_until
 
 MB = 1 << 20
@@ -138,59 +136,6 @@ def test_a_service_that_fails_for_all_videos_is_no_fault_of_theirs(web: Site, co
     found = fetched(FetchedFiles(config(retries=1), dict.fromkeys(urls)), urls[:2])
     assert found[urls[1]] == CONTENT
     assert isinstance(found[urls[0]], InfrastructureError)
-
-
-@pytest.mark.slow
-def test_a_dead_host_is_that_of_its_videos_while_others_answer(web: Site, config: Config) -> None:
-    web.pages["/a.mp4"] = Page(CONTENT)
-    dead = [f"http://127.0.0.1:1/{number}.mp4" for number in range(20)]
-    urls = [*dead, web.url("/a.mp4")]
-    started = time.monotonic()
-    found = fetched(FetchedFiles(config(retries=4, retry_delay_seconds=0.1), dict.fromkeys(urls)), urls)
-    assert found[urls[-1]] == CONTENT
-    assert {reason(found[url]) for url in dead} == {FailureReason.UNREADABLE}
-    # Only the first ones wait for it.
-    assert time.monotonic() - started < 8
-    # The next shards try it but once, and find out themselves whose fault it is.
-    started = time.monotonic()
-    alone = fetched(FetchedFiles(config(retries=9, retry_delay_seconds=5), dict.fromkeys(dead)), dead[:2])
-    assert all(isinstance(each, InfrastructureError) for each in alone.values())
-    assert time.monotonic() - started < 4
-    services = Services(config(retries=9))
-    assert (services.patience(dead[0]).retries, services.patience(urls[-1]).retries) == (0, 9)
-    services.note_answer(dead[0])
-    assert services.patience(dead[0]).retries == 9
-
-
-@pytest.mark.slow
-def test_a_host_that_never_answers_is_not_waited_for_by_each_of_its_videos(web: Site, config: Config) -> None:
-    urls = [web.url(f"/{number}.mp4") for number in range(9)]
-    for number in range(9):
-        web.pages[f"/{number}.mp4"] = Page(CONTENT, silent)
-    other = web.url("/other.mp4", "localhost")
-    web.pages["/other.mp4"] = Page(CONTENT)
-    asked = config(retries=0, timeout_seconds=1, downloads=1)
-    started = time.monotonic()
-    found = fetched(FetchedFiles(asked, dict.fromkeys(urls)), [*urls, other])
-    assert time.monotonic() - started < 7, "three of nine were waited for"
-    assert {reason(found[url]) for url in urls} == {FailureReason.TIMEOUT}
-    assert [url for url in urls if "did not answer for 3 others" in str(found[url])] == urls[3:]
-    assert found[other] == CONTENT
-    # The plan, too.
-    services = Services(asked)
-    assert [look_at(url, services) for url in urls] == [None] * 9
-    assert services.has_given_up(urls[0])
-    assert not services.has_given_up(other)
-
-
-@pytest.mark.slow
-def test_a_host_that_answers_in_between_is_asked_on(web: Site, config: Config) -> None:
-    urls = [web.url(f"/{number}.mp4") for number in range(6)]
-    for number in range(6):
-        web.pages[f"/{number}.mp4"] = Page(CONTENT, silent) if number != 2 else Page(CONTENT)
-    found = fetched(FetchedFiles(config(retries=0, timeout_seconds=1, downloads=1), dict.fromkeys(urls)), urls)
-    assert found[urls[2]] == CONTENT
-    assert not any("others" in str(found[url]) for url in urls if url != urls[2])
 
 
 def test_a_client_that_is_not_installed_ends_the_run_in_words(config: Config) -> None:
