@@ -86,6 +86,7 @@ class _Check:
         present: list[Path] = []
         with self.found.readable():
             present = [path for path in list_folder(folder) if not is_leftover(path.name)]
+            self.found.served(folder)
         for path in present:
             with self.found.readable():
                 if is_folder(path):
@@ -119,7 +120,9 @@ class _Check:
         # videos that they were made from.
         unfinished = bool(Staging(self.root, shard).positions())
         unknown = layout.outcomes_file(self.root, shard) in self.found.unreadable
-        for folder in list_folder(self.root / layout.FEATURES):
+        folders = list_folder(self.root / layout.FEATURES)
+        self.found.served(self.root / layout.FEATURES)
+        for folder in folders:
             path = folder / f"{layout.shard_stem(shard)}.h5"
             if path not in self.found.known and look_at(path) is not None:
                 self.found.read_file(path)

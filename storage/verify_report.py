@@ -100,13 +100,13 @@ class Findings:
             self.unreadable.setdefault(error.path, Unreadable.of(self.root, error))
             cause = remote_error(error)
             if cause is not None and cause.fault.transient and not changed_meanwhile(error):
-                self.outages[error.path.suffix] += 1
-                if self.outages[error.path.suffix] >= _MOST_OUTAGES:
+                self.outages[_kind(error.path)] += 1
+                if self.outages[_kind(error.path)] >= _MOST_OUTAGES:
                     raise
 
     def served(self, path: Path) -> None:
-        """Record that a file was read, damaged or not."""
-        self.outages[path.suffix] = 0
+        """Record that a file was read, damaged or not, or a folder listed."""
+        self.outages[_kind(path)] = 0
 
     def read_file(self, path: Path) -> None:
         """Count a file that is read, once; raises FileNotFoundError and StoreUnreadableError."""
@@ -145,3 +145,8 @@ def changed_meanwhile(error: StoreUnreadableError) -> bool:
     """Whether a file could not be read because it was replaced or removed in the object store meanwhile."""
     cause = remote_error(error)
     return cause is not None and cause.fault.kind in {"replaced", "removed"}
+
+
+def _kind(path: Path) -> str:
+    """Return what a path is, by the ending of its name: a feature file, a document, or else a folder."""
+    return path.suffix if path.suffix in {".h5", ".json"} else ""

@@ -190,10 +190,15 @@ class ClusterWorkers:
     def _discard(self, worker: ClusterWorker) -> None:
         with self._changed:
             if self._workers.get(worker.share.key) is worker:
-                del self._workers[worker.share.key]
+                self._forget(worker)
             self._looked = 0.0
             self._changed.notify_all()
         worker.kill()
+
+    def _forget(self, worker: ClusterWorker) -> None:
+        """Count a worker no longer; until now, its node was alive. Requires the lock."""
+        del self._workers[worker.share.key]
+        self._alive = time.monotonic()
 
     def _start(self, shares: Sequence[Share]) -> None:
         for share in shares:
@@ -209,7 +214,7 @@ class ClusterWorkers:
             if isinstance(found, UserError):
                 self._refused = found
             elif isinstance(found, Exception):
-                del self._workers[worker.share.key]
+                self._forget(worker)
                 self._failed_starts += 1
                 log.warning("%s", found)
             else:

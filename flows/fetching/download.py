@@ -42,6 +42,7 @@ class Download:
     planned_bytes: int | None = None
     received: int = 0
     _known: RemoteFile | None = field(default=None, init=False)
+    _is_heard: bool = field(default=False, init=False)  # in the latest attempt
 
     def run(self) -> int:
         """Fetch the whole video and return its size in bytes.
@@ -67,6 +68,7 @@ class Download:
                 raise self._disk_fault(error) from error
 
     def _attempt(self) -> int:
+        self._is_heard = False
         with self.service.opened(self.url, self.received, self._known, self.patience) as body:
             self._begin(body)
             with self.target.open("r+b" if body.offset else "wb") as file:
@@ -87,6 +89,7 @@ class Download:
 
     def _begin(self, body: Body) -> None:
         """Check the answer before its first byte: the size, and that it continues what has been received."""
+        self._is_heard = True
         self.patience.answered()
         known, self._known = self._known, body.file
         if body.offset and (known is None or not known.same_content(body.file)):
@@ -122,12 +125,14 @@ class Download:
         size = self._known.size_bytes if self._known is not None else None
         arrived = f"{self._progress(size)} arrived"
         if fault.kind is FaultKind.SILENT or (fault.kind is FaultKind.CUT and self.patience.is_over):
+            # A service that has begun to send is no silent one: its videos may all be too slow.
+            cause = ServiceFault(FaultKind.CUT, fault.why, fault.remedy) if self._is_heard else fault
             raise FetchError(
                 self.url,
                 FailureReason.TIMEOUT,
                 f"The video was not fetched in time: {arrived}.",
                 "Raise fetch.timeout_seconds, or check the service and the network.",
-            ) from fault
+            ) from cause
         if fault.kind is FaultKind.CUT:
             raise FetchError(
                 self.url,

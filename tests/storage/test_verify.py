@@ -10,6 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
+from reeldex.remote_faults import RemoteError, RemoteFault
+from reeldex.storage import verify
+from reeldex.storage.errors import StoreUnreadableError
 from reeldex.storage.outcomes import FileRecord, read_outcomes, write_outcomes
 from reeldex.storage.removed import add_removed
 from reeldex.storage.schema import FeatureRows, FeatureSpace
@@ -17,6 +20,7 @@ from reeldex.storage.searches import Searches
 from reeldex.storage.shard import ShardReader
 from reeldex.storage.shard_writing import write_shard
 from reeldex.storage.store import FeatureStore
+from reeldex.storage.system_errors import list_folder, unreadable
 from reeldex.storage.verify_report import Damage
 from reeldex.storage.verify_sample import Sample
 
@@ -315,3 +319,30 @@ def test_samples_are_chosen_by_their_seed() -> None:
 def test_what_is_no_sample_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"shard"):
         Sample.parse(text)
+
+
+def test_listings_that_fail_now_and_then_do_not_end_it(
+    store: FeatureStore, grow: Act, fill: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(*(f"v{number:02d}" for number in range(32)))
+    for shard in range(store.shard_count()):
+        fill(shard)
+    assert store.shard_count() >= 8
+    fault = RemoteFault("unavailable", "the service failed", "Run it again later.")
+    asked: list[Path] = []
+    fails_always = False
+
+    def listing(folder: Path) -> list[Path]:
+        if folder.name == "features":
+            asked.append(folder)
+            if fails_always or len(asked) % 2:
+                error = RemoteError("s3://lab/features", fault)
+                raise unreadable(folder, error) from error
+        return list_folder(folder)
+
+    monkeypatch.setattr(verify, "list_folder", listing)
+    assert [each.file for each in store.verify().unreadable] == ["features"]
+    assert len(asked) > 8
+    fails_always = True
+    with pytest.raises(StoreUnreadableError, match="the service failed"):
+        store.verify()

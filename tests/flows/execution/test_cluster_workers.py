@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,27 @@ def test_a_job_fails_when_no_node_is_left_for_long(tmp_path: Path, monkeypatch: 
     cluster.alive = []
     with pytest.raises(InfrastructureError, match="No node of the cluster that could run a worker"):
         made.run(job(tmp_path), lambda _: None)
+
+
+def test_nodes_that_are_lost_after_hours_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = MadeUpCluster(HERE)
+    made = workers(cluster)
+    (node,), cluster.alive = cluster.alive, []
+    asked: list[int] = []
+
+    def nodes() -> list[ClusterNode]:
+        asked.append(len(cluster.started))
+        cluster.alive = [node] if len(asked) > 3 else []
+        return cluster.alive
+
+    monkeypatch.setattr(cluster, "nodes", nodes)
+    began = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 7200)
+    with pytest.raises(InfrastructureError, match="node0 died"):
+        made.run(job(tmp_path), lambda _: None)
+    assert made.run(job(tmp_path), lambda _: None) == "node0 worker 0"
+    assert len(asked) > 3
+    assert time.monotonic() - began > 7200
 
 
 @pytest.mark.parametrize("is_lost", [False, True])

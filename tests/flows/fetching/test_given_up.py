@@ -111,6 +111,27 @@ def test_silence_of_all_services_is_no_fault_of_a_video(web: Site, config: Confi
 
 
 @pytest.mark.slow
+def test_videos_that_are_all_too_slow_are_no_silent_service(web: Site, config: Config) -> None:
+    """Their time is up at the same moment, when nobody is left to be asked."""
+
+    def stalling(request: Request, page: Page) -> None:
+        request.head(200, content_length=len(page.content))
+        if request.wants_body:
+            request.wfile.write(page.content[:10])
+            request.wfile.flush()
+            time.sleep(2)  # time is tested: of a slow server
+
+    urls = [web.url(f"/{number}.mp4") for number in range(3)]
+    for number in range(3):
+        web.pages[f"/{number}.mp4"] = Page(CONTENT, stalling)
+    slow = config(retries=0, timeout_seconds=0.45, downloads=3)
+    found = fetched(FetchedFiles(slow, dict.fromkeys(urls)), urls)
+    assert {reason(each) for each in found.values()} == {FailureReason.TIMEOUT}
+    # So none of them is judged as silence, for which others would be asked.
+    assert all(isinstance(each, FetchError) and each.is_answer for each in found.values())
+
+
+@pytest.mark.slow
 def test_three_silent_videos_do_not_condemn_a_host_that_has_others(web: Site, config: Config) -> None:
     for number in range(3):
         web.pages[f"/{number}.mp4"] = Page(CONTENT, silent)
