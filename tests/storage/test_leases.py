@@ -277,9 +277,11 @@ def test_a_lease_whose_creation_took_long_is_renewed_before_it_counts(folder: Pa
 
 def leases_slowly_created(medium: Stuck, seconds: float) -> Lease:
     """Return a lease of so many seconds whose holder took longer to prepare what it works in."""
-    return Leases(medium).acquire(
-        "shard-00007", "shard", ME, lease_seconds=seconds, opened=lambda _: time.sleep(seconds + 0.1)
-    )
+
+    def prepare(_: object) -> None:
+        time.sleep(seconds + 0.1)  # time is tested: longer than the lease
+
+    return Leases(medium).acquire("shard-00007", "shard", ME, lease_seconds=seconds, opened=prepare)
 
 
 def test_a_renewal_whose_answer_was_lost_is_a_sign_of_life_each_time(folder: Path) -> None:
