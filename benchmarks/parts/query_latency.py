@@ -65,7 +65,7 @@ def widths(factory: str) -> list[Any]:
     """Return search parameters from narrow to wide."""
     if factory.startswith("HNSW"):
         return [faiss.SearchParametersHNSW(efSearch=each) for each in (*range(32, 512, 32), 512, 768, 1024)]
-    tries = (4, 8, 12, *range(16, 64, 2), 64, 80, 96, 128, 192, 256, 384, 512)
+    tries = sorted({round(4 * 1.05**step) for step in range(100)})  # up to 501 lists
     return [faiss.SearchParametersIVF(nprobe=each) for each in tries]
 
 
