@@ -7,6 +7,7 @@ reads faster, because one selector drains all pipes as data arrives.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Generator, Mapping, Sequence
@@ -38,6 +39,8 @@ from reeldex.extractors.truncation import is_truncated
 
 if TYPE_CHECKING:
     from reeldex.extractors.spec import ExtractorSpec
+
+log = logging.getLogger(__name__)
 
 
 def decode(  # noqa: PLR0913 - all but five by keyword
@@ -108,10 +111,16 @@ def _with_damage(task: DecodingTask, decoded: _Decoded) -> DecodeSummary:
     """Return the summary with the rows that errors concern, which a second decoding finds."""
     samples: dict[str, Ranges | None] = dict.fromkeys(decoded.frame_counts)
     # The video has its frames: if this decoding fails, or reports nothing, its damaged rows are unknown.
-    with contextlib.suppress(DecodeError):
+    why = "a second decoding reports no error"
+    try:
         traced = _without_frames(_decode_once(task, traced=True))
         if traced.summary.error_count:
             samples.update(traced.damaged_samples)
+            why = "its errors cannot be attributed to pictures"
+    except DecodeError as error:
+        why = f"a second decoding failed: {error.what_happened.rstrip('.')}"
+    if None in samples.values():
+        log.info("%s: which rows are damaged is not known: %s.", task.path, why)
     rows = {
         spec.name: rows_of_samples(samples[spec.name], 0, decoded.frame_counts[spec.name], spec.frames_per_clip)
         for spec in task.specs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import subprocess
 from array import array
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from reeldex.extractors import complaints, ffmpeg, resnet152, resnext101
+from reeldex.extractors import decode as decoding
 from reeldex.extractors.complaints import Complaints
 from reeldex.extractors.damage import DamageTracker, Ranges, damaged_samples, merged, rows_of_samples
 from reeldex.extractors.decode import decode
@@ -19,7 +21,7 @@ from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, EngineOptions
-from tests.extractors.conftest import LoadTiny
+from tests.extractors.conftest import TINY_2D, LoadTiny
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 Frames = dict[str, np.ndarray[Any, Any]]
@@ -166,7 +168,10 @@ def test_sound_rows_of_a_damaged_file_are_those_of_the_intact_one(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_clips_of_a_damaged_file_know_their_own_rows(tmp_path: Path, load_tiny: LoadTiny) -> None:
+def test_clips_of_a_damaged_file_know_their_own_rows(
+    tmp_path: Path, load_tiny: LoadTiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     damaged = damage(make(tmp_path, "h264.mp4"), at=0.5)
     whole = VideoSource("whole", str(damaged))
     clips = [VideoSource("before", str(damaged), 0.0, 3.0), VideoSource("within", str(damaged), 3.0, 8.0)]
@@ -187,6 +192,29 @@ def test_clips_of_a_damaged_file_know_their_own_rows(tmp_path: Path, load_tiny: 
     sound = sorted(set(range(len(rows))) - rows_in(found))  # the others may differ between two decodings
     assert sound
     assert np.array_equal(rows[sound], results["whole"].rows["tiny2d"][3:][sound])
+
+
+def test_why_damaged_rows_are_not_known_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # No file is known whose second decoding fails, but for one that another program removes meanwhile.
+    caplog.set_level(logging.INFO)
+    damaged = damage(make(tmp_path, "h264.mp4"), at=0.5)
+    once = decoding._decode_once
+
+    def removed_before_the_second(task: decoding.DecodingTask, *, traced: bool) -> Any:  # noqa: ANN401
+        if traced:
+            damaged.unlink()
+        return once(task, traced=traced)
+
+    monkeypatch.setattr(decoding, "_decode_once", removed_before_the_second)
+    (summary,) = (
+        each
+        for each in decode(VideoSource("a", str(damaged)), [TINY_2D], DecodeLimits())
+        if isinstance(each, DecodeSummary)
+    )
+    assert summary.damaged_rows == {"tiny2d": None}
+    assert f"{damaged}: which rows are damaged is not known: a second decoding failed: " in caplog.text
 
 
 def track(events: str) -> Ranges | None:
