@@ -17,6 +17,7 @@ from reeldex.extractors import decode as decoding
 from reeldex.extractors.complaints import Complaints
 from reeldex.extractors.damage import DamageTracker, Ranges, damaged_samples, merged, rows_of_samples
 from reeldex.extractors.decode import decode
+from reeldex.extractors.decoding_process import DecodingTask
 from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.notes import NoteKind
@@ -202,7 +203,7 @@ def test_why_damaged_rows_are_not_known_is_logged(
     damaged = damage(make(tmp_path, "h264.mp4"), at=0.5)
     once = decoding._decode_once
 
-    def removed_before_the_second(task: decoding.DecodingTask, *, traced: bool) -> Any:  # noqa: ANN401
+    def removed_before_the_second(task: DecodingTask, *, traced: bool) -> Any:  # noqa: ANN401
         if traced:
             damaged.unlink()
         return once(task, traced=traced)
