@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests import object_services, object_store
-from tests.cache import CACHE
+from tests.cache import CACHE, cache_of_a_test
 from tests.object_store import ObjectStore
 
 # Before anything imports Prefect: its settings and database are this run's own.
@@ -240,11 +240,9 @@ def service(_object_service: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_p
     from reeldex.storage import remote_listings
 
     POOL.stop()  # its processes have the environment of the test that started them
-    for name, value in {
-        **object_services.environment(_object_service),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-    }.items():
+    for name, value in object_services.environment(_object_service).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_of_a_test(tmp_path / "user cache")))
     # A client of an emulator that has ended since would be used again: the environment is no part of its identity.
     fsspec.get_filesystem_class(_object_service.scheme).clear_instance_cache()
     monkeypatch.setattr(remote_faults, "FIRST_WAIT_SECONDS", 0.01)
@@ -271,8 +269,9 @@ def s3(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     POOL.stop()  # its processes have the environment of the test that started them
     settings = {"AWS_ENDPOINT_URL": _object_store.url, "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
     keys = {"AWS_ACCESS_KEY_ID": object_store.KEY, "AWS_SECRET_ACCESS_KEY": object_store.SECRET}
-    for name, value in {**settings, **keys, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+    for name, value in {**settings, **keys}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_of_a_test(tmp_path / "user cache")))
     monkeypatch.setattr(remote_faults, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 2)
     _object_store.heal()

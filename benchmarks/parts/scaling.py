@@ -29,7 +29,7 @@ def measure(size: Size, folder: Path) -> Iterator[Figure]:
     """Measure all scales, a run less than others: each is a fit of several points."""
     sources = {}
     for scale in size.scales:
-        make_copies(folder / f"clips-{scale}", scale * _VIDEOS, 2.0)
+        make_copies(folder / f"clips-{scale}", scale * _VIDEOS, size.scaled_seconds)
         sources[scale] = folder / f"clips-{scale}"
     extract(sources[1], folder / "warm")
     times, memory = [], []

@@ -86,7 +86,7 @@ def test_the_commands_take_a_url(reeldex: Reeldex, service: ObjectStore, tmp_pat
     assert not [each for each in contents(service) if "/claims/" in each and not each.endswith(".folder")]
     written = [
         *contents(service).values(),
-        *(path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()),
+        *(path.read_bytes() for path in (tmp_path / "user cache").rglob("*") if path.is_file()),
     ]
     assert not [each for each in written if any(secret.encode() in each for secret in (KEY, SECRET, ACCOUNT_KEY))]
 

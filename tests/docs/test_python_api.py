@@ -8,6 +8,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+from tests.cache import cache_of_a_test
 from tests.conftest import MakeVideo
 from tests.search.library import SPEC, VOCABULARY, eight_videos, make_library
 
@@ -23,7 +24,7 @@ def test_the_examples_run(tmp_path: Path, make_video: MakeVideo, monkeypatch: py
     make_video(tmp_path / "a.mp4", seconds=2)
     (tmp_path / "broken.mp4").write_text("no video")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_of_a_test(tmp_path / "cache")))
     examples = list(Sybil(parsers=[PythonCodeBlockParser()]).parse(PAGE).examples())
     assert len(examples) == 6
     for example in examples:

@@ -399,7 +399,7 @@ def test_a_kill_during_an_upload_leaves_nothing_that_counts(
     store = FeatureStore(URL)
     assert store.status().staged == 2
     assert store.verify().sound
-    drafts = tmp_path / "cache" / "reeldex" / "stores" / "drafts"
+    drafts = tmp_path / "user cache" / "reeldex" / "stores" / "drafts"
     assert len(list(drafts.iterdir())) == 1
     with store.lock():
         assert list(drafts.iterdir()) == []

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tests.system.browsers import chromium
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
     from tests.system.running import ReeldexUp
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 class PrefectPage:
@@ -111,13 +109,7 @@ class PrefectPage:
 @contextmanager
 def prefect_page(up: ReeldexUp, width: int = 1280, height: int = 1000) -> Iterator[PrefectPage]:
     """Open a browser on the UI of `up`."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        try:
-            page = PrefectPage(browser.new_page(viewport={"width": width, "height": height}), up)
-            page.page.goto(up.page_url)
-            yield page
-        finally:
-            browser.close()
+    with chromium() as browser:
+        page = PrefectPage(browser.new_page(viewport={"width": width, "height": height}), up)
+        page.page.goto(up.page_url)
+        yield page

@@ -7,12 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from tests.system.prefect_page import CHROMIUM
-
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
-
-_SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    from playwright.sync_api import Browser, Locator, Page
 
 # The mean colour of what the player shows.
 _PIXEL = """() => {
@@ -109,6 +105,7 @@ class SearchPage:
 
 @contextmanager
 def search_page(
+    browser: Browser,
     address: str,
     *,
     width: int = 1280,
@@ -116,15 +113,11 @@ def search_page(
     scheme: Literal["light", "dark"] = "light",
     scale: float = 1,
 ) -> Iterator[SearchPage]:
-    """Open a browser on a search page; `scale` is the pixels a point of its screen has."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_SWITCHES)
-        try:
-            context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
-            )
-            yield SearchPage(context.new_page(), address)
-        finally:
-            browser.close()
+    """Open a search page in a profile of its own; `scale` is the pixels a point of its screen has."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
+    )
+    try:
+        yield SearchPage(context.new_page(), address)
+    finally:
+        context.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from reeldex.extractors import ffmpeg
 from reeldex.search.results import Moment, SearchResults
 from tests.search.page.fixed_searcher import FixedSearcher, FixedVideo, page_options, running_page
+from tests.system.browsers import chromium
 from tests.system.search_page import SearchPage, search_page
 
 _SECONDS = 40
@@ -65,18 +66,21 @@ def main(out: Path) -> None:
             Moment(number, name, paths[name], start, end, score, caption)
             for number, (name, start, end, score, caption) in enumerate(_FOUND)
         ]
-        with running_page(_Gallery(videos, moments), page_options(Path(folder) / "cache")) as address:
-            with search_page(address, width=1280, height=820) as ui:
+        with (
+            running_page(_Gallery(videos, moments), page_options(Path(folder) / "cache")) as address,
+            chromium() as browser,
+        ):
+            with search_page(browser, address, width=1280, height=820) as ui:
                 _results(ui)
                 ui.page.screenshot(path=out / "reeldex.search.png")
-            with search_page(address, width=1280, height=860, scheme="dark") as ui:
+            with search_page(browser, address, width=1280, height=860, scheme="dark") as ui:
                 _results(ui)
                 ui.open_card("evening sky")
                 ui.until_playing()
                 ui.page.locator(".hit").nth(2).wait_for()
                 ui.page.wait_for_timeout(1500)
                 ui.page.screenshot(path=out / "search-playing.png")
-            with search_page(address, width=390, height=780, scale=1.5) as ui:
+            with search_page(browser, address, width=390, height=780, scale=1.5) as ui:
                 _results(ui)
                 ui.page.screenshot(path=out / "search-phone.png")
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from reeldex.search.errors import IndexDamagedError
 from tests.search.page.fixed_searcher import FixedSearcher, colour_at, make_fixed_index, page_options, running_page
-from tests.system.prefect_page import CHROMIUM
+from tests.system.browsers import chromium, needs_browser
 from tests.system.search_page import SearchPage, search_page
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian's package is `chromium`)")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = needs_browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +38,8 @@ def address(searcher: FixedSearcher, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def ui(address: str) -> Iterator[SearchPage]:
-    with search_page(address) as ui:
+def ui(browser: Browser, address: str) -> Iterator[SearchPage]:
+    with search_page(browser, address) as ui:
         ui.go()
         yield ui
         assert ui.outside == [], "no request leaves the page's own origin"
@@ -197,8 +207,8 @@ def test_the_keyboard_is_enough(ui: SearchPage) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390])
-def test_a_phone_shows_all_without_scrolling_sideways(address: str, width: int) -> None:
-    with search_page(address, width=width, height=760) as ui:
+def test_a_phone_shows_all_without_scrolling_sideways(browser: Browser, address: str, width: int) -> None:
+    with search_page(browser, address, width=width, height=760) as ui:
         for path in ("/", "/?q=bowl", "/?q=" + "unheardof" * 30):
             ui.go(path)
             ui.answered()
@@ -215,7 +225,7 @@ def test_a_phone_shows_all_without_scrolling_sideways(address: str, width: int) 
         assert ui.faults == []
 
 
-def test_dark_and_light_follow_the_system_and_can_be_read(address: str) -> None:
+def test_dark_and_light_follow_the_system_and_can_be_read(browser: Browser, address: str) -> None:
     # Relative luminance and contrast as WCAG 2 defines them; 4.5 is its bound for text.
     contrast = """() => {
       const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
@@ -230,7 +240,7 @@ def test_dark_and_light_follow_the_system_and_can_be_read(address: str) -> None:
     }"""
     grounds = {}
     for scheme in ("light", "dark"):
-        with search_page(address, scheme=scheme) as ui:
+        with search_page(browser, address, scheme=scheme) as ui:
             ui.go("/?q=bowl")
             ui.answered()
             grounds[scheme], least = ui.page.evaluate(contrast)
@@ -273,13 +283,16 @@ def test_empty_loading_and_error_states(ui: SearchPage, searcher: FixedSearcher)
     ui.page.get_by_text("The server does not answer.").wait_for()
 
 
-def test_what_an_index_holds_is_text_and_no_markup(searcher: FixedSearcher, tmp_path: Path) -> None:
+def test_what_an_index_holds_is_text_and_no_markup(browser: Browser, searcher: FixedSearcher, tmp_path: Path) -> None:
     import dataclasses
 
     evil = "<img src=x onerror=document.title='broken'> bowl"
     moment = dataclasses.replace(searcher.moments[0], caption=evil, video_id=evil)
     video = dataclasses.replace(searcher.videos()["colours"], video_id=evil)
-    with running_page(FixedSearcher([video], [moment]), page_options(tmp_path)) as address, search_page(address) as ui:
+    with (
+        running_page(FixedSearcher([video], [moment]), page_options(tmp_path)) as address,
+        search_page(browser, address) as ui,
+    ):
         ui.go("/?q=bowl")
         ui.answered()
         assert ui.names() == [evil]

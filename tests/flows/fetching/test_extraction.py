@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from reeldex.storage.store import FeatureStore
-from tests.cache import CACHE
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.fetching.web_server import Page, Site, always, cut_after, dripping, first, for_content
 from tests.flows.stores import RANDOM
@@ -69,9 +68,7 @@ def test_a_bucket_and_a_list_give_the_features_of_the_files(  # noqa: PLR0917 - 
     videos: dict[str, Path],
     settings: Callable[..., Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(CACHE))  # of networks, which all tests share
     for name, path in videos.items():
         client(s3).put_object(Bucket="lab", Key=f"v/{name}.mp4", Body=path.read_bytes())
         web.pages[f"/{name}.mp4"] = Page(path.read_bytes())

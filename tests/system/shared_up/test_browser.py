@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from reeldex.storage.store import FeatureStore
-from tests.system.prefect_page import CHROMIUM, PrefectPage, prefect_page
+from tests.system.browsers import needs_browser
+from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import ReeldexUp, running_processes
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian's package is `chromium`)")
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")

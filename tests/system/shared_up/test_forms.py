@@ -14,7 +14,8 @@ import pytest
 
 from reeldex.flows.config.pipeline import PipelineConfig
 from tests.flows.captioned import make_captioned
-from tests.system.prefect_page import CHROMIUM, PrefectPage, prefect_page
+from tests.system.browsers import needs_browser
+from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import FINAL, ReeldexUp
 from tests.waiting import wait_until
 
@@ -107,7 +108,7 @@ def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
         yield page
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian's package is `chromium`)")
+@needs_browser
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_a_form_is_short_and_its_labels_are_words(up: ReeldexUp, ui: PrefectPage, name: str) -> None:
     ui.open_form(name)
@@ -126,7 +127,7 @@ def test_a_form_is_short_and_its_labels_are_words(up: ReeldexUp, ui: PrefectPage
     assert height < 2400, "15 screens before"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian's package is `chromium`)")
+@needs_browser
 def test_an_unknown_setting_is_answered_in_the_ui(up: ReeldexUp, ui: PrefectPage) -> None:
     ui.open_form("extract")
     ui.field("Videos").fill("good")

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.prefect_page import CHROMIUM, PrefectPage, prefect_page
+from tests.system.browsers import needs_browser
+from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import ReeldexUp, running_processes
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian's package is `chromium`)")
 
 
 @pytest.fixture(scope="module")

@@ -14,25 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.system.browsers import chromium, needs_browser
 from tests.system.other_origins import attempts, other_site
-from tests.system.prefect_page import CHROMIUM, SWITCHES
 from tests.system.running import ReeldexUp, running_processes
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian's package is `chromium`)")
 REBOUND = "rebound.example"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A browser in which `rebound.example` is this machine, as after DNS rebinding."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        rules = f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1"
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=[*SWITCHES, rules])
+    with chromium(f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1") as browser:
+        yield browser
 
 
 class Harm:
