@@ -131,9 +131,10 @@ class _Check:
 
     def _is_named_by_now(self, space: str, shard: int) -> bool:
         """Whether the outcomes name a feature file that was published since they were read."""
+        if _is_named(self.root, shard, space):
+            return True
         refresh(self.root)
-        latest = latest_outcomes(self.root, shard)
-        return latest is not None and space in latest.files
+        return _is_named(self.root, shard, space)
 
     def _manifest(self, shard: int) -> ShardManifest | None:
         path, manifest = layout.manifest_file(self.root, shard), None
@@ -191,6 +192,11 @@ class _Check:
         videos = manifest.videos if manifest else ()
         if manifest and (position >= len(videos) or videos[position].video_id != outcome.video_id):
             self.found.damage(path, "the manifest has another video at this position", remedy, outcome.video_id)
+
+
+def _is_named(root: Path, shard: int, space: str) -> bool:
+    latest = latest_outcomes(root, shard)
+    return latest is not None and space in latest.files
 
 
 def _shards_of(path: Path, root: Path) -> set[int]:
