@@ -22,7 +22,7 @@ def test_an_unknown_scheme_and_an_absent_client_are_named(monkeypatch: pytest.Mo
     # As Python does for a package that is not installed.
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)  # of an earlier test
-    with pytest.raises(UsageError, match=r"needs the package gcsfs. .*pip install 'reeldex\[gs\]'"):
+    with pytest.raises(UsageError, match=r"needs the package gcsfs. .*pip install -e '\.\[gs\]'"):
         open_file_system(RemoteUrl.parse("gs://bucket/a"))
 
 
