@@ -60,6 +60,8 @@ _CODES: dict[str, FaultKind] = {
     **dict.fromkeys(
         ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired",
          "RequestTimeTooSkewed", "AuthenticationFailed", "401"), "refused_credentials"),
+    # Azure's, for requests without any.
+    **dict.fromkeys(("NoAuthenticationInformation", "PublicAccessNotPermitted"), "no_credentials"),
     **dict.fromkeys(
         ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed",
          "IllegalLocationConstraintException", "301", "307"), "misdirected"),
