@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reeldex.storage import publishing, removal, verify_features
+from reeldex.storage.hashing import file_sha256
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.removal import remove_videos
 from reeldex.storage.schema import FeatureRows, FeatureSpace
@@ -120,7 +121,7 @@ def test_damage_of_old_in_a_shard_in_work_is_found(
 def test_a_file_that_is_replaced_after_it_was_hashed(
     filled: FeatureStore, fill: Act, two_d: FeatureSpace, three_d: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest = verify_features.file_sha256
+    digest = file_sha256
     hashed: list[Path] = []
 
     def then_replaced(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from reeldex.flows.fetching import witnesses as module
 from reeldex.flows.fetching.ahead import FetchedFiles
 from reeldex.flows.fetching.faults import FaultKind, ServiceFault
 from reeldex.flows.fetching.services import Services
@@ -46,7 +45,7 @@ def test_videos_are_not_gone_through_for_each_one_that_fails(
         parsed[0] += 1
         return parse(text)
 
-    monkeypatch.setattr(module.RemoteUrl, "parse", counted)
+    monkeypatch.setattr(RemoteUrl, "parse", counted)
 
     def cost(videos: int) -> int:
         parsed[0] = 0
