@@ -23,6 +23,8 @@ _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 # `[h264 @ 0x55d] [error] words`: contexts, the level, the message.
 _LEVELLED = re.compile(r"((?:\[[^\]]* @ 0x[0-9a-f]+\] )*)\[(panic|fatal|error|warning|info)\] (.*)")
 _ERRORS = ("panic", "fatal", "error")
+# Several threads of ffmpeg write. It describes its outputs in parts of lines, which what another thread says continues,
+# without contexts and level: `    encoder         : Lavc63.1decoder -> pts:512 keyframe:0`.
 _PICTURE = re.compile(r"decoder -> .*\bkeyframe:(\d)")
 _BEGIN = "Stream mapping:"
 _CORRUPT = re.compile(r"corrupt (?:decoded frame|input packet)|Packet corrupt")
@@ -71,7 +73,8 @@ class Complaints:
             return
         contexts, level, message = line.groups()
         if level == "info":
-            if picture := _PICTURE.match(message):
+            picture = _PICTURE.match(message) if contexts or not self._has_begun else _PICTURE.search(message)
+            if picture:
                 self.tracker.picture(is_keyframe=picture[1] == "1")
             self._has_begun = self._has_begun or message == _BEGIN
             return

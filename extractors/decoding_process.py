@@ -21,7 +21,7 @@ from reeldex.extractors.ffmpeg_process import decoder_threads
 from reeldex.extractors.frames import FrameBatch, VideoMetadata
 from reeldex.extractors.options import DecodeLimits, DecodeOptions
 from reeldex.extractors.pictures import picture_change
-from reeldex.extractors.sampling import PictureChange, Pipes, sampled_outputs
+from reeldex.extractors.sampling import WITHOUT_TITLES, PictureChange, Pipes, sampled_outputs
 
 if TYPE_CHECKING:
     from reeldex.extractors.spec import ExtractorSpec
@@ -91,7 +91,7 @@ def decode_arguments(  # noqa: PLR0913 - all but four by keyword
     outputs = sampled_outputs(source[str(metadata.stream)], specs, pipes, change)
     if metadata.begins_late:
         # In MPEG-TS, time begins with the first of the streams that are used, which is the sound.
-        outputs.append(ffmpeg_python.output(source["a?"], "-", format="null", codec="copy"))
+        outputs.append(ffmpeg_python.output(source["a?"], "-", format="null", codec="copy", **WITHOUT_TITLES))
     arguments = ffmpeg.with_path(ffmpeg_python.merge_outputs(*outputs).get_args(), path)
     return ["-hide_banner", "-nostdin", *messages, *arguments]
 

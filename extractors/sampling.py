@@ -27,6 +27,9 @@ _AFTER_ALL_TICKS = 10**10
 # would repeat the last picture up to there if its number were lower.
 _FIRST_NUMBER = 10**11
 
+WITHOUT_TITLES = {"map_metadata": -1}
+"""An output option: ffmpeg describes its outputs among the messages that `complaints` reads, with the file's titles."""
+
 
 @dataclass(frozen=True)
 class PictureChange:
@@ -73,7 +76,7 @@ def sampled_outputs(
     The pictures, as PPM images, are those that SampleClock counts. The ticks, as lines of text, are those of all
     decoded pictures, followed by the end of the last one. The clock gets the same times in milliseconds.
     """
-    every_frame = ffmpeg.passthrough_option()
+    every_frame = {**ffmpeg.passthrough_option(), **WITHOUT_TITLES}
     branches = stream.filter_multi_output("split", len(specs) + 1)
     clocks = _small_and_ended(branches[len(specs)]).filter_multi_output("split", len(specs) + 1)
     clock = _printed(clocks[len(specs)], _MILLISECONDS, pipes.clock)

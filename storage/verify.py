@@ -14,9 +14,10 @@ from reeldex.storage.errors import StoreDamagedError
 from reeldex.storage.manifest import ShardManifest, read_manifest
 from reeldex.storage.outcomes import ShardOutcomes, read_outcomes
 from reeldex.storage.records import Record, records_of
+from reeldex.storage.remote_path import refresh
 from reeldex.storage.staging import Staging
 from reeldex.storage.system_errors import is_folder, list_folder, look_at
-from reeldex.storage.verify_features import REEXTRACT, FeatureFiles, latest_outcomes
+from reeldex.storage.verify_features import REEXTRACT, FeatureFiles, latest_outcomes, may_be_unfinished
 from reeldex.storage.verify_report import Findings, VerifyReport
 from reeldex.storage.verify_sample import Sample
 
@@ -116,9 +117,8 @@ class _Check:
 
     def _unnamed(self, shard: int) -> None:
         """Report feature files that the shard's outcomes do not name."""
-        # A run killed while publishing leaves feature files without outcomes, but then also the staged
-        # videos that they were made from.
-        unfinished = bool(Staging(self.root, shard).positions())
+        # Feature files are published before the outcomes that name them.
+        unfinished = may_be_unfinished(self.root, shard)
         unknown = layout.outcomes_file(self.root, shard) in self.found.unreadable
         folders = list_folder(self.root / layout.FEATURES)
         self.found.served(self.root / layout.FEATURES)
@@ -126,11 +126,15 @@ class _Check:
             path = folder / f"{layout.shard_stem(shard)}.h5"
             if path not in self.found.known and look_at(path) is not None:
                 self.found.read_file(path)
-                latest = latest_outcomes(self.root, shard)
-                # Published since the outcomes were read.
-                named = latest is not None and folder.name in latest.files
-                if not (unfinished or unknown or named):
+                if not (unfinished or unknown or self._is_named_by_now(folder.name, shard)):
                     self.found.damage(path, "the shard's outcomes do not name this feature file", _UNNAMED)
+
+    def _is_named_by_now(self, space: str, shard: int) -> bool:
+        """Whether the outcomes name a feature file that was published since they were read."""
+        if _is_named(self.root, shard, space):
+            return True
+        refresh(self.root)
+        return _is_named(self.root, shard, space)
 
     def _manifest(self, shard: int) -> ShardManifest | None:
         path, manifest = layout.manifest_file(self.root, shard), None
@@ -188,6 +192,11 @@ class _Check:
         videos = manifest.videos if manifest else ()
         if manifest and (position >= len(videos) or videos[position].video_id != outcome.video_id):
             self.found.damage(path, "the manifest has another video at this position", remedy, outcome.video_id)
+
+
+def _is_named(root: Path, shard: int, space: str) -> bool:
+    latest = latest_outcomes(root, shard)
+    return latest is not None and space in latest.files
 
 
 def _shards_of(path: Path, root: Path) -> set[int]:

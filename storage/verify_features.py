@@ -6,6 +6,8 @@ import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reeldex.storage import layout
+from reeldex.storage.claims import PLANNING, STORE, leases_of
 from reeldex.storage.damage import DamagedFile
 from reeldex.storage.errors import StoreDamagedError, StoreUnreadableError
 from reeldex.storage.hashing import extent_is_intact, file_sha256
@@ -13,7 +15,8 @@ from reeldex.storage.outcomes import FileRecord, ShardOutcomes, read_outcomes
 from reeldex.storage.remote_path import refresh
 from reeldex.storage.schema import FeatureSpace
 from reeldex.storage.shard import ShardReader
-from reeldex.storage.system_errors import look_at, reading
+from reeldex.storage.staging import Staging
+from reeldex.storage.system_errors import file_version, look_at, reading
 from reeldex.storage.verify_report import Findings, changed_meanwhile
 
 REEXTRACT = "Run `reeldex rerun`, which extracts it again, or restore this file from a backup."
@@ -30,30 +33,43 @@ class FeatureFiles:
     def check(self, shard: int, space: str, record: FileRecord, outcomes: ShardOutcomes) -> None:
         """Check the file of a space; `record` and `outcomes` are what the shard's outcomes say of it.
 
-        One that is replaced or removed in an object store while it is read is checked once more.
+        One that is replaced or removed while it is read is checked once more.
         """
         videos, damages = self.found.videos, len(self.found.damages)
+        path = self.root / record.name
+        before = file_version(path)
         try:
             self._check(shard, space, record, outcomes)
         except StoreUnreadableError as error:
             if not changed_meanwhile(error):
                 raise
-            self.found.videos = videos
-            del self.found.damages[damages:]
-            self.found.intact.discard((shard, space))
-            self._check(shard, space, record, outcomes)
+        else:
+            if len(self.found.damages) == damages:
+                return
+            refresh(self.root)
+            if file_version(path) == before:
+                return
+        self.found.videos = videos
+        del self.found.damages[damages:]
+        self.found.damaged.get(shard, {}).pop(space, None)
+        self.found.intact.discard((shard, space))
+        self._check(shard, space, record, outcomes)
 
     def _check(self, shard: int, space: str, record: FileRecord, outcomes: ShardOutcomes) -> None:
         path = self.root / record.name
         if not _matches(path, record):
+            # Asked first: a shard that is published in between is found by its outcomes.
+            unfinished = may_be_unfinished(self.root, shard)
             refresh(self.root)
             latest = latest_outcomes(self.root, shard)
             if latest is not None and latest.files.get(space) != record:
                 # A running extraction or removal has written the file again since the outcomes were read.
                 if space in latest.files:
                     self.check(shard, space, latest.files[space], latest)
-                return
-            self._damaged_file(path, shard, space, record)
+            elif unfinished and _is_newer(path, layout.outcomes_file(self.root, shard)):
+                self._file_without_outcomes(path, shard, space, record)
+            else:
+                self._damaged_file(path, shard, space, record)
             return
         self.found.read_file(path)
         self.found.intact.add((shard, space))
@@ -65,6 +81,25 @@ class FeatureFiles:
                 self._rows(path, reader, ids, space, outcomes)
         except StoreDamagedError as error:
             self.found.damage(path, str(error), REEXTRACT)
+
+    def _file_without_outcomes(self, path: Path, shard: int, space: str, record: FileRecord) -> None:
+        """Check a file by itself, which is published before the outcomes that say what it holds."""
+        self.found.read_file(path)
+        damaged: list[tuple[str, str]] = []
+        try:
+            with ShardReader(path) as reader:
+                self.found.videos += len(reader.ids())
+                self._header(path, reader, shard, space)
+                damaged = reader.check()
+        except StoreDamagedError as error:
+            self.found.damage(path, str(error), REEXTRACT)
+        else:
+            for video_id, what in damaged:
+                self.found.damage(path, what, REEXTRACT, video_id)
+            if not damaged:
+                return
+        videos = tuple(video_id for video_id, _ in damaged)
+        self.found.damaged.setdefault(shard, {})[space] = DamagedFile(record.sha256, videos)
 
     def _damaged_file(self, path: Path, shard: int, space: str, record: FileRecord) -> None:
         status = look_at(path)
@@ -116,6 +151,26 @@ def latest_outcomes(root: Path, shard: int) -> ShardOutcomes | None:
     with contextlib.suppress(StoreDamagedError):
         return read_outcomes(root, shard)
     return None
+
+
+def may_be_unfinished(root: Path, shard: int) -> bool:
+    """Whether a run may be between two steps of changing a shard, or was killed there. Raises StoreUnreadableError.
+
+    Then somebody alive has claimed the shard, or the store to remove features, or staged videos are left.
+    """
+    leases, claims = leases_of(root), layout.claims_folder(root)
+    with reading(claims):
+        holders = [*leases.live(f"{layout.shard_stem(shard)}."), *leases.live(f"{STORE}.")]
+    return any(each.purpose != PLANNING for each in holders) or bool(Staging(root, shard).positions())
+
+
+def _is_newer(path: Path, outcomes: Path) -> bool:
+    """Whether a feature file was written after its shard's outcomes, as far as times tell. Raises StoreUnreadableError.
+
+    In object stores times are whole seconds, so that equal ones tell nothing.
+    """
+    file, document = look_at(path), look_at(outcomes)
+    return file is not None and document is not None and file.st_mtime_ns >= document.st_mtime_ns
 
 
 def _matches(path: Path, record: FileRecord) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from reeldex.errors import PermanentFaultError
 from reeldex.quantities import data_size
-from reeldex.remote_faults import RemoteError, RemoteFault
+from reeldex.remote_faults import RemoteError, RemoteFault, needs_user
 from reeldex.storage.remote_path import RemotePath, local_side
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -68,10 +68,11 @@ class RemoteUnwritableError(UnwritableError):
 def lasting_fault(path: Path, error: BaseException) -> UnwritableError | None:
     """Return a failed write of `path` as a lasting fault; None for any other error.
 
-    An error that names a file elsewhere, such as one that was being read, is not one of writing `path`.
+    An error that names a file elsewhere, such as one that was being read, is not one of writing `path`. Of an object
+    store, the faults that last are those of `needs_user`, for writes as for reads.
     """
     if isinstance(error, RemoteError):
-        return None if error.fault.transient else RemoteUnwritableError(path, error.fault)
+        return RemoteUnwritableError(path, error.fault) if needs_user(error) else None
     if isinstance(error, UnwritableError) or not isinstance(error, OSError) or error.errno not in LASTING:
         return None
     if isinstance(error.filename, str | bytes):

@@ -215,7 +215,7 @@ def mixed_folder(tmp_path: Path, make_video: MakeVideo) -> Path:
 
 @pytest.fixture(scope="session")
 def _object_store() -> Iterator[ObjectStore]:
-    pytest.importorskip("s3fs", reason="the client of S3 is not installed (reeldex[s3])")
+    pytest.importorskip("s3fs", reason="the client of S3 is not installed (extra s3)")
     pytest.importorskip("moto", reason="the server of S3 for tests is not installed")
     with object_store.running() as running:
         yield running

@@ -22,7 +22,7 @@ def test_an_unknown_scheme_and_an_absent_client_are_named(monkeypatch: pytest.Mo
     # As Python does for a package that is not installed.
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)  # of an earlier test
-    with pytest.raises(UsageError, match=r"needs the package gcsfs. .*pip install 'reeldex\[gs\]'"):
+    with pytest.raises(UsageError, match=r"needs the package gcsfs. .*pip install -e '\.\[gs\]'"):
         open_file_system(RemoteUrl.parse("gs://bucket/a"))
 
 
@@ -58,6 +58,8 @@ class StorageErrorCode(StrEnum):
     CONTAINER_NOT_FOUND = "ContainerNotFound"
     BLOB_NOT_FOUND = "BlobNotFound"
     AUTHENTICATION_FAILED = "AuthenticationFailed"
+    NO_AUTHENTICATION_INFORMATION = "NoAuthenticationInformation"
+    PUBLIC_ACCESS_NOT_PERMITTED = "PublicAccessNotPermitted"
     SERVER_BUSY = "ServerBusy"
 
 
@@ -109,6 +111,8 @@ def caused(outer: Exception, cause: Exception) -> Exception:
         # As azure-core and gcsfs have them.
         (HttpResponseError("ContainerNotFound", 404), "no_place", False),
         (HttpResponseError("AuthenticationFailed", 403), "refused_credentials", False),
+        (HttpResponseError("PublicAccessNotPermitted", 409), "no_credentials", False),
+        (HttpResponseError("NoAuthenticationInformation", 401), "no_credentials", False),
         (HttpResponseError("ServerBusy", 503), "throttled", True),
         (OSError("Forbidden: b/lab/o\nas the service says"), "forbidden", False),
         (ProxyError("502"), "unavailable", True),

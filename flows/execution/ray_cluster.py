@@ -159,8 +159,8 @@ class RayWorker:
         text = str(error)
         if "No module named 'reeldex" in text:
             return UsageError(
-                f"reeldex is not installed on {self.share.node.name}, in the Python that runs Ray there. Install the "
-                "same version on every node: pip install 'reeldex[ray]'."
+                f"reeldex is not installed on {self.share.node.name}, in the Python that runs Ray there. Run "
+                "`pip install -e '.[ray]'` in the same checkout on every node."
             )
         if isinstance(error, self._ray.exceptions.RayTaskError) or "error raised in its creation task" in text:
             return UsageError(f"A worker cannot start on {self.share.node.name}: {text}")
@@ -202,8 +202,8 @@ def _ray() -> ModuleType:
         import ray.exceptions
     except ImportError as error:
         raise UsageError(
-            "The engine ray needs the package ray, which is not installed here. Install reeldex with it on every node: "
-            "pip install 'reeldex[ray]'; or use --engine local."
+            "The engine ray needs the package ray, which is not installed here. Run `pip install -e '.[ray]'` in "
+            "reeldex's checkout on every node; or use --engine local."
         ) from error
     return ray
 

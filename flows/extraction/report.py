@@ -65,6 +65,7 @@ def summary(report: RunReport) -> str:
     rows = [
         ("Store", cell(report.store)),
         ("Shards done in this run", f"{report.shards_done:,}"),
+        *([("Shards completed by other runs", f"{report.shards_elsewhere:,}")] if report.shards_elsewhere else []),
         ("Shards lost", f"{len(report.shards_lost):,}"),
         *([("Shards left, because the run ended early", f"{report.shards_left:,}")] if report.shards_left else []),
         ("Videos extracted in this run", f"{report.extracted_ok:,} ok, {report.extracted_failed:,} failed"),

@@ -31,7 +31,8 @@ class RunReport:
 
     - `shards_lost` maps the shards that did not finish to the reason. `ended_by` is the fault that ended the run early,
       if one did, and `shards_left` the number of shards that were then not started or not finished.
-    - `shards_elsewhere` is the number of shards that other runs completed meanwhile.
+    - `shards_elsewhere` is the number of shards that other runs completed meanwhile, also between a failure of this run
+      and its Retry; with one that an attempt published whose process then died before its result was kept.
     - `extracted_ok`, `extracted_failed` count the videos processed in this run; `extracted_now` those of `extracted_ok`
       that its latest attempt processed.
     - `videos` counts the videos of the source (of the store, for a rerun), `with_features` those with features; None

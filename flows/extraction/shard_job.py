@@ -29,7 +29,7 @@ _CLAIMED_BY, _COMPLETED = "claimed_by", "completed_since_plan"
 
 
 def was_completed(result: object) -> bool:
-    """Whether the result of a job is that its shard, which the plan found incomplete, was complete when it started."""
+    """Whether the result of a job is that nothing was left to do in its shard when it started."""
     return isinstance(result, dict) and _COMPLETED in result
 
 
@@ -41,7 +41,8 @@ class ShardJob:
     - `retry`: videos that failed for one of these reasons are retried; `redo`: those at these positions are extracted
       in any case.
     - `inspection` is what the plan saw of the shard on disk; None if it saw nothing.
-    - `complete`: the plan found nothing missing.
+    - `complete`: the plan found nothing missing. Then an earlier attempt of the run has a result for it, or others have
+      completed it, or it has videos to `redo`.
     - `file_hashes` are known hashes of weights files, so that a worker does not compute them again.
     - `seen` is a video that the machine of the run sees, for a job that another machine does (empty if it sees none);
       None for a job of that machine.
@@ -113,15 +114,18 @@ class ShardJob:
             return {"shard": self.shard, _CLAIMED_BY: str(error), NOTHING_DONE: True}
 
     def _is_completed(self, store: FeatureStore) -> bool:
-        """Whether nothing is missing any more of a shard that the plan found incomplete. Requires its claim."""
+        """Whether nothing is left to do in a shard that is not to be extracted again. Requires its claim.
+
+        The plan found something to do, or an earlier attempt of the run did, which left no result: so others have done
+        it since.
+        """
         from reeldex.flows.extraction.plan import stored_spaces
 
-        planned = self.inspection.state() if self.inspection is not None else None
-        had_all = self.complete or (planned is not None and planned.done and not planned.staged_positions)
-        if had_all or self.redo or look_at(layout.outcomes_file(store.path, self.shard)) is None:
+        if self.redo or look_at(layout.outcomes_file(store.path, self.shard)) is None:
             return False
-        state = store.inspect(self.shard, stored_spaces(store, self.spaces), self.inspection).state()
-        return state.done and not state.staged_positions
+        inspection = store.inspect(self.shard, stored_spaces(store, self.spaces), self.inspection)
+        state = inspection.state()
+        return state.done and not state.staged_positions and not inspection.pending(self.retry)
 
     def _extract(self, store: FeatureStore, device: str, on_event: OnEvent) -> dict[str, Any]:
         from reeldex.flows.extraction.networks import feature_space, load_networks

@@ -5,6 +5,7 @@
 - `web.py` and `object_store.py`: requests to a web server, and to an object store or another file system of fsspec.
 - `credentials.py`: those of web servers.
 - `services.py`: the service of each URL.
+- `witnesses.py`: the videos that are asked for when one cannot be fetched.
 - `patience.py`: attempts, pauses and time limits.
 - `download.py`: one video into one file, completely or not at all.
 - `cache.py`: the folder of fetched videos, bounded in bytes.

@@ -16,6 +16,7 @@ from reeldex.flows.fetching.cache import ByteBudget, CacheFolder
 from reeldex.flows.fetching.download import Download, NeedsRoomError
 from reeldex.flows.fetching.faults import FaultKind, FetchError, FetchStoppedError, ServiceFault
 from reeldex.flows.fetching.services import Services
+from reeldex.flows.fetching.witnesses import Witnesses
 from reeldex.quantities import data_size
 from reeldex.remote_urls import is_url
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from reeldex.flows.config.fetching import FetchConfig
 
 _ENDING_SECONDS = 1.0
-_LATEST = 16  # videos that arrived, of which a few are asked for when another does not
 _MOST_SIZES = 3  # that a video may have had before it counts as one that changes all the time
 
 
@@ -54,8 +54,7 @@ class FetchedFiles:
         self._changed = threading.Condition(self._lock)
         self._ready: deque[ReadyFile] = deque()
         self._waiting: deque[_Wanted] = deque()
-        self._arrived: deque[str] = deque(maxlen=_LATEST)
-        self._asked_for: list[str] = [*sizes]
+        self._witnesses = Witnesses()
         self._held: dict[int, tuple[Path, int]] = {}
         self._outstanding = 0
         self._threads: list[threading.Thread] = []
@@ -64,10 +63,10 @@ class FetchedFiles:
     def start(self, paths: Sequence[str]) -> None:
         """Begin to fetch the files of these paths, in their order. Raises UnwritableError for the cache."""
         self._outstanding = len(paths)
+        self._witnesses = Witnesses([*self._sizes, *filter(is_url, paths)])
         for number, path in enumerate(paths):
             if is_url(path):
                 self._waiting.append(_Wanted(number, path, self._sizes.get(path) or None))
-                self._asked_for.append(path)
             else:
                 self._put(ReadyFile(number, path))
         if self._waiting:
@@ -135,19 +134,14 @@ class FetchedFiles:
         try:
             self._fetch(wanted)
         except ServiceFault as fault:
-            raise self._services.judged(wanted.url, fault, self._others()) from fault
+            raise self._services.judged(wanted.url, fault, self._witnesses) from fault
         except FetchError as error:
             silence = error.__cause__
             if isinstance(silence, ServiceFault) and silence.kind is FaultKind.SILENT and not self._stop.is_set():
-                judged = self._services.judged(wanted.url, silence, self._others())
+                judged = self._services.judged(wanted.url, silence, self._witnesses)
                 if not isinstance(judged, FetchError):
                     raise judged from silence
             raise
-
-    def _others(self) -> list[str]:
-        """Return the videos that are asked for when one cannot be fetched: the latest that could, then all."""
-        with self._lock:
-            return [*reversed(self._arrived), *self._asked_for]
 
     def _fetch(self, wanted: _Wanted) -> None:
         """Fetch a video, and hand it out; again later if it turns out to be larger than expected."""
@@ -178,7 +172,7 @@ class FetchedFiles:
             self._budget.give_back(room - size)
             with self._lock:
                 self._held[wanted.number] = (target, size)
-                self._arrived.append(wanted.url)
+            self._witnesses.has_arrived(wanted.url)
             self._put(ReadyFile(wanted.number, str(target)))
 
     def _observed(self, download: Download) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.remote_file import RemoteFile
+from reeldex.flows.fetching.witnesses import Witnesses
 from reeldex.quantities import data_size
 from reeldex.remote_urls import RemoteUrl
 
@@ -39,10 +40,10 @@ def look_at_all(urls: Iterable[str], services: Services) -> dict[str, RemoteFile
             listed = _listed(folder, services)
             found |= {url: listed[url] for url in members if url in listed}
     left = [url for url in urls if url not in found]
-    stop = threading.Event()
+    stop, witnesses = threading.Event(), Witnesses(left)
     with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="look") as pool:
         try:
-            found |= zip(left, pool.map(lambda url: look_at(url, services, left, stop), left), strict=True)
+            found |= zip(left, pool.map(lambda url: look_at(url, services, witnesses, stop), left), strict=True)
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -51,7 +52,7 @@ def look_at_all(urls: Iterable[str], services: Services) -> dict[str, RemoteFile
 
 
 def look_at(
-    url: str, services: Services, others: Sequence[str] = (), stop: threading.Event | None = None
+    url: str, services: Services, witnesses: Witnesses, stop: threading.Event | None = None
 ) -> RemoteFile | None:
     """Return what the service says of a file; None if it is missing, if we may not see it, or if it does not say it.
 
@@ -66,7 +67,7 @@ def look_at(
             services.note_answer(url)
     except ServiceFault as fault:
         if fault.kind is not FaultKind.CUT:
-            judged = services.judged(url, fault, others)
+            judged = services.judged(url, fault, witnesses)
             if not isinstance(judged, FetchError):
                 raise judged from fault
     else:
@@ -83,7 +84,7 @@ def asked(url: str, services: Services, request: Callable[[Patience], T], *, bri
     try:
         return services.patience(url, brief=brief).attempted(request, url)
     except ServiceFault as fault:
-        raise services.judged(url, fault, ()) from fault
+        raise services.judged(url, fault, Witnesses()) from fault
 
 
 def content_of(url: str, services: Services, most_bytes: int) -> bytes:

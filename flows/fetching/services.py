@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from reeldex.extractors.errors import FailureReason
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault, UnansweredError
 from reeldex.flows.fetching.object_store import ObjectFiles
 from reeldex.flows.fetching.patience import Patience, deadline_in
+from reeldex.flows.fetching.witnesses import Witnesses, service_name
 from reeldex.remote_urls import RemoteUrl
 
 if TYPE_CHECKING:
@@ -130,22 +131,22 @@ class Services:
             self._given_up.setdefault(name, _GivenUp(fault.kind, fault.why, fault.remedy))
             GIVEN_UP_LATELY[name] = time.monotonic() + _LATELY_SECONDS
 
-    def judged(self, url: str, fault: ServiceFault, videos: Sequence[str]) -> FetchError | InfrastructureError:
+    def judged(self, url: str, fault: ServiceFault, witnesses: Witnesses) -> FetchError | InfrastructureError:
         """Return what a fault that has lasted means: a fault of this video, or one of its service.
 
-        `videos` are those that are asked for, with this one; none if the URL is not that of a video. It is the video's
-        if its service has facts about another one; if it redirects to a host that cannot be reached; if it cannot be
-        reached while other services answer; if nothing arrives while its service or others answer, or when it is the
-        only video. A service that asks for fewer requests works, and has to be waited for.
+        `witnesses` are the videos that are asked for, with this one; none if the URL is not that of a video. It is the
+        video's if its service has facts about another one; if it redirects to a host that cannot be reached; if it
+        cannot be reached while other services answer; if nothing arrives while its service or others answer, or when it
+        is the only video. A service that asks for fewer requests works, and has to be waited for.
         """
         if fault.kind is FaultKind.UNREACHABLE:
-            is_of_video = self._is_dead_host(url, fault, videos)
+            is_of_video = self._is_dead_host(url, fault, witnesses)
         elif fault.kind is FaultKind.MISLED:
-            is_of_video = bool(videos)  # for the network works: the service has just answered
+            is_of_video = bool(witnesses)  # for the network works: the service has just answered
         elif fault.kind is FaultKind.SILENT:
-            is_of_video = self._is_silence_of_video(url, fault, videos)
+            is_of_video = self._is_silence_of_video(url, fault, witnesses)
         else:
-            is_of_video = fault.kind is not FaultKind.THROTTLED and self._has_facts_about(self._of_same(url, videos))
+            is_of_video = fault.kind is not FaultKind.THROTTLED and self._has_facts_about(witnesses.of_same(url))
         if not is_of_video:
             return InfrastructureError(f"{url} cannot be fetched: {fault.why}. {fault.remedy}")
         return FetchError(
@@ -155,54 +156,37 @@ class Services:
             f"{fault.remedy} `reeldex rerun --failed-videos` tries it again.",
         )
 
-    def _is_dead_host(self, url: str, fault: ServiceFault, videos: Sequence[str]) -> bool:
+    def _is_dead_host(self, url: str, fault: ServiceFault, witnesses: Witnesses) -> bool:
         if self.has_given_up(url):
             return True
-        if not self._answers_elsewhere(url, videos):
+        if not self._answers_elsewhere(url, witnesses):
             return False
         self._give_up(service_name(url), fault)
         return True
 
-    def _is_silence_of_video(self, url: str, fault: ServiceFault, videos: Sequence[str]) -> bool:
+    def _is_silence_of_video(self, url: str, fault: ServiceFault, witnesses: Witnesses) -> bool:
         """Whether nothing arrives of one video only, or of a host while others answer: then after some, give it up."""
         name = service_name(url)
         if self.has_given_up(url):
             return True
-        if videos and all(each == url for each in videos):
+        if witnesses.is_alone(url):
             return True  # nobody else can be asked
         with self._lock:
             self._silent[name].add(url)
             silent = frozenset(self._silent[name])
-        elsewhere = self._answers_elsewhere(url, videos)
+        elsewhere = self._answers_elsewhere(url, witnesses)
         if elsewhere and len(silent) < _SILENT_TIMES:
             return True
-        if self._any_answers(each for each in self._of_same(url, videos) if each not in silent):
+        if self._any_answers(each for each in witnesses.of_same(url) if each not in silent):
             return True
         # What answers otherwise, such as with 503, is not silent either.
         if elsewhere and len(self._silent.get(name, ())) >= _SILENT_TIMES:
             self._give_up(name, fault)
         return elsewhere
 
-    def _answers_elsewhere(self, url: str, videos: Iterable[str]) -> bool:
+    def _answers_elsewhere(self, url: str, witnesses: Witnesses) -> bool:
         """Whether another service answers while a host of the web does not; no other one stands for an object store."""
-        return RemoteUrl.parse(url).is_web and self._any_answers(self._elsewhere(url, videos))
-
-    def _elsewhere(self, url: str, videos: Iterable[str]) -> Iterator[str]:
-        """Yield a video of each other service that has not been given up."""
-        seen = {service_name(url)}
-        for each in videos:
-            name = service_name(each)
-            if name not in seen and name not in self._given_up:
-                seen.add(name)
-                yield each
-
-    def _of_same(self, url: str, videos: Iterable[str]) -> Iterator[str]:
-        """Yield the other videos of the same service."""
-        name, seen = service_name(url), {url}
-        for each in videos:
-            if each not in seen and service_name(each) == name:
-                seen.add(each)
-                yield each
+        return RemoteUrl.parse(url).is_web and self._any_answers(witnesses.elsewhere(url, self._given_up))
 
     def _has_facts_about(self, urls: Iterable[str]) -> bool:
         return any(self._look(url) is _Look.FACTS for url in itertools.islice(urls, _ASKED))
@@ -239,9 +223,3 @@ def _timeout(url: str, fault: _GivenUp) -> FetchError:
         f"The video was not fetched: {service_name(url)} did not answer for {_SILENT_TIMES} others ({fault.why}).",
         f"{fault.remedy} `reeldex rerun --failed-videos` tries it again.",
     )
-
-
-def service_name(url: str) -> str:
-    """Return what of a URL names its service: the host of the web, or the scheme of an object store and its place."""
-    parsed = RemoteUrl.parse(url)
-    return parsed.place.lower() if parsed.is_web else f"{parsed.scheme}://{parsed.place}"

@@ -24,6 +24,7 @@ from reeldex.flows.extraction.markdown import table
 from reeldex.flows.extraction.report import Picture, contact_sheet, failure_rows, summary
 from reeldex.flows.runs.form_words import in_form_words
 from reeldex.remote_urls import is_url
+from reeldex.storage.errors import StoreError
 
 if TYPE_CHECKING:
     from reeldex.flows.extraction.run_report import RunReport
@@ -69,8 +70,7 @@ def publish_report(
             if report.problem_count > len(report.problems):
                 said += f"; the first {len(report.problems):,}. All: reeldex status {report.store} --failures"
             create_markdown_artifact(in_form_words(table(failure_rows(report.problems))), description=said)
-        pictures = list(pictures_of(store, shards, limits, decode))
-        if pictures:
+        if pictures := _pictures(store, shards, limits, decode):
             create_markdown_artifact(contact_sheet(pictures), description=f"Pictures: {len(pictures)} of the videos")
 
 
@@ -87,6 +87,15 @@ def publish_markdown(text: str, description: str, key: str | None = None) -> Non
     if can_be_seen():
         with server_errors_logged(f"The artifact {description!r} could not be created"):
             create_markdown_artifact(in_form_words(text), key=key, description=in_form_words(description))
+
+
+def _pictures(store: FeatureStore, shards: Sequence[int], limits: DecodeLimits, decode: DecodeOptions) -> list[Picture]:
+    """Return `pictures_of`, none if the store cannot be read any more: the run has reported what it did."""
+    try:
+        return list(pictures_of(store, shards, limits, decode))
+    except (StoreError, OSError) as error:
+        log.warning("No pictures of the videos: %s", error)
+        return []
 
 
 def pictures_of(

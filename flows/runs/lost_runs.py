@@ -125,7 +125,11 @@ def _going_on(client: SyncPrefectClient, process: str | None) -> list[FlowRun]:
     filters = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[TAG]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_GOING_ON))
     )
-    found = client.read_flow_runs(flow_run_filter=filters, limit=_PAGE)
+    found: list[FlowRun] = []
+    while page := client.read_flow_runs(flow_run_filter=filters, limit=_PAGE, offset=len(found)):
+        found += page
+        if len(page) < _PAGE:
+            break
     return [run for run in found if process is None or run.labels.get(_PROCESS) == process]
 
 

@@ -22,7 +22,8 @@ class PrefectTasks:
     """Runs shards as tasks of the current flow run, on workers, which it opens for each call of `run`.
 
     Shards in `lacking` are processed regardless of persisted results; for other shards, results that
-    an earlier attempt of this flow run persisted are reused. None of those did nothing (see `extract_shard`).
+    an earlier attempt of this flow run persisted are reused. None of those did nothing (see `extract_shard`), and a
+    shard without one was completed by others.
     """
 
     def __init__(self, open_workers: OpenWorkers, lacking: Collection[int]) -> None:

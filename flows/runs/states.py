@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from reeldex.errors import InfrastructureError, UserError
 from reeldex.flows.execution.errors import InternalError, RunStoppedError
 from reeldex.flows.extraction.run_report import ShardsLostError
+from reeldex.flows.extraction.search_notes import describe_notes
 from reeldex.flows.extraction.store_use import RunSkippedError
 from reeldex.flows.runs.artifacts import can_be_seen
 from reeldex.flows.runs.form_words import in_form_words
@@ -63,11 +64,16 @@ def completed(report: RunReport) -> State[Any]:
     text = str(report)
     sentence = f"{text[:1].upper()}{text[1:]}."
     if not report.succeeded:
-        counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
-        total = sum(report.failed_by_reason.values())
-        verb = "has" if total == 1 else "have"
-        message = f"{counted(total, 'video')} {verb} no features: {counts}. {sentence}"
-        return Completed(name="Completed with failures", message=message, data=report)
+        return Completed(name="Completed with failures", message=f"{_failures(report)} {sentence}", data=report)
     if not report.shards_done and not report.shards_elsewhere:
         return Completed(name="Nothing new", message=sentence, data=report)
     return Completed(message=sentence, data=report)
+
+
+def _failures(report: RunReport) -> str:
+    """Return in words which videos have no features, and where the search of the source failed."""
+    sentences = describe_notes([note for note in report.notes if note.is_failure])
+    if total := sum(report.failed_by_reason.values()):
+        counts = ", ".join(f"{count} {reason}" for reason, count in report.failed_by_reason.items())
+        sentences.insert(0, f"{counted(total, 'video')} {'has' if total == 1 else 'have'} no features: {counts}.")
+    return " ".join(sentences)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import httpx
 from prefect.exceptions import PrefectException
@@ -25,11 +24,12 @@ _CLEAN_SECONDS = 3600.0
 _LOST = "Its process has died. Retry continues where it stopped."
 
 
-@dataclass(frozen=True)
 class HostWatch:
     """Looks after the runs of this host; `retention_days`: for how long ended runs are kept, None for ever."""
 
-    retention_days: float | None
+    def __init__(self, retention_days: float | None) -> None:
+        self._retention_days = retention_days
+        self._cleaned = -_CLEAN_SECONDS
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -43,25 +43,49 @@ class HostWatch:
             over.set()
 
     def _watch(self, over: threading.Event) -> None:
-        cleaned = -_CLEAN_SECONDS
         failing = False
         while not over.is_set():
-            try:
-                crash_lost_runs(_LOST)
-                crash_unfinished_tasks()
-                if skipped := skip_surplus_runs():
-                    log.info("Skipped %s of schedules whose earlier runs still wait.", counted(skipped, "run"))
-                end_progress_of_lost_runs()
-                if self.retention_days is not None and time.monotonic() - cleaned >= _CLEAN_SECONDS:
-                    cleaned = time.monotonic()
-                    self._clean(self.retention_days)
-                failing = False
-            except (httpx.HTTPError, PrefectException) as error:
-                if not failing:  # once per outage
-                    log.warning("The Prefect server cannot be asked about lost runs; trying again: %s", error)
-                failing = True
+            failing = self._look(warned=failing)
             over.wait(_LOOK_SECONDS)
 
-    def _clean(self, days: float) -> None:
+    def _look(self, *, warned: bool) -> bool:
+        """Do all that is to be done; return whether something failed, which is logged unless that was `warned` of."""
+        failed = False
+        for work in (
+            _end_lost_runs,
+            crash_unfinished_tasks,
+            _skip_surplus_runs,
+            end_progress_of_lost_runs,
+            self._clean,
+        ):
+            try:
+                work()
+            except (httpx.HTTPError, PrefectException) as error:
+                if not warned and not failed:  # once per outage
+                    log.warning("The Prefect server cannot be asked about lost runs; trying again: %s", error)
+                failed = True
+                if isinstance(error, httpx.TransportError):
+                    break  # what is left would wait for the server, too
+            except Exception:
+                # Whatever it is: a watch that has ended would leave lost runs Running for ever.
+                if not warned and not failed:
+                    log.exception("Not all lost runs could be looked for; trying again")
+                failed = True
+        return failed
+
+    def _clean(self) -> None:
+        days = self._retention_days
+        if days is None or time.monotonic() - self._cleaned < _CLEAN_SECONDS:
+            return
+        self._cleaned = time.monotonic()
         if deleted := delete_old_runs(days):
             log.info("Deleted %s that ended more than %g days ago.", counted(deleted, "run"), days)
+
+
+def _end_lost_runs() -> None:
+    crash_lost_runs(_LOST)
+
+
+def _skip_surplus_runs() -> None:
+    if skipped := skip_surplus_runs():
+        log.info("Skipped %s of schedules whose earlier runs still wait.", counted(skipped, "run"))

@@ -1,5 +1,9 @@
 """What went wrong with a request to an object store or a host, and whether a retry may succeed.
 
+A request is repeated at once only for a fault that is known to pass (`RemoteFault.transient`). The work that needed it
+is retried, with longer pauses, unless a person has to change something first (`needs_user`): of a fault that is
+neither, nobody knows whether it lasts, and a run ends when it meets the same one in several shards.
+
 Clients raise errors of many classes; they are recognised by their codes, so that no client has to be loaded.
 """
 
@@ -56,6 +60,8 @@ _CODES: dict[str, FaultKind] = {
     **dict.fromkeys(
         ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired",
          "RequestTimeTooSkewed", "AuthenticationFailed", "401"), "refused_credentials"),
+    # Azure's, for requests without any.
+    **dict.fromkeys(("NoAuthenticationInformation", "PublicAccessNotPermitted"), "no_credentials"),
     **dict.fromkeys(
         ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed",
          "IllegalLocationConstraintException", "301", "307"), "misdirected"),

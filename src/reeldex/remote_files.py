@@ -149,4 +149,4 @@ def _missing(scheme: str, error: ImportError) -> str:
     extra = service_of(scheme)
     if extra is None:
         return f"a package that is not installed: {str(error).rstrip('.')}."
-    return f"the package {_DISTRIBUTIONS[extra]}. Install it with `pip install 'reeldex[{extra}]'`."
+    return f"the package {_DISTRIBUTIONS[extra]}. Run `pip install -e '.[{extra}]'` in reeldex's checkout."

@@ -21,6 +21,18 @@ def test_readme_is_short() -> None:
     assert len((_ROOT / "README.md").read_text("utf-8").split()) <= 1200
 
 
+def test_extras_are_installed_from_the_checkout() -> None:
+    # No registry has a package of this name that is ours.
+    folders = ("docs", "deploy", "embedding", "extractors", "flows", "search", "src", "storage")
+    files = [
+        each for folder in folders for each in (_ROOT / folder).rglob("*") if each.suffix in {".md", ".py", ".yaml"}
+    ]
+    texts = {each: each.read_text("utf-8") for each in [*files, *_ROOT.glob("*.md")]}
+    assert [each.name for each, text in texts.items() if "reeldex[" in text] == []
+    # Without `-e`, it would replace the editable installation of `make run`.
+    assert {found for text in texts.values() for found in re.findall(r"pip install (.*?)'\.\[", text)} == {"-e "}
+
+
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
 def test_links_of_pages_outside_the_site_lead_to_files(page: str) -> None:
     targets = [each for each in _LINK.findall((_ROOT / page).read_text("utf-8")) if "://" not in each]

@@ -308,5 +308,39 @@ def test_without_a_trace_errors_are_counted(tmp_path: Path) -> None:
 def test_titles_are_not_errors(tmp_path: Path) -> None:
     complaints = Complaints("mov", "h264", traced=True)
     title = "[info]     title : [error] decoder -> keyframe:1\n[info]           : [h264 @ 0x1] [error] x\n"
-    read(complaints, tmp_path, f"{title}[info] Stream mapping:\n{title}")
+    read(complaints, tmp_path, f"{title}[info] Stream mapping:\n")
     assert (complaints.count, complaints.tracker.pictures, complaints.tracker.damaged()) == (0, 0, ())
+
+
+def test_pictures_are_counted_that_continue_what_another_thread_says(tmp_path: Path) -> None:
+    # As ffmpeg 9 writes them on a busy machine: in the midst of the description of an output.
+    complaints = Complaints("mov", "h264", traced=True)
+    picture = "decoder -> pts:512 pts_time:0.04 pkt_dts:512 duration:512 keyframe:{} frame_type:1 time_base:1/12800"
+    own = "[vist#0:0/h264 @ 0x1] [dec:h264 @ 0x2] [info] "
+    messages = [
+        "[info] Stream mapping:",
+        own + picture.format(1),
+        "[info] Output #1, image2pipe, to 'pipe:4':",
+        "[info]     encoder         : " + picture.format(0),
+        "[info] Lavf63.1.102",
+        "[info]   Stream #1:0: Video: ppm, rgb24, 298x224, q=2-31, 200 kb/s, " + picture.format(0),
+        "[info] 1 fps, encoder <- type:video frame_pts:0 frame_pts_time:0 time_base:1/1",
+        "[info] 1 tbn",
+        "[dec:h264 @ 0x2] [error] error while decoding MB 3 4",
+        own + picture.format(0),
+    ]
+    read(complaints, tmp_path, "\n".join(messages) + "\n")
+    assert (complaints.count, complaints.tracker.pictures, complaints.tracker.damaged()) == (1, 4, ((3, 5),))
+
+
+@pytest.mark.slow
+def test_outputs_are_described_without_the_titles_of_the_file(tmp_path: Path) -> None:
+    plain = damage(make(tmp_path, "h264.mp4"), at=0.5)
+    title = "decoder -> pts:0 keyframe:1 frame_type:1"
+    titles = ["-metadata", f"title={title}", "-metadata:s:v", f"handler_name={title}", "-metadata:s:v", "language=deu"]
+    titled = tmp_path / "titled.mp4"
+    command = [ffmpeg.executable(), "-v", "quiet", "-nostdin", "-i", str(plain), "-map", "0", "-c", "copy", *titles]
+    subprocess.run([*command, str(titled)], check=True)
+    expected, found = decoded(plain)[1].damaged_rows, decoded(titled)[1].damaged_rows
+    assert found == expected
+    assert all(found.values())

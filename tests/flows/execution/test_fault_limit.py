@@ -156,6 +156,7 @@ def test_lasting_faults_cross_processes_and_are_not_repeated() -> None:
         ("misdirected", True),
         ("throttled", False),
         ("unreachable", False),
+        ("removed", False),
         ("other", False),
     ],
 )
@@ -165,6 +166,7 @@ def test_a_fault_of_an_object_store_is_stated_as_it_was_met(kind: FaultKind, las
     assert type(stated) is (PermanentFaultError if lasts else InfrastructureError)
     assert str(stated) == "s3://lab/store/.claims/a.0.json: this went wrong. Do that.", "and not as a write"
     assert may_be_repeated(stated) is not lasts
-    # What was a write has been named as one where it was made.
+    # What was a write has been named as one where it was made, if it lasts.
     written = lasting_fault(Path("/store/x"), met)
+    assert (written is not None) is lasts
     assert written is None or as_our_error(written) is written

@@ -258,7 +258,7 @@ def test_a_node_is_said_to_be_dead_only_if_the_cluster_says_so() -> None:
 
 def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"pip install 'reeldex\[ray\]'"), workers_of(execution(), "test")("auto"):
+    with pytest.raises(UsageError, match=r"pip install -e '\.\[ray\]'"), workers_of(execution(), "test")("auto"):
         pass
 
 

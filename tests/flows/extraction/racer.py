@@ -85,7 +85,7 @@ def extract_without_networks(self: ShardJob, store: FeatureStore, device: str, o
     """Do what the method of a job does, with rows made up from the number of the video."""
     del device, on_event
     inspection = store.inspect(self.shard, [SPACE], self.inspection)
-    for position in inspection.pending(()):
+    for position in inspection.pending(self.retry):
         pause_seconds = random.uniform(0, 2 * WORK_SECONDS)  # noqa: S311
         time.sleep(pause_seconds)  # time is tested: that of an extraction
         entry = inspection.manifest.videos[position]

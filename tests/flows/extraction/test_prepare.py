@@ -166,8 +166,8 @@ def test_a_file_that_is_rewritten_with_its_old_size_and_time_is_hashed_again(tmp
     ("address", "said"),
     [
         ("127.0.0.1:9", r"No Ray cluster answers at 127\.0\.0\.1:9 "),
-        ("auto", r"pip install 'reeldex\[ray\]'"),
-        ("local", r"pip install 'reeldex\[ray\]'"),
+        ("auto", r"pip install -e '\.\[ray\]'"),
+        ("local", r"pip install -e '\.\[ray\]'"),
     ],
 )
 def test_an_engine_that_cannot_work_is_found_before_anything_is_planned(

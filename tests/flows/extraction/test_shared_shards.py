@@ -20,6 +20,7 @@ from reeldex.flows.execution.thread_executor import ThreadExecutor
 from reeldex.flows.extraction.events import ShardPlanned, VideoFinished
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.prepare import prepare_rerun
+from reeldex.flows.extraction.report import summary
 from reeldex.flows.extraction.run import run_shards
 from reeldex.flows.extraction.shard_job import ShardJob, was_completed
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
@@ -27,7 +28,7 @@ from reeldex.remote_faults import RemoteError
 from reeldex.storage.schema import VideoOutcome
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.write_errors import UnwritableError
-from tests.flows.extraction.racer import LEASE_SECONDS, extract_without_networks, plan, settings
+from tests.flows.extraction.racer import LEASE_SECONDS, SPACE, extract_without_networks, plan, settings
 from tests.object_store import Fault, ObjectStore
 
 SHARDS = 4
@@ -146,7 +147,6 @@ def test_a_shard_that_is_extracted_again_or_lacks_a_file_is_never_taken_for_comp
     job("cpu", print)
     assert was_completed(job("cpu", print))
     assert not was_completed(replace(job, redo=(0,))("cpu", print))
-    assert not was_completed(replace(job, complete=True)("cpu", print))
     next((store.path / "features").rglob("shard-00000.h5")).unlink()
     (planned, *_) = jobs_of(FeatureStore(store.path))
     assert not was_completed(planned("cpu", print))
@@ -177,6 +177,51 @@ def test_a_report_says_what_the_run_did_and_what_others_did(store: FeatureStore,
     assert (report.shards_done, report.shards_elsewhere) == ((4, 0) if own else (0, 4))
     assert report.shards_left == 0
     assert ("4 shards completed by other runs" in str(report)) is not own
+
+
+class Retried:
+    """An executor that has the result of an earlier attempt for some shards."""
+
+    def __init__(self, kept: dict[int, Any]) -> None:
+        self._kept = kept
+
+    def run(
+        self, jobs: Sequence[ShardJob], devices: str, retries: RetryRule, on_event: OnEvent
+    ) -> dict[int, Any | BaseException]:
+        del devices, retries
+        return {job.shard: self._kept.get(job.shard) or job("cpu", on_event) for job in jobs}
+
+
+def test_what_others_complete_between_a_failure_and_its_retry_is_theirs(store: FeatureStore) -> None:
+    first, *rest = jobs_of(store)
+    kept = {0: first("cpu", print)}
+    for job in rest:
+        assert not did_nothing(job("cpu", print))  # another run's
+    prepared = prepare_rerun(str(store.path), settings(), ())
+    assert prepared.all_tasks == ()
+    tasks = [prepared.task_of(manifest) for manifest in prepared.store.manifests()]
+    report = run_shards(prepared, tasks, Retried(kept), {})
+    assert (report.shards_done, report.shards_elsewhere, report.shards_left) == (1, 3, 0)
+    assert "1 shard done" in str(report)
+    assert "3 shards completed by other runs" in str(report)
+    assert "Shards completed by other runs | 3" in summary(report)
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_failures_that_another_run_has_retried_are_its_own(store: FeatureStore, *, others: bool) -> None:
+    for job in jobs_of(store):
+        staging = store.staging(job.shard)
+        for at, entry in enumerate(store.manifest(job.shard).videos):
+            staging.put(at, VideoOutcome(entry.video_id, entry.path, "failed", "timeout", "slow", 1), {})
+        store.publish_shard(job.shard, [SPACE], provenance={}, seconds_of_work=1)
+    jobs = [
+        ShardJob(str(store.path), task.shard, task.spaces, settings(), task.retry, task.videos, task.inspection)
+        for task in unfinished(store, ["timeout"])
+    ]
+    assert len(jobs) == SHARDS
+    if others:
+        jobs[0]("cpu", print)
+    assert was_completed(jobs[0]("cpu", print)) is others
 
 
 @pytest.mark.parametrize("fault", [PermanentFaultError("the disk is full"), None])

@@ -14,6 +14,7 @@ from reeldex.flows.config.fetching import FetchConfig
 from reeldex.flows.fetching.download import Download
 from reeldex.flows.fetching.faults import FetchError, ServiceFault
 from reeldex.flows.fetching.services import Services
+from reeldex.flows.fetching.witnesses import Witnesses
 from tests.flows.fetching.conftest import Config
 from tests.flows.fetching.web_server import (
     Answer,
@@ -43,7 +44,7 @@ def fetch(tmp_path: Path) -> Callable[..., bytes]:
         try:
             size = Download(services.of(url), url, target, room, config.max_video_bytes, services.patience(url)).run()
         except ServiceFault as fault:
-            raise services.judged(url, fault, []) from fault
+            raise services.judged(url, fault, Witnesses()) from fault
         content = target.read_bytes()
         assert len(content) == size
         return content

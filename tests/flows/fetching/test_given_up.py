@@ -13,7 +13,8 @@ from reeldex.flows.fetching import object_store as fetching_object_store
 from reeldex.flows.fetching.ahead import FetchedFiles
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.looking import look_at, look_at_all
-from reeldex.flows.fetching.services import GIVEN_UP_LATELY, Services, service_name
+from reeldex.flows.fetching.services import GIVEN_UP_LATELY, Services
+from reeldex.flows.fetching.witnesses import Witnesses, service_name
 from tests.flows.fetching.conftest import Config
 from tests.flows.fetching.test_ahead import fetched, reason
 from tests.flows.fetching.test_object_store import put
@@ -75,7 +76,7 @@ def test_a_host_that_never_answers_is_not_waited_for_by_each_of_its_videos(web: 
     assert found[other] == CONTENT
     # The plan, too.
     services = Services(asked)
-    assert [look_at(url, services, [*urls, other]) for url in urls] == [None] * 20
+    assert [look_at(url, services, Witnesses([*urls, other])) for url in urls] == [None] * 20
     assert services.has_given_up(urls[0])
     assert not services.has_given_up(other)
 
@@ -154,8 +155,9 @@ def test_what_still_arrives_of_a_service_is_an_answer(web: Site, config: Config)
     urls = [web.url("/slow.mp4"), *(web.url(f"/{number}.mp4") for number in range(9))]
     services = Services(config(timeout_seconds=0.3))
     patience = services.patience(urls[0])
+    witnesses = Witnesses([*urls[1:], web.url("/other.mp4", "localhost")])
     for url in urls[1:4]:
-        assert isinstance(services.judged(url, NOTHING, [*urls[1:], web.url("/other.mp4", "localhost")]), FetchError)
+        assert isinstance(services.judged(url, NOTHING, witnesses), FetchError)
     with pytest.raises(FetchError, match="did not answer for 3 others"):
         services.of(urls[1])
     with services.of(web.url("/slow.mp4", "localhost")).opened(urls[0], 0, None, services.patience(urls[0])) as body:
@@ -194,17 +196,17 @@ def test_what_is_not_asked_is_no_witness(web: Site, config: Config) -> None:
     other = web.url("/a.mp4", "localhost")
     services = Services(config(timeout_seconds=0.3, hosts=["127.0.0.1", "localhost"]))
     for url in silent_ones:
-        services.judged(url, NOTHING, [*silent_ones, other])
+        services.judged(url, NOTHING, Witnesses([*silent_ones, other]))
     assert services.has_given_up(silent_ones[0])
     dead, unasked = "http://127.0.0.1:1/a.mp4", ["http://not-admitted.example/a.mp4", "http://127.0.0.1:x/a.mp4"]
-    assert isinstance(services.judged(dead, NO_HOST, [dead, silent_ones[0], *unasked]), InfrastructureError)
+    assert isinstance(services.judged(dead, NO_HOST, Witnesses([dead, silent_ones[0], *unasked])), InfrastructureError)
     assert services.has_given_up(silent_ones[0])
     # Nor does it take the place of one that is.
     services = Services(config(timeout_seconds=0.3))
     hosts = [f"http://127.0.0.1:{port}/a.mp4" for port in (2, 3, 4)]
     for url in hosts:
-        assert isinstance(services.judged(url, NO_HOST, [url, other]), FetchError)
-    assert isinstance(services.judged(dead, NO_HOST, [dead, *hosts, other]), FetchError)
+        assert isinstance(services.judged(url, NO_HOST, Witnesses([url, other])), FetchError)
+    assert isinstance(services.judged(dead, NO_HOST, Witnesses([dead, *hosts, other])), FetchError)
 
 
 @pytest.mark.slow
@@ -232,7 +234,7 @@ def test_a_host_that_redirects_answers(web: Site, config: Config) -> None:
 def test_each_video_of_a_dead_host_has_a_fault_of_its_own(web: Site, config: Config) -> None:
     web.pages["/a.mp4"] = Page(CONTENT)
     services, urls = Services(config()), [f"http://127.0.0.1:1/{number}.mp4" for number in range(50)]
-    assert isinstance(services.judged(urls[0], NO_HOST, [*urls, web.url("/a.mp4")]), FetchError)
+    assert isinstance(services.judged(urls[0], NO_HOST, Witnesses([*urls, web.url("/a.mp4")])), FetchError)
     faults = []
     for url in urls:
         with pytest.raises(ServiceFault, match="it cannot be reached") as raised:
