@@ -19,7 +19,6 @@ from reeldex.search.generation import (
     Generation,
     IndexInputs,
     read_generation,
-    read_videos,
     require_files,
 )
 from reeldex.search.moment_table import MomentTable
@@ -28,12 +27,15 @@ from reeldex.search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, IndexO
 from reeldex.search.origin import origin_of
 from reeldex.search.report import BuildReport
 from reeldex.search.request import IndexRequest
-from reeldex.search.store_videos import compare, usable_videos, with_files
+from reeldex.search.store_videos import Changes, compare, usable_videos, with_files
+from reeldex.search.video_records import VideoRecords
+from reeldex.search.videos_file import read_videos
 from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
-_RECALL_LOST = 0.05
+# A build goes through the shards in their order, so that it needs those of a few only.
+_VIDEOS_KEPT = 10_000
 # The other options control how a build works and do not change its result.
 _LASTING = (*STRUCTURE_FIELDS, *SEARCH_FIELDS)
 
@@ -49,8 +51,8 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
     """
     started = time.monotonic()
     options = request.options
-    store = FeatureStore(request.store)
-    source = StoreFeatures(store, options.space_2d, options.space_3d)
+    store = FeatureStore(request.store, videos_kept=_VIDEOS_KEPT)
+    source = StoreFeatures(store, options.space_2d, options.space_3d, exact_ids=True)
     with lock_folder(request.out):
         current, intact = _current(request)
         sweep(request.out, current.files if current else ())
@@ -59,7 +61,7 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         base = intact if checkpoint is None else None
         del intact
         _require_factory(request, inputs)
-        records = {record.video_id: record for record in base.records} if base else {}
+        records = base.records if base else VideoRecords()
         usable = usable_videos(store, source.spaces, request.captions)
         wanted = with_files(usable.videos, records, options.missing_files)
         changes = compare(records, wanted)
@@ -70,16 +72,12 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         else:
             build = Build(request, source, inputs, checkpoint, current, base)
             embedded = build.embed(changes, progress)
-            done, notes = build.publish(changes, embedded, records)
+            done, notes = build.publish(changes, embedded)
         sweep(request.out, done.files)
-    captioned = None if request.captions is None else sum(video.captioned for video in wanted)
     return BuildReport(
-        videos_added=sum(record.video_id not in records for record in embedded.records),
-        videos_changed=sum(record.video_id in records for record in embedded.records),
-        videos_removed=len(changes.removed) + sum(video_id in records for video_id in embedded.failed),
-        videos_kept=len(changes.kept),
+        **_counts(changes, embedded),
         videos_without_file=len(usable.videos) - len(wanted),
-        videos_captioned=captioned,
+        videos_captioned=None if request.captions is None else int(wanted.numbers("captioned").sum()),
         unusable_captions=usable.unusable_captions,
         failed=embedded.failed,
         seconds=time.monotonic() - started,
@@ -87,6 +85,18 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         notes=notes,
         **_figures(done),
     )
+
+
+def _counts(changes: Changes, embedded: Embedded) -> dict[str, Any]:
+    """Return the fields of BuildReport that count videos by what was done with them."""
+    failed = sum(video.video_id in embedded.failed for video in changes.changed) if embedded.failed else 0
+    return {
+        "videos_added": len(changes.added) - (len(embedded.failed) - failed),
+        "videos_changed": len(changes.changed) - failed,
+        # One that changed and cannot be embedded any more has left the index.
+        "videos_removed": changes.removed + failed,
+        "videos_kept": len(changes.kept),
+    }
 
 
 def _is_same(state: Generation, inputs: IndexInputs, options: IndexOptions) -> bool:
