@@ -62,29 +62,40 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         del intact
         _require_factory(request, inputs)
         records = base.records if base else VideoRecords()
-        usable = usable_videos(store, source.spaces, request.captions)
-        wanted = with_files(usable.videos, records, options.missing_files)
-        changes = compare(records, wanted)
+        changes, found = _compared(request, source, records)
         notes: tuple[str, ...] = ()
         up_to_date = not changes.any and base is not None and _is_same(base.state, inputs, options)
         if base is not None and up_to_date:
             done, embedded = base.state, Embedded()
+            counts = _counts(changes, embedded)
         else:
             build = Build(request, source, inputs, checkpoint, current, base)
             embedded = build.embed(changes, progress)
-            done, notes = build.publish(changes, embedded)
+            counts, kept, gone = _counts(changes, embedded), changes.kept, changes.gone
+            # The videos of the store are no longer needed, and the rest takes as much memory.
+            del changes
+            done, notes = build.publish(kept, gone, embedded)
         sweep(request.out, done.files)
     return BuildReport(
-        **_counts(changes, embedded),
-        videos_without_file=len(usable.videos) - len(wanted),
-        videos_captioned=None if request.captions is None else int(wanted.numbers("captioned").sum()),
-        unusable_captions=usable.unusable_captions,
+        **found,
+        **counts,
         failed=embedded.failed,
         seconds=time.monotonic() - started,
         up_to_date=up_to_date,
         notes=notes,
         **_figures(done),
     )
+
+
+def _compared(request: IndexRequest, source: StoreFeatures, records: VideoRecords) -> tuple[Changes, dict[str, Any]]:
+    """Return what a build has to do, and the fields of BuildReport about the videos of the store."""
+    usable = usable_videos(source.store, source.spaces, request.captions)
+    wanted = with_files(usable.videos, records, request.options.missing_files)
+    return compare(records, wanted), {
+        "videos_without_file": len(usable.videos) - len(wanted),
+        "videos_captioned": None if request.captions is None else int(wanted.numbers("captioned").sum()),
+        "unusable_captions": usable.unusable_captions,
+    }
 
 
 def _counts(changes: Changes, embedded: Embedded) -> dict[str, Any]:

@@ -99,10 +99,12 @@ class Build:
             )
         return embedded
 
-    def publish(self, changes: Changes, embedded: Embedded) -> tuple[Generation, tuple[str, ...]]:
-        """Publish the new state; return it and the notes for the report."""
+    def publish(
+        self, kept: VideoRecords, gone: Sequence[VideoRecord], embedded: Embedded
+    ) -> tuple[Generation, tuple[str, ...]]:
+        """Publish the new state, without what is gone; return it and the notes for the report."""
         notes: list[str] = []
-        live = _joined(changes.kept, embedded.records)
+        live = _joined(kept, embedded.records)
         rows = self._rows(live, embedded)
         table = self._table(live, rows)
         if needs_compaction(rows, len(table)):
@@ -112,7 +114,7 @@ class Build:
             live = compact(table, self._folder, number)
             rows = {number: len(table)}
             table = self._table(live, rows)
-        ann_index, why = self._ann_index(table, changes.gone)
+        ann_index, why = self._ann_index(table, gone)
         sentences = SentenceTower(lambda: text_tower(self._checkpoint), self.request.words)
         options = self.request.options
         sample = draw_sample(table, sentences, options.recall_sample)
@@ -123,7 +125,7 @@ class Build:
             nprobe, recall = settle_nprobe(table, ann_index, options.rerank_candidates, options.nprobe, sample)
         if why:
             notes.append(f"{ann_index.factory} was rebuilt: {why}" if self.base else f"{ann_index.factory} was built")
-        same = self.base is not None and not why and not changes.gone and not embedded.records
+        same = self.base is not None and not why and not gone and not embedded.records
         done = self._write(live, rows, ann_index, replace_number=not same, nprobe=nprobe, recall=recall)
         for note in notes:
             log.info("%s", note)
