@@ -175,6 +175,13 @@ def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
     assert counts(library.build()) == (1, 0, 0, 7)
     library.build("fresh")
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
+    library.add({"part0/video4.mp4": 22.0, "part0/video6.mp4": 22.0}, version=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("reeldex.search.embed.pool_spans", refuse)
+        report = library.build()
+    assert counts(report) == (0, 1, 1, 6), "one that changed and can no longer be used has left the index"
+    assert report.videos == 7
+    assert counts(library.build()) == (1, 0, 0, 7)
 
 
 @pytest.mark.slow
