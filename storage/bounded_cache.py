@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -13,7 +14,7 @@ V = TypeVar("V")
 class BoundedCache(Generic[K, V]):
     """Values by key, each of a weight; together they weigh `most`, unless a single one weighs more.
 
-    Threads that use it at once may have to make a value again.
+    For threads that use it at once: they may have to make a value again.
     """
 
     def __init__(self, most: int) -> None:
@@ -26,10 +27,11 @@ class BoundedCache(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """Return the value of a key, None if there is none; it is then the one used last."""
-        found = self._values.pop(key, None)
+        found = self._values.get(key)
         if found is None:
             return None
-        self._values[key] = found
+        with contextlib.suppress(KeyError):  # another thread may have taken it away
+            self._values.move_to_end(key)
         return found[1]
 
     def put(self, key: K, value: V, weight: int = 1) -> None:
@@ -38,6 +40,9 @@ class BoundedCache(Generic[K, V]):
         self._values[key] = (weight, value)
         while self._weight > self._most and len(self._values) > 1:
             self._weight -= self._values.popitem(last=False)[1][0]
+        if len(self._values) == 1:
+            # What two threads put at once may have been counted twice.
+            self._weight = weight
 
     def clear(self) -> None:
         """Forget all values."""
