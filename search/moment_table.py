@@ -90,9 +90,8 @@ class MomentTable:
 
     def window(self, moment_id: int) -> tuple[VideoRecord, Window]:
         """Return the video and the times of a moment."""
-        videos, rows = self.locate(np.array([moment_id], dtype=np.int64))
-        record = self.records[int(videos[0])]
-        return record, self.segments[record.segment].window(int(rows[0]))
+        record = self.records[int(self._first_ids.searchsorted(moment_id, side="right")) - 1]
+        return record, self.segments[record.segment].window(record.first_row + moment_id - record.first_id)
 
     def windows(self, record: VideoRecord) -> list[Window]:
         """Return the times of all moments of a video."""
