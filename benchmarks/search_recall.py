@@ -35,13 +35,13 @@ import torch
 
 from reeldex.embedding.model import ModelSpec, TextVideoEmbedding
 from reeldex.search.ann_index import build_ann_index, choose_factory
-from reeldex.search.generation import VideoRecord
 from reeldex.search.moment_table import Floats, MomentTable
 from reeldex.search.moments import Window
 from reeldex.search.options import IndexOptions
 from reeldex.search.ranking import Ranker
 from reeldex.search.recall import DEPTH, RecallSample, exact_thresholds, measure, settle_nprobe
 from reeldex.search.segments import open_segment, write_segment
+from reeldex.search.video_records import VideoRecord, VideoRecords
 
 INTRINSIC_DIM = 128
 TOPICS = 20_000
@@ -94,10 +94,10 @@ def write_moments(folder: Path, world: World, count: int) -> MomentTable:
             starts = [4.0 * ((first + at) % MOMENTS_A_VIDEO) for at in range(rows)]
             writer.add_windows([Window(start, start + 8) for start in starts])
             writer.add_embeddings(world.moments(generator, rows))
-    records = [
+    records = VideoRecords(
         VideoRecord(f"video{at:07d}", f"/{at}.mp4", 404.0, "", 0, 1, at, at, min(MOMENTS_A_VIDEO, count - at))
         for at in range(0, count, MOMENTS_A_VIDEO)
-    ]
+    )
     return MomentTable(records, {1: open_segment(folder, 1, count, world.dim)}, world.dim)
 
 

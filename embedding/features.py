@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -75,8 +76,9 @@ class StoreFeatures:
 
     Without names, the spaces are the store's only ones of the networks resnet152 and resnext101_3d. A video is
     found by its id in the store or by that id without folders and without the video file's extension; an extension that
-    the store's id lacks is ignored. With `skip_damaged`, rows that may show damaged pictures are marked as such, and a
-    video that has no others in one of the spaces cannot be used. Raises FeaturesError when a space does not exist.
+    the store's id lacks is ignored. With `exact_ids`, only by its id in the store, which needs no table of all names:
+    for who has the ids from the store. With `skip_damaged`, rows that may show damaged pictures are marked as such, and
+    a video that has no others in one of the spaces cannot be used. Raises FeaturesError when a space does not exist.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class StoreFeatures:
         space_2d: str | None = None,
         space_3d: str | None = None,
         *,
+        exact_ids: bool = False,
         skip_damaged: bool = False,
     ) -> None:
         self.store = store
@@ -93,31 +96,30 @@ class StoreFeatures:
                 space_2d or _only_space(store, "resnet152", "2-D"),
                 space_3d or _only_space(store, "resnext101_3d", "3-D"),
             )
-            held = [set(store.ids(space)) for space in self.spaces]
-        self._ids = held[0] & held[1]
-        if not self._ids:
+            one = exact_ids and not skip_damaged
+            both = list(islice(store.ids_with(self.spaces), 1 if one else None))
+        if not both:
             raise FeaturesError(f"{store.path} has no video with features in both {' and '.join(self.spaces)}.")
-        self._known = KnownVideos(self._ids)
-        self._damage: dict[str, tuple[Ranges, ...]] = {}
+        self._first = min(both)
+        self._known = None if exact_ids else KnownVideos(both)
         self._skip_damaged = skip_damaged
+        self._damage: dict[str, tuple[Ranges, ...]] = {}
         if skip_damaged:
             with features_readable():
-                both = [video_id for video_id in store.ids(self.spaces[0]) if video_id in self._ids]
                 self._damage = read_damage(store, self.spaces, both)
 
     @cached_property
     def stream_dims(self) -> tuple[int, int]:
         """Vector dimension of each stream."""
-        video_id = min(self._ids)
-        widths = [self.video(stream, video_id).rows.shape[1] for stream in range(len(STREAMS))]
+        widths = [self.video(stream, self._first).rows.shape[1] for stream in range(len(STREAMS))]
         return widths[0], widths[1]
 
     def problem(self, video_id: str) -> str | None:
         """Return why this video cannot be used, None when it can."""
-        return self._absence(video_id) or self._only_damaged(self._known.meant(video_id)[0])
+        return self._absence(video_id) or self._only_damaged(self._meant(video_id)[0])
 
     def _absence(self, video_id: str) -> str | None:
-        meant = self._known.meant(video_id)
+        meant = self._meant(video_id)
         if len(meant) == 1:
             return None
         if meant:
@@ -141,7 +143,8 @@ class StoreFeatures:
 
     def video(self, stream: int, video_id: str) -> VideoRows:
         """Open one stream of a video; raises FeaturesError."""
-        store_id = self._store_id(video_id)
+        # The store itself refuses an id that it does not have.
+        store_id = video_id if self._known is None else self._store_id(video_id)
         with features_readable():
             timing, rows = self.store.map_rows(self.spaces[stream], store_id)
         return VideoRows(timing, rows, self._damage[store_id][stream] if store_id in self._damage else ())
@@ -158,7 +161,17 @@ class StoreFeatures:
     def _store_id(self, video_id: str) -> str:
         if problem := self._absence(video_id):
             raise FeaturesError(f"The video {video_id!r} cannot be read from {self.store.path}: {problem}.")
-        return self._known.meant(video_id)[0]
+        return self._meant(video_id)[0]
+
+    def _meant(self, video_id: str) -> list[str]:
+        """Return the ids of the store that a name can refer to."""
+        if self._known is not None:
+            return self._known.meant(video_id)
+        with features_readable():
+            outcome = self.store.outcome(video_id)
+        if outcome is None or not all(space in outcome.rows for space in self.spaces):
+            return []
+        return [outcome.video_id]
 
 
 class NpyFeatures:

@@ -1,4 +1,4 @@
-"""Members of a large JSON object, one after the other, in memory bounded by the largest of them.
+"""Parts of a large JSON object, one after the other, in memory bounded by the largest of them.
 
 Python's own decoder reads each member: it is as fast as the usual streaming parsers, and accepts NaN and Infinity,
 which Python itself writes and those parsers refuse.
@@ -17,7 +17,8 @@ from reeldex.embedding.errors import DatasetError, require_file
 
 _CHUNK_CHARACTERS = 1 << 20
 _LARGEST_MEMBER_CHARACTERS = 1 << 28
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACES = " \t\r\n"
+_SPACE = re.compile(f"[{_SPACES}]*")
 
 
 def object_members(path: Path) -> Iterator[tuple[str, object]]:
@@ -28,22 +29,24 @@ def object_members(path: Path) -> Iterator[tuple[str, object]]:
     require_file(path)
     try:
         with path.open(encoding="utf-8-sig") as file:
-            yield from _Members(file).read()
+            yield from JsonObject(file).members()
     except UnicodeDecodeError as error:
         raise not_utf_8(path, error) from error
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}.") from error
-    except (_SyntaxError, RecursionError) as error:
+    except (JsonSyntaxError, RecursionError) as error:
         raise DatasetError(
             f"{path} cannot be read as JSON that maps names to values: {error}. Get the file again."
         ) from error
 
 
-class _SyntaxError(ValueError):
-    pass
+class JsonSyntaxError(ValueError):
+    """A text is not JSON, or another value than was asked for."""
 
 
-class _Members:
+class JsonObject:
+    """The object in a JSON text. Its methods raise JsonSyntaxError, and what reading the text raises."""
+
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._buffer = ""
@@ -52,36 +55,45 @@ class _Members:
         self._ended = False
         self._decoder = json.JSONDecoder()
 
-    def read(self) -> Iterator[tuple[str, object]]:
-        self._expect("{", "an object does not begin")
-        if self._next() == "}":
-            self._at += 1
-        else:
-            yield self._member()
-            while self._next() == ",":
-                self._at += 1
-                yield self._member()
-            self._expect("}", "neither a comma nor the end of the object stands")
+    def members(self) -> Iterator[tuple[str, object]]:
+        """Yield the members."""
+        return ((name, self.value()) for name in self.names())
+
+    def names(self) -> Iterator[str]:
+        """Yield the name of each member; take its value, or the elements of it, before the next."""
+        for _ in self._items("{", "}", "object"):
+            if self._next() != '"':
+                raise self._fault("no name of a member stands")
+            name = str(self.value())
+            self._expect(":", "no colon stands")
+            yield name
         if self._next():
             raise self._fault("something follows the object")
 
-    def _member(self) -> tuple[str, object]:
-        if self._next() != '"':
-            raise self._fault("no name of a member stands")
-        name = self._value()
-        self._expect(":", "no colon stands")
-        self._next()
-        return str(name), self._value()
+    def elements(self) -> Iterator[object]:
+        """Yield the elements of the array that is the present value."""
+        return (self.value() for _ in self._items("[", "]", "array"))
 
-    def _value(self) -> object:
-        """Decode the value at the present character; more of the file is read until the value is complete."""
+    def _items(self, first: str, last: str, what: str) -> Iterator[None]:
+        """Yield before each item between two brackets."""
+        self._expect(first, f"an {what} does not begin")
+        if self._next() != last:
+            yield
+            while self._next() == ",":
+                self._at += 1
+                yield
+        self._expect(last, f"neither a comma nor the end of the {what} stands")
+
+    def value(self) -> object:
+        """Return the present value; more of the file is read until it is complete."""
+        self._next()
         wanted = _CHUNK_CHARACTERS
         while True:
             try:
                 value, stop = self._decoder.raw_decode(self._buffer, self._at)
             except json.JSONDecodeError as error:
                 if self._ended or wanted > _LARGEST_MEMBER_CHARACTERS:
-                    raise _SyntaxError(f"{error.msg} at character {self._before + error.pos + 1}") from error
+                    raise JsonSyntaxError(f"{error.msg} at character {self._before + error.pos + 1}") from error
             else:
                 # A number at the end of the buffer may go on.
                 if stop < len(self._buffer) or self._ended:
@@ -93,10 +105,14 @@ class _Members:
     def _next(self) -> str:
         """Skip white space and return the next character, empty at the end of the file."""
         while True:
+            if (character := self._buffer[self._at : self._at + 1]) and character not in _SPACES:
+                return character
             found = _SPACE.match(self._buffer, self._at)
             self._at = found.end() if found else self._at
-            if self._at < len(self._buffer) or self._ended:
-                return self._buffer[self._at : self._at + 1]
+            if self._at < len(self._buffer):
+                continue
+            if self._ended:
+                return ""
             self._fill(_CHUNK_CHARACTERS)
 
     def _expect(self, character: str, otherwise: str) -> None:
@@ -111,5 +127,5 @@ class _Members:
         self._buffer = self._buffer[self._at :] + more
         self._at = 0
 
-    def _fault(self, why: str) -> _SyntaxError:
-        return _SyntaxError(f"{why} at character {self._before + self._at + 1}")
+    def _fault(self, why: str) -> JsonSyntaxError:
+        return JsonSyntaxError(f"{why} at character {self._before + self._at + 1}")

@@ -19,7 +19,6 @@ from reeldex.search.generation import (
     Generation,
     IndexInputs,
     read_generation,
-    read_videos,
     require_files,
 )
 from reeldex.search.moment_table import MomentTable
@@ -28,12 +27,15 @@ from reeldex.search.options import AUTO, SEARCH_FIELDS, STRUCTURE_FIELDS, IndexO
 from reeldex.search.origin import origin_of
 from reeldex.search.report import BuildReport
 from reeldex.search.request import IndexRequest
-from reeldex.search.store_videos import compare, usable_videos, with_files
+from reeldex.search.store_videos import Changes, compare, usable_videos, with_files
+from reeldex.search.video_records import VideoRecords
+from reeldex.search.videos_file import read_videos
 from reeldex.storage.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
-_RECALL_LOST = 0.05
+# A build goes through the shards in their order, so that it needs those of a few only.
+_VIDEOS_KEPT = 10_000
 # The other options control how a build works and do not change its result.
 _LASTING = (*STRUCTURE_FIELDS, *SEARCH_FIELDS)
 
@@ -49,8 +51,8 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
     """
     started = time.monotonic()
     options = request.options
-    store = FeatureStore(request.store)
-    source = StoreFeatures(store, options.space_2d, options.space_3d)
+    store = FeatureStore(request.store, videos_kept=_VIDEOS_KEPT)
+    source = StoreFeatures(store, options.space_2d, options.space_3d, exact_ids=True)
     with lock_folder(request.out):
         current, intact = _current(request)
         sweep(request.out, current.files if current else ())
@@ -59,34 +61,53 @@ def build_index(request: IndexRequest, progress: Progress | None = None) -> Buil
         base = intact if checkpoint is None else None
         del intact
         _require_factory(request, inputs)
-        records = {record.video_id: record for record in base.records} if base else {}
-        usable = usable_videos(store, source.spaces, request.captions)
-        wanted = with_files(usable.videos, records, options.missing_files)
-        changes = compare(records, wanted)
+        records = base.records if base else VideoRecords()
+        changes, found = _compared(request, source, records)
         notes: tuple[str, ...] = ()
         up_to_date = not changes.any and base is not None and _is_same(base.state, inputs, options)
         if base is not None and up_to_date:
             done, embedded = base.state, Embedded()
+            counts = _counts(changes, embedded)
         else:
             build = Build(request, source, inputs, checkpoint, current, base)
             embedded = build.embed(changes, progress)
-            done, notes = build.publish(changes, embedded, records)
+            counts, kept, gone = _counts(changes, embedded), changes.kept, changes.gone
+            # The videos of the store are no longer needed, and the rest takes as much memory.
+            del changes
+            done, notes = build.publish(kept, gone, embedded)
         sweep(request.out, done.files)
-    captioned = None if request.captions is None else sum(video.captioned for video in wanted)
     return BuildReport(
-        videos_added=sum(record.video_id not in records for record in embedded.records),
-        videos_changed=sum(record.video_id in records for record in embedded.records),
-        videos_removed=len(changes.removed) + sum(video_id in records for video_id in embedded.failed),
-        videos_kept=len(changes.kept),
-        videos_without_file=len(usable.videos) - len(wanted),
-        videos_captioned=captioned,
-        unusable_captions=usable.unusable_captions,
+        **found,
+        **counts,
         failed=embedded.failed,
         seconds=time.monotonic() - started,
         up_to_date=up_to_date,
         notes=notes,
         **_figures(done),
     )
+
+
+def _compared(request: IndexRequest, source: StoreFeatures, records: VideoRecords) -> tuple[Changes, dict[str, Any]]:
+    """Return what a build has to do, and the fields of BuildReport about the videos of the store."""
+    usable = usable_videos(source.store, source.spaces, request.captions)
+    wanted = with_files(usable.videos, records, request.options.missing_files)
+    return compare(records, wanted), {
+        "videos_without_file": len(usable.videos) - len(wanted),
+        "videos_captioned": None if request.captions is None else int(wanted.numbers("captioned").sum()),
+        "unusable_captions": usable.unusable_captions,
+    }
+
+
+def _counts(changes: Changes, embedded: Embedded) -> dict[str, Any]:
+    """Return the fields of BuildReport that count videos by what was done with them."""
+    failed = sum(video.video_id in embedded.failed for video in changes.changed) if embedded.failed else 0
+    return {
+        "videos_added": len(changes.added) - (len(embedded.failed) - failed),
+        "videos_changed": len(changes.changed) - failed,
+        # One that changed and cannot be embedded any more has left the index.
+        "videos_removed": changes.removed + failed,
+        "videos_kept": len(changes.kept),
+    }
 
 
 def _is_same(state: Generation, inputs: IndexInputs, options: IndexOptions) -> bool:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reeldex.embedding.block_pooling import pool_spans
 from reeldex.embedding.errors import FeaturesError
 from reeldex.embedding.features import STREAMS, StoreFeatures
-from reeldex.search.generation import VideoRecord
 from reeldex.search.moments import Window, caption_windows, sliding_windows
 from reeldex.search.options import IndexOptions
 from reeldex.search.request import Captions
 from reeldex.search.segments import write_segment
 from reeldex.search.store_videos import StoreVideo, captions_of
 from reeldex.search.tower import VideoTower
+from reeldex.search.video_records import VideoRecord, VideoRecords
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,13 @@ class NewSegment:
 class Embedded:
     """The records of embedded videos, and why others could not be embedded."""
 
-    records: list[VideoRecord] = field(default_factory=list)
+    records: VideoRecords = field(default_factory=VideoRecords)
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
     def moments(self) -> int:
         """The number of moments of all videos."""
-        return sum(record.moments for record in self.records)
+        return int(self.records.numbers("moments").sum())
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,10 @@ class VideoEmbedder:
     options: IndexOptions
     captions: Captions | None
 
-    def write(self, videos: Sequence[StoreVideo], target: NewSegment, progress: Progress | None) -> Embedded:
-        """Publish a segment of these videos; `progress` is called with (videos done, videos in total).
+    def write(
+        self, videos: Iterable[StoreVideo], total: int, target: NewSegment, progress: Progress | None
+    ) -> Embedded:
+        """Publish a segment of these `total` videos; `progress` is called with (videos done, videos in total).
 
         A video whose features cannot be used is left out and reported with the reason.
         """
@@ -71,7 +73,7 @@ class VideoEmbedder:
                     log.warning("%s", error)
                     done.failed[video.video_id] = str(error)
                     if progress:
-                        progress(number + 1, len(videos))
+                        progress(number + 1, total)
                     continue
                 row = writer.rows
                 done.records.append(
@@ -91,7 +93,7 @@ class VideoEmbedder:
                 for embeddings in self.tower.push(pooled):
                     writer.add_embeddings(embeddings)
                 if progress:
-                    progress(number + 1, len(videos))
+                    progress(number + 1, total)
             writer.add_embeddings(self.tower.flush())
         return done
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -95,24 +95,6 @@ class Recall:
     queries: Text
 
 
-@dataclass(frozen=True, slots=True)
-class VideoRecord:
-    """A video of the index: moments `first_id`... in rows `first_row`... of a segment; `signature` of its content.
-
-    `shard` is the shard of the store with its features.
-    """
-
-    video_id: Text
-    path: Text
-    duration_seconds: Number
-    signature: Text
-    shard: Integer
-    segment: Integer
-    first_row: Integer
-    first_id: Integer
-    moments: Integer
-
-
 @dataclass(frozen=True)
 class Generation:
     """One published state of an index. `rows` has the row count of each segment, `files` each file's size in bytes.
@@ -159,36 +141,6 @@ def readable(path: Path) -> Iterator[None]:
             yield
     except StoreUnreadableError as error:
         raise IndexUnreadableError(str(error), error.errno) from error
-
-
-def videos_file(number: int) -> str:
-    """Return the file name of the videos of a generation."""
-    return f"videos-{number:05d}.json"
-
-
-def write_videos(folder: Path, number: int, records: Sequence[VideoRecord]) -> None:
-    """Publish the videos of a generation."""
-    names = [field.name for field in fields(VideoRecord)]
-    rows = [[getattr(record, name) for name in names] for record in records]
-    publish_text(folder / videos_file(number), json.dumps({"fields": names, "videos": rows}, allow_nan=False))
-
-
-def read_videos(folder: Path, generation: Generation) -> tuple[VideoRecord, ...]:
-    """Return the videos of a generation, in the order of their moments' ids; raises IndexDamagedError."""
-    path = folder / videos_file(generation.number)
-    with readable(path):
-        text = path.read_bytes()
-    try:
-        content = json.loads(text)
-        names = content["fields"]
-        records = [from_json(VideoRecord, dict(zip(names, row, strict=True))) for row in content["videos"]]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        # Not its repr, which for undecodable bytes contains the whole file.
-        why = f"{type(error).__name__}: {error}"
-        raise IndexDamagedError(f"{path} does not hold the videos of an index ({why}). {REMEDY}") from error
-    if (len(records), sum(record.moments for record in records)) != (generation.videos, generation.moments):
-        raise IndexDamagedError(f"{path} does not hold the {generation.videos} videos of the index. {REMEDY}")
-    return tuple(sorted(records, key=lambda record: record.first_id))
 
 
 def publish_generation(folder: Path, generation: Generation) -> None:

@@ -17,13 +17,15 @@ import numpy as np
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.search.ann_index import AnnIndex
 from reeldex.search.errors import IndexClosedError, IndexDamagedError, QueryError, UnknownWordsError
-from reeldex.search.generation import Generation, VideoRecord, read_generation, read_videos, require_files
+from reeldex.search.generation import Generation, read_generation, require_files
 from reeldex.search.merging import merge_overlapping
 from reeldex.search.moment_table import Floats, Ids, MomentTable
 from reeldex.search.origin import load_recorded, recorded_words, require_checkpoint, require_words, space_names
 from reeldex.search.ranking import Ranked, Ranker
 from reeldex.search.results import IndexedVideo, IndexInfo, Moment, SearchResults
 from reeldex.search.sentences import SentenceTower, cached_text_tower
+from reeldex.search.video_records import VideoRecord
+from reeldex.search.videos_file import read_videos
 from reeldex.storage.video_names import name_without_suffix
 
 LONGEST_QUERY = 1_000
@@ -58,7 +60,6 @@ class SearchIndex:
         self._sentences = sentences
         ranker = Ranker(table, ann_index, generation.options.rerank_candidates, generation.ann_index.nprobe)
         self._open_parts: tuple[MomentTable, Ranker] | None = (table, ranker)
-        self._records = {record.video_id: at for at, record in enumerate(table.records)}
         self._given: tuple[Path | None, WordVectors | None] = (None, None)
 
     @classmethod
@@ -159,7 +160,7 @@ class SearchIndex:
     def _videos(self) -> Mapping[str, IndexedVideo]:
         found = {
             record.video_id: IndexedVideo(record.video_id, record.path, record.duration_seconds, record.moments)
-            for record in sorted(self._table.records, key=lambda record: record.video_id)
+            for record in self._table.records.chosen(self._table.by_video_id)
         }
         return MappingProxyType(found)
 
@@ -179,7 +180,7 @@ class SearchIndex:
             moments=generation.moments,
             videos=generation.videos,
             store=generation.inputs.store,
-            shards=tuple(sorted({record.shard for record in self._table.records})),
+            shards=tuple(np.unique(self._table.records.numbers("shard")).tolist()),
             checkpoint=generation.inputs.checkpoint.path,
             checkpoint_sha256=generation.inputs.checkpoint.sha256,
             word_vectors=generation.inputs.words_cache,
@@ -254,7 +255,7 @@ class SearchIndex:
         _require_length("pattern", pattern)
         # As fnmatch.fnmatchcase, compiled once for all ids.
         matches = re.compile(fnmatch.translate(pattern)).match
-        places = [at for at, record in enumerate(self._table.records) if matches(record.video_id)]
+        places = [at for at, video_id in enumerate(self._table.records.texts("video_id")) if matches(video_id)]
         if not places:
             raise QueryError(
                 f"No video of the index has an id like {pattern!r}. * stands for any letters, ? for one, [ab] for a or "
@@ -263,16 +264,17 @@ class SearchIndex:
         return self._table.ids(places)
 
     def _video(self, video_id: str) -> VideoRecord:
-        if video_id in self._records:
-            return self._table.records[self._records[video_id]]
-        known = [known for known in self._records if name_without_suffix(known) == video_id]
-        if len(known) == 1:
-            return self._table.records[self._records[known[0]]]
-        if known:
-            raise QueryError(
-                f"Several videos are called {video_id!r}: {', '.join(sorted(known)[:3])}. Use the full id."
-            )
-        near = difflib.get_close_matches(video_id[:LONGEST_QUERY], list(self._records), n=3)
+        records = self._table.records
+        if (exact := self._table.find(video_id)) is not None:
+            return records[exact]
+        video_ids = list(records.texts("video_id"))
+        places = [at for at, known in enumerate(video_ids) if name_without_suffix(known) == video_id]
+        if len(places) == 1:
+            return records[places[0]]
+        if places:
+            known = ", ".join(sorted(video_ids[at] for at in places)[:3])
+            raise QueryError(f"Several videos are called {video_id!r}: {known}. Use the full id.")
+        near = difflib.get_close_matches(video_id[:LONGEST_QUERY], video_ids, n=3)
         meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise QueryError(f"The index has no video {video_id[:100]!r}.{meant}")
 

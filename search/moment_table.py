@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from reeldex.search.generation import Generation, VideoRecord
+from reeldex.search.generation import Generation
 from reeldex.search.moments import Window
 from reeldex.search.segments import Halves, Segment, open_segment
+from reeldex.search.video_records import VideoRecord, VideoRecords
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -36,20 +39,22 @@ class MomentTable:
     Thread-safe.
     """
 
-    def __init__(self, records: Sequence[VideoRecord], segments: Mapping[int, Segment], embed_dim: int) -> None:
+    def __init__(self, records: VideoRecords, segments: Mapping[int, Segment], embed_dim: int) -> None:
         self.records = records
         self.segments = segments
         self.embed_dim = embed_dim
-        self._first_ids = np.array([record.first_id for record in records], dtype=np.int64)
-        self._first_rows = np.array([record.first_row for record in records], dtype=np.int64)
-        self._segment_of = np.array([record.segment for record in records], dtype=np.int64)
-        self._counts = np.array([record.moments for record in records], dtype=np.int64)
-        by_id = sorted(range(len(records)), key=lambda at: records[at].video_id)
+        self._first_ids: Ids = records.numbers("first_id")
+        self._first_rows: Ids = records.numbers("first_row")
+        self._segment_of: Ids = records.numbers("segment")
+        self._counts: Ids = records.numbers("moments")
+        video_ids = list(records.texts("video_id"))
+        self.by_video_id: Ids = np.array(sorted(range(len(records)), key=video_ids.__getitem__), dtype=np.int64)
+        """The indices of `records` in the order of their videos' ids."""
         self._rank_of = np.empty(len(records), dtype=np.int64)
-        self._rank_of[by_id] = np.arange(len(records))
+        self._rank_of[self.by_video_id] = np.arange(len(records))
 
     @classmethod
-    def open(cls, folder: Path, generation: Generation, records: Sequence[VideoRecord]) -> MomentTable:
+    def open(cls, folder: Path, generation: Generation, records: VideoRecords) -> MomentTable:
         """Memory-map the segments of a generation; raises IndexDamagedError."""
         dim = generation.inputs.embed_dim
         opened = {number: open_segment(folder, number, rows, dim) for number, rows in generation.rows.items()}
@@ -65,9 +70,18 @@ class MomentTable:
 
     def ids(self, videos: Sequence[int] | None = None) -> Ids:
         """Return the ids of all moments, or of those of the videos at these indices of `records`, ascending."""
-        chosen = range(len(self.records)) if videos is None else videos
-        parts = [np.arange(self._counts[at], dtype=np.int64) + self._first_ids[at] for at in chosen]
-        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+        chosen = slice(None) if videos is None else np.asarray(videos, np.int64)
+        first_ids, counts = self._first_ids[chosen], self._counts[chosen]
+        before = np.cumsum(counts) - counts
+        ids: Ids = np.arange(counts.sum(), dtype=np.int64) + np.repeat(first_ids - before, counts)
+        return ids
+
+    def find(self, video_id: str) -> int | None:
+        """Return the index of a video in `records`, None for an unknown one."""
+        video_ids = self.records.texts("video_id")
+        at = bisect_left(self.by_video_id, video_id, key=video_ids.__getitem__)
+        found = int(self.by_video_id[at]) if at < len(self.records) else None
+        return found if found is not None and video_ids[found] == video_id else None
 
     def locate(self, ids: Ids) -> tuple[Ids, Ids]:
         """Return each moment's video (index in `records`) and its row in that video's segment; ids must be known."""
@@ -76,9 +90,8 @@ class MomentTable:
 
     def window(self, moment_id: int) -> tuple[VideoRecord, Window]:
         """Return the video and the times of a moment."""
-        videos, rows = self.locate(np.array([moment_id], dtype=np.int64))
-        record = self.records[int(videos[0])]
-        return record, self.segments[record.segment].window(int(rows[0]))
+        record = self.records[int(self._first_ids.searchsorted(moment_id, side="right")) - 1]
+        return record, self.segments[record.segment].window(record.first_row + moment_id - record.first_id)
 
     def windows(self, record: VideoRecord) -> list[Window]:
         """Return the times of all moments of a video."""
@@ -113,27 +126,23 @@ class MomentTable:
         videos, rows = self.locate(ids)
         return np.lexsort((rows, self._rank_of[videos], -scores)).astype(np.int64)
 
-    def runs(self) -> Iterator[Run]:
-        """Return all moments in the order of their ids, as the longest possible runs of neighbours."""
-        run: Run | None = None
-        for record in self.records:
-            if (
-                run
-                and record.segment == run.segment
-                and record.first_row == run.first_row + run.count
-                and record.first_id == run.first_id + run.count
-            ):
-                run = Run(run.segment, run.first_row, run.first_id, run.count + record.moments)
-                continue
-            if run:
-                yield run
-            run = Run(record.segment, record.first_row, record.first_id, record.moments)
-        if run:
-            yield run
+    def runs(self, first_id: int = 0) -> Iterator[Run]:
+        """Return the moments of this id and above in their order, as the longest possible runs of neighbours.
 
-    def blocks(self) -> Iterator[tuple[Ids, Floats]]:
-        """Yield all moments in blocks: ids (n,) and embeddings (n, D) float32."""
-        for run in self.runs():
+        The id is the first of a video.
+        """
+        first = int(np.searchsorted(self._first_ids, first_id))
+        ids, counts = self._first_ids[first:], self._counts[first:]
+        rows, segments = self._first_rows[first:], self._segment_of[first:]
+        joined = (segments[1:] == segments[:-1]) & (rows[1:] == (rows + counts)[:-1]) & (ids[1:] == (ids + counts)[:-1])
+        bounds = [*np.flatnonzero(np.concatenate([[True], ~joined])).tolist(), len(ids)] if len(ids) else []
+        for begin, stop in pairwise(bounds):
+            count = int(counts[begin:stop].sum())
+            yield Run(int(segments[begin]), int(rows[begin]), int(ids[begin]), count)
+
+    def blocks(self, first_id: int = 0) -> Iterator[tuple[Ids, Floats]]:
+        """Yield the moments of `runs` in blocks: ids (n,) and embeddings (n, D) float32."""
+        for run in self.runs(first_id):
             for first in range(0, run.count, self.rows_per_block):
                 count = min(self.rows_per_block, run.count - first)
                 begin = run.first_row + first

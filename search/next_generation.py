@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,9 @@ from reeldex.search.generation import (
     Generation,
     IndexInputs,
     Recall,
-    VideoRecord,
     ann_index_files,
     publish_generation,
     segment_files,
-    videos_file,
-    write_videos,
 )
 from reeldex.search.moment_table import MomentTable
 from reeldex.search.recall import draw_sample, settle_nprobe
@@ -36,6 +34,8 @@ from reeldex.search.segments import open_segment
 from reeldex.search.sentences import SentenceTower, text_tower
 from reeldex.search.store_videos import Changes
 from reeldex.search.tower import VideoTower
+from reeldex.search.video_records import VideoRecord, VideoRecords
+from reeldex.search.videos_file import videos_file, write_videos
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Intact:
     """The current index, all files of which could be opened."""
 
     state: Generation
-    records: tuple[VideoRecord, ...]
+    records: VideoRecords
     ann_index: AnnIndex
 
 
@@ -84,38 +84,36 @@ class Build:
 
     def embed(self, changes: Changes, progress: Progress | None) -> Embedded:
         """Write the embeddings of new and changed videos; raises NothingToIndexError if nothing can be indexed."""
-        videos = (*changes.added, *changes.changed)
+        videos = len(changes.added) + len(changes.changed)
         if not videos:
             return Embedded()
         options = self.request.options
         tower = VideoTower(self._checkpoint.model(), options.batch_size, options.device)
         embedder = VideoEmbedder(self.source, tower, options, self.request.captions)
         target = NewSegment(self._folder, self._next_segment, self._next_id, self.inputs.embed_dim)
-        embedded = embedder.write(videos, target, progress)
+        embedded = embedder.write(chain(changes.added, changes.changed), videos, target, progress)
         if not embedded.records and not changes.kept:
             raise NothingToIndexError(
-                f"None of the {len(videos)} videos can be indexed, the first because of this: "
+                f"None of the {videos} videos can be indexed, the first because of this: "
                 f"{next(iter(embedded.failed.values()))}"
             )
         return embedded
 
     def publish(
-        self, changes: Changes, embedded: Embedded, records: dict[str, VideoRecord]
+        self, kept: VideoRecords, gone: Sequence[VideoRecord], embedded: Embedded
     ) -> tuple[Generation, tuple[str, ...]]:
-        """Publish the new state; return it and the notes for the report."""
+        """Publish the new state, without what is gone; return it and the notes for the report."""
         notes: list[str] = []
-        live: Sequence[VideoRecord] = (*changes.kept, *embedded.records)
+        live = _joined(kept, embedded.records)
         rows = self._rows(live, embedded)
         table = self._table(live, rows)
-        if needs_compaction(rows, live):
+        if needs_compaction(rows, len(table)):
             notes.append(f"{len(rows)} segments with {sum(rows.values())} rows became one of {len(table)}")
             # Beyond the segments of the current index, too: a kill must leave those as they are.
             number = max(*rows, self._next_segment) + 1
             live = compact(table, self._folder, number)
             rows = {number: len(table)}
             table = self._table(live, rows)
-        kept_ids = {record.video_id for record in changes.kept}
-        gone = [record for video_id, record in records.items() if video_id not in kept_ids]
         ann_index, why = self._ann_index(table, gone)
         sentences = SentenceTower(lambda: text_tower(self._checkpoint), self.request.words)
         options = self.request.options
@@ -133,13 +131,13 @@ class Build:
             log.info("%s", note)
         return done, tuple(notes)
 
-    def _rows(self, live: Sequence[VideoRecord], embedded: Embedded) -> dict[int, int]:
+    def _rows(self, live: VideoRecords, embedded: Embedded) -> dict[int, int]:
         """Return the row counts of the segments that still have moments in use."""
         rows = {**(self.base.state.rows if self.base else {}), self._next_segment: embedded.moments}
-        used = {record.segment for record in live}
+        used = set(np.unique(live.numbers("segment")).tolist())
         return {number: count for number, count in rows.items() if number in used}
 
-    def _table(self, live: Sequence[VideoRecord], rows: dict[int, int]) -> MomentTable:
+    def _table(self, live: VideoRecords, rows: dict[int, int]) -> MomentTable:
         dim = self.inputs.embed_dim
         return MomentTable(live, {at: open_segment(self._folder, at, count, dim) for at, count in rows.items()}, dim)
 
@@ -156,16 +154,13 @@ class Build:
         ann_index = base.ann_index
         if gone:
             ann_index.remove(np.concatenate([np.arange(each.moments) + each.first_id for each in gone]))
-        new = MomentTable(
-            [record for record in table.records if record.first_id >= self._next_id], table.segments, table.embed_dim
-        )
-        for ids, block in new.blocks():
+        for ids, block in table.blocks(self._next_id):
             ann_index.add(ids, block)
         return ann_index, None
 
     def _write(  # noqa: PLR0913 - the parts of one state, half of them by keyword
         self,
-        live: Sequence[VideoRecord],
+        live: VideoRecords,
         rows: dict[int, int],
         ann_index: AnnIndex,
         *,
@@ -196,7 +191,7 @@ class Build:
             rows=rows,
             ann_index=record,
             recall=recall,
-            moments=sum(each.moments for each in live),
+            moments=int(live.numbers("moments").sum()),
             videos=len(live),
             files={name: (self._folder / name).stat().st_size for name in names},
         )
@@ -204,3 +199,8 @@ class Build:
         done = replace(done, next_id=max(done.next_id, self._next_id))
         publish_generation(self._folder, done)
         return done
+
+
+def _joined(kept: VideoRecords, new: VideoRecords) -> VideoRecords:
+    """Return records with those of new videos, whose moments have the higher ids."""
+    return VideoRecords(chain(kept, new)) if kept and new else kept or new

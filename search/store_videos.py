@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from reeldex.embedding.caption_cache import CaptionFile
 from reeldex.embedding.captions import VideoCaptions
 from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.features import features_readable
 from reeldex.remote_urls import is_url
+from reeldex.search.columns import Columns
 from reeldex.search.errors import NothingToIndexError, VideosVanishedError
-from reeldex.search.generation import VideoRecord
 from reeldex.search.request import Captions
+from reeldex.search.video_records import VideoRecord, VideoRecords
 from reeldex.storage import layout
 from reeldex.storage.documents import canonical_json
 from reeldex.storage.hashing import file_sha256
@@ -44,22 +49,40 @@ class StoreVideo:
     captioned: bool
 
 
+class StoreVideos(Columns[StoreVideo]):
+    """Videos that can be indexed: about 160 bytes each."""
+
+    record = StoreVideo
+    fields: ClassVar = {
+        "video_id": str,
+        "path": str,
+        "duration_seconds": float | None,
+        "signature": str,
+        "shard": int,
+        "captioned": bool,
+    }
+
+
 @dataclass(frozen=True)
 class Usable:
     """The videos that can be indexed, in the order of the shards, and why captions of some cannot be used."""
 
-    videos: tuple[StoreVideo, ...]
+    videos: StoreVideos
     unusable_captions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How the videos wanted differ from those held: `kept` are records as they are to be from now on."""
+    """How the videos wanted differ from those held: `kept` are records as they are to be from now on.
 
-    added: tuple[StoreVideo, ...]
-    changed: tuple[StoreVideo, ...]
-    removed: tuple[str, ...]
-    kept: tuple[VideoRecord, ...]
+    `gone` are the records held of removed and changed videos.
+    """
+
+    added: Sequence[StoreVideo]
+    changed: Sequence[StoreVideo]
+    removed: int
+    kept: VideoRecords
+    gone: Sequence[VideoRecord]
     moved: int
 
     @property
@@ -97,7 +120,7 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
 
     One whose captions cannot be used is indexed like one without.
     """
-    found = []
+    found = StoreVideos()
     unusable = {}
     for manifest, outcomes in store.walk():
         uncounted = store.uncounted(manifest.shard)
@@ -123,53 +146,68 @@ def usable_videos(store: FeatureStore, spaces: Sequence[str], captions: Captions
                     captioned=said is not None,
                 )
             )
-    return Usable(tuple(found), unusable)
+    return Usable(found, unusable)
 
 
-def with_files(
-    videos: Sequence[StoreVideo], held: Mapping[str, VideoRecord], missing_files: Literal["drop", "keep"]
-) -> list[StoreVideo]:
+def with_files(videos: StoreVideos, held: VideoRecords, missing_files: Literal["drop", "keep"]) -> StoreVideos:
     """Leave out videos whose file no longer exists, unless they are to be kept. One at a URL counts as existing.
 
     Raises VideosVanishedError when that would remove more than half of the videos of an index, and
     NothingToIndexError when no video is left.
     """
-    there = [video for video in videos if missing_files == "keep" or is_url(video.path) or Path(video.path).exists()]
-    ids = {video.video_id for video in there}
-    gone = [video for video in videos if video.video_id not in ids]
-    vanishing = [video for video in gone if video.video_id in held]
+    paths = videos.texts("path")
+    there = np.fromiter((missing_files == "keep" or is_url(path) or Path(path).exists() for path in paths), bool)
+    if videos and there.all():
+        return videos
+    gone = videos.chosen(np.flatnonzero(~there))
+    held_ids = set(held.texts("video_id"))
+    vanishing = [video.path for video in gone if video.video_id in held_ids]
     if 2 * len(vanishing) > len(held):
         raise VideosVanishedError(
             f"The files of {len(vanishing)} of the {len(held)} videos of the index are gone, among them "
-            f"{vanishing[0].path}. Is their disk mounted? Nothing was changed. To keep moments of videos whose files "
+            f"{vanishing[0]}. Is their disk mounted? Nothing was changed. To keep moments of videos whose files "
             "are gone, set missing_files to keep; if they are gone for good, delete the index and build it again."
         )
-    if not there:
+    if not there.any():
         why = f"none of the files of its {len(videos)} videos is there" if videos else "it has features of none"
         raise NothingToIndexError(
             f"The store has no video to be indexed: {why}. Mount their disk or set missing_files to keep, or extract "
             "videos with `reeldex extract`."
         )
-    return there
+    return StoreVideos(videos.chosen(np.flatnonzero(there)))
 
 
-def compare(held: Mapping[str, VideoRecord], wanted: Sequence[StoreVideo]) -> Changes:
+def compare(held: VideoRecords, wanted: StoreVideos) -> Changes:
     """Return what has to be added, changed, removed and kept; pure, touches no file."""
-    added, changed, kept = [], [], []
-    moved = 0
-    for video in wanted:
-        record = held.get(video.video_id)
-        if record is None:
-            added.append(video)
-        elif record.signature != video.signature:
-            changed.append(video)
-        else:
-            moved += (record.path, record.shard) != (video.path, video.shard)
-            kept.append(replace(record, path=video.path, shard=video.shard))
-    wanted_ids = {video.video_id for video in wanted}
-    removed = tuple(video_id for video_id in held if video_id not in wanted_ids)
-    kept.sort(key=lambda record: record.first_id)
-    return Changes(tuple(added), tuple(changed), removed, tuple(kept), moved)
+    place_of = {video_id: at for at, video_id in enumerate(held.texts("video_id"))}
+    signatures, paths, shards = held.texts("signature"), held.texts("path"), held.numbers("shard").tolist()
+    added, changed, moved = array("q"), array("q"), 0
+    removed = np.ones(len(held), bool)
+    kept_as = np.full(len(held), -1)
+    for at, video in enumerate(wanted):
+        place = place_of.get(video.video_id)
+        if place is None:
+            added.append(at)
+            continue
+        removed[place] = False
+        if signatures[place] != video.signature:
+            changed.append(at)
+            continue
+        kept_as[place] = at
+        moved += (paths[place], shards[place]) != (video.path, video.shard)
+    gone = held.chosen(np.flatnonzero(kept_as < 0))
+    kept = _kept(held, wanted, kept_as) if moved or gone else held
+    return Changes(wanted.chosen(added), wanted.chosen(changed), int(removed.sum()), kept, gone, moved)
+
+
+def _kept(held: VideoRecords, wanted: StoreVideos, kept_as: npt.NDArray[np.int64]) -> VideoRecords:
+    """Return the records held that are kept, with path and shard of the videos wanted.
+
+    `kept_as` has the place of the video wanted for each record held, -1 for none.
+    """
+    paths, shards = wanted.texts("path"), wanted.numbers("shard").tolist()
+    pairs = zip(held, kept_as.tolist(), strict=True)
+    return VideoRecords(replace(record, path=paths[at], shard=shards[at]) for record, at in pairs if at >= 0)
 
 
 def _signature(

@@ -4,7 +4,8 @@
   `reasons` (why a video failed), `catalog`, `contents` and `video_table` (what a store holds), `status`, `durations`
   (from rows), `verify` with `verify_features`, `verify_report` and `verify_sample`, `errors`.
 - Large stores: `entry_index` (which shards hold an id or a path), `shard_summary` (the counts of each shard),
-  `completeness` (shards that need not be opened), `derived` (the cache of these).
+  `completeness` (shards that need not be opened), `derived` (the cache of these),
+  `bounded_cache` (what is kept in memory).
 - Exchange: `npy_export`, `npy_import`, `npy_space` (what is imported), `npy_files`, `sidecar` (the record beside them),
   `comparison/` (two stores or folders), `video_names` (ids and the names of data sets).
 - Removing: `forgotten` (videos that no longer count), `removal`, `removed` (spaces that are not to be made again).

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from reeldex.quantities import counted
 from reeldex.storage import layout
+from reeldex.storage.bounded_cache import BoundedCache
 from reeldex.storage.derived import DerivedRows, RowKind, form_of
 from reeldex.storage.durations import with_durations
 from reeldex.storage.entry_index import ENTRY, EntryIndex, EntryKeys
@@ -30,34 +30,34 @@ from reeldex.storage.system_errors import FileVersion, file_version, file_versio
 _SETTLED_AFTER_NS = 1_000_000_000
 
 _ENTRIES = RowKind("entries", f"{form_of(EntryKeys)} {ENTRY.descr}")
-# The outcomes of a video take about 1 kB.
-_MOST_VIDEOS_KEPT = 250_000
+VIDEOS_KEPT = 250_000
+"""Of so many videos, entries and outcomes are kept in memory: about 1.5 kB per video."""
 
 
 class Catalog:
     """Manifests and outcomes of a store; each file is read once per version.
 
-    Looking up a video reads the manifests that may name it, and not the others. Every method raises StoreDamagedError
-    when a file it needs is damaged, and StoreUnreadableError when the system does not allow reading it.
+    Looking up a video reads the manifests that may name it, and not the others. What was read is kept of the
+    `videos_kept` videos used last; beyond them, files are read again. Every method raises StoreDamagedError when a file
+    it needs is damaged, and StoreUnreadableError when the system does not allow reading it.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, videos_kept: int = VIDEOS_KEPT) -> None:
         self._root = root
         self._stamp: int | None = None
         self._shards = 0
         self._first: FileVersion | None = None
-        self._manifests: dict[int, ShardManifest] = {}
+        self._manifests = BoundedCache[int, ShardManifest](videos_kept)
         self._all: tuple[ShardManifest, ...] = ()
         self._index = EntryIndex(())
-        self._found: dict[str, tuple[str, int, int, VideoEntry]] = {}
+        self._found = BoundedCache[str, tuple[str, int, int, VideoEntry]](videos_kept)
         self._found_in: tuple[object, ...] = ()
         self._latest: dict[str, tuple[int, int, VideoEntry]] = {}
         self._latest_of: tuple[object, ...] = ()
         self._forgotten: tuple[FileVersion | None, Forgotten] = (None, NOTHING_FORGOTTEN)
         self._uncounted: dict[int, frozenset[int]] = {}
         self._uncounted_of: tuple[object, ...] = ()
-        self._outcomes: OrderedDict[int, tuple[FileVersion, ShardOutcomes]] = OrderedDict()
-        self._videos_kept = 0
+        self._outcomes = BoundedCache[int, tuple[FileVersion, ShardOutcomes]](videos_kept)
 
     @property
     def root(self) -> Path:
@@ -82,9 +82,9 @@ class Catalog:
         """Forget all manifests if another store has taken the place of the one they are of."""
         before, self._first = self._first, file_version(layout.manifest_file(self._root, 0))
         if before is not None and self._first != before:
-            self._manifests, self._all, self._index = {}, (), EntryIndex(())
+            self._all, self._index = (), EntryIndex(())
+            self._manifests.clear()
             self._outcomes.clear()
-            self._videos_kept = 0
 
     def manifest(self, shard: int) -> ShardManifest:
         """Return the manifest of one shard; raises ValueError when there is no such shard."""
@@ -94,7 +94,8 @@ class Catalog:
         known = self._manifests.get(shard)
         if known is None:
             # A manifest never changes once it is written.
-            known = self._manifests[shard] = read_manifest(layout.manifest_file(self._root, shard))
+            known = read_manifest(layout.manifest_file(self._root, shard))
+            self._manifests.put(shard, known, len(known.videos))
         return known
 
     def manifests(self) -> tuple[ShardManifest, ...]:
@@ -178,7 +179,8 @@ class Catalog:
         """
         index, forgotten = self.index(), self.forgotten()
         if not _same((index, forgotten), self._found_in):
-            self._found, self._found_in = {}, (index, forgotten)
+            self._found.clear()
+            self._found_in = (index, forgotten)
         known = self._found.get(video_id)
         if known is None:
             versions: dict[str, tuple[int, int, VideoEntry]] = {}
@@ -189,7 +191,8 @@ class Catalog:
             spelled = Spellings(versions).of(video_id)
             if spelled not in versions:
                 return None
-            known = self._found[video_id] = (spelled, *versions[spelled])
+            known = (spelled, *versions[spelled])
+            self._found.put(video_id, known)
         return known
 
     def outcomes(self, shard: int) -> ShardOutcomes | None:
@@ -199,11 +202,10 @@ class Catalog:
             return None
         known = self._outcomes.get(shard)
         if known and known[0] == version:
-            self._outcomes.move_to_end(shard)
             return known[1]
         outcomes = self.read_outcomes(shard)
         if outcomes is not None:
-            self._keep(shard, version, outcomes)
+            self._outcomes.put(shard, (version, outcomes), len(outcomes.videos))
         return outcomes
 
     def read_outcomes(self, shard: int) -> ShardOutcomes | None:
@@ -225,16 +227,6 @@ class Catalog:
         """Whether outcomes are known to be those of their manifest, without reading it."""
         shards = self.index().shards
         return outcomes.shard < len(shards) and shards[outcomes.shard].are_of(outcomes)
-
-    def _keep(self, shard: int, version: FileVersion, outcomes: ShardOutcomes) -> None:
-        """Keep the outcomes of a shard in memory, and forget those used least recently if they are too many."""
-        if before := self._outcomes.pop(shard, None):
-            self._videos_kept -= len(before[1].videos)
-        self._outcomes[shard] = (version, outcomes)
-        self._videos_kept += len(outcomes.videos)
-        while self._videos_kept > _MOST_VIDEOS_KEPT and len(self._outcomes) > 1:
-            _, (_, oldest) = self._outcomes.popitem(last=False)
-            self._videos_kept -= len(oldest.videos)
 
 
 def _same(now: tuple[object, ...], then: tuple[object, ...]) -> bool:

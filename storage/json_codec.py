@@ -6,7 +6,10 @@ never coerced.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import AllowInfNan, Field, GetPydanticSchema, Strict, TypeAdapter, ValidationError
 from pydantic_core import core_schema, to_jsonable_python
@@ -56,6 +59,31 @@ def from_json(kind: type[T], values: object) -> T:
     except ValidationError as error:
         raise ValueError(_explain(error.errors(include_url=False)[0])) from error
     return found
+
+
+def row_reader(kind: type[Any], names: Sequence[str]) -> Callable[[object], tuple[Any, ...]]:
+    """Return a function that does for rows what `from_json` does for objects, and returns values instead of `kind`.
+
+    A row is a JSON array of a dataclass's fields in the order of `names`; the values are in the order of the fields.
+    Raises ValueError unless the names are those of the fields.
+    """
+    names, types = list(names), get_type_hints(kind, include_extras=True)
+    if sorted(names) != sorted(types):
+        raise ValueError(f"the fields are {names!r:.200} instead of {list(types)}")
+    row_type: Any = GenericAlias(tuple, tuple(types[name] for name in names))
+    adapter: TypeAdapter[tuple[Any, ...]] = TypeAdapter(row_type)
+    in_order = itemgetter(*(names.index(name) for name in types))
+
+    def read(row: object) -> tuple[Any, ...]:
+        try:
+            values: tuple[Any, ...] = in_order(adapter.validate_python(row))
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            place = tuple(names[part] if isinstance(part, int) else part for part in problem["loc"])
+            raise ValueError(_explain({**problem, "loc": place})) from error
+        return values
+
+    return read
 
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from reeldex.storage import layout
 from reeldex.storage.batch_reading import read_batch
-from reeldex.storage.catalog import Catalog
+from reeldex.storage.catalog import VIDEOS_KEPT, Catalog
 from reeldex.storage.errors import StoreDamagedError, StoreError, UnknownSpaceError, UnknownVideoError
 from reeldex.storage.fingerprints import published_space, recorded_space
 from reeldex.storage.forgotten import Forgotten
@@ -29,9 +29,9 @@ _MOST_COMPARED = 50_000
 class ReadableStore:
     """The part of `FeatureStore` that reads: videos, outcomes, feature spaces, rows."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, videos_kept: int = VIDEOS_KEPT) -> None:
         self.path = path
-        self._catalog = Catalog(path)
+        self._catalog = Catalog(path, videos_kept)
         self._open_shards = OpenShards()
 
     def __repr__(self) -> str:
@@ -124,15 +124,32 @@ class ReadableStore:
 
     def ids(self, space: str | None = None) -> list[str]:
         """Return the ids with features in this space, or in any; raises UnknownSpaceError."""
-        if space is not None and space not in self.spaces():
-            raise self._unknown_space(space)
-        found = []
-        for video_id, (shard, position, _) in self._catalog.latest().items():
+        self._require_spaces([] if space is None else [space])
+        return [video_id for video_id, rows in self._rows_of_ids() if (rows if space is None else space in rows)]
+
+    def ids_with(self, spaces: Collection[str]) -> Iterator[str]:
+        """Return the ids with features in all of these spaces, in the order of `ids`, read one shard after the other.
+
+        Raises UnknownSpaceError.
+        """
+        self._require_spaces(spaces)
+        return (video_id for video_id, rows in self._rows_of_ids() if all(space in rows for space in spaces))
+
+    def _rows_of_ids(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+        """Yield each id, in the order in which they first came, and the row counts of its latest version by space."""
+        replaced: set[str] = set()
+        for shard in range(self.shard_count()):
+            uncounted, forgotten = self.uncounted(shard), self.forgotten().positions
             outcomes = self._catalog.outcomes(shard)
-            rows = outcomes.videos[position].rows if outcomes else {}
-            if rows if space is None else space in rows:
-                found.append(video_id)
-        return found
+            for position, entry in enumerate(self.manifest(shard).videos):
+                if entry.duplicate_of is not None or (shard, position) in forgotten or entry.video_id in replaced:
+                    continue
+                if position in uncounted:
+                    replaced.add(entry.video_id)
+                    outcome = self.outcome(entry.video_id)
+                else:
+                    outcome = outcomes.videos[position] if outcomes else None
+                yield entry.video_id, outcome.rows if outcome else {}
 
     def __contains__(self, video_id: object) -> bool:
         outcome = self.outcome(video_id) if isinstance(video_id, str) else None
@@ -267,6 +284,12 @@ class ReadableStore:
             f"The video {video_id!r} has no features in {space}: its extraction failed as {outcome.reason} "
             f"({outcome.message}). `reeldex rerun {self.path} --failed-videos` tries it again."
         )
+
+    def _require_spaces(self, spaces: Collection[str]) -> None:
+        held = self.spaces() if spaces else []
+        for space in spaces:
+            if space not in held:
+                raise self._unknown_space(space)
 
     def _unknown_space(self, space: str) -> UnknownSpaceError:
         held = self.spaces()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from reeldex.storage import layout
+from reeldex.storage.catalog import VIDEOS_KEPT
 from reeldex.storage.claims import RunId, alone, claim_shard, shard_holder
 from reeldex.storage.completeness import CompleteShards
 from reeldex.storage.damage import record_findings
@@ -50,18 +52,22 @@ class FeatureStore(ReadableStore):
     StoreDamagedError when a file that they need is damaged, and StoreUnreadableError when the system does not allow
     reading it: permissions, limits, a disk. The same files can be open with plain h5py in this process. Can be pickled,
     and used after a fork.
+
+    Entries and outcomes of `videos_kept` videos stay in memory, about 1.5 kB each, those used last; a lower number is
+    enough for who goes through the shards in order.
     """
 
-    def __init__(self, path: str | Path, *, create: bool = False) -> None:
+    def __init__(self, path: str | Path, *, create: bool = False, videos_kept: int = VIDEOS_KEPT) -> None:
         folder = store_path(path)
         refresh(folder)
         if create:
             create_folders(folder)
         require_folders(folder)
-        super().__init__(folder)
+        super().__init__(folder, videos_kept)
+        self._videos_kept = videos_kept
 
-    def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path]]:
-        return FeatureStore, (self.path,)
+    def __reduce__(self) -> tuple[Callable[..., FeatureStore], tuple[Path]]:
+        return functools.partial(FeatureStore, videos_kept=self._videos_kept), (self.path,)
 
     # Adding videos
 

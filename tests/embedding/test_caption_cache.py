@@ -58,6 +58,29 @@ def test_members_are_those_of_the_whole_file_whatever_is_read_at_a_time(
         assert dict(object_members(path)) == each
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_elements_of_an_array_are_taken_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, chunk: int, indent: int | None
+) -> None:
+    monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", chunk)
+    for array in ([], [1], [[], [1, "], ["], {"a": [None]}, 12345]):
+        opened = json_stream.JsonObject(
+            io.StringIO(json.dumps({"before": 7, "array": array, "after": 12}, indent=indent))
+        )
+        found = {name: list(opened.elements()) if name == "array" else opened.value() for name in opened.names()}
+        assert found == {"before": 7, "array": array, "after": 12}
+    for text, problem in {
+        '{"array": {}}': "an array does not begin at character 11",
+        '{"array": [1 2]}': "neither a comma nor the end of the array stands at character 14",
+        '{"array": [1, ]}': "Expecting value at character 15",
+        '{"array": [1': "neither a comma nor the end of the array stands at character 13",
+    }.items():
+        opened = json_stream.JsonObject(io.StringIO(text))
+        with pytest.raises(json_stream.JsonSyntaxError, match=problem):
+            [list(opened.elements()) for _ in opened.names()]
+
+
 def test_the_last_of_equal_names_counts(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     entry = '{"start": [0], "end": [1], "text": ["%s"]}'
@@ -72,8 +95,8 @@ def test_only_one_member_at_a_time_is_held(tmp_path: Path, monkeypatch: pytest.M
     path.write_text(json.dumps(random_entries(2000)))
     monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", 1000)
     with path.open(encoding="utf-8") as file:
-        members = json_stream._Members(file)
-        longest = max(len(members._buffer) for _ in members.read())
+        opened = json_stream.JsonObject(file)
+        longest = max(len(opened._buffer) for _ in opened.members())
     assert longest < 4000 < path.stat().st_size / 50
 
 
@@ -165,6 +188,6 @@ def test_worker_processes_read_the_same_cache(tmp_path: Path, method: str) -> No
 def test_a_member_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", 10)
     monkeypatch.setattr(json_stream, "_LARGEST_MEMBER_CHARACTERS", 100)
-    members = json_stream._Members(io.StringIO('{"v": "' + "x" * 10_000))
+    opened = json_stream.JsonObject(io.StringIO('{"v": "' + "x" * 10_000))
     with pytest.raises(ValueError, match="Unterminated string"):
-        list(members.read())
+        list(opened.members())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.locations import open_features
 from reeldex.embedding.errors import FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.features import NpyFeatures, StoreFeatures
+from reeldex.storage.npy_import import import_npy
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.video_names import name_without_suffix
 from tests.embedding.feature_files import SPACES, WIDTHS, make_store, rows_of, write_npy
@@ -64,6 +66,25 @@ def test_a_store_says_what_is_wrong_with_a_video(tmp_path: Path) -> None:
     assert source.problem("d") == "the store has no features of it"
     with pytest.raises(FeaturesError, match=r"'d' cannot be read from .*store: the store has no features of it"):
         source.video(0, "d")
+
+
+def test_ids_of_the_store_are_found_without_a_table_of_names(tmp_path: Path) -> None:
+    rows = rows_of("a")
+    store = make_store(tmp_path, {"x/b.mp4": rows, "x/a.mp4": rows, "c": rows})
+    shutil.rmtree(write_npy(tmp_path / "more", {"x/only2d.mp4": rows})[1])
+    with store.lock():
+        import_npy(tmp_path / "more", store, seconds_per_row={SPACES[0]: 1.0})
+    named, exact = StoreFeatures(store), StoreFeatures(store, exact_ids=True)
+    assert exact.stream_dims == named.stream_dims
+    assert exact.fingerprints() == named.fingerprints()
+    for video_id in ("x/a.mp4", "x/b.mp4", "c"):
+        assert exact.problem(video_id) is None
+        assert np.array_equal(exact.video(1, video_id).rows, named.video(1, video_id).rows)
+    assert named.problem("a") is None
+    for unknown, problem in {"a": "the store has no features of it", "x/only2d.mp4": f"in {SPACES[1]}"}.items():
+        assert problem in (exact.problem(unknown) or "")
+        with pytest.raises(FeaturesError, match=unknown):
+            exact.video(1, unknown)
 
 
 def test_spaces_are_found_by_network_or_named(tmp_path: Path) -> None:

@@ -11,11 +11,8 @@ from reeldex.search.generation import (
     Generation,
     IndexInputs,
     Recall,
-    VideoRecord,
     publish_generation,
     read_generation,
-    read_videos,
-    write_videos,
 )
 from reeldex.search.options import IndexOptions
 
@@ -104,12 +101,6 @@ GENERATION_TEXT = r"""{
 }
 """
 
-VIDEOS = (VideoRecord("a", "/a\udcff", 1.5, "sig", 0, 1, 0, 0, 5), VideoRecord("b", "/b", 2.0, "sig", 0, 1, 5, 5, 10))
-VIDEOS_TEXT = (
-    r'{"fields": ["video_id", "path", "duration_seconds", "signature", "shard", "segment", "first_row", "first_id", '
-    r'"moments"], "videos": [["a", "/a\udcff", 1.5, "sig", 0, 1, 0, 0, 5], ["b", "/b", 2.0, "sig", 0, 1, 5, 5, 10]]}'
-)
-
 
 def test_a_generation_has_the_content_of_the_format(tmp_path: Path) -> None:
     publish_generation(tmp_path, GENERATION)
@@ -121,9 +112,3 @@ def test_a_generation_has_the_content_of_the_format(tmp_path: Path) -> None:
 def test_an_index_of_an_earlier_release_opens(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text(GENERATION_TEXT, encoding="utf-8")
     assert read_generation(tmp_path) == GENERATION
-
-
-def test_videos_have_the_bytes_of_the_format(tmp_path: Path) -> None:
-    write_videos(tmp_path, 7, VIDEOS)
-    assert (tmp_path / "videos-00007.json").read_text(encoding="utf-8") == VIDEOS_TEXT
-    assert read_videos(tmp_path, GENERATION) == VIDEOS

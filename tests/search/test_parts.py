@@ -16,7 +16,6 @@ from reeldex.embedding.errors import DatasetError
 from reeldex.embedding.model import TextVideoEmbedding
 from reeldex.embedding.training.checkpoint import load_checkpoint
 from reeldex.search.ann_index import build_ann_index
-from reeldex.search.generation import VideoRecord
 from reeldex.search.moment_table import MomentTable
 from reeldex.search.moments import Window
 from reeldex.search.options import IndexOptions
@@ -26,6 +25,7 @@ from reeldex.search.segments import open_segment, write_segment
 from reeldex.search.sentences import SentenceTower, text_tower
 from reeldex.search.store_videos import captions_of
 from reeldex.search.tower import VideoTower
+from reeldex.search.video_records import VideoRecord, VideoRecords
 from tests.search.library import SPEC, make_library
 
 DIM = 12
@@ -46,7 +46,7 @@ def table(tmp_path: Path) -> MomentTable:
                 records.append(VideoRecord(f"v{segment}{at}", "/v", 9.0, "", 0, segment, row, next_id, count))
                 row, next_id = row + count, next_id + count
     opened = {1: open_segment(tmp_path, 1, sum(COUNTS[:3]), DIM), 2: open_segment(tmp_path, 2, COUNTS[3], DIM)}
-    return MomentTable([record for record in records if record.video_id != "v11"], opened, DIM)
+    return MomentTable(VideoRecords(record for record in records if record.video_id != "v11"), opened, DIM)
 
 
 def test_moments_are_found_by_their_ids(table: MomentTable) -> None:
@@ -66,6 +66,21 @@ def test_moments_are_found_by_their_ids(table: MomentTable) -> None:
     scores = table.scores(query, ids[shuffled])
     assert np.allclose(scores, everything[shuffled] @ query, atol=1e-5)
     assert np.array_equal(scores, np.concatenate([table.scores(query, ids[[at]]) for at in shuffled]))
+
+
+def test_videos_and_their_moments_are_found_and_joined_to_runs(table: MomentTable) -> None:
+    assert [record.video_id for record in table.records] == ["v10", "v12", "v20"]
+    assert [table.find(video_id) for video_id in ("v10", "v12", "v20", "", "v11", "v2", "v3")] == [0, 1, 2, *[None] * 4]
+    assert table.ids([2, 0]).tolist() == [46, 47, 48, *range(5)]
+    assert table.ids([]).tolist() == []
+    runs = [(run.segment, run.first_row, run.first_id, run.count) for run in table.runs()]
+    assert runs == [(1, 0, 0, 5), (1, 6, 6, 40), (2, 0, 46, 3)]
+    assert [run.first_id for run in table.runs(6)] == [6, 46]
+    assert list(table.runs(49)) == []
+    neighbours = VideoRecords([table.records[0], VideoRecord("a", "/v", 9.0, "", 0, 1, 5, 5, 1)])
+    joined = MomentTable(neighbours, table.segments, DIM)
+    assert [(run.first_row, run.first_id, run.count) for run in joined.runs()] == [(0, 0, 6)]
+    assert joined.by_video_id.tolist() == [1, 0]
 
 
 def test_blocks_are_bounded(table: MomentTable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +133,9 @@ def test_the_sample_is_captions_where_there_are_any(tmp_path: Path) -> None:
     with write_segment(tmp_path, 3, 24) as writer:
         writer.add_windows([Window(0, 1, "nothing known"), Window(1, 2, "chop"), Window(2, 3, "salt")])
         writer.add_embeddings(np.eye(3, 24))
-    spoken = MomentTable([VideoRecord("v", "/v", 3, "", 0, 3, 0, 0, 3)], {3: open_segment(tmp_path, 3, 3, 24)}, 24)
+    spoken = MomentTable(
+        VideoRecords([VideoRecord("v", "/v", 3, "", 0, 3, 0, 0, 3)]), {3: open_segment(tmp_path, 3, 3, 24)}, 24
+    )
     sample = draw_sample(spoken, sentences, 5)
     assert sample.kind == "captions"
     assert np.array_equal(sample.queries, sentences.embed(["chop", "salt"]))

@@ -31,7 +31,8 @@ from reeldex.search.errors import (
 from reeldex.search.generation import read_generation
 from reeldex.search.index import SearchIndex
 from reeldex.search.segments import open_segment
-from reeldex.search.store_videos import StoreVideo, with_files
+from reeldex.search.store_videos import StoreVideo, StoreVideos, with_files
+from reeldex.search.video_records import VideoRecords
 from reeldex.storage.lock import hold_lock
 from tests.search.library import (
     OPTIONS,
@@ -151,7 +152,8 @@ def test_when_most_files_are_gone_the_disk_is_asked_for(library: Library) -> Non
 def test_a_video_at_a_url_counts_as_existing() -> None:
     here = StoreVideo("a", str(Path(__file__)), 1.0, "x", 0, captioned=False)
     remote, gone = replace(here, video_id="b", path="s3://lab/b.mp4"), replace(here, video_id="c", path="/gone.mp4")
-    assert with_files([here, remote, gone], {}, "drop") == [here, remote]
+    for videos in ([here, remote, gone], [here, remote]):
+        assert list(with_files(StoreVideos(videos), VideoRecords(), "drop")) == [here, remote]
 
 
 def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
@@ -173,6 +175,13 @@ def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
     assert counts(library.build()) == (1, 0, 0, 7)
     library.build("fresh")
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
+    library.add({"part0/video4.mp4": 22.0, "part0/video6.mp4": 22.0}, version=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("reeldex.search.embed.pool_spans", refuse)
+        report = library.build()
+    assert counts(report) == (0, 1, 1, 6), "one that changed and can no longer be used has left the index"
+    assert report.videos == 7
+    assert counts(library.build()) == (1, 0, 0, 7)
 
 
 @pytest.mark.slow
