@@ -103,7 +103,7 @@ def provenance(network: Network) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     from reeldex.extractors import ffmpeg
 
-    packages = ("reeldex", "torch", "torchvision", "pytorchvideo", "numpy", "h5py")
+    packages = ("reeldex", "torch", "numpy", "h5py")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {**versions, "ffmpeg": ffmpeg.version(), "python": platform.python_version()}
 
