@@ -1,4 +1,4 @@
-"""Speed on one CUDA device: networks, decoding, and both together. Needs PyTorch, pytorchvideo and ffmpeg, no Prefect.
+"""Speed on one CUDA device: networks, decoding, and both together. Needs PyTorch and ffmpeg, no Prefect.
 
     python -m benchmarks.gpu [--seconds 40] [--videos 32] [--json FILE]
 

@@ -74,11 +74,12 @@ def features_readable() -> Iterator[None]:
 class StoreFeatures:
     """Features of a reeldex store, in a 2-D and a 3-D space of it.
 
-    Without names, the spaces are the store's only ones of the networks resnet152 and resnext101_3d. A video is
-    found by its id in the store or by that id without folders and without the video file's extension; an extension that
-    the store's id lacks is ignored. With `exact_ids`, only by its id in the store, which needs no table of all names:
-    for who has the ids from the store. With `skip_damaged`, rows that may show damaged pictures are marked as such, and
-    a video that has no others in one of the spaces cannot be used. Raises FeaturesError when a space does not exist.
+    Without names, the spaces are the store's only ones of the networks resnet152 and resnext101_3d. A video is found by
+    its id in the store or by that id without folders and without the video file's extension; an extension that the
+    store's id lacks is ignored. With `exact_ids`, only by its id in the store, which needs no table of all names: for
+    callers that have the ids from the store. With `skip_damaged`, rows that may show damaged pictures are marked as
+    such, and a video that has no others in one of the spaces cannot be used. Raises FeaturesError when a space does not
+    exist.
     """
 
     def __init__(

@@ -18,6 +18,8 @@ from reeldex.embedding.errors import DatasetError, require_file
 _CHUNK_CHARACTERS = 1 << 20
 _LARGEST_MEMBER_CHARACTERS = 1 << 28
 _SPACES = " \t\r\n"
+# What can follow a number that the end of the buffer cuts: 1 of 1.5, 1e-5.
+_CUT = re.compile(r"(\.|[eE][+-]?)?")
 _SPACE = re.compile(f"[{_SPACES}]*")
 
 
@@ -95,8 +97,7 @@ class JsonObject:
                 if self._ended or wanted > _LARGEST_MEMBER_CHARACTERS:
                     raise JsonSyntaxError(f"{error.msg} at character {self._before + error.pos + 1}") from error
             else:
-                # A number at the end of the buffer may go on.
-                if stop < len(self._buffer) or self._ended:
+                if self._ended or not _CUT.fullmatch(self._buffer, stop):
                     self._at = stop
                     return value
             self._fill(wanted)

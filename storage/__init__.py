@@ -5,7 +5,7 @@
   (from rows), `verify` with `verify_features`, `verify_report` and `verify_sample`, `errors`.
 - Large stores: `entry_index` (which shards hold an id or a path), `shard_summary` (the counts of each shard),
   `completeness` (shards that need not be opened), `derived` (the cache of these),
-  `bounded_cache` (what is kept in memory).
+  `bounded_cache` (what is kept in memory), `similar_names` (of a misspelled one).
 - Exchange: `npy_export`, `npy_import`, `npy_space` (what is imported), `npy_files`, `sidecar` (the record beside them),
   `comparison/` (two stores or folders), `video_names` (ids and the names of data sets).
 - Removing: `forgotten` (videos that no longer count), `removal`, `removed` (spaces that are not to be made again).

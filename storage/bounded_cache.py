@@ -38,8 +38,9 @@ class BoundedCache(Generic[K, V]):
         """Keep a value, and forget those used least recently if they are too many."""
         self._weight += weight - self._values.pop(key, (0, None))[0]
         self._values[key] = (weight, value)
-        while self._weight > self._most and len(self._values) > 1:
-            self._weight -= self._values.popitem(last=False)[1][0]
+        with contextlib.suppress(KeyError):  # another thread may have taken the last one
+            while self._weight > self._most and len(self._values) > 1:
+                self._weight -= self._values.popitem(last=False)[1][0]
         if len(self._values) == 1:
             # What two threads put at once may have been counted twice.
             self._weight = weight

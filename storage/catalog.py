@@ -92,6 +92,8 @@ class Catalog:
         if not 0 <= shard < count:
             raise ValueError(f"{self._root} has no shard {shard}; it has {counted(count, 'shard')}, numbered from 0.")
         known = self._manifests.get(shard)
+        if known is None and shard < len(self._all):
+            known = self._all[shard]
         if known is None:
             # A manifest never changes once it is written.
             known = read_manifest(layout.manifest_file(self._root, shard))

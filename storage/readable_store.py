@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -21,9 +20,8 @@ from reeldex.storage.reading import OpenShards, span_rows
 from reeldex.storage.schema import JSON, FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.shard import RowTiming
 from reeldex.storage.shard_summary import Summaries
+from reeldex.storage.similar_names import nearest, nearest_of
 from reeldex.storage.video_table import VideoTable, list_videos
-
-_MOST_COMPARED = 50_000
 
 
 class ReadableStore:
@@ -265,7 +263,7 @@ class ReadableStore:
         if found is None:
             if space not in self.spaces():
                 raise self._unknown_space(space)
-            near = nearest(video_id, self._catalog.latest())
+            near = nearest_of(video_id, self.video_count(), self._catalog.latest)
             raise UnknownVideoError(
                 f"{self.path} has no video {video_id!r}.{near} `reeldex status` shows what the store holds."
             )
@@ -297,10 +295,3 @@ class ReadableStore:
             f"{self.path} has no feature space {space!r}.{nearest(space, held)} It has: "
             f"{', '.join(held) or 'none yet'}."
         )
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """Return the question whether one of the most similar names is meant, with a space before it; empty if none is."""
-    # Among a million names, looking for a misspelled one would take minutes.
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6) if len(known) <= _MOST_COMPARED else []
-    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

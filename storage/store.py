@@ -28,12 +28,13 @@ from reeldex.storage.lease_record import LEASE_SECONDS
 from reeldex.storage.location import store_path
 from reeldex.storage.manifest import ShardManifest, write_manifest
 from reeldex.storage.publishing import publish_shard
-from reeldex.storage.readable_store import ReadableStore, nearest
+from reeldex.storage.readable_store import ReadableStore
 from reeldex.storage.records import set_aside_damaged
 from reeldex.storage.remote_path import refresh
 from reeldex.storage.run_claims import RunClaim, join_runs, waiting_place
 from reeldex.storage.schema import JSON, FeatureSpace
 from reeldex.storage.searches import SearchedSource, Searches, read_searched_ids, read_searches, write_searches
+from reeldex.storage.similar_names import nearest_of
 from reeldex.storage.staging import Staging
 from reeldex.storage.status import StoreStatus, collect_status
 from reeldex.storage.system_errors import look_at
@@ -54,7 +55,7 @@ class FeatureStore(ReadableStore):
     and used after a fork.
 
     Entries and outcomes of `videos_kept` videos stay in memory, about 1.5 kB each, those used last; a lower number is
-    enough for who goes through the shards in order.
+    enough for callers that go through the shards in order.
     """
 
     def __init__(self, path: str | Path, *, create: bool = False, videos_kept: int = VIDEOS_KEPT) -> None:
@@ -136,7 +137,7 @@ class FeatureStore(ReadableStore):
         spelled = {name: self._spelling(name) for name in names}
         found = entries_of(self.manifests(), self.forgotten(), list(spelled.values()))
         if unknown := [name for name in names if not found[spelled[name]]]:
-            near = nearest(unknown[0], self._catalog.latest())
+            near = nearest_of(unknown[0], self.video_count(), self._catalog.latest)
             raise UnknownVideoError(f"{self.path} has no video with the id or path {unknown[0]!r}.{near}")
         add_forgotten(self.path, [entry for entries in found.values() for entry in entries])
         return {name: len(found[spelled[name]]) for name in names}

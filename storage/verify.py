@@ -117,8 +117,6 @@ class _Check:
 
     def _unnamed(self, shard: int) -> None:
         """Report feature files that the shard's outcomes do not name."""
-        # Feature files are published before the outcomes that name them.
-        unfinished = may_be_unfinished(self.root, shard)
         unknown = layout.outcomes_file(self.root, shard) in self.found.unreadable
         folders = list_folder(self.root / layout.FEATURES)
         self.found.served(self.root / layout.FEATURES)
@@ -126,7 +124,13 @@ class _Check:
             path = folder / f"{layout.shard_stem(shard)}.h5"
             if path not in self.found.known and look_at(path) is not None:
                 self.found.read_file(path)
-                if not (unfinished or unknown or self._is_named_by_now(folder.name, shard)):
+                # Feature files are published before the outcomes that name them; asked first, as these may come now.
+                unfinished = may_be_unfinished(self.root, shard)
+                if unknown or self._is_named_by_now(folder.name, shard):
+                    continue
+                if unfinished:
+                    self.found.without_outcomes(path)
+                elif look_at(path) is not None:
                     self.found.damage(path, "the shard's outcomes do not name this feature file", _UNNAMED)
 
     def _is_named_by_now(self, space: str, shard: int) -> bool:

@@ -67,7 +67,8 @@ class FeatureFiles:
                 if space in latest.files:
                     self.check(shard, space, latest.files[space], latest)
             elif unfinished and _is_newer(path, layout.outcomes_file(self.root, shard)):
-                self._file_without_outcomes(path, shard, space, record)
+                self.found.read_file(path)
+                self.found.without_outcomes(path)
             else:
                 self._damaged_file(path, shard, space, record)
             return
@@ -81,25 +82,6 @@ class FeatureFiles:
                 self._rows(path, reader, ids, space, outcomes)
         except StoreDamagedError as error:
             self.found.damage(path, str(error), REEXTRACT)
-
-    def _file_without_outcomes(self, path: Path, shard: int, space: str, record: FileRecord) -> None:
-        """Check a file by itself, which is published before the outcomes that say what it holds."""
-        self.found.read_file(path)
-        damaged: list[tuple[str, str]] = []
-        try:
-            with ShardReader(path) as reader:
-                self.found.videos += len(reader.ids())
-                self._header(path, reader, shard, space)
-                damaged = reader.check()
-        except StoreDamagedError as error:
-            self.found.damage(path, str(error), REEXTRACT)
-        else:
-            for video_id, what in damaged:
-                self.found.damage(path, what, REEXTRACT, video_id)
-            if not damaged:
-                return
-        videos = tuple(video_id for video_id, _ in damaged)
-        self.found.damaged.setdefault(shard, {})[space] = DamagedFile(record.sha256, videos)
 
     def _damaged_file(self, path: Path, shard: int, space: str, record: FileRecord) -> None:
         status = look_at(path)

@@ -35,7 +35,8 @@ class VerifyReport:
     `unreadable` lists what the system did not allow reading: not checked, and not known to be damaged. Feature files
     whose content is not the recorded one are in `damaged_files` by shard and feature space, those that were read
     without a finding in `intact_files`: `FeatureStore.record_damage` records both. Of `total_shards`, `checked_shards`
-    were read: all, or those of a `sample` (its size and seed), which says nothing about the others.
+    were read: all, or those of a `sample` (its size and seed), which says nothing about the others. `unfinished` are
+    the feature files whose outcomes a run has still to publish: not compared with any, so neither damaged nor intact.
     """
 
     checked_files: int
@@ -48,15 +49,22 @@ class VerifyReport:
     checked_shards: int = 0
     total_shards: int = 0
     sample: str | None = None
+    unfinished: tuple[str, ...] = ()
 
     @property
     def unchecked(self) -> str:
-        """A sentence on the shards that were not checked, empty if all were."""
-        left = self.total_shards - self.checked_shards
-        if not left:
-            return ""
-        read = f"{self.checked_shards:,} of {counted(self.total_shards, 'shard')} ({self.sample})"
-        return f"Sample: {read} read; the other {left:,} {'was' if left == 1 else 'were'} NOT checked."
+        """What was not checked, in sentences; empty if everything was."""
+        said = []
+        if left := self.total_shards - self.checked_shards:
+            read = f"{self.checked_shards:,} of {counted(self.total_shards, 'shard')} ({self.sample})"
+            said.append(f"Sample: {read} read; the other {left:,} {'was' if left == 1 else 'were'} NOT checked.")
+        if self.unfinished:
+            were = "was" if len(self.unfinished) == 1 else "were"
+            said.append(
+                f"{counted(len(self.unfinished), 'feature file')}, such as {self.unfinished[0]}, {were} NOT checked: a "
+                "run has still to publish the outcomes. Verify again after the run, or after `reeldex rerun`."
+            )
+        return " ".join(said)
 
     @property
     def sound(self) -> bool:
@@ -83,6 +91,7 @@ class Findings:
     known: set[Path] = field(default_factory=set)
     damaged: dict[int, dict[str, DamagedFile]] = field(default_factory=dict)
     intact: set[tuple[int, str]] = field(default_factory=set)
+    unfinished: list[str] = field(default_factory=list)
     checked_shards: int = 0
     total_shards: int = 0
     outages: Counter[str] = field(default_factory=Counter)
@@ -125,6 +134,10 @@ class Findings:
         file = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
         self.damages.append(Damage(file, video_id, what, remedy))
 
+    def without_outcomes(self, path: Path) -> None:
+        """Record a feature file whose outcomes a run has still to publish."""
+        self.unfinished.append(path.relative_to(self.root).as_posix())
+
     def report(self, sample: Sample | None) -> VerifyReport:
         """Return what was found; `sample` is what was to be read of the shards, None for all."""
         return VerifyReport(
@@ -138,6 +151,7 @@ class Findings:
             self.checked_shards,
             self.total_shards,
             str(sample) if sample is not None else None,
+            tuple(self.unfinished),
         )
 
 

@@ -10,8 +10,8 @@ from reeldex.errors import UsageError
 from reeldex.flows.extraction.plan import ShardTask, published_spaces, stored_spaces
 from reeldex.flows.extraction.shard_work import inspect_if_incomplete
 from reeldex.quantities import counted
-from reeldex.storage.readable_store import nearest
 from reeldex.storage.removed import read_removed
+from reeldex.storage.similar_names import nearest
 
 if TYPE_CHECKING:
     from reeldex.storage.manifest import ShardManifest

@@ -48,7 +48,7 @@ class Witnesses:
         """Yield the other videos of the service of a URL."""
         by_service, latest = self._sorted()
         name, seen = service_name(url), {url}
-        for each in (*latest.get(name, ()), *by_service.get(name, ())):
+        for each in itertools.chain(latest.get(name, ()), by_service.get(name, ())):
             if each not in seen:
                 seen.add(each)
                 yield each

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 15.0
 _CLEAN_SECONDS = 3600.0
+Failures = frozenset[tuple[str, type[Exception]]]
+"""What failed in one look: the part, or the server that all ask, and the error."""
+
 _LOST = "Its process has died. Retry continues where it stopped."
 
 
@@ -43,14 +46,14 @@ class HostWatch:
             over.set()
 
     def _watch(self, over: threading.Event) -> None:
-        failing = False
+        failures: Failures = frozenset()
         while not over.is_set():
-            failing = self._look(warned=failing)
+            failures = self._look(failures)
             over.wait(_LOOK_SECONDS)
 
-    def _look(self, *, warned: bool) -> bool:
-        """Do all that is to be done; return whether something failed, which is logged unless that was `warned` of."""
-        failed = False
+    def _look(self, before: Failures) -> Failures:
+        """Do all that is to be done; return what failed, which is logged unless it failed so `before`."""
+        failures: set[tuple[str, type[Exception]]] = set()
         for work in (
             _end_lost_runs,
             crash_unfinished_tasks,
@@ -61,17 +64,19 @@ class HostWatch:
             try:
                 work()
             except (httpx.HTTPError, PrefectException) as error:
-                if not warned and not failed:  # once per outage
+                failure = ("the server", type(error))
+                if failure not in before | failures:  # once per outage
                     log.warning("The Prefect server cannot be asked about lost runs; trying again: %s", error)
-                failed = True
+                failures.add(failure)
                 if isinstance(error, httpx.TransportError):
                     break  # what is left would wait for the server, too
-            except Exception:
+            except Exception as error:
                 # Whatever it is: a watch that has ended would leave lost runs Running for ever.
-                if not warned and not failed:
+                failure = (work.__name__, type(error))
+                if failure not in before:
                     log.exception("Not all lost runs could be looked for; trying again")
-                failed = True
-        return failed
+                failures.add(failure)
+        return frozenset(failures)
 
     def _clean(self) -> None:
         days = self._retention_days

@@ -64,7 +64,7 @@ def test_elements_of_an_array_are_taken_one_after_the_other(
     monkeypatch: pytest.MonkeyPatch, chunk: int, indent: int | None
 ) -> None:
     monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", chunk)
-    for array in ([], [1], [[], [1, "], ["], {"a": [None]}, 12345]):
+    for array in ([], [1], [1.5, 1e-05, -2.5e20, 1e20], [[], [1, "], ["], {"a": [None]}, 12345]):
         opened = json_stream.JsonObject(
             io.StringIO(json.dumps({"before": 7, "array": array, "after": 12}, indent=indent))
         )

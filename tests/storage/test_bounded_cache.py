@@ -5,7 +5,11 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 
+import pytest
+
+from reeldex.storage import similar_names
 from reeldex.storage.bounded_cache import BoundedCache
+from reeldex.storage.errors import UnknownVideoError
 from reeldex.storage.manifest import latest_entries
 from reeldex.storage.schema import FeatureSpace, VideoEntry
 from reeldex.storage.store import FeatureStore
@@ -55,3 +59,17 @@ def test_a_walk_over_many_shards_keeps_few_of_them_and_answers_as_ever(
         assert 1 <= len(kept) <= 3
     assert (len(few._catalog._manifests), len(few._catalog._outcomes)) == (1, 1), "two shards have four videos"
     assert len(store._catalog._found) > 3
+
+
+def test_an_unknown_id_of_a_large_store_reads_no_manifest(
+    store: FeatureStore, grow: Act, fill: Act, two_d: FeatureSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(*"abcd", videos_per_shard=2)
+    fill(0, (two_d,))
+    with pytest.raises(UnknownVideoError, match="Did you mean 'a'"):
+        store.read(two_d.name, "a ")
+    monkeypatch.setattr(similar_names, "_MOST_COMPARED", 3)
+    large = FeatureStore(store.path)
+    with pytest.raises(UnknownVideoError, match=r"has no video 'a '\. `reeldex status`"):
+        large.read(two_d.name, "a ")
+    assert large._catalog._all == ()

@@ -12,11 +12,11 @@ from reeldex.storage import publishing, removal, verify_features
 from reeldex.storage.hashing import file_sha256
 from reeldex.storage.outcomes import ShardOutcomes
 from reeldex.storage.removal import remove_videos
-from reeldex.storage.schema import FeatureRows, FeatureSpace
+from reeldex.storage.schema import FeatureSpace
+from reeldex.storage.shard import ShardReader
 from reeldex.storage.store import FeatureStore
 from reeldex.storage.verify_report import VerifyReport
 
-MakeRows = Callable[..., FeatureRows]
 Act = Callable[..., None]
 
 SHARD = "features/net2d.v1/shard-00000.h5"
@@ -44,13 +44,6 @@ def before_outcomes(module: object, act: Callable[[], None], monkeypatch: pytest
     monkeypatch.setattr(module, "write_outcomes", acting)
 
 
-def flip_rows(store: FeatureStore, rows: FeatureRows) -> None:
-    path = store.path / SHARD
-    content = bytearray(path.read_bytes())
-    content[content.index(rows.rows.tobytes())] ^= 1
-    path.write_bytes(content)
-
-
 def killed(*_: object) -> None:
     raise KilledError
 
@@ -67,7 +60,7 @@ def test_a_file_whose_outcomes_are_not_yet_published(
     else:
         fill(0, (two_d,), retry=["timeout"])
     (report,) = found
-    assert report.damages == ()
+    assert (report.damages, report.unfinished) == ((), (SHARD,))
     # Nor is it known to be what the outcomes say.
     assert (0, two_d.name) not in report.intact_files
     assert (0, two_d.name) in filled.verify().intact_files
@@ -89,23 +82,36 @@ def test_a_kill_before_the_outcomes_costs_no_extraction(
     assert filled.ids() == ["a", "b", "c"]
 
 
-def test_damaged_rows_of_a_file_without_its_outcomes_are_found(
-    filled: FeatureStore, fill: Act, two_d: FeatureSpace, make_rows: MakeRows, monkeypatch: pytest.MonkeyPatch
+def test_a_file_without_its_outcomes_is_not_opened_and_named(
+    filled: FeatureStore, fill: Act, two_d: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         before_outcomes(publishing, killed, patch)
         with pytest.raises(KilledError):
             fill(0, (two_d,), retry=["timeout"])
-    flip_rows(filled, make_rows("b net2d.v1"))
+    # HDF5 may hang or crash on a damaged file, and no hash says whether this one is.
+    monkeypatch.setattr(verify_features, "ShardReader", none_but(filled.path / SHARD))
     report = filled.verify()
-    assert [(each.file, each.video_id) for each in report.damages] == [(SHARD, "b")]
-    assert report.damaged_files[0][two_d.name].videos == ("b",)
-    (filled.path / SHARD).write_bytes(b"x")
-    assert [(each.file, each.video_id) for each in filled.verify().damages] == [(SHARD, None)]
+    assert (report.damages, report.unfinished) == ((), (SHARD,))
+    assert report.unchecked == (
+        f"1 feature file, such as {SHARD}, was NOT checked: a run has still to publish the outcomes. "
+        "Verify again after the run, or after `reeldex rerun`."
+    )
+    monkeypatch.undo()
+    fill(0, (two_d,), retry=["timeout"])
+    assert filled.verify().unchecked == ""
 
 
-def test_damage_of_old_in_a_shard_in_work_is_found(
-    filled: FeatureStore, fill: Act, two_d: FeatureSpace, make_rows: MakeRows
+def none_but(refused: Path) -> Callable[[Path], ShardReader]:
+    def opened(path: Path) -> ShardReader:
+        assert path != refused
+        return ShardReader(path)
+
+    return opened
+
+
+def test_a_file_that_is_older_than_the_outcomes_is_judged_while_its_shard_is_in_work(
+    filled: FeatureStore, fill: Act, two_d: FeatureSpace
 ) -> None:
     fill(0, (two_d,), retry=["timeout"], publish=False)
     path = filled.path / SHARD
@@ -164,6 +170,6 @@ def test_a_new_file_of_another_machine_is_no_damage_while_its_shard_is_claimed(
     before_outcomes(publishing, verified_elsewhere, monkeypatch)
     with store.claim(0):
         fill(0)
-    assert [[each.file for each in report.damages] for report in found] == [[]]
+    assert [(report.damages, report.unfinished) for report in found] == [((), (SHARD,))]
     (store.path / "outcomes/shard-00000.json").unlink()
     assert [each.file for each in store.verify().damages] == [SHARD]

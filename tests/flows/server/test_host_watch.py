@@ -23,7 +23,7 @@ WORK = (
 
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which parts were done, in order. A server that answers each of these wrongly cannot be had."""
+    """Which parts were done, in order. No server answers each of these wrongly."""
     names: list[str] = []
 
     def noted(name: str) -> Callable[..., int]:
@@ -66,11 +66,29 @@ def test_an_outage_of_the_server_is_waited_for_and_said_once(
     works = vars(host_watch)["crash_lost_runs"]
     failing("crash_lost_runs", httpx.ConnectError("refused"), monkeypatch)
     watch = HostWatch(None)
-    assert [watch._look(warned=warned) for warned in (False, True)] == [True, True]
+    down = watch._look(frozenset())
+    assert down == watch._look(down) != frozenset()
     assert done == []
     monkeypatch.setattr(host_watch, "crash_lost_runs", works)
-    assert not watch._look(warned=True)
+    assert not watch._look(down)
     assert done == list(WORK[:4])
     assert [each.message for each in caplog.records] == [
         "The Prefect server cannot be asked about lost runs; trying again: refused"
     ]
+
+
+def test_another_fault_is_said_beside_one_that_lasts(
+    done: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing("crash_unfinished_tasks", ValueError("first"), monkeypatch)
+    watch = HostWatch(None)
+    first = watch._look(frozenset())
+    failing("end_progress_of_lost_runs", KeyError("second"), monkeypatch)
+    both = watch._look(first)
+    failing("crash_lost_runs", httpx.ConnectError("refused"), monkeypatch)
+    watch._look(both)
+    texts = [each.getMessage() + str(each.exc_info and each.exc_info[1]) for each in caplog.records]
+    assert [word for text in texts for word in ("first", "second", "refused") if word in text] == [
+        "first", "second", "refused",
+    ]  # fmt: skip
+    assert done[-2:] == ["crash_lost_runs", "skip_surplus_runs"], "an outage ends a look"
