@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 15.0
 _CLEAN_SECONDS = 3600.0
-Failures = frozenset[tuple[str, type[Exception]]]
-"""What failed in one look: the part, or the server that all ask, and the error."""
+Failure = tuple[str, type[Exception]]
+"""A part of a look that failed, or the server that all parts ask, and the error."""
+Failures = frozenset[Failure]
 
 _LOST = "Its process has died. Retry continues where it stopped."
 
@@ -53,7 +54,7 @@ class HostWatch:
 
     def _look(self, before: Failures) -> Failures:
         """Do all that is to be done; return what failed, which is logged unless it failed so `before`."""
-        failures: set[tuple[str, type[Exception]]] = set()
+        failures: set[Failure] = set()
         for work in (
             _end_lost_runs,
             crash_unfinished_tasks,
@@ -64,7 +65,7 @@ class HostWatch:
             try:
                 work()
             except (httpx.HTTPError, PrefectException) as error:
-                failure = ("the server", type(error))
+                failure: Failure = ("the server", type(error))
                 if failure not in before | failures:  # once per outage
                     log.warning("The Prefect server cannot be asked about lost runs; trying again: %s", error)
                 failures.add(failure)

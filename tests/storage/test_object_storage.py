@@ -22,6 +22,7 @@ import pytest
 
 from reeldex.errors import UsageError
 from reeldex.remote_faults import RemoteError
+from reeldex.storage import remote_listings
 from reeldex.storage.claims import claim_shard
 from reeldex.storage.errors import ClaimHeldError, NotAStoreError, RemoteStoreError, StoreError, StoreUnreadableError
 from reeldex.storage.growth import plan_growth
@@ -237,8 +238,10 @@ def test_a_store_of_an_older_release_is_read_too(s3: ObjectStore, tmp_path: Path
     assert there.verify().sound
 
 
-def test_status_lists_instead_of_asking_for_each_file(s3: ObjectStore) -> None:
+def test_status_lists_instead_of_asking_for_each_file(s3: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(URL, videos=48)
+    # What is listed and fetched counts for seconds, which a busy machine may need for a few requests.
+    monkeypatch.setattr(remote_listings, "FRESH_SECONDS", 600.0)
     s3.requests.clear()
     assert FeatureStore(URL).status().shards_done == 12
     # 12 manifests and 12 outcomes are read, and nothing of features.

@@ -26,10 +26,10 @@ from reeldex.storage.errors import (
 )
 from reeldex.storage.growth import plan_growth
 from reeldex.storage.process_id import own_process
-from reeldex.storage.readable_store import nearest
 from reeldex.storage.reading import span_rows
 from reeldex.storage.schema import FeatureRows, FeatureSpace, VideoEntry, VideoOutcome
 from reeldex.storage.shard import RowTiming
+from reeldex.storage.similar_names import nearest
 from reeldex.storage.store import FeatureStore
 
 MakeRows = Callable[..., FeatureRows]
