@@ -75,7 +75,7 @@ class HostWatch:
                 # Whatever it is: a watch that has ended would leave lost runs Running for ever.
                 failure = (work.__name__, type(error))
                 if failure not in before:
-                    log.exception("Not all lost runs could be looked for; trying again")
+                    log.exception("A part of the watch over the runs of this host failed; trying again")
                 failures.add(failure)
         return frozenset(failures)
 
