@@ -70,7 +70,7 @@ def test_what_does_not_fit_together_is_said_before_the_first_step(tmp_path: Path
         ({"options": {"batch_size": 1}}, "batch of 1 sample with 1 pair leaves the ranking loss without negatives"),
         ({"options": {"batch_size": 1}, "samples": synthetic.training_set(pairs=3)}, "1 sample with 3 pairs leaves"),
         ({"options": {"device": "cuda:99"}}, "'cuda:99' is not available"),
-        ({"options": {"mixed_precision": True}}, "needs a CUDA device"),
+        ({"options": {"device": "cpu", "mixed_precision": True}}, "needs a CUDA device"),
     ]
     for changes, said in cases:
         with pytest.raises((TrainingError, DeviceError), match=said):

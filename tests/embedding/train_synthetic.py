@@ -21,7 +21,8 @@ from tests.embedding import synthetic
 def losses_of(folder: Path, options: dict[str, Any]) -> list[float]:
     """Train in `folder`, whose word vectors are one folder up, and give the loss of each step."""
     losses: list[float] = []
-    changes = {name: value for name, value in options.items() if name != "pairs"}
+    # On a CUDA machine, `auto` would need a device per process.
+    changes = {"device": "cpu", **{name: value for name, value in options.items() if name != "pairs"}}
     samples = synthetic.training_set(pairs=options.get("pairs", 1))
     words = synthetic.word_vectors(folder.parent)
     run_training(

@@ -31,7 +31,9 @@ CODECS = {
     "h264.mp4": ("-c:v", "libx264", "-g", "25", "-bf", "2"),
     "h264.ts": ("-c:v", "libx264", "-g", "25", "-bf", "2"),
     "long.mkv": ("-c:v", "libx264", "-g", "50", "-x264-params", "bframes=5:b-pyramid=normal:ref=6"),
-    "hevc.mkv": ("-c:v", "libx265", "-x265-params", "log-level=none:keyint=25"),
+    # One thread: x265's output depends on the number of cores otherwise, and ffmpeg decodes some of these files, once
+    # damaged, without an error.
+    "hevc.mkv": ("-c:v", "libx265", "-x265-params", "log-level=none:keyint=25:frame-threads=1:pools=none"),
     "mpeg2.ts": ("-c:v", "mpeg2video", "-g", "12", "-bf", "2", "-b:v", "2M"),
     "mpeg4.avi": ("-c:v", "mpeg4", "-g", "25", "-b:v", "2M"),
     "mjpeg.avi": ("-c:v", "mjpeg", "-q:v", "5"),
