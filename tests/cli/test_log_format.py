@@ -98,6 +98,7 @@ def test_no_bar_is_drawn_among_json_lines(monkeypatch: pytest.MonkeyPatch) -> No
         logger.handlers[:] = before
 
 
+@pytest.mark.slow
 def test_workers_and_runs_of_prefect_log_the_same_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*settings._JSON_LOG, FOLDER_VARIABLE):
         monkeypatch.setenv(name, "")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from gensim.models import KeyedVectors
 
 from reeldex.embedding.datasets.feature_options import FeatureLocation
 from reeldex.embedding.datasets.howto100m_options import Howto100mOptions
 from tests.embedding.feature_files import VIDEOS, make_store, rows_of
 from tests.embedding.word_sources import WORDS
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
 
 
 @pytest.fixture
@@ -22,6 +25,8 @@ def vectors() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
 
 @pytest.fixture
 def keyed(vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> KeyedVectors:
+    from gensim.models import KeyedVectors
+
     keyed = KeyedVectors(8)
     keyed.add_vectors(WORDS, vectors)
     return keyed

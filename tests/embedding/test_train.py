@@ -29,6 +29,7 @@ def held_out_recall(model: TextVideoEmbedding, folder: Path) -> float:
         return summarise(ranks_of_right(model(videos, words).numpy())).recall_at_1
 
 
+@pytest.mark.slow
 def test_it_learns_and_the_loss_falls(tmp_path: Path) -> None:
     losses: list[float] = []
     options = {"epochs": 50, "batch_size": 8, "learning_rate": 0.02, "lr_decay": 0.98}
@@ -157,6 +158,7 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
     assert options["learning_rate"] == 0.01
 
 
+@pytest.mark.slow
 def test_triplets_train_too(tmp_path: Path) -> None:
     losses: list[float] = []
     options = {"loss": "triplet", "epochs": 40, "batch_size": 16, "margin": 0.5, "lr_decay": 0.99}

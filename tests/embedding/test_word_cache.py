@@ -5,10 +5,10 @@ import os
 import pickle
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from gensim.models import KeyedVectors
 
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.words import cache as word_cache
@@ -17,6 +17,9 @@ from reeldex.embedding.words.vectors import WordVectors
 from reeldex.embedding.words.word2vec import open_word_vectors
 from tests.embedding.word_sources import WORDS, opened, save
 from tests.system_faults import no_more_files
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
 
 
 def test_a_second_start_reads_neither_the_source_nor_gensim(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,10 @@ import gzip
 import os
 import pickle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from gensim.models import FastText, KeyedVectors, Word2Vec
 
 from reeldex.embedding.errors import WordVectorsError
 from reeldex.embedding.options import WordFormat
@@ -16,6 +16,9 @@ from reeldex.embedding.words.word2vec import _read, open_word_vectors
 from tests.embedding.test_unpickling import ADDRESS, Elements, Hostile
 from tests.embedding.word_sources import WORDS, opened, save
 from tests.system_faults import make_unreadable
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
 
 
 @pytest.mark.parametrize(
@@ -61,6 +64,8 @@ class Made:
     """Pickles as a call of one of gensim's classes."""
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        from gensim.models import Word2Vec
+
         return Word2Vec, (None, "/etc/hostname")
 
 
@@ -75,6 +80,8 @@ def test_a_pickle_makes_none_of_gensim_s_objects_from_arguments(tmp_path: Path, 
 def test_pickles_beside_a_pickle_are_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyed: KeyedVectors, within: str
 ) -> None:
+    from gensim.models import Word2Vec
+
     monkeypatch.chdir(tmp_path)
     vars(keyed)["__scipys"] = ["beside"]
     model = Word2Vec([WORDS], vector_size=8, min_count=1)
@@ -103,6 +110,8 @@ def test_vectors_under_their_older_name_are_read(tmp_path: Path, keyed: KeyedVec
 
 
 def test_vectors_of_anything_but_words_are_said(tmp_path: Path) -> None:
+    from gensim.models import KeyedVectors
+
     numbered = KeyedVectors(2)
     numbered.add_vectors([7, 8], np.ones((2, 2), dtype=np.float32))
     numbered.save(str(tmp_path / "v.kv"))
@@ -247,6 +256,8 @@ def test_the_reason_is_said_and_short(tmp_path: Path, content: bytes, said: str)
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_gensim_s_fasttext_gives_the_vectors_of_its_words(tmp_path: Path, *, whole: bool) -> None:
+    from gensim.models import FastText
+
     model = FastText([["cut", "the", "onion"], ["don't", "cry"]], vector_size=8, min_count=1, bucket=50)
     (model if whole else model.wv).save(str(tmp_path / "f"))
     found = opened(tmp_path / "f")

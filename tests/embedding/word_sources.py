@@ -5,11 +5,13 @@ from __future__ import annotations
 import bz2
 import gzip
 from pathlib import Path
-
-from gensim.models import KeyedVectors, Word2Vec
+from typing import TYPE_CHECKING
 
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.embedding.words.word2vec import open_word_vectors
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
 
 WORDS = ["cut", "Cut", "don't", "häuten", "刀", "in", "New_York"]
 
@@ -27,6 +29,8 @@ def save(keyed: KeyedVectors, path: Path, kind: str) -> None:
         keyed.save(str(path), sep_limit=1)
         assert path.with_name(path.name + ".vectors.npy").is_file()
     elif kind == "whole model":
+        from gensim.models import Word2Vec
+
         model = Word2Vec(vector_size=8, min_count=1)
         model.build_vocab([WORDS])
         for word in WORDS:

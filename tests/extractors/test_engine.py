@@ -134,6 +134,7 @@ def test_rows_of_the_real_networks_are_batch_invariant(
     assert rows(sources[::-1], networks, decoders=2) == alone
 
 
+@pytest.mark.slow
 def test_a_broken_video_fails_alone(load_tiny: LoadTiny, videos: list[VideoSource], broken: VideoSource) -> None:
     networks = load_tiny()
     alone = rows(videos, networks)

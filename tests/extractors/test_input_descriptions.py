@@ -89,6 +89,7 @@ def test_real_files_are_probed_the_same_way(folder: str) -> None:
         assert probed(path, found.get(path)) == probed(path, None)
 
 
+@pytest.mark.slow
 def test_one_process_describes_many_files(mixed_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = str(mixed_folder / "good one.mp4")
     links = [str(mixed_folder / f"{number}.mp4") for number in range(12)]
@@ -101,6 +102,7 @@ def test_one_process_describes_many_files(mixed_folder: Path, monkeypatch: pytes
     assert len(started) == 1, "no probe needed a process of its own"
 
 
+@pytest.mark.slow
 def test_files_after_one_that_cannot_be_opened_are_described_too(
     mixed_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

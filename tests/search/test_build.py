@@ -70,6 +70,7 @@ def test_adding_changing_and_deleting_gives_the_answers_of_a_fresh_build(
         assert index.about().shards == tuple(sorted({latest[video_id][0] for video_id in index.videos()}))
 
 
+@pytest.mark.slow
 def test_captions_that_cannot_be_used_are_counted_and_said_once(
     library: Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_killed_build_leaves_the_index_unchanged_and_no_leftovers(
     assert answers(folder) == answers(library.folder / "fresh")
 
 
+@pytest.mark.slow
 def test_an_open_index_answers_while_another_is_built_and_is_refreshed_after_it(library: Library) -> None:
     library.build()
     with SearchIndex.open(library.folder / "index") as index:
@@ -153,6 +155,7 @@ def test_an_open_index_answers_while_another_is_built_and_is_refreshed_after_it(
         assert fresh.refreshed() is fresh
 
 
+@pytest.mark.slow
 def test_growth_from_exact_to_ivf_is_done_and_reported(library: Library) -> None:
     auto = IVF.replaced(factory="auto", exact_below=60, nprobe=32, rerank_candidates=82)
     first = library.build(options=auto)
@@ -223,6 +226,7 @@ def test_other_structures_find_moments_too(library: Library, factory: str) -> No
         assert len(index.search("soup", k=1000, merge=False)) == index.about().moments
 
 
+@pytest.mark.slow
 def test_much_that_is_gone_is_cleared_away(library: Library) -> None:
     library.build()
     for version in (1, 2):
@@ -235,6 +239,7 @@ def test_much_that_is_gone_is_cleared_away(library: Library) -> None:
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
 
 
+@pytest.mark.slow
 def test_segments_become_one_and_moments_keep_their_ids(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "_MOST_SEGMENTS", 2)
     captions = {"video2": said("chop the onion", "boil water")}
@@ -256,6 +261,7 @@ def test_segments_become_one_and_moments_keep_their_ids(library: Library, monkey
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
 
 
+@pytest.mark.slow
 def test_a_compaction_that_is_killed_leaves_the_current_index_in_use(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:

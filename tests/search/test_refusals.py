@@ -156,6 +156,7 @@ def test_a_video_at_a_url_counts_as_existing() -> None:
         assert list(with_files(StoreVideos(videos), VideoRecords(), "drop")) == [here, remote]
 
 
+@pytest.mark.slow
 def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
     library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -252,6 +253,7 @@ def test_what_the_system_does_not_let_us_read_is_not_built_again(library: Librar
     assert library.build().up_to_date
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_read_leaves_no_video_out(library: Library) -> None:
     library.build()
     library.add({"more.mp4": 20.0})

@@ -99,6 +99,7 @@ def test_a_flip_in_the_structure_is_noticed(filled: FeatureStore, at: int) -> No
     assert {damage.file for damage in damages(filled)} == {SHARD}
 
 
+@pytest.mark.slow
 def test_any_flip_anywhere_is_noticed(filled: FeatureStore) -> None:
     for name in (SHARD, "outcomes/shard-00000.json", "manifest/shard-00001.json", "manifest/shard-00000.json"):
         path = filled.path / name

@@ -286,6 +286,7 @@ def test_what_others_do_says_nothing_about_this_machine(between: object) -> None
     assert limit.fault is fault
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [

@@ -13,7 +13,6 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
-from prefect.testing.utilities import prefect_test_harness
 
 from reeldex.flows.extract import extract
 from reeldex.flows.extraction.calibration import Estimated, load_calibration, save_calibration
@@ -37,6 +36,9 @@ OPTIONS: dict[str, Any] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
+    # It loads Prefect's server: seconds for each process that collects the tests.
+    from prefect.testing.utilities import prefect_test_harness
+
     with prefect_test_harness(server_startup_timeout=120):
         yield
 

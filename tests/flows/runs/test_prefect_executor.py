@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import pytest
 from prefect import flow
-from prefect.testing.utilities import prefect_test_harness
 
 from reeldex.flows.execution.jobs import Job, OnEvent, did_nothing
 from reeldex.flows.execution.retries import RetryRule
@@ -28,6 +27,9 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
+    # It loads Prefect's server: seconds for each process that collects the tests.
+    from prefect.testing.utilities import prefect_test_harness
+
     with prefect_test_harness(server_startup_timeout=120):
         yield
 
