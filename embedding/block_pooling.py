@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -71,13 +71,23 @@ def pool_spans(
     start the first. Damaged rows are skipped.
     Raises FeaturesError, also for a span of only damaged rows.
     """
+    streams = (source.video(stream, video_id) for stream in range(len(STREAMS)))
+    return pool_opened(streams, source.stream_dims, video_id, spans, slack_rows)
+
+
+def pool_opened(
+    streams: Iterable[VideoRows],
+    widths: tuple[int, int],
+    video_id: str,
+    spans: Sequence[tuple[float, float]],
+    slack_rows: int = 0,
+) -> npt.NDArray[np.float32]:
+    """Pool spans as `pool_spans` does, of streams that are open; `widths` are their vector dimensions."""
     # Captions that are drawn twice, or extended to the same window, are pooled once.
     places = {span: at for at, span in enumerate(dict.fromkeys(spans))}
     order = np.array([places[span] for span in spans], dtype=np.intp)
-    widths = source.stream_dims
     joined = np.empty((len(spans), sum(widths)), dtype=np.float32)
-    for stream, begin in enumerate((0, widths[0])):
-        video = source.video(stream, video_id)
+    for stream, (begin, video) in enumerate(zip((0, widths[0]), streams, strict=True)):
         try:
             runs = [span_run(video.timing, span, slack_rows) for span in places]
         except ValueError as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.block_pooling import pool_opened
 from reeldex.embedding.errors import FeaturesError
 from reeldex.embedding.features import STREAMS, StoreFeatures
 from reeldex.search.moments import Window, caption_windows, sliding_windows
@@ -17,6 +17,7 @@ from reeldex.search.segments import write_segment
 from reeldex.search.store_videos import StoreVideo, captions_of
 from reeldex.search.tower import VideoTower
 from reeldex.search.video_records import VideoRecord, VideoRecords
+from reeldex.storage.shard import RowTiming
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +67,10 @@ class VideoEmbedder:
         with write_segment(target.folder, target.number, target.embed_dim) as writer:
             for number, video in enumerate(videos):
                 try:
-                    duration, windows = self._windows(video)
+                    streams = [self.source.video(stream, video.video_id) for stream in range(len(STREAMS))]
+                    duration, windows = self._windows(video, [each.timing for each in streams])
                     spans = [(window.start_seconds, window.end_seconds) for window in windows]
-                    pooled = pool_spans(self.source, video.video_id, spans)
+                    pooled = pool_opened(streams, self.source.stream_dims, video.video_id, spans)
                 except FeaturesError as error:
                     log.warning("%s", error)
                     done.failed[video.video_id] = str(error)
@@ -97,9 +99,8 @@ class VideoEmbedder:
             writer.add_embeddings(self.tower.flush())
         return done
 
-    def _windows(self, video: StoreVideo) -> tuple[float, tuple[Window, ...]]:
+    def _windows(self, video: StoreVideo, timings: Sequence[RowTiming]) -> tuple[float, tuple[Window, ...]]:
         """Return a video's duration and its moments, which end where the shorter stream ends."""
-        timings = [self.source.video(stream, video.video_id).timing for stream in range(len(STREAMS))]
         ends = [timing.start_seconds + timing.row_count * timing.seconds_per_row for timing in timings]
         # Of a clip of a file, all times are those of the file.
         start = min(timing.start_seconds for timing in timings)

@@ -9,6 +9,7 @@ import pytest
 
 from reeldex.embedding.caption_files import open_captions
 from reeldex.embedding.captions import VideoCaptions
+from reeldex.embedding.features import StoreFeatures, VideoRows
 from reeldex.search import compaction, next_generation
 from reeldex.search.build import build_index
 from reeldex.search.errors import (
@@ -84,6 +85,21 @@ def test_captions_that_cannot_be_used_are_counted_and_said_once(
     assert json.loads(json.dumps(report.to_json()))["unusable_captions"] == dict(report.unusable_captions)
     assert "captions: 0 videos with captions" in str(library.build("other", captions={}))
     assert library.build("none").videos_captioned is None
+
+
+def test_a_build_opens_each_stream_of_a_video_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[int, str]] = []
+    video = StoreFeatures.video
+
+    def counted(self: StoreFeatures, stream: int, video_id: str) -> VideoRows:
+        opened.append((stream, video_id))
+        return video(self, stream, video_id)
+
+    monkeypatch.setattr(StoreFeatures, "video", counted)
+    assert library.build().moments > 8
+    assert set(opened) == {(stream, video_id) for video_id in eight_videos() for stream in (0, 1)}
+    # The first video is opened once more, for the dimensions of its vectors.
+    assert len(opened) == 2 * 8 + 2
 
 
 def test_nothing_to_do_changes_no_file(library: Library) -> None:

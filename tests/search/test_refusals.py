@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reeldex.embedding.block_pooling import pool_spans
+from reeldex.embedding.block_pooling import pool_opened
 from reeldex.embedding.errors import CheckpointError, CheckpointMismatchError, FeaturesError, FeaturesUnreadableError
 from reeldex.embedding.words.cache import write_cache
 from reeldex.embedding.words.vectors import WordVectors
@@ -160,14 +160,14 @@ def test_a_video_at_a_url_counts_as_existing() -> None:
 def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
     library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(source: Any, video_id: str, spans: Any) -> Any:  # noqa: ANN401 - handed on
+    def refuse(streams: Any, widths: Any, video_id: str, spans: Any) -> Any:  # noqa: ANN401 - handed on
         if video_id == "part0/video4.mp4":
             raise FeaturesError("row 3 holds NaN")
-        return pool_spans(source, video_id, spans)
+        return pool_opened(streams, widths, video_id, spans)
 
     # Storage refuses to write such rows, so that a damaged disk has to be played.
     with monkeypatch.context() as patched:
-        patched.setattr("reeldex.search.embed.pool_spans", refuse)
+        patched.setattr("reeldex.search.embed.pool_opened", refuse)
         report = library.build()
     assert dict(report.failed) == {"part0/video4.mp4": "row 3 holds NaN"}
     assert counts(report) == (7, 0, 0, 0)
@@ -178,7 +178,7 @@ def test_features_that_cannot_be_used_are_named_and_the_others_indexed(
     assert answers(library.folder / "index") == answers(library.folder / "fresh")
     library.add({"part0/video4.mp4": 22.0, "part0/video6.mp4": 22.0}, version=1)
     with monkeypatch.context() as patched:
-        patched.setattr("reeldex.search.embed.pool_spans", refuse)
+        patched.setattr("reeldex.search.embed.pool_opened", refuse)
         report = library.build()
     assert counts(report) == (0, 1, 1, 6), "one that changed and can no longer be used has left the index"
     assert report.videos == 7
