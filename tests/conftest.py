@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -139,6 +140,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _own_state() -> Iterator[None]:
     yield
     shutil.rmtree(_STATE, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Undo what a command that runs in this process does to our logger; `caplog` sees only what propagates."""
+    logger = logging.getLogger("reeldex")
+    logger.propagate = True
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.propagate = True
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

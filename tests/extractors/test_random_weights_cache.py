@@ -65,7 +65,6 @@ def test_damaged_files_are_written_again(tmp_path: Path, damage: str, monkeypatc
 def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     caplog.set_level(logging.WARNING)
-    logging.getLogger("reeldex").propagate = True
     state, _ = _cached(tmp_path / "file" / "weights")
     assert set(state) == set(SHAPES)
     assert "cannot be written" in caplog.text

@@ -67,7 +67,6 @@ def _holder(device: str, run: str) -> Iterator[tuple[multiprocessing.context.Spa
 def _own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     POOL.resume()
-    logging.getLogger("reeldex").propagate = True
 
 
 @pytest.mark.slow

@@ -60,7 +60,6 @@ def test_a_worker_does_a_shard_and_tells_of_it(
     store = _store(tmp_path / "store", make_video(tmp_path / "a.mp4", seconds=2.0))
     events: list[object] = []
     caplog.set_level(logging.INFO, "reeldex")
-    logging.getLogger("reeldex").propagate = True
     report = from_json(ShardReport, worker.run(ShardJob(store, 0, SPACES, CONFIG), "cpu", events.append))
     assert (report.shard, report.ok, report.failed, report.seconds_of_video) == (0, 1, 0, 2.0)
     assert report.device_seconds > 0

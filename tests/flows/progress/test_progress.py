@@ -65,7 +65,6 @@ def test_sinks_reach_work_in_copies_of_the_context() -> None:
 
 def test_the_log_gets_the_sentence(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "reeldex")
-    logging.getLogger("reeldex").propagate = True
     LogSink().show(Snapshot(1, 4, "videos", "", "1 of 4 videos done"))
     assert set(caplog.messages) == {"1 of 4 videos done"}
 
