@@ -82,7 +82,11 @@ def pool_opened(
     spans: Sequence[tuple[float, float]],
     slack_rows: int = 0,
 ) -> npt.NDArray[np.float32]:
-    """Pool spans as `pool_spans` does, of streams that are open; `widths` are their vector dimensions."""
+    """Pool spans of one video as `pool_spans` does, to (len(spans), D2 + D3) float32, of streams that are open already.
+
+    `streams` are the 2-D and the 3-D one, taken one after the other; `widths` their vector dimensions (D2, D3).
+    Raises FeaturesError as `pool_spans` does.
+    """
     # Captions that are drawn twice, or extended to the same window, are pooled once.
     places = {span: at for at, span in enumerate(dict.fromkeys(spans))}
     order = np.array([places[span] for span in spans], dtype=np.intp)

@@ -85,17 +85,13 @@ def test_an_error_keeps_its_trace_in_one_line() -> None:
 def test_no_bar_is_drawn_among_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     logger = logging.getLogger(OUR_LOGGER)
-    before = list(logger.handlers)
-    try:
-        terminal.set_up_logging(verbose=False, log_format="json")
-        assert logs_as_json()
-        assert logger.level == logging.INFO
-        with progress_bar():
-            assert current_sinks() == ()
-        terminal.set_up_logging(verbose=False)
-        assert not logs_as_json()
-    finally:
-        logger.handlers[:] = before
+    terminal.set_up_logging(verbose=False, log_format="json")
+    assert logs_as_json()
+    assert logger.level == logging.INFO
+    with progress_bar():
+        assert current_sinks() == ()
+    terminal.set_up_logging(verbose=False)
+    assert not logs_as_json()
 
 
 @pytest.mark.slow

@@ -154,9 +154,6 @@ def _shifts_like_the_reference() -> bool:
 @pytest.fixture
 def two_cores() -> Iterator[None]:
     """Let ffmpeg count two cores: the pictures of a damaged video depend on its threads, 3 for the reference."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(cores)[:2])
     yield
