@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reeldex.flows.config.fetching import FetchConfig
+from reeldex.flows.fetching.object_store import ObjectFiles
+from reeldex.flows.fetching.patience import Patience, deadline_in
 from reeldex.flows.fetching.services import GIVEN_UP_LATELY
+from reeldex.flows.fetching.web import WebFiles
 from tests.flows.fetching.web_server import Site, site
 
 Config = Callable[..., FetchConfig]
+Impatient = Callable[[Collection[str]], None]
 
 
 @pytest.fixture
@@ -34,3 +40,28 @@ def config(tmp_path: Path) -> Config:
 
     GIVEN_UP_LATELY.clear()  # of other tests
     return make
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Impatient:
+    """Wait 0.3 s for these URLs alone: `impatient(urls)`.
+
+    For those that stay silent. What a busy machine answers late would be silent, too, with such a limit for all.
+    """
+
+    def shortened(request: Callable[..., Any], urls: Collection[str]) -> Callable[..., Any]:
+        def brief(service: object, url: str, *arguments: Any) -> Any:  # noqa: ANN401 - of either kind of service
+            *given, patience = arguments
+            assert isinstance(patience, Patience)
+            if url in urls:
+                patience = dataclasses.replace(patience, deadline=min(patience.deadline, deadline_in(0.3)))
+            return request(service, url, *given, patience)
+
+        return brief
+
+    def of(urls: Collection[str]) -> None:
+        for service in (WebFiles, ObjectFiles):
+            for name in ("look_at", "opened"):
+                monkeypatch.setattr(service, name, shortened(getattr(service, name), frozenset(urls)))
+
+    return of

@@ -9,13 +9,12 @@ import pytest
 
 from reeldex.errors import InfrastructureError
 from reeldex.extractors.errors import FailureReason
-from reeldex.flows.fetching import object_store as fetching_object_store
 from reeldex.flows.fetching.ahead import FetchedFiles
 from reeldex.flows.fetching.faults import FaultKind, FetchError, ServiceFault
 from reeldex.flows.fetching.looking import look_at, look_at_all
 from reeldex.flows.fetching.services import GIVEN_UP_LATELY, Services
 from reeldex.flows.fetching.witnesses import Witnesses, service_name
-from tests.flows.fetching.conftest import Config
+from tests.flows.fetching.conftest import Config, Impatient
 from tests.flows.fetching.test_ahead import fetched, reason
 from tests.flows.fetching.test_object_store import put
 from tests.flows.fetching.web_server import Page, Request, Site, always, dripping, first, silent
@@ -61,16 +60,20 @@ def test_a_service_that_was_given_up_lately_is_tried_once_until_it_answers(web: 
 
 
 @pytest.mark.slow
-def test_a_host_that_never_answers_is_not_waited_for_by_each_of_its_videos(web: Site, config: Config) -> None:
+def test_a_host_that_never_answers_is_not_waited_for_by_each_of_its_videos(
+    web: Site, config: Config, impatient: Impatient
+) -> None:
     urls = [web.url(f"/{number}.mp4") for number in range(20)]
     for number in range(20):
         web.pages[f"/{number}.mp4"] = Page(CONTENT, silent)
     other = web.url("/other.mp4", "localhost")
     web.pages["/other.mp4"] = Page(CONTENT)
-    asked = config(retries=0, timeout_seconds=0.5, downloads=1)
-    started = time.monotonic()
+    impatient(urls)
+    asked = config(retries=0, downloads=1)
     found = fetched(FetchedFiles(asked, dict.fromkeys(urls)), [*urls, other])
-    assert time.monotonic() - started < 8, "three of twenty were waited for, and three more asked"
+    # Three of twenty were waited for, and three more asked after the third.
+    assert [path for path in web.pages if web.gets(path)] == ["/0.mp4", "/1.mp4", "/2.mp4", "/other.mp4"]
+    assert len([each for each in web.requests if each.startswith("HEAD") and "other" not in each]) == 3
     assert {reason(found[url]) for url in urls} == {FailureReason.TIMEOUT}
     assert [url for url in urls if "did not answer for 3 others" in str(found[url])] == urls[3:]
     assert found[other] == CONTENT
@@ -82,13 +85,15 @@ def test_a_host_that_never_answers_is_not_waited_for_by_each_of_its_videos(web: 
 
 
 @pytest.mark.slow
-def test_a_host_that_answers_in_between_is_asked_on(web: Site, config: Config) -> None:
+def test_a_host_that_answers_in_between_is_asked_on(web: Site, config: Config, impatient: Impatient) -> None:
     urls = [web.url(f"/{number}.mp4") for number in range(6)]
     for number in range(6):
         web.pages[f"/{number}.mp4"] = Page(CONTENT, silent) if number != 2 else Page(CONTENT)
-    found = fetched(FetchedFiles(config(retries=0, timeout_seconds=1, downloads=1), dict.fromkeys(urls)), urls)
+    silent_ones = [url for url in urls if url != urls[2]]
+    impatient(silent_ones)
+    found = fetched(FetchedFiles(config(retries=0, downloads=1), dict.fromkeys(urls)), urls)
     assert found[urls[2]] == CONTENT
-    others = [found[url] for url in urls if url != urls[2]]
+    others = [found[url] for url in silent_ones]
     assert {reason(each) for each in others} == {FailureReason.TIMEOUT}
     assert not any("others" in str(each) for each in others)
 
@@ -120,12 +125,12 @@ def test_videos_that_are_all_too_slow_are_no_silent_service(web: Site, config: C
         if request.wants_body:
             request.wfile.write(page.content[:10])
             request.wfile.flush()
-            time.sleep(2)  # time is tested: of a slow server
+            time.sleep(6)  # time is tested: of a slow server
 
     urls = [web.url(f"/{number}.mp4") for number in range(3)]
     for number in range(3):
         web.pages[f"/{number}.mp4"] = Page(CONTENT, stalling)
-    slow = config(retries=0, timeout_seconds=0.45, downloads=3)
+    slow = config(retries=0, timeout_seconds=2, downloads=3)
     found = fetched(FetchedFiles(slow, dict.fromkeys(urls)), urls)
     assert {reason(each) for each in found.values()} == {FailureReason.TIMEOUT}
     # So none of them is judged as silence, for which others would be asked.
@@ -133,27 +138,30 @@ def test_videos_that_are_all_too_slow_are_no_silent_service(web: Site, config: C
 
 
 @pytest.mark.slow
-def test_three_silent_videos_do_not_condemn_a_host_that_has_others(web: Site, config: Config) -> None:
+def test_three_silent_videos_do_not_condemn_a_host_that_has_others(
+    web: Site, config: Config, impatient: Impatient
+) -> None:
     for number in range(3):
         web.pages[f"/{number}.mp4"] = Page(CONTENT, silent)
     web.pages |= {"/3.mp4": Page(CONTENT), "/4.mp4": Page(CONTENT)}
     urls = [web.url(f"/{number}.mp4") for number in range(5)]
     other = web.url("/4.mp4", "localhost")
-    asked = config(retries=0, timeout_seconds=1, downloads=1)
-    found = fetched(FetchedFiles(asked, dict.fromkeys([*urls, other])), [*urls, other])
+    impatient(urls[:3])
+    found = fetched(FetchedFiles(config(retries=0, downloads=1), dict.fromkeys([*urls, other])), [*urls, other])
     assert [reason(found[url]) for url in urls[:3]] == [FailureReason.TIMEOUT] * 3
     assert [found[url] for url in (*urls[3:], other)] == [CONTENT] * 3
 
 
 @pytest.mark.slow
-def test_what_still_arrives_of_a_service_is_an_answer(web: Site, config: Config) -> None:
+def test_what_still_arrives_of_a_service_is_an_answer(web: Site, config: Config, impatient: Impatient) -> None:
     # It has begun before the others are silent, and goes on.
     web.pages["/slow.mp4"] = Page(CONTENT[:40], dripping)
     for number in range(9):
         web.pages[f"/{number}.mp4"] = Page(CONTENT, silent)
     web.pages["/other.mp4"] = Page(CONTENT)
     urls = [web.url("/slow.mp4"), *(web.url(f"/{number}.mp4") for number in range(9))]
-    services = Services(config(timeout_seconds=0.3))
+    impatient(urls[1:])
+    services = Services(config())
     patience = services.patience(urls[0])
     witnesses = Witnesses([*urls[1:], web.url("/other.mp4", "localhost")])
     for url in urls[1:4]:
@@ -188,13 +196,14 @@ def test_an_answer_while_others_are_silent_is_noted_when_it_begins(web: Site, co
 
 
 @pytest.mark.slow
-def test_what_is_not_asked_is_no_witness(web: Site, config: Config) -> None:
+def test_what_is_not_asked_is_no_witness(web: Site, config: Config, impatient: Impatient) -> None:
     # Given up, not admitted, and no valid URL: of none of these it is known whether the network works.
     silent_ones = [web.url(f"/{number}.mp4") for number in range(3)]
     web.pages |= {f"/{number}.mp4": Page(CONTENT, silent) for number in range(3)}
     web.pages["/a.mp4"] = Page(CONTENT)
     other = web.url("/a.mp4", "localhost")
-    services = Services(config(timeout_seconds=0.3, hosts=["127.0.0.1", "localhost"]))
+    impatient(silent_ones)
+    services = Services(config(hosts=["127.0.0.1", "localhost"]))
     for url in silent_ones:
         services.judged(url, NOTHING, Witnesses([*silent_ones, other]))
     assert services.has_given_up(silent_ones[0])
@@ -202,7 +211,7 @@ def test_what_is_not_asked_is_no_witness(web: Site, config: Config) -> None:
     assert isinstance(services.judged(dead, NO_HOST, Witnesses([dead, silent_ones[0], *unasked])), InfrastructureError)
     assert services.has_given_up(silent_ones[0])
     # Nor does it take the place of one that is.
-    services = Services(config(timeout_seconds=0.3))
+    services = Services(config())
     hosts = [f"http://127.0.0.1:{port}/a.mp4" for port in (2, 3, 4)]
     for url in hosts:
         assert isinstance(services.judged(url, NO_HOST, Witnesses([url, other])), FetchError)
@@ -210,7 +219,7 @@ def test_what_is_not_asked_is_no_witness(web: Site, config: Config) -> None:
 
 
 @pytest.mark.slow
-def test_a_host_that_redirects_answers(web: Site, config: Config) -> None:
+def test_a_host_that_redirects_answers(web: Site, config: Config, impatient: Impatient) -> None:
     # Some of its videos are at a host that is dead, others at one that is silent.
     for number in range(4):
         web.pages[f"/dead/{number}.mp4"] = Page(b"", always(302, location=f"http://127.0.0.1:1/{number}.mp4"))
@@ -220,10 +229,11 @@ def test_a_host_that_redirects_answers(web: Site, config: Config) -> None:
     web.pages["/good.mp4"] = web.pages["/other.mp4"] = Page(CONTENT)
     dead, mute = ([web.url(f"{folder}/{number}.mp4") for number in range(4)] for folder in ("/dead", ""))
     good, other = web.url("/good.mp4"), web.url("/other.mp4", "localhost")
-    services = Services(config(timeout_seconds=0.4))
+    impatient(mute)
+    services = Services(config())
     assert look_at_all([*mute, *dead, good, other], services)[good] is not None
     assert not services.has_given_up(good)
-    asked = config(timeout_seconds=0.4, retries=0, downloads=1)
+    asked = config(retries=0, downloads=1)
     found = fetched(FetchedFiles(asked, dict.fromkeys([*dead, *mute, good, other])), [*dead, *mute, good, other])
     assert found[good] == found[other] == CONTENT
     assert {reason(found[url]) for url in dead} == {FailureReason.UNREADABLE}
@@ -253,19 +263,20 @@ def _depth(trace: TracebackType | None) -> int:
 
 @pytest.mark.slow
 def test_silence_of_an_object_store_is_no_fault_of_a_video(
-    s3: ObjectStore, web: Site, config: Config, monkeypatch: pytest.MonkeyPatch
+    s3: ObjectStore, web: Site, config: Config, impatient: Impatient
 ) -> None:
-    monkeypatch.setattr(fetching_object_store, "_SILENCE_SECONDS", 0.5)
     web.pages["/a.mp4"] = Page(CONTENT)
     urls = put(s3, *(f"{number}.mp4" for number in range(5)))
     everything = [*urls, web.url("/a.mp4")]
     # One object of a store that answers: its content does not come, though what is said of it does.
     s3.fail(Fault(seconds=2, meant=lambda each: each.method == "GET" and "0.mp4" in each.path))
+    impatient(urls[:1])
     found = fetched(FetchedFiles(config(retries=0), dict.fromkeys(everything)), everything)
     assert reason(found[urls[0]]) is FailureReason.TIMEOUT
     assert all(isinstance(found[url], bytes) for url in everything[1:])
     s3.heal()
     s3.fail(Fault(seconds=2))
+    impatient(urls)
     found = fetched(FetchedFiles(config(retries=0), dict.fromkeys(everything)), everything)
     assert {type(found[url]) for url in urls} == {InfrastructureError}
     assert found[web.url("/a.mp4")] == CONTENT
