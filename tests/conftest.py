@@ -87,9 +87,9 @@ def _unit(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder, and put files that wait for servers first, those that compute last.
+    """Mark tests by their folder, and order files: quick ones, those that wait for servers, slow ones that compute.
 
-    The slow ones of each kind are at its end of the order, for processes that begin at both ends.
+    The scheduler below takes them from the end, but for the process that waits. Slow ones come first of each kind.
     """
     for item in items:
         if item.nodeid.startswith(_SYSTEM_TESTS):
@@ -98,29 +98,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         _unit(item.nodeid) for item in items if item.get_closest_marker("slow") or item.get_closest_marker("system")
     )
 
-    def place(item: pytest.Item) -> tuple[bool, int, str]:
+    def place(item: pytest.Item) -> tuple[int, int, str]:
         unit = _unit(item.nodeid)
-        waits = unit.startswith(_SYSTEM_TESTS)
-        return (not waits, -slow[unit] if waits else slow[unit], unit)
+        if unit.startswith(_SYSTEM_TESTS):
+            return (1, -slow[unit], unit)
+        return (2 if slow[unit] else 0, slow[unit], unit)
 
     items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 - of pytest-xdist
-    """Let the first process begin with the tests that wait, the others with those that compute: they fit together."""
+    """Let the first process begin with the tests that wait, the others with those that compute: they fit together.
+
+    All end with the quick files, which keep every core busy until the last test that waits is done.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
-    class FromBothEnds(LoadScopeScheduling):  # type: ignore[misc] # it publishes no types
+    class QuickLast(LoadScopeScheduling):  # type: ignore[misc] # it publishes no types
         def _split_scope(self, nodeid: str) -> str:
             return _unit(nodeid)
 
         def _assign_work_unit(self, node: Any) -> None:  # noqa: ANN401
-            if node.gateway.id != "gw0":  # see `os.nice` above
-                self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+            taken = next(reversed(self.workqueue))
+            if node.gateway.id == "gw0":  # see `os.nice` above
+                taken = next((unit for unit in self.workqueue if unit.startswith(_SYSTEM_TESTS)), taken)
+            self.workqueue.move_to_end(taken, last=False)
             super()._assign_work_unit(node)
 
-    return FromBothEnds(config, log) if config.getoption("dist") == "loadfile" else None
+    return QuickLast(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
