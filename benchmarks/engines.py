@@ -2,7 +2,7 @@
 
 The videos of the list do not exist: each shard of one video ends as `missing`, nothing is decoded or computed. The rest
 is the engine, the store's files of a shard, and, with a server, a Prefect task per shard on SQLite. Ray's two nodes are
-processes of this machine. If prefect-ray is installed, its tasks, which do nothing at all, are measured beside.
+processes of this machine.
 
     python -m benchmarks.engines --shards 1000
 """
@@ -36,17 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=1000)
     parser.add_argument("--without-prefect", action="store_true", help="local and ray alone, without a server")
-    parser.add_argument("--prefect-ray", metavar="ADDRESS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.prefect_ray:
-        _tasks_of_prefect_ray(arguments.shards, arguments.prefect_ray)
-        return
     print(f"{arguments.shards} shards; {machine_facts()}")
-    print(f"{'':34}{'start-up':>10}{'per shard':>12}{'in all':>10}")
+    print(f"{'':36}{'start-up':>10}{'per shard':>12}{'in all':>10}")
     _extract("local", arguments.shards, os.environ)
     started = time.monotonic()
     with ray_nodes("127.0.0.2", "127.0.0.3") as nodes:
-        print(f"two Ray nodes, started together    {time.monotonic() - started:8.1f} s")
+        print(f"two Ray nodes, started together      {time.monotonic() - started:8.1f} s")
         ray = ("--engine", "ray", "--ray-address", nodes.address)
         _extract("ray, 2 nodes", arguments.shards, nodes.environment, *ray)
         if arguments.without_prefect:
@@ -55,8 +51,8 @@ def main() -> None:
             _extract("local, Prefect tasks", arguments.shards, server, "--server")
             environment = {**nodes.environment, **_prefect_settings(server)}
             _extract("ray, 2 nodes, Prefect tasks", arguments.shards, environment, "--server", *ray)
-            command = ("-m", "benchmarks.engines", "--prefect-ray", nodes.address, "--shards", str(arguments.shards))
-            subprocess.run([sys.executable, *command], env=environment, check=True)
+            in_ray = ("--server", *ray, "--task-runner", "ray")
+            _extract("ray, 2 nodes, Prefect tasks in Ray", arguments.shards, environment, *in_ray)
 
 
 def _extract(what: str, shards: int, environment: Mapping[str, str], *options: str) -> None:
@@ -78,32 +74,7 @@ def _extract(what: str, shards: int, environment: Mapping[str, str], *options: s
 
 
 def _print(what: str, startup: float, per_shard: float, seconds: float) -> None:
-    print(f"{what:34}{startup:8.1f} s{1000 * per_shard:9.1f} ms{seconds:8.1f} s", flush=True)
-
-
-def _tasks_of_prefect_ray(shards: int, address: str) -> None:
-    try:
-        from prefect_ray import RayTaskRunner
-    except ImportError:
-        print("prefect-ray is not installed")
-        return
-    from prefect import flow, task
-
-    @task(log_prints=False)
-    def nothing(number: int) -> int:
-        return number
-
-    @flow(task_runner=RayTaskRunner(address=address, init_kwargs={"log_to_driver": False}))
-    def empty_tasks() -> tuple[float, float]:
-        nothing.submit(0).wait()
-        first = time.time()
-        for future in [nothing.submit(number) for number in range(1, shards)]:
-            future.wait()
-        return first, time.time()
-
-    started = time.time()
-    first, last = empty_tasks()
-    _print("prefect-ray, tasks that do nothing", first - started, (last - first) / (shards - 1), time.time() - started)
+    print(f"{what:36}{startup:8.1f} s{1000 * per_shard:9.1f} ms{seconds:8.1f} s", flush=True)
 
 
 @contextmanager

@@ -44,7 +44,8 @@ HEAVY = {"torch", "torchvision", "prefect", "h5py", "numpy"}
 HOMES = {
     "apprise": {"flows/server"},
     "prefect": {f"flows/{flow}.py" for flow in FLOWS} | {"flows/runs", "flows/server"},
-    "ray": {"flows/execution/ray_cluster.py"},
+    "prefect_ray": {"flows/runs/ray_tasks.py"},
+    "ray": {"flows/execution/ray_cluster.py", "flows/execution/ray_requests.py"},
     "h5py": {"storage"},
     "openvino": {"extractors/runtimes"},
     "cyclopts": {"cli"},

@@ -23,6 +23,13 @@ class Engine(StrEnum):
     RAY = "ray"
 
 
+class TaskRunnerName(StrEnum):
+    """What runs the Prefect tasks of shards: threads of the flow's process, or processes of Ray on its machine."""
+
+    THREADS = "threads"
+    RAY = "ray"
+
+
 def _cluster_address(address: str) -> str:
     if address.startswith("ray://"):
         raise ValueError(
@@ -80,3 +87,12 @@ class ExecutionConfig(Options):
             "number of workers.",
         ),
     ] = None
+    task_runner: Annotated[
+        TaskRunnerName,
+        Field(
+            title="Task runner",
+            description="What runs the Prefect tasks of shards with the engine ray. threads: threads of the flow run's "
+            "process. ray: processes of Ray on its machine, through prefect-ray, so that Ray's dashboard lists the "
+            "tasks. In both cases the shards are extracted by the same workers.",
+        ),
+    ] = TaskRunnerName.THREADS

@@ -5,8 +5,9 @@
 - `worker_processes.py`: the workers of this machine, one per device.
 - `workers.py`: long-lived worker processes and their pool; `worker_process.py`: what runs inside one.
 - `cluster_workers.py`: the workers on a cluster, which replaces lost ones; `shares.py`: which node gets how many.
-- `ray_cluster.py`: Ray's cluster and actors; `head_watch.py`: whether its head node answers; `remote_worker.py`: what
-  runs inside an actor.
+- `ray_cluster.py`: Ray's cluster and its workers; `head_watch.py`: whether its head node answers; `remote_worker.py`:
+  what runs inside an actor.
+- `ray_requests.py`: what Prefect tasks in processes of Ray ask the process of their run; `request_queue.py`: the queue.
 - `messages.py`: what a worker sends to the process of the run.
 - `process_group.py`: child processes that end with their parent.
 - `device_lock.py`: one shard per device at a time, across runs.

@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster, and its actors. The only file that imports Ray."""
+"""The connection to a Ray cluster, and its workers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NAMESPACE = "reeldex"
-_CONNECT_SECONDS = 10.0
+NAMESPACE = "reeldex"
+CONNECT_SECONDS = 10.0
 # How often is looked whether the head node is lost, while a worker says nothing.
 _LOOK_SECONDS = 2.0
 _REMEDY = (
@@ -43,7 +43,7 @@ def ray_cluster(address: str) -> Iterator[RayCluster]:
 
     A program that is connected already stays so; its cluster is used.
     """
-    ray = _ray()
+    ray = ray_module()
     connected_before = ray.is_initialized()
     if not connected_before:
         _connect(ray, address)
@@ -192,7 +192,8 @@ class RayWorker:
         return f"The {self.share.name} died{f': {detail}' if detail else f' ({type(error).__name__})'}."
 
 
-def _ray() -> ModuleType:
+def ray_module() -> ModuleType:
+    """Return the package ray, which starts nothing by itself. Raises UsageError if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Or a call after the connection has ended, as by a thread that ends later, would start a cluster on this machine.
     # Ray reads it when it is imported: a program that has done so keeps what it has chosen.
@@ -218,7 +219,7 @@ def _connect(ray: ModuleType, address: str) -> None:
     ray._private.worker._worker_logs_enabled = False  # noqa: SLF001 - Ray has no public setting for it
     try:
         with _own_signals():
-            ray.init(namespace=_NAMESPACE, log_to_driver=False, configure_logging=False, **settings)
+            ray.init(namespace=NAMESPACE, log_to_driver=False, configure_logging=False, **settings)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         why = str(error).strip().rstrip(".") or type(error).__name__
         raise UsageError(f"There is no usable Ray cluster at the address {address!r}: {why}. {_REMEDY}") from error
@@ -228,7 +229,7 @@ def _require_answer(address: str) -> None:
     """Raise UsageError if nothing answers there, for which Ray would wait for minutes."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS):
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS):
             return
     except (OSError, OverflowError) as error:
         raise UsageError(

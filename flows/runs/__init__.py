@@ -1,6 +1,7 @@
 """What a flow uses of Prefect.
 
 - `tasks.py`: Prefect tasks around the packages; `prefect_executor.py`: an executor with one task per shard.
+- `shard_attempts.py`: what a task asks the process of its flow run; `ray_tasks.py`: tasks in processes of Ray.
 - `form_flow.py`: flows whose parameters are a short form; `form_fields.py`: fields that several forms share.
 - `extraction.py`: a prepared extraction as tasks of a flow run.
 - `as_flow_run.py`: flow runs that a command creates in its process: a prepared run goes in, a report comes out.

@@ -11,7 +11,7 @@ from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.extraction.run import run_shards
 from reeldex.flows.extraction.run_report import RunReport, ShardsLostError
 from reeldex.flows.runs.artifacts import publish_report
-from reeldex.flows.runs.prefect_executor import PrefectTasks
+from reeldex.flows.runs.prefect_executor import PrefectTasks, task_runner_of
 from reeldex.flows.runs.progress_artifact import progress_artifact
 from reeldex.flows.runs.store_artifact import publish_store
 
@@ -41,8 +41,10 @@ def run_as_tasks(prepared: PreparedRun, shards: Sequence[int], found_counts: Map
     lacking = {task.shard for task in prepared.all_tasks if not task.complete}
     try:
         with progress_artifact("Starting", wanted=any(task.shard in planned for task in tasks)):
-            workers = workers_of(prepared.config.execution, flow_run.name or "unnamed")
-            report = run_shards(prepared, tasks, PrefectTasks(workers, lacking), found_counts)
+            execution = prepared.config.execution
+            workers = workers_of(execution, flow_run.name or "unnamed")
+            executor = PrefectTasks(workers, lacking, task_runner_of(execution))
+            report = run_shards(prepared, tasks, executor, found_counts)
     except ShardsLostError as lost:
         _publish(prepared, lost.report, shards)
         raise

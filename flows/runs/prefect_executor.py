@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from reeldex.flows.config.execution import Engine, ExecutionConfig, TaskRunnerName
 from reeldex.flows.execution.fault_limit import FaultLimit, run_until_fault
-from reeldex.flows.runs.tasks import extract_shard, submitting
+from reeldex.flows.runs.shard_attempts import ShardAttempts, attempts_made_by
+from reeldex.flows.runs.tasks import extract_shard
 
 if TYPE_CHECKING:
-    from prefect.futures import PrefectConcurrentFuture
+    from prefect.futures import PrefectFuture
+    from prefect.task_runners import TaskRunner
 
     from reeldex.flows.execution.jobs import OnEvent, OpenWorkers
     from reeldex.flows.execution.retries import RetryRule
     from reeldex.flows.extraction.shard_job import ShardJob
+
+
+RunTasks = Callable[[ShardAttempts, int], "AbstractContextManager[TaskRunner[Any]]"]
+"""Returns a started task runner for so many tasks at a time, which ask these attempts for their results."""
+
+# How long a run that is stopped waits until its tasks have reported it.
+_END_SECONDS = 10.0
+
+
+def task_runner_of(execution: ExecutionConfig) -> RunTasks:
+    """Return what runs the tasks of shards: `execution.task_runner` of the configuration."""
+    if execution.engine is Engine.RAY and execution.task_runner is TaskRunnerName.RAY:
+        from reeldex.flows.runs.ray_tasks import in_ray
+
+        return in_ray
+    return in_threads
+
+
+@contextmanager
+def in_threads(attempts: ShardAttempts, at_once: int) -> Iterator[TaskRunner[Any]]:
+    """Run tasks in threads of this process."""
+    threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(at_once)
+    with threads as runner, attempts_made_by(attempts):
+        yield runner
 
 
 class PrefectTasks:
@@ -26,8 +55,8 @@ class PrefectTasks:
     shard without one was completed by others.
     """
 
-    def __init__(self, open_workers: OpenWorkers, lacking: Collection[int]) -> None:
-        self._open_workers = open_workers
+    def __init__(self, open_workers: OpenWorkers, lacking: Collection[int], run_tasks: RunTasks = in_threads) -> None:
+        self._open_workers, self._run_tasks = open_workers, run_tasks
         self._limit = FaultLimit()
         self._lacking = frozenset(lacking)
 
@@ -36,25 +65,30 @@ class PrefectTasks:
     ) -> dict[int, Any | BaseException]:
         """Return the result or the error of each shard by its number, as `Executor.run` does."""
         with self._open_workers(devices) as workers:
-            threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(workers.count)
-            with threads as runner, submitting(jobs, workers, on_event):
+            attempts = ShardAttempts(jobs, workers, on_event, retries)
+            submitted: list[PrefectFuture[Any]] = []
+            with self._run_tasks(attempts, workers.count) as runner:
+
+                def submit(job: ShardJob) -> PrefectFuture[Any]:
+                    submitted.append(self._submit(runner, job, retries))
+                    return submitted[-1]
+
                 try:
                     return run_until_fault(
                         jobs,
                         workers.count,
-                        lambda job: self._submit(runner, job, retries),
-                        lambda future: future.result(raise_on_failure=False),
+                        submit,
+                        _result_of,
                         workers.stop,
                         self._limit,
                     )
                 except BaseException:
-                    workers.stop()  # or the tasks' threads would continue, and this block would wait for them
+                    workers.stop()  # or the tasks would continue, and this block would wait for them
+                    wait(submitted, _END_SECONDS)  # or those of Ray could not report their end
                     raise
 
-    def _submit(
-        self, runner: ThreadPoolTaskRunner[Any], job: ShardJob, retries: RetryRule
-    ) -> PrefectConcurrentFuture[Any]:
-        return runner.submit(
+    def _submit(self, runner: TaskRunner[Any], job: ShardJob, retries: RetryRule) -> PrefectFuture[Any]:
+        submitted: PrefectFuture[Any] = runner.submit(
             extract_shard.with_options(retries=retries.retries, refresh_cache=job.shard in self._lacking),
             {
                 "store": job.store,
@@ -66,3 +100,10 @@ class PrefectTasks:
                 "redo": job.redo,
             },
         )
+        return submitted
+
+
+def _result_of(future: PrefectFuture[Any]) -> Any:  # noqa: ANN401 - as the task's
+    """Return the result or the error of a task that is done."""
+    future.wait()  # makes a state of the death of a process of Ray, which `result` would raise
+    return future.result(raise_on_failure=False)

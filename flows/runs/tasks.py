@@ -6,31 +6,28 @@ done, the work of a task is no such result: it holds only at that moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
+from prefect.events.worker import EventsWorker
 from prefect.runtime import task_run
 from prefect.transactions import get_transaction
 
-from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.jobs import did_nothing
 from reeldex.flows.execution.retries import may_be_repeated
-from reeldex.flows.extraction.run import retry_rule
-from reeldex.flows.extraction.shard_job import ShardJob
+from reeldex.flows.runs.ray_tasks import ask_flow_run
+from reeldex.flows.runs.shard_attempts import ShardAttempt, attempts_here
 from reeldex.quantities import counted
 
 if TYPE_CHECKING:
-    from reeldex.flows.execution.jobs import OnEvent, Workers
     from reeldex.flows.extraction.prepare import PreparedRun
 
-# Objects that tasks need and that cannot be parameters; Prefect runs tasks in copies of the context.
+# What planning tasks need and that cannot be a parameter; Prefect runs tasks in copies of the context.
 _prepared: ContextVar[PreparedRun] = ContextVar("prepared")
-_workers: ContextVar[Workers] = ContextVar("workers")
-_on_event: ContextVar[OnEvent] = ContextVar("on_event")
-_jobs: ContextVar[Mapping[int, ShardJob]] = ContextVar("jobs")
+_SEND_SECONDS = 10.0
 
 
 @contextmanager
@@ -41,28 +38,6 @@ def planning(prepared: PreparedRun) -> Iterator[None]:
         yield
     finally:
         _prepared.reset(token)
-
-
-@contextmanager
-def submitting(jobs: Sequence[ShardJob], workers: Workers, on_event: OnEvent) -> Iterator[None]:
-    """Hand workers, and what the plan saw of the shards, to the tasks of these jobs, submitted in the block.
-
-    Their events go to `on_event`.
-
-    What the plan saw is not a parameter of the task: it would be part of its cache key, and of what the UI shows.
-    """
-    tokens = (
-        _workers.set(workers),
-        _on_event.set(on_event),
-        # By index: iteration leaves out what others have claimed at this moment.
-        _jobs.set({job.shard: job for job in map(jobs.__getitem__, range(len(jobs)))}),
-    )
-    try:
-        yield
-    finally:
-        _workers.reset(tokens[0])
-        _on_event.reset(tokens[1])
-        _jobs.reset(tokens[2])
 
 
 @task(name="plan", task_run_name="plan", persist_result=True, result_serializer="json")
@@ -87,6 +62,12 @@ def _is_retryable(_task: object, _task_run: object, state: Any) -> bool:  # noqa
     return may_be_repeated(state.result(raise_on_failure=False))
 
 
+def _send_state_now(_task: object, _task_run: object, _state: object) -> None:
+    """Send the final state of a task in a process of Ray, which may be killed as soon as the run has its result."""
+    if attempts_here() is None:
+        EventsWorker.drain_all(timeout=_SEND_SECONDS, at_exit=False)
+
+
 def _shard_task_name() -> str:
     parameters = task_run.parameters
     return f"shard-{parameters['shard']:05d} ({counted(parameters['videos'], 'video')})"
@@ -98,6 +79,8 @@ def _shard_task_name() -> str:
     persist_result=True,
     result_serializer="json",
     retry_condition_fn=_is_retryable,
+    on_completion=[_send_state_now],
+    on_failure=[_send_state_now],
 )
 def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and uses them as cache key
     store: str,
@@ -112,22 +95,9 @@ def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and
 
     A result that did nothing, since others work on the shard, is returned, but neither persisted nor used again.
     """
-    config = PipelineConfig(**settings)
-    # Not Prefect's retry delay, whose sleep cannot be interrupted when the run is stopped.
-    retry_rule(config.compute).wait_before(task_run.run_count, _workers.get().pause)
-    planned = _jobs.get()[shard]
-    job = ShardJob(
-        store,
-        shard,
-        spaces,
-        config,
-        tuple(retry),
-        videos,
-        planned.inspection,
-        tuple(redo),
-        complete=planned.complete,
-    )
-    result: dict[str, Any] = _workers.get().run(job, _on_event.get())
+    del store, videos, spaces, settings, retry, redo  # what the persisted result depends on
+    make_attempt = attempts_here() or ask_flow_run
+    result: dict[str, Any] = make_attempt(ShardAttempt(shard, task_run.run_count))
     transaction = get_transaction()
     if did_nothing(result) and transaction is not None:
         # The shard is submitted again once others have given it up, and must then not get this result from the cache.

@@ -265,8 +265,8 @@ def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyP
 def test_a_call_without_a_connection_starts_no_cluster() -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     call = (
-        "from reeldex.flows.execution.ray_cluster import _ray\n"
-        "ray = _ray()\n"
+        "from reeldex.flows.execution.ray_cluster import ray_module\n"
+        "ray = ray_module()\n"
         "try:\n    ray.put(1)\n"
         "except Exception as error:\n    print(type(error).__name__, ray.is_initialized())"
     )

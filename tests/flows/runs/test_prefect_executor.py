@@ -1,27 +1,43 @@
-"""Shards as Prefect tasks: which persisted results a run uses again, on Prefect's test server."""
+"""Shards as Prefect tasks, in threads and in processes of Ray: their results, retries and ends.
+
+On Prefect's test server. The shards themselves are extracted by a worker in this process.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.sorting import FlowRunSort
 
+from reeldex.errors import InfrastructureError, PermanentFaultError
+from reeldex.flows.config.execution import OF_THIS_RUN, Engine, ExecutionConfig, TaskRunnerName
+from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.jobs import Job, OnEvent, did_nothing
+from reeldex.flows.execution.ray_cluster import ray_cluster
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
-from reeldex.flows.runs.prefect_executor import PrefectTasks
+from reeldex.flows.runs.prefect_executor import PrefectTasks, RunTasks, task_runner_of
 from reeldex.storage.store import FeatureStore
 from tests.flows.extraction.racer import extract_without_networks, plan, settings
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-RETRIES = RetryRule(0, 0.0)
+RETRIES = RetryRule(1, 0.0)
 T = TypeVar("T")
 
 
@@ -32,6 +48,30 @@ def server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(scope="module")
+def connections() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def cluster(connections: ExitStack) -> None:
+    """Ray on this machine, to which this process is connected."""
+    pytest.importorskip("prefect_ray", reason="the extra `prefect-ray` is not installed")
+    import ray
+
+    if not ray.is_initialized():  # by an earlier test
+        connections.enter_context(ray_cluster(OF_THIS_RUN))
+
+
+@pytest.fixture(params=list(TaskRunnerName))
+def run_tasks(request: pytest.FixtureRequest) -> RunTasks:
+    """What runs the tasks, as the configuration names it."""
+    if request.param is TaskRunnerName.RAY:
+        request.getfixturevalue("cluster")
+    return task_runner_of(ExecutionConfig(engine=Engine.RAY, task_runner=request.param))
 
 
 @pytest.fixture
@@ -62,14 +102,23 @@ class _Worker:
         del seconds
 
 
+_acts: list[Callable[[], Any]] = []
+
+
+def _act() -> Any:  # noqa: ANN401
+    return _acts.pop()()
+
+
+# prefect-ray pickles it, with what it encloses.
+@flow(name="shards")
+def shards() -> object:
+    return _act()
+
+
 def in_a_flow_run(act: Callable[[], T]) -> T:
     """Return what `act` returns in a flow run of its own."""
-
-    @flow(name="shards")
-    def shards() -> T:
-        return act()
-
-    return shards()
+    _acts.append(act)
+    return cast("T", shards())
 
 
 def _job(store: FeatureStore, **options: Any) -> ShardJob:  # noqa: ANN401 - of the job
@@ -77,14 +126,16 @@ def _job(store: FeatureStore, **options: Any) -> ShardJob:  # noqa: ANN401 - of 
     return ShardJob(str(store.path), 0, task.spaces, settings(), videos=1, inspection=task.inspection, **options)
 
 
-def _attempt(worker: _Worker, jobs: Sequence[ShardJob]) -> dict[int, Any]:
+def _attempt(worker: _Worker, jobs: Sequence[ShardJob], run_tasks: RunTasks) -> dict[int, Any]:
     """Run jobs as an attempt of the current flow run does that finds nothing lacking."""
-    tasks = PrefectTasks(lambda _: nullcontext(worker), lacking=())
+    tasks = PrefectTasks(lambda _: nullcontext(worker), (), run_tasks)
     return tasks.run(jobs, "cpu", RETRIES, lambda _: None)
 
 
 @pytest.mark.parametrize("options", [{"redo": (0,)}, {"complete": True}])
-def test_a_shard_that_was_claimed_is_extracted_once_it_is_free(store: FeatureStore, options: dict[str, Any]) -> None:
+def test_a_shard_that_was_claimed_is_extracted_once_it_is_free(
+    store: FeatureStore, options: dict[str, Any], run_tasks: RunTasks
+) -> None:
     job, worker, rounds = _job(store, **options), _Worker(), list[int]()
     with ExitStack() as claim:
 
@@ -98,7 +149,7 @@ def test_a_shard_that_was_claimed_is_extracted_once_it_is_free(store: FeatureSto
             claim.close()
             return found
 
-        tasks = PrefectTasks(lambda _: nullcontext(worker), lacking=())
+        tasks = PrefectTasks(lambda _: nullcontext(worker), (), run_tasks)
         shared = SharedShards(store, [job], lambda _: None, RETRIES)
         results = in_a_flow_run(lambda: run_until_done(shared, [job], run_jobs))
     assert [did_nothing(result) for result in worker.returned] == [True, False]
@@ -106,14 +157,16 @@ def test_a_shard_that_was_claimed_is_extracted_once_it_is_free(store: FeatureSto
     assert unfinished(store) == []
 
 
-def test_a_later_attempt_uses_again_what_was_extracted_and_not_what_did_nothing(store: FeatureStore) -> None:
+def test_a_later_attempt_uses_again_what_was_extracted_and_not_what_did_nothing(
+    store: FeatureStore, run_tasks: RunTasks
+) -> None:
     worker = _Worker()
 
     def attempts() -> list[dict[int, Any]]:
         job = _job(store)
         with store.claim(0):
-            claimed = _attempt(worker, [job])
-        return [claimed, *(_attempt(worker, [job]) for _ in range(2))]
+            claimed = _attempt(worker, [job], run_tasks)
+        return [claimed, *(_attempt(worker, [job], run_tasks) for _ in range(2))]
 
     claimed, extracted, again = in_a_flow_run(attempts)
     assert did_nothing(claimed[0])
@@ -122,12 +175,97 @@ def test_a_later_attempt_uses_again_what_was_extracted_and_not_what_did_nothing(
     assert [did_nothing(result) for result in worker.returned] == [True, False], "the third attempt ran nothing"
 
 
-def test_a_shard_that_an_earlier_attempt_found_completed_is_not_reported_so_again(store: FeatureStore) -> None:
+def test_a_shard_that_an_earlier_attempt_found_completed_is_not_reported_so_again(
+    store: FeatureStore, run_tasks: RunTasks
+) -> None:
     worker, job = _Worker(), _job(store)
     job("cpu", print)
 
     def attempts() -> list[dict[int, Any]]:
-        return [_attempt(worker, [job]), _attempt(worker, [job])]
+        return [_attempt(worker, [job], run_tasks), _attempt(worker, [job], run_tasks)]
 
     in_a_flow_run(attempts)
     assert [did_nothing(result) for result in worker.returned] == [True, True], "each attempt looks for itself"
+
+
+class _FaultyWorkers:
+    """Workers whose jobs fail with these errors, one after the other, and after that wait until they are stopped."""
+
+    count = 2
+
+    def __init__(self, *faults: BaseException) -> None:
+        self._faults = list(faults)
+        self._stopped = threading.Event()
+        self.begun: list[int] = []
+        self.pauses: list[float] = []
+
+    def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
+        self.begun.append(job.number)
+        on_event(job.number)
+        # Each fault comes once both jobs run, so that the other one is there to be stopped.
+        wait_until(lambda: self._stopped.is_set() or len(set(self.begun)) == self.count, 60)
+        if self._faults and job.number == 0:
+            raise self._faults.pop(0)
+        self._stopped.wait(60)
+        raise RunStoppedError("stopped")
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+def _two_jobs(store: FeatureStore) -> list[ShardJob]:
+    return [replace(_job(store), shard=shard) for shard in range(2)]
+
+
+def _states_of_tasks() -> list[str]:
+    """Return the types of the states of all tasks of the newest flow run."""
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+    return sorted(str(task.state_type and task.state_type.value) for task in tasks)
+
+
+def test_faults_of_the_machine_are_retried_and_one_that_lasts_ends_the_run(
+    store: FeatureStore, run_tasks: RunTasks
+) -> None:
+    workers = _FaultyWorkers(InfrastructureError("The worker died."), PermanentFaultError("The disk is full."))
+    events: list[object] = []
+    tasks = PrefectTasks(lambda _: nullcontext(workers), (), run_tasks)
+    results = in_a_flow_run(lambda: tasks.run(_two_jobs(store), "cpu", RetryRule(3, 2.5), events.append))
+    assert {number: type(error) for number, error in results.items()} == {0: PermanentFaultError, 1: RunStoppedError}
+    assert str(results[0]) == "The disk is full."
+    assert (sorted(workers.begun), workers.pauses) == ([0, 0, 1], [2.5])
+    assert sorted(events, key=str) == [0, 0, 1], "they arrive in this process"
+    wait_until(lambda: _states_of_tasks() == ["FAILED"] * 2, 60)
+
+
+def test_a_run_that_is_interrupted_stops_its_tasks(store: FeatureStore, run_tasks: RunTasks) -> None:
+    workers = _FaultyWorkers()
+
+    @contextmanager
+    def connected() -> Iterator[_FaultyWorkers]:
+        """As workers of a cluster, these end its connection, and with it the processes of its tasks."""
+        try:
+            yield workers
+        finally:
+            if "ray" in sys.modules:
+                sys.modules["ray"].shutdown()
+
+    tasks = PrefectTasks(lambda _: connected(), (), run_tasks)
+
+    def interrupted() -> None:
+        def interrupt() -> None:
+            wait_until(lambda: len(workers.begun) == 2, 60)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            tasks.run(_two_jobs(store), "cpu", RETRIES, lambda _: None)
+        thread.join()
+
+    in_a_flow_run(interrupted)
+    wait_until(lambda: _states_of_tasks() == ["FAILED"] * 2, 60)
