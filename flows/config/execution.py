@@ -91,8 +91,8 @@ class ExecutionConfig(Options):
         TaskRunnerName,
         Field(
             title="Task runner",
-            description="What runs the Prefect tasks of shards with the engine ray. threads: threads of the flow run's "
-            "process. ray: processes of Ray on its machine, through prefect-ray, so that Ray's dashboard lists the "
-            "tasks. In both cases the shards are extracted by the same workers.",
+            description="What runs the Prefect tasks of a flow run with the engine ray: they wait for the workers that "
+            "extract. threads: threads of the flow run's process. ray: processes of Ray on its machine, "
+            "through prefect-ray, so that Ray's dashboard lists them.",
         ),
     ] = TaskRunnerName.THREADS

@@ -4,65 +4,102 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-from reeldex.flows.execution.errors import RunStoppedError, as_our_error
+from reeldex.errors import PermanentFaultError
+from reeldex.flows.execution.errors import InternalError, as_our_error
+from reeldex.flows.execution.head_watch import HeadWatch
 from reeldex.flows.execution.messages import Failure, Result
 from reeldex.flows.execution.ray_cluster import CONNECT_SECONDS, NAMESPACE, ray_module
 from reeldex.flows.execution.request_queue import RequestQueue
 
 
-@contextmanager
-def answering(name: str, answer: Callable[[Any], Any], at_once: int) -> Iterator[dict[str, Any]]:
-    """Answer what processes of the cluster ask under a name (`ask`), `at_once` of them at a time, during the block.
+@dataclass(frozen=True)
+class Answers:
+    """What tasks that ask need.
 
-    `answer` returns the answer or raises, in threads of this process. Yields Ray's options for tasks that ask: they use
-    no CPUs, stay on this machine, and are not repeated. Requires a connection to Ray (`ray_cluster`).
+    - `options` are Ray's options for them: they use no CPUs, stay on this machine, and are not repeated.
+    - `wait_for_head` is to be called before one is submitted, as `HeadWatch.wait_for_answer`.
+    """
+
+    options: Mapping[str, Any]
+    wait_for_head: Callable[[], None]
+
+
+@contextmanager
+def answering(name: str, answer: Callable[[Any], Any], at_once: int) -> Iterator[Answers]:
+    """Answer what tasks of Ray ask under a name (`ask`), `at_once` of them at a time, during the block.
+
+    `answer` returns the answer or raises, in threads of this process. Requires a connection to Ray (`ray_cluster`).
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ray = ray_module()
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    placed = {"num_cpus": 0, "scheduling_strategy": here}
+    context = ray.get_runtime_context()
+    placed = {
+        "num_cpus": 0,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(context.get_node_id(), soft=False),
+    }
     # Each worker has a task that asks, and a thread that answers it.
-    options = {"name": name, "max_restarts": 0, "max_concurrency": 2 * at_once + 2, **placed}
-    queue = ray.remote(RequestQueue).options(**options).remote()
+    queue = _queue(ray, {"name": name, "namespace": NAMESPACE, "max_concurrency": 2 * at_once + 2, **placed})
 
     def answer_all() -> None:
-        while (taken := ray.get(queue.take.remote())) is not None:
-            number, request = taken
-            ray.get(queue.answer.remote(number, _message_of(answer, request)))
+        with suppress(ray.exceptions.RayError):  # the queue has died, or the connection has ended: who asks finds out
+            while (taken := ray.get(queue.take.remote())) is not None:
+                number, request = taken
+                ray.get(queue.answer.remote(number, _message_of(answer, request)))
 
     # Their log records are those of this run: what tells so is in the context.
     contexts = [contextvars.copy_context() for _ in range(at_once)]
     threads = [threading.Thread(target=each.run, args=(answer_all,), name="answer", daemon=True) for each in contexts]
     for thread in threads:
         thread.start()
+    head = HeadWatch(context.gcs_address)
     try:
-        yield {**placed, "max_retries": 0}
+        yield Answers({**placed, "max_retries": 0}, head.wait_for_answer)
     finally:
+        head.close()
         # Not killed, which needs the head node: it ends with the last reference to it.
         with suppress(ray.exceptions.RayError):
             ray.get(queue.close.remote(), timeout=CONNECT_SECONDS)
+        deadline = time.monotonic() + CONNECT_SECONDS
         for thread in threads:
-            thread.join(CONNECT_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def ask(name: str, request: Any) -> Any:  # noqa: ANN401 - what the two processes agree on
     """Return the answer of the process that answers under this name, or raise its error. For tasks of Ray.
 
-    Raises RunStoppedError if that process has ended.
+    Raises RunStoppedError if it answers no more, PermanentFaultError if it cannot be asked.
     """
     ray = ray_module()
     try:
         found = ray.get(ray.get_actor(name, namespace=NAMESPACE).ask.remote(request))
-    except (ValueError, ray.exceptions.RayActorError) as error:
-        raise RunStoppedError("The run has ended, or was stopped. Finished work is kept.") from error
+    except (ValueError, ray.exceptions.RayError) as error:
+        raise PermanentFaultError(
+            f"A task of Ray cannot ask the process of its run: the actor between them died ({type(error).__name__}: "
+            f"{error}). Finished work is kept; run it again."
+        ) from error
     if isinstance(found, Failure):
         raise found.error
     return found.value
+
+
+def _queue(ray: ModuleType, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a handle of Ray
+    """Start the actor; one of this name, from an earlier block of this process, may still be ending."""
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return ray.remote(RequestQueue).options(max_restarts=0, **options).remote()
+        except ray.exceptions.ActorAlreadyExistsError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _message_of(answer: Callable[[Any], Any], request: Any) -> Result | Failure:  # noqa: ANN401
@@ -70,3 +107,5 @@ def _message_of(answer: Callable[[Any], Any], request: Any) -> Result | Failure:
         return Result(answer(request))
     except Exception as error:  # noqa: BLE001 - it is raised where the request was made
         return Failure(as_our_error(error))
+    except BaseException as error:  # noqa: BLE001 - as a library's sys.exit; whoever asked would wait forever
+        return Failure(InternalError(f"A request ended its thread: {error!r}"))

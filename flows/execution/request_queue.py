@@ -9,7 +9,7 @@ from typing import Any
 from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.messages import Failure, Result
 
-_CLOSED = Failure(RunStoppedError("The run has ended, or was stopped. Finished work is kept."))
+_CLOSED = Failure(RunStoppedError("The run ended before this shard was done. Finished work is kept."))
 
 
 class RequestQueue:
@@ -34,8 +34,9 @@ class RequestQueue:
     async def take(self) -> tuple[int, Any] | None:
         """Return the next request and its number, once there is one; None when the queue is closed."""
         found = await self._waiting.get()
-        if found is None:
+        if self._closed:
             self._waiting.put_nowait(None)  # for the next one
+            return None
         return found
 
     async def answer(self, number: int, answer: Result | Failure) -> None:

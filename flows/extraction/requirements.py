@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from reeldex.devices import has_driver, require_cuda, usable_devices
-from reeldex.errors import UsageError
 from reeldex.extractors.fingerprint import DECODE, decode_fingerprint, fingerprint
 from reeldex.extractors.options import Precision, WeightsChoice
 from reeldex.extractors.weights import verify
-from reeldex.flows.config.execution import Engine, TaskRunnerName
+from reeldex.flows.config.execution import Engine
 from reeldex.flows.config.pipeline import PipelineConfig
 from reeldex.flows.execution.workers import POOL
 from reeldex.flows.extraction.networks import extractor_record
@@ -44,11 +42,6 @@ def require_engine(config: PipelineConfig) -> None:
     InfrastructureError for a cluster that does not answer.
     """
     if config.execution.engine is Engine.RAY:
-        if config.execution.task_runner is TaskRunnerName.RAY and find_spec("prefect_ray") is None:
-            raise UsageError(
-                "execution.task_runner: ray needs the package prefect-ray, which is not installed here. Run "
-                "`pip install -e '.[prefect-ray]'` in reeldex's checkout, or use the task runner threads."
-            )
         from reeldex.flows.execution.cluster_workers import require_workers
 
         require_workers(config.execution, config.compute.device)

@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from reeldex.errors import InfrastructureError
 from reeldex.flows.config.execution import Engine, ExecutionConfig, TaskRunnerName
 from reeldex.flows.execution.fault_limit import FaultLimit, run_until_fault
-from reeldex.flows.runs.shard_attempts import ShardAttempts, attempts_made_by
+from reeldex.flows.runs.shard_attempts import ShardAttempts, SubmitTask, attempts_made_by
 from reeldex.flows.runs.tasks import extract_shard
 
 if TYPE_CHECKING:
+    from prefect import Task
     from prefect.futures import PrefectFuture
-    from prefect.task_runners import TaskRunner
 
     from reeldex.flows.execution.jobs import OnEvent, OpenWorkers
     from reeldex.flows.execution.retries import RetryRule
     from reeldex.flows.extraction.shard_job import ShardJob
 
 
-RunTasks = Callable[[ShardAttempts, int], "AbstractContextManager[TaskRunner[Any]]"]
-"""Returns a started task runner for so many tasks at a time, which ask these attempts for their results."""
+RunTasks = Callable[[ShardAttempts, int], "AbstractContextManager[SubmitTask]"]
+"""Opens what runs so many tasks at a time, which ask these attempts for their results. Raises UsageError."""
 
 # How long a run that is stopped waits until its tasks have reported it.
 _END_SECONDS = 10.0
@@ -40,11 +42,11 @@ def task_runner_of(execution: ExecutionConfig) -> RunTasks:
 
 
 @contextmanager
-def in_threads(attempts: ShardAttempts, at_once: int) -> Iterator[TaskRunner[Any]]:
+def in_threads(attempts: ShardAttempts, at_once: int) -> Iterator[SubmitTask]:
     """Run tasks in threads of this process."""
     threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(at_once)
     with threads as runner, attempts_made_by(attempts):
-        yield runner
+        yield runner.submit
 
 
 class PrefectTasks:
@@ -66,44 +68,54 @@ class PrefectTasks:
         """Return the result or the error of each shard by its number, as `Executor.run` does."""
         with self._open_workers(devices) as workers:
             attempts = ShardAttempts(jobs, workers, on_event, retries)
-            submitted: list[PrefectFuture[Any]] = []
-            with self._run_tasks(attempts, workers.count) as runner:
+            submitted: dict[UUID, tuple[int, PrefectFuture[Any]]] = {}
+            with self._run_tasks(attempts, workers.count) as submit_task:
 
                 def submit(job: ShardJob) -> PrefectFuture[Any]:
-                    submitted.append(self._submit(runner, job, retries))
-                    return submitted[-1]
+                    future = submit_task(self._task(job, retries), _parameters(job))
+                    submitted[future.task_run_id] = (job.shard, future)
+                    return future
+
+                def result_of(future: PrefectFuture[Any]) -> Any:  # noqa: ANN401 - as the task's
+                    shard, _ = submitted.pop(future.task_run_id)
+                    return _result(future, attempts.errors.get(shard))
 
                 try:
-                    return run_until_fault(
-                        jobs,
-                        workers.count,
-                        submit,
-                        _result_of,
-                        workers.stop,
-                        self._limit,
-                    )
+                    return run_until_fault(jobs, workers.count, submit, result_of, workers.stop, self._limit)
                 except BaseException:
                     workers.stop()  # or the tasks would continue, and this block would wait for them
-                    wait(submitted, _END_SECONDS)  # or those of Ray could not report their end
+                    # Or those of Ray could not report their end.
+                    wait([future for _, future in submitted.values()], _END_SECONDS)
                     raise
 
-    def _submit(self, runner: TaskRunner[Any], job: ShardJob, retries: RetryRule) -> PrefectFuture[Any]:
-        submitted: PrefectFuture[Any] = runner.submit(
-            extract_shard.with_options(retries=retries.retries, refresh_cache=job.shard in self._lacking),
-            {
-                "store": job.store,
-                "shard": job.shard,
-                "videos": job.videos,
-                "spaces": job.spaces,
-                "settings": job.config.model_dump(mode="json"),
-                "retry": job.retry,
-                "redo": job.redo,
-            },
-        )
-        return submitted
+    def _task(self, job: ShardJob, retries: RetryRule) -> Task[..., Any]:
+        return extract_shard.with_options(retries=retries.retries, refresh_cache=job.shard in self._lacking)
 
 
-def _result_of(future: PrefectFuture[Any]) -> Any:  # noqa: ANN401 - as the task's
-    """Return the result or the error of a task that is done."""
+def _parameters(job: ShardJob) -> dict[str, Any]:
+    return {
+        "store": job.store,
+        "shard": job.shard,
+        "videos": job.videos,
+        "spaces": job.spaces,
+        "settings": job.config.model_dump(mode="json"),
+        "retry": job.retry,
+        "redo": job.redo,
+    }
+
+
+def _result(future: PrefectFuture[Any], error: BaseException | None) -> Any:  # noqa: ANN401 - as the task's
+    """Return the result of a task that is done, or its `error`, as it was before it went to another process.
+
+    A task that failed otherwise, as when its process died, is an InfrastructureError.
+    """
     future.wait()  # makes a state of the death of a process of Ray, which `result` would raise
-    return future.result(raise_on_failure=False)
+    found = future.result(raise_on_failure=False)
+    if not isinstance(found, BaseException):
+        return found
+    if error is not None:
+        return error
+    return InfrastructureError(
+        f"The Prefect task of the shard failed, not its extraction: {type(found).__name__}: {found}. Finished work is "
+        "kept; run it again."
+    )

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.futures import PrefectFuture
+
     from reeldex.flows.execution.jobs import OnEvent, Workers
     from reeldex.flows.execution.retries import RetryRule
     from reeldex.flows.extraction.shard_job import ShardJob
@@ -24,6 +27,8 @@ class ShardAttempt:
 
 MakeAttempt = Callable[[ShardAttempt], Any]
 """Makes an attempt and returns its result. Raises as `Workers.run` does."""
+SubmitTask = Callable[["Task[..., Any]", dict[str, Any]], "PrefectFuture[Any]"]
+"""Submits a task with its parameters."""
 
 # A task's parameters are shown in the UI, and are the key of its result: this cannot be one of them. Prefect runs tasks
 # in threads with copies of the context.
@@ -33,19 +38,25 @@ _here: ContextVar[MakeAttempt] = ContextVar("make_attempt")
 class ShardAttempts:
     """Makes attempts at the shards of these jobs on workers; their events go to `on_event`. Thread-safe.
 
-    What the plan saw of a shard is part of its job.
+    What the plan saw of a shard is part of its job. `errors` are the last errors by shard, as they were raised here.
     """
 
     def __init__(self, jobs: Sequence[ShardJob], workers: Workers, on_event: OnEvent, retries: RetryRule) -> None:
         # By index: iteration leaves out what others have claimed at this moment.
         self._jobs = {job.shard: job for job in map(jobs.__getitem__, range(len(jobs)))}
         self._workers, self._on_event, self._retries = workers, on_event, retries
+        self.errors: dict[int, BaseException] = {}
 
     def __call__(self, attempt: ShardAttempt) -> Any:  # noqa: ANN401 - as the job's
         """Make an attempt, after the pause that follows a failed one."""
-        # Not Prefect's retry delay, whose sleep cannot be interrupted when the run is stopped.
-        self._retries.wait_before(attempt.number, self._workers.pause)
-        return self._workers.run(self._jobs[attempt.shard], self._on_event)
+        self.errors.pop(attempt.shard, None)
+        try:
+            # Not Prefect's retry delay, whose sleep cannot be interrupted when the run is stopped.
+            self._retries.wait_before(attempt.number, self._workers.pause)
+            return self._workers.run(self._jobs[attempt.shard], self._on_event)
+        except BaseException as error:
+            self.errors[attempt.shard] = error
+            raise
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
-from prefect.events.worker import EventsWorker
 from prefect.runtime import task_run
 from prefect.transactions import get_transaction
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 # What planning tasks need and that cannot be a parameter; Prefect runs tasks in copies of the context.
 _prepared: ContextVar[PreparedRun] = ContextVar("prepared")
-_SEND_SECONDS = 10.0
 
 
 @contextmanager
@@ -62,12 +60,6 @@ def _is_retryable(_task: object, _task_run: object, state: Any) -> bool:  # noqa
     return may_be_repeated(state.result(raise_on_failure=False))
 
 
-def _send_state_now(_task: object, _task_run: object, _state: object) -> None:
-    """Send the final state of a task in a process of Ray, which may be killed as soon as the run has its result."""
-    if attempts_here() is None:
-        EventsWorker.drain_all(timeout=_SEND_SECONDS, at_exit=False)
-
-
 def _shard_task_name() -> str:
     parameters = task_run.parameters
     return f"shard-{parameters['shard']:05d} ({counted(parameters['videos'], 'video')})"
@@ -79,8 +71,6 @@ def _shard_task_name() -> str:
     persist_result=True,
     result_serializer="json",
     retry_condition_fn=_is_retryable,
-    on_completion=[_send_state_now],
-    on_failure=[_send_state_now],
 )
 def extract_shard(  # noqa: PLR0913, PLR0917 - Prefect shows each in the UI, and uses them as cache key
     store: str,

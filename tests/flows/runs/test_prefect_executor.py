@@ -21,18 +21,22 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.sorting import FlowRunSort
 
-from reeldex.errors import InfrastructureError, PermanentFaultError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UsageError
 from reeldex.flows.config.execution import OF_THIS_RUN, Engine, ExecutionConfig, TaskRunnerName
 from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.jobs import Job, OnEvent, did_nothing
 from reeldex.flows.execution.ray_cluster import ray_cluster
+from reeldex.flows.execution.ray_requests import ask
 from reeldex.flows.execution.retries import RetryRule
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
 from reeldex.flows.runs.prefect_executor import PrefectTasks, RunTasks, task_runner_of
+from reeldex.flows.runs.ray_tasks import in_ray
+from reeldex.storage.errors import StoreVanishedError
 from reeldex.storage.store import FeatureStore
 from tests.flows.extraction.racer import extract_without_networks, plan, settings
+from tests.flows.killable import processes_that_name
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -269,3 +273,47 @@ def test_a_run_that_is_interrupted_stops_its_tasks(store: FeatureStore, run_task
 
     in_a_flow_run(interrupted)
     wait_until(lambda: _states_of_tasks() == ["FAILED"] * 2, 60)
+
+
+def test_the_death_of_the_process_of_a_task_loses_its_shard_in_words(store: FeatureStore, cluster: None) -> None:
+    class Killing(_Worker):
+        """A worker that goes on while the task which asked it dies."""
+
+        def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
+            for process in processes_that_name("ray::extract-shard"):
+                os.kill(process, signal.SIGKILL)
+            return super().run(job, on_event)
+
+    del cluster
+    results = in_a_flow_run(lambda: _attempt(Killing(), [_job(store)], in_ray))
+    assert isinstance(results[0], InfrastructureError)
+    assert "The Prefect task of the shard failed, not its extraction" in str(results[0])
+    assert unfinished(store) == [], "what was being extracted is published all the same"
+
+
+def test_an_error_that_is_pickled_twice_keeps_the_name_of_its_node(store: FeatureStore, run_tasks: RunTasks) -> None:
+    error = StoreVanishedError(store.path)
+    error.args = (f"On node b: {error}",)
+    worker = _Worker()
+    worker.run = lambda *_: _raise(error)  # type: ignore[method-assign]
+    results = in_a_flow_run(lambda: _attempt(worker, [_job(store)], run_tasks))
+    assert str(results[0]).startswith("On node b: ")
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_prefect_ray_that_is_not_installed_is_named(
+    store: FeatureStore, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del cluster
+    monkeypatch.setitem(sys.modules, "prefect_ray", None)
+    with pytest.raises(UsageError, match=r"task_runner: ray needs .*pip install -e '\.\[prefect-ray\]'"):
+        in_a_flow_run(lambda: _attempt(_Worker(), [_job(store)], in_ray))
+
+
+def test_who_asks_nobody_is_told_so(cluster: None) -> None:
+    del cluster
+    with pytest.raises(PermanentFaultError, match="cannot ask the process of its run"):
+        ask("nobody", 1)
