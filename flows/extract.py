@@ -20,6 +20,7 @@ from reeldex.flows.runs.extraction import report_if_nothing_to_do, run_as_tasks
 from reeldex.flows.runs.form_fields import LongestWait, MoreSources, Source, WhenStoreBusy
 from reeldex.flows.runs.form_flow import form_flow
 from reeldex.flows.runs.names import extract_run_name
+from reeldex.flows.runs.prefect_executor import require_task_runner
 from reeldex.flows.runs.states import completed
 from reeldex.flows.runs.tasks import plan_extraction, planning
 
@@ -78,6 +79,7 @@ def _extract(
     handed = handed_on(source, store, config)
     if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
         return report
+    require_task_runner(config.execution)
     prepared = handed or prepare(source, store, config, retried=(runtime.flow_run.run_count or 0) > 1)
     settings = config.model_dump(mode="json")
     # One source is a text, as in runs of older releases, whose plans a retry reuses.

@@ -21,6 +21,7 @@ from reeldex.flows.runs.extraction import report_if_nothing_to_do, run_as_tasks
 from reeldex.flows.runs.form_fields import ExistingStore, LongestWait, WhenStoreBusy
 from reeldex.flows.runs.form_flow import form_flow
 from reeldex.flows.runs.names import rerun_run_name
+from reeldex.flows.runs.prefect_executor import require_task_runner
 from reeldex.flows.runs.states import completed
 from reeldex.flows.runs.tasks import plan_rerun, planning
 from reeldex.storage.schema import REASONS
@@ -90,6 +91,7 @@ def _rerun(  # noqa: PLR0913, PLR0917 - those of the flow
     handed = handed_on((), store, config, retry, choice)
     if handed is not None and (report := report_if_nothing_to_do(handed)) is not None:
         return report
+    require_task_runner(config.execution)
     prepared = handed or prepare_rerun(store, config, retry, choice)
     request = (retry, choice, config) if runtime.deployment.id else None
     lease_seconds = config.compute.lease_seconds

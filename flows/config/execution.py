@@ -93,6 +93,6 @@ class ExecutionConfig(Options):
             title="Task runner",
             description="What runs the Prefect tasks of a flow run with the engine ray: they wait for the workers that "
             "extract. threads: threads of the flow run's process. ray: processes of Ray on its machine, "
-            "through prefect-ray, so that Ray's dashboard lists them.",
+            "through prefect-ray, so that Ray's own tools list them.",
         ),
     ] = TaskRunnerName.THREADS

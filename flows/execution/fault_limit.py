@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from reeldex.errors import PermanentFaultError, UserError
+from reeldex.errors import InfrastructureError, PermanentFaultError, UserError
 from reeldex.flows.execution.errors import RunStoppedError
 from reeldex.flows.execution.jobs import Job, did_nothing
 
@@ -74,17 +74,19 @@ def run_until_fault(  # noqa: PLR0913, PLR0917 - of two executors
     """Submit jobs in order, `at_once` at a time, and return each one's result or error by its number.
 
     Once `limit` ends the run, no further job is submitted, `stop` ends those that still run, and jobs that were
-    not started are absent from the results. `result_of` returns the result or the error of a future that is done.
+    not started are absent from the results. `result_of` returns the result or the error of a future that is done. An
+    InfrastructureError of `submit` is that of its job.
     """
     waiting = iter(jobs)
-    futures: dict[int, F] = {}
+    futures: dict[int, F | InfrastructureError] = {}
     results: dict[int, Any | BaseException] = {}
     done: SimpleQueue[int] = SimpleQueue()
     for _ in range(at_once):
         _submit_next(waiting, submit, futures, done)
     while len(results) < len(futures):
         number = done.get()
-        results[number] = result_of(futures[number])
+        future = futures[number]
+        results[number] = future if isinstance(future, InfrastructureError) else result_of(future)
         ended = limit.fault is not None
         limit.record(results[number])
         if limit.fault is None:
@@ -94,10 +96,20 @@ def run_until_fault(  # noqa: PLR0913, PLR0917 - of two executors
     return results
 
 
-def _submit_next(waiting: Iterator[J], submit: Callable[[J], F], futures: dict[int, F], done: SimpleQueue[int]) -> None:
+def _submit_next(
+    waiting: Iterator[J],
+    submit: Callable[[J], F],
+    futures: dict[int, F | InfrastructureError],
+    done: SimpleQueue[int],
+) -> None:
     job = next(waiting, None)
     if job is None:
         return
     number = job.number
-    futures[number] = submit(job)
-    futures[number].add_done_callback(lambda _: done.put(number))
+    try:
+        futures[number] = future = submit(job)
+    except InfrastructureError as error:
+        futures[number] = error
+        done.put(number)
+    else:
+        future.add_done_callback(lambda _: done.put(number))

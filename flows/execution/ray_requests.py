@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +19,12 @@ from reeldex.flows.execution.messages import Failure, Result
 from reeldex.flows.execution.ray_cluster import CONNECT_SECONDS, NAMESPACE, ray_module
 from reeldex.flows.execution.request_queue import RequestQueue
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
-class Answers:
-    """What tasks that ask need.
+class AskerOptions:
+    """How tasks that ask are submitted.
 
     - `options` are Ray's options for them: they use no CPUs, stay on this machine, and are not repeated.
     - `wait_for_head` is to be called before one is submitted, as `HeadWatch.wait_for_answer`.
@@ -32,7 +35,7 @@ class Answers:
 
 
 @contextmanager
-def answering(name: str, answer: Callable[[Any], Any], at_once: int) -> Iterator[Answers]:
+def answering(name: str, answer: Callable[[Any], Any], at_once: int) -> Iterator[AskerOptions]:
     """Answer what tasks of Ray ask under a name (`ask`), `at_once` of them at a time, during the block.
 
     `answer` returns the answer or raises, in threads of this process. Requires a connection to Ray (`ray_cluster`).
@@ -48,11 +51,15 @@ def answering(name: str, answer: Callable[[Any], Any], at_once: int) -> Iterator
     # Each worker has a task that asks, and a thread that answers it.
     queue = _queue(ray, {"name": name, "namespace": NAMESPACE, "max_concurrency": 2 * at_once + 2, **placed})
 
+    ending = threading.Event()
+
     def answer_all() -> None:
-        with suppress(ray.exceptions.RayError):  # the queue has died, or the connection has ended: who asks finds out
+        try:
             while (taken := ray.get(queue.take.remote())) is not None:
-                number, request = taken
-                ray.get(queue.answer.remote(number, _message_of(answer, request)))
+                _answer(ray, queue, taken[0], _message_of(answer, taken[1]))
+        except ray.exceptions.RayError as error:
+            if not ending.is_set():  # tasks that ask meet the same error
+                log.warning("The requests of tasks of Ray cannot be read: %s: %s", type(error).__name__, error)
 
     # Their log records are those of this run: what tells so is in the context.
     contexts = [contextvars.copy_context() for _ in range(at_once)]
@@ -61,8 +68,9 @@ def answering(name: str, answer: Callable[[Any], Any], at_once: int) -> Iterator
         thread.start()
     head = HeadWatch(context.gcs_address)
     try:
-        yield Answers({**placed, "max_retries": 0}, head.wait_for_answer)
+        yield AskerOptions({**placed, "max_retries": 0}, head.wait_for_answer)
     finally:
+        ending.set()
         head.close()
         # Not killed, which needs the head node: it ends with the last reference to it.
         with suppress(ray.exceptions.RayError):
@@ -82,8 +90,8 @@ def ask(name: str, request: Any) -> Any:  # noqa: ANN401 - what the two processe
         found = ray.get(ray.get_actor(name, namespace=NAMESPACE).ask.remote(request))
     except (ValueError, ray.exceptions.RayError) as error:
         raise PermanentFaultError(
-            f"A task of Ray cannot ask the process of its run: the actor between them died ({type(error).__name__}: "
-            f"{error}). Finished work is kept; run it again."
+            "A task of Ray cannot ask the process of its run: the actor between them, or the head node, does not "
+            f"answer ({type(error).__name__}: {error}). Finished work is kept; run it again."
         ) from error
     if isinstance(found, Failure):
         raise found.error
@@ -100,6 +108,14 @@ def _queue(ray: ModuleType, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def _answer(ray: ModuleType, queue: Any, number: int, message: Result | Failure) -> None:  # noqa: ANN401
+    try:
+        ray.get(queue.answer.remote(number, message))
+    except Exception as error:  # noqa: BLE001 - it is sent to the task, which would wait for ever
+        why = f"An answer cannot be sent to its task: {type(error).__name__}: {error}"
+        ray.get(queue.answer.remote(number, Failure(InternalError(why))))
 
 
 def _message_of(answer: Callable[[Any], Any], request: Any) -> Result | Failure:  # noqa: ANN401

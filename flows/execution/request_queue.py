@@ -46,7 +46,7 @@ class RequestQueue:
             asker.set_result(answer)
 
     async def close(self) -> None:
-        """End all waiting: whoever asks, or takes, is told so."""
+        """End all waiting: `ask` returns the Failure RunStoppedError, `take` returns None."""
         self._closed = True
         self._waiting.put_nowait(None)
         for number in list(self._askers):

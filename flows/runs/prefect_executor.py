@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from reeldex.errors import InfrastructureError
+from reeldex.errors import InfrastructureError, ReeldexError
 from reeldex.flows.config.execution import Engine, ExecutionConfig, TaskRunnerName
 from reeldex.flows.execution.fault_limit import FaultLimit, run_until_fault
 from reeldex.flows.runs.shard_attempts import ShardAttempts, SubmitTask, attempts_made_by
@@ -39,6 +39,14 @@ def task_runner_of(execution: ExecutionConfig) -> RunTasks:
 
         return in_ray
     return in_threads
+
+
+def require_task_runner(execution: ExecutionConfig) -> None:
+    """Raise UsageError if what `task_runner_of` returns is not installed."""
+    if task_runner_of(execution) is not in_threads:
+        from reeldex.flows.runs.ray_tasks import require_prefect_ray
+
+        require_prefect_ray()
 
 
 @contextmanager
@@ -113,8 +121,8 @@ def _result(future: PrefectFuture[Any], error: BaseException | None) -> Any:  # 
     found = future.result(raise_on_failure=False)
     if not isinstance(found, BaseException):
         return found
-    if error is not None:
-        return error
+    if error is not None or isinstance(found, ReeldexError):
+        return error or found
     return InfrastructureError(
         f"The Prefect task of the shard failed, not its extraction: {type(found).__name__}: {found}. Finished work is "
         "kept; run it again."

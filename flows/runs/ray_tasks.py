@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from prefect.events.worker import EventsWorker
@@ -20,30 +21,31 @@ if TYPE_CHECKING:
 _SEND_SECONDS = 10.0
 
 
-@contextmanager
-def in_ray(attempts: MakeAttempt, at_once: int) -> Iterator[SubmitTask]:
-    """Run tasks in processes of Ray on this machine, as `RunTasks` says. Requires a connection to Ray.
-
-    Raises UsageError if prefect-ray is not installed.
-    """
-    try:
-        from prefect_ray import RayTaskRunner
-        from prefect_ray.context import remote_options
-    except ImportError as error:
+def require_prefect_ray() -> None:
+    """Raise UsageError if prefect-ray is not installed."""
+    if find_spec("prefect_ray") is None:
         raise UsageError(
             "execution.task_runner: ray needs the package prefect-ray, which is not installed here. Run "
             "`pip install -e '.[prefect-ray]'` in reeldex's checkout, or use the task runner threads."
-        ) from error
+        )
+
+
+@contextmanager
+def in_ray(attempts: MakeAttempt, at_once: int) -> Iterator[SubmitTask]:
+    """Run tasks in processes of Ray on this machine, as `RunTasks` says. Requires a connection to Ray."""
+    from prefect_ray import RayTaskRunner
+    from prefect_ray.context import remote_options
+
     from reeldex.flows.execution.ray_requests import answering
 
     with (
-        answering(_name(), attempts, at_once) as answers,
-        remote_options(**answers.options),
+        answering(_name(), attempts, at_once) as asker,
+        remote_options(**asker.options),
         RayTaskRunner() as runner,
     ):
 
         def submit(task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
-            answers.wait_for_head()
+            asker.wait_for_head()
             sending = task.with_options(on_completion=[_send_state], on_failure=[_send_state])
             future: PrefectFuture[Any] = runner.submit(sending, parameters)
             return future

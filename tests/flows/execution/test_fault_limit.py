@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from reeldex.errors import InfrastructureError, PermanentFaultError, UsageError
 from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.execution.engines import workers_of
 from reeldex.flows.execution.errors import InternalError, RunStoppedError, as_our_error
-from reeldex.flows.execution.fault_limit import FaultLimit, fault_kind
+from reeldex.flows.execution.fault_limit import FaultLimit, fault_kind, run_until_fault
 from reeldex.flows.execution.retries import RetryRule, may_be_repeated
 from reeldex.flows.execution.thread_executor import ThreadExecutor
 from reeldex.flows.execution.workers import POOL
@@ -170,3 +171,23 @@ def test_a_fault_of_an_object_store_is_stated_as_it_was_met(kind: FaultKind, las
     written = lasting_fault(Path("/store/x"), met)
     assert (written is not None) is lasts
     assert written is None or as_our_error(written) is written
+
+
+def test_a_job_that_cannot_be_submitted_ends_the_run_with_the_results_of_the_others(tmp_path: Path) -> None:
+    submitted: list[int] = []
+
+    def submit(job: Job) -> Future[int]:
+        submitted.append(job.number)
+        if job.number == 2:
+            raise PermanentFaultError("The head node is gone.")
+        future: Future[int] = Future()
+        future.set_result(job.number)
+        return future
+
+    stops: list[int] = []
+    jobs = [Job(number, tmp_path) for number in range(5)]
+    limit = FaultLimit()
+    results = run_until_fault(jobs, 1, submit, lambda future: future.result(), lambda: stops.append(1), limit)
+    assert (results[0], results[1], str(results[2])) == (0, 1, "The head node is gone.")
+    assert (len(results), submitted) == (3, [0, 1, 2])
+    assert limit.fault is results[2]

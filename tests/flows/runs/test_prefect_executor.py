@@ -6,6 +6,7 @@ On Prefect's test server. The shards themselves are extracted by a worker in thi
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -28,13 +29,19 @@ from reeldex.flows.execution.jobs import Job, OnEvent, did_nothing
 from reeldex.flows.execution.ray_cluster import ray_cluster
 from reeldex.flows.execution.ray_requests import ask
 from reeldex.flows.execution.retries import RetryRule
+from reeldex.flows.extract import FORM as EXTRACT_FORM
+from reeldex.flows.extract import extract
 from reeldex.flows.extraction.plan import unfinished
 from reeldex.flows.extraction.shard_job import ShardJob
 from reeldex.flows.extraction.shared_shards import SharedShards, run_until_done
-from reeldex.flows.runs.prefect_executor import PrefectTasks, RunTasks, task_runner_of
+from reeldex.flows.rerun import FORM as RERUN_FORM
+from reeldex.flows.rerun import rerun
+from reeldex.flows.runs import prefect_executor
+from reeldex.flows.runs.prefect_executor import PrefectTasks, RunTasks, require_task_runner, task_runner_of
 from reeldex.flows.runs.ray_tasks import in_ray
 from reeldex.storage.errors import StoreVanishedError
 from reeldex.storage.store import FeatureStore
+from tests.flows.execution import ray_nodes as _ray_nodes  # noqa: F401 - with it, Ray asks for a token
 from tests.flows.extraction.racer import extract_without_networks, plan, settings
 from tests.flows.killable import processes_that_name
 from tests.waiting import wait_until
@@ -42,6 +49,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 RETRIES = RetryRule(1, 0.0)
+_MARK = f"prefect-executor-{secrets.token_hex(8)}"
 T = TypeVar("T")
 
 
@@ -56,7 +64,8 @@ def server() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def connections() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
+    with pytest.MonkeyPatch.context() as environment, ExitStack() as stack:
+        environment.setenv("TEST_NODE", _MARK)
         yield stack
 
 
@@ -246,7 +255,9 @@ def test_faults_of_the_machine_are_retried_and_one_that_lasts_ends_the_run(
     wait_until(lambda: _states_of_tasks() == ["FAILED"] * 2, 60)
 
 
-def test_a_run_that_is_interrupted_stops_its_tasks(store: FeatureStore, run_tasks: RunTasks) -> None:
+def test_a_run_that_is_interrupted_stops_its_tasks(
+    store: FeatureStore, run_tasks: RunTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workers = _FaultyWorkers()
 
     @contextmanager
@@ -258,6 +269,7 @@ def test_a_run_that_is_interrupted_stops_its_tasks(store: FeatureStore, run_task
             if "ray" in sys.modules:
                 sys.modules["ray"].shutdown()
 
+    monkeypatch.setattr(prefect_executor, "_END_SECONDS", 60.0)  # of a slow machine
     tasks = PrefectTasks(lambda _: connected(), (), run_tasks)
 
     def interrupted() -> None:
@@ -275,12 +287,17 @@ def test_a_run_that_is_interrupted_stops_its_tasks(store: FeatureStore, run_task
     wait_until(lambda: _states_of_tasks() == ["FAILED"] * 2, 60)
 
 
+def _processes(name: str) -> set[int]:
+    """Return the processes of this name that belong to the Ray of these tests."""
+    return set(processes_that_name(name)) & set(processes_that_name(_MARK))
+
+
 def test_the_death_of_the_process_of_a_task_loses_its_shard_in_words(store: FeatureStore, cluster: None) -> None:
     class Killing(_Worker):
         """A worker that goes on while the task which asked it dies."""
 
         def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
-            for process in processes_that_name("ray::extract-shard"):
+            for process in _processes("ray::extract-shard"):
                 os.kill(process, signal.SIGKILL)
             return super().run(job, on_event)
 
@@ -304,13 +321,42 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def test_prefect_ray_that_is_not_installed_is_named(
-    store: FeatureStore, cluster: None, monkeypatch: pytest.MonkeyPatch
+def test_prefect_ray_that_is_not_installed_is_named_before_anything_is_planned(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del cluster
     monkeypatch.setitem(sys.modules, "prefect_ray", None)
-    with pytest.raises(UsageError, match=r"task_runner: ray needs .*pip install -e '\.\[prefect-ray\]'"):
-        in_a_flow_run(lambda: _attempt(_Worker(), [_job(store)], in_ray))
+    # Of this module, the cluster is what prepares a run ask for.
+    monkeypatch.setattr("reeldex.flows.extraction.prepare.require_engine", lambda _: None)
+    execution = ExecutionConfig(engine=Engine.RAY, task_runner=TaskRunnerName.RAY)
+    config = settings().model_copy(update={"execution": execution})
+    before = sorted(store.path.rglob("*"))
+    (tmp_path / "a.mp4").touch()
+    said = r"task_runner: ray needs .*pip install -e '\.\[prefect-ray\]'"
+    with pytest.raises(UsageError, match=said):
+        extract(source=str(tmp_path / "a.mp4"), store=str(store.path), **EXTRACT_FORM.parameters(config))
+    with pytest.raises(UsageError, match=said):
+        rerun(store=str(store.path), **RERUN_FORM.parameters(config))
+    assert sorted(store.path.rglob("*")) == before
+    require_task_runner(ExecutionConfig(engine=Engine.LOCAL, task_runner=TaskRunnerName.RAY))
+
+
+def test_the_death_of_the_actor_between_ends_the_run(store: FeatureStore, cluster: None) -> None:
+    class Killing(_FaultyWorkers):
+        """Workers during whose first job the actor dies that the tasks ask."""
+
+        def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
+            for process in _processes("ray::RequestQueue"):
+                os.kill(process, signal.SIGKILL)
+            return super().run(job, on_event)
+
+    del cluster
+    workers = Killing()
+    tasks = PrefectTasks(lambda _: nullcontext(workers), (), in_ray)
+    jobs = [replace(_job(store), shard=shard) for shard in range(9)]
+    results = in_a_flow_run(lambda: tasks.run(jobs, "cpu", RETRIES, lambda _: None))
+    assert {type(error) for error in results.values()} <= {PermanentFaultError, RunStoppedError}
+    assert PermanentFaultError in {type(error) for error in results.values()}
+    assert len(results) <= workers.count, "no further shard is begun"
 
 
 def test_who_asks_nobody_is_told_so(cluster: None) -> None:
