@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMESPACE = "reeldex"
+"""Of the names of actors."""
 CONNECT_SECONDS = 10.0
+"""How long is waited for the other side of a connection, and for its end."""
 # How often is looked whether the head node is lost, while a worker says nothing.
 _LOOK_SECONDS = 2.0
 _REMEDY = (

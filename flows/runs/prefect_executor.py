@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 RunTasks = Callable[[ShardAttempts, int], "AbstractContextManager[SubmitTask]"]
-"""Opens what runs so many tasks at a time, which ask these attempts for their results. Raises UsageError."""
+"""Opens what runs so many tasks at a time, which ask these attempts for their results."""
 
 # How long a run that is stopped waits until its tasks have reported it.
 _END_SECONDS = 10.0

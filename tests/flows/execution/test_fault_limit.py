@@ -175,19 +175,31 @@ def test_a_fault_of_an_object_store_is_stated_as_it_was_met(kind: FaultKind, las
 
 def test_a_job_that_cannot_be_submitted_ends_the_run_with_the_results_of_the_others(tmp_path: Path) -> None:
     submitted: list[int] = []
+    running: Future[int] = Future()
 
     def submit(job: Job) -> Future[int]:
         submitted.append(job.number)
         if job.number == 2:
             raise PermanentFaultError("The head node is gone.")
+        if job.number == 0:
+            return running
         future: Future[int] = Future()
         future.set_result(job.number)
         return future
 
-    stops: list[int] = []
-    jobs = [Job(number, tmp_path) for number in range(5)]
     limit = FaultLimit()
-    results = run_until_fault(jobs, 1, submit, lambda future: future.result(), lambda: stops.append(1), limit)
-    assert (results[0], results[1], str(results[2])) == (0, 1, "The head node is gone.")
-    assert (len(results), submitted) == (3, [0, 1, 2])
+    results = run_until_fault(
+        [Job(number, tmp_path) for number in range(5)],
+        2,
+        submit,
+        lambda future: future.exception() or future.result(),
+        lambda: running.set_exception(RunStoppedError("stopped")),
+        limit,
+    )
+    assert {number: str(result) for number, result in results.items()} == {
+        0: "stopped",
+        1: "1",
+        2: "The head node is gone.",
+    }
+    assert submitted == [0, 1, 2]
     assert limit.fault is results[2]

@@ -48,7 +48,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-RETRIES = RetryRule(1, 0.0)
+RETRIES = RetryRule(0, 0.0)
 _MARK = f"prefect-executor-{secrets.token_hex(8)}"
 T = TypeVar("T")
 
@@ -287,9 +287,10 @@ def test_a_run_that_is_interrupted_stops_its_tasks(
     wait_until(lambda: _states_of_tasks() == ["FAILED"] * 2, 60)
 
 
-def _processes(name: str) -> set[int]:
-    """Return the processes of this name that belong to the Ray of these tests."""
-    return set(processes_that_name(name)) & set(processes_that_name(_MARK))
+def _kill(name: str) -> None:
+    """Kill the processes of this name that belong to the Ray of these tests."""
+    for process in set(processes_that_name(name)) & set(processes_that_name(_MARK)):
+        os.kill(process, signal.SIGKILL)
 
 
 def test_the_death_of_the_process_of_a_task_loses_its_shard_in_words(store: FeatureStore, cluster: None) -> None:
@@ -297,8 +298,7 @@ def test_the_death_of_the_process_of_a_task_loses_its_shard_in_words(store: Feat
         """A worker that goes on while the task which asked it dies."""
 
         def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
-            for process in _processes("ray::extract-shard"):
-                os.kill(process, signal.SIGKILL)
+            _kill("ray::extract-shard")
             return super().run(job, on_event)
 
     del cluster
@@ -345,8 +345,7 @@ def test_the_death_of_the_actor_between_ends_the_run(store: FeatureStore, cluste
         """Workers during whose first job the actor dies that the tasks ask."""
 
         def run(self, job: Job, on_event: OnEvent) -> Any:  # noqa: ANN401 - as the protocol has it
-            for process in _processes("ray::RequestQueue"):
-                os.kill(process, signal.SIGKILL)
+            _kill("ray::RequestQueue")
             return super().run(job, on_event)
 
     del cluster
