@@ -1,6 +1,7 @@
 """What is known of this machine's speed: measured rates of networks, and how estimates compared with runs.
 
-One JSON file per machine in the cache. It may be deleted at any time; then the next estimate measures again.
+One JSON file per machine in the cache. It may be deleted at any time; then the next estimate measures again. Commands
+that run at the same time change it one after the other, under a lock, so that none loses what another has found.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reeldex import user_folders
 from reeldex.cached_files import publish_text
+from reeldex.errors import ReeldexError
+from reeldex.storage.lock import hold_lock
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,8 @@ _MOST_ESTIMATES = 50
 # An estimate and a run are of the same videos if their lengths differ by no more, in seconds or as a share.
 _SAME_SECONDS, _SAME_SHARE = 1.0, 0.02
 _LEAST_CORRECTION, _MOST_CORRECTION = 0.25, 4.0
+# A change takes milliseconds; one that cannot be made is lost, and then measured again.
+_LONGEST_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Calibration:
     def with_rate(self, key: str, seconds: float) -> Calibration:
         """Return it with the rate of a network."""
         return replace(self, seconds_per_row={**self.seconds_per_row, key: seconds})
+
+    def with_measured(self, measured: Calibration) -> Calibration:
+        """Return it with the rates of another, and with its start if none is known."""
+        start = measured.start_seconds if self.start_seconds is None else self.start_seconds
+        return replace(self, seconds_per_row={**self.seconds_per_row, **measured.seconds_per_row}, start_seconds=start)
 
     def with_estimate(self, store: str, estimated: Estimated) -> Calibration:
         """Return it with the last estimate for a store."""
@@ -102,8 +112,8 @@ def compare_with_estimate(
     `actual_seconds` is the wall-clock time of the run, the start of its workers included, and `work_seconds` the part
     of it after that.
     """
-    known, key = load_calibration(), str(store.absolute())
-    estimated = known.estimates.get(key)
+    key = str(store.absolute())
+    estimated = load_calibration().estimates.get(key)
     if (
         not work_seconds
         or estimated is None
@@ -111,17 +121,23 @@ def compare_with_estimate(
         > max(_SAME_SECONDS, _SAME_SHARE * estimated.seconds_of_video)
     ):
         return None
-    rest = {path: each for path, each in known.estimates.items() if path != key}
-    learnt = known.learnt(estimated, actual_seconds - work_seconds, work_seconds)
-    save_calibration(replace(learnt, estimates=rest))
+
+    def learn(known: Calibration) -> Calibration:
+        rest = {path: each for path, each in known.estimates.items() if path != key}
+        return replace(known.learnt(estimated, actual_seconds - work_seconds, work_seconds), estimates=rest)
+
+    change_calibration(learn)
     return estimated.total_seconds
 
 
-def save_calibration(calibration: Calibration) -> None:
-    """Publish what is known of this machine; a cache that cannot be written is logged."""
+def change_calibration(change: Callable[[Calibration], Calibration]) -> None:
+    """Publish what `change` makes of what is known of this machine by now; a cache that cannot be written is logged."""
     try:
-        publish_text(_file(), json.dumps(asdict(calibration), indent=1))
-    except (OSError, user_folders.FolderNotWritableError) as error:
+        file = _file()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with hold_lock(file.parent, _LONGEST_WAIT_SECONDS, "calibration"):
+            publish_text(file, json.dumps(asdict(change(load_calibration())), indent=1))
+    except (OSError, ReeldexError) as error:
         log.info("The calibration of this machine cannot be kept: %s", error)
 
 

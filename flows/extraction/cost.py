@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeldex.errors import UsageError
 from reeldex.extractors.registry import EXTRACTORS
-from reeldex.flows.extraction.calibration import Estimated, load_calibration, save_calibration
+from reeldex.flows.extraction.calibration import Calibration, Estimated, change_calibration, load_calibration
 from reeldex.flows.extraction.hardware import THIS_MACHINE, Hardware
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
 from reeldex.flows.extraction.opened_videos import OpenedVideo, open_videos
@@ -92,9 +92,9 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
     """
     config, entries = prepared.config, videos_to_extract(prepared)
     specs = [extractor_record(space)[0].spec for space in requested_spaces(config)]
-    known = load_calibration()
     seen = _seen(prepared, entries, specs, hardware)
     rows = {spec.name: round(seen.lengths.rows(spec) * seen.share) for spec in specs}
+    known = load_calibration()
     if hardware.speed is None:
         known, work = measured_work(known, seen.videos, seen.seconds_of_video, specs, config)
         workers_seconds, correction = known.start_seconds or 0.0, known.correction
@@ -119,10 +119,16 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
         machines=hardware.machines,
         assumptions=_assumptions(seen.sampled, seen.videos, len(entries), hardware),
     )
-    if hardware == THIS_MACHINE and cost.seconds_of_video and work.seconds:
-        estimated = Estimated(cost.seconds_of_video, run_seconds, work.seconds)
-        known = known.with_estimate(str(prepared.store_folder.absolute()), estimated)
-    save_calibration(known)
+    estimated = Estimated(cost.seconds_of_video, run_seconds, work.seconds)
+
+    def keep(by_now: Calibration) -> Calibration:
+        found = by_now.with_measured(known)
+        if hardware != THIS_MACHINE or not cost.seconds_of_video or not work.seconds:
+            return found
+        return found.with_estimate(str(prepared.store_folder.absolute()), estimated)
+
+    if hardware.speed is None:
+        change_calibration(keep)
     return cost
 
 

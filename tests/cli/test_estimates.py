@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from reeldex.extractors import ffmpeg
+from reeldex.extractors.options import DecodeLimits, DecodeOptions
+from reeldex.extractors.spec import ExtractorSpec
 from reeldex.flows.extraction import video_lengths
+from reeldex.flows.extraction.calibration import Estimated, change_calibration, load_calibration
+from reeldex.flows.extraction.measuring import DecodeRate, decode_rate
 from tests.conftest import MakeVideo, Reeldex
 
 
@@ -97,6 +102,26 @@ def test_of_many_videos_a_sample_is_opened(
     for name in ("videos", "broken", "bytes_out", "rows", "shards"):
         assert some[name] == whole[name]
     assert some["seconds_of_video"] == pytest.approx(whole["seconds_of_video"])
+
+
+def test_an_estimate_keeps_what_another_command_found_while_it_measured(
+    reeldex: Reeldex, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = str(tmp_path / "other store")
+
+    # Stands for another command, which ends just then.
+    def meanwhile(
+        path: str, specs: Sequence[ExtractorSpec], limits: DecodeLimits, options: DecodeOptions
+    ) -> DecodeRate | None:
+        change_calibration(lambda known: known.with_estimate(other, Estimated(1.0, 2.0, 3.0)))
+        return decode_rate(path, specs, limits, options)
+
+    monkeypatch.setattr("reeldex.flows.extraction.work.decode_rate", meanwhile)
+    video = make_video(tmp_path / "a.mp4", seconds=1.2)
+    assert reeldex("extract", video, "--store", tmp_path / "store", "--dry-run").status == 0
+    estimates = load_calibration().estimates
+    assert estimates[other] == Estimated(1.0, 2.0, 3.0)
+    assert str(tmp_path / "store") in estimates
 
 
 def test_videos_of_unknown_duration_are_counted_beyond_the_sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from reeldex.flows.extraction.calibration import (
     Calibration,
     Estimated,
+    change_calibration,
     compare_with_estimate,
     load_calibration,
-    save_calibration,
 )
 
 STORE = Path("/features")
@@ -25,13 +26,17 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _estimated(total: float, uncorrected: float) -> None:
-    save_calibration(load_calibration().with_estimate(str(STORE), Estimated(100.0, total, uncorrected)))
+    change_calibration(lambda known: known.with_estimate(str(STORE), Estimated(100.0, total, uncorrected)))
+
+
+def _save(known: Calibration) -> None:
+    change_calibration(lambda _: known)
 
 
 def test_what_is_saved_is_loaded() -> None:
     assert load_calibration() == Calibration()
     saved = Calibration({"a 1": 0.5}, 2.0, 1.5, {"/s": Estimated(1.0, 2.0, 3.0)})
-    save_calibration(saved)
+    _save(saved)
     assert load_calibration() == saved
 
 
@@ -48,15 +53,15 @@ def test_what_is_saved_is_loaded() -> None:
     ],
 )
 def test_a_damaged_file_is_measured_again(cache: Path, content: str) -> None:
-    save_calibration(Calibration({"a": 1.0}))
-    [path] = cache.iterdir()
+    _save(Calibration({"a": 1.0}))
+    [path] = cache.glob("*.json")
     path.write_text(content)
     assert load_calibration() == Calibration()
 
 
 def test_nan_is_no_rate(cache: Path) -> None:
-    save_calibration(Calibration(correction=2.0))
-    [path] = cache.iterdir()
+    _save(Calibration(correction=2.0))
+    [path] = cache.glob("*.json")
     path.write_text(path.read_text().replace("2.0", "NaN"))
     assert load_calibration() == Calibration()
 
@@ -85,7 +90,7 @@ def test_one_run_that_was_disturbed_changes_little() -> None:
     ids=["as known", "longer", "shorter", "worker was running", "at once", "disturbed"],
 )
 def test_the_start_of_a_run_is_learnt_apart_from_its_work(start: float, learnt: float) -> None:
-    save_calibration(Calibration(start_seconds=4.0))
+    _save(Calibration(start_seconds=4.0))
     _estimated(14.0, 10.0)
     assert compare_with_estimate(STORE, 100.0, start + 10.0, 10.0) == 14.0
     found = load_calibration()
@@ -105,17 +110,35 @@ def test_a_run_of_other_videos_is_not_compared(store: Path, seconds: float) -> N
     assert load_calibration().correction == 1
 
 
+def test_estimates_that_end_at_the_same_time_are_all_kept() -> None:
+    def end(number: int) -> None:
+        change_calibration(lambda known: known.with_estimate(f"/{number}", Estimated(1.0, 1.0, 1.0)))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(end, range(40)))
+    assert set(load_calibration().estimates) == {f"/{number}" for number in range(40)}
+
+
+def test_what_was_measured_meanwhile_is_kept_beside_what_others_measured() -> None:
+    by_now = Calibration({"a": 1.0, "b": 2.0}, 3.0, 1.5, {"/s": Estimated(1.0, 2.0, 3.0)})
+    measured = Calibration({"b": 4.0, "c": 5.0}, 6.0)
+    assert by_now.with_measured(measured) == Calibration(
+        {"a": 1.0, "b": 4.0, "c": 5.0}, 3.0, 1.5, {"/s": Estimated(1.0, 2.0, 3.0)}
+    )
+    assert Calibration().with_measured(measured) == measured
+
+
 def test_only_the_last_estimates_are_kept(cache: Path) -> None:
     known = Calibration()
     for number in range(80):
         known = known.with_estimate(f"/{number}", Estimated(1.0, 1.0, 1.0))
-    save_calibration(known)
-    [path] = cache.iterdir()
+    _save(known)
+    [path] = cache.glob("*.json")
     assert list(json.loads(path.read_text())["estimates"]) == [f"/{number}" for number in range(30, 80)]
 
 
 def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    save_calibration(Calibration())
+    _save(Calibration())
     assert load_calibration() == Calibration()

@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import State
 
 from reeldex.flows.extract import extract
-from reeldex.flows.extraction.calibration import Estimated, load_calibration, save_calibration
+from reeldex.flows.extraction.calibration import Estimated, change_calibration, load_calibration
 from reeldex.flows.rerun import rerun
 from reeldex.flows.runs import artifacts
 from reeldex.flows.verify import verify
@@ -98,7 +98,7 @@ def test_a_run_is_completed_then_there_is_nothing_new(folder: Path) -> None:
 
 def test_a_run_is_compared_with_the_estimate_of_a_dry_run(folder: Path) -> None:
     estimated = Estimated(seconds_of_video=1.2, total_seconds=1000.0, uncorrected_seconds=900.0)
-    save_calibration(load_calibration().with_estimate(str(folder / "store"), estimated))
+    change_calibration(lambda known: known.with_estimate(str(folder / "store"), estimated))
     state = _extract(folder)
     report = state.result()
     assert (report.estimate.seconds, report.estimate.after_videos) == (1000.0, None)
