@@ -8,7 +8,10 @@ import shutil
 import signal
 import socket
 import time
+from datetime import datetime
+from datetime import time as clock_time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import yaml
 
@@ -172,6 +175,17 @@ def test_two_runs_share_a_device_shard_by_shard_and_a_store_not_at_all(up: Reeld
     spans.sort()
     assert len(spans) == 6
     assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans)), spans
+
+
+def test_the_next_runs_of_a_nightly_schedule_are_planned(up: ReeldexUp) -> None:
+    deployment = up.deployment("extract/nightly")
+    (schedule,) = [each["schedule"] for each in deployment["schedules"] if each["active"]]
+    state = {"type": {"any_": ["SCHEDULED"]}}
+    query = {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}, "state": state}}
+    planned = up.until(lambda: up.api("/flow_runs/filter", query))
+    local = ZoneInfo(schedule["timezone"])
+    times = {datetime.fromisoformat(run["expected_start_time"]).astimezone(local).time() for run in planned}
+    assert (schedule["timezone"], times) == ("Europe/Paris", {clock_time(int(schedule["cron"].split()[1]))})
 
 
 def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up: ReeldexUp) -> None:
