@@ -58,3 +58,7 @@ class WeightsError(UserError):
 
 class UnknownExtractorError(UserError, ValueError):
     """No extractor of that name is registered."""
+
+
+class InvalidExtractorError(UserError, ValueError):
+    """An extractor of another package cannot be used: its record or its network is not as the registry requires."""

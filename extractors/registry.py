@@ -1,24 +1,31 @@
-"""The registry of extractors by name. A new network is one record."""
+"""The registry of extractors by name. A new network is one record, here or in another installed package."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reeldex.extractors import resnet152, resnext101
-from reeldex.extractors.errors import UnknownExtractorError
+from reeldex.extractors.errors import InvalidExtractorError, UnknownExtractorError
 from reeldex.extractors.options import WeightsChoice
 from reeldex.extractors.weights import PretrainedWeights
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from torch import nn
 
     from reeldex.extractors.spec import ExtractorSpec
 
 # The weights tag of random weights, part of the name of every feature space made with them.
 RANDOM_TAG = "random"
+_NAME = re.compile(r"[a-z0-9_]+")
+
+ENTRY_POINTS = "reeldex.extractors"
+"""The group of entry points with which an installed package registers extractors; each is an `ExtractorRecord`."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +36,24 @@ class ExtractorRecord:
     - `pretrained` is the source of its published weights.
     - `own_name` maps the published checkpoint's parameter names to the network's.
     - `branch_gain_suffixes` are the name suffixes of the gain of the last normalisation in a residual branch.
+
+    Raises ValueError unless names and tags consist of lower-case letters, digits and underscores.
     """
 
     spec: ExtractorSpec
     build: Callable[[], nn.Module]
     pretrained: PretrainedWeights
-    own_name: Callable[[str], str]
-    branch_gain_suffixes: tuple[str, ...]
+    own_name: Callable[[str], str] = str
+    branch_gain_suffixes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for what, name in (("an extractor", self.spec.name), ("weights", self.pretrained.tag)):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"The name of {what} has lower-case letters, digits and underscores; got {name!r}.")
+        if self.pretrained.tag == RANDOM_TAG:
+            raise ValueError(
+                f"{self.spec.name}: {RANDOM_TAG!r} is the name of untrained weights, not of published ones."
+            )
 
     def space(self, weights: WeightsChoice) -> str:
         """Return the name of the feature space that the extractor makes with these weights."""
@@ -48,7 +66,6 @@ _RECORDS = (
         spec=resnet152.SPEC,
         build=resnet152.build,
         pretrained=PretrainedWeights("imagenet1k_v1", resnet152.PRETRAINED_URL),
-        own_name=str,
         branch_gain_suffixes=(".bn3.weight",),
     ),
     ExtractorRecord(
@@ -60,20 +77,35 @@ _RECORDS = (
     ),
 )
 
+HOWTO100M_EXTRACTORS = tuple(record.spec.name for record in _RECORDS)
+"""The names of the extractors of the HowTo100M paper, which are used by default."""
+
 EXTRACTORS: dict[str, ExtractorRecord] = {record.spec.name: record for record in _RECORDS}
+"""The records of this package, and those of other packages that have been used; `extractor()` finds all."""
 
 
 def extractor(name: str) -> ExtractorRecord:
-    """Return the record of that name. Raises UnknownExtractorError, with the nearest names."""
+    """Return the record of that name.
+
+    Raises UnknownExtractorError with the nearest names, and InvalidExtractorError for one of another package that
+    cannot be used.
+    """
     if name in EXTRACTORS:
         return EXTRACTORS[name]
-    near = difflib.get_close_matches(name, EXTRACTORS, n=1)
+    if found := [entry for entry in _of_other_packages() if entry.name == name]:
+        return EXTRACTORS.setdefault(name, _loaded(found))
+    near = difflib.get_close_matches(name, names := extractor_names(), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownExtractorError(f"There is no extractor {name!r}.{hint} Extractors are: {', '.join(EXTRACTORS)}.")
+    raise UnknownExtractorError(f"There is no extractor {name!r}.{hint} Extractors are: {', '.join(names)}.")
+
+
+def extractor_names() -> tuple[str, ...]:
+    """Return the names of all extractors: of this package, and of other installed packages without loading them."""
+    return tuple(dict.fromkeys((*EXTRACTORS, *sorted(entry.name for entry in _of_other_packages()))))
 
 
 def extractor_of_space(space: str) -> tuple[ExtractorRecord, WeightsChoice]:
-    """Return the extractor and weights of a space named `<extractor>.<weights tag>`. Raises UnknownExtractorError."""
+    """Return the extractor and weights of a space named `<extractor>.<weights tag>`. Raises as `extractor` does."""
     name, _, tag = space.partition(".")
     record = extractor(name)
     for choice in WeightsChoice:
@@ -81,4 +113,35 @@ def extractor_of_space(space: str) -> tuple[ExtractorRecord, WeightsChoice]:
             return record, choice
     raise UnknownExtractorError(
         f"The extractor {name!r} has no weights {tag!r}; available: {record.pretrained.tag!r} and {RANDOM_TAG!r}."
+    )
+
+
+def _of_other_packages() -> list[EntryPoint]:
+    # Imported here: reading the metadata of all packages takes some 20 ms, and most commands need no other extractor.
+    from importlib.metadata import entry_points
+
+    return [each for each in entry_points(group=ENTRY_POINTS) if each.name not in HOWTO100M_EXTRACTORS]
+
+
+def _loaded(entries: Sequence[EntryPoint]) -> ExtractorRecord:
+    """Return the record of another package, from the entry points of its name. Raises InvalidExtractorError."""
+    packages = [entry.dist.name if entry.dist is not None else entry.module for entry in entries]
+    entry, package = entries[0], packages[0]
+    if len(entries) > 1:
+        raise InvalidExtractorError(
+            f"Several packages have an extractor {entry.name!r}: {', '.join(sorted(packages))}. Uninstall all but one."
+        )
+    try:
+        record = entry.load()
+    except Exception as error:  # code of another package, which may raise anything
+        raise InvalidExtractorError(
+            f"The extractor {entry.name!r} of the package {package!r} cannot be loaded ({type(error).__name__}: "
+            f"{error}). Correct or uninstall that package."
+        ) from error
+    if isinstance(record, ExtractorRecord) and record.spec.name == entry.name:
+        return record
+    found = f"a record named {record.spec.name!r}" if isinstance(record, ExtractorRecord) else type(record).__name__
+    raise InvalidExtractorError(
+        f"The extractor {entry.name!r} of the package {package!r} cannot be used: its entry point {entry.value!r} is "
+        f"{found}, not an ExtractorRecord of that name. Correct that package."
     )

@@ -35,6 +35,9 @@ os.environ.update(
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_LOGGING_LEVEL="CRITICAL",
     DO_NOT_TRACK="1",
+    PYTHONPATH=os.pathsep.join(
+        [str(Path(__file__).parent / "networks"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    ),
     # As the commands set it. A test that runs a flow leaves Prefect's log handler to those that work without one.
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",
 )

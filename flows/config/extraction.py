@@ -7,10 +7,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from reeldex.extractors.options import DecodeLimits, DecoderOptions, DeviceOptions, WeightsOptions
-from reeldex.extractors.registry import EXTRACTORS
+from reeldex.extractors.registry import HOWTO100M_EXTRACTORS, extractor_names
 from reeldex.options import Options, Seconds
 from reeldex.remote_urls import is_url
 from reeldex.storage.location import StorePath
@@ -18,8 +20,16 @@ from reeldex.storage.location import StorePath
 RESERVED_NAMES = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
 """Names of the deployments that always exist."""
 
-# A plain string, so that an unknown name gets the registry's error; a form offers the names as choices.
-ExtractorName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EXTRACTORS)})]
+
+class _ExtractorNames:
+    """Lets a form offer the names of all extractors as choices, those of other installed packages too."""
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "enum": list(extractor_names())}
+
+
+# A plain string, so that an unknown name gets the registry's error.
+ExtractorName = Annotated[str, _ExtractorNames()]
 
 
 class VideoIdRule(StrEnum):
@@ -49,7 +59,7 @@ class ExtractConfig(WeightsOptions):
             title="Extractors",
             description="Networks to run on every video. Each video is decoded once for all of them.",
         ),
-    ] = tuple(EXTRACTORS)
+    ] = HOWTO100M_EXTRACTORS
     shard_videos: Annotated[
         int,
         Field(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reeldex.errors import UsageError
-from reeldex.extractors.registry import EXTRACTORS
+from reeldex.extractors.registry import extractor
 from reeldex.flows.extraction.calibration import Calibration, Estimated, change_calibration, load_calibration
 from reeldex.flows.extraction.hardware import THIS_MACHINE, Hardware
 from reeldex.flows.extraction.networks import extractor_record, requested_spaces
@@ -112,7 +112,7 @@ def estimate(prepared: PreparedRun, command_seconds: float = 0.0, hardware: Hard
         start_seconds=command_seconds + workers_seconds if entries else 0.0,
         total_seconds=command_seconds + run_seconds if entries else 0.0,
         rows=rows,
-        bytes_out=sum(count * EXTRACTORS[name].spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),
+        bytes_out=sum(count * extractor(name).spec.feature_dim * _BYTES_PER_NUMBER for name, count in rows.items()),
         shards=len(prepared.all_tasks),
         opened=len(seen.videos),
         stated=seen.lengths.stated,

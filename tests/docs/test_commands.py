@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,9 @@ _PAGES = sorted(str(each.relative_to(_DOCS)) for each in _DOCS.rglob("*.md"))
 # A prompt, a path before the program, and `python -m` or `torchrun -m` are left out.
 _COMMAND = re.compile(r"^(?:\$ )?(?:(?:torchrun|python).* -m |\S*/)?reeldex (?P<arguments>.+)$")
 
-_EXTRACTION = "extract: {weights: random, extractors: [resnet152]}\n"
+# Of packages that a page installs.
+_INSTALLED = "installed"
+_EXTRACTION = "extract: {weights: random, extractors: [wide2d]}\n"
 _LEARNING = """
 train: {epochs: 2, batch_size: 2, device: cpu, model: {embed_dim: 16}}
 evaluate: {device: cpu}
@@ -69,11 +72,27 @@ def _extract(folder: Path, make_video: MakeVideo) -> None:
 
 def _store(folder: Path, make_video: MakeVideo) -> None:
     _videos(folder, make_video)
-    (folder / "pipeline.yaml").write_text(_EXTRACTION)
+    (folder / "pipeline.yaml").write_text(_EXTRACTION.replace("wide2d", "resnet152"))  # which the page reads
     _run_commands("reeldex extract videos --store features", folder)
     for stream, row_count in (("2d", 4), ("3d", 6)):
         (folder / "howto100m" / stream).mkdir(parents=True)
         np.save(folder / "howto100m" / stream / "video1.npy", np.full((row_count, 2048), 2048**-0.5, np.float16))
+
+
+def _networks(folder: Path, make_video: MakeVideo) -> None:
+    """Install the package of the page, as far as Python sees it."""
+    _videos(folder, make_video)
+    blocks = {block.language: block.body for block in blocks_of((_DOCS / "networks.md").read_text("utf-8"))}
+    project = tomllib.loads(blocks["toml"])["project"]
+    about = folder / _INSTALLED / "my_networks-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = [
+        "\n".join([f"[{group}]", *(f"{name} = {value}" for name, value in each.items())])
+        for group, each in project["entry-points"].items()
+    ]
+    (about / "entry_points.txt").write_text("\n".join(groups) + "\n")
+    (folder / _INSTALLED / "my_networks.py").write_text(blocks["python"])
 
 
 def _datasets(folder: Path, _: MakeVideo) -> None:
@@ -104,6 +123,7 @@ _SETUPS: dict[str, Callable[[Path, MakeVideo], None]] = {
     "datasets.md": _datasets,
     "extract.md": _extract,
     "monitoring.md": _videos,
+    "networks.md": _networks,
     "search.md": _search,
     "store.md": _store,
     "training.md": _train,
@@ -157,8 +177,7 @@ def _run_commands(commands: str, folder: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-    )
+    paths = {"PATH": Path(sys.executable).parent, "PYTHONPATH": folder / _INSTALLED}
+    environment = os.environ | {name: f"{path}{os.pathsep}{os.environ[name]}" for name, path in paths.items()}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"

@@ -22,7 +22,8 @@ from reeldex.extractors.engine import extract
 from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoFeatures, VideoSource
 from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, EngineOptions
-from tests.extractors.conftest import TINY_2D, LoadTiny
+from tests.extractors.conftest import LoadTiny
+from tests.networks.reeldex_test_networks import TINY_2D
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 Frames = dict[str, np.ndarray[Any, Any]]

@@ -31,8 +31,9 @@ from reeldex.extractors.options import DecodeLimits, EngineOptions
 from reeldex.extractors.runtimes.network import ComputedRows, Network, least_cosine
 from reeldex.extractors.spec import ExtractorSpec
 from tests.conftest import MakeVideo
-from tests.extractors.conftest import TINY_3D, LoadTiny
+from tests.extractors.conftest import LoadTiny
 from tests.flows.killable import processes_that_name
+from tests.networks.reeldex_test_networks import TINY_3D
 
 Rows = dict[str, dict[str, bytes]]
 Decode = Iterator[FrameBatch | DecodeSummary]

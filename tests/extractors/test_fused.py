@@ -19,7 +19,7 @@ from reeldex.extractors.runtimes import cuda_loading
 from reeldex.extractors.runtimes import fused as fused_module
 from reeldex.extractors.runtimes.cuda_loading import Measured, fastest, prepared
 from reeldex.extractors.runtimes.fused import FusedConv2d, PointwiseConv3d, StackedFramesConv3d, fused
-from tests.extractors.conftest import TINY_2D, TINY_3D, TinyNetwork
+from tests.networks.reeldex_test_networks import TINY_2D, TINY_3D, tiny_network
 
 CLIPS = (2, 3, 6, 20, 22)
 
@@ -176,7 +176,7 @@ def test_the_shape_of_a_residual_is_that_of_the_output() -> None:
 
 
 def test_a_rewritten_network_that_computes_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = TinyNetwork(volumes=False).eval()
+    network = tiny_network(volumes=False).eval()
     monkeypatch.setattr(
         cuda_loading, "fused", lambda module, dtype, **_: nn.Sequential(module, nn.Softmin(1)).to(dtype)
     )
@@ -278,5 +278,5 @@ def test_a_network_that_cannot_be_traced_is_used_as_it_is(caplog: pytest.LogCapt
 
 
 def test_float32_is_computed_by_the_network_itself() -> None:
-    network = TinyNetwork(volumes=False).eval()
+    network = tiny_network(volumes=False).eval()
     assert prepared(network, TINY_2D, Precision.FP32) == prepared(network, TINY_2D, Precision.TF32) == (network, "")

@@ -18,7 +18,7 @@ from reeldex.extractors.options import DecodeLimits, EngineOptions
 from reeldex.extractors.probe import probe
 from reeldex.extractors.work_times import WorkTimes
 from tests.conftest import MakeVideo
-from tests.extractors.conftest import TINY_2D
+from tests.networks.reeldex_test_networks import TINY_2D
 
 LIMITS = DecodeLimits()
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

@@ -24,7 +24,8 @@ from reeldex.extractors.registry import EXTRACTORS
 from reeldex.extractors.runtimes.halving import in_fitting_parts
 from reeldex.extractors.runtimes.network import Network
 from reeldex.extractors.runtimes.pytorch import TorchNetwork
-from tests.extractors.conftest import LoadTiny, TinyNetwork
+from tests.extractors.conftest import LoadTiny
+from tests.networks.reeldex_test_networks import tiny_network
 
 CONFORMANCE = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"
 NAMES = ("resnet152", "resnext101_3d")
@@ -124,10 +125,10 @@ def test_made_up_weights_have_the_variance_that_keeps_a_signal() -> None:
 @pytest.mark.parametrize("volumes", [False, True])
 def test_folding_batch_norm_changes_nothing(*, volumes: bool) -> None:
     torch.manual_seed(0)
-    network = TinyNetwork(volumes=volumes).double()
+    network = tiny_network(volumes=volumes).double()
     generator = np.random.default_rng(1)
     with torch.no_grad():
-        for name, value in network.norm.state_dict().items():
+        for name, value in network.get_submodule("norm").state_dict().items():
             if name != "num_batches_tracked":
                 value.copy_(torch.from_numpy(generator.uniform(0.5, 2.0, value.shape)))
     network.eval()
@@ -136,7 +137,7 @@ def test_folding_batch_norm_changes_nothing(*, volumes: bool) -> None:
         before = network(clips)
         fold_batch_norms(network)
         after = network(clips)
-    assert isinstance(network.norm, nn.Identity)
+    assert isinstance(network.get_submodule("norm"), nn.Identity)
     assert torch.allclose(before, after, rtol=1e-12, atol=1e-12)
 
 
@@ -148,7 +149,7 @@ def test_a_batch_norm_that_does_not_follow_a_convolution_stays() -> None:
 
 def tiny_state() -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
-    return dict(TinyNetwork(volumes=False).state_dict())
+    return dict(tiny_network(volumes=False).state_dict())
 
 
 def load_tiny_file(path: Path, state: dict[str, torch.Tensor]) -> Network:

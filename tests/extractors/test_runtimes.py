@@ -25,15 +25,9 @@ from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, Runtime, WeightsChoice
 from reeldex.extractors.runtimes import converted
 from reeldex.extractors.runtimes.network import Network, least_cosine, normalised
-from tests.extractors.conftest import TINY_2D, TINY_3D, tiny_record
+from tests.networks.reeldex_test_networks import TINY_2D, TINY_3D, tiny_record
 
 SHAPES = {"tiny2d": (5, 1, 40, 56, 3), "tiny3d": (5, 16, 24, 24, 3)}
-
-
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    for spec in (TINY_2D, TINY_3D):
-        monkeypatch.setitem(registry.EXTRACTORS, spec.name, tiny_record(spec))
 
 
 def load(name: str, runtime: Runtime, cache: Path, batch_rows: int | None = None) -> Network:
@@ -232,7 +226,7 @@ from pathlib import Path
 from reeldex.extractors import registry
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions
-from tests.extractors.conftest import TINY_2D, tiny_record
+from tests.networks.reeldex_test_networks import TINY_2D, tiny_record
 
 registry.EXTRACTORS[TINY_2D.name] = tiny_record(TINY_2D)
 options = NetworkOptions(weights="random", device="cpu", runtime="openvino", converted_folder=Path(sys.argv[1]))

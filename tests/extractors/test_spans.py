@@ -24,7 +24,8 @@ from reeldex.extractors.options import DecodeLimits, EngineOptions
 from reeldex.extractors.spans import cut, span_samples
 from reeldex.flows.extraction.engine_results import outcome_of
 from tests.conftest import MakeVideo
-from tests.extractors.conftest import TINY_2D, TINY_3D, LoadTiny
+from tests.extractors.conftest import LoadTiny
+from tests.networks.reeldex_test_networks import TINY_2D, TINY_3D
 
 Decoded = Iterator[FrameBatch | DecodeSummary]
 

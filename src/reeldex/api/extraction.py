@@ -14,7 +14,7 @@ from reeldex.errors import UsageError, UserError
 from reeldex.extractors.engine import extract as run_engine
 from reeldex.extractors.frames import ExtractionFailure, VideoFeatures, VideoSource
 from reeldex.extractors.options import EngineOptions, NetworkOptions, WeightsChoice
-from reeldex.extractors.registry import EXTRACTORS, extractor
+from reeldex.extractors.registry import HOWTO100M_EXTRACTORS, extractor, extractor_names
 from reeldex.flows.extraction.engine_results import outcome_of
 from reeldex.options import fault_message
 from reeldex.remote_urls import is_url, redacted
@@ -92,7 +92,7 @@ def extract(
 
 def extract(  # noqa: PLR0913 - each is an option of the caller
     videos: VideoPath | Iterable[VideoPath],
-    extractors: Sequence[str] = tuple(EXTRACTORS),
+    extractors: Sequence[str] = HOWTO100M_EXTRACTORS,
     *,
     weights: Literal["pretrained", "random"] = "pretrained",
     device: str = "auto",
@@ -149,7 +149,7 @@ def _faults(error: ValueError) -> str:
 
 def _networks(names: tuple[str, ...], options: NetworkOptions) -> list[Network]:
     if not names or len(set(names)) < len(names):
-        raise UsageError(f"Give one or more extractors, each once: {', '.join(EXTRACTORS)}; not {list(names)}.")
+        raise UsageError(f"Give one or more extractors, each once: {', '.join(extractor_names())}; not {list(names)}.")
     from reeldex.extractors.network import cached_network
     from reeldex.flows.progress.downloads import find_or_fetch_shown
 

@@ -181,12 +181,13 @@ def _given_rates(seconds_per_row: tuple[str, ...]) -> dict[str, float]:
 
 def _registered_rates(folder: Path) -> dict[str, float]:
     """Return the seconds per row of the subfolders that are named after a registered extractor."""
-    from reeldex.extractors.registry import EXTRACTORS
+    from reeldex.extractors.registry import extractor, extractor_names
 
+    registered = extractor_names()
     return {
-        each.name: EXTRACTORS[each.name.partition(".")[0]].spec.seconds_per_row
+        each.name: extractor(each.name.partition(".")[0]).spec.seconds_per_row
         for each in sorted(folder.iterdir())
-        if each.name.partition(".")[0] in EXTRACTORS
+        if each.name.partition(".")[0] in registered
     }
 
 
@@ -206,14 +207,15 @@ def _claimed(folder: Path, names: tuple[str, ...], rates: Mapping[str, float], *
 
 def _claim(name: str, rates: Mapping[str, float]) -> tuple[FeatureSpace, float]:
     """Return a claimed feature space: what its name says of the numbers, marked as claimed, and its seconds per row."""
-    from reeldex.extractors.registry import EXTRACTORS
+    from reeldex.extractors.registry import extractor, extractor_names
     from reeldex.storage.schema import FeatureSpace
 
-    record = EXTRACTORS.get(name.partition(".")[0])
+    registered, network = extractor_names(), name.partition(".")[0]
+    record = extractor(network) if network in registered else None
     rate = rates.get(name, record.spec.seconds_per_row if record else None)
     if rate is None:
         raise UsageError(
-            f"--as {name}: no registered extractor has this name ({', '.join(EXTRACTORS)}). Correct it, or give "
+            f"--as {name}: no registered extractor has this name ({', '.join(registered)}). Correct it, or give "
             f"--seconds-per-row {name}=S."
         )
     settings: dict[str, JSON] = {"origin": "imported npy", "claimed": True, "seconds_per_row": float(rate)}

@@ -32,13 +32,13 @@ def weights(
     output: Output,
 ) -> int:
     """Fetch the published weights, or show where they are stored."""
-    from reeldex.extractors.registry import EXTRACTORS
+    from reeldex.extractors.registry import extractor, extractor_names
     from reeldex.flows.learning.published_files import published_checkpoint
 
     config = given.configuration().weights
     rows = {
-        name: _weights_row(record.pretrained, config.files.get(name), config.folder, fetch=action == "fetch")
-        for name, record in EXTRACTORS.items()
+        name: _weights_row(extractor(name).pretrained, config.files.get(name), config.folder, fetch=action == "fetch")
+        for name in extractor_names()
     }
     fetch = embedding and action == "fetch"
     of_embedding = _weights_row(published_checkpoint(), None, config.folder, fetch=fetch)

@@ -48,7 +48,9 @@ def test_the_fields_have_the_bounds_choices_and_words_of_their_options() -> None
     extract, train = _schema("extract")["properties"], _schema("train")["properties"]
     assert extract["settle_seconds"]["minimum"] == 0
     assert extract["engine"]["enum"] == _schema("rerun")["properties"]["engine"]["enum"] == ["local", "ray"]
-    assert extract["extractors"]["items"]["enum"] == ["resnet152", "resnext101_3d"]
+    assert extract["extractors"]["items"]["enum"] == [
+        *("resnet152", "resnext101_3d", "tiny2d", "tiny3d", "wide2d", "wide3d")
+    ]
     assert extract["extractors"]["minItems"] == 1
     assert extract["when_busy"]["enum"] == ["wait", "skip", "fail", "share"]
     assert extract["network_weights"]["description"].startswith("pretrained: the published weights.")

@@ -1,0 +1,168 @@
+"""Extractors of other installed packages: found by their entry points, refused in words, checked before use."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reeldex.extractors import registry
+from reeldex.extractors.errors import InvalidExtractorError, UnknownExtractorError
+from reeldex.extractors.modules import load_module
+from reeldex.extractors.options import NetworkOptions, WeightsChoice
+from reeldex.extractors.registry import ExtractorRecord, extractor, extractor_names, extractor_of_space
+from reeldex.extractors.weights import PretrainedWeights
+from tests.networks.reeldex_test_networks import TINY_2D, tiny_record
+
+Install = Callable[[str, str], None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Install a package `other` with one module and these entry points: `install(code, "name = other:RECORD")`."""
+    monkeypatch.setattr(registry, "EXTRACTORS", dict(registry.EXTRACTORS))
+
+    def put(code: str, entry_points: str) -> None:
+        (tmp_path / "other.py").write_text(code)
+        about = tmp_path / "other-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\n{entry_points}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "other", raising=False)
+
+    return put
+
+
+def test_an_installed_package_adds_extractors(install: Install) -> None:
+    assert extractor("tiny2d").spec.feature_dim == TINY_2D.feature_dim
+    assert extractor_of_space("tiny3d.random")[1] is WeightsChoice.RANDOM
+    assert extractor_names()[:2] == ("resnet152", "resnext101_3d"), "those of the paper first"
+    assert {"tiny2d", "tiny3d"} < set(extractor_names())
+    with pytest.raises(UnknownExtractorError, match=r"'tiny2'. Did you mean 'tiny2d'\?.*resnet152.*tiny3d"):
+        extractor("tiny2")
+    install("raise RuntimeError('loaded')", "mine = other:RECORD")
+    assert "mine" in extractor_names(), "a name is known without loading its package"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("1/0", r"cannot be loaded \(ZeroDivisionError: division by zero\)"),
+        ("", r"cannot be loaded \(AttributeError"),
+        ("import absent_package", r"cannot be loaded \(ModuleNotFoundError: No module named 'absent_package'\)"),
+        ("RECORD = 7", "'other:RECORD' is int, not an ExtractorRecord of that name"),
+        (
+            "from reeldex.extractors.registry import extractor\nRECORD = extractor('resnet152')",
+            "is a record named 'resnet152', not an ExtractorRecord of that name",
+        ),
+    ],
+)
+def test_a_package_that_cannot_be_used_says_why_and_harms_no_other(install: Install, code: str, said: str) -> None:
+    install(code, "mine = other:RECORD")
+    with pytest.raises(InvalidExtractorError, match=rf"'mine' of the package 'other' .*{said}.*[Cc]orrect"):
+        extractor("mine")
+    assert extractor("resnet152").spec.name == "resnet152"
+
+
+def test_two_packages_with_one_name_are_both_named(install: Install) -> None:
+    install("RECORD = 7", "tiny2d = other:RECORD")
+    with pytest.raises(InvalidExtractorError, match=r"'tiny2d': other, reeldex-test-networks\. Uninstall all"):
+        extractor("tiny2d")
+
+
+def test_a_package_cannot_take_the_place_of_a_network_of_the_paper(install: Install) -> None:
+    install("RECORD = 7", "resnet152 = other:RECORD")
+    assert extractor("resnet152").pretrained.tag == "imagenet1k_v1"
+    assert extractor_names().count("resnet152") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "said"),
+    [
+        ("My Net", "v1", "The name of an extractor .*'My Net'"),
+        ("a.b", "v1", "The name of an extractor"),
+        ("net", "V-1", "The name of weights .*'V-1'"),
+        ("net", "random", "'random' is the name of untrained weights"),
+    ],
+)
+def test_names_make_a_feature_space(name: str, tag: str, said: str) -> None:
+    spec = dataclasses.replace(TINY_2D, name=name)
+    with pytest.raises(ValueError, match=said):
+        ExtractorRecord(spec, nn.Identity, PretrainedWeights(tag, "http://127.0.0.1:9/x.pth"))
+
+
+class _Other(nn.Module):
+    """A network with a convolution, a normalisation and a classifier; `forward` is computed as `order` says."""
+
+    def __init__(self, order: str, classifier: str = "fc") -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 16, 5, 2), nn.BatchNorm2d(16)
+        setattr(self, classifier, nn.Linear(16, 4))
+        self._order = order
+
+    def forward(self, clips: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self._order == "norm":
+            return self.norm(clips)  # type: ignore[no-any-return]
+        values: Tensor = self.conv(clips)
+        if self._order == "conv relu":
+            return values, values.relu()
+        values = self.norm(values.relu()) if self._order == "conv relu norm" else self.norm(values).relu()
+        values = values if self._order == "no pooling" else values.mean(dim=(2, 3))
+        found: Tensor = getattr(self, "fc", nn.Identity())(values)
+        return found
+
+
+class _Computing(nn.Module):
+    """A network that computes a buffer, which its state does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(16, 4)
+        self.register_buffer("window", torch.ones(3), persistent=False)
+
+
+def _loaded(build: Callable[[], nn.Module], folder: Path) -> nn.Module:
+    record = dataclasses.replace(tiny_record(TINY_2D), build=build)
+    return load_module(record, NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", weights_folder=folder))[0]
+
+
+@pytest.mark.parametrize("order", ["conv norm relu", "conv relu norm"])
+def test_norms_are_folded_only_where_that_computes_the_same(tmp_path: Path, order: str) -> None:
+    plain = _Other(order).eval()
+    noise = torch.Generator().manual_seed(1)
+    for values in (plain.norm.running_mean, plain.norm.running_var, plain.norm.weight.data, plain.norm.bias.data):
+        assert values is not None
+        values.copy_(torch.rand(16, generator=noise) + 0.5)
+    weights = tmp_path / "other.pth"
+    torch.save(plain.state_dict(), weights)
+    plain.fc = nn.Identity()
+    record = dataclasses.replace(tiny_record(TINY_2D), build=lambda: _Other(order))
+    loaded, _ = load_module(record, NetworkOptions(device="cpu", weights_file=weights))
+    clips = torch.randn(3, 3, 32, 40, generator=noise)
+    with torch.inference_mode():
+        assert torch.allclose(loaded(clips), plain(clips), rtol=1e-4, atol=1e-5)
+    assert isinstance(loaded.norm, nn.BatchNorm2d) == (order == "conv relu norm")
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: _Other("conv norm relu", "head"), "tiny2d has no classifier named `fc`"),
+        (lambda: _Other("no pooling"), r"tiny2d returns \(2, 16, 14, 14\) for a batch of 2, not \(2, 16\)"),
+        (_Computing, "tiny2d computes window while it is built"),
+        (lambda: _Other("conv relu"), r"tiny2d returns tuple for a batch of 2, not \(2, 16\)"),
+        (lambda: _Other("norm"), r"tiny2d cannot compute a batch of \(2, 3, 32, 32\): .*16"),
+    ],
+    ids=["no fc", "not pooled", "computed buffer", "two values", "another input"],
+)
+def test_a_network_that_is_not_as_its_record_says_is_refused(
+    tmp_path: Path, build: Callable[[], nn.Module], said: str
+) -> None:
+    with pytest.raises(InvalidExtractorError, match=said):
+        _loaded(build, tmp_path)
