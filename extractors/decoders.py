@@ -100,14 +100,16 @@ class Decoders:
         """The number of messages in the queue, about."""
         return self._messages.qsize()
 
+    @property
+    def running(self) -> bool:
+        """Whether there will be another message, if only that a decoder has ended."""
+        return self._running > 0
+
     def next_message(self) -> Message | None:
-        """Wait for the next message of any decoder; return None once all have ended."""
-        while self._running:
-            message = self._messages.get()
-            if message is not None:
-                return message
-            self._running -= 1
-        return None
+        """Wait for the next message of any decoder; None says that one of them has ended."""
+        message = self._messages.get()
+        self._running -= message is None
+        return message
 
     def _work(self) -> None:
         try:

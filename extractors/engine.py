@@ -114,15 +114,14 @@ class _Extraction:
             files=self._files,
             hardware=self._hardware(),
         ) as decoders:
-            while True:
+            while decoders.running:
                 while self._in_flight and decoders.have_nothing_ready:
                     yield from self._collect()
                 with self._times.waiting():
                     message = decoders.next_message()
                 self._times.queue_depth = decoders.queue_depth
-                if message is None:
-                    break
-                yield from self._receive(sources[message.video % len(sources)], message)
+                if message is not None:
+                    yield from self._receive(sources[message.video % len(sources)], message)
         yield from self._process(self._batcher.flush(self._batch_rows()))
         while self._in_flight:
             yield from self._collect()

@@ -28,12 +28,13 @@ from reeldex.extractors.frames import (
     VideoSource,
 )
 from reeldex.extractors.options import DecodeLimits, EngineOptions
-from reeldex.extractors.runtimes.network import ComputedRows, Network, least_cosine
+from reeldex.extractors.runtimes.network import ComputedRows, Network, PendingRows, least_cosine
 from reeldex.extractors.spec import ExtractorSpec
 from tests.conftest import MakeVideo
 from tests.extractors.conftest import LoadTiny
 from tests.flows.killable import processes_that_name
 from tests.networks.reeldex_test_networks import TINY_3D
+from tests.waiting import wait_until
 
 Rows = dict[str, dict[str, bytes]]
 Decode = Iterator[FrameBatch | DecodeSummary]
@@ -329,6 +330,38 @@ def test_a_run_that_ends_early_leaves_its_networks_ready_for_the_next(
         assert isinstance(results, Generator)
         results.close()
     assert rows(videos, networks) == expected
+
+
+@pytest.mark.slow
+def test_a_finished_video_does_not_wait_for_a_slow_one(
+    load_tiny: LoadTiny, videos: list[VideoSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = load_tiny(batch_rows=1)
+    long, short = videos[0], videos[2]
+    received = threading.Event()
+    waited_in_vain = []
+
+    def slow_decode(source: VideoSource, *arguments: Any, **options: Any) -> Decode:  # noqa: ANN401 - of `decode`
+        if source.video_id == long.video_id and not received.wait(20):
+            waited_in_vain.append(source.video_id)
+        yield from real_decode(source, *arguments, **options)
+
+    submit = networks[0].submit
+
+    def submit_late(clips: Any) -> PendingRows:  # noqa: ANN401 - of `submit`
+        """Submit once the decoder of the short video has ended, and has said so."""
+        if not received.is_set():
+            wait_until(lambda: sum(each.name.startswith("decoder-") for each in threading.enumerate()) == 1, 20)
+        return submit(clips)
+
+    monkeypatch.setattr(decoders, "decode", slow_decode)
+    monkeypatch.setattr(networks[0], "submit", submit_late)
+    results = extract([short, long], networks, EngineOptions(decoders=2))
+    first = next(results)
+    received.set()
+    assert first.source == short
+    assert [each.source for each in results] == [long]
+    assert waited_in_vain == []
 
 
 def test_a_gpu_has_a_decoder_per_core_and_a_cpu_two(monkeypatch: pytest.MonkeyPatch) -> None:

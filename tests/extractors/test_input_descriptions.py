@@ -172,7 +172,9 @@ def test_decoders_describe_small_files_together_and_large_ones_alone(
         started = counting_processes(monkeypatch)
         with Decoders(sources, [TINY_2D], EngineOptions(), count=count, times=WorkTimes()) as running:
             summaries = 0
-            while (message := running.next_message()) is not None:
+            while running.running:
+                if (message := running.next_message()) is None:
+                    continue
                 assert not isinstance(message.content, ExtractionFailure | BaseException)
                 summaries += isinstance(message.content, DecodeSummary)
         assert summaries == 20
