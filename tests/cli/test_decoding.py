@@ -14,8 +14,8 @@ from reeldex.flows.extraction.prepare import prepare
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
 
-ONE = ("--weights", "random", "--extractors", "resnet152")
-SPACE = "resnet152.random"
+ONE = ("--weights", "random", "--extractors", "wide2d")
+SPACE = "wide2d.random"
 _HDR = (
     "format=yuv420p10le,setparams=range=tv:color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc",
     *("-c:v", "libx265", "-x265-params", "log-level=none:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"),
@@ -169,7 +169,7 @@ def test_a_store_of_two_versions_of_ffmpeg_is_named(
     make(videos / "b.mp4", "format=yuv420p")
     # A second ffmpeg of another version is not at hand on every machine.
     monkeypatch.setattr(ffmpeg, "version", lambda: "0.1-test")
-    config = parse_config({"extract": {"weights": "random", "extractors": ["resnet152"]}}, "test")
+    config = parse_config({"extract": {"weights": "random", "extractors": ["wide2d"]}}, "test")
     with caplog.at_level("WARNING", "reeldex.flows.extraction.prepare"):
         logging.getLogger("reeldex").propagate = True
         prepare((str(videos),), str(store), config)

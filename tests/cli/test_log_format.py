@@ -36,7 +36,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 def test_an_extraction_logs_objects_alone(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "videos/a.mp4", seconds=0.5)
     (tmp_path / "videos/b\n.mp4").write_bytes(b"not a video")
-    network = (*RANDOM, "--extractors", "resnet152")
+    network = (*RANDOM, "--extractors", "wide2d")
     answer = reeldex(
         "extract", tmp_path / "videos", "--store", tmp_path / "s", *network, "--log-format", "json", "--json"
     )

@@ -17,14 +17,14 @@ from reeldex.storage.store import FeatureStore
 from tests import object_services
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.captioned import TRAIN, make_captioned, own_words
-from tests.flows.stores import RANDOM, SPACES
+from tests.flows.stores import RANDOM, WIDE_SPACES
 from tests.object_services import ACCOUNT_KEY, url_of
 from tests.object_store import KEY, SECRET, Fault, ObjectStore, client
 from tests.search.library import write_checkpoint
 from tests.waiting import wait_until
 
 URL = "s3://lab/features"
-ONE = ("--extractors", "resnet152", *RANDOM)
+ONE = ("--extractors", "wide2d", *RANDOM)
 
 
 def objects(s3: ObjectStore) -> dict[str, bytes]:
@@ -58,13 +58,13 @@ def test_the_commands_take_a_url(reeldex: Reeldex, service: ObjectStore, tmp_pat
         path.write_bytes(content)
     local = tmp_path / "features"
     for video_id in ("a", "b", "c"):
-        rows = FeatureStore(url).read(SPACES[0], video_id)
-        np.testing.assert_array_equal(rows, FeatureStore(local).read(SPACES[0], video_id))
+        rows = FeatureStore(url).read(WIDE_SPACES[0], video_id)
+        np.testing.assert_array_equal(rows, FeatureStore(local).read(WIDE_SPACES[0], video_id))
 
     status = reeldex("status", url, "--json", "--failures")
     assert (status.json["ok"], status.json["failed"], status.json["shards_done"]) == (3, 1, 2)
     assert reeldex("ls", url).out.count(".mp4") == 4
-    assert f"features/{SPACES[0]}/shard-00000.h5" in reeldex("show", url, "b").out
+    assert f"features/{WIDE_SPACES[0]}/shard-00000.h5" in reeldex("show", url, "b").out
     assert reeldex("verify", url).status == 0
     assert "3 identical" in reeldex("compare", url, local).out
     nothing = reeldex("compare", local, f"{url}-nothing")
@@ -72,7 +72,7 @@ def test_the_commands_take_a_url(reeldex: Reeldex, service: ObjectStore, tmp_pat
     again = reeldex("extract", videos, "--store", url, *ONE, "--json")
     assert (again.json["extracted_ok"], again.json["unchanged"]) == (0, 4)
 
-    file = f"features/features/{SPACES[0]}/shard-00000.h5"
+    file = f"features/features/{WIDE_SPACES[0]}/shard-00000.h5"
     content = contents(service)[file]
     object_services.client(service).pipe_file(f"lab/{file}", content[:-100] + bytes(100))
     damaged = reeldex("verify", url)

@@ -21,7 +21,7 @@ from tests.flows.stores import RANDOM
 
 CASES = Path(__file__).resolve().parents[2].parent / "shared" / "cases"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the cases are outside this repository")
-_FAST = (*RANDOM, "--extractors", "resnet152")
+_FAST = (*RANDOM, "--extractors", "wide2d")
 
 
 @pytest.mark.slow

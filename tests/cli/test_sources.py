@@ -14,7 +14,7 @@ from reeldex.storage.write_errors import UnwritableError
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM
 
-_FAST = (*RANDOM, "--extractors", "resnet152")
+_FAST = (*RANDOM, "--extractors", "wide2d")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from tests.conftest import MakeVideo
 from tests.flows.stores import outcomes
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy/slurm/extract-array.sh"
-OPTIONS = "--weights random --extractors resnet152 --shard-videos 1 --device cpu --json"
+OPTIONS = "--weights random --extractors wide2d --shard-videos 1 --device cpu --json"
 VIDEOS = 4
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from reeldex.storage.store import FeatureStore
 
 RANDOM = ("--weights", "random")
-
+WIDE = (*RANDOM, "--extractors", "wide2d,wide3d")
+"""Tiny networks with rows as wide as the real ones, for what is not about their numbers (`tests/networks`)."""
+WIDE_SPACES = ("wide2d.random", "wide3d.random")
 
 SPACES = ("resnet152.random", "resnext101_3d.random")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.prefect_database import put_empty_database
+from tests.slow_reading import path_with_slow_ffmpeg
 from tests.waiting import wait_until
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -83,6 +84,10 @@ class ReeldexUp:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.makes_database = False
+
+    def reads_slowly(self, pattern: str) -> None:
+        """Have its runs read the videos whose paths fit the pattern as slowly as they play."""
+        self.environment["PATH"] = path_with_slow_ffmpeg(self.folder, pattern)
 
     @property
     def secret(self) -> str:
@@ -246,7 +251,7 @@ class ReeldexUp:
 
         shutil.rmtree(self.folder / store, ignore_errors=True)
         FeatureStore(self.folder / store, create=True)
-        folder = self.folder / store / "features" / "resnet152.random" / f"shard-{shard:05d}.h5"
+        folder = self.folder / store / "features" / "wide2d.random" / f"shard-{shard:05d}.h5"
         folder.mkdir(parents=True)
         return folder
 

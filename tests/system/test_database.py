@@ -18,7 +18,7 @@ from tests.system.postgresql import postgresql
 from tests.system.running import ReeldexUp
 
 PIPELINE = """
-extract: {weights: random, extractors: [resnet152], shard_videos: 2}
+extract: {weights: random, extractors: [wide2d], shard_videos: 2}
 compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 """
 

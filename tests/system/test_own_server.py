@@ -25,7 +25,7 @@ from tests.system.own_server import OwnServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = """
-extract: {weights: random, extractors: [resnet152], shard_videos: 2}
+extract: {weights: random, extractors: [wide2d], shard_videos: 2}
 compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 """
 # Within which a killed process is shown.

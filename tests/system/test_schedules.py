@@ -22,7 +22,7 @@ from tests.system.running import ReeldexUp, running_processes
 
 SECRET = "hook-s3cret"  # noqa: S105 - a test
 _PIPELINE = """
-extract: {{weights: random, extractors: [resnet152]}}
+extract: {{weights: random, extractors: [wide2d]}}
 compute: {{device: cpu}}
 notify: {{webhook: "http://127.0.0.1:{port}/{secret}?key={secret}"}}
 schedules:
@@ -77,7 +77,8 @@ def own(hook: Hook, tmp_path_factory: pytest.TempPathFactory, make_video: MakeVi
     make_video(up.folder / "growing" / "a.mp4", seconds=0.5)
     make_video(up.folder / "mixed" / "fine.mp4", seconds=0.5)
     (up.folder / "mixed" / "broken.mp4").write_text("this is no video\n", encoding="utf-8")
-    make_video(up.folder / "long" / "long.mp4", seconds=900)
+    make_video(up.folder / "long" / "long.mp4", seconds=900, rate=1)
+    up.reads_slowly("*long*")
     up.start()
     yield up
     assert up.process is not None

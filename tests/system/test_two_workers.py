@@ -19,10 +19,11 @@ from tests import object_store
 from tests.conftest import MakeVideo
 from tests.flows.stores import outcomes
 from tests.object_store import KEY, SECRET
+from tests.slow_reading import path_with_slow_ffmpeg
 from tests.system.own_server import OwnServer
 
 PIPELINE = """
-extract: {weights: random, extractors: [resnet152], shard_videos: 1}
+extract: {weights: random, extractors: [wide2d], shard_videos: 1}
 compute: {device: cpu, lease_seconds: 4.0}
 """
 VIDEOS = 8
@@ -40,13 +41,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, make_video: MakeVideo) -> 
         make_video(server.folder / f"videos/{number}.mp4", seconds=1.0)
     (server.folder / "named").mkdir()
     (server.folder / "named/sitecustomize.py").write_text(NAMED, encoding="utf-8")
+    slow = path_with_slow_ffmpeg(server.folder, "*", 0.5)  # a shard takes two seconds
     workers: list[subprocess.Popen[bytes]] = []
     try:
         server.start_server()
         registered = server.deploy()
         assert registered.returncode == 0, registered.stderr
         for host in HOSTS:
-            own = {"HOST_OF_TEST": host, "PYTHONPATH": str(server.folder / "named")}
+            python_path = os.pathsep.join([str(server.folder / "named"), os.environ["PYTHONPATH"]])
+            own = {"HOST_OF_TEST": host, "PYTHONPATH": python_path, "PATH": slow}
             state = {"XDG_STATE_HOME": str(server.folder / f"state of {host}")}
             workers.append(server.start_worker(host, "--runs", "1", environment={**own, **state}))
         yield server
@@ -129,7 +132,7 @@ def test_a_container_of_a_work_pool_executes_its_run(cluster: OwnServer, pool: s
     prefect(cluster, "--no-prompt", "deploy", "--prefect-file", str(DEPLOY / f"{pool}.yaml"), "--all")
     deployment = cluster.deployment(f"extract/extract-{pool}")
     assert deployment["parameters"]["when_busy"] == "share"
-    settings = {"extract": {"weights": "random", "extractors": ["resnet152"]}, "compute": {"device": "cpu"}}
+    settings = {"extract": {"weights": "random", "extractors": ["wide2d"]}, "compute": {"device": "cpu"}}
     run = cluster.launch(f"extract/extract-{pool}", source="videos", store=f"in {pool}", settings=settings)
     (pooled,) = cluster.api("/work_pools/filter", {"work_pools": {"name": {"any_": [f"reeldex-{pool}"]}}})
     manifest = pooled["base_job_template"]["job_configuration"].get("job_manifest")
@@ -172,7 +175,7 @@ def test_credentials_in_blocks_reach_the_process_of_a_run_and_nothing_else(clust
         assert state["name"] == "Completed with failures", state["message"]
         keys = [each["Key"] for each in bucket.list_objects_v2(Bucket="lab")["Contents"]]
         written = {key: bucket.get_object(Bucket="lab", Key=key)["Body"].read() for key in keys}
-    assert "store/features/resnet152.random/shard-00000.h5" in written
+    assert "store/features/wide2d.random/shard-00000.h5" in written
     states = cluster.api(f"/flow_run_states/?flow_run_id={run}")
     said = [cluster.run(run), states, cluster.log(run), cluster.task_runs(run), cluster.artifacts(run)]
     assert all(said)

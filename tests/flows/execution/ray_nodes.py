@@ -28,9 +28,9 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 class RayNodes:
-    """A cluster; `environment` is that of programs that use it, `address` that of its head node."""
+    """A cluster; `environment` is that of its nodes and of programs that use it, `address` that of its head node."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, path: str) -> None:
         self._folder = folder
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         self._port = _free_port(_FIRST_NODE)
@@ -38,6 +38,7 @@ class RayNodes:
         self.address = f"{_FIRST_NODE}:{self._port}"
         self.environment = {
             **os.environ,
+            "PATH": path,
             "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
 
@@ -94,11 +95,11 @@ class RayNodes:
 
 
 @contextmanager
-def ray_nodes(*names: str) -> Iterator[RayNodes]:
-    """Start a cluster of nodes at these loopback addresses, the first of which is 127.0.0.2."""
+def ray_nodes(*names: str, path: str | None = None) -> Iterator[RayNodes]:
+    """Start a cluster of nodes at these loopback addresses, the first of which is 127.0.0.2, with a PATH of theirs."""
     # A socket's path is at most 107 bytes long, of which Ray needs most.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-    nodes = RayNodes(folder)
+    nodes = RayNodes(folder, path or os.environ["PATH"])
     try:
         nodes.start(*names)
         yield nodes

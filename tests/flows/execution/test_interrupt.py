@@ -11,6 +11,8 @@ import pytest
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.killable import processes_that_name
+from tests.flows.stores import WIDE
+from tests.slow_reading import path_with_slow_ffmpeg
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -24,9 +26,13 @@ def test_ctrl_c_ends_the_run_at_once_keeps_what_is_finished_and_leaves_no_proces
         make_video(videos / f"short {index}.mp4", seconds=0.5)
     make_video(videos / "very long.mp4", seconds=600, rate=1)
     command = [sys.executable, "-m", "reeldex", "extract", str(videos), "--store", str(tmp_path / "store")]
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PATH": path_with_slow_ffmpeg(tmp_path),
+    }
     process = subprocess.Popen(
-        [*command, "--weights", "random"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        [*command, *WIDE], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
     assert process.stderr is not None
     wait_until(lambda: len(list((tmp_path / "store").glob("staging/*/*.h5"))) >= 2, 240, process=process)

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import MakeVideo
 from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
 from tests.flows.killable import processes_that_name
+from tests.slow_reading import path_with_slow_ffmpeg
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -53,12 +54,13 @@ def _leaves_nothing(process: subprocess.Popen[str], number: signal.Signals, fold
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_extraction_leaves_no_worker_or_decoder(
-    tmp_path: Path, make_video: MakeVideo, number: signal.Signals
+    tmp_path: Path, make_video: MakeVideo, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", path_with_slow_ffmpeg(tmp_path))
     videos, store = tmp_path / "videos", tmp_path / "store"
     make_video(videos / "a short.mp4", seconds=0.5)
     make_video(videos / "very long.mp4", seconds=600, rate=1)
-    process = _start(tmp_path, "extract", videos, "--store", store, "--weights", "random", "--extractors", "resnet152")
+    process = _start(tmp_path, "extract", videos, "--store", store, "--weights", "random", "--extractors", "wide2d")
     _wait(process, lambda: bool(list(store.glob("staging/*/*.h5"))) and len(processes_that_name("very long.mp4")) > 0)
     assert len(processes_that_name(str(tmp_path / "prefect"))) >= 2, "the command, its worker"
     _leaves_nothing(process, number, tmp_path)

@@ -18,19 +18,21 @@ from tests.conftest import MakeVideo
 from tests.flows.execution.ray_nodes import RayNodes, ray_nodes
 from tests.flows.killable import processes_that_name
 from tests.flows.stores import outcomes
+from tests.slow_reading import path_with_slow_ffmpeg
 from tests.waiting import wait_until
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = pytest.mark.slow
 
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
-SETTINGS = ("--weights", "random", "--extractors", "resnet152", "--shard-videos", "2", "--no-server")
-SPACE = "resnet152.random"
+SETTINGS = ("--weights", "random", "--extractors", "wide2d", "--shard-videos", "2", "--no-server")
+SPACE = "wide2d.random"
 
 
 @pytest.fixture
-def nodes() -> Iterator[RayNodes]:
-    with ray_nodes(HEAD, OTHER) as found:
+def nodes(tmp_path: Path) -> Iterator[RayNodes]:
+    """Two nodes, where a shard takes some seconds."""
+    with ray_nodes(HEAD, OTHER, path=path_with_slow_ffmpeg(tmp_path, "*", 2.0)) as found:
         yield found
 
 

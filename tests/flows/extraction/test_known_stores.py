@@ -41,7 +41,7 @@ def test_an_extraction_does_not_fill_an_empty_mount_point(
     reeldex: Reeldex, videos: Path, tmp_path: Path, *, folder_stays: bool
 ) -> None:
     store = tmp_path / "mnt" / "store"
-    fast = ("--weights", "random", "--extractors", "resnet152")
+    fast = ("--weights", "random", "--extractors", "wide2d")
     assert reeldex("extract", videos, "--store", store, *fast).status == 1
     unmount(store, folder_stays=folder_stays)
     for arguments in (("extract", videos, "--store", store, *fast), ("rerun", store)):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reeldex.flows.extraction.shard_job import ShardJob
 
 CONFIG: PipelineConfig = parse_config(
-    {"extract": {"extractors": ["resnet152"], "weights": "random"}, "compute": {"device": "cpu"}}, "test"
+    {"extract": {"extractors": ["wide2d"], "weights": "random"}, "compute": {"device": "cpu"}}, "test"
 )
 
 

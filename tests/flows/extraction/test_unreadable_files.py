@@ -20,14 +20,14 @@ from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM
 from tests.system_faults import make_readable, make_unreadable
 
-SHARD = "features/resnet152.random/shard-00000.h5"
+SHARD = "features/wide2d.random/shard-00000.h5"
 
 
 @pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_not_made_again(reeldex: Reeldex, tmp_path: Path, make_video: MakeVideo) -> None:
     store, folder = tmp_path / "store", tmp_path / "videos"
     make_video(folder / "a.mp4", seconds=0.3)
-    extract = ("extract", folder, "--store", store, *RANDOM, "--extractors", "resnet152")
+    extract = ("extract", folder, "--store", store, *RANDOM, "--extractors", "wide2d")
     assert reeldex(*extract).status == 0
     files = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
 

@@ -21,8 +21,8 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-SPACE = "resnet152.random"
-OPTIONS = (*RANDOM, "--extractors", "resnet152", "--device", "cpu")
+SPACE = "wide2d.random"
+OPTIONS = (*RANDOM, "--extractors", "wide2d", "--device", "cpu")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reeldex.cli.main import main
 from tests.conftest import MakeVideo, Reeldex
-from tests.flows.stores import RANDOM
+from tests.flows.stores import WIDE
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def test_an_extraction_exports_what_it_did(reeldex: Reeldex, tmp_path: Path, mak
     make_video(tmp_path / "videos/a.mp4", seconds=2)
     make_video(tmp_path / "videos/b.mp4", seconds=1)
     (tmp_path / "videos/c.mp4").write_bytes(b"not a video")
-    answer = reeldex("extract", tmp_path / "videos", "--store", tmp_path / "store", *RANDOM, "--metrics-folder", folder)
+    answer = reeldex("extract", tmp_path / "videos", "--store", tmp_path / "store", *WIDE, "--metrics-folder", folder)
     assert answer.status == 1
     found = values(reeldex("metrics", folder, "--once").out)
     assert found["reeldex_videos_total", "ok"] == 2

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 COMPUTE: dict[str, Any] = {"device": "cpu", "settings": {"compute.retries": 0}}
 OPTIONS: dict[str, Any] = {
-    "extractors": ["resnet152"],
+    "extractors": ["wide2d"],
     "network_weights": "random",
     "device": "cpu",
     "settings": {"compute.retries": 0, "extract.shard_videos": 2},
@@ -116,7 +116,7 @@ def test_a_broken_video_is_counted_in_a_completed_state(folder: Path) -> None:
 
 def test_a_lost_shard_fails_the_run_and_rerun_failed_finishes_it(folder: Path) -> None:
     FeatureStore(folder / "store", create=True)
-    in_the_way = folder / "store" / "features" / "resnet152.random" / "shard-00001.h5"
+    in_the_way = folder / "store" / "features" / "wide2d.random" / "shard-00001.h5"
     in_the_way.mkdir(parents=True)
     state = _extract(folder)
     assert state.type.value == "FAILED"
@@ -145,7 +145,7 @@ def test_verify_fails_on_damage_and_lists_it(folder: Path) -> None:
     assert _extract(folder).name == "Completed"
     state = _run(verify, folder / "store")
     assert (state.name, (state.message or "").startswith("No damage found: ")) == ("Completed", True)
-    damaged = folder / "store" / "features" / "resnet152.random" / "shard-00000.h5"
+    damaged = folder / "store" / "features" / "wide2d.random" / "shard-00000.h5"
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1
     damaged.write_bytes(content)

@@ -47,7 +47,7 @@ def test_a_flow_run_extracts_its_shards_on_the_cluster(
     for name in "abcd":
         make_video(tmp_path / "videos" / f"{name}.mp4", seconds=1.0)
     before = {run["id"] for run in api(server, "/flow_runs/filter", {})}
-    extract = [*("extract", "videos", "--store", "store", "--weights", "random", "--extractors", "resnet152", "--json")]
+    extract = [*("extract", "videos", "--store", "store", "--weights", "random", "--extractors", "wide2d", "--json")]
     cluster = ("--engine", "ray", "--ray-address", nodes.address, "--task-runner", task_runner)
     command = [sys.executable, "-m", "reeldex", *extract, "--shard-videos", "1", "--server", *cluster]
     environment = {**nodes.environment, **server}

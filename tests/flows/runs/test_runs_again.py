@@ -8,7 +8,7 @@ import pytest
 
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
-from tests.flows.stores import RANDOM, SPACES, outcomes
+from tests.flows.stores import RANDOM, WIDE, WIDE_SPACES, outcomes
 
 pytestmark = pytest.mark.slow
 
@@ -19,10 +19,10 @@ def test_a_growing_folder_costs_only_what_is_new_or_changed(
     folder, store = tmp_path / "videos", tmp_path / "store"
     for name in ("kept", "changed", "deleted"):
         make_video(folder / f"{name}.mp4", seconds=0.5)
-    run = ("extract", folder, "--store", store, *RANDOM, "--json")
+    run = ("extract", folder, "--store", store, *WIDE, "--json")
     assert reeldex(*run).json["new"] == 3
     before = {file: file.read_bytes() for file in (store / "features").rglob("*.h5")}
-    old = FeatureStore(store).read(SPACES[1], "changed")
+    old = FeatureStore(store).read(WIDE_SPACES[1], "changed")
 
     make_video(folder / "changed.mp4", seconds=2.0, picture="testsrc")
     make_video(folder / "added.mp4", seconds=0.5)
@@ -40,7 +40,7 @@ def test_a_growing_folder_costs_only_what_is_new_or_changed(
     }
     assert {file: file.read_bytes() for file in before} == before, "no old file is touched"
     opened = FeatureStore(store)
-    assert opened.read(SPACES[1], "changed").shape != old.shape
+    assert opened.read(WIDE_SPACES[1], "changed").shape != old.shape
     assert "deleted" in opened
     assert reeldex(*run).json["shards_done"] == 0
 
@@ -49,12 +49,12 @@ def test_an_extractor_added_later_touches_no_old_file(reeldex: Reeldex, tmp_path
     folder, store = tmp_path / "videos", tmp_path / "store"
     make_video(folder / "a.mp4", seconds=0.5)
     (folder / "broken.mp4").write_bytes(b"x")
-    assert reeldex("extract", folder, "--store", store, *RANDOM, "--extractors", "resnet152").status == 1
+    assert reeldex("extract", folder, "--store", store, *RANDOM, "--extractors", "wide2d").status == 1
     (first,) = (store / "features").rglob("*.h5")
     before = (first.read_bytes(), first.stat().st_mtime_ns)
-    assert reeldex("extract", folder, "--store", store, *RANDOM).status == 1
+    assert reeldex("extract", folder, "--store", store, *WIDE).status == 1
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
-    assert FeatureStore(store).read(SPACES[1], "a").shape == (1, 2048)
+    assert FeatureStore(store).read(WIDE_SPACES[1], "a").shape == (1, 2048)
     assert reeldex("verify", store).status == 0
 
 
@@ -63,9 +63,9 @@ def test_damage_is_named_and_rerun_repairs_what_was_removed(
 ) -> None:
     store = tmp_path / "store"
     make_video(tmp_path / "videos" / "a.mp4", seconds=0.5)
-    assert reeldex("extract", tmp_path / "videos", "--store", store, *RANDOM).status == 0
-    file = store / "features" / SPACES[0] / "shard-00000.h5"
-    good = FeatureStore(store).read(SPACES[0], "a")
+    assert reeldex("extract", tmp_path / "videos", "--store", store, *WIDE).status == 0
+    file = store / "features" / WIDE_SPACES[0] / "shard-00000.h5"
+    good = FeatureStore(store).read(WIDE_SPACES[0], "a")
     content = bytearray(file.read_bytes())
     content[-100] ^= 1
     file.write_bytes(content)
@@ -79,11 +79,11 @@ def test_damage_is_named_and_rerun_repairs_what_was_removed(
     rerun = reeldex("rerun", store, "--json")
     assert (rerun.status, rerun.json["shards_done"]) == (0, 1)
     assert reeldex("verify", store).status == 0
-    assert FeatureStore(store).read(SPACES[0], "a").tobytes() == good.tobytes()
+    assert FeatureStore(store).read(WIDE_SPACES[0], "a").tobytes() == good.tobytes()
     assert reeldex("rerun", store, "--json").json["shards_done"] == 0
     file.unlink()
-    assert reeldex("extract", tmp_path / "videos", "--store", store, *RANDOM).status == 0, "extract mends it as well"
-    assert FeatureStore(store).read(SPACES[0], "a").tobytes() == good.tobytes()
+    assert reeldex("extract", tmp_path / "videos", "--store", store, *WIDE).status == 0, "extract mends it as well"
+    assert FeatureStore(store).read(WIDE_SPACES[0], "a").tobytes() == good.tobytes()
 
 
 def test_damage_that_verify_found_is_repaired_without_deleting_a_file(
@@ -92,10 +92,10 @@ def test_damage_that_verify_found_is_repaired_without_deleting_a_file(
     store = tmp_path / "store"
     for name in ("a", "b"):
         make_video(tmp_path / "videos" / f"{name}.mp4", seconds=0.5)
-    extract = ("extract", tmp_path / "videos", "--store", store, *RANDOM, "--shard-videos", 1, "--json")
+    extract = ("extract", tmp_path / "videos", "--store", store, *WIDE, "--shard-videos", 1, "--json")
     assert reeldex(*extract).status == 0
-    good = FeatureStore(store).read(SPACES[0], "b").tobytes()
-    file = store / "features" / SPACES[0] / "shard-00001.h5"
+    good = FeatureStore(store).read(WIDE_SPACES[0], "b").tobytes()
+    file = store / "features" / WIDE_SPACES[0] / "shard-00001.h5"
     for repair, at in ((("rerun", store, "--json"), -600), (extract, 100)):
         content = bytearray(file.read_bytes())
         content[at : at + 64] = bytes(each ^ 0xFF for each in content[at : at + 64])
@@ -108,9 +108,9 @@ def test_damage_that_verify_found_is_repaired_without_deleting_a_file(
         assert (answer.status, answer.json["shards_done"], answer.json["extracted_ok"]) == (0, 1, 1)
         assert reeldex("verify", store).status == 0
         assert reeldex("status", store).status == 0
-        assert FeatureStore(store).read(SPACES[0], "b").tobytes() == good
+        assert FeatureStore(store).read(WIDE_SPACES[0], "b").tobytes() == good
     outcomes_file = store / "outcomes" / "shard-00001.json"
-    outcomes_file.write_text(outcomes_file.read_text().replace("resnet", "resmet"), encoding="utf-8")
+    outcomes_file.write_text(outcomes_file.read_text().replace("wide2d", "wide9d"), encoding="utf-8")
     assert reeldex("verify", store).status == 1
     assert reeldex("rerun", store).status == 0
     assert reeldex("verify", store).status == 0
@@ -123,22 +123,24 @@ def test_chosen_shards_and_videos_are_extracted_again(reeldex: Reeldex, tmp_path
     assert (
         reeldex(
             *("extract", tmp_path / "videos", "--store", store, *RANDOM),
-            *("--extractors", "resnet152", "--shard-videos", 2),
+            *("--extractors", "wide2d", "--shard-videos", 2),
         ).status
         == 0
     )
-    before = {name: FeatureStore(store).read(SPACES[0], name).tobytes() for name in "abcd"}
+    before = {name: FeatureStore(store).read(WIDE_SPACES[0], name).tobytes() for name in "abcd"}
     make_video(tmp_path / "videos" / "b.mp4", seconds=3.0, picture="testsrc")
     rerun = ("rerun", store, "--json")
     assert reeldex(*rerun, "--videos", "a", "d").json["extracted_ok"] == 2
-    assert {name: FeatureStore(store).read(SPACES[0], name).tobytes() for name in "abcd"} == before
+    assert {name: FeatureStore(store).read(WIDE_SPACES[0], name).tobytes() for name in "abcd"} == before
     answer = reeldex(*rerun, "--shards", "0")
     assert (answer.status, answer.json["extracted_ok"], answer.json["shards_done"]) == (0, 2, 1)
-    assert FeatureStore(store).read(SPACES[0], "b").shape == (3, 2048)
+    assert FeatureStore(store).read(WIDE_SPACES[0], "b").shape == (3, 2048)
     assert reeldex(*rerun, "--shards", "0,1").json["extracted_ok"] == 4
     (tmp_path / "videos" / "c.mp4").unlink()
     assert reeldex(*rerun, "--shards", "1").json["extracted_failed"] == 1
-    assert FeatureStore(store).read(SPACES[0], "c").tobytes() == before["c"], "features stay when the video is gone"
+    assert FeatureStore(store).read(WIDE_SPACES[0], "c").tobytes() == before["c"], (
+        "features stay when the video is gone"
+    )
     assert reeldex("verify", store).status == 0
     for wrong, said in (
         (("--shards", "2"), "has no shard 2; it has 2 shards, numbered 0 to 1"),
@@ -156,14 +158,14 @@ def test_broken_videos_are_tried_again_when_asked_for(reeldex: Reeldex, tmp_path
     make_video(folder / "a.mp4", seconds=0.5)
     make_video(tmp_path / "b.mp4", seconds=0.5)
     (folder / "list.txt").write_text(f"a.mp4\n{tmp_path}/late.mp4\n", encoding="utf-8")
-    assert reeldex("extract", folder / "list.txt", "--store", store, *RANDOM).status == 1
+    assert reeldex("extract", folder / "list.txt", "--store", store, *WIDE).status == 1
     assert outcomes(store) == {"a.mp4": ("ok", None), "late.mp4": ("failed", "missing")}
     (tmp_path / "b.mp4").rename(tmp_path / "late.mp4")
     assert reeldex("rerun", store).status == 1, "left alone unless asked for"
     assert reeldex("rerun", store, "--failed-videos", "--reason", "timeout").status == 1
     assert reeldex("rerun", store, "--failed-videos", "--reason", "missing").status == 0
     assert outcomes(store)["late.mp4"] == ("ok", None)
-    assert FeatureStore(store).read(SPACES[0], "late").shape == (1, 2048)
+    assert FeatureStore(store).read(WIDE_SPACES[0], "late").shape == (1, 2048)
     assert reeldex("verify", store).status == 0
 
 
@@ -173,11 +175,11 @@ def test_a_lost_shard_is_named_the_others_are_done_and_rerun_finishes_it(
     folder, store = tmp_path / "videos", tmp_path / "store"
     for name in ("a", "b", "c"):
         make_video(folder / f"{name}.mp4", seconds=0.3)
-    in_the_way = store / "features" / "resnet152.random" / "shard-00001.h5"
+    in_the_way = store / "features" / "wide2d.random" / "shard-00001.h5"
     FeatureStore(store, create=True)
     in_the_way.mkdir(parents=True)
     Path("pipeline.yaml").write_text("compute: {retries: 1, retry_delay_seconds: 0.1}\n", encoding="utf-8")
-    run = ("extract", folder, "--store", store, *RANDOM, "--extractors", "resnet152", "--shard-videos", 1)
+    run = ("extract", folder, "--store", store, *RANDOM, "--extractors", "wide2d", "--shard-videos", 1)
     answer = reeldex(*run, "--json")
     assert answer.status == 1, answer.err
     assert answer.json["shards_done"] == 2

@@ -67,7 +67,7 @@ def test_a_run_is_recorded_by_the_server_that_the_settings_name(
     tmp_path: Path, make_video: MakeVideo, server: dict[str, str]
 ) -> None:
     make_video(tmp_path / "videos" / "a.mp4", seconds=0.3)
-    network = ("--weights", "random", "--extractors", "resnet152")
+    network = ("--weights", "random", "--extractors", "wide2d")
     answer = reeldex(server, "extract", tmp_path / "videos", "--store", tmp_path / "store", *network)
     assert answer.returncode == 0, answer.stderr
     runs = flow_runs(server["PREFECT_API_URL"])

@@ -10,7 +10,7 @@ from tests.conftest import MakeVideo
 from tests.system.running import ReeldexUp
 
 PIPELINE = """
-extract: {weights: random, extractors: [resnet152], shard_videos: 2}
+extract: {weights: random, extractors: [wide2d], shard_videos: 2}
 compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 schedules:
   - {name: growing folder, source: growing, store: grown, interval_seconds: 15, settle_seconds: 3.0, when_busy: skip,
@@ -23,6 +23,7 @@ schedules:
 def up(tmp_path_factory: pytest.TempPathFactory, make_video: MakeVideo) -> Iterator[ReeldexUp]:
     """`reeldex up` over a folder with `good` videos, `mixed` ones, and `long` ones; `growing` is empty."""
     running = ReeldexUp(tmp_path_factory.mktemp("system"), PIPELINE)
+    running.reads_slowly("*long*")
     for index in range(6):
         make_video(running.folder / "good" / f"good {index}.mp4", seconds=0.5)
     for index in range(2):

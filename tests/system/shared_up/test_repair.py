@@ -47,13 +47,13 @@ def test_a_full_disk_ends_the_run_at_once_and_retry_continues(up: ReeldexUp, dis
 def test_damage_is_found_by_verify_and_repaired_by_rerun_failed(up: ReeldexUp, disk: SmallDisk) -> None:
     disk.resize(4000)
     assert up.ended(up.launch("extract/extract", source="rows", store="small/store"))["type"] == "COMPLETED"
-    file = disk.folder / "store" / "features" / "resnet152.random" / "shard-00001.h5"
+    file = disk.folder / "store" / "features" / "wide2d.random" / "shard-00001.h5"
     _damage(file)
     assert up.ended(up.launch("rerun-failed/rerun-failed", store="small/store"))["name"] == "Nothing new"
     found = up.launch("verify/verify", store="small/store")
     assert up.ended(found)["type"] == "FAILED"
     damage = up.table(found, "Damages")[0]
-    assert damage["file"] == "features/resnet152.random/shard-00001.h5"
+    assert damage["file"] == "features/wide2d.random/shard-00001.h5"
     assert damage["what to do"].startswith("Run the deployment `rerun-failed`")
     repair = up.launch("rerun-failed/rerun-failed", store="small/store")
     assert up.ended(repair)["name"] == "Completed"
