@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def load_network(name: str, options: NetworkOptions) -> Network:
-    """Load the extractor `name`. Raises UnknownExtractorError, WeightsError or DeviceError."""
+    """Load the extractor `name`. Raises UnknownExtractorError, InvalidExtractorError, WeightsError or DeviceError."""
     record = extractor(name)
     if _is_for_openvino(options):
         from reeldex.extractors.runtimes import openvino

@@ -31,7 +31,7 @@ def random_state(
 def _tensor(network: str, name: str, shape: tuple[int, ...], branch_gain_suffixes: tuple[str, ...]) -> NDArray[Any]:
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
-    if len(shape) == 1:
+    if len(shape) <= 1:
         if name.endswith("running_var"):
             return np.ones(shape, np.float32)
         if name.endswith("weight"):

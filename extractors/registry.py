@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import hashlib
+import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reeldex.extractors import resnet152, resnext101
 from reeldex.extractors.errors import InvalidExtractorError, UnknownExtractorError
 from reeldex.extractors.options import WeightsChoice
-from reeldex.extractors.weights import PretrainedWeights
+from reeldex.extractors.weights import PretrainedWeights, has_hash_in_name
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from reeldex.extractors.spec import ExtractorSpec
+
+log = logging.getLogger(__name__)
 
 # The weights tag of random weights, part of the name of every feature space made with them.
 RANDOM_TAG = "random"
@@ -96,12 +101,16 @@ def extractor(name: str) -> ExtractorRecord:
         return EXTRACTORS.setdefault(name, _loaded(found))
     near = difflib.get_close_matches(name, names := extractor_names(), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownExtractorError(f"There is no extractor {name!r}.{hint} Extractors are: {', '.join(names)}.")
+    raise UnknownExtractorError(
+        f"There is no extractor {name!r}.{hint} Extractors are: {', '.join(names)}. If another package registers it, "
+        "install that package on this machine."
+    )
 
 
 def extractor_names() -> tuple[str, ...]:
     """Return the names of all extractors: of this package, and of other installed packages without loading them."""
-    return tuple(dict.fromkeys((*EXTRACTORS, *sorted(entry.name for entry in _of_other_packages()))))
+    others = {*EXTRACTORS, *(entry.name for entry in _of_other_packages())} - {*HOWTO100M_EXTRACTORS}
+    return (*HOWTO100M_EXTRACTORS, *sorted(others))
 
 
 def extractor_of_space(space: str) -> tuple[ExtractorRecord, WeightsChoice]:
@@ -120,16 +129,31 @@ def _of_other_packages() -> list[EntryPoint]:
     # Imported here: reading the metadata of all packages takes some 20 ms, and most commands need no other extractor.
     from importlib.metadata import entry_points
 
-    return [each for each in entry_points(group=ENTRY_POINTS) if each.name not in HOWTO100M_EXTRACTORS]
+    found = entry_points(group=ENTRY_POINTS)
+    for each in found:
+        if each.name in HOWTO100M_EXTRACTORS:
+            _warn_of_taken_name(each.name, _package(each))
+    return [each for each in found if each.name not in HOWTO100M_EXTRACTORS]
+
+
+@functools.cache
+def _warn_of_taken_name(name: str, package: str) -> None:
+    log.warning(
+        "The package %s registers the extractor %r, a name of the HowTo100M paper: it is not used", package, name
+    )
+
+
+def _package(entry: EntryPoint) -> str:
+    return (entry.dist.name if entry.dist is not None else None) or entry.value
 
 
 def _loaded(entries: Sequence[EntryPoint]) -> ExtractorRecord:
     """Return the record of another package, from the entry points of its name. Raises InvalidExtractorError."""
-    packages = [entry.dist.name if entry.dist is not None else entry.module for entry in entries]
-    entry, package = entries[0], packages[0]
+    entry, package = entries[0], _package(entries[0])
     if len(entries) > 1:
+        packages = ", ".join(sorted(map(_package, entries)))
         raise InvalidExtractorError(
-            f"Several packages have an extractor {entry.name!r}: {', '.join(sorted(packages))}. Uninstall all but one."
+            f"Several packages have an extractor {entry.name!r}: {packages}. Uninstall all but one."
         )
     try:
         record = entry.load()
@@ -139,9 +163,21 @@ def _loaded(entries: Sequence[EntryPoint]) -> ExtractorRecord:
             f"{error}). Correct or uninstall that package."
         ) from error
     if isinstance(record, ExtractorRecord) and record.spec.name == entry.name:
-        return record
+        return replace(record, pretrained=_with_own_file(record))
     found = f"a record named {record.spec.name!r}" if isinstance(record, ExtractorRecord) else type(record).__name__
     raise InvalidExtractorError(
         f"The extractor {entry.name!r} of the package {package!r} cannot be used: its entry point {entry.value!r} is "
         f"{found}, not an ExtractorRecord of that name. Correct that package."
     )
+
+
+def _with_own_file(record: ExtractorRecord) -> PretrainedWeights:
+    """Return the weights of a record with a file name that no other weights have in the cache.
+
+    Files of different addresses may have one name, such as `model.pth`, if it contains no hash.
+    """
+    weights = record.pretrained
+    if has_hash_in_name(weights.file_name):
+        return weights
+    address = hashlib.sha256(weights.url.encode()).hexdigest()[:8]
+    return replace(weights, cached_as=f"{record.spec.name}.{weights.tag}.{address}.pth")

@@ -32,8 +32,13 @@ class ExtractorSpec:
 
     def __post_init__(self) -> None:
         for field in ("frames_per_second", "frames_per_clip", "short_side_pixels", "feature_dim"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{self.name}: {field} must be at least 1, not {getattr(self, field)}")
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{self.name}: {field} must be a whole number of at least 1, not {value!r}")
+        for field in ("mean", "std"):
+            value = getattr(self, field)
+            if not isinstance(value, tuple) or len(value) != len("RGB"):
+                raise ValueError(f"{self.name}: {field} must be a tuple of three numbers, not {value!r}")
         if self.pixel_divisor <= 0 or min(self.std) <= 0:
             raise ValueError(f"{self.name}: pixel_divisor and std must be positive")
 

@@ -37,11 +37,27 @@ class PretrainedWeights:
     `otherwise` is the alternative if they are not available.
 
     A file name such as `resnet152-394f9c45.pth` contains a prefix of its SHA-256, by torchvision's convention.
+    `cached_as` is its name in the cache, by default that of the address. Raises ValueError for an address without one.
     """
 
     tag: str
     url: str
     otherwise: str = "use random weights for testing: --weights random"
+    cached_as: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"https?://[^?#]+/[^/?#]+", self.url):
+            raise ValueError(f"weights need an http(s) address that ends with a file name, not {self.url!r}")
+
+    @property
+    def file_name(self) -> str:
+        """The file's name in the cache."""
+        return self.cached_as or self.url.rsplit("/", 1)[1]
+
+
+def has_hash_in_name(file_name: str) -> bool:
+    """Whether a file's name contains a prefix of its SHA-256."""
+    return _HASH_IN_NAME.search(file_name) is not None
 
 
 def cache_folder() -> Path:
@@ -67,7 +83,7 @@ def sha256_of_state(state: Mapping[str, object]) -> str:
 
 def file_of(weights: PretrainedWeights, local_path: Path | None = None, folder: Path | None = None) -> Path:
     """Return the path of the weights: `local_path`, else a file in `folder` or the cache folder."""
-    return local_path or (folder or cache_folder()) / weights.url.rsplit("/", 1)[1]
+    return local_path or (folder or cache_folder()) / weights.file_name
 
 
 def find_or_fetch(

@@ -7,25 +7,30 @@ not been used for 30 days are removed when another one is written.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
+import inspect
 import json
 import logging
 import re
 import time
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from reeldex.cached_files import UNUSED_SECONDS, last_used, mark_used, published, remove
 from reeldex.extractors import weights as weight_files
 from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
 from reeldex.extractors.random_weights_cache import RANDOM_WEIGHTS_RULE
+from reeldex.extractors.registry import HOWTO100M_EXTRACTORS
+from reeldex.extractors.runtimes.network import LEAST_COSINE, least_cosine, normalised, probe_clips
 from reeldex.user_folders import cache_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import openvino
     from torch import nn
 
@@ -50,7 +55,11 @@ def converted_model(record: ExtractorRecord, options: NetworkOptions) -> tuple[o
 
     Raises WeightsError as loading weights does, and ConversionError.
     """
-    folder = kept_folder(options.converted_folder or default_folder(), record.spec, _weights_identity(record, options))
+    is_other = record.spec.name not in HOWTO100M_EXTRACTORS
+    code = _code_identity(record) if is_other else ""
+    folder = kept_folder(
+        options.converted_folder or default_folder(), record.spec, _weights_identity(record, options), code
+    )
     kept = _read_kept(folder)
     if kept is not None:
         return kept
@@ -59,6 +68,8 @@ def converted_model(record: ExtractorRecord, options: NetworkOptions) -> tuple[o
     log.info("Converting %s for OpenVINO, once", record.spec.name)
     module, weights_sha256 = load_module(record, options)
     model = convert(module, record.spec)
+    if is_other:
+        _require_same(model, module, record.spec)
     _keep(model, weights_sha256, folder)
     return model, weights_sha256
 
@@ -68,14 +79,18 @@ def default_folder() -> Path:
     return cache_folder("openvino")
 
 
-def kept_folder(folder: Path, spec: ExtractorSpec, weights: str) -> Path:
-    """Return the cache folder of a spec's converted network below `folder`; `weights` identifies its weights."""
+def kept_folder(folder: Path, spec: ExtractorSpec, weights: str, code: str = "") -> Path:
+    """Return the cache folder of a spec's converted network below `folder`.
+
+    `weights` identifies its weights, and `code` that of a network of another package.
+    """
     made_from = {
         "format": _FORMAT,
         "definition": spec.definition(),
         "weights": weights,
         "openvino": importlib.metadata.version("openvino"),
         "torch": importlib.metadata.version("torch"),
+        **({"code": code} if code else {}),
     }
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
     return folder / f"{spec.name}-{digest[:16]}"
@@ -87,6 +102,15 @@ def _weights_identity(record: ExtractorRecord, options: NetworkOptions) -> str:
     return weight_files.verify(
         weight_files.find_or_fetch(record.pretrained, options.weights_file, options.weights_folder)
     )
+
+
+def _code_identity(record: ExtractorRecord) -> str:
+    """Return the SHA-256 of the file with the code that builds a network, as far as there is one."""
+    build = record.build.func if isinstance(record.build, functools.partial) else record.build
+    try:
+        return sha256_of_file(Path(inspect.getfile(inspect.unwrap(build))))
+    except (TypeError, OSError):
+        return getattr(build, "__qualname__", "")
 
 
 def _read_kept(folder: Path) -> tuple[openvino.Model, str] | None:
@@ -173,6 +197,26 @@ def convert(module: nn.Module, spec: ExtractorSpec) -> openvino.Model:
         # OpenVINO's message has many lines; the first ones name its source files.
         reason = " ".join(str(error).split())
         raise ConversionError(f"OpenVINO cannot compute {spec.name}: {reason[:_MOST_REASON]}") from error
+
+
+def _require_same(model: openvino.Model, module: nn.Module, spec: ExtractorSpec) -> None:
+    """Raise ConversionError if a model computes other features than the module that it was converted from.
+
+    A conversion follows what the module computes for one clip. What its code decides by values or sizes is lost.
+    """
+    import openvino
+    import torch
+
+    from reeldex.extractors.preprocess import normalise
+
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for size in ((240, 320), (320, 240)):
+        clips = probe_clips(spec, *size)
+        with torch.inference_mode():
+            expected = module(normalise(torch.from_numpy(clips), spec)).numpy()
+        found = compiled({0: np.ascontiguousarray(clips[:, 0] if spec.frames_per_clip == 1 else clips)})[0]
+        if not least_cosine(normalised(expected), normalised(found)) >= LEAST_COSINE:
+            raise ConversionError(f"OpenVINO computes other features of {spec.name} than PyTorch")
 
 
 def _with_normalisation(model: openvino.Model, spec: ExtractorSpec) -> openvino.Model:

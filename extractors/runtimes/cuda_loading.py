@@ -17,7 +17,7 @@ from reeldex.extractors.options import NetworkOptions, Precision
 from reeldex.extractors.preprocess import Normalisation
 from reeldex.extractors.runtimes.cuda import CudaNetwork, arithmetic
 from reeldex.extractors.runtimes.fused import fused
-from reeldex.extractors.runtimes.network import least_cosine
+from reeldex.extractors.runtimes.network import LEAST_COSINE, least_cosine, probe_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BATCH_ROWS = 64
-# A faster precision is accepted only if its features have at least this cosine to those of float32.
-_LEAST_COSINE = 0.9999
 # Below it a rewritten network is not the same function.
 _LEAST_REWRITTEN_COSINE = 0.99
 # A precision that is not faster than an earlier one by this factor is not preferred to it: rows of one machine should
@@ -97,8 +95,17 @@ def _measured_best(
     for precision in _DTYPES:
         if precision is Precision.BF16 and not torch.cuda.is_bf16_supported(including_emulation=False):
             continue
-        network = networks[precision] = on_device(precision)
-        cosine = least_cosine(exact, network.features(clips))
+        try:
+            network = on_device(precision)
+            cosine = least_cosine(exact, network.features(clips))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever the network's own code raises for values of another type
+            if precision is Precision.FP32:
+                raise
+            log.warning("%s cannot be computed in %s: %s", record.space(options.weights), precision, _short(error))
+            continue
+        networks[precision] = network
         measured.append(Measured(precision, _rows_per_second(network, clips), cosine))
     chosen = networks[fastest(measured)]
     log.info(
@@ -119,7 +126,7 @@ def _measured_best(
 
 def fastest(measured: Sequence[Measured]) -> Precision:
     """Return the fastest precision that is accurate enough, an earlier one if it is about as fast."""
-    accurate = [each for each in measured if each.cosine >= _LEAST_COSINE]
+    accurate = [each for each in measured if each.cosine >= LEAST_COSINE]
     if not accurate:  # damaged weights: their rows are NaN, which the engine reports for each video
         return Precision.FP32
     best = accurate[0]
@@ -186,16 +193,3 @@ def _rows_per_second(network: CudaNetwork, clips: NDArray[np.uint8]) -> float:
         network.features(batch)
         times.append(time.perf_counter() - started)
     return len(batch) / min(times)
-
-
-def probe_clips(spec: ExtractorSpec) -> NDArray[np.uint8]:
-    """Return clips (4, T, H, W, 3) uint8, noise of four grain sizes, on which precisions are compared."""
-    height, width = spec.input_size(240, 320)
-    generator = np.random.Generator(np.random.PCG64(0))
-    clips = []
-    for grain in (1, 4, 16, 64):
-        coarse = generator.integers(
-            0, 256, (spec.frames_per_clip, -(-height // grain), -(-width // grain), 3), np.uint8
-        )
-        clips.append(coarse.repeat(grain, axis=1).repeat(grain, axis=2)[:, :height, :width])
-    return np.stack(clips)

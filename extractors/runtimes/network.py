@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from reeldex.extractors.options import Precision
     from reeldex.extractors.spec import ExtractorSpec
 
+LEAST_COSINE = 0.9999
+"""Features of another precision or runtime have at least this cosine to those of float32, or they are not used."""
+
 # As in torch.nn.functional.normalize: the divisor of a row of zeros.
 _LEAST_NORM = 1e-12
 
@@ -78,6 +81,19 @@ def normalised(raw: NDArray[np.float32]) -> NDArray[np.float16]:
     norms = np.sqrt(np.einsum("bd,bd->b", raw, raw, optimize=False))
     rows: NDArray[np.float16] = (raw / np.maximum(norms, _LEAST_NORM)[:, None]).astype(np.float16)
     return rows
+
+
+def probe_clips(spec: ExtractorSpec, height: int = 240, width: int = 320) -> NDArray[np.uint8]:
+    """Return clips (4, T, H, W, 3) uint8 as of a video of that size, noise of four grain sizes, for comparisons."""
+    height, width = spec.input_size(height, width)
+    generator = np.random.Generator(np.random.PCG64(0))
+    clips = []
+    for grain in (1, 4, 16, 64):
+        coarse = generator.integers(
+            0, 256, (spec.frames_per_clip, -(-height // grain), -(-width // grain), 3), np.uint8
+        )
+        clips.append(coarse.repeat(grain, axis=1).repeat(grain, axis=2)[:, :height, :width])
+    return np.stack(clips)
 
 
 def least_cosine(first: NDArray[np.float16], second: NDArray[np.float16]) -> float:

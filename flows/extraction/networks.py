@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def requested_records(config: PipelineConfig) -> list[ExtractorRecord]:
-    """Return the extractors that `config` asks for. Raises UsageError for an unknown or repeated one."""
+    """Return the extractors that `config` asks for.
+
+    Raises UsageError for an unknown or repeated one, and InvalidExtractorError for one that cannot be used.
+    """
     names = config.extract.extractors
     if len(set(names)) < len(names):
         raise UsageError(f"extract.extractors contains duplicates: {', '.join(names)}.")
@@ -49,7 +52,8 @@ def extractor_record(space: str) -> tuple[ExtractorRecord, WeightsChoice]:
 def load_networks(spaces: Sequence[str], config: PipelineConfig) -> list[Network]:
     """Return the networks of these feature spaces, cached in this process.
 
-    Raises UsageError for a space that no extractor makes; WeightsError or DeviceError as loading does.
+    Raises UsageError for a space that no extractor makes; InvalidExtractorError, WeightsError or DeviceError as loading
+    does.
     """
     from reeldex.extractors.network import cached_network
 

@@ -11,6 +11,7 @@ from reeldex.flows.extract import extract
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM
+from tests.networks import packages
 
 
 @pytest.mark.slow
@@ -46,6 +47,19 @@ def test_weights_are_listed_and_a_misspelt_network_is_named(reeldex: Reeldex, tm
     answer = reeldex("extract", tmp_path, "--store", tmp_path / "store", *RANDOM, "--extractors", "tiny2e")
     assert answer.status == 2
     assert "There is no extractor 'tiny2e'. Did you mean 'tiny2d'?" in answer.err
+
+
+def test_a_package_that_cannot_be_used_is_listed_and_the_others_too(
+    reeldex: Reeldex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages.install(tmp_path, monkeypatch, "1/0", "mine = other:RECORD")
+    listed = reeldex("weights", "list", "--json")
+    assert listed.status == 1
+    rows = {row["extractor"]: row for row in listed.json["weights"]}
+    assert rows["mine"]["state"] == "invalid"
+    assert "'mine' of the package 'other' cannot be loaded (ZeroDivisionError" in rows["mine"]["error"]
+    assert rows["tiny2d"]["state"] == "missing"
+    assert "mine: invalid\n  The extractor 'mine' of the package" in reeldex("weights", "list").out
 
 
 def test_forms_offer_the_networks_of_other_packages_and_the_default_stays() -> None:

@@ -7,19 +7,21 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from reeldex.extractors.modules import fold_batch_norms
-from reeldex.extractors.options import Precision
+from reeldex.extractors.batch_norms import fold_batch_norms
+from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
 from reeldex.extractors.resnet2d import ResNet
 from reeldex.extractors.runtimes import cuda_loading
 from reeldex.extractors.runtimes import fused as fused_module
 from reeldex.extractors.runtimes.cuda_loading import Measured, fastest, prepared
 from reeldex.extractors.runtimes.fused import FusedConv2d, PointwiseConv3d, StackedFramesConv3d, fused
-from tests.networks.reeldex_test_networks import TINY_2D, TINY_3D, tiny_network
+from tests.networks.reeldex_test_networks import TINY_2D, TINY_3D, tiny_network, tiny_record
 
 CLIPS = (2, 3, 6, 20, 22)
 
@@ -235,6 +237,31 @@ def test_triton_is_used_only_where_its_blocks_fit(convolution: nn.Conv2d | nn.Co
 
 
 HALF, BRAIN, TF, FULL = Precision.FP16, Precision.BF16, Precision.TF32, Precision.FP32
+
+
+class _Computing:
+    """A network on a device that computes in one precision; one half precision it cannot."""
+
+    def __init__(self, precision: Precision) -> None:
+        self.precision, self.device, self.batch_rows = precision, "cuda:0", 4
+
+    def features(self, clips: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.float16]]:
+        if self.precision is Precision.FP16:
+            raise RuntimeError("expected m1 and m2 to have the same dtype")
+        return np.ones((len(clips), 16), np.float16)
+
+
+def test_a_precision_that_a_network_cannot_compute_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # There is no CUDA device here.
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    chosen = cuda_loading._measured_best(
+        cast("Any", _Computing), tiny_record(TINY_2D), NetworkOptions(weights=WeightsChoice.RANDOM)
+    )
+    assert chosen.precision in (Precision.TF32, Precision.FP32)
+    assert "tiny2d.random cannot be computed in fp16: RuntimeError: expected m1 and m2" in caplog.text
 
 
 @pytest.mark.parametrize(

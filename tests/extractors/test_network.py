@@ -14,8 +14,8 @@ from torch import nn
 
 from reeldex.devices import resolve_device, usable_devices
 from reeldex.errors import DeviceError
+from reeldex.extractors.batch_norms import fold_batch_norms
 from reeldex.extractors.errors import WeightsError
-from reeldex.extractors.modules import fold_batch_norms
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, Runtime, WeightsChoice
 from reeldex.extractors.preprocess import normalise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,26 +17,16 @@ from reeldex.extractors.modules import load_module
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
 from reeldex.extractors.registry import ExtractorRecord, extractor, extractor_names, extractor_of_space
 from reeldex.extractors.weights import PretrainedWeights
-from tests.networks.reeldex_test_networks import TINY_2D, tiny_record
+from tests.networks import packages
+from tests.networks.reeldex_test_networks import TINY_2D, TINY_3D, tiny_record
 
-Install = Callable[[str, str], None]
+Install = Callable[[str, str], Path]
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Install a package `other` with one module and these entry points: `install(code, "name = other:RECORD")`."""
-    monkeypatch.setattr(registry, "EXTRACTORS", dict(registry.EXTRACTORS))
-
-    def put(code: str, entry_points: str) -> None:
-        (tmp_path / "other.py").write_text(code)
-        about = tmp_path / "other-1.0.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\n{entry_points}\n")
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "other", raising=False)
-
-    return put
+    return functools.partial(packages.install, tmp_path, monkeypatch)
 
 
 def test_an_installed_package_adds_extractors(install: Install) -> None:
@@ -72,14 +62,24 @@ def test_a_package_that_cannot_be_used_says_why_and_harms_no_other(install: Inst
 
 def test_two_packages_with_one_name_are_both_named(install: Install) -> None:
     install("RECORD = 7", "tiny2d = other:RECORD")
+    registry.EXTRACTORS.pop("tiny2d", None)
     with pytest.raises(InvalidExtractorError, match=r"'tiny2d': other, reeldex-test-networks\. Uninstall all"):
         extractor("tiny2d")
 
 
-def test_a_package_cannot_take_the_place_of_a_network_of_the_paper(install: Install) -> None:
+def test_a_package_cannot_take_the_place_of_a_network_of_the_paper(
+    install: Install, caplog: pytest.LogCaptureFixture
+) -> None:
     install("RECORD = 7", "resnet152 = other:RECORD")
     assert extractor("resnet152").pretrained.tag == "imagenet1k_v1"
     assert extractor_names().count("resnet152") == 1
+    assert "The package other registers the extractor 'resnet152', a name of the HowTo100M paper" in caplog.text
+
+
+def test_the_order_of_names_does_not_depend_on_what_was_used() -> None:
+    names = extractor_names()
+    extractor("wide3d")
+    assert extractor_names() == names == (*names[:2], *sorted(names[2:]))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,22 @@ class _Other(nn.Module):
         return found
 
 
+class _OfIndices(nn.Module):
+    """A clip network whose convolution is one of frames; a buffer of indices and a parameter without axes are saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 16, 5, 2), nn.Linear(16, 4)
+        self.register_buffer("order", torch.zeros(16, dtype=torch.int64))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        frames = clips.permute(0, 2, 1, 3, 4).flatten(0, 1)
+        values: Tensor = self.conv(frames).mean(dim=(2, 3)).unflatten(0, (len(clips), -1)).mean(dim=1)
+        found: Tensor = self.fc(values[:, self.get_buffer("order")] + self.scale)
+        return found
+
+
 class _Computing(nn.Module):
     """A network that computes a buffer, which its state does not have."""
 
@@ -130,6 +146,49 @@ class _Computing(nn.Module):
 def _loaded(build: Callable[[], nn.Module], folder: Path) -> nn.Module:
     record = dataclasses.replace(tiny_record(TINY_2D), build=build)
     return load_module(record, NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", weights_folder=folder))[0]
+
+
+@pytest.mark.parametrize("weights", WeightsChoice)
+def test_a_network_may_have_indices_scalars_and_layers_of_frames(tmp_path: Path, weights: WeightsChoice) -> None:
+    plain: nn.Module = _OfIndices()
+    plain.get_buffer("order").copy_(torch.arange(16).flip(0))
+    file = tmp_path / "other.pth"
+    torch.save(plain.state_dict(), file)
+    record = dataclasses.replace(tiny_record(TINY_3D), build=_OfIndices)
+    local = file if weights is WeightsChoice.PRETRAINED else None
+    loaded, _ = load_module(
+        record, NetworkOptions(weights=weights, device="cpu", weights_file=local, weights_folder=tmp_path)
+    )
+    assert loaded.get_buffer("order").dtype == torch.int64
+    clips = torch.randn(2, 3, 16, 24, 24, generator=torch.Generator().manual_seed(1))
+    plain.fc = nn.Identity()
+    with torch.inference_mode():
+        assert loaded(clips).shape == (2, 16)
+        if local is not None:
+            assert torch.allclose(loaded(clips), plain(clips), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_other_addresses_are_other_files_and_a_hash_in_a_name_is_kept(install: Install) -> None:
+    code = (
+        "import dataclasses\n"
+        "from reeldex.extractors.registry import extractor\n"
+        "from reeldex.extractors.weights import PretrainedWeights\n"
+        "def of(name, tag, url):\n"
+        "    old = extractor('tiny2d')\n"
+        "    spec = dataclasses.replace(old.spec, name=name)\n"
+        "    return dataclasses.replace(old, spec=spec, pretrained=PretrainedWeights(tag, url))\n"
+        "A = of('a', 'v1', 'http://127.0.0.1:9/a/model.pth')\n"
+        "B = of('b', 'v1', 'http://127.0.0.1:9/b/model.pth')\n"
+        "C = of('c', 'v1', 'http://127.0.0.1:9/model-0123abcd.pth')\n"
+    )
+    install(code, "a = other:A\nb = other:B\nc = other:C")
+    names = [extractor(name).pretrained.file_name for name in "abc"]
+    assert names[0].startswith("a.v1.")
+    assert names[1].startswith("b.v1.")
+    assert names[2] == "model-0123abcd.pth"
+    for url in ("model.pth", "http://127.0.0.1:9/", "http://127.0.0.1:9/m.pth?download=1"):
+        with pytest.raises(ValueError, match="weights need an http"):
+            PretrainedWeights("v1", url)
 
 
 @pytest.mark.parametrize("order", ["conv norm relu", "conv relu norm"])
@@ -153,13 +212,15 @@ def test_norms_are_folded_only_where_that_computes_the_same(tmp_path: Path, orde
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: _Other("conv norm relu", "head"), "tiny2d has no classifier named `fc`"),
+        (lambda: _Other("conv norm relu", "head"), "tiny2d, _Other, is no PyTorch module with a classifier named `fc`"),
         (lambda: _Other("no pooling"), r"tiny2d returns \(2, 16, 14, 14\) for a batch of 2, not \(2, 16\)"),
         (_Computing, "tiny2d computes window while it is built"),
+        (lambda: 1 / 0, r"tiny2d cannot be built \(ZeroDivisionError: .*meta"),
+        (lambda: 7, "The network of tiny2d, int, is no PyTorch module"),
         (lambda: _Other("conv relu"), r"tiny2d returns tuple for a batch of 2, not \(2, 16\)"),
-        (lambda: _Other("norm"), r"tiny2d cannot compute a batch of \(2, 3, 32, 32\): .*16"),
+        (lambda: _Other("norm"), r"tiny2d cannot compute a batch of \(2, 3, 32, 32\) on the CPU \(.*16"),
     ],
-    ids=["no fc", "not pooled", "computed buffer", "two values", "another input"],
+    ids=["no fc", "not pooled", "computed buffer", "no build", "no module", "two values", "another input"],
 )
 def test_a_network_that_is_not_as_its_record_says_is_refused(
     tmp_path: Path, build: Callable[[], nn.Module], said: str

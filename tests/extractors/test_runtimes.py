@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import importlib
 import logging
 import os
 import shutil
@@ -25,6 +26,7 @@ from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, Runtime, WeightsChoice
 from reeldex.extractors.runtimes import converted
 from reeldex.extractors.runtimes.network import Network, least_cosine, normalised
+from tests.networks import packages
 from tests.networks.reeldex_test_networks import TINY_2D, TINY_3D, tiny_record
 
 SHAPES = {"tiny2d": (5, 1, 40, 56, 3), "tiny3d": (5, 16, 24, 24, 3)}
@@ -80,17 +82,11 @@ def test_a_kept_model_needs_no_pytorch_and_gives_the_same_rows(tmp_path: Path) -
     first = load("tiny2d", Runtime.OPENVINO, tmp_path)
     np.save(tmp_path / "clips.npy", clips)
     script = f"""
-import sys, json
+import sys
 from pathlib import Path
 import numpy as np
-from reeldex.extractors import registry
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Runtime, WeightsChoice
-from reeldex.extractors.registry import ExtractorRecord
-from reeldex.extractors.spec import ExtractorSpec
-from reeldex.extractors.weights import PretrainedWeights
-spec = ExtractorSpec(**json.loads({json.dumps(json.dumps(TINY_2D.definition()))}))
-registry.EXTRACTORS[spec.name] = ExtractorRecord(spec, lambda: 1 / 0, PretrainedWeights("x", "http://x/x.pth"), str, ())
 options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cpu", converted_folder=Path({str(tmp_path)!r}))
 network = load_network("tiny2d", options)
 np.save({str(tmp_path / "rows.npy")!r}, network.features(np.load({str(tmp_path / "clips.npy")!r})))
@@ -179,6 +175,66 @@ def test_what_openvino_cannot_compute_pytorch_does_and_says_so(
         load("tiny2d", Runtime.OPENVINO, tmp_path)
 
 
+class _Deciding(nn.Module):
+    """A network whose code decides by the values of its input, which a conversion cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 16, 5), nn.Linear(16, 4)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        features = self.conv(frames).mean(dim=(2, 3))
+        found: Tensor = self.fc(features if frames.any() else features * torch.linspace(-1, 1, 16))
+        return found
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_what_openvino_computes_otherwise_pytorch_does_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    deciding = dataclasses.replace(tiny_record(TINY_2D), build=_Deciding)
+    monkeypatch.setitem(registry.EXTRACTORS, "tiny2d", deciding)
+    with caplog.at_level(logging.WARNING, "reeldex"):
+        network = load("tiny2d", Runtime.AUTO, tmp_path)
+    assert network.runtime.startswith("torch")
+    assert "OpenVINO computes other features of tiny2d than PyTorch. Using PyTorch instead." in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+_CODE = """
+import dataclasses
+from torch import nn
+from reeldex.extractors.registry import extractor
+
+class Other(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 16, 5), nn.Linear(16, 4)
+
+    def forward(self, frames):
+        return self.fc(self.conv(frames).relu().mean(dim=(2, 3)))
+
+old = extractor("tiny2d")
+RECORD = dataclasses.replace(old, spec=dataclasses.replace(old.spec, name="mine"), build=Other)
+"""
+
+
+def test_a_network_is_converted_again_when_its_code_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, cache = packages.install(tmp_path, monkeypatch, _CODE, "mine = other:RECORD"), tmp_path / "cache"
+    clips = clips_of("tiny2d")
+    first = load("mine", Runtime.OPENVINO, cache).features(clips)
+    assert (load("mine", Runtime.OPENVINO, cache).features(clips) == first).all()
+    assert len(list(cache.iterdir())) == 1
+    module.write_text(_CODE.replace(".relu()", ".abs()"))
+    del registry.EXTRACTORS["mine"], sys.modules["other"]
+    importlib.invalidate_caches()
+    changed = load("mine", Runtime.OPENVINO, cache).features(clips)
+    assert len(list(cache.iterdir())) == 2
+    assert (changed != first).any()
+
+
 @pytest.mark.parametrize(
     ("options", "reported"),
     [
@@ -226,6 +282,7 @@ from pathlib import Path
 from reeldex.extractors import registry
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions
+from tests.networks import packages
 from tests.networks.reeldex_test_networks import TINY_2D, tiny_record
 
 registry.EXTRACTORS[TINY_2D.name] = tiny_record(TINY_2D)

@@ -105,7 +105,8 @@ def extract(  # noqa: PLR0913 - each is an option of the caller
     one ExtractedVideo for each, in their order; a broken one has the status `failed`. The rows equal those that a store
     would contain.
 
-    - `extractors`: `resnet152` (2-D, one row per second) and `resnext101_3d` (3-D, 1.5 rows per second).
+    - `extractors`: `resnet152` (2-D, one row per second), `resnext101_3d` (3-D, 1.5 rows per second), or those that
+      other installed packages register.
     - `weights`: `pretrained` downloads the published weights once; `random` are untrained weights, for testing.
     - `device`: `auto`, `cpu`, `cuda` or `cuda:N`; `precision`: `auto`, `fp32`, or on CUDA `tf32`, `fp16`, `bf16`.
     - `decoders`: videos decoded at the same time; None: 2 on a CPU, one per core on CUDA.

@@ -8,9 +8,10 @@ from cyclopts import Parameter
 
 from reeldex.cli.command import Output, command
 from reeldex.cli.settings import Given
-from reeldex.extractors.errors import WeightsError
+from reeldex.extractors.errors import InvalidExtractorError, WeightsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from reeldex.extractors.weights import PretrainedWeights
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 @command(
     "weights",
-    details="fetch downloads missing weights and verifies them; list checks present ones without downloading. The "
+    details="fetch downloads missing weights and verifies them; list checks present ones without downloading, "
+    "those of networks of other installed packages too. The "
     "weights of the published text-video embedding (a few hundred MB) are downloaded only with --embedding.\n\n"
     "Exit status: 0 all present and verified; 1 something is missing or damaged; 2 wrong usage.",
     example="reeldex weights fetch",
@@ -36,20 +38,28 @@ def weights(
     from reeldex.flows.learning.published_files import published_checkpoint
 
     config = given.configuration().weights
-    rows = {
-        name: _weights_row(extractor(name).pretrained, config.files.get(name), config.folder, fetch=action == "fetch")
-        for name in extractor_names()
-    }
+    rows = {}
+    for name in extractor_names():
+        try:
+            pretrained = extractor(name).pretrained
+        except InvalidExtractorError as error:
+            rows[name] = {"file": None, "url": None, "sha256": None, "state": "invalid", "error": str(error)}
+            continue
+        rows[name] = _weights_row(pretrained, config.files.get(name), config.folder, fetch=action == "fetch")
     fetch = embedding and action == "fetch"
     of_embedding = _weights_row(published_checkpoint(), None, config.folder, fetch=fetch)
     asked_for = [*rows.values(), *([of_embedding] if embedding else [])]
     lines = [
-        f"{name}: {row['state']}\n  {row['file']}\n  {row.get('error') or row['sha256'] or 'from ' + row['url']}"
+        "\n  ".join(filter(None, (f"{name}: {row['state']}", row["file"], _about(row))))
         for name, row in {**rows, "embedding (HowTo100M)": of_embedding}.items()
     ]
     listed = [{"extractor": name, **row} for name, row in rows.items()]
     output.respond({"weights": listed, "embedding": of_embedding}, "\n".join(lines))
     return 0 if all(row["state"] == "sound" for row in asked_for) else 1
+
+
+def _about(row: Mapping[str, Any]) -> str:
+    return str(row.get("error") or row["sha256"] or f"from {row['url']}")
 
 
 def _weights_row(

@@ -1,0 +1,100 @@
+"""Networks of other packages: built and tried before their features are trusted, and refused in words."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import TYPE_CHECKING, NoReturn
+
+import torch
+from torch import nn
+
+from reeldex.extractors.batch_norms import fold_batch_norms
+from reeldex.extractors.errors import InvalidExtractorError
+
+if TYPE_CHECKING:
+    from reeldex.extractors.registry import ExtractorRecord
+    from reeldex.extractors.spec import ExtractorSpec
+
+log = logging.getLogger(__name__)
+
+# Of the norm of the features. Rounding causes about 1e-6; another order of computation, some tenths.
+_MOST_DIFFERENCE = 1e-3
+
+
+def built(record: ExtractorRecord) -> nn.Module:
+    """Return the network of a record, without weights. Raises InvalidExtractorError."""
+    name = record.spec.name
+    try:
+        with torch.device("meta"):
+            module = record.build()
+    except Exception as error:  # noqa: BLE001 - code of another package: it is raised again
+        _refuse(
+            error,
+            f"The network of {name} cannot be built ({type(error).__name__}: {error}). Correct its package, or install "
+            'what it imports. It is built under `torch.device("meta")`, where tensors have no values.',
+        )
+    if not isinstance(module, nn.Module) or not isinstance(getattr(module, "fc", None), nn.Module):
+        raise InvalidExtractorError(
+            f"The network of {name}, {type(module).__name__}, is no PyTorch module with a classifier named `fc`, whose "
+            "input its features would be. Give it one in `build`; `fc = nn.Identity()` for a network without a "
+            "classifier."
+        )
+    saved = module.state_dict()
+    if lacking := [each for each, _ in module.named_buffers() if each not in saved]:
+        raise InvalidExtractorError(
+            f"The network of {name} computes {', '.join(lacking)} while it is built. Register each as a buffer that is "
+            "saved (persistent), or compute it in `forward`: `build` makes no values."
+        )
+    return module
+
+
+def folded(module: nn.Module, spec: ExtractorSpec) -> nn.Module:
+    """Return a module with each BatchNorm folded; as it is, if that would compute something else.
+
+    Children may be registered in another order than that of computation, so that both modules are compared. Raises
+    InvalidExtractorError if the module does not compute what its spec says.
+    """
+    short = spec.short_side_pixels
+    sides = [(short, short)] if spec.centre_crop else [(short, short), (short, short + short // 2)]
+    frames = (spec.frames_per_clip,) if spec.frames_per_clip > 1 else ()
+    noise = torch.Generator().manual_seed(0)
+    batches = [torch.randn(2, 3, *frames, *each, generator=noise) for each in sides]
+    wanted = [_features(module, batch, spec) for batch in batches]
+    if not all(each.isfinite().all() for each in wanted):
+        return module  # damaged weights, which the engine reports for each video
+    without = copy.deepcopy(module)
+    fold_batch_norms(without)
+    found = [_features(without, batch, spec) for batch in batches]
+    if all((a - b).norm() <= _MOST_DIFFERENCE * a.norm() for a, b in zip(wanted, found, strict=True)):
+        return without
+    log.info("The BatchNorms of %s do not follow their convolutions, and are not folded into them", spec.name)
+    return module
+
+
+def _features(module: nn.Module, batch: torch.Tensor, spec: ExtractorSpec) -> torch.Tensor:
+    """Return the features of a batch of normalised clips. Raises InvalidExtractorError."""
+    try:
+        with torch.inference_mode():
+            features = module(batch)
+    except Exception as error:  # noqa: BLE001 - code of another package: it is raised again
+        _refuse(
+            error,
+            f"The network of {spec.name} cannot compute a batch of {tuple(batch.shape)} on the CPU "
+            f"({type(error).__name__}: {error}). Its spec says that such clips are its input; correct one of them.",
+        )
+    shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+    if not isinstance(features, torch.Tensor) or shape != (len(batch), spec.feature_dim):
+        raise InvalidExtractorError(
+            f"The network of {spec.name} returns {shape} for a batch of {len(batch)}, not "
+            f"{(len(batch), spec.feature_dim)}: pool its features before `fc`, and correct `feature_dim` of its spec."
+        )
+    return features
+
+
+def _refuse(error: Exception, message: str) -> NoReturn:
+    """Raise an error of a network as InvalidExtractorError; a fault of the machine as it is."""
+    # PyTorch reports memory that it cannot have as a RuntimeError.
+    if isinstance(error, (MemoryError, OSError)) or "allocate memory" in str(error):
+        raise error
+    raise InvalidExtractorError(message) from error
