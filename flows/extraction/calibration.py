@@ -123,7 +123,8 @@ def compare_with_estimate(
         return None
 
     def learn(known: Calibration) -> Calibration:
-        rest = {path: each for path, each in known.estimates.items() if path != key}
+        # A later estimate for this store waits for its own run.
+        rest = {path: each for path, each in known.estimates.items() if (path, each) != (key, estimated)}
         return replace(known.learnt(estimated, actual_seconds - work_seconds, work_seconds), estimates=rest)
 
     change_calibration(learn)
@@ -137,7 +138,7 @@ def change_calibration(change: Callable[[Calibration], Calibration]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with hold_lock(file.parent, _LONGEST_WAIT_SECONDS, "calibration"):
             publish_text(file, json.dumps(asdict(change(load_calibration())), indent=1))
-    except (OSError, ReeldexError) as error:
+    except (OSError, NotImplementedError, ReeldexError) as error:  # a file system may have no locks
         log.info("The calibration of this machine cannot be kept: %s", error)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from reeldex.flows.extraction.calibration import (
     compare_with_estimate,
     load_calibration,
 )
+from reeldex.storage.lock import hold_lock
 
 STORE = Path("/features")
 
@@ -96,6 +100,21 @@ def test_the_start_of_a_run_is_learnt_apart_from_its_work(start: float, learnt: 
     found = load_calibration()
     assert found.start_seconds == pytest.approx(learnt)
     assert found.correction == pytest.approx(1)
+
+
+def test_an_estimate_for_the_next_run_that_ends_just_then_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    _estimated(10.0, 10.0)
+
+    @contextmanager
+    def after_another_command(*arguments: Any) -> Iterator[None]:  # noqa: ANN401 - of `hold_lock`
+        monkeypatch.setattr("reeldex.flows.extraction.calibration.hold_lock", hold_lock)
+        _estimated(30.0, 20.0)
+        with hold_lock(*arguments):
+            yield
+
+    monkeypatch.setattr("reeldex.flows.extraction.calibration.hold_lock", after_another_command)
+    assert compare_with_estimate(STORE, 100.0, 22.0, 20.0) == 10.0
+    assert load_calibration().estimates[str(STORE)].total_seconds == 30.0
 
 
 def test_a_run_without_work_is_not_compared() -> None:
