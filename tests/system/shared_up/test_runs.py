@@ -50,7 +50,7 @@ def test_retry_does_the_lost_shard_alone_and_reports_on_all(up: ReeldexUp) -> No
     assert len(FeatureStore(up.folder / "lost")) == 6
 
     # A shard that is gone although its task was completed is not taken for done.
-    (up.folder / "lost" / "features" / "resnet152.random" / "shard-00002.h5").unlink()
+    (up.folder / "lost" / "features" / "wide2d.random" / "shard-00002.h5").unlink()
     run = up.launch("rerun-failed/rerun-failed", store="lost")
     assert up.ended(run)["name"] == "Completed"
     assert up.worked_on(run) == [(2, 2)]
@@ -88,7 +88,7 @@ def test_broken_videos_do_not_fail_a_run_and_are_tried_again_when_asked_for(up: 
 def test_what_a_form_cannot_check_is_said_without_a_stack_trace(up: ReeldexUp) -> None:
     (up.folder / "no videos").mkdir()
     FeatureStore(up.folder / "other", create=True)
-    no_weights = {"weights": {"folder": str(up.folder / "no weights"), "files.resnet152": str(up.folder / "none.pth")}}
+    no_weights = {"weights": {"folder": str(up.folder / "no weights"), "files.wide2d": str(up.folder / "none.pth")}}
     cases: list[tuple[str, dict[str, Any], str]] = [
         ("extract/extract", {"source": "nowhere", "store": "s"}, "There is no file or folder 'nowhere'."),
         ("extract/extract", {"source": "no videos", "store": "s"}, "There are no videos in the folder"),
