@@ -10,7 +10,7 @@ from torch import nn
 from reeldex.extractors import other_networks
 from reeldex.extractors import weights as weight_files
 from reeldex.extractors.batch_norms import fold_batch_norms
-from reeldex.extractors.errors import WeightsError
+from reeldex.extractors.errors import InvalidExtractorError, WeightsError
 from reeldex.extractors.file_hashes import sha256_of_file
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
 from reeldex.extractors.random_weights_cache import cached_random_state
@@ -36,10 +36,12 @@ def load_module(record: ExtractorRecord, options: NetworkOptions) -> tuple[nn.Mo
         state, sha256 = _random_state(module, record, options)
     else:
         path = weight_files.find_or_fetch(record.pretrained, options.weights_file, options.weights_folder)
-        loaded = weight_files.load_state(path)
-        state = {record.own_name(name): _in_float32(value) for name, value in loaded.items()}
+        state = _renamed(weight_files.load_state(path), record)
         sha256 = sha256_of_file(path)
         _require_fit(module, state, path)
+        # Half precision becomes float32; indices stay what they are.
+        types = {name: value.dtype for name, value in module.state_dict().items()}
+        state = {name: value.to(types[name]) for name, value in state.items()}
     module.load_state_dict(state, strict=True, assign=True)
     module.fc = nn.Identity()
     module.eval()
@@ -74,8 +76,18 @@ def _random_state(
     return {**state, **zeros}, sha256
 
 
-def _in_float32(value: torch.Tensor) -> torch.Tensor:
-    return value.float() if value.is_floating_point() else value
+def _renamed(loaded: dict[str, torch.Tensor], record: ExtractorRecord) -> dict[str, torch.Tensor]:
+    """Return a checkpoint under the network's own names. Raises InvalidExtractorError."""
+    try:
+        state = {record.own_name(name): value for name, value in loaded.items()}
+    except Exception as error:  # code of another package, which may raise anything
+        raise InvalidExtractorError(
+            f"`own_name` of {record.spec.name} cannot rename the parameters of its weights ({type(error).__name__}: "
+            f"{error}). Correct it."
+        ) from error
+    if len(state) < len(loaded):
+        raise InvalidExtractorError(f"`own_name` of {record.spec.name} gives several parameters one name. Correct it.")
+    return state
 
 
 def _require_fit(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

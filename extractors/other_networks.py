@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import errno
 import logging
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from reeldex.extractors.batch_norms import fold_batch_norms
 from reeldex.extractors.errors import InvalidExtractorError
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # Of the norm of the features. Rounding causes about 1e-6; another order of computation, some tenths.
 _MOST_DIFFERENCE = 1e-3
+_MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO}
 
 
 def built(record: ExtractorRecord) -> nn.Module:
@@ -41,7 +44,12 @@ def built(record: ExtractorRecord) -> nn.Module:
             "classifier."
         )
     saved = module.state_dict()
-    if lacking := [each for each, _ in module.named_buffers() if each not in saved]:
+    if odd := [each for each, value in saved.items() if not isinstance(value, torch.Tensor) or is_lazy(value)]:
+        raise InvalidExtractorError(
+            f"The network of {name} has state that is no tensor of a fixed shape: {', '.join(odd)}. Give each "
+            "parameter its shape in `build`."
+        )
+    if lacking := [each for each, value in module.named_buffers() if each not in saved and value.is_meta]:
         raise InvalidExtractorError(
             f"The network of {name} computes {', '.join(lacking)} while it is built. Register each as a buffer that is "
             "saved (persistent), or compute it in `forward`: `build` makes no values."
@@ -60,41 +68,54 @@ def folded(module: nn.Module, spec: ExtractorSpec) -> nn.Module:
     frames = (spec.frames_per_clip,) if spec.frames_per_clip > 1 else ()
     noise = torch.Generator().manual_seed(0)
     batches = [torch.randn(2, 3, *frames, *each, generator=noise) for each in sides]
-    wanted = [_features(module, batch, spec) for batch in batches]
+    wanted = [features(module, batch, spec) for batch in batches]
     if not all(each.isfinite().all() for each in wanted):
         return module  # damaged weights, which the engine reports for each video
-    without = copy.deepcopy(module)
-    fold_batch_norms(without)
-    found = [_features(without, batch, spec) for batch in batches]
-    if all((a - b).norm() <= _MOST_DIFFERENCE * a.norm() for a, b in zip(wanted, found, strict=True)):
-        return without
-    log.info("The BatchNorms of %s do not follow their convolutions, and are not folded into them", spec.name)
+    try:
+        without = copy.deepcopy(module)
+        fold_batch_norms(without)
+        found = [features(without, batch, spec) for batch in batches]
+        if all((a - b).norm() <= _MOST_DIFFERENCE * a.norm() for a, b in zip(wanted, found, strict=True)):
+            return without
+    except Exception as error:
+        if _is_of_machine(error):
+            raise
+        log.info("%s cannot be computed without its BatchNorms: %s", spec.name, error)
+    log.info("The BatchNorms of %s are not folded into its convolutions", spec.name)
     return module
 
 
-def _features(module: nn.Module, batch: torch.Tensor, spec: ExtractorSpec) -> torch.Tensor:
+def features(module: nn.Module, batch: torch.Tensor, spec: ExtractorSpec) -> torch.Tensor:
     """Return the features of a batch of normalised clips. Raises InvalidExtractorError."""
     try:
         with torch.inference_mode():
-            features = module(batch)
+            computed = module(batch)
     except Exception as error:  # noqa: BLE001 - code of another package: it is raised again
         _refuse(
             error,
             f"The network of {spec.name} cannot compute a batch of {tuple(batch.shape)} on the CPU "
             f"({type(error).__name__}: {error}). Its spec says that such clips are its input; correct one of them.",
         )
-    shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
-    if not isinstance(features, torch.Tensor) or shape != (len(batch), spec.feature_dim):
+    shape = tuple(computed.shape) if isinstance(computed, torch.Tensor) else type(computed).__name__
+    if not isinstance(computed, torch.Tensor) or shape != (len(batch), spec.feature_dim):
         raise InvalidExtractorError(
             f"The network of {spec.name} returns {shape} for a batch of {len(batch)}, not "
             f"{(len(batch), spec.feature_dim)}: pool its features before `fc`, and correct `feature_dim` of its spec."
         )
-    return features
+    return computed
 
 
 def _refuse(error: Exception, message: str) -> NoReturn:
     """Raise an error of a network as InvalidExtractorError; a fault of the machine as it is."""
-    # PyTorch reports memory that it cannot have as a RuntimeError.
-    if isinstance(error, (MemoryError, OSError)) or "allocate memory" in str(error):
+    if _is_of_machine(error):
         raise error
     raise InvalidExtractorError(message) from error
+
+
+def _is_of_machine(error: Exception) -> bool:
+    # PyTorch reports memory that it cannot have as a RuntimeError.
+    return (
+        isinstance(error, MemoryError)
+        or "allocate memory" in str(error)
+        or (isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS)
+    )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import functools
 import hashlib
+import inspect
 import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.extractors import resnet152, resnext101
@@ -41,6 +43,7 @@ class ExtractorRecord:
     - `pretrained` is the source of its published weights.
     - `own_name` maps the published checkpoint's parameter names to the network's.
     - `branch_gain_suffixes` are the name suffixes of the gain of the last normalisation in a residual branch.
+    - `code` identifies the code of `build` of another package; it is found when the record is loaded.
 
     Raises ValueError unless names and tags consist of lower-case letters, digits and underscores.
     """
@@ -50,6 +53,7 @@ class ExtractorRecord:
     pretrained: PretrainedWeights
     own_name: Callable[[str], str] = str
     branch_gain_suffixes: tuple[str, ...] = ()
+    code: str = ""
 
     def __post_init__(self) -> None:
         for what, name in (("an extractor", self.spec.name), ("weights", self.pretrained.tag)):
@@ -157,13 +161,13 @@ def _loaded(entries: Sequence[EntryPoint]) -> ExtractorRecord:
         )
     try:
         record = entry.load()
+        if isinstance(record, ExtractorRecord) and record.spec.name == entry.name:
+            return replace(record, pretrained=_with_own_file(record), code=_code_of(record.build))
     except Exception as error:  # code of another package, which may raise anything
         raise InvalidExtractorError(
             f"The extractor {entry.name!r} of the package {package!r} cannot be loaded ({type(error).__name__}: "
             f"{error}). Correct or uninstall that package."
         ) from error
-    if isinstance(record, ExtractorRecord) and record.spec.name == entry.name:
-        return replace(record, pretrained=_with_own_file(record))
     found = f"a record named {record.spec.name!r}" if isinstance(record, ExtractorRecord) else type(record).__name__
     raise InvalidExtractorError(
         f"The extractor {entry.name!r} of the package {package!r} cannot be used: its entry point {entry.value!r} is "
@@ -181,3 +185,18 @@ def _with_own_file(record: ExtractorRecord) -> PretrainedWeights:
         return weights
     address = hashlib.sha256(weights.url.encode()).hexdigest()[:8]
     return replace(weights, cached_as=f"{record.spec.name}.{weights.tag}.{address}.pth")
+
+
+def _code_of(build: Callable[..., object]) -> str:
+    """Return a hash of the file in which a function or class is, and of the arguments that are bound to it."""
+    digest = hashlib.sha256()
+    while isinstance(build, functools.partial):
+        digest.update(repr((build.args, sorted(build.keywords.items()))).encode())
+        build = build.func
+    for each in (build, type(build)):
+        try:
+            digest.update(Path(inspect.getfile(inspect.unwrap(each))).read_bytes())
+        except (TypeError, OSError, ValueError):  # built in, or made at run time
+            continue
+        break
+    return digest.hexdigest()

@@ -46,13 +46,13 @@ class PretrainedWeights:
     cached_as: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"https?://[^?#]+/[^/?#]+", self.url):
+        if not re.fullmatch(r"https?://[^?#]+/[^/?#]+(?:\?[^#]*)?", self.url):
             raise ValueError(f"weights need an http(s) address that ends with a file name, not {self.url!r}")
 
     @property
     def file_name(self) -> str:
         """The file's name in the cache."""
-        return self.cached_as or self.url.rsplit("/", 1)[1]
+        return self.cached_as or self.url.partition("?")[0].rsplit("/", 1)[1]
 
 
 def has_hash_in_name(file_name: str) -> bool:

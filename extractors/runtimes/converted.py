@@ -7,16 +7,13 @@ not been used for 30 days are removed when another one is written.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.metadata
-import inspect
 import json
 import logging
 import re
 import time
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +28,8 @@ from reeldex.extractors.runtimes.network import LEAST_COSINE, least_cosine, norm
 from reeldex.user_folders import cache_folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import openvino
     from torch import nn
 
@@ -55,11 +54,8 @@ def converted_model(record: ExtractorRecord, options: NetworkOptions) -> tuple[o
 
     Raises WeightsError as loading weights does, and ConversionError.
     """
-    is_other = record.spec.name not in HOWTO100M_EXTRACTORS
-    code = _code_identity(record) if is_other else ""
-    folder = kept_folder(
-        options.converted_folder or default_folder(), record.spec, _weights_identity(record, options), code
-    )
+    kept_in = options.converted_folder or default_folder()
+    folder = kept_folder(kept_in, record.spec, _weights_identity(record, options), record.code)
     kept = _read_kept(folder)
     if kept is not None:
         return kept
@@ -68,7 +64,7 @@ def converted_model(record: ExtractorRecord, options: NetworkOptions) -> tuple[o
     log.info("Converting %s for OpenVINO, once", record.spec.name)
     module, weights_sha256 = load_module(record, options)
     model = convert(module, record.spec)
-    if is_other:
+    if record.spec.name not in HOWTO100M_EXTRACTORS:
         _require_same(model, module, record.spec)
     _keep(model, weights_sha256, folder)
     return model, weights_sha256
@@ -102,15 +98,6 @@ def _weights_identity(record: ExtractorRecord, options: NetworkOptions) -> str:
     return weight_files.verify(
         weight_files.find_or_fetch(record.pretrained, options.weights_file, options.weights_folder)
     )
-
-
-def _code_identity(record: ExtractorRecord) -> str:
-    """Return the SHA-256 of the file with the code that builds a network, as far as there is one."""
-    build = record.build.func if isinstance(record.build, functools.partial) else record.build
-    try:
-        return sha256_of_file(Path(inspect.getfile(inspect.unwrap(build))))
-    except (TypeError, OSError):
-        return getattr(build, "__qualname__", "")
 
 
 def _read_kept(folder: Path) -> tuple[openvino.Model, str] | None:
@@ -194,29 +181,39 @@ def convert(module: nn.Module, spec: ExtractorSpec) -> openvino.Model:
         raise  # a fault of the machine, which says nothing about the network
     except Exception as error:
         # Any error of OpenVINO's frontend or of tracing, whose classes are not documented: it is handed on.
-        # OpenVINO's message has many lines; the first ones name its source files.
-        reason = " ".join(str(error).split())
-        raise ConversionError(f"OpenVINO cannot compute {spec.name}: {reason[:_MOST_REASON]}") from error
+        raise _cannot(spec, error) from error
 
 
 def _require_same(model: openvino.Model, module: nn.Module, spec: ExtractorSpec) -> None:
     """Raise ConversionError if a model computes other features than the module that it was converted from.
 
-    A conversion follows what the module computes for one clip. What its code decides by values or sizes is lost.
+    A conversion follows what the module computes for one clip. What its code decides by values or sizes is lost. Raises
+    InvalidExtractorError for a module that cannot compute clips of such sizes.
     """
-    import openvino
     import torch
 
+    from reeldex.extractors import other_networks
     from reeldex.extractors.preprocess import normalise
+    from reeldex.extractors.runtimes.openvino_core import core
 
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    for size in ((240, 320), (320, 240)):
-        clips = probe_clips(spec, *size)
-        with torch.inference_mode():
-            expected = module(normalise(torch.from_numpy(clips), spec)).numpy()
-        found = compiled({0: np.ascontiguousarray(clips[:, 0] if spec.frames_per_clip == 1 else clips)})[0]
-        if not least_cosine(normalised(expected), normalised(found)) >= LEAST_COSINE:
+    for height, width in {spec.input_size(*size): size for size in ((240, 320), (320, 240))}.values():
+        clips = probe_clips(spec, height, width)
+        expected = other_networks.features(module, normalise(torch.from_numpy(clips), spec), spec).numpy()
+        if not np.isfinite(expected).all():
+            return  # damaged weights, which the engine reports for each video
+        try:
+            compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            found = compiled({0: np.ascontiguousarray(clips[:, 0] if spec.frames_per_clip == 1 else clips)})[0]
+        except RuntimeError as error:
+            raise _cannot(spec, error) from error
+        if found.shape != expected.shape or not least_cosine(normalised(expected), normalised(found)) >= LEAST_COSINE:
             raise ConversionError(f"OpenVINO computes other features of {spec.name} than PyTorch")
+
+
+def _cannot(spec: ExtractorSpec, error: Exception) -> ConversionError:
+    # OpenVINO's message has many lines; the first ones name its source files.
+    reason = " ".join(str(error).split())
+    return ConversionError(f"OpenVINO cannot compute {spec.name}: {reason[:_MOST_REASON]}")
 
 
 def _with_normalisation(model: openvino.Model, spec: ExtractorSpec) -> openvino.Model:

@@ -15,6 +15,7 @@ from torch import fx, nn
 from reeldex.extractors.modules import load_module
 from reeldex.extractors.options import NetworkOptions, Precision
 from reeldex.extractors.preprocess import Normalisation
+from reeldex.extractors.registry import HOWTO100M_EXTRACTORS
 from reeldex.extractors.runtimes.cuda import CudaNetwork, arithmetic
 from reeldex.extractors.runtimes.fused import fused
 from reeldex.extractors.runtimes.network import LEAST_COSINE, least_cosine, probe_clips
@@ -98,15 +99,16 @@ def _measured_best(
         try:
             network = on_device(precision)
             cosine = least_cosine(exact, network.features(clips))
+            found = Measured(precision, _rows_per_second(network, clips), cosine)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever the network's own code raises for values of another type
-            if precision is Precision.FP32:
+        except Exception as error:  # whatever code of another package raises for values of another type
+            if precision is Precision.FP32 or record.spec.name in HOWTO100M_EXTRACTORS:
                 raise
             log.warning("%s cannot be computed in %s: %s", record.space(options.weights), precision, _short(error))
             continue
         networks[precision] = network
-        measured.append(Measured(precision, _rows_per_second(network, clips), cosine))
+        measured.append(found)
     chosen = networks[fastest(measured)]
     log.info(
         "%s computes in %s on %s. Measured: %s.",

@@ -8,7 +8,6 @@ other, decoding can use any core, and a row's bytes depend on neither the number
 from __future__ import annotations
 
 import contextlib
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from reeldex.devices import usable_cores
 from reeldex.extractors.fingerprint import fingerprint
 from reeldex.extractors.options import NetworkOptions, Precision
 from reeldex.extractors.runtimes.network import normalised
+from reeldex.extractors.runtimes.openvino_core import core
 
 if TYPE_CHECKING:
     import openvino
@@ -27,19 +27,6 @@ if TYPE_CHECKING:
 
 # The time per row does not depend on the batch size, so batches of one row avoid waiting.
 _BATCH_ROWS = 1
-
-
-@functools.cache
-def core() -> openvino.Core:
-    """Return the runtime of this process, which is kept until the process ends.
-
-    The CPU plugin gives the thread that loads it a signal stack of its own, and frees that memory when it is unloaded.
-    If another thread drops the last reference, the first one keeps a stack that is gone, and the next signal that it
-    handles, such as the end of a child process, ends the whole process by SIGSEGV.
-    """
-    import openvino
-
-    return openvino.Core()
 
 
 class OpenVinoNetwork:

@@ -70,6 +70,7 @@ def test_two_packages_with_one_name_are_both_named(install: Install) -> None:
 def test_a_package_cannot_take_the_place_of_a_network_of_the_paper(
     install: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
+    registry._warn_of_taken_name.cache_clear()
     install("RECORD = 7", "resnet152 = other:RECORD")
     assert extractor("resnet152").pretrained.tag == "imagenet1k_v1"
     assert extractor_names().count("resnet152") == 1
@@ -134,6 +135,46 @@ class _OfIndices(nn.Module):
         return found
 
 
+class _ReadingItsNorm(_Other):
+    """A network that computes with the parts of its normalisation, which it therefore needs."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        mean, var = self.norm.running_mean, self.norm.running_var
+        values = nn.functional.batch_norm(self.conv(clips), mean, var).mean(dim=(2, 3))
+        found: Tensor = self.get_submodule("fc")(values)
+        return found
+
+
+def test_a_network_that_needs_its_norms_keeps_them(tmp_path: Path) -> None:
+    loaded = _loaded(lambda: _ReadingItsNorm("conv norm relu"), tmp_path)
+    assert isinstance(loaded.norm, nn.BatchNorm2d)
+
+
+def test_weights_are_given_the_networks_names_and_types(tmp_path: Path) -> None:
+    file = tmp_path / "other.pth"
+    state = _Other("conv norm relu").state_dict()
+    torch.save({f"model.{name}": value.half() for name, value in state.items()}, file)
+    options = NetworkOptions(device="cpu", weights_file=file)
+    record = dataclasses.replace(tiny_record(TINY_2D), build=lambda: _Other("conv norm relu"))
+    renamed = dataclasses.replace(record, own_name=lambda name: name.removeprefix("model."))
+    module, _ = load_module(renamed, options)
+    assert {value.dtype for value in module.parameters()} == {torch.float32}
+    for own_name, said in (
+        (lambda name: name.split(".")[7], "`own_name` of tiny2d cannot rename .*IndexError"),
+        (lambda _: "same", "`own_name` of tiny2d gives several parameters one name"),
+    ):
+        with pytest.raises(InvalidExtractorError, match=said):
+            load_module(dataclasses.replace(record, own_name=own_name), options)
+
+
+def test_code_is_told_apart_by_its_file_and_by_what_is_bound_to_it() -> None:
+    of = registry._code_of
+    assert of(_Other) == of(_ReadingItsNorm) != of(registry.extractor)
+    assert of(functools.partial(_Other, "a")) != of(functools.partial(_Other, "b"))
+    assert of(_Other) == of(lambda: 7), "both are in this file"
+    assert len(of(len)) == 64
+
+
 class _Computing(nn.Module):
     """A network that computes a buffer, which its state does not have."""
 
@@ -160,6 +201,7 @@ def test_a_network_may_have_indices_scalars_and_layers_of_frames(tmp_path: Path,
         record, NetworkOptions(weights=weights, device="cpu", weights_file=local, weights_folder=tmp_path)
     )
     assert loaded.get_buffer("order").dtype == torch.int64
+    assert loaded.get_submodule("conv").weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[operator]
     clips = torch.randn(2, 3, 16, 24, 24, generator=torch.Generator().manual_seed(1))
     plain.fc = nn.Identity()
     with torch.inference_mode():
@@ -186,7 +228,12 @@ def test_weights_of_other_addresses_are_other_files_and_a_hash_in_a_name_is_kept
     assert names[0].startswith("a.v1.")
     assert names[1].startswith("b.v1.")
     assert names[2] == "model-0123abcd.pth"
-    for url in ("model.pth", "http://127.0.0.1:9/", "http://127.0.0.1:9/m.pth?download=1"):
+    moved = PretrainedWeights("v1", "http://127.0.0.1:9/moved/model.pth?download=1")
+    assert moved.file_name == "model.pth"
+    own = registry._with_own_file(dataclasses.replace(extractor("a"), pretrained=moved)).file_name
+    assert own.startswith("a.v1.")
+    assert own != names[0]
+    for url in ("model.pth", "http://127.0.0.1:9/", "ftp://127.0.0.1:9/model.pth"):
         with pytest.raises(ValueError, match="weights need an http"):
             PretrainedWeights("v1", url)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -22,5 +23,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, entry_poin
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\n{entry_points}\n")
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "other", raising=False)
+    # Removed at the end of the test, too.
+    monkeypatch.setitem(sys.modules, "other", types.ModuleType("other"))
+    monkeypatch.delitem(sys.modules, "other")
     return module
