@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import queue
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from reeldex.errors import InfrastructureError, UsageError
 from reeldex.extractors.decode import decode
 from reeldex.extractors.decoding_process import DecodeStoppedError
-from reeldex.extractors.errors import ExtractionError, FailureReason, FfmpegNotFoundError
+from reeldex.extractors.errors import MACHINE_ERRNOS, ExtractionError, FailureReason, FfmpegNotFoundError
 from reeldex.extractors.frames import DecodeSummary, ExtractionFailure, FrameBatch, VideoSource
 from reeldex.extractors.hwaccel import HardwareDecoders, HardwareDecodingError
 from reeldex.extractors.input_descriptions import TOGETHER, Description, describe_together
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EDQUOT}
 _QUEUE_POLL_SECONDS = 0.2
 _SMALL_BYTES = 8 << 20
 
@@ -242,5 +240,5 @@ def affects_all_videos(error: BaseException) -> bool:
     A narrower rule than that for retries: most errors of the operating system concern the video's file.
     """
     if isinstance(error, OSError):
-        return error.errno in _MACHINE_ERRNOS or isinstance(error, PermissionError)
+        return error.errno in MACHINE_ERRNOS or isinstance(error, PermissionError)
     return isinstance(error, (MemoryError, FfmpegNotFoundError, InfrastructureError, UsageError))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 
 from reeldex.errors import ReeldexError, UserError
+
+MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EDQUOT}
+"""Errors of the operating system that are due to the machine, whatever was opened."""
 
 
 class FailureReason(StrEnum):

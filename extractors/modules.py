@@ -63,16 +63,16 @@ def _built(record: ExtractorRecord) -> nn.Module:
 def _random_state(
     module: nn.Module, record: ExtractorRecord, options: NetworkOptions
 ) -> tuple[dict[str, torch.Tensor], str]:
-    """Return random parameters, zeros for what is no number with a fraction, such as indices, and their SHA-256."""
+    """Return random floating-point parameters, zeros for integer and boolean ones, and the SHA-256 of the former."""
     wanted = module.state_dict()
-    counts = {name for name, value in wanted.items() if not value.is_floating_point()}
+    integers = {name for name, value in wanted.items() if not value.is_floating_point()}
     shapes = {
         name: tuple(value.shape)
         for name, value in wanted.items()
-        if name not in counts or name.endswith("num_batches_tracked")
+        if name not in integers or name.endswith("num_batches_tracked")
     }
     state, sha256 = cached_random_state(record.spec.name, shapes, record.branch_gain_suffixes, options.weights_folder)
-    zeros = {name: torch.zeros(wanted[name].shape, dtype=wanted[name].dtype) for name in counts if name not in shapes}
+    zeros = {name: torch.zeros(wanted[name].shape, dtype=wanted[name].dtype) for name in integers if name not in shapes}
     return {**state, **zeros}, sha256
 
 

@@ -1,9 +1,8 @@
-"""Networks of other packages: built and tried before their features are trusted, and refused in words."""
+"""Networks of other packages: built and checked before their features are used; errors state the reason."""
 
 from __future__ import annotations
 
 import copy
-import errno
 import logging
 from typing import TYPE_CHECKING, NoReturn
 
@@ -12,7 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from reeldex.extractors.batch_norms import fold_batch_norms
-from reeldex.extractors.errors import InvalidExtractorError
+from reeldex.extractors.errors import MACHINE_ERRNOS, InvalidExtractorError
 
 if TYPE_CHECKING:
     from reeldex.extractors.registry import ExtractorRecord
@@ -22,11 +21,13 @@ log = logging.getLogger(__name__)
 
 # Of the norm of the features. Rounding causes about 1e-6; another order of computation, some tenths.
 _MOST_DIFFERENCE = 1e-3
-_MACHINE_ERRNOS = {errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO}
 
 
 def built(record: ExtractorRecord) -> nn.Module:
-    """Return the network of a record, without weights. Raises InvalidExtractorError."""
+    """Return the network of a record, without weights, on the device `meta`.
+
+    Raises InvalidExtractorError if it cannot be built, has no classifier `fc`, or state that weights cannot give.
+    """
     name = record.spec.name
     try:
         with torch.device("meta"):
@@ -86,7 +87,10 @@ def folded(module: nn.Module, spec: ExtractorSpec) -> nn.Module:
 
 
 def features(module: nn.Module, batch: torch.Tensor, spec: ExtractorSpec) -> torch.Tensor:
-    """Return the features of a batch of normalised clips. Raises InvalidExtractorError."""
+    """Return the features (B, feature_dim) float32 of normalised clips (B, 3, H, W) or (B, 3, T, H, W) float32.
+
+    Raises InvalidExtractorError if the module cannot compute them, or returns another shape.
+    """
     try:
         with torch.inference_mode():
             computed = module(batch)
@@ -117,5 +121,5 @@ def _is_of_machine(error: Exception) -> bool:
     return (
         isinstance(error, MemoryError)
         or "allocate memory" in str(error)
-        or (isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS)
+        or (isinstance(error, OSError) and error.errno in MACHINE_ERRNOS)
     )
