@@ -240,6 +240,14 @@ def test_status_loads_neither_torch_nor_prefect(tmp_path: Path) -> None:
     assert set(json.loads(answer.stdout.splitlines()[-1])).isdisjoint({"torch", "prefect"})
 
 
+@pytest.mark.parametrize("program", ["reeldex.__main__", "reeldex.flows.server.flow_process"])
+def test_the_main_module_of_programs_that_start_workers_loads_little(program: str) -> None:
+    # Each worker process, which multiprocessing starts, imports it again.
+    script = f"import json, sys, {program}; print(json.dumps(sorted(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(json.loads(answer.stdout)).isdisjoint({"prefect", "cyclopts", "pydantic", "numpy"})
+
+
 def test_no_file_of_a_package_is_called_by_what_it_is_not() -> None:
     names = {module.rpartition(".")[2] for module in sources()}
     assert names.isdisjoint({"utils", "util", "common", "helpers", "misc"})

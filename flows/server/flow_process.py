@@ -19,7 +19,9 @@ def main() -> None:
     from reeldex.flows.server.former_parameters import take_former_parameters
 
     if take_former_parameters(UUID(os.environ["PREFECT__FLOW_RUN_ID"])):
-        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+        # Not as sys.modules["__main__"] (`alter_sys`), which multiprocessing imports in each worker process: Prefect
+        # takes a second and 50 MB.
+        runpy.run_module("prefect.engine", run_name="__main__")
 
 
 if __name__ == "__main__":
