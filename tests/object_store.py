@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import threading
@@ -179,8 +180,13 @@ def bucket(store: ObjectStore) -> Iterator[Any]:
 
 def client(store: ObjectStore) -> Any:  # noqa: ANN401 - botocore makes its classes when asked
     """Return a plain client of the server, which does not go through reeldex."""
+    return _client(store.url)
+
+
+@functools.cache  # making one takes more than what most tests ask of it
+def _client(url: str) -> Any:  # noqa: ANN401
     import botocore.session
 
     return botocore.session.get_session().create_client(
-        "s3", "us-east-1", endpoint_url=store.url, aws_access_key_id=KEY, aws_secret_access_key=SECRET
+        "s3", "us-east-1", endpoint_url=url, aws_access_key_id=KEY, aws_secret_access_key=SECRET
     )

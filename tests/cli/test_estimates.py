@@ -118,7 +118,8 @@ def test_an_estimate_keeps_what_another_command_found_while_it_measured(
 
     monkeypatch.setattr("reeldex.flows.extraction.work.decode_rate", meanwhile)
     video = make_video(tmp_path / "a.mp4", seconds=1.2)
-    assert reeldex("extract", video, "--store", tmp_path / "store", "--dry-run").status == 0
+    small = ("--extractors", "tiny2d", "--weights", "random")
+    assert reeldex("extract", video, "--store", tmp_path / "store", "--dry-run", *small).status == 0
     estimates = load_calibration().estimates
     assert estimates[other] == Estimated(1.0, 2.0, 3.0)
     assert str(tmp_path / "store") in estimates

@@ -262,6 +262,7 @@ def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyP
         pass
 
 
+@pytest.mark.slow
 def test_a_call_without_a_connection_starts_no_cluster() -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     call = (

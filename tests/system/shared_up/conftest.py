@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -36,3 +38,38 @@ def up(tmp_path_factory: pytest.TempPathFactory, make_video: MakeVideo) -> Itera
     assert running.process is not None
     if running.process.poll() is None:
         running.stop()
+
+
+class Mended(NamedTuple):
+    """The runs of the store `Lab store`, by id, in their order: of four videos, one is broken until it is replaced.
+
+    It has a long name, in folders with long names. `unchosen` tries videos again that failed for another reason.
+    """
+
+    extracted: str
+    unchosen: str
+    retried: str
+    verified: str
+
+
+@pytest.fixture(scope="package")
+def mended(up: ReeldexUp) -> Mended:
+    """What several tests look at from different sides."""
+    folder = up.folder / "a_folder_with_a_rather_long_name_without_spaces"
+    deep = folder / "and-another-one-of-the-kind-below-it"
+    shutil.copytree(up.folder / "mixed", deep)
+    broken = (deep / "broken.mp4").rename(deep / ("a_name_of_a_broken_video_" * 6 + ".mp4"))
+    shutil.copy(up.folder / "good" / "good 0.mp4", deep / "short.mp4")
+    extracted = up.launch("extract/extract", source=str(folder), store="Lab store")
+    up.ended(extracted)
+    shutil.copy(up.folder / "good" / "good 1.mp4", broken)
+
+    def again(reason: str) -> str:
+        run = up.launch("rerun-failed/rerun-failed", store="Lab store", broken_videos=True, reasons=[reason])
+        up.ended(run)
+        return run
+
+    unchosen, retried = again("timeout"), again("unreadable")
+    verified = up.launch("verify/verify", store="Lab store")
+    up.ended(verified)
+    return Mended(extracted, unchosen, retried, verified)

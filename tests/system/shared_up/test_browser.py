@@ -21,7 +21,7 @@ def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
         yield page
 
 
-def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui: PrefectPage) -> None:
+def test_a_folder_is_extracted_from_the_form_and_its_broken_video_again(up: ReeldexUp, ui: PrefectPage) -> None:
     shutil.copytree(up.folder / "mixed", up.folder / "kitchen-videos")
     ui.open_form("extract")
     for explanation in (
@@ -60,6 +60,15 @@ def test_a_folder_is_extracted_from_the_form_to_the_artifacts(up: ReeldexUp, ui:
     ui.page.get_by_role("cell", name="Bottleneck").wait_for()
     assert len(FeatureStore(up.folder / "kitchen")) == 2
 
+    shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "kitchen-videos" / "broken.mp4")
+    ui.open_form("rerun-failed")
+    ui.field("Store").fill("kitchen")
+    ui.switch_on("Retry failed videos")
+    run = ui.submit()
+    ui.shows_state("Completed")
+    assert [videos for _, videos in up.worked_on(run)] == [1]
+    assert len(FeatureStore(up.folder / "kitchen")) == 3
+
 
 def test_retry_is_pressed_on_a_run_that_lost_a_shard(up: ReeldexUp, ui: PrefectPage) -> None:
     in_the_way = up.stand_in_the_way("retried", 1)
@@ -72,19 +81,6 @@ def test_retry_is_pressed_on_a_run_that_lost_a_shard(up: ReeldexUp, ui: PrefectP
     ui.choose("Retry")
     ui.shows_state("Completed")
     assert up.worked_on(run) == [(0, 2), (1, 2), (1, 0), (2, 2), (1, 0)]
-
-
-def test_broken_videos_are_tried_again_by_rerun_failed(up: ReeldexUp, ui: PrefectPage) -> None:
-    shutil.copytree(up.folder / "mixed", up.folder / "mixed again")
-    assert up.ended(up.launch("extract/extract", source="mixed again", store="mixed-store"))["type"] == "COMPLETED"
-    shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "mixed again" / "broken.mp4")
-    ui.open_form("rerun-failed")
-    ui.field("Store").fill("mixed-store")
-    ui.switch_on("Retry failed videos")
-    run = ui.submit()
-    ui.shows_state("Completed")
-    assert [videos for _, videos in up.worked_on(run)] == [1]
-    assert len(FeatureStore(up.folder / "mixed-store")) == 3
 
 
 def test_cancel_is_pressed_on_a_run_that_goes_on(up: ReeldexUp, ui: PrefectPage) -> None:

@@ -21,6 +21,16 @@ def disk(up: ReeldexUp, make_video: MakeVideo) -> Iterator[SmallDisk]:
     yield from small_disk(up.folder / "small", 290)
 
 
+@pytest.fixture
+def stored(up: ReeldexUp, disk: SmallDisk) -> Path:
+    """The store on that disk, complete."""
+    disk.resize(4000)
+    store = disk.folder / "store"
+    if not (store / "manifest").exists():  # the test of a full disk, which fills it, was not run
+        assert up.ended(up.launch("extract/extract", source="rows", store="small/store"))["type"] == "COMPLETED"
+    return store
+
+
 def _damage(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-20_000:-19_936] = bytes(each ^ 0xFF for each in content[-20_000:-19_936])
@@ -44,10 +54,8 @@ def test_a_full_disk_ends_the_run_at_once_and_retry_continues(up: ReeldexUp, dis
     assert len(FeatureStore(up.folder / "small" / "store")) == 6
 
 
-def test_damage_is_found_by_verify_and_repaired_by_rerun_failed(up: ReeldexUp, disk: SmallDisk) -> None:
-    disk.resize(4000)
-    assert up.ended(up.launch("extract/extract", source="rows", store="small/store"))["type"] == "COMPLETED"
-    file = disk.folder / "store" / "features" / "wide2d.random" / "shard-00001.h5"
+def test_damage_is_found_by_verify_and_repaired_by_rerun_failed(up: ReeldexUp, stored: Path) -> None:
+    file = stored / "features" / "wide2d.random" / "shard-00001.h5"
     _damage(file)
     assert up.ended(up.launch("rerun-failed/rerun-failed", store="small/store"))["name"] == "Nothing new"
     found = up.launch("verify/verify", store="small/store")
@@ -61,9 +69,8 @@ def test_damage_is_found_by_verify_and_repaired_by_rerun_failed(up: ReeldexUp, d
     assert up.ended(up.launch("verify/verify", store="small/store"))["name"] == "Completed"
 
 
-def test_a_chosen_set_is_extracted_again_from_the_form(up: ReeldexUp, disk: SmallDisk) -> None:
-    disk.resize(4000)
-    assert up.ended(up.launch("extract/extract", source="rows", store="small/store"))["type"] == "COMPLETED"
+@pytest.mark.usefixtures("stored")
+def test_a_chosen_set_is_extracted_again_from_the_form(up: ReeldexUp) -> None:
     chosen = up.launch("rerun-failed/rerun-failed", store="small/store", shards=[0], videos=["v5"])
     assert up.ended(chosen)["name"] == "Completed"
     assert up.worked_on(chosen) == [(0, 2), (2, 1)]

@@ -12,6 +12,7 @@ import pytest
 from tests.system.browsers import needs_browser
 from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import ReeldexUp, running_processes
+from tests.system.shared_up.conftest import Mended
 
 
 @pytest.fixture(scope="module")
@@ -20,34 +21,17 @@ def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
         yield page
 
 
-@pytest.fixture(scope="module")
-def extracted(up: ReeldexUp) -> str:
-    """Return the id of a completed run that extracted `good` into the store `words`."""
-    run = up.launch("extract/extract", source="good", store="words")
-    assert up.ended(run)["type"] == "COMPLETED"
-    return run
-
-
-def test_a_store_has_a_page_with_its_history_over_all_runs(up: ReeldexUp) -> None:
-    shutil.copytree(up.folder / "mixed", up.folder / "history")
-    shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "history" / "short.mp4")
-    assert up.ended(up.launch("extract/extract", source="history", store="Lab store"))["type"] == "COMPLETED"
-    (up.folder / "history" / "broken.mp4").unlink()
-    shutil.copy(up.folder / "good" / "good 1.mp4", up.folder / "history" / "broken.mp4")
-    rerun = up.launch("rerun-failed/rerun-failed", store="Lab store", broken_videos=True)
-    assert up.ended(rerun)["name"] == "Completed"
-    assert up.ended(up.launch("verify/verify", store="Lab store"))["name"] == "Completed"
-
+def test_a_store_has_a_page_with_its_history_over_all_runs(up: ReeldexUp, mended: Mended) -> None:
     versions = up.api("/artifacts/filter", {"artifacts": {"key": {"any_": ["reeldex-store-lab-store"]}}})
-    assert len(versions) == 3
+    assert len(versions) == len(mended)
     latest = max(versions, key=lambda version: str(version["created"]))
     assert latest["description"].startswith("Store Lab store: 4 of 4 videos have features, 2 of 2 shards done")
     rows = [line.split(" | ") for line in latest["data"].splitlines() if line.startswith("| 20")]
-    assert [row[1].partition(" ")[0] for row in rows] == ["verify", "rerun-failed", "extract"]
-    assert [row[3] for row in rows] == ["4 of 4", "4 of 4", "3 of 4"]
-    assert [row[4] for row in rows] == ["0", "0", "1 unreadable"]
+    assert [row[1].partition(" ")[0] for row in rows] == ["verify", "rerun-failed", "rerun-failed", "extract"]
+    assert [row[3] for row in rows] == ["4 of 4", "4 of 4", "3 of 4", "3 of 4"]
+    assert [row[4] for row in rows] == ["0", "0", "1 unreadable", "1 unreadable"]
     assert all("B" in row[5] for row in rows)
-    assert ["s of video per second" in row[6] for row in rows] == [False, True, True]
+    assert ["s of video per second" in row[6] for row in rows] == [False, True, False, True]
 
     shutil.copytree(up.folder / "Lab store", up.folder / "elsewhere" / "Lab store")
     other = up.launch("verify/verify", store="elsewhere/Lab store")
@@ -79,9 +63,9 @@ def test_the_progress_of_an_ended_attempt_counts_no_longer(up: ReeldexUp) -> Non
     assert not [card["description"] for card in cards if " left" in card["description"]]
 
 
-@pytest.mark.usefixtures("extracted")
+@pytest.mark.usefixtures("mended")
 def test_advice_names_fields_and_deployments_and_lines_end_as_lines(up: ReeldexUp) -> None:
-    run = up.launch("rerun-failed/rerun-failed", store="words", shards=[0], broken_videos=True)
+    run = up.launch("rerun-failed/rerun-failed", store="Lab store", shards=[0], broken_videos=True)
     message = up.ended(run)["message"]
     assert '("Retry failed videos")' in message
     lines = [line["message"] for line in up.log(run)]
@@ -89,11 +73,11 @@ def test_advice_names_fields_and_deployments_and_lines_end_as_lines(up: ReeldexU
     assert not [line for line in [message, *lines] if "--failed-videos" in line or "\\n" in line]
 
 
-def test_a_run_ends_with_where_its_time_went(up: ReeldexUp, extracted: str) -> None:
-    lines = [line["message"] for line in up.log(extracted)]
+def test_a_run_ends_with_where_its_time_went(up: ReeldexUp, mended: Mended) -> None:
+    lines = [line["message"] for line in up.log(mended.extracted)]
     assert any(line.startswith("time: ") and "-bound: networks " in line for line in lines)
     assert any("video-hours per day" in line for line in lines)
-    summary = up.artifacts(extracted)["Summary"]["data"]
+    summary = up.artifacts(mended.extracted)["Summary"]["data"]
     assert "| Bottleneck | " in summary
     assert "| Video-hours per day and device | " in summary
     assert "| Estimate | " in summary
@@ -114,14 +98,9 @@ def test_the_printed_address_opens_the_new_ui_whose_forms_say_what_they_do(up: R
 
 
 @needs_browser
-def test_no_column_of_a_table_is_cut_off(up: ReeldexUp, ui: PrefectPage) -> None:
-    deep = up.folder / "a_folder_with_a_rather_long_name_without_spaces" / "and-another-one-of-the-kind-below-it"
-    shutil.copytree(up.folder / "mixed", deep)
-    shutil.copy(deep / "broken.mp4", deep / ("a_name_of_a_broken_video_" * 6 + ".mp4"))
-    run = up.launch("extract/extract", source=str(deep.parent), store="legible")
-    assert up.ended(run)["name"] == "Completed with failures"
+def test_no_column_of_a_table_is_cut_off(up: ReeldexUp, ui: PrefectPage, mended: Mended) -> None:
     for caption in ("Failed videos", "Summary"):
-        ui.go(f"/runs/flow-run/{run}")
+        ui.go(f"/runs/flow-run/{mended.extracted}")
         ui.open_artifact(caption)
         ui.page.locator("main table").first.wait_for()
         cut_off = ui.page.evaluate(
@@ -131,4 +110,4 @@ def test_no_column_of_a_table_is_cut_off(up: ReeldexUp, ui: PrefectPage) -> None
             }).length"""
         )
         assert cut_off == 0, caption
-    assert "what happened" in up.table(run, "Failed videos")[0]
+    assert "what happened" in up.table(mended.extracted, "Failed videos")[0]

@@ -70,8 +70,7 @@ def test_a_page_of_another_origin_reaches_nothing(
 ) -> None:
     with other_site() as port, browser.new_context() as context:
         page = context.new_page()
-        page.goto(up.page_url)
-        page.get_by_text("rerun-failed").first.wait_for()
+        page.goto(up.page_url, wait_until="commit")  # the page need not be drawn
         assert context.cookies(up.url), "its owner is let in"
         page.goto(f"http://{name}:{port}/")
         seen = attempts(page, up.url, harm.path, getattr(harm, kind))
@@ -134,9 +133,8 @@ def test_both_pages_work_under_each_name_and_the_token_is_gone(up: ReeldexUp, br
         (cookie,) = [each for each in context.cookies() if each["name"].startswith("reeldex-")]
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert cookie["value"] not in up.secret
-        for address in ("/v2/deployments", "/deployments", "/runs", "/v2/dashboard"):
-            page.goto(up.url.replace("127.0.0.1", name) + address)
-            page.wait_for_load_state("networkidle")
+        page.goto(up.url.replace("127.0.0.1", name) + "/deployments")
+        page.wait_for_load_state("networkidle")
         page.goto(up.url.replace("127.0.0.1", name) + "/v2/deployments")
         page.get_by_text("rerun-failed").first.wait_for()
     assert refused == []
@@ -198,7 +196,7 @@ def test_commands_of_its_owner_find_the_secret(up: ReeldexUp) -> None:
         "--weights",
         "random",
         "--extractors",
-        "resnet152",
+        "wide2d",
     ]
     answer = _reeldex(up, *arguments)
     assert answer.returncode == 0, answer.stderr
