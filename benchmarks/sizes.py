@@ -12,7 +12,7 @@ class Size:
     - `runs`: repetitions of each measurement.
     - `clip_seconds`: length of the longest clips; the others are shorter. `clips`: how many, the smallest ones first.
       `real_clips`: whether real ones are taken for the published approach. `short_videos`: how many of 2 seconds.
-    - `scales`: multiples of the smallest number of videos; `scaled_seconds`: length of each.
+    - `scales`: multiples of the smallest number of videos, `scaled_videos`; `scaled_seconds`: length of each.
     - `spans`: spans that are read; `stored_videos`: videos of a minute that hold them.
     - `moments`: of the approximate indexes; `dims`: of their vectors; `queries`: that are timed.
     - `embed_dim`: of the embedding whose text tower is timed.
@@ -29,6 +29,7 @@ class Size:
     queries: int
     embed_dim: int
     clips: int = 6
+    scaled_videos: int = 4
     scaled_seconds: float = 2.0
     real_clips: bool = False
 
@@ -36,5 +37,5 @@ class Size:
 SIZES = {
     "full": Size(3, 9.0, 500, (1, 2, 4, 8), 5000, 100, 1_000_000, 256, 200, 6144, real_clips=True),
     "quick": Size(1, 2.0, 60, (1, 2), 2000, 30, 30_000, 256, 100, 6144),
-    "tiny": Size(1, 0.7, 3, (1, 2), 50, 3, 12_000, 128, 10, 64, clips=3, scaled_seconds=0.5),
+    "tiny": Size(1, 0.7, 3, (1, 2), 50, 3, 12_000, 128, 10, 64, clips=1, scaled_videos=1, scaled_seconds=0.5),
 }

@@ -16,8 +16,6 @@ from benchmarks.measuring import Figure, Spread
 from benchmarks.parts.published_ratio import extract
 from benchmarks.sizes import Size
 
-_VIDEOS = 4
-
 
 def exponent(scales: list[int], values: list[float]) -> float:
     """Return b of the best fit a * scale ** b."""
@@ -29,7 +27,7 @@ def measure(size: Size, folder: Path) -> Iterator[Figure]:
     """Measure all scales, a run less than others: each is a fit of several points."""
     sources = {}
     for scale in size.scales:
-        make_copies(folder / f"clips-{scale}", scale * _VIDEOS, size.scaled_seconds)
+        make_copies(folder / f"clips-{scale}", scale * size.scaled_videos, size.scaled_seconds)
         sources[scale] = folder / f"clips-{scale}"
     extract(sources[1], folder / "warm")
     times, memory = [], []
@@ -38,7 +36,7 @@ def measure(size: Size, folder: Path) -> Iterator[Figure]:
         for scale in size.scales:
             ran = extract(sources[scale], folder / f"store-{number}-{scale}")
             said = json.loads(ran.out)
-            assert said["extracted_ok"] == scale * _VIDEOS
+            assert said["extracted_ok"] == scale * size.scaled_videos
             worked.append(said["seconds_of_work"])
             peaks.append(float(ran.peak_bytes))
         times.append(exponent(list(size.scales), worked))

@@ -65,18 +65,22 @@ def register_all(config: PipelineConfig, runs: int | None, *, own_server: bool) 
 
     On a server of `reeldex up`, the work pool says how runs are started, and no run can say otherwise.
     """
+    from prefect.context import SyncClientContext
+
     from reeldex.flows.server.automations import register_automations
     from reeldex.flows.server.deployments import deployments, register
     from reeldex.flows.server.notifications import register_notifications
     from reeldex.flows.server.schedule_sources import absent_sources
 
-    if own_server:
-        register(deployments(config, {}), fixed_job_template(job_variables()))
-    else:
-        register(deployments(config, job_variables()))
-    _limit_runs(runs)
-    register_automations()
-    register_notifications(config.notify)
+    # One client for all of it: each new one reads the certificates of the system twice.
+    with SyncClientContext.get_or_create():
+        if own_server:
+            register(deployments(config, {}), fixed_job_template(job_variables()))
+        else:
+            register(deployments(config, job_variables()))
+        _limit_runs(runs)
+        register_automations()
+        register_notifications(config.notify)
     for sentence in absent_sources(config):
         say(f"WARNING: {sentence}")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeVideo
+from tests.prefect_database import put_empty_database
 from tests.system.postgresql import postgresql
 from tests.system.running import ReeldexUp
 
@@ -27,7 +28,7 @@ compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 def running(tmp_path: Path, make_video: MakeVideo) -> Iterator[ReeldexUp]:
     """A `reeldex up` to be started, in a folder with two videos."""
     up = ReeldexUp(tmp_path / "up", PIPELINE)
-    up.makes_database = True
+    up.makes_database = True  # each test says which
     for index in range(2):
         make_video(up.folder / "good" / f"good {index}.mp4", seconds=0.5)
     yield up
@@ -35,26 +36,32 @@ def running(tmp_path: Path, make_video: MakeVideo) -> Iterator[ReeldexUp]:
         up.stop()
 
 
-def test_postgresql_holds_the_runs_and_a_restart_finds_them(running: ReeldexUp) -> None:
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    """The URL of a database in PostgreSQL."""
     with postgresql() as url:
-        running.start("--database", url)
-        said = (running.folder / "up.log").read_text(encoding="utf-8")
-        assert "its database is postgresql+asyncpg://prefect:***@127.0.0.1" in said
-        assert url.partition("@")[0] not in said
-        run = running.launch("extract/extract", source="good", store="store")
-        assert running.ended(run)["name"] == "Completed"
-        killed = running.launch("extract/extract", source="good", store="other")
-        os.kill(running.process_of(killed), signal.SIGKILL)
-        assert running.ended(killed, 120)["type"] == "CRASHED"
-        assert running.retry(killed)["name"] == "Completed"
-        assert not list((running.folder / "state").rglob("*.db"))
-        assert running.stop() == 0
-        # Prefect's own setting names the same database.
-        setting = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
-        running.environment[setting] = url.replace("postgresql://", "postgresql+asyncpg://")
-        running.start()
-        assert running.run(run)["state"]["name"] == "Completed"
-        assert running.stop() == 0
+        yield url
+
+
+def test_postgresql_holds_the_runs_and_a_restart_finds_them(running: ReeldexUp, postgres_url: str) -> None:
+    running.start("--database", postgres_url)
+    said = (running.folder / "up.log").read_text(encoding="utf-8")
+    assert "its database is postgresql+asyncpg://prefect:***@127.0.0.1" in said
+    assert postgres_url.partition("@")[0] not in said
+    run = running.launch("extract/extract", source="good", store="store")
+    assert running.ended(run)["name"] == "Completed"
+    killed = running.launch("extract/extract", source="good", store="other")
+    os.kill(running.process_of(killed), signal.SIGKILL)
+    assert running.ended(killed, 120)["type"] == "CRASHED"
+    assert running.retry(killed)["name"] == "Completed"
+    assert not list((running.folder / "state").rglob("*.db"))
+    assert running.stop() == 0
+    # Prefect's own setting names the same database.
+    setting = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+    running.environment[setting] = postgres_url.replace("postgresql://", "postgresql+asyncpg://")
+    running.start()
+    assert running.run(run)["state"]["name"] == "Completed"
+    assert running.stop() == 0
 
 
 @pytest.mark.parametrize(
@@ -73,9 +80,8 @@ def test_a_database_that_cannot_be_used_is_named_at_once(running: ReeldexUp, url
     assert "Traceback" not in refused.stderr
 
 
-def test_a_wrong_password_is_said_and_not_repeated(running: ReeldexUp) -> None:
-    with postgresql() as url:
-        refused = _up(running, "--database", url.replace(":a%2F", ":wrong%2F"))
+def test_a_wrong_password_is_said_and_not_repeated(running: ReeldexUp, postgres_url: str) -> None:
+    refused = _up(running, "--database", postgres_url.replace(":a%2F", ":wrong%2F"))
     assert refused.returncode == 2
     assert "password authentication failed" in refused.stderr
     assert "wrong" not in refused.stderr
@@ -89,7 +95,8 @@ def test_a_database_is_refused_for_a_server_that_is_not_started_here(running: Re
 
 
 def test_settings_of_a_profile_reach_the_server_and_its_clients(running: ReeldexUp) -> None:
-    database = running.folder / "own.db"
+    put_empty_database(running.folder / "own")
+    database = running.folder / "own" / "prefect.db"
     profiles = running.folder / "home" / ".prefect" / "profiles.toml"
     profiles.parent.mkdir(parents=True)
     profiles.write_text(

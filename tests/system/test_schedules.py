@@ -106,17 +106,15 @@ def test_one_run_of_a_schedule_waits_at_most_and_takes_what_came_meanwhile(own: 
         own.until(lambda: said(first, "Waiting for cpu"))
         waiting = own.launch("extract/waiting")
         own.until(lambda: said(waiting, "Waiting for at most"))
-        others = [own.launch("extract/waiting") for _ in range(2)]
-        skipped = [own.launch("extract/skipping") for _ in range(2)]
-        for run in (*others, *skipped):
+        other, skipped = own.launch("extract/waiting"), own.launch("extract/skipping")
+        for run in (other, skipped):
             state = own.ended(run)
             assert (state["type"], state["name"]) == ("COMPLETED", "Skipped")
-        assert "already waits to do the same" in own.run(others[0])["state"]["message"]
+        assert "already waits to do the same" in own.run(other)["state"]["message"]
         shutil.copy(own.folder / "growing" / "a.mp4", own.folder / "growing" / "b.mp4")
     assert own.ended(first)["name"] == "Completed"
     assert own.ended(waiting)["name"] == "Completed"
     assert sorted(FeatureStore(own.folder / "waiting-store").ids()) == ["a", "b"]
-    assert own.ended(own.launch("extract/waiting"))["name"] == "Nothing new"
 
 
 def test_somebody_is_told_of_runs_that_do_not_end_well_and_no_log_holds_the_address(own: ReeldexUp, hook: Hook) -> None:
