@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +93,8 @@ def _unit(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and order files: quick ones, those that wait for servers, slow ones that compute.
 
-    The scheduler below takes them from the end, but for the process that waits. Slow ones come first of each kind.
+    The scheduler below takes them from the end, but for the process that waits. Files with many slow tests, which
+    compute, alternate with those of few, which wait.
     """
     for item in items:
         if item.nodeid.startswith(_SYSTEM_TESTS):
@@ -101,11 +103,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         _unit(item.nodeid) for item in items if item.get_closest_marker("slow") or item.get_closest_marker("system")
     )
 
+    computing = sorted((slow[unit], unit) for unit in slow if not unit.startswith(_SYSTEM_TESTS))
+    half = len(computing) // 2
+    pairs = zip_longest(computing[:half], reversed(computing[half:]))
+    turn = {unit: turn for turn, (_, unit) in enumerate(filter(None, chain.from_iterable(pairs)))}
+
     def place(item: pytest.Item) -> tuple[int, int, str]:
         unit = _unit(item.nodeid)
         if unit.startswith(_SYSTEM_TESTS):
             return (1, -slow[unit], unit)
-        return (2 if slow[unit] else 0, slow[unit], unit)
+        return (2 if unit in turn else 0, turn.get(unit, 0), unit)
 
     items.sort(key=place)
 

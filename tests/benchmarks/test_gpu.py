@@ -10,9 +10,9 @@ import torch
 
 from benchmarks import gpu
 from reeldex.extractors.options import Hwaccel
-from tests.extractors.conftest import LoadTiny, load_tiny, runtime
+from tests.extractors.conftest import LoadTiny, converted_folder, load_tiny, runtime
 
-__all__ = ["load_tiny", "runtime"]
+__all__ = ["converted_folder", "load_tiny", "runtime"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -26,17 +27,25 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
     return chosen
 
 
+@pytest.fixture(scope="session")
+def converted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("converted")
+
+
 @pytest.fixture
-def load_tiny(tmp_path_factory: pytest.TempPathFactory, runtime: Runtime) -> LoadTiny:
+def load_tiny(converted_folder: Path, runtime: Runtime) -> LoadTiny:
     """Load both tiny networks: `load_tiny(batch_rows=4)`.
 
     A test that uses it runs once per runtime.
     """
-    cache = tmp_path_factory.mktemp("converted")
 
     def load(batch_rows: int = 4) -> list[Network]:
         options = NetworkOptions(
-            weights=WeightsChoice.RANDOM, device="cpu", batch_rows=batch_rows, runtime=runtime, converted_folder=cache
+            weights=WeightsChoice.RANDOM,
+            device="cpu",
+            batch_rows=batch_rows,
+            runtime=runtime,
+            converted_folder=converted_folder,
         )
         return [load_network(spec.name, options) for spec in (TINY_2D, TINY_3D)]
 

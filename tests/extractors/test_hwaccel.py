@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,10 +124,11 @@ class _Everything(HardwareDecoders):
         super().__init__(Hwaccel.CUDA, 0)
 
 
-@pytest.fixture
-def video(tmp_path: Path) -> VideoSource:
-    make_samples(tmp_path)
-    return VideoSource("a", str(tmp_path / next(name for name in SAMPLES if name.startswith("counter"))))
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> VideoSource:
+    folder = tmp_path_factory.mktemp("samples")
+    make_samples(folder)
+    return VideoSource("a", str(folder / next(name for name in SAMPLES if name.startswith("counter"))))
 
 
 def rows(networks: Any, sources: list[VideoSource]) -> dict[str, VideoFeatures]:  # noqa: ANN401 - as in `extract`

@@ -64,7 +64,7 @@ class RayNodes:
                 "--object-store-memory=80000000",
             ),
             # Ports that the system chooses: Ray's own range is that of all clusters of the machine.
-            *("--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"),
+            *("--include-log-monitor=false", "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"),
         ]
         environment = {**self.environment, "TEST_NODE": f"{self._mark}/{name}/"}
         with self._log(name).open("wb") as log:

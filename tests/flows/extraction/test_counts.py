@@ -17,7 +17,7 @@ import torch
 
 from reeldex.extractors.options import WeightsChoice
 from reeldex.extractors.random_weights_cache import cached_random_state
-from reeldex.extractors.registry import EXTRACTORS
+from reeldex.extractors.registry import extractor
 from reeldex.extractors.weights import cache_folder
 from tests.conftest import MakeVideo
 from tests.flows.conftest import flow_runs
@@ -27,23 +27,23 @@ pytestmark = pytest.mark.slow
 
 # A file of features is hashed in the workspace of the shard's claim, before it has its name.
 _DRAFT = re.compile(r"hash store/claims/\.publishing-\w+/\w+")
-_FEATURES = f"store/features/{EXTRACTORS['resnet152'].space(WeightsChoice.PRETRAINED)}"
+_FEATURES = f"store/features/{extractor('wide2d').space(WeightsChoice.PRETRAINED)}"
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A checkpoint of resnet152 without a known hash."""
-    record = EXTRACTORS["resnet152"]
+    """A checkpoint of wide2d without a known hash."""
+    record = extractor("wide2d")
     with torch.device("meta"):
         shapes = {name: tuple(value.shape) for name, value in record.build().state_dict().items()}
-    cached_random_state("resnet152", shapes, record.branch_gain_suffixes)
+    cached_random_state("wide2d", shapes, record.branch_gain_suffixes)
     path = tmp_path / "mine.pth"
-    path.symlink_to(next(cache_folder().glob("random-resnet152.*.pth")))
+    path.symlink_to(next(cache_folder().glob("random-wide2d.*.pth")))
     return path
 
 
 def _extract(folder: Path, weights: Path, environment: Mapping[str, str], *more: str) -> dict[str, Any]:
-    network = ("--weights-file", f"resnet152={weights}", "--extractors", "resnet152")
+    network = ("--weights-file", f"wide2d={weights}", "--extractors", "wide2d")
     options = (*network, "--shard-videos", "1", "--device", "cpu", "--runtime", "torch", "--json", *more)
     answer = subprocess.run(
         [sys.executable, "-m", "reeldex", "extract", "videos", "--store", "store", *options],
