@@ -28,8 +28,9 @@ _SHORT_INTERVALS = {
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
 }
-# Between two looks: most are requests, which take the server's time from what is waited for.
-_POLL_SECONDS = 0.2
+# Between two looks: most are requests, which take the server's time from what is waited for. The end of a run takes
+# longest.
+_POLL_SECONDS, _END_POLL_SECONDS = 0.2, 0.5
 _STARTED_WORK = re.compile(r"^Shard (\d{5}): (\d+) of (\d+) videos to extract$")
 
 
@@ -140,9 +141,9 @@ class ReeldexUp:
             found |= more
         return [LivingProcess(pid, parents[pid][1], _command(pid)) for pid in sorted(found) if pid in parents]
 
-    def until(self, true: Callable[[], Any], seconds: float = 180) -> Any:  # noqa: ANN401 - what `true` returns
-        """Wait until `true()` is, and return what it returned."""
-        return wait_until(true, seconds, every=_POLL_SECONDS, process=self.process, details=self.said)
+    def until(self, true: Callable[[], Any], seconds: float = 180, every: float = _POLL_SECONDS) -> Any:  # noqa: ANN401 - what `true` returns
+        """Wait until `true()` is, which is asked `every` so many seconds, and return what it returned."""
+        return wait_until(true, seconds, every=every, process=self.process, details=self.said)
 
     def said(self) -> str:
         """Return all that it and its parts have logged, for a failed test."""
@@ -183,7 +184,7 @@ class ReeldexUp:
 
     def ended(self, run_id: str, seconds: float = 240) -> Any:  # noqa: ANN401 - JSON
         """Wait for a run's end; return its state."""
-        self.until(lambda: self.run(run_id)["state"]["type"] in FINAL, seconds)
+        self.until(lambda: self.run(run_id)["state"]["type"] in FINAL, seconds, every=_END_POLL_SECONDS)
         return self.run(run_id)["state"]
 
     def retry(self, run_id: str, seconds: float = 240) -> Any:  # noqa: ANN401 - JSON

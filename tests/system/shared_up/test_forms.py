@@ -17,7 +17,6 @@ from tests.flows.captioned import make_captioned
 from tests.system.browsers import needs_browser
 from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import FINAL, ReeldexUp
-from tests.waiting import wait_until
 
 DEPLOYMENTS = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
 MOST_FIELDS = 14
@@ -34,7 +33,7 @@ def answered(up: ReeldexUp, name: str, **parameters: Any) -> tuple[Any, float]: 
     """Launch a run; return its last state, and the seconds from Submit to it."""
     start = time.monotonic()
     run = up.launch(name, **parameters)
-    wait_until(lambda: up.run(run)["state"]["type"] in FINAL, 120, details=up.said)
+    up.until(lambda: up.run(run)["state"]["type"] in FINAL)
     seconds = time.monotonic() - start
     lines = [line["message"] for line in up.log(run)]
     assert not any("Traceback" in line for line in lines), lines

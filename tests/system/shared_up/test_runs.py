@@ -188,7 +188,7 @@ def test_a_schedule_takes_what_is_new_and_leaves_what_is_still_being_written(up:
     shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "growing" / "a.mp4")
     time.sleep(3.5)  # time is tested: the file has to be older than `settle_seconds`
     schedule = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
-    often = {"interval": 6, "timezone": "UTC"}  # seconds: fewer than pipeline.yaml admits
+    often = {"interval": 12, "timezone": "UTC"}  # seconds: fewer than pipeline.yaml admits
     up.api(schedule, {"active": True, "schedule": often}, method="PATCH")
     query = {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}}, "sort": "END_TIME_DESC", "limit": 200}
 
