@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -86,13 +87,16 @@ def _dotted(path: Path) -> str:
     return ".".join(("reeldex", *path.with_suffix("").parts)).removesuffix(".__init__")
 
 
-def imports(source: str) -> Iterator[str]:
-    """Yield the dotted names of all that a source imports, wherever in it."""
+@functools.cache
+def imports(source: str) -> tuple[str, ...]:
+    """Return the dotted names of all that a source imports, wherever in it."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
 def wrong_imports(package: str, path: str, source: str) -> list[str]:

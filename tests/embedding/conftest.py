@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,9 +39,18 @@ def source(tmp_path: Path, keyed: KeyedVectors) -> Path:
     return tmp_path / "words.bin"
 
 
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what `make_store` makes, to be copied: making it takes longer."""
+    folder = tmp_path_factory.mktemp("made")
+    make_store(folder, {f"{each}.mp4": rows_of(each) for each in VIDEOS})
+    return folder
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> FeatureLocation:
-    return FeatureLocation(store=make_store(tmp_path, {f"{each}.mp4": rows_of(each) for each in VIDEOS}).path)
+def store(tmp_path: Path, _made: Path) -> FeatureLocation:
+    shutil.copytree(_made, tmp_path, dirs_exist_ok=True)
+    return FeatureLocation(store=tmp_path / "store")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,17 @@ from tests.embedding.feature_files import rows_of, write_npy
 SPEC = ModelSpec(video_dim=10, embed_dim=7, word_dim=8, sentence_dim=5, max_words=4)
 
 
+@pytest.fixture(scope="module")
+def _crosstask(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crosstask")
+    write_crosstask(folder)
+    return folder
+
+
 @pytest.fixture
-def files(tmp_path: Path) -> CrosstaskOptions:
-    return write_crosstask(tmp_path)
+def files(tmp_path: Path, _crosstask: Path) -> CrosstaskOptions:
+    shutil.copytree(_crosstask, tmp_path, dirs_exist_ok=True)
+    return CrosstaskOptions.published(tmp_path).replaced(features={"store": tmp_path / "store"})
 
 
 @pytest.fixture

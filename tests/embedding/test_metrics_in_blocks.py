@@ -60,9 +60,10 @@ def slow_video_to_text(scores: Floats, right: Integers) -> list[int]:
 @pytest.mark.parametrize("seed", range(20))
 def test_ranks_in_blocks_are_those_of_the_slow_count(seed: int) -> None:
     scores, right = random_set(seed)
+    text_to_video, video_to_text = slow_text_to_video(scores, right), slow_video_to_text(scores, right)
     for block_rows in BLOCKS:
-        assert ranks_of_right(scores, right, block_rows=block_rows).tolist() == slow_text_to_video(scores, right)
-        assert ranks_of_any_right(scores, right, block_rows=block_rows).tolist() == slow_video_to_text(scores, right)
+        assert ranks_of_right(scores, right, block_rows=block_rows).tolist() == text_to_video
+        assert ranks_of_any_right(scores, right, block_rows=block_rows).tolist() == video_to_text
 
 
 @pytest.mark.parametrize("sentences", [1, 2, 20])

@@ -9,6 +9,7 @@ from reeldex.extractors import resnet152
 from reeldex.extractors.resnet2d import ResNet
 
 
+@pytest.mark.slow
 def test_resnet152_has_the_parameters_of_torchvisions() -> None:
     from torchvision.models import resnet152 as published
 
