@@ -44,7 +44,7 @@ def make_clip(path: Path, size: str, rate: int, seconds: float) -> Path:
 
 
 def make_mixed(folder: Path, size: Size) -> list[Path]:
-    """Make clips from 240p, up to 1080p if all are asked for, one of them upright."""
+    """Make clips from 240p, up to 1080p if all are asked for; the third is upright."""
     return [
         make_clip(folder / f"{picture}-{rate}.mp4", picture, rate, max(1.2, size.clip_seconds * share))
         for picture, rate, share in _CLIPS[: size.clips]

@@ -93,8 +93,8 @@ def _unit(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and order files: quick ones, those that wait for servers, slow ones that compute.
 
-    The scheduler below takes them from the end, but for the process that waits. Files with many slow tests, which
-    compute, alternate with those of few, which wait.
+    The scheduler below takes them from the end, but for the process that waits. Files with many slow tests, most of
+    which compute, alternate with files with few, most of which wait: at the same time, they keep every core busy.
     """
     for item in items:
         if item.nodeid.startswith(_SYSTEM_TESTS):
@@ -106,7 +106,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     computing = sorted((slow[unit], unit) for unit in slow if not unit.startswith(_SYSTEM_TESTS))
     half = len(computing) // 2
     pairs = zip_longest(computing[:half], reversed(computing[half:]))
-    turn = {unit: turn for turn, (_, unit) in enumerate(filter(None, chain.from_iterable(pairs)))}
+    turn = {unit: position for position, (_, unit) in enumerate(filter(None, chain.from_iterable(pairs)))}
 
     def place(item: pytest.Item) -> tuple[int, int, str]:
         unit = _unit(item.nodeid)

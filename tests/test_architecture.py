@@ -8,6 +8,7 @@ import graphlib
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -246,7 +247,9 @@ def test_status_loads_neither_torch_nor_prefect(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("program", ["reeldex.__main__", "reeldex.flows.server.flow_process"])
 def test_the_main_module_of_programs_that_start_workers_loads_little(program: str) -> None:
-    # Each worker process, which multiprocessing starts, imports it again.
+    # Each worker process, which multiprocessing starts, imports it again; that of the command is a script.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"reeldex": "reeldex.__main__:main"}
     script = f"import json, sys, {program}; print(json.dumps(sorted(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert set(json.loads(answer.stdout)).isdisjoint({"prefect", "cyclopts", "pydantic", "numpy"})

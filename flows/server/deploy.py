@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from reeldex.errors import UsageError
@@ -65,15 +67,12 @@ def register_all(config: PipelineConfig, runs: int | None, *, own_server: bool) 
 
     On a server of `reeldex up`, the work pool says how runs are started, and no run can say otherwise.
     """
-    from prefect.context import SyncClientContext
-
     from reeldex.flows.server.automations import register_automations
     from reeldex.flows.server.deployments import deployments, register
     from reeldex.flows.server.notifications import register_notifications
     from reeldex.flows.server.schedule_sources import absent_sources
 
-    # One client for all of it: each new one reads the certificates of the system twice.
-    with SyncClientContext.get_or_create():
+    with _one_client():
         if own_server:
             register(deployments(config, {}), fixed_job_template(job_variables()))
         else:
@@ -83,6 +82,22 @@ def register_all(config: PipelineConfig, runs: int | None, *, own_server: bool) 
         register_notifications(config.notify)
     for sentence in absent_sources(config):
         say(f"WARNING: {sentence}")
+
+
+@contextmanager
+def _one_client() -> Iterator[None]:
+    """Let all that the block asks of the server share a client: each new one loads a bundle of certificates.
+
+    Raises UsageError for a server of another major version, or one that cannot be reached.
+    """
+    from prefect.context import SyncClientContext
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(SyncClientContext.get_or_create())
+        except RuntimeError as error:
+            raise UsageError(f"The Prefect server cannot be used, and nothing was registered: {error}") from error
+        yield
 
 
 def is_own_server(api_url: str) -> bool:

@@ -7,7 +7,7 @@ import sys
 
 def main() -> int:
     """Run the command line and return its exit status."""
-    # Not at the top: each worker process, which multiprocessing starts, imports the main module of its parent again.
+    # Not at the top: each worker process imports the script `reeldex`, and with it this module, again.
     from reeldex.cli import main as command_line
 
     return command_line.main()

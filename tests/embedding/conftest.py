@@ -40,7 +40,7 @@ def source(tmp_path: Path, keyed: KeyedVectors) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `make_store` makes, to be copied: making it takes longer."""
     folder = tmp_path_factory.mktemp("made")
     make_store(folder, {f"{each}.mp4": rows_of(each) for each in VIDEOS})
@@ -48,8 +48,8 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, _made: Path) -> FeatureLocation:
-    shutil.copytree(_made, tmp_path, dirs_exist_ok=True)
+def store(tmp_path: Path, store_template: Path) -> FeatureLocation:
+    shutil.copytree(store_template, tmp_path, dirs_exist_ok=True)
     return FeatureLocation(store=tmp_path / "store")
 
 

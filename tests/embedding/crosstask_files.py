@@ -35,5 +35,10 @@ def write_crosstask(folder: Path, tasks: Mapping[str, tuple[str, ...]] = TASKS) 
             start = generator.uniform(0, SECONDS[video])
             rows.append(f"{step},{start:.2f},{start + generator.uniform(0, 3):.2f}\n")
         (folder / "annotations" / f"{task}_{video}.csv").write_text("".join(rows))
-    store = make_store(folder, {video: rows_of(video, seconds) for video, seconds in SECONDS.items()})
-    return CrosstaskOptions.published(folder).replaced(features={"store": store.path})
+    make_store(folder, {video: rows_of(video, seconds) for video, seconds in SECONDS.items()})
+    return crosstask_options(folder)
+
+
+def crosstask_options(folder: Path) -> CrosstaskOptions:
+    """Return the options of the files that `write_crosstask` has written there."""
+    return CrosstaskOptions.published(folder).replaced(features={"store": folder / "store"})

@@ -24,23 +24,23 @@ from reeldex.embedding.model import ModelSpec
 from reeldex.embedding.training.train import new_model
 from reeldex.embedding.words.vectors import WordVectors
 from reeldex.embedding.words.word2vec import open_word_vectors
-from tests.embedding.crosstask_files import SECONDS, TASKS, write_crosstask
+from tests.embedding.crosstask_files import SECONDS, TASKS, crosstask_options, write_crosstask
 from tests.embedding.feature_files import rows_of, write_npy
 
 SPEC = ModelSpec(video_dim=10, embed_dim=7, word_dim=8, sentence_dim=5, max_words=4)
 
 
 @pytest.fixture(scope="module")
-def _crosstask(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def crosstask_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crosstask")
     write_crosstask(folder)
     return folder
 
 
 @pytest.fixture
-def files(tmp_path: Path, _crosstask: Path) -> CrosstaskOptions:
-    shutil.copytree(_crosstask, tmp_path, dirs_exist_ok=True)
-    return CrosstaskOptions.published(tmp_path).replaced(features={"store": tmp_path / "store"})
+def files(tmp_path: Path, crosstask_template: Path) -> CrosstaskOptions:
+    shutil.copytree(crosstask_template, tmp_path, dirs_exist_ok=True)
+    return crosstask_options(tmp_path)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ _SHORT_INTERVALS = {
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
 }
-# Between two looks: most are requests, which take the server's time from what is waited for. The end of a run takes
+# Poll intervals. Most polls are requests, which take the server's time from what is waited for; the end of a run takes
 # longest.
 _POLL_SECONDS, _END_POLL_SECONDS = 0.2, 0.5
 _STARTED_WORK = re.compile(r"^Shard (\d{5}): (\d+) of (\d+) videos to extract$")
@@ -142,7 +142,7 @@ class ReeldexUp:
         return [LivingProcess(pid, parents[pid][1], _command(pid)) for pid in sorted(found) if pid in parents]
 
     def until(self, true: Callable[[], Any], seconds: float = 180, every: float = _POLL_SECONDS) -> Any:  # noqa: ANN401 - what `true` returns
-        """Wait until `true()` is, which is asked `every` so many seconds, and return what it returned."""
+        """Wait until `true()` is, polling every `every` seconds, and return what it returned."""
         return wait_until(true, seconds, every=every, process=self.process, details=self.said)
 
     def said(self) -> str:

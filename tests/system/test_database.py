@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeVideo
-from tests.prefect_database import put_empty_database
 from tests.system.postgresql import postgresql
 from tests.system.running import ReeldexUp
 
@@ -28,7 +27,7 @@ compute: {device: cpu, retries: 1, retry_delay_seconds: 1.0}
 def running(tmp_path: Path, make_video: MakeVideo) -> Iterator[ReeldexUp]:
     """A `reeldex up` to be started, in a folder with two videos."""
     up = ReeldexUp(tmp_path / "up", PIPELINE)
-    up.makes_database = True  # each test says which
+    up.makes_database = True
     for index in range(2):
         make_video(up.folder / "good" / f"good {index}.mp4", seconds=0.5)
     yield up
@@ -95,8 +94,7 @@ def test_a_database_is_refused_for_a_server_that_is_not_started_here(running: Re
 
 
 def test_settings_of_a_profile_reach_the_server_and_its_clients(running: ReeldexUp) -> None:
-    put_empty_database(running.folder / "own")
-    database = running.folder / "own" / "prefect.db"
+    database = running.folder / "own.db"
     profiles = running.folder / "home" / ".prefect" / "profiles.toml"
     profiles.parent.mkdir(parents=True)
     profiles.write_text(

@@ -115,6 +115,7 @@ def test_one_run_of_a_schedule_waits_at_most_and_takes_what_came_meanwhile(own: 
     assert own.ended(first)["name"] == "Completed"
     assert own.ended(waiting)["name"] == "Completed"
     assert sorted(FeatureStore(own.folder / "waiting-store").ids()) == ["a", "b"]
+    assert own.ended(own.launch("extract/waiting"))["name"] == "Nothing new"
 
 
 def test_somebody_is_told_of_runs_that_do_not_end_well_and_no_log_holds_the_address(own: ReeldexUp, hook: Hook) -> None:

@@ -14,6 +14,7 @@ import yaml
 from reeldex.errors import UsageError
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.server.csp import block_external_requests
+from reeldex.flows.server.deploy import register_all
 from reeldex.flows.server.process import configured_api_url, listens
 from reeldex.storage.process_id import process_of
 from tests.conftest import Reeldex
@@ -38,6 +39,27 @@ def test_the_forms_have_types_bounds_choices_and_explanations() -> None:
     assert extract["properties"]["source"]["title"] == "Videos"
     assert extract["properties"]["settings"]["type"] == "object"
     assert "duplicate_id" in schemas["rerun-failed"]["properties"]["reasons"]["items"]["enum"]
+
+
+@pytest.mark.parametrize(("version", "said"), [("2.20.0", "Major versions must match."), (None, "Failed to reach API")])
+def test_a_server_of_another_major_version_or_none_gets_no_deployments(
+    monkeypatch: pytest.MonkeyPatch, version: str | None, said: str
+) -> None:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    def api_version(_: SyncPrefectClient) -> str:
+        if version is None:
+            raise ConnectionRefusedError
+        return version
+
+    # No such server can be installed here.
+    monkeypatch.setattr(SyncPrefectClient, "api_version", api_version)
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
+        pytest.raises(UsageError, match=f"nothing was registered: .*{said}"),
+    ):
+        register_all(PipelineConfig(), None, own_server=False)
 
 
 def test_what_has_to_be_chosen_has_no_default_that_an_empty_field_would_fall_back_to() -> None:

@@ -40,10 +40,11 @@ def up(tmp_path_factory: pytest.TempPathFactory, make_video: MakeVideo) -> Itera
         running.stop()
 
 
-class Mended(NamedTuple):
-    """The runs of the store `Lab store`, by id, in their order: of four videos, one is broken until it is replaced.
+class LabStoreRuns(NamedTuple):
+    """The ids of the runs of the store `Lab store`, in their order: of four videos, one is broken until it is replaced.
 
-    It has a long name, in folders with long names. `unchosen` tries videos again that failed for another reason.
+    The broken video has a long name, in folders with long names. `unchosen` retries videos that failed for another
+    reason than the broken one.
     """
 
     extracted: str
@@ -53,8 +54,8 @@ class Mended(NamedTuple):
 
 
 @pytest.fixture(scope="package")
-def mended(up: ReeldexUp) -> Mended:
-    """What several tests look at from different sides."""
+def lab_store_runs(up: ReeldexUp) -> LabStoreRuns:
+    """The runs that several tests check."""
     folder = up.folder / "a_folder_with_a_rather_long_name_without_spaces"
     deep = folder / "and-another-one-of-the-kind-below-it"
     shutil.copytree(up.folder / "mixed", deep)
@@ -72,4 +73,4 @@ def mended(up: ReeldexUp) -> Mended:
     unchosen, retried = again("timeout"), again("unreadable")
     verified = up.launch("verify/verify", store="Lab store")
     up.ended(verified)
-    return Mended(extracted, unchosen, retried, verified)
+    return LabStoreRuns(extracted, unchosen, retried, verified)

@@ -22,11 +22,12 @@ def disk(up: ReeldexUp, make_video: MakeVideo) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def stored(up: ReeldexUp, disk: SmallDisk) -> Path:
-    """The store on that disk, complete."""
+def complete_store(up: ReeldexUp, disk: SmallDisk) -> Path:
+    """A complete store on that disk."""
     disk.resize(4000)
     store = disk.folder / "store"
-    if not (store / "manifest").exists():  # the test of a full disk, which fills it, was not run
+    # Otherwise the test of a full disk has filled it.
+    if not (store / "manifest").exists() or FeatureStore(store).status().pending:
         assert up.ended(up.launch("extract/extract", source="rows", store="small/store"))["type"] == "COMPLETED"
     return store
 
@@ -54,8 +55,8 @@ def test_a_full_disk_ends_the_run_at_once_and_retry_continues(up: ReeldexUp, dis
     assert len(FeatureStore(up.folder / "small" / "store")) == 6
 
 
-def test_damage_is_found_by_verify_and_repaired_by_rerun_failed(up: ReeldexUp, stored: Path) -> None:
-    file = stored / "features" / "wide2d.random" / "shard-00001.h5"
+def test_damage_is_found_by_verify_and_repaired_by_rerun_failed(up: ReeldexUp, complete_store: Path) -> None:
+    file = complete_store / "features" / "wide2d.random" / "shard-00001.h5"
     _damage(file)
     assert up.ended(up.launch("rerun-failed/rerun-failed", store="small/store"))["name"] == "Nothing new"
     found = up.launch("verify/verify", store="small/store")
@@ -69,7 +70,7 @@ def test_damage_is_found_by_verify_and_repaired_by_rerun_failed(up: ReeldexUp, s
     assert up.ended(up.launch("verify/verify", store="small/store"))["name"] == "Completed"
 
 
-@pytest.mark.usefixtures("stored")
+@pytest.mark.usefixtures("complete_store")
 def test_a_chosen_set_is_extracted_again_from_the_form(up: ReeldexUp) -> None:
     chosen = up.launch("rerun-failed/rerun-failed", store="small/store", shards=[0], videos=["v5"])
     assert up.ended(chosen)["name"] == "Completed"

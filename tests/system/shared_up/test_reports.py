@@ -12,7 +12,7 @@ import pytest
 from tests.system.browsers import needs_browser
 from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import ReeldexUp, running_processes
-from tests.system.shared_up.conftest import Mended
+from tests.system.shared_up.conftest import LabStoreRuns
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,10 @@ def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
         yield page
 
 
-def test_a_store_has_a_page_with_its_history_over_all_runs(up: ReeldexUp, mended: Mended) -> None:
-    versions = up.api("/artifacts/filter", {"artifacts": {"key": {"any_": ["reeldex-store-lab-store"]}}})
-    assert len(versions) == len(mended)
+def test_a_store_has_a_page_with_its_history_over_all_runs(up: ReeldexUp, lab_store_runs: LabStoreRuns) -> None:
+    artifacts = up.api("/artifacts/filter", {"artifacts": {"key": {"any_": ["reeldex-store-lab-store"]}}})
+    versions = [each for each in artifacts if each["flow_run_id"] in lab_store_runs]
+    assert len(versions) == len(lab_store_runs)
     latest = max(versions, key=lambda version: str(version["created"]))
     assert latest["description"].startswith("Store Lab store: 4 of 4 videos have features, 2 of 2 shards done")
     rows = [line.split(" | ") for line in latest["data"].splitlines() if line.startswith("| 20")]
@@ -63,7 +64,7 @@ def test_the_progress_of_an_ended_attempt_counts_no_longer(up: ReeldexUp) -> Non
     assert not [card["description"] for card in cards if " left" in card["description"]]
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("lab_store_runs")
 def test_advice_names_fields_and_deployments_and_lines_end_as_lines(up: ReeldexUp) -> None:
     run = up.launch("rerun-failed/rerun-failed", store="Lab store", shards=[0], broken_videos=True)
     message = up.ended(run)["message"]
@@ -73,11 +74,11 @@ def test_advice_names_fields_and_deployments_and_lines_end_as_lines(up: ReeldexU
     assert not [line for line in [message, *lines] if "--failed-videos" in line or "\\n" in line]
 
 
-def test_a_run_ends_with_where_its_time_went(up: ReeldexUp, mended: Mended) -> None:
-    lines = [line["message"] for line in up.log(mended.extracted)]
+def test_a_run_ends_with_where_its_time_went(up: ReeldexUp, lab_store_runs: LabStoreRuns) -> None:
+    lines = [line["message"] for line in up.log(lab_store_runs.extracted)]
     assert any(line.startswith("time: ") and "-bound: networks " in line for line in lines)
     assert any("video-hours per day" in line for line in lines)
-    summary = up.artifacts(mended.extracted)["Summary"]["data"]
+    summary = up.artifacts(lab_store_runs.extracted)["Summary"]["data"]
     assert "| Bottleneck | " in summary
     assert "| Video-hours per day and device | " in summary
     assert "| Estimate | " in summary
@@ -98,9 +99,9 @@ def test_the_printed_address_opens_the_new_ui_whose_forms_say_what_they_do(up: R
 
 
 @needs_browser
-def test_no_column_of_a_table_is_cut_off(up: ReeldexUp, ui: PrefectPage, mended: Mended) -> None:
+def test_no_column_of_a_table_is_cut_off(up: ReeldexUp, ui: PrefectPage, lab_store_runs: LabStoreRuns) -> None:
     for caption in ("Failed videos", "Summary"):
-        ui.go(f"/runs/flow-run/{mended.extracted}")
+        ui.go(f"/runs/flow-run/{lab_store_runs.extracted}")
         ui.open_artifact(caption)
         ui.page.locator("main table").first.wait_for()
         cut_off = ui.page.evaluate(
@@ -110,4 +111,4 @@ def test_no_column_of_a_table_is_cut_off(up: ReeldexUp, ui: PrefectPage, mended:
             }).length"""
         )
         assert cut_off == 0, caption
-    assert "what happened" in up.table(mended.extracted, "Failed videos")[0]
+    assert "what happened" in up.table(lab_store_runs.extracted, "Failed videos")[0]

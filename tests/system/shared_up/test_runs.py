@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import time
 from datetime import datetime
 from datetime import time as clock_time
@@ -22,11 +23,13 @@ from reeldex.storage.lock import hold_lock
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.system.running import ReeldexUp, parent, running_processes
-from tests.system.shared_up.conftest import Mended
+from tests.system.shared_up.conftest import LabStoreRuns
 from tests.waiting import wait_until
 
 # For how long the automations wait in place of minutes, in each of their steps, while the only run is silent.
 SILENCE_SECONDS = 10
+# A library with a binary part.
+ONLY_PREFECT_IMPORTS = "pendulum" if sys.version_info < (3, 13) else "whenever"
 
 
 def _decoders(up: ReeldexUp, folder: str) -> list[int]:
@@ -62,12 +65,14 @@ def test_retry_does_the_lost_shard_alone_and_reports_on_all(up: ReeldexUp) -> No
     assert up.worked_on(run) == [(2, 2)]
 
 
-def test_broken_videos_do_not_fail_a_run_and_are_tried_again_when_asked_for(up: ReeldexUp, mended: Mended) -> None:
-    states = [up.run(run)["state"] for run in mended]
+def test_broken_videos_do_not_fail_a_run_and_are_tried_again_when_asked_for(
+    up: ReeldexUp, lab_store_runs: LabStoreRuns
+) -> None:
+    states = [up.run(run)["state"] for run in lab_store_runs]
     assert {state["type"] for state in states} == {"COMPLETED"}
     assert [state["name"] for state in states] == [*["Completed with failures"] * 2, *["Completed"] * 2]
     assert states[0]["message"].startswith("1 video has no features: 1 unreadable.")
-    artifacts = up.artifacts(mended.extracted)
+    artifacts = up.artifacts(lab_store_runs.extracted)
     assert "| Without features now | 1 |" in artifacts["Summary"]["data"]
     failed = artifacts["Failed videos"]["data"]
     assert "a_broken_video" in failed.replace("\\", "").replace("\u200b", "")
@@ -75,7 +80,7 @@ def test_broken_videos_do_not_fail_a_run_and_are_tried_again_when_asked_for(up: 
     assert artifacts["Pictures"]["data"].count("data:image/jpeg;base64,") == 3
     assert artifacts["Progress"]["data"] == 100.0
     assert "4 of 4 videos done, 1 failed" in artifacts["Progress"]["description"]
-    assert (up.worked_on(mended.unchosen), up.worked_on(mended.retried)) == ([], [(0, 1)])
+    assert (up.worked_on(lab_store_runs.unchosen), up.worked_on(lab_store_runs.retried)) == ([], [(0, 1)])
 
 
 def test_what_a_form_cannot_check_is_said_without_a_stack_trace(up: ReeldexUp) -> None:
@@ -109,9 +114,8 @@ def test_a_worker_process_that_dies_takes_only_its_shard_with_it(up: ReeldexUp, 
     run = up.launch("extract/extract", source="three", store="three-store", settings=settings)
     decoder = up.until(lambda: _decoders(up, "three/1.mp4"))[0]
     worker = parent(decoder)
-    # A library of Prefect's, which takes a second and 50 MB of each process that imports it.
-    assert _has_loaded(up.process_of(run), "pendulum")
-    assert not _has_loaded(worker, "pendulum")
+    assert _has_loaded(up.process_of(run), ONLY_PREFECT_IMPORTS)
+    assert not _has_loaded(worker, ONLY_PREFECT_IMPORTS)
     os.kill(worker, signal.SIGKILL)
     state = up.ended(run)
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed")

@@ -133,8 +133,9 @@ def test_both_pages_work_under_each_name_and_the_token_is_gone(up: ReeldexUp, br
         (cookie,) = [each for each in context.cookies() if each["name"].startswith("reeldex-")]
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert cookie["value"] not in up.secret
-        page.goto(up.url.replace("127.0.0.1", name) + "/deployments")
-        page.wait_for_load_state("networkidle")
+        for address in ("/deployments", "/v2/dashboard"):
+            page.goto(up.url.replace("127.0.0.1", name) + address)
+            page.wait_for_load_state("networkidle")
         page.goto(up.url.replace("127.0.0.1", name) + "/v2/deployments")
         page.get_by_text("rerun-failed").first.wait_for()
     assert refused == []
