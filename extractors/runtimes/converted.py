@@ -172,7 +172,9 @@ def convert(module: nn.Module, spec: ExtractorSpec) -> openvino.Model:
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             frontend = FrontEndManager().load_by_framework("pytorch")
             # A variable, since the loaded model does not keep it alive.
-            decoder = TorchScriptPythonDecoder(module, example_input=(example,))
+            # The check traces a second time and runs both: five times the work. The features of networks of other
+            # packages are compared below, those of ours by tests.
+            decoder = TorchScriptPythonDecoder(module, example_input=(example,), trace_kwargs={"check_trace": False})
             model = frontend.convert(frontend.load(decoder))
         sides = (side, side) if spec.centre_crop else (-1, -1)
         model.reshape({0: openvino.PartialShape([-1, 3, *frames, *sides])})

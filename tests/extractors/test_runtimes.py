@@ -79,6 +79,14 @@ def test_rows_are_normalised_one_by_one_and_zeros_stay_zeros() -> None:
     assert (normalised(raw) == expected).all()
 
 
+def test_a_conversion_runs_the_network_once() -> None:
+    module = tiny_record(TINY_2D).build().eval()
+    runs: list[int] = []
+    module.register_forward_pre_hook(lambda *_: runs.append(1))
+    converted.convert(module, TINY_2D)
+    assert len(runs) == 1
+
+
 def test_a_kept_model_needs_no_pytorch_and_gives_the_same_rows(tmp_path: Path) -> None:
     clips = clips_of("tiny2d")
     first = load("tiny2d", Runtime.OPENVINO, tmp_path)
