@@ -96,7 +96,11 @@ def _one_client() -> Iterator[None]:
         try:
             stack.enter_context(SyncClientContext.get_or_create())
         except RuntimeError as error:
-            raise UsageError(f"The Prefect server cannot be used, and nothing was registered: {error}") from error
+            reason = str(error).rstrip(".")
+            raise UsageError(
+                f"The Prefect server cannot be used, and nothing was registered: {reason}. Check that it is running, "
+                "and use a server of the same major version as Prefect here."
+            ) from error
         yield
 
 

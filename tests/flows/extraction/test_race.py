@@ -18,7 +18,7 @@ from reeldex.storage.store import FeatureStore
 from tests.flows.extraction.racer import LEASE_SECONDS, SPACE, plan, race
 from tests.flows.stores import outcomes
 
-RACERS, SHARDS, VIDEOS, MOST_HITS = 10, 32, 3, 20
+RACERS, SHARDS, VIDEOS, MOST_HITS = 10, 40, 3, 25
 
 Start = Callable[[str], BaseProcess]
 

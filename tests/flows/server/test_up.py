@@ -41,7 +41,10 @@ def test_the_forms_have_types_bounds_choices_and_explanations() -> None:
     assert "duplicate_id" in schemas["rerun-failed"]["properties"]["reasons"]["items"]["enum"]
 
 
-@pytest.mark.parametrize(("version", "said"), [("2.20.0", "Major versions must match."), (None, "Failed to reach API")])
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("2.20.0", "Major versions must match. Check that it is running"), (None, "Failed to reach API")],
+)
 def test_a_server_of_another_major_version_or_none_gets_no_deployments(
     monkeypatch: pytest.MonkeyPatch, version: str | None, said: str
 ) -> None:
