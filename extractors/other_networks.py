@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 from typing import TYPE_CHECKING, NoReturn
@@ -14,6 +15,8 @@ from reeldex.extractors.batch_norms import fold_batch_norms
 from reeldex.extractors.errors import MACHINE_ERRNOS, InvalidExtractorError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reeldex.extractors.registry import ExtractorRecord
     from reeldex.extractors.spec import ExtractorSpec
 
@@ -91,15 +94,9 @@ def features(module: nn.Module, batch: torch.Tensor, spec: ExtractorSpec) -> tor
 
     Raises InvalidExtractorError if the module cannot compute them, or returns another shape.
     """
-    try:
-        with torch.inference_mode():
-            computed = module(batch)
-    except Exception as error:  # noqa: BLE001 - code of another package: it is raised again
-        _refuse(
-            error,
-            f"The network of {spec.name} cannot compute a batch of {tuple(batch.shape)} on the CPU "
-            f"({type(error).__name__}: {error}). Its spec says that such clips are its input; correct one of them.",
-        )
+    remedy = "Its spec says that such clips are its input; correct one of them."
+    with computing(spec, f"a batch of {tuple(batch.shape)} on the CPU", remedy), torch.inference_mode():
+        computed = module(batch)
     shape = tuple(computed.shape) if isinstance(computed, torch.Tensor) else type(computed).__name__
     if not isinstance(computed, torch.Tensor) or shape != (len(batch), spec.feature_dim):
         raise InvalidExtractorError(
@@ -107,6 +104,15 @@ def features(module: nn.Module, batch: torch.Tensor, spec: ExtractorSpec) -> tor
             f"{(len(batch), spec.feature_dim)}: pool its features before `fc`, and correct `feature_dim` of its spec."
         )
     return computed
+
+
+@contextlib.contextmanager
+def computing(spec: ExtractorSpec, what: str, remedy: str) -> Iterator[None]:
+    """Report an error of a network that computes `what` as InvalidExtractorError; a fault of the machine as it is."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - code of another package: it is raised again
+        _refuse(error, f"The network of {spec.name} cannot compute {what} ({type(error).__name__}: {error}). {remedy}")
 
 
 def _refuse(error: Exception, message: str) -> NoReturn:
@@ -117,9 +123,9 @@ def _refuse(error: Exception, message: str) -> NoReturn:
 
 
 def _is_of_machine(error: Exception) -> bool:
-    # PyTorch reports memory that it cannot have as a RuntimeError.
+    # PyTorch reports memory that it cannot have as a RuntimeError, and so it does what cuBLAS and cuDNN report.
     return (
-        isinstance(error, MemoryError)
-        or "allocate memory" in str(error)
+        isinstance(error, MemoryError | torch.OutOfMemoryError | torch.AcceleratorError)
+        or any(words in str(error) for words in ("allocate memory", "CUDA error", "cuDNN error"))
         or (isinstance(error, OSError) and error.errno in MACHINE_ERRNOS)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import time
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from reeldex.extractors import other_networks
+from reeldex.extractors.errors import InvalidExtractorError
 from reeldex.extractors.modules import load_module
 from reeldex.extractors.options import NetworkOptions, Precision
 from reeldex.extractors.preprocess import Normalisation
@@ -58,9 +61,10 @@ class Measured:
 
 
 def load(record: ExtractorRecord, options: NetworkOptions, device: torch.device) -> CudaNetwork:
-    """Return the network of a record on a CUDA device. Raises WeightsError or DeviceError.
+    """Return the network of a record on a CUDA device.
 
-    With precision AUTO, that is the fastest one whose features stay within cosine 0.9999 of those of float32.
+    With precision AUTO, that is the fastest one whose features stay within cosine 0.9999 of those of float32. Raises
+    WeightsError, and InvalidExtractorError for a network of another package that cannot be computed on the device.
     """
     module, sha256 = load_module(record, options)
     device = torch.device("cuda", device.index or 0)
@@ -82,30 +86,52 @@ def load(record: ExtractorRecord, options: NetworkOptions, device: torch.device)
                 kernels=kernels,
             )
 
-        if options.precision is not Precision.AUTO:
-            return on_device(options.precision)
-        return _measured_best(on_device, record, options)
+        if options.precision is Precision.AUTO:
+            return _measured_best(on_device, record, options, device)
+        with _reported(record.spec, options.precision, device):
+            network = on_device(options.precision)
+            if _is_other(record.spec):
+                network.features(probe_clips(record.spec))
+        return network
+
+
+def _is_other(spec: ExtractorSpec) -> bool:
+    return spec.name not in HOWTO100M_EXTRACTORS
+
+
+def _reported(
+    spec: ExtractorSpec, precision: Precision, device: torch.device
+) -> contextlib.AbstractContextManager[None]:
+    """Report what another package's network raises as InvalidExtractorError."""
+    if not _is_other(spec):
+        return contextlib.nullcontext()
+    remedy = "Give constants in its `forward` the type and the device of its input"
+    remedy += "." if precision is Precision.FP32 else ", or use precision fp32."
+    return other_networks.computing(spec, f"in {precision} on {device}", remedy)
 
 
 def _measured_best(
-    on_device: Callable[[Precision], CudaNetwork], record: ExtractorRecord, options: NetworkOptions
+    on_device: Callable[[Precision], CudaNetwork],
+    record: ExtractorRecord,
+    options: NetworkOptions,
+    device: torch.device,
 ) -> CudaNetwork:
     clips = probe_clips(record.spec)
-    exact = on_device(Precision.FP32).features(clips)
+    with _reported(record.spec, Precision.FP32, device):
+        exact = on_device(Precision.FP32).features(clips)
     networks, measured = {}, []
     for precision in _DTYPES:
         if precision is Precision.BF16 and not torch.cuda.is_bf16_supported(including_emulation=False):
             continue
         try:
-            network = on_device(precision)
-            cosine = least_cosine(exact, network.features(clips))
-            found = Measured(precision, _rows_per_second(network, clips), cosine)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # whatever code of another package raises for values of another type
-            if precision is Precision.FP32 or record.spec.name in HOWTO100M_EXTRACTORS:
+            with _reported(record.spec, precision, device):
+                network = on_device(precision)
+                cosine = least_cosine(exact, network.features(clips))
+                found = Measured(precision, _rows_per_second(network, clips), cosine)
+        except InvalidExtractorError as error:
+            if precision is Precision.FP32:
                 raise
-            log.warning("%s cannot be computed in %s: %s", record.space(options.weights), precision, _short(error))
+            log.warning("%s This precision is left out.", error)
             continue
         networks[precision] = network
         measured.append(found)

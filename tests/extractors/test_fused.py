@@ -258,10 +258,13 @@ def test_a_precision_that_a_network_cannot_compute_is_left_out(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     chosen = cuda_loading._measured_best(
-        cast("Any", _Computing), tiny_record(TINY_2D), NetworkOptions(weights=WeightsChoice.RANDOM)
+        cast("Any", _Computing),
+        tiny_record(TINY_2D),
+        NetworkOptions(weights=WeightsChoice.RANDOM),
+        torch.device("cuda:0"),
     )
     assert chosen.precision in (Precision.TF32, Precision.FP32)
-    assert "tiny2d.random cannot be computed in fp16: RuntimeError: expected m1 and m2" in caplog.text
+    assert "tiny2d cannot compute in fp16 on cuda:0 (RuntimeError: expected m1 and m2 to have" in caplog.text
 
 
 @pytest.mark.parametrize(

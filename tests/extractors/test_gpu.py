@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
+from reeldex.extractors import registry
+from reeldex.extractors.errors import InvalidExtractorError
 from reeldex.extractors.network import load_network
 from reeldex.extractors.options import NetworkOptions, Precision, WeightsChoice
 from reeldex.extractors.runtimes.network import Network, least_cosine
 from tests.extractors.conftest import LoadTiny
+from tests.networks.reeldex_test_networks import TINY_2D, tiny_record
 
 pytestmark = pytest.mark.gpu
 
@@ -63,3 +70,46 @@ def test_frames_of_many_sizes_are_computed_with_and_without_graphs() -> None:
         clips = np.random.default_rng(width).integers(0, 256, size=(2, 1, 224, width, 3), dtype=np.uint8)
         rows = network.features(clips)
         assert all((network.features(clips) == rows).all() for _ in range(4)), width
+
+
+class _Scaled(nn.Module):
+    """A network of another package with a constant of its own in `forward`, float32 on `device`."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 16, 5, 2), nn.Identity()
+        self._device = device
+
+    def forward(self, clips: Tensor) -> Tensor:
+        device = self._device if clips.is_cuda else "cpu"
+        pooled: Tensor = self.conv(clips).mean(dim=(2, 3))
+        return pooled @ torch.eye(16, device=device)
+
+
+@pytest.mark.parametrize(
+    ("constant", "precision", "refused"),
+    [
+        ("cpu", Precision.FP32, "fp32"),
+        ("cpu", Precision.AUTO, "fp32"),
+        ("cuda:0", Precision.FP16, "fp16"),
+        ("cuda:0", Precision.BF16, "bf16"),
+        ("cuda:0", Precision.FP32, ""),
+        ("cuda:0", Precision.AUTO, ""),
+    ],
+)
+def test_a_network_that_a_gpu_cannot_compute_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, constant: str, precision: Precision, refused: str
+) -> None:
+    spec = dataclasses.replace(TINY_2D, name="scaled")
+    record = dataclasses.replace(tiny_record(spec), build=lambda: _Scaled(constant))
+    monkeypatch.setitem(registry.EXTRACTORS, "scaled", record)
+    options = NetworkOptions(weights=WeightsChoice.RANDOM, device="cuda:0", batch_rows=4, precision=precision)
+    if refused:
+        with pytest.raises(
+            InvalidExtractorError, match=rf"scaled cannot compute in {refused} on cuda:0 \(RuntimeError"
+        ):
+            load_network("scaled", options)
+        return
+    assert load_network("scaled", options).precision in (Precision.FP32, Precision.TF32)
+    left_out = {"fp16", "bf16"} if precision is Precision.AUTO else set()
+    assert {each for each in Precision if f"scaled cannot compute in {each} on cuda:0" in caplog.text} == left_out

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reeldex.extractors import registry
+from reeldex.extractors import other_networks, registry
 from reeldex.extractors.errors import InvalidExtractorError, UnknownExtractorError
 from reeldex.extractors.modules import load_module
 from reeldex.extractors.options import NetworkOptions, WeightsChoice
@@ -274,3 +274,25 @@ def test_a_network_that_is_not_as_its_record_says_is_refused(
 ) -> None:
     with pytest.raises(InvalidExtractorError, match=said):
         _loaded(build, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        torch.AcceleratorError("device lost", 1),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        OSError(28, "No space left on device"),
+    ],
+    ids=str,
+)
+def test_a_fault_of_the_machine_is_not_the_networks(fault: Exception) -> None:
+    with pytest.raises(type(fault), match=r"\w") as raised, other_networks.computing(TINY_2D, "in fp32", "Correct it."):
+        raise fault
+    assert raised.value is fault
+    with (
+        pytest.raises(InvalidExtractorError, match=r"tiny2d cannot compute in fp32 \(TypeError: 7\)\. Correct it\."),
+        other_networks.computing(TINY_2D, "in fp32", "Correct it."),
+    ):
+        raise TypeError(7)
