@@ -35,10 +35,16 @@ class PrefectPage:
         """Open a page of the UI."""
         self.page.goto(f"{self._up.url}/v2{path}")
 
-    def open_form(self, deployment: str) -> None:
-        """Go to a deployment, from the list of all, and on to the form of a custom run."""
-        self.go("/deployments")
-        self.page.get_by_role("link", name=deployment, exact=True).first.click()
+    def open_form(self, deployment: str, *, from_list: bool = False) -> None:
+        """Open the form of a custom run of a deployment, such as `extract/extract`, from the list of all if asked.
+
+        The list asks the server for the runs of each deployment every few seconds, which takes much of a core.
+        """
+        if from_list:
+            self.go("/deployments")
+            self.page.get_by_role("link", name=deployment.rpartition("/")[2], exact=True).first.click()
+        else:
+            self.go(f"/deployments/deployment/{self._up.deployment(deployment)['id']}")
         self.page.get_by_role("button", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Custom run").click()
         self.page.get_by_text("Enforce Parameter Schema").wait_for()

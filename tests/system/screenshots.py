@@ -40,7 +40,7 @@ def _photograph(ui: PrefectPage, out: Path) -> None:
     ui.go("/deployments")
     ui.page.get_by_role("link", name="kitchen every night").wait_for()
     shot("deployments")
-    ui.open_form("extract")
+    ui.open_form("extract/extract")
     ui.field("Videos").fill("kitchen-videos")
     ui.field("Store").fill("features")
     shot("form")

@@ -23,7 +23,7 @@ def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
 
 def test_a_folder_is_extracted_from_the_form_and_its_broken_video_again(up: ReeldexUp, ui: PrefectPage) -> None:
     shutil.copytree(up.folder / "mixed", up.folder / "kitchen-videos")
-    ui.open_form("extract")
+    ui.open_form("extract/extract", from_list=True)
     for explanation in (
         "A folder of videos, one video, a pattern, or a list (.txt, .csv, .tsv, .jsonl); or a URL.",
         "Any other keys of pipeline.yaml for this run, nested or dotted, such as",
@@ -61,7 +61,7 @@ def test_a_folder_is_extracted_from_the_form_and_its_broken_video_again(up: Reel
     assert len(FeatureStore(up.folder / "kitchen")) == 2
 
     shutil.copy(up.folder / "good" / "good 0.mp4", up.folder / "kitchen-videos" / "broken.mp4")
-    ui.open_form("rerun-failed")
+    ui.open_form("rerun-failed/rerun-failed")
     ui.field("Store").fill("kitchen")
     ui.switch_on("Retry failed videos")
     run = ui.submit()
@@ -72,7 +72,7 @@ def test_a_folder_is_extracted_from_the_form_and_its_broken_video_again(up: Reel
 
 def test_retry_is_pressed_on_a_run_that_lost_a_shard(up: ReeldexUp, ui: PrefectPage) -> None:
     in_the_way = up.stand_in_the_way("retried", 1)
-    ui.open_form("extract")
+    ui.open_form("extract/extract")
     ui.field("Videos").fill("good")
     ui.field("Store").fill("retried")
     run = ui.submit()
@@ -84,7 +84,7 @@ def test_retry_is_pressed_on_a_run_that_lost_a_shard(up: ReeldexUp, ui: PrefectP
 
 
 def test_cancel_is_pressed_on_a_run_that_goes_on(up: ReeldexUp, ui: PrefectPage) -> None:
-    ui.open_form("extract")
+    ui.open_form("extract/extract")
     ui.field("Videos").fill("long")
     ui.field("Store").fill("cancelled in the browser")
     run = ui.submit()

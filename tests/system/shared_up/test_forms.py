@@ -115,7 +115,7 @@ def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
 @needs_browser
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_a_form_is_short_and_its_labels_are_words(up: ReeldexUp, ui: PrefectPage, name: str) -> None:
-    ui.open_form(name)
+    ui.open_form(f"{name}/{name}")
     form = ui.page.locator("form")
     fields = up.deployment(f"{name}/{name}")["parameter_openapi_schema"]["properties"]
     assert len(fields) <= MOST_FIELDS
@@ -133,7 +133,7 @@ def test_a_form_is_short_and_its_labels_are_words(up: ReeldexUp, ui: PrefectPage
 
 @needs_browser
 def test_an_unknown_setting_is_answered_in_the_ui(up: ReeldexUp, ui: PrefectPage) -> None:
-    ui.open_form("extract")
+    ui.open_form("extract/extract")
     ui.field("Videos").fill("good")
     ui.field("Store").fill("unknown-setting")
     ui.fill_settings(json.dumps({"extract": {"shard_vides": 3}}))

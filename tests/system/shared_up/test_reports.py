@@ -94,7 +94,7 @@ def test_the_printed_address_opens_the_new_ui_whose_forms_say_what_they_do(up: R
         ("extract", "Extract features of every video in a folder"),
         ("verify", "Read every byte of a store"),
     ):
-        ui.open_form(name)
+        ui.open_form(f"{name}/{name}")
         ui.page.get_by_text(what).wait_for()
 
 
