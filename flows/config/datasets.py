@@ -16,6 +16,9 @@ from reeldex.embedding.datasets.options import LsmdcOptions, MsrvttOptions, Youc
 from reeldex.options import Options
 from reeldex.storage.location import store_path
 
+Spaces = tuple[str | None, str | None]
+"""A 2-D and a 3-D feature space; None for the store's only one of the HowTo100M paper's network."""
+
 
 class DatasetsConfig(Options):
     """Data sets to train and evaluate on. docs/datasets.md says what each file holds."""
@@ -31,12 +34,16 @@ class DatasetsConfig(Options):
     captions: Annotated[CaptionsOptions, Field(title="Captions of one's own")] = CaptionsOptions()
     crosstask: Annotated[CrosstaskOptions, Field(title="CrossTask step localization")] = CrosstaskOptions()
 
-    def with_store(self, dataset: str, store: str) -> DatasetsConfig:
-        """Return this section with a data set's features in a store, with the spaces and skip_damaged set for it."""
+    def with_store(self, dataset: str, store: str, spaces: Spaces = (None, None)) -> DatasetsConfig:
+        """Return this section with a data set's features in a store, with the spaces and skip_damaged set for it.
+
+        `spaces` are the 2-D and the 3-D space where none is set.
+        """
         section = getattr(self, key := _key(dataset))
         kept = {"space_2d", "space_3d", "skip_damaged"}
-        settings = {} if section.features is None else section.features.model_dump(include=kept)
-        features = FeatureLocation(store=store_path(store), **settings)
+        settings = {} if section.features is None else section.features.model_dump(include=kept, exclude_none=True)
+        defaults = dict(zip(("space_2d", "space_3d"), spaces, strict=True))
+        features = FeatureLocation(store=store_path(store), **{**defaults, **settings})
         return self.model_copy(update={key: section.model_copy(update={"features": features})})
 
     def with_folder(self, dataset: str, folder: str) -> DatasetsConfig:

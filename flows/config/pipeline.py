@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, mod
 
 from reeldex.errors import UsageError
 from reeldex.extractors.options import DecodeOptions
-from reeldex.flows.config.datasets import DatasetsConfig
+from reeldex.flows.config.datasets import DatasetsConfig, Spaces
 from reeldex.flows.config.execution import ExecutionConfig
 from reeldex.flows.config.extraction import (
     ComputeConfig,
@@ -114,9 +114,12 @@ edited in the Prefect UI. An edit made there stays until the schedule is changed
             raise ValueError(f"two schedules are called {', '.join(sorted(repeated))}")
         return self
 
-    def with_store(self, dataset: str, store: str) -> PipelineConfig:
-        """Return this configuration with a data set's features in a store; unchanged if `store` is empty."""
-        return self.model_copy(update={"datasets": self.datasets.with_store(dataset, store)}) if store else self
+    def with_store(self, dataset: str, store: str, spaces: Spaces = (None, None)) -> PipelineConfig:
+        """Return this configuration with a data set's features in a store; unchanged if `store` is empty.
+
+        `spaces` are the 2-D and the 3-D space where none is set.
+        """
+        return self.model_copy(update={"datasets": self.datasets.with_store(dataset, store, spaces)}) if store else self
 
     def with_data_folder(self, dataset: str, folder: str) -> PipelineConfig:
         """Return this configuration with the folder of a data set's files; unchanged if `folder` is empty."""

@@ -142,6 +142,7 @@ def page(*, checkpoint: MovedCheckpoint = None, given: Given, output: Output) ->
     "Exit status: 0 all done; 1 finished, but some videos have no features; 2 wrong usage, configuration or input.",
     example="reeldex run ~/videos --out ~/searchable --checkpoint published",
     settings=(
+        setting("extract.extractors", "Steps"),
         setting("extract.weights", "Steps"),
         setting("execution.engine", "Steps"),
         setting("index.captions", "Steps"),

@@ -17,6 +17,7 @@ from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.learning.inputs import dataset_options
 from reeldex.flows.learning.pipeline import PipelineRequest
 from reeldex.flows.learning.training_request import TrainingRequest, require_startable
+from tests.embedding.feature_files import make_store, rows_of
 from tests.flows.captioned import make_captioned, write_rows
 
 
@@ -103,6 +104,64 @@ def test_a_pipeline_is_checked_before_any_video_is_extracted(data: Path, tmp_pat
     with pytest.raises(DeviceError, match="'cuda:77' is not available"):
         request(evaluate__device="cuda:77").prepare()
     request().prepare()
+
+
+@pytest.mark.parametrize(
+    ("extractors", "index", "spaces"),
+    [
+        (["resnet152", "resnext101_3d", "wide2d"], {}, (None, None)),
+        (["wide2d", "wide3d"], {}, ("wide2d.random", "wide3d.random")),
+        (["resnext101_3d", "tiny2d"], {}, ("tiny2d.random", None)),
+        (["tiny2d", "wide2d", "wide3d"], {"space_2d": "wide2d.random"}, ("wide2d.random", "wide3d.random")),
+    ],
+)
+def test_a_pipeline_goes_on_with_the_features_that_it_extracts(
+    data: Path, tmp_path: Path, extractors: list[str], index: dict[str, Any], spaces: tuple[str | None, str | None]
+) -> None:
+    changes = {f"index__{name}": value for name, value in index.items()}
+    config = _config(data, extract__weights="random", extract__extractors=extractors, **changes)
+    request = PipelineRequest("videos", tmp_path / "out", config, train_on=_msrvtt(), evaluate_on=(_test_set(),))
+    training, evaluation = request.training(), request.evaluation("best.pth")
+    assert training is not None
+    assert evaluation is not None
+    for each in (training, evaluation):
+        features = each.config.datasets.msrvtt.features
+        assert features is not None
+        assert (features.store, features.space_2d, features.space_3d) == (tmp_path / "out" / "features", *spaces)
+    indexed = request.indexing("best.pth").config.index
+    assert (indexed.space_2d, indexed.space_3d) == spaces
+
+
+@pytest.mark.parametrize(
+    ("extractors", "said"),
+    [
+        (["tiny2d", "wide2d", "wide3d"], "one 2-D network, and extract.extractors has tiny2d, wide2d. Name one"),
+        (
+            ["wide2d"],
+            "one 3-D network, and extract.extractors has only wide2d. .* such as resnext101_3d, or set index.sp",
+        ),
+    ],
+)
+def test_a_pipeline_without_one_network_of_each_kind_is_refused_before_it_extracts(
+    data: Path, tmp_path: Path, extractors: list[str], said: str
+) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(b"not opened")
+    config = _config(data, extract__weights="random", extract__extractors=extractors)
+    request = PipelineRequest(str(tmp_path / "videos"), tmp_path / "out", config, train_on=_msrvtt())
+    with pytest.raises(UserError, match=said):
+        request.prepare()
+    assert not (tmp_path / "out").exists()
+    make_store(tmp_path / "out", {"a": rows_of("a")})
+    (tmp_path / "out" / "store").rename(tmp_path / "out" / "features")
+    if extractors == ["wide2d"]:
+        assert request.indexing("best.pth").config.index.space_3d is None, "that of the paper's network is there"
+
+
+def _test_set() -> Any:  # noqa: ANN401 - an enumeration
+    from reeldex.flows.config.learning import TestSet
+
+    return TestSet("msrvtt")
 
 
 def _msrvtt() -> Any:  # noqa: ANN401 - an enumeration

@@ -108,7 +108,7 @@ def test_a_pipeline_does_every_step_as_a_run_below_it_and_goes_on_when_it_was_ki
         "learn_word_vectors": True,
         "device": "cpu",
         "settings": {
-            "extract": {"extractors": ["resnet152", "resnext101_3d"], "shard_videos": 2},
+            "extract": {"extractors": ["wide2d", "wide3d"], "shard_videos": 2},
             "train": {"epochs": 100, "batch_size": 4, "model.embed_dim": 16},
             "words": {"cache_folder": str(folder / "cache"), "training": {"dim": 8}},
         },
