@@ -210,18 +210,18 @@ def test_other_weights_do_not_mix_into_a_space(reeldex: Reeldex, tmp_path: Path,
 
     folder, store = tmp_path / "videos", tmp_path / "store"
     make_video(folder / "a.mp4", seconds=0.2)
-    network = extractor("resnet152").build()
+    network = extractor("wide2d").build()
     for name in ("first", "second"):
         torch.save(network.state_dict(), tmp_path / f"{name}.pth")
         with torch.no_grad():
-            network.conv1.weight.add_(1.0)  # type: ignore[operator, union-attr]
-    run = ("extract", folder, "--store", store, "--extractors", "resnet152", "--weights-file")
-    assert reeldex(*run, f"resnet152={tmp_path}/first.pth").status == 0
+            network.conv.weight.add_(1.0)  # type: ignore[operator, union-attr]
+    run = ("extract", folder, "--store", store, "--extractors", "wide2d", "--weights-file")
+    assert reeldex(*run, f"wide2d={tmp_path}/first.pth").status == 0
     make_video(folder / "b.mp4", seconds=0.2)
-    answer = reeldex(*run, f"resnet152={tmp_path}/second.pth")
+    answer = reeldex(*run, f"wide2d={tmp_path}/second.pth")
     assert answer.status == 2
     assert "weights" in answer.err
-    assert FeatureStore(store).spaces() == ["resnet152.imagenet1k_v1"]
+    assert FeatureStore(store).spaces() == ["wide2d.never_published"]
     assert FeatureStore(store).ids() == ["a"]
 
 
@@ -229,7 +229,7 @@ def test_a_second_run_says_who_holds_the_store(reeldex: Reeldex, tmp_path: Path,
     store = tmp_path / "store"
     make_video(tmp_path / "videos" / "a.mp4", seconds=0.2)
     with FeatureStore(store, create=True).lock():
-        answer = reeldex("extract", tmp_path / "videos", "--store", store, *RANDOM, "--extractors", "resnet152")
+        answer = reeldex("extract", tmp_path / "videos", "--store", store, *RANDOM, "--extractors", "wide2d")
     assert answer.status == 2
     assert str(os.getpid()) in answer.err
     assert FeatureStore(store).manifests() == ()
@@ -240,7 +240,7 @@ def test_a_run_is_skipped_waits_or_shares_as_it_was_told(
 ) -> None:
     store = tmp_path / "store"
     make_video(tmp_path / "videos" / "a.mp4", seconds=0.2)
-    extract = ("extract", tmp_path / "videos", "--store", store, *RANDOM, "--extractors", "resnet152", "--json")
+    extract = ("extract", tmp_path / "videos", "--store", store, *RANDOM, "--extractors", "wide2d", "--json")
     with FeatureStore(store, create=True).join():
         skipped = reeldex(*extract, "--when-busy", "skip")
         assert skipped.status == 0
@@ -297,6 +297,6 @@ def test_a_password_for_servers_of_ones_own_does_not_lock_a_command_out(
     make_video(tmp_path / "videos" / "a.mp4", seconds=0.4)
     command = [sys.executable, "-m", "reeldex", "extract", str(tmp_path / "videos"), "--store", str(tmp_path / "s")]
     answer = subprocess.run(
-        [*command, "--weights", "random", "--extractors", "resnet152"], capture_output=True, text=True, check=False
+        [*command, "--weights", "random", "--extractors", "wide2d"], capture_output=True, text=True, check=False
     )
     assert answer.returncode == 0, answer.stderr

@@ -38,7 +38,7 @@ def videos(tmp_path: Path, make_video: MakeVideo) -> Path:
 
 
 def extract(reeldex: Reeldex, videos: Path, store: Path, *more: object) -> Answer:
-    options = (*RANDOM, "--extractors", "resnet152", "--shard-videos", 2, "--device", "cpu")
+    options = (*RANDOM, "--extractors", "wide2d", "--shard-videos", 2, "--device", "cpu")
     return reeldex("extract", videos, "--store", store, *options, *more)
 
 
