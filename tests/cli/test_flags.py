@@ -165,7 +165,7 @@ def test_root_help_loads_no_configuration() -> None:
         "sys.stderr.write(str(sorted(m for m in sys.modules if m.startswith('reeldex'))))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stderr == "['reeldex', 'reeldex.cli', 'reeldex.cli.main']"
+    assert done.stderr == "['reeldex', 'reeldex.cli', 'reeldex.cli.interrupts', 'reeldex.cli.main']"
 
 
 def test_root_help_takes_little_of_a_processor(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
+from reeldex.cli.interrupts import repeated_when_ignored
+
 _EXTRACTION, _STORE = Group("Extraction", sort_key=1), Group("Stores", sort_key=2)
 _LEARNING, _SEARCH = Group("Embedding", sort_key=3), Group("Search", sort_key=4)
 _SETUP = Group("Setup and server", sort_key=5)
@@ -77,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not tokens:
             build_app().help_print([])
             return 2
-        status = build_app()(tokens, print_error=False, exit_on_error=False, result_action="return_value")
+        with repeated_when_ignored():
+            status = build_app()(tokens, print_error=False, exit_on_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
         sys.stderr.write(f"reeldex: {error}\nSee reeldex --help, or reeldex COMMAND --help.\n")
