@@ -23,21 +23,23 @@ PYENV_PATH = $(subst $() $(),,$(patsubst %,%:,$(wildcard $(HOME)/.pyenv/versions
 # Python keeps what it compiles: each of the many processes would compile PyTorch or Prefect for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-all coverage soak lab-day test-decoding test-object-services lint lint-python lint-types lint-javascript lint-deploy docs bench bench-quick bench-long setup lock clean
+.PHONY: run test test-golden test-others test-fast test-all coverage soak lab-day test-decoding test-object-services lint lint-python lint-types lint-javascript lint-deploy docs bench bench-quick bench-long setup lock clean
 
 run: setup
 	$(BIN)/python -m reeldex.cli.quickstart --store "$(STORE)" $(if $(VIDEOS),--videos "$(VIDEOS)")
 
-# The golden values of both networks with both runtimes take 3 GB, and end in a process of their own: worker processes of
-# pytest-xdist that had computed them were seen to vanish some tests later. It uses what the others, which wait now and then,
-# leave of the processor; with one thread, since threads that wait for each other beside other work would waste it.
-GOLDEN := tests/extractors/test_golden.py
-
 test: lint
-	@golden=$$(mktemp); process=; trap 'kill $$process 2> /dev/null; rm -f $$golden' EXIT INT TERM; \
-	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m pytest --timeout 1800 $(GOLDEN) > $$golden 2>&1 & process=$$!; \
-	$(PYTEST) --ignore $(GOLDEN); tests=$$?; \
-	wait $$process; values=$$?; cat $$golden; exit $$((tests ? tests : values))
+	@$(MAKE) --no-print-directory --jobs=2 test-golden test-others
+
+# The golden values of both networks with both runtimes take 3 GB, and are computed by a process of their own: processes of
+# pytest-xdist that had computed them were seen to vanish some tests later. At the lowest priority, since the other tests wait
+# now and then; with one thread, since threads that wait for each other on busy cores waste them.
+GOLDEN := tests/extractors/test_golden.py
+test-golden: setup
+	MAKEFLAGS= OMP_NUM_THREADS=1 nice -n 19 $(BIN)/python -m pytest --quiet --timeout 1800 --durations 3 $(GOLDEN)
+
+test-others: setup
+	MAKEFLAGS= $(PYTEST) --ignore $(GOLDEN)
 
 # What is run while working: without the tests marked slow, system or gpu.
 test-fast: setup
@@ -87,7 +89,7 @@ $(EMULATORS)/.ready: | setup
 
 # Side by side: mypy takes longest.
 lint: setup
-	@$(MAKE) --no-print-directory --jobs 4 --output-sync=target lint-python lint-types lint-javascript lint-deploy
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target lint-python lint-types lint-javascript lint-deploy
 
 lint-python: setup
 	$(BIN)/ruff format --check .

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 # Of the norm of the features. Rounding causes about 1e-6; another order of computation, some tenths.
 _MOST_DIFFERENCE = 1e-3
+# What cuBLAS and cuDNN fail with, and what they say of a computation that they do not offer: a fault of the network.
+_LIBRARY_FAULTS = ("CUDA error", "CUDA driver error", "cuDNN error")
+_UNSUITABLE = ("NOT_SUPPORTED", "BAD_PARAM", "INVALID_VALUE")
 
 
 def built(record: ExtractorRecord) -> nn.Module:
@@ -112,7 +115,8 @@ def computing(spec: ExtractorSpec, what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - code of another package: it is raised again
-        _refuse(error, f"The network of {spec.name} cannot compute {what} ({type(error).__name__}: {error}). {remedy}")
+        said = next(iter(str(error).splitlines()), "")
+        _refuse(error, f"The network of {spec.name} cannot compute {what} ({type(error).__name__}: {said}). {remedy}")
 
 
 def _refuse(error: Exception, message: str) -> NoReturn:
@@ -124,8 +128,10 @@ def _refuse(error: Exception, message: str) -> NoReturn:
 
 def _is_of_machine(error: Exception) -> bool:
     # PyTorch reports memory that it cannot have as a RuntimeError, and so it does what cuBLAS and cuDNN report.
+    said = str(error)
     return (
         isinstance(error, MemoryError | torch.OutOfMemoryError | torch.AcceleratorError)
-        or any(words in str(error) for words in ("allocate memory", "CUDA error", "cuDNN error"))
+        or "allocate memory" in said
+        or (any(each in said for each in _LIBRARY_FAULTS) and not any(each in said for each in _UNSUITABLE))
         or (isinstance(error, OSError) and error.errno in MACHINE_ERRNOS)
     )

@@ -16,11 +16,19 @@ PUBLISHED_ROWS_PER_SECOND = (1.0, 1.5)
 
 Space2d = Annotated[
     str | None,
-    Field(title="2-D space", description="2-D feature space; null: the store's only one of resnet152."),
+    Field(
+        title="2-D space",
+        description="2-D feature space; null: the store's only one of resnet152; for a pipeline without resnet152, "
+        "that of its only 2-D network.",
+    ),
 ]
 Space3d = Annotated[
     str | None,
-    Field(title="3-D space", description="3-D feature space; null: the store's only one of resnext101_3d."),
+    Field(
+        title="3-D space",
+        description="3-D feature space; null: the store's only one of resnext101_3d; for a pipeline without it, that "
+        "of its only 3-D network.",
+    ),
 ]
 
 

@@ -2,7 +2,7 @@
 
 - `training_request.py`: what a training is asked to do, and its checks.
 - `training.py`, `evaluation.py`, `indexing.py`: one run of each; `in_process.py`: the same without a server.
-- `training_request.py`: what is trained, and the checks before it starts.
+- `extracted_spaces.py`: the features that the later steps of a pipeline read.
 - `pipeline.py`: all steps of `reeldex run`; `cached_evaluation.py`: skips an evaluation whose inputs are unchanged.
 - `inputs.py`: data sets and word vectors as the configuration names them.
 - `published_files.py`: the published checkpoint and evaluation data, downloaded once.

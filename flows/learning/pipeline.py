@@ -94,13 +94,13 @@ class PipelineRequest:
         return IndexingRequest(self.store, checkpoint, config, rebuild=True)
 
     def _spaces(self) -> Spaces:
-        return extracted_spaces(self.config, self.folder / FEATURES)
+        return extracted_spaces(self.config, self.folder / FEATURES, self.checkpoint)
 
     def prepare(self, extraction: PreparedRun | None = None) -> PreparedRun:
         """Check all steps quickly; return the prepared extraction, `extraction` if given. Raises as the steps do."""
         require_settings(self.config)
-        spaces = self._spaces()
         prepared = extraction or prepare(self.sources, self.store, self.config)
+        spaces = self._spaces()
         device_name(self.config.evaluate.device)
         for each in self.evaluate_on:
             require_test_sets([each], self.config.with_store(each, self.store, spaces))

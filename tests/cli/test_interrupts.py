@@ -9,6 +9,7 @@ import weakref
 
 import pytest
 
+from reeldex.cli import interrupts
 from reeldex.cli.interrupts import repeated_when_ignored
 from tests.waiting import wait_until
 
@@ -39,10 +40,11 @@ def test_ctrl_c_is_not_lost_where_python_ignores_errors(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == ""
 
 
-def test_a_command_that_has_ended_is_not_interrupted() -> None:
+def test_a_command_that_has_ended_is_not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "_AGAIN_SECONDS", 5.0)  # much longer than the command takes to end
     with repeated_when_ignored():
         _interrupt_a_callback()
-    wait_until(lambda: not any(isinstance(each, threading.Timer) for each in threading.enumerate()), 10)
+    wait_until(lambda: not any(isinstance(each, threading.Timer) for each in threading.enumerate()), 2)
 
 
 @pytest.mark.filterwarnings("default::pytest.PytestUnraisableExceptionWarning")

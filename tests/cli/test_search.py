@@ -283,8 +283,7 @@ def test_run_goes_from_a_folder_to_answers_and_skips_what_is_up_to_date(
     data = ("--train-on", "msrvtt", "--evaluate-on", "msrvtt", "--data", tmp_path)
     words = ("--train-word-vectors", "--word-cache", tmp_path / "cache")
     settled = [part for setting in settings for part in ("--set", setting)]
-    networks = ("--weights", "random", "--extractors", "wide2d,wide3d")
-    run = ("run", tmp_path / "videos", "--out", tmp_path / "all", *networks, *data, *words, *settled)
+    run = ("run", tmp_path / "videos", "--out", tmp_path / "all", "--weights", "random", *data, *words, *settled)
     first = reeldex(*run)
     assert first.status == 0, first.err
     assert len(searches) == 1, "the run is prepared once"

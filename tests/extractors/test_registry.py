@@ -291,8 +291,24 @@ def test_a_fault_of_the_machine_is_not_the_networks(fault: Exception) -> None:
     with pytest.raises(type(fault), match=r"\w") as raised, other_networks.computing(TINY_2D, "in fp32", "Correct it."):
         raise fault
     assert raised.value is fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (TypeError(7), "TypeError: 7"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling"), "RuntimeError: CUDA error: CUBLAS.*g"),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM\nin file"),
+            "RuntimeError: cuDNN error: CUDNN_STATUS_BAD_PARAM",
+        ),
+        (ValueError(), "ValueError: "),
+    ],
+    ids=["type", "cuBLAS", "cuDNN", "silent"],
+)
+def test_what_a_network_cannot_compute_is_refused_in_a_line(fault: Exception, said: str) -> None:
     with (
-        pytest.raises(InvalidExtractorError, match=r"tiny2d cannot compute in fp32 \(TypeError: 7\)\. Correct it\."),
+        pytest.raises(InvalidExtractorError, match=rf"^\S.* tiny2d cannot compute in fp32 \({said}\)\. Correct it\.$"),
         other_networks.computing(TINY_2D, "in fp32", "Correct it."),
     ):
-        raise TypeError(7)
+        raise fault

@@ -106,19 +106,21 @@ def test_a_pipeline_is_checked_before_any_video_is_extracted(data: Path, tmp_pat
     request().prepare()
 
 
+_OTHER_SPACES = {"index__space_2d": "wide2d.random", "index__space_3d": "wide3d.random"}
+
+
 @pytest.mark.parametrize(
-    ("extractors", "index", "spaces"),
+    ("extractors", "changes", "spaces"),
     [
         (["resnet152", "resnext101_3d", "wide2d"], {}, (None, None)),
         (["wide2d", "wide3d"], {}, ("wide2d.random", "wide3d.random")),
         (["resnext101_3d", "tiny2d"], {}, ("tiny2d.random", None)),
-        (["tiny2d", "wide2d", "wide3d"], {"space_2d": "wide2d.random"}, ("wide2d.random", "wide3d.random")),
+        (["tiny2d", "wide2d", "wide3d"], {"index__space_2d": "wide2d.random"}, ("wide2d.random", "wide3d.random")),
     ],
 )
-def test_a_pipeline_goes_on_with_the_features_that_it_extracts(
-    data: Path, tmp_path: Path, extractors: list[str], index: dict[str, Any], spaces: tuple[str | None, str | None]
+def test_a_pipeline_uses_the_networks_that_it_extracts(
+    data: Path, tmp_path: Path, extractors: list[str], changes: dict[str, Any], spaces: tuple[str | None, str | None]
 ) -> None:
-    changes = {f"index__{name}": value for name, value in index.items()}
     config = _config(data, extract__weights="random", extract__extractors=extractors, **changes)
     request = PipelineRequest("videos", tmp_path / "out", config, train_on=_msrvtt(), evaluate_on=(_test_set(),))
     training, evaluation = request.training(), request.evaluation("best.pth")
@@ -132,30 +134,45 @@ def test_a_pipeline_goes_on_with_the_features_that_it_extracts(
     assert (indexed.space_2d, indexed.space_3d) == spaces
 
 
+def test_a_network_that_joins_a_pipeline_does_not_take_the_place_of_the_papers(data: Path, tmp_path: Path) -> None:
+    make_store(tmp_path, {"a": rows_of("a")})
+    (tmp_path / "store").rename(tmp_path / "features")
+    config = _config(data, extract__weights="random", extract__extractors=["wide2d"])
+    for checkpoint in ("", "published"):
+        indexed = PipelineRequest("videos", tmp_path, config, checkpoint, _msrvtt()).indexing("best.pth").config.index
+        assert (indexed.space_2d, indexed.space_3d) == (None, None)
+
+
 @pytest.mark.parametrize(
-    ("extractors", "said"),
+    ("extractors", "checkpoint", "said"),
     [
-        (["tiny2d", "wide2d", "wide3d"], "one 2-D network, and extract.extractors has tiny2d, wide2d. Name one"),
+        (["tiny2d", "wide2d", "wide3d"], "", "one 2-D network, and extract.extractors has tiny2d, wide2d. Name resnet"),
         (
             ["wide2d"],
-            "one 3-D network, and extract.extractors has only wide2d. .* such as resnext101_3d, or set index.sp",
+            "",
+            "one 3-D network, and extract.extractors has only wide2d. .* or set index.space_3d to",
+        ),
+        (
+            ["wide2d", "wide3d"],
+            "published",
+            "The checkpoint published may need features of resnet152, .* has wide2d",
         ),
     ],
 )
-def test_a_pipeline_without_one_network_of_each_kind_is_refused_before_it_extracts(
-    data: Path, tmp_path: Path, extractors: list[str], said: str
+def test_a_pipeline_whose_features_are_not_clear_is_refused_before_it_extracts(
+    data: Path, tmp_path: Path, extractors: list[str], checkpoint: str, said: str
 ) -> None:
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.mp4").write_bytes(b"not opened")
-    config = _config(data, extract__weights="random", extract__extractors=extractors)
-    request = PipelineRequest(str(tmp_path / "videos"), tmp_path / "out", config, train_on=_msrvtt())
+
+    def request(**changes: str) -> PipelineRequest:
+        config = _config(data, extract__weights="random", extract__extractors=extractors, **changes)
+        return PipelineRequest(str(tmp_path / "videos"), tmp_path / "out", config, checkpoint, _msrvtt())
+
     with pytest.raises(UserError, match=said):
-        request.prepare()
-    assert not (tmp_path / "out").exists()
-    make_store(tmp_path / "out", {"a": rows_of("a")})
-    (tmp_path / "out" / "store").rename(tmp_path / "out" / "features")
-    if extractors == ["wide2d"]:
-        assert request.indexing("best.pth").config.index.space_3d is None, "that of the paper's network is there"
+        request().prepare()
+    index = request(**_OTHER_SPACES).indexing("best.pth").config.index
+    assert (index.space_2d, index.space_3d) == ("wide2d.random", "wide3d.random"), "named explicitly"
 
 
 def _test_set() -> Any:  # noqa: ANN401 - an enumeration

@@ -49,6 +49,7 @@ def test_what_would_fail_later_is_said_within_seconds_of_submit(up: ReeldexUp, c
     data = {"dataset": "msrvtt", "store": str(captioned / "store"), "data_folder": str(captioned)}
     own = {"learn_word_vectors": True}
     pipeline = {"source": "good", "train_on": "msrvtt", "data_folder": str(captioned), **own, "device": "cpu"}
+    both = {"extract.extractors": ["wide2d", "wide3d"]}
     # Of each flow, and of each kind; the checks themselves are tested in tests/flows/learning and tests/flows/config.
     cases: list[tuple[str, dict[str, Any], str]] = [
         ("train/train", {**data, **own, "folder": "f1"}, "msrvtt has 12 samples, fewer than the 256 of one batch"),
@@ -59,10 +60,11 @@ def test_what_would_fail_later_is_said_within_seconds_of_submit(up: ReeldexUp, c
         ),
         ("extract/extract", {"source": "good", "store": "f", "device": "cuda:77"}, "'cuda:77' is not available"),
         ("extract/extract", {"source": "good", "store": "f", "settings": {"train.epochs": 3}}, "not used by extract"),
-        ("pipeline/pipeline", {**pipeline, "folder": "p1", "data_folder": ""}, "needs train_csv"),
+        ("pipeline/pipeline", {**pipeline, "folder": "p0"}, "extract.extractors has only wide2d"),
+        ("pipeline/pipeline", {**pipeline, "folder": "p1", "data_folder": "", "settings": both}, "needs train_csv"),
         (
             "pipeline/pipeline",
-            {**pipeline, "folder": "p2", "learn_word_vectors": False, "settings": {"train.batch_size": 4}},
+            {**pipeline, "folder": "p2", "learn_word_vectors": False, "settings": {"train.batch_size": 4, **both}},
             "No word vectors specified",
         ),
     ]
