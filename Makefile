@@ -36,10 +36,10 @@ test: lint
 # now and then; with one thread, since threads that wait for each other on busy cores waste them.
 GOLDEN := tests/extractors/test_golden.py
 test-golden: setup
-	MAKEFLAGS= OMP_NUM_THREADS=1 nice -n 19 $(BIN)/python -m pytest --quiet --timeout 1800 --durations 3 $(GOLDEN)
+	env MAKEFLAGS= OMP_NUM_THREADS=1 nice -n 19 $(BIN)/python -m pytest --quiet --timeout 1800 --durations 3 $(GOLDEN)
 
 test-others: setup
-	MAKEFLAGS= $(PYTEST) --ignore $(GOLDEN)
+	env MAKEFLAGS= $(PYTEST) --ignore $(GOLDEN)
 
 # What is run while working: without the tests marked slow, system or gpu.
 test-fast: setup

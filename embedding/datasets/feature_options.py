@@ -18,16 +18,15 @@ Space2d = Annotated[
     str | None,
     Field(
         title="2-D space",
-        description="2-D feature space; null: the store's only one of resnet152; for a pipeline without resnet152, "
-        "that of its only 2-D network.",
+        description="2-D feature space; null: the store's only one of resnet152. Of pipelines, see docs/networks.md.",
     ),
 ]
 Space3d = Annotated[
     str | None,
     Field(
         title="3-D space",
-        description="3-D feature space; null: the store's only one of resnext101_3d; for a pipeline without it, that "
-        "of its only 3-D network.",
+        description="3-D feature space; null: the store's only one of resnext101_3d. Of pipelines, see "
+        "docs/networks.md.",
     ),
 ]
 

@@ -2,8 +2,8 @@
 
 - `training_request.py`: what a training is asked to do, and its checks.
 - `training.py`, `evaluation.py`, `indexing.py`: one run of each; `in_process.py`: the same without a server.
-- `extracted_spaces.py`: the features that the later steps of a pipeline read.
 - `pipeline.py`: all steps of `reeldex run`; `cached_evaluation.py`: skips an evaluation whose inputs are unchanged.
+- `pipeline_spaces.py`: the feature spaces that its later steps read.
 - `inputs.py`: data sets and word vectors as the configuration names them.
 - `published_files.py`: the published checkpoint and evaluation data, downloaded once.
 - `training_progress.py`, `indexing_progress.py`: the progress shown.

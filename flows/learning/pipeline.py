@@ -15,9 +15,9 @@ from reeldex.flows.extraction.prepare import prepare
 from reeldex.flows.extraction.run_report import RunReport
 from reeldex.flows.learning.cached_evaluation import CachedEvaluation, cached_evaluation
 from reeldex.flows.learning.evaluation import EvaluationReport, EvaluationRequest
-from reeldex.flows.learning.extracted_spaces import extracted_spaces
 from reeldex.flows.learning.indexing import IndexingRequest, require_indexable, require_settings
 from reeldex.flows.learning.inputs import require_test_sets, with_preset
+from reeldex.flows.learning.pipeline_spaces import PipelineSpaces
 from reeldex.flows.learning.published_files import checkpoint_path
 from reeldex.flows.learning.training import TrainingReport
 from reeldex.flows.learning.training_request import TrainingRequest, require_startable
@@ -25,7 +25,6 @@ from reeldex.search.report import BuildReport
 from reeldex.storage.json_codec import OwnJson, to_json
 
 if TYPE_CHECKING:
-    from reeldex.flows.config.datasets import Spaces
     from reeldex.flows.extraction.prepare import PreparedRun
 
 FEATURES, EMBEDDING, INDEX = "features", "embedding", "index"
@@ -69,7 +68,7 @@ class PipelineRequest:
             return None
         from reeldex.embedding.training.startable import LAST
 
-        config = with_preset(self.config, [self.train_on]).with_store(self.train_on, self.store, self._spaces())
+        config = with_preset(self.config, [self.train_on]).with_store(self.train_on, self.store, self.spaces.found())
         folder = self.folder / EMBEDDING
         resume = (folder / LAST).exists()
         return TrainingRequest(self.train_on.value, folder, config, self.checkpoint or None, resume)
@@ -80,27 +79,29 @@ class PipelineRequest:
             return None
         config = self.config
         for each in self.evaluate_on:
-            config = config.with_store(each, self.store, self._spaces())
+            config = config.with_store(each, self.store, self.spaces.found())
         path = str(checkpoint_path(checkpoint, config.weights.folder))
         return EvaluationRequest(path, tuple(each.value for each in self.evaluate_on), config)
 
     def indexing(self, checkpoint: str) -> IndexingRequest:
         """Return the indexing request for a checkpoint."""
-        space_2d, space_3d = self._spaces()
+        space_2d, space_3d = self.spaces.found()
         update = {"folder": self.folder / INDEX, "space_2d": space_2d, "space_3d": space_3d}
         options = self.config.index.model_copy(update=update)
         config = self.config.model_copy(update={"index": options})
         # The folder belongs to the pipeline: an index of another checkpoint is replaced.
         return IndexingRequest(self.store, checkpoint, config, rebuild=True)
 
-    def _spaces(self) -> Spaces:
-        return extracted_spaces(self.config, self.folder / FEATURES, self.checkpoint)
+    @property
+    def spaces(self) -> PipelineSpaces:
+        """The feature spaces that the steps after the extraction use."""
+        return PipelineSpaces(self.config, self.folder, self.folder / FEATURES, self.checkpoint)
 
     def prepare(self, extraction: PreparedRun | None = None) -> PreparedRun:
         """Check all steps quickly; return the prepared extraction, `extraction` if given. Raises as the steps do."""
         require_settings(self.config)
         prepared = extraction or prepare(self.sources, self.store, self.config)
-        spaces = self._spaces()
+        spaces = self.spaces.checked()
         device_name(self.config.evaluate.device)
         for each in self.evaluate_on:
             require_test_sets([each], self.config.with_store(each, self.store, spaces))
@@ -130,6 +131,7 @@ def run_pipeline(request: PipelineRequest, prepared: PreparedRun, steps: Pipelin
     extraction = steps.extract(prepared)
     training_request = request.training()
     training = None if training_request is None else steps.train(training_request)
+    request.spaces.keep()
     checkpoint = request.checkpoint if training is None else training.best_checkpoint
     evaluation = None
     evaluation_request = request.evaluation(checkpoint)

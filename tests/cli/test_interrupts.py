@@ -41,7 +41,7 @@ def test_ctrl_c_is_not_lost_where_python_ignores_errors(capsys: pytest.CaptureFi
 
 
 def test_a_command_that_has_ended_is_not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupts, "_AGAIN_SECONDS", 5.0)  # much longer than the command takes to end
+    monkeypatch.setattr(interrupts, "_AGAIN_SECONDS", 3600.0)
     with repeated_when_ignored():
         _interrupt_a_callback()
     wait_until(lambda: not any(isinstance(each, threading.Timer) for each in threading.enumerate()), 2)

@@ -8,8 +8,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-# The code whose error is ignored has to end before the next attempt.
-_AGAIN_SECONDS = 0.02
+# The code whose error is ignored, and the hook itself, have to end before the next attempt, also on a busy machine.
+_AGAIN_SECONDS = 0.2
 
 
 @contextlib.contextmanager

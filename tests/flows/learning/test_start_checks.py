@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from reeldex.errors import DeviceError, UserError
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
 from reeldex.flows.learning.inputs import dataset_options
 from reeldex.flows.learning.pipeline import PipelineRequest
+from reeldex.flows.learning.pipeline_spaces import PipelineSpaces
 from reeldex.flows.learning.training_request import TrainingRequest, require_startable
 from tests.embedding.feature_files import make_store, rows_of
 from tests.flows.captioned import make_captioned, write_rows
@@ -106,9 +108,6 @@ def test_a_pipeline_is_checked_before_any_video_is_extracted(data: Path, tmp_pat
     request().prepare()
 
 
-_OTHER_SPACES = {"index__space_2d": "wide2d.random", "index__space_3d": "wide3d.random"}
-
-
 @pytest.mark.parametrize(
     ("extractors", "changes", "spaces"),
     [
@@ -134,13 +133,40 @@ def test_a_pipeline_uses_the_networks_that_it_extracts(
     assert (indexed.space_2d, indexed.space_3d) == spaces
 
 
-def test_a_network_that_joins_a_pipeline_does_not_take_the_place_of_the_papers(data: Path, tmp_path: Path) -> None:
+def test_a_network_that_joins_a_pipeline_does_not_take_the_place_of_the_papers(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     make_store(tmp_path, {"a": rows_of("a")})
     (tmp_path / "store").rename(tmp_path / "features")
-    config = _config(data, extract__weights="random", extract__extractors=["wide2d"])
+    config = _config(data, extract__weights="random", extract__extractors=["wide2d", "resnext101_3d"])
     for checkpoint in ("", "published"):
-        indexed = PipelineRequest("videos", tmp_path, config, checkpoint, _msrvtt()).indexing("best.pth").config.index
-        assert (indexed.space_2d, indexed.space_3d) == (None, None)
+        spaces = PipelineRequest("videos", tmp_path, config, checkpoint, _msrvtt()).spaces
+        assert spaces.found() == spaces.checked() == (None, None)
+    assert caplog.text.count("of resnet152, which this run does not extract") == 2
+    assert "Add resnet152 to extract.extractors, or set index.space_2d" in caplog.text
+    assert "resnext101_3d, which" not in caplog.text
+
+
+@pytest.mark.parametrize("note", [None, "{", "[]", '{"space_2d": 7}'])
+def test_a_pipeline_keeps_to_the_features_that_its_embedding_was_trained_on(
+    data: Path, tmp_path: Path, note: str | None
+) -> None:
+    def spaces(**changes: Any) -> PipelineSpaces:  # noqa: ANN401 - settings
+        return PipelineRequest(
+            "videos", tmp_path, _config(data, extract__weights="random", **changes), train_on=_msrvtt()
+        ).spaces
+
+    if note is None:
+        spaces(extract__extractors=["wide2d", "wide3d"]).keep()
+    else:
+        (tmp_path / "spaces.json").write_text(note)
+    later = spaces()
+    assert later.found() == (("wide2d.random", "wide3d.random") if note is None else (None, None))
+    store = make_store(tmp_path / "other", {"a": rows_of("a")}).path
+    named = dataclasses.replace(spaces(index__space_3d="resnext101_3d.test"), store=store)
+    assert named.found()[1] == "resnext101_3d.test", "what is named comes first"
+    with pytest.raises(UserError, match=r"index.space_3d is resnext101_3d.tst, which is neither in .* Spaces are: res"):
+        dataclasses.replace(spaces(index__space_3d="resnext101_3d.tst"), store=store).found()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +176,7 @@ def test_a_network_that_joins_a_pipeline_does_not_take_the_place_of_the_papers(d
         (
             ["wide2d"],
             "",
-            "one 3-D network, and extract.extractors has only wide2d. .* or set index.space_3d to",
+            "one 3-D network, and extract.extractors has only wide2d. Name resnext101_3d there",
         ),
         (
             ["wide2d", "wide3d"],
@@ -165,14 +191,16 @@ def test_a_pipeline_whose_features_are_not_clear_is_refused_before_it_extracts(
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.mp4").write_bytes(b"not opened")
 
-    def request(**changes: str) -> PipelineRequest:
-        config = _config(data, extract__weights="random", extract__extractors=extractors, **changes)
-        return PipelineRequest(str(tmp_path / "videos"), tmp_path / "out", config, checkpoint, _msrvtt())
-
+    config = _config(data, extract__weights="random", extract__extractors=extractors)
     with pytest.raises(UserError, match=said):
-        request().prepare()
-    index = request(**_OTHER_SPACES).indexing("best.pth").config.index
-    assert (index.space_2d, index.space_3d) == ("wide2d.random", "wide3d.random"), "named explicitly"
+        PipelineRequest(str(tmp_path / "videos"), tmp_path / "out", config, checkpoint, _msrvtt()).prepare()
+
+
+def test_a_checkpoint_is_used_with_other_features_that_are_named(data: Path, tmp_path: Path) -> None:
+    named = {"index__space_2d": "wide2d.random", "index__space_3d": "wide3d.random"}
+    config = _config(data, extract__weights="random", extract__extractors=["wide2d", "wide3d"], **named)
+    request = PipelineRequest("videos", tmp_path / "out", config, "published", _msrvtt())
+    assert request.spaces.found() == ("wide2d.random", "wide3d.random")
 
 
 def _test_set() -> Any:  # noqa: ANN401 - an enumeration
