@@ -21,7 +21,7 @@ from reeldex.flows.fetching.ahead import FetchedFiles
 from reeldex.flows.fetching.cache import CacheFolder
 from reeldex.storage.write_errors import UnwritableError
 from tests.flows.fetching.conftest import Config
-from tests.flows.fetching.web_server import Page, Site, always, dripping, endless, first, for_content
+from tests.flows.fetching.web_server import Page, Request, Site, always, dripping, endless, first, for_content
 from tests.waiting import wait_until
 
 MB = 1 << 20
@@ -54,6 +54,12 @@ def reason(found: object) -> FailureReason:
 def test_videos_arrive_whole_and_leave_nothing_behind(web: Site, config: Config, tmp_path: Path) -> None:
     for number in range(12):
         web.pages[f"/{number}.mp4"] = Page(CONTENT + bytes([number]))
+
+    def beside_another(request: Request, page: Page) -> None:
+        wait_until(lambda: web.most_active > 1, 10)
+        page.serve(request)
+
+    web.pages["/0.mp4"].answer = for_content(beside_another)
     local = tmp_path / "local.mp4"
     local.write_bytes(b"here")
     urls = [web.url(f"/{number}.mp4") for number in range(12)]
