@@ -45,8 +45,9 @@ class PipelineSpaces:
 
         - The spaces of the index's settings come first, then those of the pipeline's earlier runs.
         - The paper's network comes before others of its kind, also where the store has its features already.
-        - Another network is used if it is the only one of its kind, and no checkpoint is given: that may need features
-          of the paper's network, which a plain state dict does not record.
+        - Another network is used if it is the only one of its kind.
+        - With a checkpoint, other networks are used only where the settings name them: it may need features of the
+          paper's network, which a plain state dict does not record.
 
         Raises UsageError where that names no network, or a space that is neither in the store nor extracted.
         """
@@ -78,7 +79,7 @@ class PipelineSpaces:
         given = (self.config.index.space_2d, self.config.index.space_3d)[kind]
         if given is not None:
             return self._checked(given, kind)
-        if before is not None:
+        if before is not None and (before[kind] is None or not self.checkpoint):
             return before[kind]
         if paper in names or any(space.startswith(f"{paper}.") for space in self._stored()):
             return None

@@ -162,6 +162,7 @@ def test_a_pipeline_keeps_to_the_features_that_its_embedding_was_trained_on(
         (tmp_path / "spaces.json").write_text(note)
     later = spaces()
     assert later.found() == (("wide2d.random", "wide3d.random") if note is None else (None, None))
+    assert dataclasses.replace(later, checkpoint="published").found() == (None, None), "it needs the paper's"
     store = make_store(tmp_path / "other", {"a": rows_of("a")}).path
     named = dataclasses.replace(spaces(index__space_3d="resnext101_3d.test"), store=store)
     assert named.found()[1] == "resnext101_3d.test", "what is named comes first"
