@@ -10,11 +10,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from tests.prefect_database import put_empty_database
+from tests.system.postgresql import is_installed, postgresql
 from tests.system.running import ReeldexUp
 from tests.waiting import wait_until
 
@@ -22,11 +24,21 @@ _BUSY_TRIES = 20
 
 
 class OwnServer(ReeldexUp):
-    """A running `prefect server start`; `process` is that of `reeldex worker` in the same folder."""
+    """A running `prefect server start`; `process` is that of `reeldex worker` in the same folder.
+
+    On PostgreSQL where that is installed, as docs/deployment.md advises: with SQLite, such a server was seen to stand
+    still for one or two minutes, until an attempt to write timed out.
+    """
 
     def __init__(self, folder: Path, pipeline: str) -> None:
         super().__init__(folder, pipeline)
-        put_empty_database(folder / "home" / ".prefect")
+        self._database = ExitStack()
+        if is_installed():
+            url = self._database.enter_context(postgresql())
+            url = url.replace("postgresql://", "postgresql+asyncpg://")
+            self.environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = url
+        else:
+            put_empty_database(folder / "home" / ".prefect")
         self.environment["PREFECT_API_URL"] = f"{self.url}/api"
         self.server: subprocess.Popen[bytes] | None = None
         self.first: subprocess.Popen[bytes] | None = None  # the worker, if others are started beside it
@@ -133,6 +145,7 @@ class OwnServer(ReeldexUp):
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.wait(60)
+        self._database.close()
 
     def task_runs(self, run_id: str) -> list[dict[str, Any]]:
         """Return the task runs of a run."""

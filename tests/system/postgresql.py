@@ -17,13 +17,22 @@ _PASSWORD = "a/b@c:d"  # noqa: S105 - of a test; a URL has to escape it
 _ESCAPED = "a%2Fb%40c%3Ad"
 
 
+def is_installed() -> bool:
+    """Whether Debian's package is installed."""
+    return bool(_installations())
+
+
+def _installations() -> list[Path]:
+    return sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
 @contextmanager
 def postgresql() -> Iterator[str]:
     """Yield the URL of an empty database `prefect` on loopback, which asks for a password.
 
     Skips the test where the package is not installed. PostgreSQL refuses to run as root, which then becomes `postgres`.
     """
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    programs = _installations()
     if not programs:
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
     folder = programs[-1].parent
