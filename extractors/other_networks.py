@@ -111,7 +111,10 @@ def features(module: nn.Module, batch: torch.Tensor, spec: ExtractorSpec) -> tor
 
 @contextlib.contextmanager
 def computing(spec: ExtractorSpec, what: str, remedy: str) -> Iterator[None]:
-    """Report an error of a network that computes `what` as InvalidExtractorError; a fault of the machine as it is."""
+    """Report an error of a network that computes `what` as InvalidExtractorError; a fault of the machine as it is.
+
+    The message ends with `remedy`, one or more sentences.
+    """
     try:
         yield
     except Exception as error:  # noqa: BLE001 - code of another package: it is raised again

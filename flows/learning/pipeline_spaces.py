@@ -115,12 +115,16 @@ class PipelineSpaces:
 
 
 def _recorded(folder: Path) -> Spaces | None:
-    """Return the spaces of the pipeline's earlier runs; None if there are none, or a note that cannot be used."""
+    """Return the spaces of the pipeline's earlier runs; None without any, and, with a warning, for a damaged file."""
+    file = folder / _NOTE
     try:
-        note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        note = json.loads(file.read_text(encoding="utf-8"))
+        two, three = (note[name] for name in _NAMES)
+    except FileNotFoundError:
         return None
-    if not isinstance(note, dict):
+    except (ValueError, KeyError, TypeError):
+        two = three = False  # no space
+    if not all(space is None or isinstance(space, str) for space in (two, three)):
+        log.warning("%s is damaged: the feature spaces are chosen as in a first run, and recorded anew.", file)
         return None
-    spaces = [value if isinstance(value := note.get(name), str) else None for name in _NAMES]
-    return spaces[0], spaces[1]
+    return two, three

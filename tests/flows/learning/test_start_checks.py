@@ -147,9 +147,9 @@ def test_a_network_that_joins_a_pipeline_does_not_take_the_place_of_the_papers(
     assert "resnext101_3d, which" not in caplog.text
 
 
-@pytest.mark.parametrize("note", [None, "{", "[]", '{"space_2d": 7}'])
+@pytest.mark.parametrize("note", [None, "{", "[]", "7", '{"space_2d": null}', '{"space_2d": 7, "space_3d": null}'])
 def test_a_pipeline_keeps_to_the_features_that_its_embedding_was_trained_on(
-    data: Path, tmp_path: Path, note: str | None
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, note: str | None
 ) -> None:
     def spaces(**changes: Any) -> PipelineSpaces:  # noqa: ANN401 - settings
         return PipelineRequest(
@@ -162,6 +162,7 @@ def test_a_pipeline_keeps_to_the_features_that_its_embedding_was_trained_on(
         (tmp_path / "spaces.json").write_text(note)
     later = spaces()
     assert later.found() == (("wide2d.random", "wide3d.random") if note is None else (None, None))
+    assert ("spaces.json is damaged" in caplog.text) == (note is not None)
     assert dataclasses.replace(later, checkpoint="published").found() == (None, None), "it needs the paper's"
     store = make_store(tmp_path / "other", {"a": rows_of("a")}).path
     named = dataclasses.replace(spaces(index__space_3d="resnext101_3d.test"), store=store)
