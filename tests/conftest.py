@@ -16,6 +16,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import certifi
 import pytest
 
 from tests import object_services, object_store
@@ -26,6 +27,11 @@ from tests.object_store import ObjectStore
 for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]
 _STATE = Path(tempfile.mkdtemp(prefix="reeldex-test-state-"))
+# One certificate instead of all: each client of Prefect reads them for 20 ms, also where its server has none, and a
+# flow run makes a dozen clients. No test speaks to a server outside this machine.
+_CERTIFICATE = _STATE / "certificate.pem"
+_END = "-----END CERTIFICATE-----\n"
+_CERTIFICATE.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(_END)[0] + _END, encoding="utf-8")
 os.environ.pop("TORCH_HOME", None)
 os.environ.update(
     # Neither read nor written by tests: the user's caches of weights, converted networks and word vectors.
@@ -33,6 +39,7 @@ os.environ.update(
     # Device locks are the tests' own too: a run of the user's would hold them up.
     XDG_STATE_HOME=str(_STATE),
     PREFECT_HOME=str(_STATE / "prefect"),
+    SSL_CERT_FILE=str(_CERTIFICATE),
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_LOGGING_LEVEL="CRITICAL",
     DO_NOT_TRACK="1",

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def settings() -> PipelineConfig:
-    return parse_config({"extract": {"weights": "random", "shard_videos": 3}, "compute": {"device": "cpu"}}, "test")
+    extract = {"weights": "random", "extractors": ["wide2d", "wide3d"], "shard_videos": 3}
+    return parse_config({"extract": extract, "compute": {"device": "cpu"}}, "test")
 
 
 def extract_without_prefect(source: str, store: str, ready: Event) -> None:

@@ -43,13 +43,7 @@ def test_killed_at_random_moments_and_rerun_the_bytes_are_those_of_an_undisturbe
 ) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        [
-            "torch",
-            "reeldex.extractors.resnext3d",
-            "reeldex.flows.extraction.shard_work",
-            "reeldex.extractors.network",
-            "h5py",
-        ]
+        ["torch", "reeldex_test_networks", "reeldex.flows.extraction.shard_work", "reeldex.extractors.network", "h5py"]
     )
 
     def run(store: Path, kill_after_seconds: float | None = None) -> tuple[bool, float]:

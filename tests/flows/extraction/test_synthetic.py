@@ -1,4 +1,7 @@
-"""The whole way, from pictures to sentences that find them: real ffmpeg, random weights, a real training."""
+"""The whole way, from pictures to sentences that find them: real ffmpeg, untrained networks, a real training.
+
+The networks are small; `make run` goes the same way with those of the paper.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from reeldex.embedding.evaluation.evaluate import measure
 from reeldex.extractors import synthetic
 from tests.conftest import Reeldex
 
+SPACES = ("wide2d.random", "wide3d.random")
 CASE = Path(__file__).resolve().parents[3].parent / "shared" / "cases" / "evaluation__two-captions-a-video.csv"
 
 
@@ -38,7 +42,9 @@ def _a_perfect_model_is_as_good_with_two_sentences_a_video(folder: Path, store: 
     """Rank the real features of the synthetic videos by themselves: two videos look alike to random networks."""
     recalls = []
     for file in (folder / "MSRVTT_JSFUSION_test.csv", CASE):
-        options = MsrvttOptions(test_csv=file, features=FeatureLocation(store=store))
+        options = MsrvttOptions(
+            test_csv=file, features=FeatureLocation(store=store, space_2d=SPACES[0], space_3d=SPACES[1])
+        )
         test_set = msrvtt.open_evaluation(options)
         videos = test_set.videos(0, len(test_set.clips))
         vectors, same = np.unique(videos, axis=0, return_inverse=True)
@@ -54,13 +60,15 @@ def test_the_embedding_finds_synthetic_videos_it_has_not_seen(reeldex: Reeldex, 
     _, test = synthetic.make_synthetic(tmp_path)
     store = tmp_path / "store"
     extracted = reeldex(
-        "extract", tmp_path / "videos", "--store", store, "--weights", "random", "--device", "cpu", "--json"
+        *("extract", tmp_path / "videos", "--store", store, "--device", "cpu", "--json"),
+        *("--weights", "random", "--extractors", "wide2d,wide3d"),
     )
     assert extracted.status == 0, extracted.err
     assert extracted.json["extracted_ok"] == 4 * 3 * 3 * 3
     if CASE.is_file():
         _a_perfect_model_is_as_good_with_two_sentences_a_video(tmp_path, store)
-    data = ("--dataset", "msrvtt", "--store", store, "--data", tmp_path, "--word-cache", tmp_path / "cache")
+    spaces = ("--space-2d", SPACES[0], "--space-3d", SPACES[1])
+    data = ("--dataset", "msrvtt", "--store", store, *spaces, "--data", tmp_path, "--word-cache", tmp_path / "cache")
     trained = reeldex("train", *data, "--out", tmp_path / "run", "--train-word-vectors", *TRAINING, "--device", "cpu")
     assert trained.status == 0, trained.err
     # The last checkpoint: which one is best was not chosen by the videos it is tested on.
