@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from tests.system.running import ReeldexUp
 
 
+# Without a GPU, whatever turns or blinks while a run lasts is drawn sixty times a second.
+_STILL = """
+addEventListener("DOMContentLoaded", () => {
+    const style = document.createElement("style");
+    style.textContent = "*, *::before, *::after { animation: none !important; transition: none !important }";
+    document.head.append(style);
+});
+"""
+
+
 class PrefectPage:
     """A browser on the UI of a running `reeldex up`; `outside` lists addresses elsewhere that its pages asked for."""
 
@@ -25,6 +35,7 @@ class PrefectPage:
         self.outside: list[str] = []
         page.set_default_timeout(60_000)
         page.on("request", self._note)
+        page.add_init_script(_STILL)
 
     def _note(self, request: Any) -> None:  # noqa: ANN401 - playwright's
         address = urlsplit(request.url)
