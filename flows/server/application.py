@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 
-from reeldex.flows.execution.imports import without_garbage_collection
 from reeldex.flows.server.access import UVICORN_OPTIONS, guarded
 
 
 def main() -> None:
     """Serve until SIGTERM comes."""
-    with without_garbage_collection():
-        import uvicorn
-        from prefect.server.api.server import create_app
+    import uvicorn
+    from prefect.server.api.server import create_app
 
-        from reeldex.flows.server.serialized_sqlite import serialize_transactions
+    from reeldex.flows.server.serialized_sqlite import serialize_transactions
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--host", required=True)
@@ -24,8 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["PREFECT_SERVER_API_HOST"], os.environ["PREFECT_SERVER_API_PORT"] = arguments.host, str(arguments.port)
     serialize_transactions()
-    with without_garbage_collection():
-        app = guarded(create_app(final=True), no_secret=arguments.no_secret)
+    app = guarded(create_app(final=True), no_secret=arguments.no_secret)
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", **UVICORN_OPTIONS)
 
 

@@ -9,7 +9,6 @@ import os
 import runpy
 from uuid import UUID
 
-from reeldex.flows.execution.imports import without_garbage_collection
 from reeldex.flows.execution.process_group import become_group_leader, end_group_with_program
 
 
@@ -17,10 +16,7 @@ def main() -> None:
     """Run the flow run that the environment names, and exit when the worker ends."""
     become_group_leader()
     end_group_with_program()
-    with without_garbage_collection():
-        import prefect.flow_engine  # noqa: F401 - what `prefect.engine` imports
-
-        from reeldex.flows.server.former_parameters import take_former_parameters
+    from reeldex.flows.server.former_parameters import take_former_parameters
 
     if take_former_parameters(UUID(os.environ["PREFECT__FLOW_RUN_ID"])):
         # Not as sys.modules["__main__"] (`alter_sys`), which multiprocessing imports in each worker process: Prefect

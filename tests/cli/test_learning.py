@@ -139,7 +139,8 @@ def test_ctrl_c_keeps_what_was_saved_and_the_resumed_training_ends_with_the_same
     make_captioned(tmp_path)
     arguments = [*data_of(tmp_path), *own_words(tmp_path), *TRAIN, "--evaluate-every", 0, "--out"]
     train = ["train", *map(str, arguments)]
-    # Only where it is interrupted: on a busy machine, it is hundreds of checkpoints later.
+    # Within an epoch only in the run that is interrupted. On a busy machine it has run for hundreds of epochs by then,
+    # and so do the others, which need no such checkpoints.
     checkpoints = ["--epochs", "1000", "--checkpoint-every-steps", "2"]
     environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(

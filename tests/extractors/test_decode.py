@@ -274,16 +274,18 @@ def test_closing_early_leaves_no_ffmpeg(tmp_path: Path, make_video: MakeVideo) -
 
 @pytest.mark.slow
 def test_decoding_to_the_end_or_to_an_error_leaves_no_file_open(tmp_path: Path, make_video: MakeVideo) -> None:
-    video = make_video(tmp_path / "a.mp4", seconds=2)
+    video = make_video(tmp_path / "a.mp4", seconds=1)
     decoded(video)
-    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - without an open folder of its own
-    decoded(video)
-    items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(), chunk_bytes=1)
-    next(items)
-    items.close()
-    with pytest.raises(ExtractionError):
-        decoded(video, DecodeLimits(max_frame_pixels=1))
-    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    times, before = 4, len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - without an open folder of its own
+    for _ in range(times):
+        decoded(video)
+        items = decode(VideoSource("a", str(video)), SPECS, DecodeLimits(), chunk_bytes=1)
+        next(items)
+        items.close()
+        with pytest.raises(ExtractionError):
+            decoded(video, DecodeLimits(max_frame_pixels=1))
+    # Other threads of this process may open or close a file meanwhile.
+    assert len(os.listdir("/proc/self/fd")) < before + times  # noqa: PTH208
 
 
 def test_a_decode_that_stalls_is_given_up(

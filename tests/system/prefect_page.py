@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.system.running import ReeldexUp
 
 
-# Without a GPU, whatever turns or blinks while a run lasts is drawn sixty times a second.
+# Without a GPU, the CPU draws each CSS animation, such as that of a run that goes on, up to 60 times a second.
 _STILL = """
 addEventListener("DOMContentLoaded", () => {
     const style = document.createElement("style");

@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-KILLS = 5
+KILLS = 10
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,8 @@ def test_killed_at_random_moments_and_rerun_the_bytes_are_those_of_an_undisturbe
             assert process.exitcode == 0
         return killed, time.monotonic() - started
 
-    _, seconds = run(tmp_path / "undisturbed")
+    # The shorter one: a run that takes less time than expected ends before it is killed.
+    seconds = min(run(tmp_path / "first")[1], run(tmp_path / "undisturbed")[1])
     expected = datasets(tmp_path / "undisturbed")
     assert len(expected) == 2 * 6
 

@@ -1,6 +1,6 @@
 """The whole way, from pictures to sentences that find them: real ffmpeg, untrained networks, a real training.
 
-The networks are small; `make run` goes the same way with those of the paper.
+The networks are small. `make run` does the same with those of the paper and prints their figures, which no test checks.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def in_own_process(environment: dict[str, str], *arguments: object) -> Answer:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Let PyTorch compute in this process as in those of their own: sums of several threads differ."""
+    """Let PyTorch use one thread, as the child processes do: sums over several threads differ."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -47,8 +47,9 @@ def without_paths(answer: str, *folders: Path) -> str:
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_reports_are_the_same_and_only_a_server_knows_of_flow_runs(
-    tmp_path: Path, server: dict[str, str], reeldex: Reeldex
+    tmp_path: Path, server: dict[str, str], reeldex: Reeldex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", server["PREFECT_API_URL"])  # which --no-server does not use
     data = data_of(make_captioned(tmp_path))
     ways: dict[str, Reeldex] = {"--server": partial(in_own_process, server), "--no-server": reeldex}
     answers: dict[str, list[str]] = {}
@@ -112,8 +113,9 @@ def test_a_server_is_asked_for_in_vain_where_none_is_configured(tmp_path: Path, 
 
 
 def test_a_damaged_store_is_reported_alike_and_fails_the_flow_run(
-    tmp_path: Path, server: dict[str, str], reeldex: Reeldex
+    tmp_path: Path, server: dict[str, str], reeldex: Reeldex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", server["PREFECT_API_URL"])  # which --no-server does not use
     make_captioned(tmp_path)
     store = tmp_path / "store"
     ways: dict[str, Reeldex] = {"--server": partial(in_own_process, server), "--no-server": reeldex}
