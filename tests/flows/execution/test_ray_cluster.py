@@ -76,6 +76,11 @@ class Extraction:
         return out
 
 
+def being_read(videos: Path) -> list[int]:
+    """Return the ids of processes that read one of these videos: the command itself names their folder alone."""
+    return processes_that_name(f"{videos}/long ")
+
+
 def rows(store: Path) -> dict[str, bytes]:
     opened = FeatureStore(store)
     return {video_id: opened.read(SPACE, video_id).tobytes() for video_id in opened.ids(SPACE)}
@@ -110,7 +115,7 @@ def test_ctrl_c_ends_the_workers_and_their_ffmpeg_and_leaves_the_cluster(
     before = set(nodes.processes())
     for number in (signal.SIGINT, signal.SIGKILL):
         extraction = Extraction(nodes, videos, tmp_path / "store")
-        wait_until(lambda: len(processes_that_name(str(videos))) > 1, 120, process=extraction.process)
+        wait_until(lambda: bool(being_read(videos)), 120, process=extraction.process)
         os.kill(extraction.process.pid, number)
         extraction.ended(130 if number == signal.SIGINT else -signal.SIGKILL)
         wait_until(lambda: not processes_that_name(str(videos)), 30)
@@ -121,10 +126,11 @@ def test_ctrl_c_ends_the_workers_and_their_ffmpeg_and_leaves_the_cluster(
 def test_the_loss_of_the_head_node_ends_the_run_in_words(
     nodes: RayNodes, tmp_path: Path, make_video: MakeVideo
 ) -> None:
+    videos = tmp_path / "videos"
     for index in range(2):
-        make_video(tmp_path / "videos" / f"long {index}.mp4", seconds=600, rate=1)
-    extraction = Extraction(nodes, tmp_path / "videos", tmp_path / "store")
-    wait_until(lambda: len(processes_that_name(str(tmp_path / "videos"))) > 1, 120, process=extraction.process)
+        make_video(videos / f"long {index}.mp4", seconds=600, rate=1)
+    extraction = Extraction(nodes, videos, tmp_path / "store")
+    wait_until(lambda: bool(being_read(videos)), 120, process=extraction.process)
     nodes.kill(HEAD)
     extraction.ended(1)
     assert re.search(r"The head node of the Ray cluster \(.*\) has not answered for 20 s: ", extraction.log)
