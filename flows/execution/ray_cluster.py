@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -55,7 +56,8 @@ def ray_cluster(address: str) -> Iterator[RayCluster]:
     finally:
         # Without the head node, Ray would wait for it.
         if not connected_before and not watch.is_lost:
-            ray.shutdown()
+            with _garbage_kept():
+                ray.shutdown()
         watch.close()
 
 
@@ -237,6 +239,22 @@ def _require_answer(address: str) -> None:
         raise UsageError(
             f"No Ray cluster answers at {address} ({error}). `ray start --head` prints the address of its head node."
         ) from error
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Collect no garbage, in any thread, for the duration of the block.
+
+    Ray ends the process, with status 1 and without a word, when a reference to one of its objects is deleted after its
+    connection was closed and before it has noted that. Such references are left in cycles, as by tracebacks.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -15,9 +15,10 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.prefect_database import put_empty_database
+from tests.processes import LivingProcess, process_status, process_tree
 from tests.slow_reading import path_with_slow_ffmpeg
 from tests.waiting import wait_until
 
@@ -32,38 +33,6 @@ _SHORT_INTERVALS = {
 # longest.
 _POLL_SECONDS, _END_POLL_SECONDS = 0.2, 0.5
 _STARTED_WORK = re.compile(r"^Shard (\d{5}): (\d+) of (\d+) videos to extract$")
-
-
-class LivingProcess(NamedTuple):
-    """A process, told from a later one with its id by its start, in clock ticks."""
-
-    pid: int
-    start: int
-    command: str
-
-    def alive(self) -> bool:
-        """Whether it is still there."""
-        status = _status(self.pid)
-        return status is not None and status[1] == self.start
-
-    def __str__(self) -> str:
-        return f"process {self.pid} ({self.command})"
-
-
-def _status(process_id: int) -> tuple[int, int] | None:
-    """Return a process's parent and start, or None when it is gone or only waits to be reaped."""
-    try:
-        fields = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else (int(fields[1]), int(fields[19]))
-
-
-def _command(process_id: int) -> str:
-    try:
-        return Path(f"/proc/{process_id}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[:200]
-    except OSError:
-        return "ended"
 
 
 class ReeldexUp:
@@ -132,14 +101,7 @@ class ReeldexUp:
     def tree(self) -> list[LivingProcess]:
         """Return it and all processes below it, also those that lead groups or sessions of their own."""
         assert self.process is not None
-        parents = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and (status := _status(int(entry.name))) is not None:
-                parents[int(entry.name)] = status
-        found = {self.process.pid}
-        while more := {pid for pid, (parent, _) in parents.items() if parent in found} - found:
-            found |= more
-        return [LivingProcess(pid, parents[pid][1], _command(pid)) for pid in sorted(found) if pid in parents]
+        return process_tree(self.process.pid)
 
     def until(self, true: Callable[[], Any], seconds: float = 180, every: float = _POLL_SECONDS) -> Any:  # noqa: ANN401 - what `true` returns
         """Wait until `true()` is, polling every `every` seconds, and return what it returned."""
@@ -212,7 +174,7 @@ class ReeldexUp:
         if run["state"]["type"] in FINAL and (process := run["labels"].get("reeldex.process")):
             # Its process sends what is left of the log after it has set the last state, and then ends.
             number, _, start = process.partition("@")
-            self.until(lambda: (status := _status(int(number))) is None or status[1] != int(start), seconds=30)
+            self.until(lambda: (status := process_status(int(number))) is None or status[1] != int(start), seconds=30)
         query = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
         lines: list[dict[str, Any]] = []
         while page := self.api("/logs/filter", {**query, "offset": len(lines)}):
@@ -255,13 +217,6 @@ class ReeldexUp:
         folder = self.folder / store / "features" / "wide2d.random" / f"shard-{shard:05d}.h5"
         folder.mkdir(parents=True)
         return folder
-
-
-def parent(process_id: int) -> int:
-    """Return the id of a living process's parent."""
-    status = _status(process_id)
-    assert status is not None
-    return status[0]
 
 
 def running_processes(text: str) -> list[int]:

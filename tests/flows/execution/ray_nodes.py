@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.flows.killable import processes_that_name
+from tests.processes import process_tree
 from tests.waiting import wait_until
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -79,10 +80,13 @@ class RayNodes:
 
     def kill(self, name: str) -> None:
         """Kill a node as a power failure does: all its processes at once."""
-        for process in processes_that_name(f"{self._mark}/{name}/"):
+        node = self._nodes.pop(name)
+        # Ray's agents have their title where their environment was.
+        below = {process.pid for process in process_tree(node.pid)}
+        for process in below.union(processes_that_name(f"{self._mark}/{name}/")):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        self._nodes.pop(name).wait(30)
+        node.wait(30)
 
     def processes(self) -> list[int]:
         """Return the ids of all processes of the nodes."""

@@ -179,6 +179,41 @@ def test_a_program_that_is_connected_already_stays_so(nodes: RayNodes, tmp_path:
         ray.shutdown()
 
 
+# References to objects of Ray become garbage all the time, also while the connection is closed.
+_GARBAGE_OF_RAY = """
+import gc, sys, threading, time
+from reeldex.flows.execution.ray_cluster import ray_cluster
+
+class Cycle:
+    pass
+
+def drop(references):
+    while references and not ended.is_set():
+        cycle = Cycle()
+        cycle.itself, cycle.reference = cycle, references.pop()
+        del cycle
+        time.sleep(0.002)  # time is tested: the references last for longer than the connection takes to close
+
+ended = threading.Event()
+gc.set_threshold(50, 1, 1)
+with ray_cluster(sys.argv[1]):
+    import ray
+    dropping = threading.Thread(target=drop, args=([ray.put(number) for number in range(5000)],))
+    dropping.start()
+left = dropping.is_alive()
+ended.set()
+dropping.join()
+assert left and gc.isenabled()
+"""
+
+
+@slow
+def test_garbage_in_another_thread_does_not_end_the_process_that_leaves_a_cluster(nodes: RayNodes) -> None:
+    command = [sys.executable, "-c", _GARBAGE_OF_RAY, nodes.address]
+    ended = subprocess.run(command, env=nodes.environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+
+
 @slow
 def test_a_cluster_without_room_for_a_worker_is_refused(nodes: RayNodes) -> None:
     for options, devices, said in (
