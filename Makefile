@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= store
 VIDEOS ?=
+# The folder of the ffmpeg that the tests use; without one they use that of imageio-ffmpeg (tests/conftest.py).
 FFMPEG ?=
+export FFMPEG
 # The PyTorch of `make run`: cuda, or cpu without the CUDA libraries (1.7 GB instead of 6.7 GB in .venv), from PyTorch's
 # own index or from the wheels in the folder TORCH_WHEELS. The tests and tools need cuda, which runs without a GPU too.
 TORCH ?= cuda
@@ -64,10 +66,9 @@ lab-day: setup
 DECODING := $(addprefix tests/extractors/test_,damage.py decode.py ffmpeg_process.py file_kinds.py gaps.py golden.py \
 	pictures.py probe.py sample_clock.py spans.py thumbnail.py timeline.py video_tracks.py)
 
-# What decodes, with the ffmpeg in the folder FFMPEG, such as /usr/bin, or else with the one that `make test` takes. The
-# networks are left out: equal frames make equal features.
+# What decodes, for another ffmpeg: FFMPEG=/usr/bin. The networks are left out: equal frames make equal features.
 test-decoding: setup
-	$(if $(FFMPEG),PATH="$(abspath $(FFMPEG)):$$PATH") $(PYTEST) $(DECODING) -k "not published_features"
+	$(PYTEST) $(DECODING) -k "not published_features"
 
 # Stores and videos at gs:// and az://: the real clients with emulators of the services. Neither is in the lock files, so
 # that `make test` skips these tests.

@@ -32,6 +32,30 @@ _STATE = Path(tempfile.mkdtemp(prefix="reeldex-test-state-"))
 _CERTIFICATE = _STATE / "certificate.pem"
 _END = "-----END CERTIFICATE-----\n"
 _CERTIFICATE.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(_END)[0] + _END, encoding="utf-8")
+
+
+def _put_ffmpeg_on_path() -> None:
+    """Put the ffmpeg of the tests before all others: that of the folder FFMPEG, or else the one of imageio-ffmpeg.
+
+    So it is the same on every machine. Distributions' link a hundred libraries, and take four times as long to start.
+    """
+    if named := os.environ.get("FFMPEG"):
+        folder = Path(named).resolve()
+        if shutil.which("ffmpeg", path=folder) is None:
+            raise pytest.UsageError(f"FFMPEG names the folder {folder}, which has no program ffmpeg.")
+        os.environ["FFMPEG"] = str(folder)  # for tests that start pytest elsewhere
+    else:
+        import imageio_ffmpeg
+
+        folder = _STATE / "ffmpeg"
+        folder.mkdir()
+        program = shutil.which(imageio_ffmpeg.get_ffmpeg_exe())  # the one on PATH where the package has none
+        assert program is not None
+        (folder / "ffmpeg").symlink_to(program)
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+_put_ffmpeg_on_path()
 os.environ.pop("TORCH_HOME", None)
 os.environ.update(
     # Neither read nor written by tests: the user's caches of weights, converted networks and word vectors.
@@ -161,9 +185,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_state() -> Iterator[None]:
-    yield
+def pytest_unconfigure() -> None:
+    """Remove the state, also that of the process that only hands the tests to others."""
     shutil.rmtree(_STATE, ignore_errors=True)
 
 

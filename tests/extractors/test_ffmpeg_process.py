@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 
 from reeldex.extractors import ffmpeg, ffmpeg_process, resnet152, resnext101
@@ -127,6 +128,21 @@ def test_a_frame_far_over_the_limit_is_called_too_large(tmp_path: Path, make_vid
         list(decode(VideoSource("a", str(video)), [resnet152.SPEC], DecodeLimits(max_frame_pixels=100)))
     assert raised.value.reason is FailureReason.TOO_LARGE
     assert "limits.max_frame_pixels" in str(raised.value)
+
+
+def test_the_tests_use_one_ffmpeg_on_every_machine() -> None:
+    chosen = os.environ.get("FFMPEG")
+    expected = Path(chosen) / "ffmpeg" if chosen else Path(imageio_ffmpeg.get_ffmpeg_exe())
+    assert Path(ffmpeg.executable()).resolve() == expected.resolve()
+
+
+def test_a_folder_without_ffmpeg_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-p", "no:cacheprovider", __file__]
+    ended = subprocess.run(
+        command, env={**os.environ, "FFMPEG": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"FFMPEG names the folder {tmp_path}, which has no program ffmpeg." in ended.stderr
 
 
 def test_without_the_programs_that_guard_it_ffmpeg_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
