@@ -53,6 +53,12 @@ class RayNodes:
             text = self._log(name).read_text
             wait_until(lambda text=text: "Ray runtime started" in text(), 120, process=self._nodes[name], details=text)  # type: ignore[misc]
 
+    def restore(self, *names: str) -> None:
+        """Start those of the nodes that were killed; all, if the head node was."""
+        if _FIRST_NODE not in self._nodes:
+            self.stop()
+        self.start(*(name for name in names if name not in self._nodes))
+
     def _start(self, name: str, gpus: int) -> None:
         where = ["--head", f"--port={self._port}", "--include-dashboard=false", f"--temp-dir={self._folder}"]
         command = [

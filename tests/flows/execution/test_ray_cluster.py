@@ -29,11 +29,19 @@ SETTINGS = ("--weights", "random", "--extractors", "wide2d", "--shard-videos", "
 SPACE = "wide2d.random"
 
 
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[RayNodes]:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
     """Two nodes, where a shard takes some seconds."""
-    with ray_nodes(HEAD, OTHER, path=path_with_slow_ffmpeg(tmp_path, "*", 2.0)) as found:
+    path = path_with_slow_ffmpeg(tmp_path_factory.mktemp("ffmpeg"), "*", 2.0)
+    with ray_nodes(HEAD, OTHER, path=path) as found:
         yield found
+
+
+@pytest.fixture
+def nodes(cluster: RayNodes) -> RayNodes:
+    """Both nodes, also after a test that has killed one."""
+    cluster.restore(HEAD, OTHER)
+    return cluster
 
 
 @pytest.fixture
