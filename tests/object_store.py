@@ -136,7 +136,7 @@ def _without_condition(
 @contextmanager
 def running() -> Iterator[ObjectStore]:
     """Run the server while the block runs."""
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Silent(WSGIRequestHandler):
@@ -146,7 +146,8 @@ def running() -> Iterator[ObjectStore]:
             pass
 
     store = ObjectStore()
-    application = store.application(DomainDispatcherApplication(create_backend_app))
+    # Not through the dispatcher of all services, which searches the folders of all moto at each request.
+    application = store.application(create_backend_app("s3"))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Silent)
     store.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
