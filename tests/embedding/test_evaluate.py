@@ -71,7 +71,7 @@ def test_sentences_without_known_words_stay_and_are_counted(tmp_path: Path, mode
 
 @pytest.mark.slow
 def test_no_more_is_held_than_the_scores_the_clips_and_a_batch(tmp_path: Path) -> None:
-    wide = new_model(ModelSpec(synthetic.SPEC.video_dim, 4000, synthetic.SPEC.word_dim, max_words=4), 1)
+    wide = new_model(ModelSpec(synthetic.SPEC.video_dim, 2000, synthetic.SPEC.word_dim, max_words=4), 1)
     clips = [
         Clip(f"{kind}-{at}", f"{kind}-{at}", (f"the {kind} one",) * 500) for at in range(2) for kind in synthetic.KINDS
     ]
@@ -82,8 +82,8 @@ def test_no_more_is_held_than_the_scores_the_clips_and_a_batch(tmp_path: Path) -
     scores = score(wide, test_set, words, 50)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    embeddings = len(scores) * 4000 * 4
-    assert peak < embeddings / 10, "8000 sentences' embeddings would be 128 MB"
+    embeddings = len(scores) * 2000 * 4
+    assert peak < embeddings / 10, "8000 sentences' embeddings would be 64 MB"
 
 
 def test_several_sentences_a_video_are_drawn_together_for_the_intervals() -> None:

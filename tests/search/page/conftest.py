@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.search.page.fixed_searcher import FixedSearcher, make_fixed_index, page_options, running_page
+from tests.search.page.requests import client_of
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,6 @@ def fixed_index(tmp_path_factory: pytest.TempPathFactory) -> FixedSearcher:
 def page(fixed_index: FixedSearcher, tmp_path: Path) -> Iterator[httpx.Client]:
     with (
         running_page(fixed_index, page_options(tmp_path / "cache")) as address,
-        httpx.Client(base_url=address, timeout=30, trust_env=False) as client,
+        client_of(address) as client,
     ):
         yield client

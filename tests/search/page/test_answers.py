@@ -12,6 +12,7 @@ from reeldex.embedding.errors import CheckpointError
 from reeldex.search.errors import IndexBusyError, IndexDamagedError, IndexMismatchError
 from reeldex.search.page.live_index import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
+from tests.search.page.requests import get
 
 
 @pytest.mark.slow
@@ -45,7 +46,7 @@ def test_an_id_with_signs_of_patterns_is_that_one_video(fixed_index: FixedSearch
     videos = [dataclasses.replace(fixed_index.videos()["colours"], video_id=each.video_id) for each in odd]
     with running_page(FixedSearcher(videos, odd), page_options(tmp_path)) as address:
         params = {"q": "bowl", "in": video_key("take [1]*")}
-        answer = httpx.get(f"{address}/api/search", params=params, trust_env=False).json()
+        answer = get(f"{address}/api/search", params=params).json()
     assert [each["name"] for each in answer["moments"]] == ["take [1]*"]
 
 
@@ -61,12 +62,12 @@ def test_a_video_at_a_url_is_found_and_not_played(fixed_index: FixedSearcher, tm
     video = dataclasses.replace(fixed_index.videos()["colours"], path="s3://lab/colours.mp4")
     moments = [each for each in fixed_index.moments if each.video_id == "colours"]
     with running_page(FixedSearcher([video], moments), page_options(tmp_path)) as address:
-        answer = httpx.get(f"{address}/api/search?q=bowl", trust_env=False).json()
+        answer = get(f"{address}/api/search?q=bowl").json()
         assert {each["playable"] for each in answer["moments"]} == {False}
         key = video_key("colours")
         media = [f"/videos/{key}", f"/pictures/{key}/1000.jpg", f"/api/playing/{key}", f"/segments/{key}/remux/0.mp4"]
         for each in media:
-            refused = httpx.get(address + each, trust_env=False)
+            refused = get(address + each)
             assert refused.status_code == 404
             assert "This video is at a URL" in refused.json()["error"]["message"], each
 
@@ -117,7 +118,7 @@ def test_errors_of_the_index_have_a_status(
     searcher = FixedSearcher(list(fixed_index.videos().values()), fixed_index.moments)
     searcher.broken = error
     with running_page(searcher, page_options(tmp_path)) as address:
-        answer = httpx.get(f"{address}/api/search?q=bowl", trust_env=False)
+        answer = get(f"{address}/api/search?q=bowl")
     assert answer.status_code == status
     assert ("retry-after" in answer.headers) == (status == 503)
     assert "nosniff" in answer.headers["x-content-type-options"]
@@ -129,11 +130,11 @@ def test_errors_of_the_index_have_a_status(
 def test_a_rebuilt_index_answers_without_a_restart(fixed_index: FixedSearcher, tmp_path: Path) -> None:
     old = FixedSearcher(list(fixed_index.videos().values()), fixed_index.moments)
     with running_page(old, page_options(tmp_path, refresh_seconds=0.001)) as address:
-        assert httpx.get(f"{address}/api/about", trust_env=False).json()["moments"] == 8
+        assert get(f"{address}/api/about").json()["moments"] == 8
         old.newer = FixedSearcher([fixed_index.videos()["modern"]], [fixed_index.moments[5]])
-        assert httpx.get(f"{address}/api/about", trust_env=False).json()["moments"] == 1
-        assert httpx.get(f"{address}/videos/{video_key('modern')}", trust_env=False).status_code == 200
-        assert httpx.get(f"{address}/videos/{video_key('colours')}", trust_env=False).status_code == 404
+        assert get(f"{address}/api/about").json()["moments"] == 1
+        assert get(f"{address}/videos/{video_key('modern')}").status_code == 200
+        assert get(f"{address}/videos/{video_key('colours')}").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_new_index_that_cannot_be_opened_leaves_the_old_one_and_says_so(
 
         with monkeypatch.context() as patch:
             patch.setattr(searcher, "refreshed", broken)
-            answer = httpx.get(f"{address}/api/search?q=bowl", trust_env=False).json()
+            answer = get(f"{address}/api/search?q=bowl").json()
             assert answer["stale"] == str(error)
             assert len(answer["moments"]) == 7
-        assert httpx.get(f"{address}/api/search?q=bowl", trust_env=False).json()["stale"] == ""
+        assert get(f"{address}/api/search?q=bowl").json()["stale"] == ""

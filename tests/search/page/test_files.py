@@ -10,6 +10,7 @@ import pytest
 
 from reeldex.search.page.live_index import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, FixedVideo, page_options, running_page
+from tests.search.page.requests import get
 
 COLOURS = f"/videos/{video_key('colours')}"
 
@@ -75,9 +76,9 @@ def test_a_changed_file_has_another_tag(fixed_index: FixedSearcher, tmp_path: Pa
     path = tmp_path / "a.mp4"
     path.write_bytes(b"one")
     with running_page(FixedSearcher([FixedVideo("a", str(path), 1.0)], []), page_options(tmp_path / "c")) as address:
-        one = httpx.get(f"{address}/videos/{video_key('a')}", trust_env=False)
+        one = get(f"{address}/videos/{video_key('a')}")
         path.write_bytes(b"two")
-        two = httpx.get(f"{address}/videos/{video_key('a')}", trust_env=False)
+        two = get(f"{address}/videos/{video_key('a')}")
     assert (one.content, two.content) == (b"one", b"two")
     assert one.headers["etag"] != two.headers["etag"]
 
@@ -90,8 +91,8 @@ def test_what_is_no_readable_regular_file_is_not_opened_for_long(tmp_path: Path)
     names = ["pipe.mp4", "folder.mp4", "page.html", "gone.mp4", "nul\0.mp4", "empty.mp4"]
     videos = [FixedVideo(name, str(tmp_path / name), 1.0) for name in names]
     with running_page(FixedSearcher(videos, []), page_options(tmp_path / "cache")) as address:
-        answers = {name: httpx.get(f"{address}/videos/{video_key(name)}", trust_env=False) for name in names}
-        picture = httpx.get(f"{address}/pictures/{video_key('pipe.mp4')}/0.jpg", trust_env=False)
+        answers = {name: get(f"{address}/videos/{video_key(name)}") for name in names}
+        picture = get(f"{address}/pictures/{video_key('pipe.mp4')}/0.jpg")
     statuses = {name: answer.status_code for name, answer in answers.items()}
     assert statuses == {
         "pipe.mp4": 403,

@@ -20,6 +20,7 @@ from reeldex.search.page.problems import Problem
 from reeldex.search.page.request_limits import TokenBucket
 from reeldex.search.results import SearchResults
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
+from tests.search.page.requests import get
 
 
 def raw_get(page: httpx.Client, target: str, **headers: str) -> tuple[int, bytes]:
@@ -182,7 +183,7 @@ def test_of_200_requests_at_once_those_above_the_limit_are_asked_to_come_back(
     busy = threading.Semaphore(0)
 
     def ask(_: int) -> httpx.Response:
-        answer = httpx.get(f"{address}/api/search?q=bowl", trust_env=False, timeout=60)
+        answer = get(f"{address}/api/search?q=bowl", timeout=60)
         if answer.status_code == 503:
             busy.release()
         return answer
@@ -196,12 +197,12 @@ def test_of_200_requests_at_once_those_above_the_limit_are_asked_to_come_back(
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [503] * 190
     refused = [answer for answer in answers if answer.status_code == 503]
     assert all(answer.headers["retry-after"] == "2" for answer in refused)
-    assert httpx.get(f"{address}/api/about", trust_env=False).status_code == 200, "it goes on afterwards"
+    assert get(f"{address}/api/about").status_code == 200, "it goes on afterwards"
 
 
 def test_too_many_searches_in_a_row_are_asked_to_wait(fixed_index: FixedSearcher, tmp_path: Path) -> None:
     with running_page(fixed_index, page_options(tmp_path, searches_per_second=0.001, searches_at_once=3)) as address:
-        answers = [httpx.get(f"{address}/api/search?q=bowl", trust_env=False) for _ in range(5)]
+        answers = [get(f"{address}/api/search?q=bowl") for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
     assert answers[-1].headers["retry-after"] == "2"
 

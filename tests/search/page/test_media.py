@@ -28,6 +28,7 @@ from tests.search.page.fixed_searcher import (
     running_page,
     start_page_process,
 )
+from tests.search.page.requests import get
 from tests.waiting import wait_until
 
 
@@ -88,7 +89,7 @@ def test_a_file_name_that_looks_like_a_description_does_not_mislead_the_page(
     hostile.write_bytes(Path(fixed_index.videos()["old film"].path).read_bytes())
     searcher = FixedSearcher([FixedVideo("hostile", str(hostile), 9.0)], [])
     with running_page(searcher, page_options(tmp_path / "cache")) as address:
-        plan = httpx.get(f"{address}/api/playing/{video_key('hostile')}", trust_env=False).raise_for_status().json()
+        plan = get(f"{address}/api/playing/{video_key('hostile')}").raise_for_status().json()
     assert plan["deliveries"] == ["transcode"], "the file is MPEG-4 part 2, whatever its name says"
     assert plan["duration_seconds"] == pytest.approx(30, abs=0.1)
 
@@ -104,7 +105,7 @@ def test_a_file_that_is_not_a_video_is_distinguished_from_a_missing_one(
     with running_page(FixedSearcher(videos, []), page_options(tmp_path / "cache")) as address:
         for kind in ("api/playing/{}", "pictures/{}/0.jpg", "segments/{}/transcode/0.mp4"):
             for name, status in (("text.avi", 422), ("list.m3u8", 422), ("gone.avi", 404)):
-                answer = httpx.get(f"{address}/{kind.format(video_key(name))}", trust_env=False, timeout=30)
+                answer = get(f"{address}/{kind.format(video_key(name))}", timeout=30)
                 assert answer.status_code == status, (kind, name)
                 assert "root:" not in answer.text
 
@@ -116,11 +117,11 @@ def test_a_picture_of_a_changed_file_is_made_again(tmp_path: Path) -> None:
     with running_page(
         FixedSearcher([FixedVideo("a", str(path), 3.0)], []), page_options(tmp_path / "cache")
     ) as address:
-        one = httpx.get(f"{address}/pictures/{video_key('a')}/500.jpg", trust_env=False).content
-        assert httpx.get(f"{address}/pictures/{video_key('a')}/500.jpg", trust_env=False).content == one
+        one = get(f"{address}/pictures/{video_key('a')}/500.jpg").content
+        assert get(f"{address}/pictures/{video_key('a')}/500.jpg").content == one
         command = ["-v", "error", "-y", "-f", "lavfi", "-i", "color=white:s=160x90:r=25:d=3"]
         subprocess.run([ffmpeg.executable(), *command, str(path)], check=True)
-        two = httpx.get(f"{address}/pictures/{video_key('a')}/500.jpg", trust_env=False).content
+        two = get(f"{address}/pictures/{video_key('a')}/500.jpg").content
     assert is_colour_of(0, pixel(one))
     assert min(pixel(two)) > 245
 
@@ -150,7 +151,7 @@ def test_a_full_disk_costs_the_cache_and_not_the_picture(fixed_index: FixedSearc
     with running_page(fixed_index, page_options(tmp_path / "cache")) as address:
         (tmp_path / "cache").rmdir()
         (tmp_path / "cache").write_text("a file where the folder was")
-        answer = httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=30)
+        answer = get(f"{address}/pictures/{video_key('colours')}/500.jpg", timeout=30)
     assert answer.status_code == 200
 
 
@@ -179,7 +180,7 @@ def test_twenty_who_want_one_picture_cost_one_process(fixed_index: FixedSearcher
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
         with concurrent.futures.ThreadPoolExecutor(20) as pool:
             target = f"{address}/pictures/{video_key('colours')}/500.jpg"
-            answers = list(pool.map(lambda _: httpx.get(target, trust_env=False, timeout=30), range(20)))
+            answers = list(pool.map(lambda _: get(target, timeout=30), range(20)))
         assert {answer.content for answer in answers} == {b"picture\n"}
         assert len(started(tmp_path)) == 1
 
@@ -192,7 +193,7 @@ def test_processes_are_few_and_the_line_is_bounded(fixed_index: FixedSearcher, t
 
         def ask(second: int) -> int:
             target = f"{address}/pictures/{video_key('colours')}/{second}000.jpg"
-            return httpx.get(target, trust_env=False, timeout=30).status_code
+            return get(target, timeout=30).status_code
 
         answers = [pool.submit(ask, second) for second in range(10)]
         wait_until(lambda: len(started(tmp_path)) == 2, 15)
@@ -207,7 +208,7 @@ def test_work_that_no_request_waits_for_is_cancelled(fixed_index: FixedSearcher,
     program = stand_in(tmp_path, "sleep 1000")
     with running_page(fixed_index, page_options(tmp_path / "cache", ffmpeg=program)) as address:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=5)
+            get(f"{address}/pictures/{video_key('colours')}/500.jpg", timeout=5)
         wait_until(lambda: started(tmp_path) and not any(map(alive, started(tmp_path))), 15)
 
 
@@ -215,7 +216,7 @@ def test_what_takes_too_long_is_ended(fixed_index: FixedSearcher, tmp_path: Path
     program = stand_in(tmp_path, "sleep 1000 & wait")  # a child of its own: the whole group has to go
     options = page_options(tmp_path / "cache", ffmpeg=program, picture_timeout_seconds=0.5)
     with running_page(fixed_index, options) as address:
-        answer = httpx.get(f"{address}/pictures/{video_key('colours')}/500.jpg", trust_env=False, timeout=20)
+        answer = get(f"{address}/pictures/{video_key('colours')}/500.jpg", timeout=20)
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
         assert not any(map(alive, started(tmp_path)))
 
@@ -229,9 +230,7 @@ def test_a_killed_server_leaves_no_process(fixed_index: FixedSearcher, tmp_path:
     process, address = start_page_process(folder, tmp_path / "cache", program.command[0])
     try:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(
-                httpx.get, f"{address}/pictures/{video_key('colours')}/900.jpg", trust_env=False, timeout=30
-            )
+            asked = pool.submit(get, f"{address}/pictures/{video_key('colours')}/900.jpg", timeout=30)
             wait_until(lambda: any(map(alive, started(tmp_path))), 15)
             process.send_signal(number)
             process.wait(20)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from reeldex.search.index import SearchIndex
 from reeldex.search.page.live_index import video_key
 from tests.search.library import Library, make_library
 from tests.search.page.fixed_searcher import make_colours, page_options, running_page
+from tests.search.page.requests import client_of
 from tests.search.page.test_media import is_colour_of, pixel
 
 _NAMES = ("kitchen/colours [1].mp4", "old film.avi")
@@ -31,7 +31,7 @@ def test_an_index_is_searched_shown_played_and_refreshed(library: Library) -> No
     with (
         SearchIndex.open(library.folder / "index") as index,
         running_page(index, options) as address,
-        httpx.Client(base_url=address, timeout=30, trust_env=False) as page,
+        client_of(address) as page,
     ):
         assert page.get("/api/about").json()["videos"] == 2
         answer = page.get("/api/search", params={"q": "chop the zebra"}).raise_for_status().json()
