@@ -26,8 +26,7 @@ def _running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect")}
-    put_empty_database(folder / "prefect")
+    environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), **put_empty_database(folder / "prefect")}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -38,7 +38,7 @@ class OwnServer(ReeldexUp):
             url = url.replace("postgresql://", "postgresql+asyncpg://")
             self.environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = url
         else:
-            put_empty_database(folder / "home" / ".prefect")
+            self.environment |= put_empty_database(folder / "home" / ".prefect")
         self.environment["PREFECT_API_URL"] = f"{self.url}/api"
         self.server: subprocess.Popen[bytes] | None = None
         self.first: subprocess.Popen[bytes] | None = None  # the worker, if others are started beside it

@@ -82,7 +82,7 @@ class ReeldexUp:
         Its first database is a ready one, unless it `makes_database`.
         """
         if not self.makes_database:
-            put_empty_database(self.folder / "state/reeldex/prefect")
+            self.environment |= put_empty_database(self.folder / "state/reeldex/prefect")
         log = self.folder / "up.log"
         command = [sys.executable, "-m", "reeldex", "up", "--port", str(self.port), *options]
         with log.open("wb") as file:
