@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from reeldex.garbage_collection import GARBAGE_COLLECTION_OFF
 from reeldex.remote_faults import RemoteError, RemoteFault, attempted, connected
 from reeldex.remote_files import let_client_finish
 from reeldex.remote_urls import RemoteUrl
@@ -26,39 +25,6 @@ _REPLACED = RemoteFault(
 _REMOVED = RemoteFault("removed", "the file was removed while it was read", "Open it again where it is now, if it is.")
 
 
-class _PausedCollection:
-    """Automatic garbage collection of this process, which stays off as long as anyone needs that."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._needed = 0
-        self._was_on = False
-
-    def renew(self) -> None:
-        """Count anew: in a child process, the threads that needed it do not exist."""
-        if self._needed and self._was_on:
-            gc.enable()
-        self._guard = threading.Lock()
-        self._needed = 0
-
-    def __enter__(self) -> None:
-        with self._guard:
-            if not self._needed:
-                self._was_on = gc.isenabled()
-                gc.disable()
-            self._needed += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._guard:
-            self._needed -= 1
-            if not self._needed and self._was_on:
-                gc.enable()
-
-
-_PAUSED_COLLECTION = _PausedCollection()
-os.register_at_fork(after_in_child=_PAUSED_COLLECTION.renew)
-
-
 @contextmanager
 def safe_for_hdf5(url: RemoteUrl) -> Iterator[None]:
     """Within the block, HDF5 may read from a RangeReader of this URL.
@@ -69,7 +35,7 @@ def safe_for_hdf5(url: RemoteUrl) -> Iterator[None]:
     remedy.)
     """
     system, _ = connected(url)
-    with _PAUSED_COLLECTION:
+    with GARBAGE_COLLECTION_OFF:
         let_client_finish(system)
         yield
 

@@ -26,36 +26,40 @@ from tests.object_store import ObjectStore
 # Before anything imports Prefect: its settings and database are this run's own.
 for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]
+
+
+def _ffmpeg() -> str:
+    """Return the ffmpeg of the tests: that of the folder FFMPEG, or else the one of imageio-ffmpeg.
+
+    Distributions' link a hundred libraries, and take four times as long to start.
+    """
+    if named := os.environ.get("FFMPEG"):
+        os.environ["FFMPEG"] = folder = str(Path(named).resolve())  # for tests that start pytest elsewhere
+        program = shutil.which("ffmpeg", path=folder)
+        if program is None:
+            raise pytest.UsageError(f"FFMPEG names the folder {folder}, which has no program ffmpeg.")
+        return program
+    try:
+        import imageio_ffmpeg
+
+        return str(Path(imageio_ffmpeg.get_ffmpeg_exe()).resolve(strict=True))
+    except (ImportError, RuntimeError, OSError) as error:
+        raise pytest.UsageError(
+            f"The tests use the ffmpeg of imageio-ffmpeg, which is not available ({error}). Install that package, or "
+            "name the folder of another ffmpeg: FFMPEG=/usr/bin"
+        ) from error
+
+
+_FFMPEG = _ffmpeg()
 _STATE = Path(tempfile.mkdtemp(prefix="reeldex-test-state-"))
 # One certificate instead of all: each client of Prefect reads them for 20 ms, also where its server has none, and a
 # flow run makes a dozen clients. No test speaks to a server outside this machine.
 _CERTIFICATE = _STATE / "certificate.pem"
 _END = "-----END CERTIFICATE-----\n"
 _CERTIFICATE.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(_END)[0] + _END, encoding="utf-8")
-
-
-def _put_ffmpeg_on_path() -> None:
-    """Put the ffmpeg of the tests before all others: that of the folder FFMPEG, or else the one of imageio-ffmpeg.
-
-    So it is the same on every machine. Distributions' link a hundred libraries, and take four times as long to start.
-    """
-    if named := os.environ.get("FFMPEG"):
-        folder = Path(named).resolve()
-        if shutil.which("ffmpeg", path=folder) is None:
-            raise pytest.UsageError(f"FFMPEG names the folder {folder}, which has no program ffmpeg.")
-        os.environ["FFMPEG"] = str(folder)  # for tests that start pytest elsewhere
-    else:
-        import imageio_ffmpeg
-
-        folder = _STATE / "ffmpeg"
-        folder.mkdir()
-        program = shutil.which(imageio_ffmpeg.get_ffmpeg_exe())  # the one on PATH where the package has none
-        assert program is not None
-        (folder / "ffmpeg").symlink_to(program)
-    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
-
-
-_put_ffmpeg_on_path()
+# Before all others, so that it is the same on every machine.
+(_STATE / "ffmpeg").mkdir()
+(_STATE / "ffmpeg/ffmpeg").symlink_to(_FFMPEG)
 os.environ.pop("TORCH_HOME", None)
 os.environ.update(
     # Neither read nor written by tests: the user's caches of weights, converted networks and word vectors.
@@ -64,6 +68,7 @@ os.environ.update(
     XDG_STATE_HOME=str(_STATE),
     PREFECT_HOME=str(_STATE / "prefect"),
     SSL_CERT_FILE=str(_CERTIFICATE),
+    PATH=f"{_STATE / 'ffmpeg'}{os.pathsep}{os.environ['PATH']}",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_LOGGING_LEVEL="CRITICAL",
     DO_NOT_TRACK="1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import shutil
@@ -34,7 +35,7 @@ asyncio.run(make())
 def put_empty_database(prefect_home: Path) -> dict[str, str]:
     """Put the database of a server without runs into a folder for PREFECT_HOME, unless there is one.
 
-    Returns what the environment of its server has to say: that nothing has to be put into it.
+    Returns the environment variables for its server, which has nothing to register.
     """
     prefect_home.mkdir(parents=True, exist_ok=True)
     database = prefect_home / "prefect.db"
@@ -44,7 +45,8 @@ def put_empty_database(prefect_home: Path) -> dict[str, str]:
 
 
 def _template() -> Path:
-    template = CACHE / f"prefect-{importlib.metadata.version('prefect')}-blocks.db"
+    made = hashlib.sha256(_MAKE.encode()).hexdigest()[:8]
+    template = CACHE / f"prefect-{importlib.metadata.version('prefect')}-{made}.db"
     template.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{template}.lock"):
         if not template.exists():

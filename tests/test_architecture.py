@@ -32,6 +32,7 @@ LEAVES = {
     "containers",
     "devices",
     "errors",
+    "garbage_collection",
     "options",
     "quantities",
     "remote_faults",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -20,6 +21,7 @@ from reeldex.flows.execution.head_watch import HeadWatch
 from reeldex.flows.execution.messages import Failure, Message
 from reeldex.flows.execution.remote_worker import RemoteWorker, WorkerFacts
 from reeldex.flows.execution.shares import ClusterNode, Share
+from reeldex.garbage_collection import GARBAGE_COLLECTION_OFF
 
 if TYPE_CHECKING:
     from reeldex.flows.execution.jobs import Job
@@ -56,8 +58,12 @@ def ray_cluster(address: str) -> Iterator[RayCluster]:
     finally:
         # Without the head node, Ray would wait for it.
         if not connected_before and not watch.is_lost:
-            with _garbage_kept():
+            # Ray ends the process with status 1 when a reference to one of its objects is deleted, in any thread, after
+            # its core worker has shut down and before `ray.shutdown` has dropped it. Tracebacks leave such in cycles.
+            with GARBAGE_COLLECTION_OFF:
                 ray.shutdown()
+        elif not connected_before:
+            atexit.register(gc.disable)  # Ray shuts down at the exit of this process, after this handler
         watch.close()
 
 
@@ -239,22 +245,6 @@ def _require_answer(address: str) -> None:
         raise UsageError(
             f"No Ray cluster answers at {address} ({error}). `ray start --head` prints the address of its head node."
         ) from error
-
-
-@contextmanager
-def _garbage_kept() -> Iterator[None]:
-    """Collect no garbage, in any thread, for the duration of the block.
-
-    Ray ends the process, with status 1 and without a word, when a reference to one of its objects is deleted after its
-    connection was closed and before it has noted that. Such references are left in cycles, as by tracebacks.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import sys
 import threading
 from pathlib import Path
 
-import imageio_ffmpeg
 import pytest
 
 from reeldex.extractors import ffmpeg, ffmpeg_process, resnet152, resnext101
@@ -131,8 +130,12 @@ def test_a_frame_far_over_the_limit_is_called_too_large(tmp_path: Path, make_vid
 
 
 def test_the_tests_use_one_ffmpeg_on_every_machine() -> None:
-    chosen = os.environ.get("FFMPEG")
-    expected = Path(chosen) / "ffmpeg" if chosen else Path(imageio_ffmpeg.get_ffmpeg_exe())
+    if chosen := os.environ.get("FFMPEG"):
+        expected = Path(chosen) / "ffmpeg"
+    else:
+        import imageio_ffmpeg
+
+        expected = Path(imageio_ffmpeg.get_ffmpeg_exe())
     assert Path(ffmpeg.executable()).resolve() == expected.resolve()
 
 

@@ -128,5 +128,5 @@ def prefect_page(up: ReeldexUp, width: int = 1280, height: int = 1000) -> Iterat
     """Open a browser on the UI of `up`."""
     with chromium() as browser:
         page = PrefectPage(browser.new_page(viewport={"width": width, "height": height}), up)
-        page.page.goto(up.page_url, wait_until="commit")  # its token lets the browser in; the page need not be drawn
+        page.page.goto(up.page_url)
         yield page

@@ -29,11 +29,12 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 class RayNodes:
-    """A cluster; `environment` is that of its nodes and of programs that use it, `address` that of its head node."""
+    """A cluster; `environment` is that of its nodes and of `programs` that use it, `address` that of its head node."""
 
     def __init__(self, folder: Path, path: str) -> None:
         self._folder = folder
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self.programs: list[subprocess.Popen[str]] = []
         self._port = _free_port(_FIRST_NODE)
         self._mark = f"nodes-{secrets.token_hex(8)}"
         self.address = f"{_FIRST_NODE}:{self._port}"
@@ -87,16 +88,16 @@ class RayNodes:
     def kill(self, name: str) -> None:
         """Kill a node as a power failure does: all its processes at once."""
         node = self._nodes.pop(name)
-        # Ray's agents have their title where their environment was.
-        below = {process.pid for process in process_tree(node.pid)}
+        # Ray's agents overwrite their environment with their title: they are found as descendants.
+        below = {process.pid for process in process_tree(node.pid)} if node.poll() is None else set[int]()
         for process in below.union(processes_that_name(f"{self._mark}/{name}/")):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         node.wait(30)
 
-    def processes(self) -> list[int]:
-        """Return the ids of all processes of the nodes."""
-        return processes_that_name(self._mark)
+    def daemons(self) -> set[int]:
+        """Return the ids of Ray's own programs on the nodes, which outlive the workers of a run."""
+        return {*processes_that_name(self._mark)} & {*processes_that_name("/ray/core/src/ray/")}
 
     def stop(self) -> None:
         """Kill all nodes."""

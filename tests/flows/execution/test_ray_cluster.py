@@ -38,10 +38,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
 
 
 @pytest.fixture
-def nodes(cluster: RayNodes) -> RayNodes:
-    """Both nodes, also after a test that has killed one."""
+def nodes(cluster: RayNodes) -> Iterator[RayNodes]:
+    """Both nodes, also after a test that has killed one; the programs of the test end with it."""
     cluster.restore(HEAD, OTHER)
-    return cluster
+    yield cluster
+    for program in cluster.programs:
+        program.kill()
+        program.communicate()
+    cluster.programs.clear()
 
 
 @pytest.fixture
@@ -68,6 +72,7 @@ class Extraction:
                 env=nodes.environment,
                 text=True,
             )
+        nodes.programs.append(self.process)
 
     @property
     def log(self) -> str:
@@ -120,7 +125,8 @@ def test_ctrl_c_ends_the_workers_and_their_ffmpeg_and_leaves_the_cluster(
     videos = tmp_path / "videos"
     for index in range(4):
         make_video(videos / f"long {index}.mp4", seconds=600, rate=1)
-    before = set(nodes.processes())
+    before = nodes.daemons()
+    assert len(before) == 3, "raylet on both nodes, gcs_server on one"
     for number in (signal.SIGINT, signal.SIGKILL):
         extraction = Extraction(nodes, videos, tmp_path / "store")
         wait_until(lambda: bool(being_read(videos)), 120, process=extraction.process)
@@ -128,7 +134,7 @@ def test_ctrl_c_ends_the_workers_and_their_ffmpeg_and_leaves_the_cluster(
         extraction.ended(130 if number == signal.SIGINT else -signal.SIGKILL)
         wait_until(lambda: not processes_that_name(str(videos)), 30)
         assert number != signal.SIGINT or "Finished work is kept" in extraction.log
-    assert before <= set(nodes.processes()), "the cluster goes on"
+    assert nodes.daemons() == before, "the cluster goes on"
 
 
 def test_the_loss_of_the_head_node_ends_the_run_in_words(

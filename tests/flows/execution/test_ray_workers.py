@@ -203,14 +203,15 @@ with ray_cluster(sys.argv[1]):
 left = dropping.is_alive()
 ended.set()
 dropping.join()
-assert left and gc.isenabled()
+assert left, "the references were gone before the connection was"
+assert gc.isenabled()
 """
 
 
 @slow
 def test_garbage_in_another_thread_does_not_end_the_process_that_leaves_a_cluster(nodes: RayNodes) -> None:
     command = [sys.executable, "-c", _GARBAGE_OF_RAY, nodes.address]
-    ended = subprocess.run(command, env=nodes.environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, env=nodes.environment, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
 
 

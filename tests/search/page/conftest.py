@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.search.page.fixed_searcher import FixedSearcher, make_fixed_index, page_options, running_page
-from tests.search.page.requests import client_of
+from tests.search.page.page_requests import client_of
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from reeldex.embedding.errors import CheckpointError
 from reeldex.search.errors import IndexBusyError, IndexDamagedError, IndexMismatchError
 from reeldex.search.page.live_index import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
-from tests.search.page.requests import get
+from tests.search.page.page_requests import get
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from reeldex.search.page.live_index import video_key
 from tests.search.page.fixed_searcher import FixedSearcher, FixedVideo, page_options, running_page
-from tests.search.page.requests import get
+from tests.search.page.page_requests import get
 
 COLOURS = f"/videos/{video_key('colours')}"
 

@@ -20,7 +20,7 @@ from reeldex.search.page.problems import Problem
 from reeldex.search.page.request_limits import TokenBucket
 from reeldex.search.results import SearchResults
 from tests.search.page.fixed_searcher import FixedSearcher, page_options, running_page
-from tests.search.page.requests import get
+from tests.search.page.page_requests import get
 
 
 def raw_get(page: httpx.Client, target: str, **headers: str) -> tuple[int, bytes]:

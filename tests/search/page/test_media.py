@@ -28,7 +28,7 @@ from tests.search.page.fixed_searcher import (
     running_page,
     start_page_process,
 )
-from tests.search.page.requests import get
+from tests.search.page.page_requests import get
 from tests.waiting import wait_until
 
 

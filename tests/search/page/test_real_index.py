@@ -10,7 +10,7 @@ from reeldex.search.index import SearchIndex
 from reeldex.search.page.live_index import video_key
 from tests.search.library import Library, make_library
 from tests.search.page.fixed_searcher import make_colours, page_options, running_page
-from tests.search.page.requests import client_of
+from tests.search.page.page_requests import client_of
 from tests.search.page.test_media import is_colour_of, pixel
 
 _NAMES = ("kitchen/colours [1].mp4", "old film.avi")
