@@ -25,7 +25,9 @@ _HDR = (
 def make(path: Path, filters: str, *options: str, size: str = "160x120", seconds: int = 2) -> Path:
     path.parent.mkdir(exist_ok=True)
     source = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate=10:duration={seconds}"]
-    command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *source, "-vf", filters, *options]
+    # In one thread: with several, x264 was seen to write other bytes now and then, and what is damaged depends on them.
+    one_thread = ["-filter_threads", "1", "-threads", "1"]
+    command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *source, "-vf", filters, *options, *one_thread]
     subprocess.run([*command, str(path)], check=True)
     return path
 
