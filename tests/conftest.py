@@ -210,16 +210,13 @@ def _own_logging() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def make_video() -> MakeVideo:
     """Make a video of ffmpeg's test picture: `make_video(path, seconds=1.0, size="160x120", rate=25)`."""
-    from reeldex.extractors import ffmpeg
+    from tests.videos import made_video
 
     def make(
         path: Path, seconds: float = 1.0, size: str = "160x120", rate: int = 25, picture: str = "testsrc2"
     ) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
         source = f"{picture}=size={size}:rate={rate}:duration={seconds}"
-        command = ["-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p"]
-        subprocess.run([ffmpeg.executable(), *command, ffmpeg.input_url(str(path))], check=True)
-        return path
+        return made_video(path, "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p")
 
     return make
 

@@ -13,6 +13,7 @@ from reeldex.flows.config.pipeline import parse_config
 from reeldex.flows.extraction.prepare import prepare
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
+from tests.videos import made_video
 
 ONE = ("--weights", "random", "--extractors", "wide2d")
 SPACE = "wide2d.random"
@@ -23,13 +24,8 @@ _HDR = (
 
 
 def make(path: Path, filters: str, *options: str, size: str = "160x120", seconds: int = 2) -> Path:
-    path.parent.mkdir(exist_ok=True)
     source = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate=10:duration={seconds}"]
-    # In one thread: with several, x264 was seen to write other bytes now and then, and what is damaged depends on them.
-    one_thread = ["-filter_threads", "1", "-threads", "1"]
-    command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *source, "-vf", filters, *options, *one_thread]
-    subprocess.run([*command, str(path)], check=True)
-    return path
+    return made_video(path, *source, "-vf", filters, *options)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, EngineOptions
 from tests.extractors.conftest import LoadTiny
 from tests.networks.reeldex_test_networks import TINY_2D
+from tests.videos import made_video
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 Frames = dict[str, np.ndarray[Any, Any]]
@@ -56,9 +57,7 @@ def decoded(path: Path) -> tuple[Frames, DecodeSummary]:
 
 def make(folder: Path, name: str) -> Path:
     source = ["-f", "lavfi", "-i", f"testsrc2=size=320x240:rate=25:duration={SECONDS},noise=alls=12"]
-    command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *source, "-pix_fmt", "yuv420p", *CODECS[name]]
-    subprocess.run([*command, str(folder / name)], check=True)
-    return folder / name
+    return made_video(folder / name, *source, "-pix_fmt", "yuv420p", *CODECS[name])
 
 
 def damage(path: Path, at: float, seed: int = 0) -> Path:

@@ -19,6 +19,7 @@ from reeldex.extractors import ffmpeg, ffmpeg_process
 from reeldex.search.errors import UnknownWordsError
 from reeldex.search.page.options import FfmpegProgram, PageOptions
 from reeldex.search.results import Moment, SearchResults
+from tests.videos import made_video
 
 # Each second of a video has a colour of its own; two that follow each other are far apart.
 SECONDS_OF_COLOURS = 30
@@ -105,7 +106,6 @@ def _within(moment: Moment, at_seconds: float) -> bool:
 
 def make_colours(path: Path, *codec: str, seconds: int = SECONDS_OF_COLOURS) -> Path:
     """Make a video with sound whose colour tells the second, with these options of ffmpeg for its streams."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     red, green, blue = "40+85*mod(S,3)", "40+42*mod(floor(S/3),5)", "40+170*mod(floor(S/15),2)"
     planes = ":".join(
         f"{name}='{value.replace('S', 'floor(T+0.001)')}'" for name, value in (("r", red), ("g", green), ("b", blue))
@@ -113,9 +113,7 @@ def make_colours(path: Path, *codec: str, seconds: int = SECONDS_OF_COLOURS) -> 
     # The formulas of geq are evaluated for each pixel: four of them, enlarged, take a quarter of the time.
     picture = f"color=black:s=2x2:r=25:d={seconds},format=gbrp,geq={planes},scale=160:90:flags=neighbor"
     inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", f"sine=330:d={seconds}"]
-    command = [ffmpeg.executable(), "-v", "error", "-y", *inputs, "-pix_fmt", "yuv420p", *codec]
-    subprocess.run([*command, ffmpeg.input_url(str(path))], check=True)
-    return path
+    return made_video(path, *inputs, "-pix_fmt", "yuv420p", *codec)
 
 
 def make_fixed_index(folder: Path) -> FixedSearcher:
