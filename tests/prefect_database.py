@@ -1,4 +1,4 @@
-"""An empty database of Prefect, made once: what a server puts into a new one takes seven seconds of a core."""
+"""Empty databases of Prefect, made once: what a server puts into a new one takes seven seconds of a core."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
 from tests.cache import CACHE
+from tests.system.postgresql import dump, restore, running_postgresql
 
 # What a server does to a new database when it starts: tables, and the types of blocks.
 _MAKE = """
@@ -30,31 +32,63 @@ async def make():
 
 asyncio.run(make())
 """
+# For a server whose database is a ready one.
+_NOTHING_TO_REGISTER = {"PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
 
 
 def put_empty_database(prefect_home: Path) -> dict[str, str]:
-    """Put the database of a server without runs into a folder for PREFECT_HOME, unless there is one.
+    """Put the SQLite database of a server without runs into a folder for PREFECT_HOME, unless there is one.
 
     Returns the environment variables for its server, which has nothing to register.
     """
     prefect_home.mkdir(parents=True, exist_ok=True)
     database = prefect_home / "prefect.db"
+
+    def make(folder: Path) -> None:
+        _make_database({"PREFECT_HOME": str(folder)})
+
     if not database.exists():
-        shutil.copyfile(_template(), database)
-    return {"PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
+        shutil.copyfile(_made_once("prefect.db", make), database)
+    return _NOTHING_TO_REGISTER
 
 
-def _template() -> Path:
-    made = hashlib.sha256(_MAKE.encode()).hexdigest()[:8]
-    template = CACHE / f"prefect-{importlib.metadata.version('prefect')}-{made}.db"
-    template.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{template}.lock"):
-        if not template.exists():
-            with tempfile.TemporaryDirectory(dir=template.parent) as folder:
-                kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-                environment = {**kept, "PREFECT_HOME": folder, "HOME": folder}
-                command = [sys.executable, "-c", _MAKE]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-                assert done.returncode == 0, done.stdout + done.stderr
-                (Path(folder) / "prefect.db").replace(template)
-    return template
+def fill_postgresql(url: str) -> dict[str, str]:
+    """Fill an empty database of PostgreSQL with what a server without runs puts there.
+
+    Returns the environment variables for its server, which uses that database and has nothing to register.
+    """
+
+    def make(folder: Path) -> None:
+        with running_postgresql() as other:
+            _make_database(_names(other))
+            (folder / "prefect.sql").write_text(dump(other), encoding="utf-8")
+
+    restore(url, _made_once("prefect.sql", make).read_text(encoding="utf-8"))
+    return _names(url) | _NOTHING_TO_REGISTER
+
+
+def _names(postgresql_url: str) -> dict[str, str]:
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": postgresql_url.replace("postgresql://", "postgresql+asyncpg://")}
+
+
+def _made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """Return a file that `make` left under its name in the folder that it was given, now or in an earlier run."""
+    # "prefect.db" becomes "prefect-3.9.1-007108d9.db".
+    version = f"{importlib.metadata.version('prefect')}-{hashlib.sha256(_MAKE.encode()).hexdigest()[:8]}"
+    made = CACHE / f"{Path(name).stem}-{version}{Path(name).suffix}"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            with tempfile.TemporaryDirectory(dir=made.parent) as folder:
+                make(Path(folder))
+                (Path(folder) / name).replace(made)
+    return made
+
+
+def _make_database(settings: dict[str, str]) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**kept, "HOME": home, **settings}
+        command = [sys.executable, "-c", _MAKE]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -15,8 +15,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from tests.prefect_database import put_empty_database
-from tests.system.postgresql import is_installed, postgresql
+from tests.prefect_database import fill_postgresql, put_empty_database
+from tests.system.postgresql import is_installed, running_postgresql
 from tests.system.running import ReeldexUp
 from tests.waiting import wait_until
 
@@ -34,9 +34,7 @@ class OwnServer(ReeldexUp):
         super().__init__(folder, pipeline)
         self._database = ExitStack()
         if is_installed():
-            url = self._database.enter_context(postgresql())
-            url = url.replace("postgresql://", "postgresql+asyncpg://")
-            self.environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = url
+            self.environment |= fill_postgresql(self._database.enter_context(running_postgresql()))
         else:
             self.environment |= put_empty_database(folder / "home" / ".prefect")
         self.environment["PREFECT_API_URL"] = f"{self.url}/api"

@@ -22,12 +22,29 @@ def is_installed() -> bool:
     return bool(_installations())
 
 
+def dump(url: str) -> str:
+    """Return the SQL that makes a database again."""
+    return _run_client("pg_dump", "--no-owner", url)
+
+
+def restore(url: str, sql: str) -> None:
+    """Fill an empty database with what `dump` returned."""
+    _run_client("psql", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", url, stdin=sql)
+
+
+def _run_client(program: str, *arguments: str, stdin: str = "") -> str:
+    path = _installations()[-1].with_name(program)
+    done = subprocess.run([path, *arguments], input=stdin, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def _installations() -> list[Path]:
     return sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
+def running_postgresql() -> Iterator[str]:
     """Yield the URL of an empty database `prefect` on loopback, which asks for a password.
 
     Skips the test where the package is not installed. PostgreSQL refuses to run as root, which then becomes `postgres`.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeVideo
-from tests.system.postgresql import postgresql
+from tests.system.postgresql import running_postgresql
 from tests.system.running import ReeldexUp
 
 PIPELINE = """
@@ -38,7 +38,7 @@ def running(tmp_path: Path, make_video: MakeVideo) -> Iterator[ReeldexUp]:
 @pytest.fixture(scope="module")
 def postgres_url() -> Iterator[str]:
     """The URL of a database in PostgreSQL."""
-    with postgresql() as url:
+    with running_postgresql() as url:
         yield url
 
 

@@ -1,9 +1,8 @@
-"""The flows as Prefect runs them: the states they end in, their tasks and their artifacts, on Prefect's test server."""
+"""The flows as Prefect runs them: the states they end in, their tasks and their artifacts, on a Prefect server."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,7 +22,7 @@ from reeldex.storage.errors import StoreBusyError
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("flow_runs_on_server")]
 
 COMPUTE: dict[str, Any] = {"device": "cpu", "settings": {"compute.retries": 0}}
 OPTIONS: dict[str, Any] = {
@@ -32,15 +31,6 @@ OPTIONS: dict[str, Any] = {
     "device": "cpu",
     "settings": {"compute.retries": 0, "extract.shard_videos": 2},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[None]:
-    # It loads Prefect's server: seconds for each process that collects the tests.
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture

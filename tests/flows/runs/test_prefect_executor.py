@@ -1,6 +1,6 @@
 """Shards as Prefect tasks, in threads and in processes of Ray: their results, retries and ends.
 
-On Prefect's test server. The shards themselves are extracted by a worker in this process.
+On a Prefect server. The shards themselves are extracted by a worker in this process.
 """
 
 from __future__ import annotations
@@ -46,20 +46,11 @@ from tests.flows.extraction.racer import extract_without_networks, plan, setting
 from tests.flows.killable import processes_that_name
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("flow_runs_on_server")]
 
 RETRIES = RetryRule(0, 0.0)
 _MARK = f"prefect-executor-{secrets.token_hex(8)}"
 T = TypeVar("T")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[None]:
-    # It loads Prefect's server: seconds for each process that collects the tests.
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from reeldex.flows.server.secret_file import CLIENT_VARIABLE, new_secret
+from tests.prefect_database import put_empty_database
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ class Server:
         command = [sys.executable, "-m", "reeldex.flows.server.application", "--host", "127.0.0.1", "--port", str(port)]
         secret = new_secret()
         self._headers = {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
-        environment = {**os.environ, "PREFECT_HOME": str(home), CLIENT_VARIABLE: secret}
+        environment = {**os.environ, "PREFECT_HOME": str(home), CLIENT_VARIABLE: secret, **put_empty_database(home)}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
