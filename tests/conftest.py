@@ -78,11 +78,13 @@ os.environ.update(
     # As the commands set it. A test that runs a flow leaves Prefect's log handler to those that work without one.
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",
 )
+# The processes that begin with the tests that watch servers and mostly wait.
+_BEGIN_WITH_SYSTEM_TESTS = ("gw0", "gw1")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers and their child processes share the cores; without this each would start a thread per core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if os.environ["PYTEST_XDIST_WORKER"] != "gw0":
-        # The first one begins with the tests that watch servers, which computing beside them would slow down.
+    if os.environ["PYTEST_XDIST_WORKER"] not in _BEGIN_WITH_SYSTEM_TESTS:
+        # Computing beside the tests that watch servers would slow these down.
         os.nice(5)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, `nohup` has them ignore SIGHUP, and all they
@@ -95,8 +97,8 @@ MakeVideo = Callable[..., Path]
 _SYSTEM_TESTS = "tests/system/"
 # Its tests share a server, so that they are run one after the other by one process.
 _SHARED_UP = f"{_SYSTEM_TESTS}shared_up/"
-# Most of its time it waits until Prefect gives something up: best while all others compute.
-_WAITS_LONGEST = f"{_SYSTEM_TESTS}test_own_server.py"
+# Those that take longest begin: one of them alone at the end would leave a core idle.
+_FIRST = (_SHARED_UP, f"{_SYSTEM_TESTS}test_own_server.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -131,7 +133,7 @@ def _unit(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and order files: quick ones, those that wait for servers, slow ones that compute.
 
-    The scheduler below takes them from the end, but for the process that waits. Files with many slow tests, most of
+    The scheduler below takes them from the end, but for the processes that wait. Files with many slow tests, most of
     which compute, alternate with files with few, most of which wait: at the same time, they keep every core busy.
     """
     for item in items:
@@ -149,7 +151,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> tuple[int, int, str]:
         unit = _unit(item.nodeid)
         if unit.startswith(_SYSTEM_TESTS):
-            return (1, -slow.total() if unit == _WAITS_LONGEST else -slow[unit], unit)
+            return (1, -slow.total() if unit in _FIRST else -slow[unit], unit)
         return (2 if unit in turn else 0, turn.get(unit, 0), unit)
 
     items.sort(key=place)
@@ -157,7 +159,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 - of pytest-xdist
-    """Let the first process begin with the tests that wait, the others with those that compute: they fit together.
+    """Let two processes begin with the tests that wait, the others with those that compute: they fit together.
 
     All end with the quick files, which keep every core busy until the last test that waits is done.
     """
@@ -169,7 +171,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa
 
         def _assign_work_unit(self, node: Any) -> None:  # noqa: ANN401
             taken = next(reversed(self.workqueue))
-            if node.gateway.id == "gw0":  # see `os.nice` above
+            if node.gateway.id in _BEGIN_WITH_SYSTEM_TESTS:
                 taken = next((unit for unit in self.workqueue if unit.startswith(_SYSTEM_TESTS)), taken)
             self.workqueue.move_to_end(taken, last=False)
             super()._assign_work_unit(node)
