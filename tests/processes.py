@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,3 +56,26 @@ def parent(process_id: int) -> int:
     status = process_status(process_id)
     assert status is not None
     return status[0]
+
+
+def running_processes(text: str) -> list[int]:
+    """Return the ids of other processes with `text` in their command line."""
+    return _processes_with(text, "cmdline")
+
+
+def processes_that_name(text: str) -> list[int]:
+    """Return the ids of other processes with `text` in their command line or environment."""
+    return _processes_with(text, "cmdline", "environ")
+
+
+def _processes_with(text: str, *files: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                shown = b"".join((entry / file).read_bytes() for file in files)
+            except OSError:
+                continue  # it ended meanwhile
+            if text.encode() in shown:
+                found.append(int(entry.name))
+    return found

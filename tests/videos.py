@@ -17,6 +17,11 @@ from tests.cache import CACHE
 _ONE_THREAD = ("-filter_threads", "1", "-threads", "1")
 
 
+def run_ffmpeg(*arguments: str | Path) -> None:
+    """Run ffmpeg, which says errors alone and replaces its output."""
+    subprocess.run([ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
+
+
 def made_video(path: Path, *arguments: str) -> Path:
     """Make a video at `path`, or copy what the same arguments of ffmpeg made before; return the path.
 
@@ -28,8 +33,7 @@ def made_video(path: Path, *arguments: str) -> Path:
         made.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=made.parent) as folder:
             beside = Path(folder) / made.name
-            command = [ffmpeg.executable(), "-v", "error", "-nostdin", *arguments, *_ONE_THREAD]
-            subprocess.run([*command, str(beside)], check=True)
+            run_ffmpeg(*arguments, *_ONE_THREAD, beside)
             beside.replace(made)  # another process may have made it meanwhile
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(made, path)

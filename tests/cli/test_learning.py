@@ -18,7 +18,7 @@ from reeldex.embedding.training.checkpoint import load_checkpoint
 from tests.conftest import Reeldex
 from tests.embedding.feature_files import make_store, rows_of
 from tests.flows.captioned import KINDS, TRAIN, data_of, make_captioned, own_words, rows_of_kind, write_rows
-from tests.flows.killable import processes_that_name
+from tests.processes import processes_that_name
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reeldex.extractors import ffmpeg, resnet152, resnext101
+from reeldex.extractors import resnet152, resnext101
 from reeldex.extractors.decode import decode
 from reeldex.extractors.decoding_process import DecodeStoppedError
 from reeldex.extractors.errors import DecodeError, ExtractionError, FailureReason
@@ -27,14 +26,11 @@ from tests.conftest import MakeVideo
 from tests.extractors.rotation import write_rotated
 from tests.extractors.slow_twin import slow_frames
 from tests.extractors.unchanged_frames import passthrough_arguments
-from tests.flows.killable import processes_that_name
+from tests.processes import processes_that_name
+from tests.videos import run_ffmpeg
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 Frames = dict[str, np.ndarray[Any, Any]]
-
-
-def run_ffmpeg(*arguments: str) -> None:
-    subprocess.run([ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *arguments], check=True)
 
 
 def decoded(path: Path | str, limits: DecodeLimits | None = None) -> tuple[Frames, DecodeSummary]:

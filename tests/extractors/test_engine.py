@@ -32,8 +32,8 @@ from reeldex.extractors.runtimes.network import ComputedRows, Network, PendingRo
 from reeldex.extractors.spec import ExtractorSpec
 from tests.conftest import MakeVideo
 from tests.extractors.conftest import LoadTiny
-from tests.flows.killable import processes_that_name
 from tests.networks.reeldex_test_networks import TINY_3D
+from tests.processes import processes_that_name
 from tests.waiting import wait_until
 
 Rows = dict[str, dict[str, bytes]]

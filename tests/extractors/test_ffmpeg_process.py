@@ -20,7 +20,7 @@ from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.probe import probe
 from reeldex.extractors.thumbnail import thumbnail
 from tests.conftest import MakeVideo
-from tests.flows.killable import processes_that_name
+from tests.processes import processes_that_name
 from tests.videos import made_video
 from tests.waiting import wait_until
 

@@ -16,15 +16,12 @@ from reeldex.extractors.frames import VideoMetadata
 from reeldex.extractors.probe import probe
 from tests.conftest import MakeVideo
 from tests.extractors.rotation import write_rotated
+from tests.videos import run_ffmpeg
 
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory, make_video: MakeVideo) -> Path:
     return make_video(tmp_path_factory.mktemp("probe") / "plain.mp4", seconds=2, size="320x180")
-
-
-def run_ffmpeg(*arguments: str) -> None:
-    subprocess.run([ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *arguments], check=True)
 
 
 def description(path: Path) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reeldex.extractors import ffmpeg, resnet152, resnext101
+from reeldex.extractors import resnet152, resnext101
 from reeldex.extractors.decode import decode
 from reeldex.extractors.errors import ExtractionError, FailureReason, ProbeError
 from reeldex.extractors.fingerprint import decode_fingerprint
@@ -20,14 +19,11 @@ from reeldex.extractors.probe import probe
 from reeldex.extractors.truncation import has_all_boxes
 from reeldex.extractors.video_tracks import VideoTrack, candidates, choose, video_tracks
 from tests.extractors.unchanged_frames import passthrough_arguments
+from tests.videos import run_ffmpeg
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 CASES = Path(__file__).resolve().parents[2].parent / "shared" / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the cases are outside this repository")
-
-
-def run_ffmpeg(*arguments: str | Path) -> None:
-    subprocess.run([ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
 
 
 def decoded(path: Path, options: DecodeOptions | None = None) -> tuple[dict[str, int], DecodeSummary]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reeldex.flows.config.pipeline import PipelineConfig, parse_config
@@ -36,17 +34,3 @@ def extract_without_prefect(source: str, store: str, ready: Event) -> None:
         )
         for task in tasks_for(feature_store, found, names):
             run_shard(feature_store, networks, shard=task.shard, compute=config.compute, on_event=lambda _: None)
-
-
-def processes_that_name(text: str) -> list[int]:
-    """Return the ids of other processes with `text` in their command line or environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                reported = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue  # it ended meanwhile
-            if text.encode() in reported:
-                found.append(int(entry.name))
-    return found

@@ -21,10 +21,10 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from tests.processes import parent
+from tests.processes import parent, running_processes
 from tests.small_disk import SmallDisk
 from tests.system.lab import PATIENCE_SECONDS, PIPELINE, LabDay, film
-from tests.system.running import FINAL, ReeldexUp, running_processes
+from tests.system.running import FINAL, ReeldexUp
 
 INTERVAL_SECONDS, SETTLE_SECONDS = 30.0, 2.0
 CRASH_SECONDS = 120.0  # within which a killed run is shown as crashed

@@ -217,16 +217,3 @@ class ReeldexUp:
         folder = self.folder / store / "features" / "wide2d.random" / f"shard-{shard:05d}.h5"
         folder.mkdir(parents=True)
         return folder
-
-
-def running_processes(text: str) -> list[int]:
-    """Return the ids of living processes with `text` in their command line."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if text.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue  # it ended meanwhile
-    return found

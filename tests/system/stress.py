@@ -26,7 +26,8 @@ from typing import Any
 
 from reeldex.extractors import ffmpeg
 from reeldex.storage.store import FeatureStore
-from tests.system.running import ReeldexUp, running_processes
+from tests.processes import running_processes
+from tests.system.running import ReeldexUp
 from tests.waiting import wait_until
 
 PIPELINE = """

@@ -18,7 +18,8 @@ import pytest
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
-from tests.system.running import ReeldexUp, running_processes
+from tests.processes import running_processes
+from tests.system.running import ReeldexUp
 
 SECRET = "hook-s3cret"  # noqa: S105 - a test
 _PIPELINE = """

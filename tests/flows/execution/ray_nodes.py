@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.flows.killable import processes_that_name
-from tests.processes import process_tree
+from tests.processes import process_tree, processes_that_name
 from tests.waiting import wait_until
 
 _ROOT = Path(__file__).resolve().parents[3]

@@ -10,8 +10,8 @@ import pytest
 
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
-from tests.flows.killable import processes_that_name
 from tests.flows.stores import WIDE
+from tests.processes import processes_that_name
 from tests.slow_reading import path_with_slow_ffmpeg
 from tests.waiting import wait_until
 

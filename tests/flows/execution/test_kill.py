@@ -10,7 +10,8 @@ import pytest
 from reeldex.extractors.errors import FfmpegNotFoundError
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
-from tests.flows.killable import extract_without_prefect, processes_that_name, settings
+from tests.flows.killable import extract_without_prefect, settings
+from tests.processes import processes_that_name
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import MakeVideo
 from tests.flows.captioned import TRAIN, data_of, make_captioned, own_words
-from tests.flows.killable import processes_that_name
+from tests.processes import processes_that_name
 from tests.slow_reading import path_with_slow_ffmpeg
 from tests.waiting import wait_until
 

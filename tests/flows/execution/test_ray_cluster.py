@@ -16,8 +16,8 @@ import pytest
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
 from tests.flows.execution.ray_nodes import RayNodes, ray_nodes
-from tests.flows.killable import processes_that_name
 from tests.flows.stores import outcomes
+from tests.processes import processes_that_name
 from tests.slow_reading import path_with_slow_ffmpeg
 from tests.waiting import wait_until
 

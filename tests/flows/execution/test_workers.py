@@ -27,7 +27,7 @@ from reeldex.storage.manifest import ShardManifest
 from reeldex.storage.schema import VideoEntry
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
-from tests.system.running import running_processes
+from tests.processes import running_processes
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

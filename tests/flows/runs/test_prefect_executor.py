@@ -43,7 +43,7 @@ from reeldex.storage.errors import StoreVanishedError
 from reeldex.storage.store import FeatureStore
 from tests.flows.execution import ray_nodes as _ray_nodes  # noqa: F401 - with it, Ray asks for a token
 from tests.flows.extraction.racer import extract_without_networks, plan, settings
-from tests.flows.killable import processes_that_name
+from tests.processes import processes_that_name
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("flow_runs_on_server")]

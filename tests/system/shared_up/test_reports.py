@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.processes import running_processes
 from tests.system.browsers import needs_browser
 from tests.system.prefect_page import PrefectPage, prefect_page
-from tests.system.running import ReeldexUp, running_processes
+from tests.system.running import ReeldexUp
 from tests.system.shared_up.conftest import LabStoreRuns
 
 

@@ -22,8 +22,8 @@ from reeldex.flows.server.automations import STEP_SECONDS
 from reeldex.storage.lock import hold_lock
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo
-from tests.processes import parent
-from tests.system.running import ReeldexUp, running_processes
+from tests.processes import parent, running_processes
+from tests.system.running import ReeldexUp
 from tests.system.shared_up.conftest import LabStoreRuns
 from tests.waiting import wait_until
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.processes import running_processes
 from tests.system.browsers import chromium, needs_browser
 from tests.system.other_origins import attempts, other_site
-from tests.system.running import ReeldexUp, running_processes
+from tests.system.running import ReeldexUp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
