@@ -11,8 +11,8 @@ export FFMPEG
 # own index or from the wheels in the folder TORCH_WHEELS. The tests and tools need cuda, which runs without a GPU too.
 TORCH ?= cuda
 TORCH_WHEELS ?=
-# Processes that the tests are spread over. Each loads PyTorch: about 1 GB of memory. Two wait for servers most of the time,
-# the others compute, or wait for child processes (tests/conftest.py): four keep two cores busy.
+# Processes that the tests are spread over. Each loads PyTorch: about 1 GB of memory. Half of them wait for servers most of the
+# time, the others compute, or wait for child processes (tests/conftest.py): four keep two cores busy.
 WORKERS ?= 4
 # A process that died is not replaced: pytest-xdist may then wait for ever for tests that it had.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -78,13 +77,18 @@ os.environ.update(
     # As the commands set it. A test that runs a flow leaves Prefect's log handler to those that work without one.
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",
 )
-# The processes that begin with the tests that watch servers and mostly wait.
-_BEGIN_WITH_SYSTEM_TESTS = ("gw0", "gw1")
+
+
+def _begins_with_system_tests(process: str, processes: int) -> bool:
+    """Whether a process of pytest-xdist, such as "gw0", is of the half that begins with the tests that mostly wait."""
+    return int(process.removeprefix("gw")) < max(1, processes // 2)
+
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers and their child processes share the cores; without this each would start a thread per core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if os.environ["PYTEST_XDIST_WORKER"] not in _BEGIN_WITH_SYSTEM_TESTS:
-        # Computing beside the tests that watch servers would slow these down.
+    if not _begins_with_system_tests(os.environ["PYTEST_XDIST_WORKER"], int(os.environ["PYTEST_XDIST_WORKER_COUNT"])):
+        # At a lower priority, computing does not slow down the tests that watch servers.
         os.nice(5)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, `nohup` has them ignore SIGHUP, and all they
@@ -159,7 +163,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 - of pytest-xdist
-    """Let two processes begin with the tests that wait, the others with those that compute: they fit together.
+    """Let half of the processes begin with the tests that wait, the others with those that compute: they fit together.
 
     All end with the quick files, which keep every core busy until the last test that waits is done.
     """
@@ -171,7 +175,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa
 
         def _assign_work_unit(self, node: Any) -> None:  # noqa: ANN401
             taken = next(reversed(self.workqueue))
-            if node.gateway.id in _BEGIN_WITH_SYSTEM_TESTS:
+            if _begins_with_system_tests(node.gateway.id, config.getoption("numprocesses")):
                 taken = next((unit for unit in self.workqueue if unit.startswith(_SYSTEM_TESTS)), taken)
             self.workqueue.move_to_end(taken, last=False)
             super()._assign_work_unit(node)
@@ -212,13 +216,13 @@ def _own_logging() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def make_video() -> MakeVideo:
     """Make a video of ffmpeg's test picture: `make_video(path, seconds=1.0, size="160x120", rate=25)`."""
-    from tests.videos import made_video
+    from tests.videos import cached_video
 
     def make(
         path: Path, seconds: float = 1.0, size: str = "160x120", rate: int = 25, picture: str = "testsrc2"
     ) -> Path:
         source = f"{picture}=size={size}:rate={rate}:duration={seconds}"
-        return made_video(path, "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p")
+        return cached_video(path, "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p")
 
     return make
 
@@ -258,7 +262,7 @@ def reeldex(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 @pytest.fixture
 def mixed_folder(tmp_path: Path, make_video: MakeVideo) -> Path:
     """Two good videos and one of each kind of broken file."""
-    from reeldex.extractors import ffmpeg
+    from tests.videos import cached_video
 
     folder = tmp_path / "videos"
     good = make_video(folder / "good one.mp4", seconds=1.2)
@@ -269,9 +273,7 @@ def mixed_folder(tmp_path: Path, make_video: MakeVideo) -> Path:
     (folder / "playlist.mp4").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good}\n#EXT-X-ENDLIST\n", encoding="utf-8"
     )
-    quiet = [ffmpeg.executable(), "-v", "error", "-nostdin"]
-    sound = ["-f", "lavfi", "-i", "sine=duration=1", ffmpeg.input_url(str(folder / "sound only.mp4"))]
-    subprocess.run([*quiet, *sound], check=True)
+    cached_video(folder / "sound only.mp4", "-f", "lavfi", "-i", "sine=duration=1")
     whole = make_video(tmp_path / "whole.mkv", seconds=9.0, size="320x240")
     (folder / "truncated.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
     os.mkfifo(folder / "pipe.mp4")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
+from tests.cache import made_once
+from tests.postgresql import dump, dumped_by, restore, running_postgresql
 
-from tests.cache import CACHE
-from tests.system.postgresql import dump, restore, running_postgresql
-
+_PREFECT = importlib.metadata.version("prefect")
 # What a server does to a new database when it starts: tables, and the types of blocks.
 _MAKE = """
 import asyncio
@@ -32,7 +29,7 @@ async def make():
 
 asyncio.run(make())
 """
-# For a server whose database is a ready one.
+# For a server with a prepared database.
 _NOTHING_TO_REGISTER = {"PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
 
 
@@ -44,11 +41,11 @@ def put_empty_database(prefect_home: Path) -> dict[str, str]:
     prefect_home.mkdir(parents=True, exist_ok=True)
     database = prefect_home / "prefect.db"
 
-    def make(folder: Path) -> None:
-        _make_database({"PREFECT_HOME": str(folder)})
+    def make(path: Path) -> None:
+        _make_database({"PREFECT_HOME": str(path.parent)})
 
     if not database.exists():
-        shutil.copyfile(_made_once("prefect.db", make), database)
+        shutil.copyfile(made_once("prefect.db", [_PREFECT, _MAKE], make), database)
     return _NOTHING_TO_REGISTER
 
 
@@ -58,31 +55,18 @@ def fill_postgresql(url: str) -> dict[str, str]:
     Returns the environment variables for its server, which uses that database and has nothing to register.
     """
 
-    def make(folder: Path) -> None:
+    def make(path: Path) -> None:
         with running_postgresql() as other:
-            _make_database(_names(other))
-            (folder / "prefect.sql").write_text(dump(other), encoding="utf-8")
+            _make_database(uses_postgresql(other))
+            path.write_text(dump(other), encoding="utf-8")
 
-    restore(url, _made_once("prefect.sql", make).read_text(encoding="utf-8"))
-    return _names(url) | _NOTHING_TO_REGISTER
-
-
-def _names(postgresql_url: str) -> dict[str, str]:
-    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": postgresql_url.replace("postgresql://", "postgresql+asyncpg://")}
+    restore(url, made_once("prefect.sql", [_PREFECT, _MAKE, *dumped_by()], make).read_text(encoding="utf-8"))
+    return uses_postgresql(url) | _NOTHING_TO_REGISTER
 
 
-def _made_once(name: str, make: Callable[[Path], None]) -> Path:
-    """Return a file that `make` left under its name in the folder that it was given, now or in an earlier run."""
-    # "prefect.db" becomes "prefect-3.9.1-007108d9.db".
-    version = f"{importlib.metadata.version('prefect')}-{hashlib.sha256(_MAKE.encode()).hexdigest()[:8]}"
-    made = CACHE / f"{Path(name).stem}-{version}{Path(name).suffix}"
-    made.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{made}.lock"):
-        if not made.exists():
-            with tempfile.TemporaryDirectory(dir=made.parent) as folder:
-                make(Path(folder))
-                (Path(folder) / name).replace(made)
-    return made
+def uses_postgresql(url: str) -> dict[str, str]:
+    """Return the environment variables for a server that uses this database."""
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url.replace("postgresql://", "postgresql+asyncpg://")}
 
 
 def _make_database(settings: dict[str, str]) -> None:

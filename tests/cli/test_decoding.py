@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,20 @@ from reeldex.flows.config.pipeline import parse_config
 from reeldex.flows.extraction.prepare import prepare
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
-from tests.videos import made_video
+from tests.videos import cached_video, run_ffmpeg
 
 ONE = ("--weights", "random", "--extractors", "wide2d")
 SPACE = "wide2d.random"
 _HDR = (
     "format=yuv420p10le,setparams=range=tv:color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc",
-    *("-c:v", "libx265", "-x265-params", "log-level=none:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"),
+    *("-c:v", "libx265", "-x265-params"),
+    "log-level=none:pools=none:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc",
 )
 
 
 def make(path: Path, filters: str, *options: str, size: str = "160x120", seconds: int = 2) -> Path:
     source = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate=10:duration={seconds}"]
-    return made_video(path, *source, "-vf", filters, *options)
+    return cached_video(path, *source, "-vf", filters, *options)
 
 
 @pytest.fixture
@@ -138,8 +138,7 @@ def test_the_track_is_named_and_a_requested_one_makes_other_features(reeldex: Re
     large = make(tmp_path / "made" / "large.mp4", "format=yuv420p")
     videos, store, second = tmp_path / "videos", tmp_path / "store", tmp_path / "second"
     videos.mkdir()
-    command = [ffmpeg.executable(), "-v", "error", "-i", small, "-i", large, "-map", "0", "-map", "1", "-c", "copy"]
-    subprocess.run([*map(str, command), str(videos / "two.mp4")], check=True)
+    run_ffmpeg("-i", small, "-i", large, "-map", "0", "-map", "1", "-c", "copy", videos / "two.mp4")
     assert reeldex("extract", videos, "--store", store, *ONE).status == 0
     assert "1 video track" in reeldex("status", store).out
     assert "Video track 2 (h264, 160 x 120) was decoded" in reeldex("status", store, "--failures").out

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from reeldex.extractors import ffmpeg
 from reeldex.extractors.options import DecodeLimits, DecodeOptions
 from reeldex.extractors.spec import ExtractorSpec
 from reeldex.flows.extraction import video_lengths
 from reeldex.flows.extraction.calibration import Estimated, change_calibration, load_calibration
 from reeldex.flows.extraction.measuring import DecodeRate, decode_rate
 from tests.conftest import MakeVideo, Reeldex
+from tests.videos import run_ffmpeg
 
 
 def listed(folder: Path, *rows: str) -> Path:
@@ -132,8 +131,7 @@ def test_videos_of_unknown_duration_are_counted_beyond_the_sample(
     folder.mkdir()
     stream = make_video(tmp_path / "a.mp4", seconds=1.2)
     for number in range(12):  # a raw stream states no duration
-        command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-i", str(stream), "-c", "copy", "-f", "h264"]
-        subprocess.run([*command, str(folder / f"{number}.h264")], check=True)
+        run_ffmpeg("-i", stream, "-c", "copy", "-f", "h264", folder / f"{number}.h264")
     monkeypatch.setattr(video_lengths, "MOST_PROBED", 4)
     asked = ("extract", folder, "--store", tmp_path / "store", "--dry-run", "--at-speed", "1", "--json")
     assert reeldex(*asked).json["unknown_duration"] == 12

@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import pytest
 
-from reeldex.extractors import ffmpeg
 from reeldex.storage.store import FeatureStore
 from tests.conftest import MakeVideo, Reeldex
 from tests.flows.stores import RANDOM, SPACES, outcomes
@@ -103,11 +102,9 @@ def test_export_and_import_keep_every_byte(reeldex: Reeldex, tmp_path: Path, mak
 
 
 def test_a_dry_run_counts_a_video_that_is_too_narrow_as_one_that_cannot_be_extracted(
-    reeldex: Reeldex, tmp_path: Path
+    reeldex: Reeldex, make_video: MakeVideo, tmp_path: Path
 ) -> None:
-    (tmp_path / "w").mkdir()
-    source = ["-f", "lavfi", "-i", "testsrc2=size=1088x32:duration=1", "-pix_fmt", "yuv420p"]
-    subprocess.run([ffmpeg.executable(), "-v", "error", *source, str(tmp_path / "w" / "a.mp4")], check=True)
+    make_video(tmp_path / "w" / "a.mp4", size="1088x32")
     answer = reeldex("extract", tmp_path / "w", "--store", tmp_path / "store", "--dry-run")
     assert answer.status == 2
     assert "None of the 1 videos" in answer.err

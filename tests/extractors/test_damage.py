@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import subprocess
 from array import array
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reeldex.extractors import complaints, ffmpeg, resnet152, resnext101
+from reeldex.extractors import complaints, resnet152, resnext101
 from reeldex.extractors import decode as decoding
 from reeldex.extractors.complaints import Complaints
 from reeldex.extractors.damage import DamageTracker, Ranges, damaged_samples, merged, rows_of_samples
@@ -24,7 +23,7 @@ from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits, EngineOptions
 from tests.extractors.conftest import LoadTiny
 from tests.networks.reeldex_test_networks import TINY_2D
-from tests.videos import made_video
+from tests.videos import cached_video, run_ffmpeg
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 Frames = dict[str, np.ndarray[Any, Any]]
@@ -33,9 +32,7 @@ CODECS = {
     "h264.mp4": ("-c:v", "libx264", "-g", "25", "-bf", "2"),
     "h264.ts": ("-c:v", "libx264", "-g", "25", "-bf", "2"),
     "long.mkv": ("-c:v", "libx264", "-g", "50", "-x264-params", "bframes=5:b-pyramid=normal:ref=6"),
-    # One thread: x265's output depends on the number of cores otherwise, and ffmpeg decodes some of these files, once
-    # damaged, without an error.
-    "hevc.mkv": ("-c:v", "libx265", "-x265-params", "log-level=none:keyint=25:frame-threads=1:pools=none"),
+    "hevc.mkv": ("-c:v", "libx265", "-x265-params", "log-level=none:keyint=25:pools=none"),
     "mpeg2.ts": ("-c:v", "mpeg2video", "-g", "12", "-bf", "2", "-b:v", "2M"),
     "mpeg4.avi": ("-c:v", "mpeg4", "-g", "25", "-b:v", "2M"),
     "mjpeg.avi": ("-c:v", "mjpeg", "-q:v", "5"),
@@ -57,7 +54,7 @@ def decoded(path: Path) -> tuple[Frames, DecodeSummary]:
 
 def make(folder: Path, name: str) -> Path:
     source = ["-f", "lavfi", "-i", f"testsrc2=size=320x240:rate=25:duration={SECONDS},noise=alls=12"]
-    return made_video(folder / name, *source, "-pix_fmt", "yuv420p", *CODECS[name])
+    return cached_video(folder / name, *source, "-pix_fmt", "yuv420p", *CODECS[name])
 
 
 def damage(path: Path, at: float, seed: int = 0) -> Path:
@@ -341,8 +338,7 @@ def test_outputs_are_described_without_the_titles_of_the_file(tmp_path: Path) ->
     title = "decoder -> pts:0 keyframe:1 frame_type:1"
     titles = ["-metadata", f"title={title}", "-metadata:s:v", f"handler_name={title}", "-metadata:s:v", "language=deu"]
     titled = tmp_path / "titled.mp4"
-    command = [ffmpeg.executable(), "-v", "quiet", "-nostdin", "-i", str(plain), "-map", "0", "-c", "copy", *titles]
-    subprocess.run([*command, str(titled)], check=True)
+    run_ffmpeg("-v", "quiet", "-i", plain, "-map", "0", "-c", "copy", *titles, titled)
     expected, found = decoded(plain)[1].damaged_rows, decoded(titled)[1].damaged_rows
     assert found == expected
     assert all(found.values())

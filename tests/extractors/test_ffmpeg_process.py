@@ -21,7 +21,7 @@ from reeldex.extractors.probe import probe
 from reeldex.extractors.thumbnail import thumbnail
 from tests.conftest import MakeVideo
 from tests.processes import processes_that_name
-from tests.videos import made_video
+from tests.videos import cached_video
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def test_a_lower_limit_of_the_machine_stays(tmp_path: Path) -> None:
 def test_a_video_that_needs_more_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One picture of 216 MB.
     source = ["-f", "lavfi", "-i", "color=red:size=6000x6000", "-frames:v", "1", "-pix_fmt", "gbrp16le", "-c:v", "ffv1"]
-    video = made_video(tmp_path / "large.mkv", *source)
+    video = cached_video(tmp_path / "large.mkv", *source)
     # Known beforehand, so that the limit strikes in the decoding and not already in the probing.
     metadata = probe(str(video))
     monkeypatch.setattr("reeldex.extractors.decode.probe", lambda *_: metadata)

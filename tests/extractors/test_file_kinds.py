@@ -16,6 +16,7 @@ from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.jpeg_files import contains_several_pictures
 from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.probe import probe
+from tests.videos import cached_video
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 
@@ -23,9 +24,7 @@ SPECS = [resnet152.SPEC, resnext101.SPEC]
 def make(path: Path, *output: str, seconds: float = 2, frames: int | None = None) -> Path:
     some = [] if frames is None else ["-frames:v", str(frames)]
     source = ["-f", "lavfi", "-i", f"testsrc2=size=320x240:rate=25:duration={seconds}"]
-    command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *source, *some, *output]
-    subprocess.run([*command, ffmpeg.input_url(str(path))], check=True)
-    return path
+    return cached_video(path, *source, *some, *output)
 
 
 @pytest.fixture

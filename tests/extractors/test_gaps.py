@@ -18,6 +18,7 @@ from reeldex.extractors.frames import DecodeSummary, FrameBatch, VideoSource
 from reeldex.extractors.options import DecodeLimits
 from tests.conftest import MakeVideo
 from tests.extractors.unchanged_frames import passthrough_arguments
+from tests.videos import cached_video
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +132,7 @@ def test_memory_does_not_depend_on_how_long_a_gap_may_be(tmp_path: Path) -> None
 def test_stills_of_nine_minutes_have_all_their_rows(tmp_path: Path, container: str) -> None:
     stills = tmp_path / f"stills.{container}"
     source = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=1/540:duration=1080"]
-    subprocess.run([ffmpeg.executable(), "-v", "error", *source, "-c:v", "mpeg4", str(stills)], check=True)
+    cached_video(stills, *source, "-c:v", "mpeg4")
     rows = measured([stills])[stills.name]
     assert isinstance(rows, dict)
     last_has_a_length = rows["resnet152"] > 541

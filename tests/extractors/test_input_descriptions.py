@@ -19,6 +19,7 @@ from reeldex.extractors.probe import probe
 from reeldex.extractors.work_times import WorkTimes
 from tests.conftest import MakeVideo
 from tests.networks.reeldex_test_networks import TINY_2D
+from tests.videos import run_ffmpeg
 
 LIMITS = DecodeLimits()
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -150,8 +151,7 @@ def test_a_file_cannot_speak_for_another(tmp_path: Path, make_video: MakeVideo) 
     paths = [str(plain)]
     for number, title in enumerate(titles):
         paths.append(str(tmp_path / f"forged {number}.mkv"))
-        command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-i", str(plain), "-c", "copy"]
-        subprocess.run([*command, "-metadata", f"title={title}", paths[-1]], check=True)
+        run_ffmpeg("-i", plain, "-c", "copy", "-metadata", f"title={title}", paths[-1])
     for order in (paths, paths[::-1]):
         found = describe_together(order, LIMITS)
         assert all(probed(path, found.get(path)) == probed(path, None) for path in order)

@@ -25,6 +25,7 @@ from reeldex.extractors.options import DecodeLimits, DecodeOptions
 from reeldex.extractors.pictures import picture_notes, require_size
 from reeldex.extractors.probe import probe
 from reeldex.extractors.tone_map import compressed, hlg_light, pq_light, table_file, to_bt709
+from tests.videos import cached_video
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 TONE_MAP = DecodeOptions(tone_map=True)
@@ -41,14 +42,12 @@ _TO_LINEAR = f"scale=out_color_matrix=bt709,format=yuv444p,{_BT709},zscale=t=lin
 
 def make(path: Path, filters: str, *options: str, size: str = "320x240", picture: str = "testsrc2") -> Path:
     source = ["-f", "lavfi", "-i", f"{picture}=size={size}:rate=10:duration=1"]
-    command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-y", *source, "-vf", filters, *options]
-    subprocess.run([*command, ffmpeg.input_url(str(path))], check=True)
-    return path
+    return cached_video(path, *source, "-vf", filters, *options)
 
 
 def make_hdr(path: Path, transfer: str, picture: str = "testsrc2") -> Path:
     filters = f"{_TO_LINEAR},zscale=p=bt2020:m=bt2020nc:t={transfer}:r=tv:npl=203,format=yuv420p10le"
-    return make(path, filters, "-c:v", "libx265", "-x265-params", "log-level=none", picture=picture)
+    return make(path, filters, "-c:v", "libx265", "-x265-params", "log-level=none:pools=none", picture=picture)
 
 
 def frames(path: Path, options: DecodeOptions = DecodeOptions()) -> tuple[NDArray[np.float64], DecodeSummary]:  # noqa: B008

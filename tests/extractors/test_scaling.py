@@ -14,6 +14,7 @@ from reeldex.extractors.frames import FrameBatch, VideoSource
 from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.registry import EXTRACTORS
 from reeldex.extractors.spec import ExtractorSpec
+from tests.videos import cached_video
 
 SPECS = [record.spec for record in EXTRACTORS.values()]
 
@@ -45,10 +46,9 @@ def test_frames_are_those_of_the_plain_scaler(
     tmp_path: Path, pixel_format: str, width: int, height: int, odd: set[str]
 ) -> None:
     assert {spec.name for spec in SPECS if spec.scaled_size(height, width)[1] % 2} == odd
-    path = tmp_path / "noise.mp4"
     source = f"testsrc2=size={width}x{height}:rate=24:duration=1,noise=alls=40:allf=t"
-    made = ["-pix_fmt", pixel_format, "-c:v", "libx264", "-preset", "ultrafast", "-y", str(path)]
-    subprocess.run([ffmpeg.executable(), "-v", "error", "-f", "lavfi", "-i", source, *made], check=True)
+    options = ["-pix_fmt", pixel_format, "-c:v", "libx264", "-preset", "ultrafast"]
+    path = cached_video(tmp_path / "noise.mp4", "-f", "lavfi", "-i", source, *options)
     frames: dict[str, list[np.ndarray]] = {spec.name: [] for spec in SPECS}
     for item in decode(VideoSource("noise", str(path)), SPECS, DecodeLimits()):
         if isinstance(item, FrameBatch):

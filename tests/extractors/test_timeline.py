@@ -17,6 +17,7 @@ from reeldex.extractors.notes import NoteKind
 from reeldex.extractors.options import DecodeLimits
 from reeldex.extractors.timeline import Timeline, shift_in_samples
 from tests.extractors.unchanged_frames import passthrough_arguments
+from tests.videos import cached_video, run_ffmpeg
 
 SPECS = [resnet152.SPEC, resnext101.SPEC]
 STEP = 40
@@ -124,14 +125,12 @@ def counted_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six seconds whose pictures all differ."""
     path = tmp_path_factory.mktemp("timeline") / "even.mp4"
     source = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=6", "-pix_fmt", "yuv420p"]
-    subprocess.run([ffmpeg.executable(), "-v", "error", *source, "-c:v", "mpeg4", "-bf", "0", str(path)], check=True)
-    return path
+    return cached_video(path, *source, "-c:v", "mpeg4", "-bf", "0")
 
 
 def with_times(video: Path, expression: str, path: Path) -> Path:
     """The same packets with other times."""
-    command = [ffmpeg.executable(), "-v", "error", "-i", str(video), "-c", "copy", "-bsf:v", f"setts=pts={expression}"]
-    subprocess.run([*command, str(path)], check=True, capture_output=True)
+    run_ffmpeg("-i", video, "-c", "copy", "-bsf:v", f"setts=pts={expression}", path)
     return path
 
 
@@ -180,8 +179,7 @@ def test_pictures_after_a_jump_are_not_lost(
 
 def test_a_file_whose_times_begin_again_keeps_its_second_half(counted_video: Path, tmp_path: Path) -> None:
     live = tmp_path / "live.mkv"
-    command = [ffmpeg.executable(), "-v", "error", "-i", str(counted_video), "-c", "copy", "-live", "1", str(live)]
-    subprocess.run(command, check=True)
+    run_ffmpeg("-i", counted_video, "-c", "copy", "-live", "1", live)
     content = live.read_bytes()
     live.write_bytes(content + content[content.index(bytes.fromhex("1F43B675")) :])  # its clusters once more
     frames, summary = decoded(live)
@@ -193,8 +191,8 @@ def test_a_file_whose_times_begin_again_keeps_its_second_half(counted_video: Pat
 @pytest.mark.slow
 def test_a_gap_that_stays_is_filled_and_noted(counted_video: Path, tmp_path: Path) -> None:
     late = tmp_path / "late.mp4"
-    command = [ffmpeg.executable(), "-v", "error", "-i", str(counted_video), "-vf", "setpts=PTS+gte(N\\,75)*20/TB"]
-    subprocess.run([*command, *passthrough_arguments(), "-c:v", "mpeg4", str(late)], check=True)
+    shifted = ["-vf", "setpts=PTS+gte(N\\,75)*20/TB", *passthrough_arguments()]
+    run_ffmpeg("-i", counted_video, *shifted, "-c:v", "mpeg4", late)
     frames, summary = decoded(late)
     assert len(frames["resnet152"]) == 26
     assert max(len(list(run)) for _, run in itertools.groupby(frames["resnet152"])) >= 20

@@ -53,20 +53,22 @@ def server(_running_server: dict[str, str], tmp_path: Path) -> dict[str, str]:
 def flow_runs_on_server(_running_server: dict[str, str]) -> Iterator[None]:
     """Have the server of the file record the flows that this process, its threads and its child processes run.
 
-    Like Prefect's own `prefect_test_harness`, but with a database that is ready, and without Prefect's server in here.
+    Like Prefect's own `prefect_test_harness`, but with a prepared database, and without importing Prefect's server.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PREFECT_API_URL", _running_server["PREFECT_API_URL"])
+    try:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("PREFECT_API_URL", _running_server["PREFECT_API_URL"])
+            refresh_global_settings_context()
+            yield
+            # What is sent later would meet a server that has ended.
+            APILogWorker.drain_all(timeout=30)
+            EventsWorker.drain_all(timeout=30)
+    finally:
         refresh_global_settings_context()
-        yield
-        # What is sent later would meet a server that has ended.
-        APILogWorker.drain_all()
-        EventsWorker.drain_all()
-    refresh_global_settings_context()
 
 
 def flow_runs(api_url: str) -> list[dict[str, Any]]:

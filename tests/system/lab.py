@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reeldex.extractors import ffmpeg
 from reeldex.storage.store import FeatureStore
 from tests.system.running import FINAL, ReeldexUp
+from tests.videos import run_ffmpeg
 
 PIPELINE = """
 extract: {weights: random, extractors: [resnet152], shard_videos: 2}
@@ -113,7 +113,6 @@ def film(path: Path, seconds: float = 2.0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
     source = f"testsrc2=size=64x64:rate=5:duration={seconds}"
-    command = [ffmpeg.executable(), "-y", "-v", "error", "-nostdin", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p"]
-    subprocess.run([*command, "-f", "mp4", str(beside)], check=True)
+    run_ffmpeg("-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", "-f", "mp4", beside)
     beside.replace(path)
     return path

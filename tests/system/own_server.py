@@ -15,8 +15,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from tests.postgresql import is_installed, running_postgresql
 from tests.prefect_database import fill_postgresql, put_empty_database
-from tests.system.postgresql import is_installed, running_postgresql
 from tests.system.running import ReeldexUp
 from tests.waiting import wait_until
 
@@ -32,11 +32,12 @@ class OwnServer(ReeldexUp):
 
     def __init__(self, folder: Path, pipeline: str) -> None:
         super().__init__(folder, pipeline)
-        self._database = ExitStack()
-        if is_installed():
-            self.environment |= fill_postgresql(self._database.enter_context(running_postgresql()))
-        else:
-            self.environment |= put_empty_database(folder / "home" / ".prefect")
+        with ExitStack() as database:
+            if is_installed():
+                self.environment |= fill_postgresql(database.enter_context(running_postgresql()))
+            else:
+                self.environment |= put_empty_database(folder / "home" / ".prefect")
+            self._database = database.pop_all()
         self.environment["PREFECT_API_URL"] = f"{self.url}/api"
         self.server: subprocess.Popen[bytes] | None = None
         self.first: subprocess.Popen[bytes] | None = None  # the worker, if others are started beside it

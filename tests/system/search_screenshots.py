@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from reeldex.extractors import ffmpeg
 from reeldex.search.results import Moment, SearchResults
 from tests.search.page.fixed_searcher import FixedSearcher, FixedVideo, page_options, running_page
 from tests.system.browsers import chromium
 from tests.system.search_page import SearchPage, search_page
+from tests.videos import run_ffmpeg
 
 _SECONDS = 40
 _SIZE = "s=640x360:r=12"
@@ -94,8 +93,7 @@ def _results(ui: SearchPage) -> None:
 
 def _make(folder: Path, name: str) -> Path:
     path = folder / f"{name}.mp4"
-    command = [ffmpeg.executable(), "-v", "error", "-f", "lavfi", "-i", _LAVFI[name]]
-    subprocess.run([*command, "-pix_fmt", "yuv420p", "-preset", "veryfast", ffmpeg.input_url(str(path))], check=True)
+    run_ffmpeg("-f", "lavfi", "-i", _LAVFI[name], "-pix_fmt", "yuv420p", "-preset", "veryfast", path)
     return path
 
 

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import logging
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,10 +23,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reeldex.extractors import ffmpeg
 from reeldex.storage.store import FeatureStore
 from tests.processes import running_processes
 from tests.system.running import ReeldexUp
+from tests.videos import cached_video
 from tests.waiting import wait_until
 
 PIPELINE = """
@@ -245,8 +244,7 @@ def _make_videos(folder: Path) -> None:
     folder.mkdir(parents=True)
     for number in range(VIDEOS):
         source = f"testsrc2=size=320x240:rate=25:duration={SECONDS_OF_VIDEO}"
-        command = [ffmpeg.executable(), "-v", "error", "-nostdin", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p"]
-        subprocess.run([*command, str(folder / f"{number}.mp4")], check=True)
+        cached_video(folder / f"{number}.mp4", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p")
 
 
 if __name__ == "__main__":

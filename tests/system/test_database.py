@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeVideo
-from tests.system.postgresql import running_postgresql
+from tests.postgresql import running_postgresql
+from tests.prefect_database import uses_postgresql
 from tests.system.running import ReeldexUp
 
 PIPELINE = """
@@ -56,8 +57,7 @@ def test_postgresql_holds_the_runs_and_a_restart_finds_them(running: ReeldexUp, 
     assert not list((running.folder / "state").rglob("*.db"))
     assert running.stop() == 0
     # Prefect's own setting names the same database.
-    setting = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
-    running.environment[setting] = postgres_url.replace("postgresql://", "postgresql+asyncpg://")
+    running.environment |= uses_postgresql(postgres_url)
     running.start()
     assert running.run(run)["state"]["name"] == "Completed"
     assert running.stop() == 0

@@ -19,7 +19,7 @@ from reeldex.extractors import ffmpeg, ffmpeg_process
 from reeldex.search.errors import UnknownWordsError
 from reeldex.search.page.options import FfmpegProgram, PageOptions
 from reeldex.search.results import Moment, SearchResults
-from tests.videos import made_video
+from tests.videos import cached_video
 
 # Each second of a video has a colour of its own; two that follow each other are far apart.
 SECONDS_OF_COLOURS = 30
@@ -113,18 +113,17 @@ def make_colours(path: Path, *codec: str, seconds: int = SECONDS_OF_COLOURS) -> 
     # The formulas of geq are evaluated for each pixel: four of them, enlarged, take a quarter of the time.
     picture = f"color=black:s=2x2:r=25:d={seconds},format=gbrp,geq={planes},scale=160:90:flags=neighbor"
     inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", f"sine=330:d={seconds}"]
-    return made_video(path, *inputs, "-pix_fmt", "yuv420p", *codec)
+    return cached_video(path, *inputs, "-pix_fmt", "yuv420p", *codec)
 
 
 def make_fixed_index(folder: Path) -> FixedSearcher:
     """Make the videos and moments that the tests know."""
+    quiet = ("-x265-params", "log-level=none:pools=none")
     made = [
         make_colours(folder / "colours.mp4", "-c:v", "libx264", "-g", "50", "-c:a", "aac"),
         make_colours(folder / "old film.avi", "-c:v", "mpeg4", "-q:v", "2", "-c:a", "mp3"),
         make_colours(folder / "wrapped.mkv", "-c:v", "libx264", "-g", "75", "-bf", "2", "-c:a", "aac"),
-        make_colours(
-            folder / "modern.mp4", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"
-        ),
+        make_colours(folder / "modern.mp4", "-c:v", "libx265", "-preset", "ultrafast", *quiet),
     ]
     videos = [FixedVideo(path.stem, str(path), float(SECONDS_OF_COLOURS)) for path in made]
     videos.append(FixedVideo("gone", str(folder / "gone.mp4"), 20.0))

@@ -29,6 +29,7 @@ from tests.search.page.fixed_searcher import (
     start_page_process,
 )
 from tests.search.page.page_requests import get
+from tests.videos import run_ffmpeg
 from tests.waiting import wait_until
 
 
@@ -119,8 +120,7 @@ def test_a_picture_of_a_changed_file_is_made_again(tmp_path: Path) -> None:
     ) as address:
         one = get(f"{address}/pictures/{video_key('a')}/500.jpg").content
         assert get(f"{address}/pictures/{video_key('a')}/500.jpg").content == one
-        command = ["-v", "error", "-y", "-f", "lavfi", "-i", "color=white:s=160x90:r=25:d=3"]
-        subprocess.run([ffmpeg.executable(), *command, str(path)], check=True)
+        run_ffmpeg("-f", "lavfi", "-i", "color=white:s=160x90:r=25:d=3", path)
         two = get(f"{address}/pictures/{video_key('a')}/500.jpg").content
     assert is_colour_of(0, pixel(one))
     assert min(pixel(two)) > 245

@@ -15,6 +15,7 @@ import pytest
 
 _PASSWORD = "a/b@c:d"  # noqa: S105 - of a test; a URL has to escape it
 _ESCAPED = "a%2Fb%40c%3Ad"
+_DUMP = ("pg_dump", "--no-owner")
 
 
 def is_installed() -> bool:
@@ -23,8 +24,13 @@ def is_installed() -> bool:
 
 
 def dump(url: str) -> str:
-    """Return the SQL that makes a database again."""
-    return _run_client("pg_dump", "--no-owner", url)
+    """Return the SQL that recreates a database."""
+    return _run_client(*_DUMP, url)
+
+
+def dumped_by() -> list[str]:
+    """Return what the SQL of `dump` depends on besides the database: the program, its version and its options."""
+    return [*_DUMP, _run_client("pg_dump", "--version")]
 
 
 def restore(url: str, sql: str) -> None:
