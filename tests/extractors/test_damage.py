@@ -85,7 +85,8 @@ def test_rows_with_damaged_pictures_are_found(tmp_path: Path, name: str) -> None
     expected, summary = decoded(intact)
     assert summary.error_count == 0
     assert summary.damaged_rows == {spec.name: () for spec in SPECS}
-    found, summary = decoded(damage(intact, at=0.4))
+    # One that ffmpeg notices: of damaged HEVC, 5.1 and 9.0 decode half without an error, each another half.
+    found, summary = decoded(damage(intact, at=0.4, seed=1))
     assert summary.error_count > 0
     assert NoteKind.DAMAGED_ROWS in summary.notes
     for spec in SPECS:
