@@ -103,6 +103,7 @@ def test_a_preset_of_the_configuration_is_in_the_way_of_no_evaluation(reeldex: R
     assert "no checkpoint at none.pth" in evaluated.err
 
 
+@pytest.mark.slow
 def test_features_of_another_kind_than_trained_on_are_refused(reeldex: Reeldex, tmp_path: Path) -> None:
     data = data_of(make_captioned(tmp_path / "one"))
     assert reeldex("train", *data, "--out", tmp_path / "a", *own_words(tmp_path), *TRAIN, "--epochs", 1).status == 0

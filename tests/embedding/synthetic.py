@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from reeldex.embedding.datasets.clips import Clip
 from reeldex.embedding.datasets.records import ClipTrainingSet, Vectors
@@ -108,6 +107,9 @@ def kill_at(step: int) -> Callable[[StepReport], None]:
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Return what TensorBoard shows of the training in `folder`/run: (step, value) by name."""
+    # It takes a third of a second to import, in each process that collects the tests.
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     events = EventAccumulator(str(folder / "run/tensorboard"))
     events.Reload()
     return {tag: [(each.step, each.value) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}

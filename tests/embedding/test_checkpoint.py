@@ -53,6 +53,7 @@ def trained(model: TextVideoEmbedding) -> Checkpoint:
     return Checkpoint(SPEC, model.state_dict(), ORIGIN, state)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_comes_back_whole(tmp_path: Path, trained: Checkpoint) -> None:
     save_checkpoint(tmp_path / "new/last.pth", trained)
     found = load_checkpoint(tmp_path / "new/last.pth")

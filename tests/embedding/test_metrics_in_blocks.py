@@ -126,6 +126,7 @@ def test_classes_and_first_answers_in_blocks(block_rows: int | None) -> None:
     assert (found.argmax(axis=1) + 1)[found.any(axis=1)].tolist() == ranks[ranks <= 4].tolist()
 
 
+@pytest.mark.slow
 def test_memory_follows_the_block_and_not_the_scores() -> None:
     scores = np.random.default_rng(0).normal(size=(20_000, 300)).astype(np.float32)
     right = np.arange(20_000) % 300

@@ -83,6 +83,7 @@ def test_a_resumed_training_repeats_no_step_that_is_kept(tmp_path: Path) -> None
     assert steps == list(range(7, 13))
 
 
+@pytest.mark.slow
 def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
     run_training(synthetic.job(tmp_path / "a", options={"epochs": 2}))
     longer = run_training(synthetic.job(tmp_path / "a", options={"epochs": 3}, resume=True))

@@ -42,6 +42,7 @@ def test_it_learns_and_the_loss_falls(tmp_path: Path) -> None:
     assert held_out_recall(load_checkpoint(result.last_checkpoint).model(), tmp_path) > max(0.8, before)
 
 
+@pytest.mark.slow
 def test_the_learning_rate_falls_after_each_epoch(tmp_path: Path) -> None:
     rates: list[float] = []
     run_training(synthetic.job(tmp_path, on_step=lambda report: rates.append(report.learning_rate)))

@@ -224,6 +224,7 @@ def test_the_cause_is_found_among_many_videos(tmp_path: Path) -> None:
     assert [each.videos for each in found.causes] == [70, 1]
 
 
+@pytest.mark.slow
 def test_missing_videos_and_names_with_another_form(tmp_path: Path) -> None:
     rows = base()["pattern"]
     write(tmp_path / "a", {"x": rows, "same": rows, "clip.mp4": rows, "y": rows, "caf\u00e9": rows})

@@ -59,6 +59,7 @@ def attempts(folder: Path) -> dict[int, int]:
 FULL = OSError(errno.ENOSPC, "No space left on device", "/store/x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

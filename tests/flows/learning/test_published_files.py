@@ -86,6 +86,7 @@ def test_one_command_from_download_to_table(reeldex: Reeldex, tmp_path: Path, pu
     assert reeldex(*command, *cache).status == 0, "what has been fetched is fetched once"
 
 
+@pytest.mark.slow
 def test_the_embedding_s_weights_are_fetched_and_missed_only_when_asked_for(
     reeldex: Reeldex, tmp_path: Path, published: Path
 ) -> None:
