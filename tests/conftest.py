@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -18,9 +19,14 @@ from typing import Any, NamedTuple
 import certifi
 import pytest
 
+from reeldex.garbage_collection import skip_garbage_collection_at_exit
 from tests import object_services, object_store
 from tests.cache import CACHE, cache_of_a_test
 from tests.object_store import ObjectStore
+
+# What is imported until all tests are collected stays: no collection of garbage, now, later or at exit, looks at it.
+gc.disable()
+skip_garbage_collection_at_exit()
 
 # Before anything imports Prefect: its settings and database are this run's own.
 for name in [name for name in os.environ if name.startswith("PREFECT_")]:
@@ -159,6 +165,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return (2 if unit in turn else 0, turn.get(unit, 0), unit)
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, but not among all the modules and tests."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,10 +1,15 @@
-"""Garbage collection is off for as long as anyone needs that, and then as it was before."""
+"""Garbage collection is off for as long as anyone needs that, and then as it was before; a program exits without it."""
 
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 from contextlib import ExitStack
+
+import pytest
 
 from reeldex.garbage_collection import GARBAGE_COLLECTION_OFF
 
@@ -37,3 +42,73 @@ def test_a_program_without_it_stays_so() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+# What a program holds until it exits.
+_LEFT = """
+import os, runpy, sys
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+    def __del__(self, write=os.write):  # names of the module may be gone by then
+        write(1, b"destroyed")
+
+left = Cycle()
+"""
+_OUR_OWN = {
+    "command": "sys.argv = ['reeldex', '--version']; runpy.run_module('reeldex', run_name='__main__', alter_sys=True)",
+    # It fails for lack of a run's id, and what it then leaves is none of its permanent objects.
+    "flow run": """
+sys.excepthook = lambda kind, value, _: globals().update(left=Cycle(), said=print(value, flush=True))
+runpy.run_module('reeldex.flows.server.flow_process', run_name='__main__')
+""",
+}
+
+
+def _left_at_exit(script: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT__FLOW_RUN_ID"}
+    program = subprocess.run([sys.executable, "-c", _LEFT + script], capture_output=True, check=False, env=environment)
+    return program.stdout.decode() + program.stderr.decode()
+
+
+def test_python_itself_collects_garbage_at_exit() -> None:
+    assert _left_at_exit("") == "destroyed"
+
+
+@pytest.mark.parametrize("program", ["command", "flow run"])
+def test_a_program_exits_without_a_search_for_garbage(program: str) -> None:
+    said = _left_at_exit(_OUR_OWN[program])
+    assert {"command": "reeldex ", "flow run": "PREFECT__FLOW_RUN_ID"}[program] in said, "it was run"
+    assert "destroyed" not in said
+
+
+def test_other_exit_handlers_run_before() -> None:
+    script = """
+import atexit
+from reeldex.garbage_collection import skip_garbage_collection_at_exit
+skip_garbage_collection_at_exit()
+atexit.register(lambda: os.write(1, b"handled"))
+"""
+    assert _left_at_exit(script) == "handled"
+
+
+def test_permanent_objects_are_looked_at_by_no_collection() -> None:
+    script = """
+import gc
+from reeldex.garbage_collection import permanent_objects
+gc.collect()
+with permanent_objects():
+    assert not gc.isenabled()
+    kept = [Cycle() for _ in range(3)]
+    del kept
+assert gc.isenabled()
+gc.collect()
+os.write(1, b"nothing")
+del left
+later = Cycle()
+del later
+gc.collect()
+os._exit(0)
+"""
+    assert _left_at_exit(script) == "nothingdestroyed", "what was made later alone"

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import SpawnProcess
 
+from reeldex.garbage_collection import skip_garbage_collection_at_exit
+
 Program = SpawnProcess
 """What `start_program` returns."""
 
@@ -85,6 +87,7 @@ def start_program(
 
 
 def _run_program(module: str, arguments: list[str], log: str | None, environment: dict[str, str | None]) -> None:
+    skip_garbage_collection_at_exit()
     become_group_leader()
     end_with_parent(_end_own_group)
     for name, value in environment.items():

@@ -1,10 +1,13 @@
-"""Switches automatic garbage collection off for code during which a collection in another thread would do harm."""
+"""When the cyclic garbage collector of Python runs: not during code that it would harm, and not at a program's exit."""
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class _CollectionOff:
@@ -41,3 +44,20 @@ class _CollectionOff:
 
 GARBAGE_COLLECTION_OFF = _CollectionOff()
 os.register_at_fork(after_in_child=GARBAGE_COLLECTION_OFF.renew)
+
+
+@contextmanager
+def permanent_objects() -> Iterator[None]:
+    """Let a program import and build what it keeps to its end: nothing is collected meanwhile, or among that later."""
+    with GARBAGE_COLLECTION_OFF:
+        yield
+    gc.freeze()
+
+
+def skip_garbage_collection_at_exit() -> None:
+    """Let this process exit without a search for garbage: 0.4 s less once it has imported PyTorch or Prefect.
+
+    For programs of ours, at their start, so that all other exit handlers still run before. Objects that nothing refers
+    to are destroyed as ever; those that refer to each other in a cycle end with the process, without `__del__`.
+    """
+    atexit.register(gc.freeze)

@@ -1,4 +1,4 @@
-"""Where the output of started programs goes."""
+"""Where the output of started programs goes, and how they end."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ if __name__ == "__main__":
     sys.exit(started.exitcode)
 """
 
+_LEAVE = """
+import os
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        os.write(2, b"destroyed")
+
+left = Cycle()
+os.write(2, b"left")
+"""
+
 
 @pytest.mark.parametrize("log", ["log", ""])
 def test_output_is_appended_to_a_file_or_left_on_standard_error(tmp_path: Path, log: str) -> None:
@@ -28,3 +41,10 @@ def test_output_is_appended_to_a_file_or_left_on_standard_error(tmp_path: Path, 
     assert answer.stdout == ""
     assert found.startswith("before\n")
     assert ("The Zen of Python" in found, "The Zen of Python" in answer.stderr) == (bool(log), not log)
+
+
+def test_a_program_exits_without_a_search_for_garbage(tmp_path: Path) -> None:
+    (tmp_path / "start.py").write_text(_START.replace('"this"', '"leave"'), encoding="utf-8")
+    (tmp_path / "leave.py").write_text(_LEAVE, encoding="utf-8")
+    answer = subprocess.run([sys.executable, "start.py", ""], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert answer.stderr == "left"
