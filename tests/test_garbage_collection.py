@@ -93,6 +93,15 @@ atexit.register(lambda: os.write(1, b"handled"))
     assert _left_at_exit(script) == "handled"
 
 
+def test_what_reports_objects_that_are_left_finds_none() -> None:
+    script = """
+from reeldex.garbage_collection import skip_garbage_collection_at_exit
+skip_garbage_collection_at_exit()
+of_a_library = type("nb_type_0", (type,), {"__module__": "nanobind"})
+"""
+    assert _left_at_exit(script) == "destroyed"
+
+
 def test_permanent_objects_are_looked_at_by_no_collection() -> None:
     script = """
 import gc

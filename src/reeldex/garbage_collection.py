@@ -60,4 +60,10 @@ def skip_garbage_collection_at_exit() -> None:
     For programs of ours, at their start, so that all other exit handlers still run before. Objects that nothing refers
     to are destroyed as ever; those that refer to each other in a cycle end with the process, without `__del__`.
     """
-    atexit.register(gc.freeze)
+    atexit.register(_freeze_unless_it_is_noticed)
+
+
+def _freeze_unless_it_is_noticed() -> None:
+    # Libraries made with nanobind, such as triton, write to standard error which of their objects are left at exit.
+    if not any(kind.__module__ == "nanobind" for kind in type.__subclasses__(type)):
+        gc.freeze()
