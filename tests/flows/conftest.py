@@ -19,6 +19,10 @@ import pytest
 from tests.prefect_database import put_empty_database
 from tests.waiting import wait_until
 
+# Of schedules, automations, and runs that are late, paused or cancelled: the tests of this folder have none. They take
+# more than a second at the start of a server, and time while it waits.
+_UNUSED = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "TRIGGERS", "REPOSSESSOR")
+
 
 @pytest.fixture(scope="module")
 def _running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
@@ -26,7 +30,12 @@ def _running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), **put_empty_database(folder / "prefect")}
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(folder / "prefect"),
+        **put_empty_database(folder / "prefect"),
+        **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED},
+    }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
