@@ -24,10 +24,6 @@ from tests import object_services, object_store
 from tests.cache import CACHE, cache_of_a_test
 from tests.object_store import ObjectStore
 
-# What is imported until all tests are collected stays: no collection of garbage, now, later or at exit, looks at it.
-gc.disable()
-skip_garbage_collection_at_exit()
-
 # Before anything imports Prefect: its settings and database are this run's own.
 for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]
@@ -119,6 +115,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail the tests marked `gpu` where there is no CUDA device, instead of skipping them "
         "(also: REELDEX_REQUIRE_GPU=1)",
     )
+
+
+def pytest_configure() -> None:
+    """Collect no garbage while the tests are collected, or at exit: what is imported until then stays.
+
+    Not when this module is imported: child processes of tests do that too.
+    """
+    gc.disable()
+    skip_garbage_collection_at_exit()
 
 
 def pytest_report_header() -> str:
