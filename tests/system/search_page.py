@@ -81,8 +81,8 @@ class SearchPage:
         seconds: float = self.page.evaluate("document.getElementById('video').currentTime")
         return seconds
 
-    def stand_at(self, seconds: float) -> tuple[int, ...]:
-        """Stop the player at a time; return the colour (red, green, blue) that it shows there."""
+    def stand_at(self, seconds: float) -> None:
+        """Stop the player at a time; it draws the picture of that time a little later."""
         self.page.evaluate(
             "async (seconds) => { const video = document.getElementById('video'); video.pause();"
             " video.currentTime = seconds; }",
@@ -91,11 +91,9 @@ class SearchPage:
         self.page.wait_for_function(
             "() => { const video = document.getElementById('video'); return !video.seeking && video.readyState >= 2; }"
         )
-        self.page.wait_for_timeout(200)  # the frame is drawn a little after it is there
-        return self.colour()
 
     def colour(self) -> tuple[int, ...]:
-        """Return the colour that the player shows now."""
+        """Return the colour (red, green, blue) that the player shows now."""
         return tuple(self.page.evaluate(_PIXEL))
 
     def delivery(self) -> str:
