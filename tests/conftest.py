@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 import certifi
 import pytest
 
-from reeldex.garbage_collection import skip_garbage_collection_at_exit
+from reeldex.garbage_collection import permanent_objects, skip_garbage_collection_at_exit
 from tests import object_services, object_store
 from tests.cache import CACHE, cache_of_a_test
 from tests.object_store import ObjectStore
@@ -117,13 +116,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure() -> None:
-    """Collect no garbage while the tests are collected, or at exit: what is imported until then stays.
-
-    Not when this module is imported: child processes of tests do that too.
-    """
-    gc.disable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Exclude all that is imported for the tests from garbage collection, until the exit of this process."""
     skip_garbage_collection_at_exit()
+    with permanent_objects():
+        return (yield)
 
 
 def pytest_report_header() -> str:
@@ -170,12 +168,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return (2 if unit in turn else 0, turn.get(unit, 0), unit)
 
     items.sort(key=place)
-
-
-def pytest_collection_finish() -> None:
-    """Collect garbage from now on, but not among all the modules and tests."""
-    gc.freeze()
-    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

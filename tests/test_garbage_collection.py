@@ -67,7 +67,8 @@ runpy.run_module('reeldex.flows.server.flow_process', run_name='__main__')
 
 
 def _left_at_exit(script: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "PREFECT__FLOW_RUN_ID"}
+    dropped = ("PREFECT__FLOW_RUN_ID", "REELDEX_PROGRAM_PID")
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
     program = subprocess.run([sys.executable, "-c", _LEFT + script], capture_output=True, check=False, env=environment)
     return program.stdout.decode() + program.stderr.decode()
 
@@ -77,29 +78,43 @@ def test_python_itself_collects_garbage_at_exit() -> None:
 
 
 @pytest.mark.parametrize("program", ["command", "flow run"])
-def test_a_program_exits_without_a_search_for_garbage(program: str) -> None:
+def test_a_program_exits_without_garbage_collection(program: str) -> None:
     said = _left_at_exit(_OUR_OWN[program])
     assert {"command": "reeldex ", "flow run": "PREFECT__FLOW_RUN_ID"}[program] in said, "it was run"
     assert "destroyed" not in said
 
 
-def test_other_exit_handlers_run_before() -> None:
+def test_exit_handlers_that_are_registered_later_run_before() -> None:
     script = """
 import atexit
 from reeldex.garbage_collection import skip_garbage_collection_at_exit
 skip_garbage_collection_at_exit()
-atexit.register(lambda: os.write(1, b"handled"))
+atexit.register(lambda: globals().update(left=Cycle(), written=os.write(1, b"handled")))
 """
-    assert _left_at_exit(script) == "handled"
+    assert _left_at_exit(script) == "handled", "what the handler leaves is not looked at"
 
 
 def test_what_reports_objects_that_are_left_finds_none() -> None:
     script = """
 from reeldex.garbage_collection import skip_garbage_collection_at_exit
 skip_garbage_collection_at_exit()
-of_a_library = type("nb_type_0", (type,), {"__module__": "nanobind"})
+of_a_library = type("nb_type_0", (type,), {"__module__": "nanobind"})  # as triton has, which not every machine has
 """
     assert _left_at_exit(script) == "destroyed"
+
+
+def test_after_an_exception_nothing_is_permanent_and_collection_is_on() -> None:
+    script = """
+import gc
+from reeldex.garbage_collection import permanent_objects
+try:
+    with permanent_objects():
+        raise RuntimeError
+except RuntimeError:
+    os.write(1, str((gc.isenabled(), gc.get_freeze_count())).encode())
+os._exit(0)
+"""
+    assert _left_at_exit(script) == "(True, 0)"
 
 
 def test_permanent_objects_are_looked_at_by_no_collection() -> None:

@@ -78,6 +78,7 @@ def start_program(
 
     It first receives SIGTERM, and is killed with its group after 3 seconds. Its output is appended to the file `log`;
     None leaves it on standard error. `environment` overrides variables of the inherited environment; None removes one.
+    It exits without garbage collection.
     """
     context = multiprocessing.get_context("spawn")
     program = (module, list(arguments), log, dict(environment or {}))

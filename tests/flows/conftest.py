@@ -19,8 +19,8 @@ import pytest
 from tests.prefect_database import put_empty_database
 from tests.waiting import wait_until
 
-# Of schedules, automations, and runs that are late, paused or cancelled: the tests of this folder have none. They take
-# more than a second at the start of a server, and time while it waits.
+# Services for schedules, automations, work pools, concurrency leases, and runs that are late, paused or cancelled: no
+# test with this server has any. They take more than a second at its start, and time while it waits.
 _UNUSED = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "TRIGGERS", "REPOSSESSOR")
 
 

@@ -19,15 +19,15 @@ if __name__ == "__main__":
 """
 
 _LEAVE = """
-import os
+import os, sys
 
 class Cycle:
     def __init__(self):
         self.itself = self
-    def __del__(self):
-        os.write(2, b"destroyed")
+    def __del__(self, write=os.write):
+        write(2, b"destroyed")
 
-left = Cycle()
+sys.left = Cycle()
 os.write(2, b"left")
 """
 
@@ -43,7 +43,7 @@ def test_output_is_appended_to_a_file_or_left_on_standard_error(tmp_path: Path, 
     assert ("The Zen of Python" in found, "The Zen of Python" in answer.stderr) == (bool(log), not log)
 
 
-def test_a_program_exits_without_a_search_for_garbage(tmp_path: Path) -> None:
+def test_a_program_exits_without_garbage_collection(tmp_path: Path) -> None:
     (tmp_path / "start.py").write_text(_START.replace('"this"', '"leave"'), encoding="utf-8")
     (tmp_path / "leave.py").write_text(_LEAVE, encoding="utf-8")
     answer = subprocess.run([sys.executable, "start.py", ""], capture_output=True, text=True, check=True, cwd=tmp_path)
