@@ -6,6 +6,7 @@ import ast
 import functools
 import graphlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -174,6 +175,34 @@ def test_nothing_is_imported_by_a_bare_name() -> None:
         if name.partition(".")[0] in PACKAGES
     ]
     assert wrong == []
+
+
+def names_used(source: str) -> set[str]:
+    """Return the dotted names that a source imports or contains, also in its texts."""
+    return {*imports(source), *re.findall(r"\b[A-Za-z_]\w*(?:\.\w+)+", source)}
+
+
+def of_modules(names: set[str], patterns: list[str]) -> set[str]:
+    """Return the names that belong to one of the modules: `a.b`, or `a.b.*` with all below it."""
+    modules = [pattern.removesuffix(".*") for pattern in patterns]
+    return {name for name in names if any(name == module or name.startswith(f"{module}.") for module in modules)}
+
+
+def test_the_types_of_all_that_is_used_are_checked() -> None:
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    skipped = next(
+        each["module"]
+        for each in configuration["tool"]["mypy"]["overrides"]
+        if each.get("follow_imports") == "skip" and "follow_imports_for_stubs" not in each
+    )
+    assert of_modules(names_used("import torch\ndef f():\n    torch.onnx.export()\n"), skipped)
+    assert of_modules(names_used("from torch.ao import quantization\n"), skipped)
+    assert not of_modules(names_used("import torch\ntorch.on.nx, torch.nn.Linear\n"), skipped)
+    files = {file for top in (*PACKAGES, "src", "tests", "benchmarks") for file in files_of(top)}
+    files.remove(ROOT / "tests/test_architecture.py")
+    assert len(files) > len(sources())
+    used = {file: of_modules(names_used(file.read_text(encoding="utf-8")), skipped) for file in files}
+    assert {file: names for file, names in used.items() if names} == {}
 
 
 def import_graph() -> dict[str, set[str]]:
