@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tests.system.browsers import chromium
-
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Browser, Locator, Page
 
     from tests.system.running import ReeldexUp
 
@@ -124,9 +122,9 @@ class PrefectPage:
 
 
 @contextmanager
-def prefect_page(up: ReeldexUp, width: int = 1280, height: int = 1000) -> Iterator[PrefectPage]:
-    """Open a browser on the UI of `up`."""
-    with chromium() as browser:
-        page = PrefectPage(browser.new_page(viewport={"width": width, "height": height}), up)
+def prefect_page(browser: Browser, up: ReeldexUp, width: int = 1280, height: int = 1000) -> Iterator[PrefectPage]:
+    """Open the UI of `up` in a profile of its own."""
+    with browser.new_context(viewport={"width": width, "height": height}) as context:
+        page = PrefectPage(context.new_page(), up)
         page.page.goto(up.page_url)
         yield page

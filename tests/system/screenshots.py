@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from reeldex.extractors.samples import make_samples
+from tests.system.browsers import chromium
 from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import ReeldexUp
 
@@ -26,7 +27,7 @@ def main(out: Path) -> None:
         (up.folder / "kitchen-videos" / "half a download.mp4").write_bytes(b"\0" * 5000)
         up.start()
         try:
-            with prefect_page(up, height=860) as ui:
+            with chromium() as browser, prefect_page(browser, up, height=860) as ui:
                 _photograph(ui, out)
         finally:
             up.stop()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from tests.conftest import MakeVideo
+from tests.system.browsers import chromium
 from tests.system.running import ReeldexUp
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+REBOUND = "rebound.example"
 
 PIPELINE = """
 extract: {weights: random, extractors: [wide2d], shard_videos: 2}
@@ -19,6 +25,13 @@ schedules:
      active: false}
   - {name: nightly, source: good, store: night, cron: "0 2 * * *", timezone: Europe/Paris, settle_seconds: 0}
 """
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """A browser in which `rebound.example` is this machine, as after DNS rebinding."""
+    with chromium(f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1") as browser:
+        yield browser
 
 
 @pytest.fixture(scope="package")

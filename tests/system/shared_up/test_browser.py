@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,12 +14,15 @@ from tests.system.browsers import needs_browser
 from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import ReeldexUp
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
-def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
-    with prefect_page(up) as page:
+def ui(browser: Browser, up: ReeldexUp) -> Iterator[PrefectPage]:
+    with prefect_page(browser, up) as page:
         yield page
 
 

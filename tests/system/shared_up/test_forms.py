@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,9 @@ from tests.flows.captioned import make_captioned
 from tests.system.browsers import needs_browser
 from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import FINAL, ReeldexUp
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 DEPLOYMENTS = ("extract", "rerun-failed", "verify", "train", "evaluate", "index", "pipeline")
 MOST_FIELDS = 14
@@ -109,8 +112,8 @@ def test_parameters_that_a_flow_does_not_have_are_named_and_those_of_an_earlier_
 
 
 @pytest.fixture(scope="module")
-def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
-    with prefect_page(up, width=1440, height=900) as page:
+def ui(browser: Browser, up: ReeldexUp) -> Iterator[PrefectPage]:
+    with prefect_page(browser, up, width=1440, height=900) as page:
         yield page
 
 

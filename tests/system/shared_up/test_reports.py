@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,10 +16,13 @@ from tests.system.prefect_page import PrefectPage, prefect_page
 from tests.system.running import ReeldexUp
 from tests.system.shared_up.conftest import LabStoreRuns
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 
 @pytest.fixture(scope="module")
-def ui(up: ReeldexUp) -> Iterator[PrefectPage]:
-    with prefect_page(up, width=1440, height=900) as page:
+def ui(browser: Browser, up: ReeldexUp) -> Iterator[PrefectPage]:
+    with prefect_page(browser, up, width=1440, height=900) as page:
         yield page
 
 

@@ -15,21 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.processes import running_processes
-from tests.system.browsers import chromium, needs_browser
+from tests.system.browsers import needs_browser
 from tests.system.other_origins import attempts, other_site
 from tests.system.running import ReeldexUp
+from tests.system.shared_up.conftest import REBOUND
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-REBOUND = "rebound.example"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser in which `rebound.example` is this machine, as after DNS rebinding."""
-    with chromium(f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1") as browser:
-        yield browser
 
 
 class Harm:
