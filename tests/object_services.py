@@ -9,7 +9,6 @@ import http.client
 import shutil
 import socket
 import subprocess
-import threading
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,13 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.object_store import KEY, SECRET, ObjectStore
+from tests.object_store import HEADERS, KEY, SECRET, ObjectStore, serving
 from tests.waiting import wait_until
 
 # The account that Azurite has, which its documentation publishes.
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-_HEADERS = "tests.headers"
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 
 
@@ -48,35 +46,18 @@ def environment(store: ObjectStore, key: str = ACCOUNT_KEY) -> dict[str, str]:
 def running(scheme: str) -> Iterator[ObjectStore]:
     """Run the emulator of `gs` or `az` while the block runs; skip the test where it or the client is not installed."""
     pytest.importorskip({"gs": "gcsfs", "az": "adlfs"}[scheme], reason=f"the client of {scheme}:// is not installed")
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Silent(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log(self, *_: object) -> None:
-            pass
-
-        def make_environ(self) -> dict[str, Any]:
-            return {**super().make_environ(), _HEADERS: self.headers.items()}
-
     program, behind = _program(scheme), _free_port()
     store = ObjectStore(scheme=scheme)
-    server = make_server("127.0.0.1", 0, store.application(_forwarding(behind)), threaded=True, request_handler=Silent)
-    store.url = f"http://127.0.0.1:{server.server_port}"
-    process = subprocess.Popen(
-        [program, *_options(scheme, behind, store.url)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        wait_until(lambda: _answers(behind, process), 60)
-        yield store
-    finally:
-        process.terminate()
-        process.wait()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(store.application(_forwarding(behind))) as store.url:
+        process = subprocess.Popen(
+            [program, *_options(scheme, behind, store.url)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_until(lambda: _answers(behind, process), 60)
+            yield store
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def url_of(store: ObjectStore, path: str = "some/store") -> str:
@@ -131,11 +112,11 @@ def _forwarding(port: int) -> Callable[..., Iterable[bytes]]:
 
     def answer(environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         # As they came: an environment of WSGI has no names with underscores.
-        headers = {name: value for name, value in environment[_HEADERS] if name.lower() != "transfer-encoding"}
+        headers = {name: value for name, value in environment[HEADERS].items() if name.lower() != "transfer-encoding"}
         body = environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
-            connection.request(environment["REQUEST_METHOD"], environment["REQUEST_URI"], body or None, headers)
+            connection.request(environment["REQUEST_METHOD"], environment["RAW_URI"], body or None, headers)
             response = connection.getresponse()
             content = response.read()
         finally:

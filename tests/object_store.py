@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 KEY, SECRET = "AKIAREELDEXTEST", "the-secret-of-the-tests-0123456789"
+HEADERS = "tests.headers"
+_MOST_AT_ONCE = 40  # more than any client here opens connections
 
 
 @dataclass(frozen=True)
@@ -134,30 +137,43 @@ def _without_condition(
 
 
 @contextmanager
+def serving(application: Callable[..., Iterable[bytes]]) -> Iterator[str]:
+    """Serve a WSGI application on a free port while the block runs; yield its URL.
+
+    The environment of a request has its address as it came as `RAW_URI`, and its headers as `HEADERS`.
+    """
+    from cheroot.wsgi import Gateway_10, Server
+
+    class AsItCame(Gateway_10):
+        def get_environ(self) -> dict[str, Any]:  # type: ignore[override] # its stub says that it returns None
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.req.inheaders.items()}
+            environment: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
+            address = self.req.uri.decode("latin-1")
+            # Its own path keeps slashes that are quoted, as in the names of objects at Google.
+            path = unquote(address.partition("?")[0], "latin-1")
+            return {**environment, "PATH_INFO": path, "RAW_URI": address, HEADERS: headers}
+
+    server = Server(("127.0.0.1", 0), application, numthreads=_MOST_AT_ONCE)
+    server.gateway = AsItCame
+    server.prepare()
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.bind_addr[1]}"
+    finally:
+        server.stop()
+        thread.join()
+
+
+@contextmanager
 def running() -> Iterator[ObjectStore]:
     """Run the server while the block runs."""
     from moto.moto_server.werkzeug_app import create_backend_app
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Silent(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log(self, *_: object) -> None:
-            pass
 
     store = ObjectStore()
     # Not through the dispatcher of all services, which searches the folders of all moto at each request.
-    application = store.application(create_backend_app("s3"))
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Silent)
-    store.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(store.application(create_backend_app("s3"))) as store.url:
         yield store
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
