@@ -50,7 +50,8 @@ def worst_cosine(store: Path, out: Path, videos: list[Path]) -> float:
 def measure(size: Size, folder: Path) -> Iterator[Figure]:
     """Measure both methods."""
     videos, clips = mixed_clips(folder / "clips", size)
-    extract(videos[0], folder / "warm")  # weights and converted networks are on disk after it
+    if size.warm_up:
+        extract(videos[0], folder / "warm")  # weights and converted networks are on disk after it
     whole: dict[str, list[float]] = {"ours": [], "theirs": []}
     work: dict[str, list[float]] = {"ours": [], "theirs": []}
     cpu: dict[str, list[float]] = {"ours": [], "theirs": []}

@@ -29,7 +29,8 @@ def measure(size: Size, folder: Path) -> Iterator[Figure]:
     for scale in size.scales:
         make_copies(folder / f"clips-{scale}", scale * size.scaled_videos, size.scaled_seconds)
         sources[scale] = folder / f"clips-{scale}"
-    extract(sources[1], folder / "warm")
+    if size.warm_up:
+        extract(sources[1], folder / "warm")
     times, memory = [], []
     for number in range(max(1, size.runs - 1)):
         worked, peaks = [], []

@@ -33,7 +33,8 @@ def measure(size: Size, folder: Path) -> Iterator[Figure]:
     yield Figure(part, "reeldex search, CPU time", "s", Spread.of([each.cpu_seconds for each in answered]), checked)
 
     clip = make_clip(folder / "one" / "clip.mp4", "640x360", 25, 0.4)
-    extract(clip, folder / "warm")
+    if size.warm_up:
+        extract(clip, folder / "warm")
     ran = [extract(clip, folder / f"short-{number}") for number in range(size.runs)]
     checked = "features of the clip"
     assert all(json.loads(each.out)["extracted_ok"] == 1 for each in ran)
