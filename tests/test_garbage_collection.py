@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import subprocess
@@ -60,12 +61,24 @@ _OUR_OWN = {
     "command": "sys.argv = ['reeldex', '--version']; runpy.run_module('reeldex', run_name='__main__', alter_sys=True)",
     # It fails for lack of a run's id, and what it then leaves is none of its permanent objects.
     "flow run": """
-sys.excepthook = lambda kind, value, _: globals().update(left=Cycle(), said=print(value, flush=True))
+import gc
+sys.excepthook = lambda kind, value, _: globals().update(
+    left=Cycle(), said=print(value, gc.get_freeze_count() > 0, flush=True)
+)
 runpy.run_module('reeldex.flows.server.flow_process', run_name='__main__')
+""",
+    # All of it, but that it does not serve.
+    "server": """
+import gc, uvicorn
+uvicorn.run = lambda app, **_: print(app is not None, gc.get_freeze_count() > 0, flush=True)
+sys.argv = ['application', '--host', '127.0.0.1', '--port', '4200', '--no-secret']
+runpy.run_module('reeldex.flows.server.application', run_name='__main__')
+os._exit(0)
 """,
 }
 
 
+@functools.cache
 def _left_at_exit(script: str) -> str:
     dropped = ("PREFECT__FLOW_RUN_ID", "REELDEX_PROGRAM_PID")
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
@@ -82,6 +95,14 @@ def test_a_program_exits_without_garbage_collection(program: str) -> None:
     said = _left_at_exit(_OUR_OWN[program])
     assert {"command": "reeldex ", "flow run": "PREFECT__FLOW_RUN_ID"}[program] in said, "it was run"
     assert "destroyed" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "said"), [("flow run", "'PREFECT__FLOW_RUN_ID' True\n"), ("server", "True True\n")]
+)
+def test_what_a_program_has_loaded_is_permanent(program: str, said: str) -> None:
+    assert _left_at_exit(_OUR_OWN[program]) == said
 
 
 def test_exit_handlers_that_are_registered_later_run_before() -> None:
